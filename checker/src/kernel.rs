@@ -1,0 +1,1 @@
+//! The rules, over typed numbers. Trusted; one file per family, one function per rule; `spec/rules.md`.

@@ -1,0 +1,1 @@
+//! Bytes to typed values: strict JSON, safetensors, `.npy`, PEM, DSSE, digests. Trusted; `spec/certificate.md`.

@@ -1,0 +1,11 @@
+//! Secateur: bounds on what a pruned neural-network policy can be pushed into doing, signed, and checkable by anyone.
+//! Untrusted: everything found here goes through the crate `secateur_checker` before a person sees it. `spec/README.md`.
+//!
+//! The arrow is `checker <- float <- bound <- search <- certify <- cli`, never back.
+
+pub mod import;
+pub mod policy;
+pub mod prune;
+pub mod rl;
+pub mod sa_mdp;
+pub mod search;

@@ -1,0 +1,2 @@
+//! The command line `secateur`. Untrusted.
+fn main() {}

@@ -1,0 +1,1 @@
+//! sa_mdp. Untrusted.
