@@ -1,1 +1,7 @@
-//! Bytes to typed values: strict JSON, safetensors, `.npy`, PEM, DSSE, digests. Trusted; `spec/certificate.md`.
+//! Bytes to typed values: strict JSON, safetensors, `.npy`, PEM, DSSE, digests. Trusted; `spec/certificate-files.md`.
+
+pub mod escaped;
+pub mod fields;
+pub mod json;
+pub mod npy;
+pub mod safetensors;
