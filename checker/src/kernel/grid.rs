@@ -62,6 +62,13 @@ pub enum GridError {
         /// Neuron, from 0.
         neuron: usize,
     },
+    /// A multiplier stands for a constraint that neither a split nor the bounds establish.
+    UnfoundedMultiplier {
+        /// Layer, from 0.
+        layer: usize,
+        /// Neuron, from 0.
+        neuron: usize,
+    },
     /// A perturbation radius is negative.
     NegativeRadius,
     /// `lower > upper` where an interval was expected.
@@ -89,6 +96,9 @@ impl fmt::Display for GridError {
             }
             Self::NegativeMultiplier { layer, neuron } => {
                 write!(f, "the multiplier of layer {layer}, neuron {neuron} is negative")
+            }
+            Self::UnfoundedMultiplier { layer, neuron } => {
+                write!(f, "the multiplier of layer {layer}, neuron {neuron} has no constraint that holds")
             }
             Self::NegativeRadius => f.write_str("a perturbation radius is negative"),
             Self::EmptyInterval { layer, neuron } => {

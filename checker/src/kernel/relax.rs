@@ -60,7 +60,7 @@ pub fn relax(
         }
         GridActivation::Relu if upper <= 0 => Some(Relaxation::default()),
         GridActivation::Relu | GridActivation::LeakyRelu { .. } | GridActivation::Clip { .. } => {
-            let (above, below) = piecewise_slopes(activation, value_bits, lower, upper)?;
+            let (above, below) = piecewise_slopes(activation, lower, upper)?;
             let upper_slope = choice.upper.unwrap_or(above);
             let lower_slope = choice.lower.unwrap_or(below);
             Some(Relaxation {
@@ -95,7 +95,7 @@ pub fn relax(
 // ---- relax.line: piecewise linear activations ----
 
 /// Default slopes above and below over an interval that holds a breakpoint (or none).
-fn piecewise_slopes(activation: &GridActivation, value_bits: u32, lower: i64, upper: i64) -> Option<(i64, i64)> {
+fn piecewise_slopes(activation: &GridActivation, lower: i64, upper: i64) -> Option<(i64, i64)> {
     match activation {
         GridActivation::LeakyRelu { numerator, denominator } => {
             let leak = divide(scale_up(i128::from(*numerator), SLOPE_BITS)?, i128::from(*denominator))?;
@@ -129,7 +129,6 @@ fn piecewise_slopes(activation: &GridActivation, value_bits: u32, lower: i64, up
         }
         _ => {
             // Relu with lower < 0 < upper: the chord, and the adaptive choice of CROWN below.
-            let _ = value_bits;
             let rise = scale_up(i128::from(upper), SLOPE_BITS)?;
             let chord = divide(rise, i128::from(upper).checked_sub(i128::from(lower))?)?;
             Some((chord, if upper > lower.checked_neg()? { SLOPE_ONE } else { 0 }))
@@ -262,20 +261,13 @@ fn offset_at(table: &TanhTable, bits: u32, x: i64, slope: i64) -> Option<i128> {
 fn tangent_offset(table: &TanhTable, bits: u32, point: i64, slope: i64, end: i64) -> Option<i128> {
     let (lower, upper) = table.tanh(point, bits);
     let (low, high) = derivative(lower, upper)?;
-    let slope = scale_up(i128::from(slope), UNIT_BITS.checked_sub(SLOPE_BITS)?)?;
     let distance = end.checked_sub(point)?;
     // Right of the point the larger derivative is the safe one, left of it the smaller.
-    let steep = if distance >= 0 { high } else { low };
-    let steep = i64::try_from(i128::from(steep).checked_sub(slope)?).ok()?;
-    let rise = ceil_shift(mul(steep, distance), UNIT_BITS.checked_add(bits)?.checked_sub(OFFSET_BITS)?)?;
-    offset_at_unit(upper, bits, point, slope)?.checked_add(rise)
-}
-
-/// `value - slope * x` where the slope has [`UNIT_BITS`] fraction bits and is a multiple of the slope grid.
-fn offset_at_unit(value: i64, bits: u32, x: i64, slope: i128) -> Option<i128> {
-    let slope = i64::try_from(slope.checked_shr(UNIT_BITS.checked_sub(SLOPE_BITS)?)?).ok()?;
-    let value = scale_up(i128::from(value), OFFSET_BITS.checked_sub(UNIT_BITS)?)?;
-    value.checked_sub(scale_up(mul(slope, x), OFFSET_BITS.checked_sub(SLOPE_BITS)?.checked_sub(bits)?)?)
+    let steep = i128::from(if distance >= 0 { high } else { low });
+    let steep = steep.checked_sub(scale_up(i128::from(slope), UNIT_BITS.checked_sub(SLOPE_BITS)?)?)?;
+    let rise = mul(i64::try_from(steep).ok()?, distance);
+    let rise = ceil_shift(rise, UNIT_BITS.checked_add(bits)?.checked_sub(OFFSET_BITS)?)?;
+    offset_at(table, bits, point, slope)?.checked_add(rise)
 }
 
 /// Enclosure of `1 - t^2` for t in `[lower, upper]` (60 fraction bits), t not negative.
