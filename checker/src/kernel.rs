@@ -1,1 +1,3 @@
 //! The rules, over typed numbers. Trusted; one file per family, one function per rule; `spec/rules.md`.
+
+pub mod nested;

@@ -3,5 +3,7 @@
 pub mod escaped;
 pub mod fields;
 pub mod json;
+pub mod mask;
 pub mod npy;
+pub mod policy;
 pub mod safetensors;
