@@ -7,7 +7,7 @@ use crate::kernel::grid::{GridError, GridNetwork, GridScale};
 use crate::kernel::hull::{deviation, hull_slopes};
 use crate::kernel::ibp::{GridBox, LayerBounds, propagate};
 use crate::kernel::input::{InputSet, input_magnitude, input_set};
-use crate::model::{Mask, PerturbationSet, Policy, States};
+use crate::model::{Head, Mask, PerturbationSet, Policy, States};
 use crate::number::Dyadic;
 
 /// A bound family. `spec/rules/README.md` lists what each assumes and whether it is monotone.
@@ -127,6 +127,11 @@ impl<'a> LocalProblem<'a> {
         self.states.values.rows
     }
 
+    /// Whether same-action margins mean something: several outputs, and not the mean of a Gaussian.
+    pub fn has_margins(&self) -> bool {
+        self.policy.network.outputs() > 1 && !matches!(self.policy.head, Head::Gaussian { .. })
+    }
+
     fn state(&self, index: usize) -> Result<&[Dyadic], GridError> {
         let columns = self.states.values.columns;
         let start = index.checked_mul(columns).ok_or(GridError::ShapeMismatch { layer: 0 })?;
@@ -155,6 +160,16 @@ impl<'a> LocalProblem<'a> {
                 _ => self.interval(&at, &balls),
             })
             .collect()
+    }
+
+    /// Enclosures of the unperturbed outputs at state `index`, one per mask.
+    ///
+    /// # Errors
+    /// [`GridError`].
+    pub fn clean_outputs(&self, index: usize) -> Result<Vec<GridBox>, GridError> {
+        let input = input_set(self.policy, self.state(index)?, self.states.units, self.set, self.value_bits)?;
+        let outputs = self.masked.iter().map(|n| propagate(n, &self.table, &input.center));
+        outputs.map(|bounds| Ok(bounds?.post.pop().unwrap_or_default())).collect()
     }
 
     fn interval(&self, at: &AtState, balls: &[LayerBounds]) -> Result<Vec<StateBounds>, GridError> {
@@ -197,7 +212,7 @@ impl<'a> LocalProblem<'a> {
             region.upper.push(bound(&unit(outputs, output, 1, None))?);
         }
         let mut state = from_box(center, &region)?;
-        if !matches!(self.policy.head, crate::model::Head::Gaussian { .. }) && outputs > 1 {
+        if self.has_margins() {
             self.sharpen(&mut state, center, &bound)?;
         }
         Ok(state)
@@ -245,7 +260,7 @@ fn unit(outputs: usize, output: usize, sign: i64, other: Option<usize>) -> Vec<i
 }
 
 /// The output with the largest lower end; the first of several.
-fn preferred_output(center: &GridBox) -> usize {
+pub(crate) fn preferred_output(center: &GridBox) -> usize {
     let mut best = (0, i64::MIN);
     for (output, &lower) in center.lower.iter().enumerate() {
         if lower > best.1 {

@@ -1,3 +1,12 @@
 //! The rules, over typed numbers. Trusted; one file per family, one function per rule; `spec/rules.md`.
 
+pub mod back;
+pub mod crown;
+pub mod enclose;
+pub mod grid;
+pub mod head;
+pub mod hull;
+pub mod ibp;
+pub mod input;
 pub mod nested;
+pub mod relax;

@@ -236,7 +236,7 @@ pub fn bound_outputs(
 
 /// The largest `sum weights_i * x_i` over a box.
 pub fn interval_functional(region: &GridBox, weights: &[i64]) -> Option<i64> {
-    let terms = weights.iter().zip(region.intervals());
+    let mut terms = weights.iter().zip(region.intervals());
     terms.try_fold(0i64, |sum, (&w, (lower, upper))| {
         sum.checked_add(w.checked_mul(if w >= 0 { upper } else { lower })?)
     })

@@ -81,7 +81,8 @@ pub fn hull_slopes(
             let pre = one.pre.get(index).filter(|b| b.lower.len() == layer.outputs).ok_or(shape)?;
             hull = Some(hull.map_or_else(|| pre.clone(), |h| h.hull(pre)));
         }
-        let slopes = hull.ok_or(shape)?.intervals().map(|(lower, upper)| {
+        let hull = hull.ok_or(shape)?;
+        let slopes = hull.intervals().map(|(lower, upper)| {
             largest_slope(&layer.activation, table, network.value_bits, lower, upper)
         });
         layers.push(slopes.collect::<Option<Vec<i64>>>().ok_or(GridError::Overflow { layer: index })?);
