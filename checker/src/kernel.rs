@@ -1,1 +1,4 @@
 //! The rules, over typed numbers. Trusted; one file per family, one function per rule; `spec/rules.md`.
+
+pub mod enclose;
+pub mod error;
