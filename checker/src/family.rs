@@ -90,7 +90,7 @@ pub struct LocalProblem<'a> {
     set: &'a PerturbationSet,
     states: &'a States,
     masked: Vec<GridNetwork>,
-    table: TanhTable,
+    table: &'static TanhTable,
     /// Fraction bits of every bound it returns.
     pub value_bits: u32,
 }
@@ -119,7 +119,7 @@ impl<'a> LocalProblem<'a> {
         let scale = GridScale::new(&policy.network, &magnitude)?;
         let masked = masks.iter().map(|mask| GridNetwork::new(&policy.network, Some(mask), &scale));
         let masked = masked.collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { policy, set, states, masked, table: TanhTable::new(), value_bits: scale.value_bits })
+        Ok(Self { policy, set, states, masked, table: TanhTable::shared(), value_bits: scale.value_bits })
     }
 
     /// Number of states.
@@ -148,8 +148,8 @@ impl<'a> LocalProblem<'a> {
         let mut centers = Vec::with_capacity(self.masked.len());
         let mut balls = Vec::with_capacity(self.masked.len());
         for network in &self.masked {
-            centers.push(propagate(network, &self.table, &input.center)?.post.pop().unwrap_or_default());
-            balls.push(propagate(network, &self.table, &input.region)?);
+            centers.push(propagate(network, self.table, &input.center)?.post.pop().unwrap_or_default());
+            balls.push(propagate(network, self.table, &input.region)?);
         }
         let at = AtState { input, centers };
         families
@@ -168,7 +168,7 @@ impl<'a> LocalProblem<'a> {
     /// [`GridError`].
     pub fn clean_outputs(&self, index: usize) -> Result<Vec<GridBox>, GridError> {
         let input = input_set(self.policy, self.state(index)?, self.states.units, self.set, self.value_bits)?;
-        let outputs = self.masked.iter().map(|n| propagate(n, &self.table, &input.center));
+        let outputs = self.masked.iter().map(|n| propagate(n, self.table, &input.center));
         outputs.map(|bounds| Ok(bounds?.post.pop().unwrap_or_default())).collect()
     }
 
@@ -179,7 +179,7 @@ impl<'a> LocalProblem<'a> {
 
     fn chain_hull(&self, at: &AtState, balls: &[LayerBounds]) -> Result<Vec<StateBounds>, GridError> {
         let Some(first) = self.masked.first() else { return Ok(Vec::new()) };
-        let slopes = hull_slopes(first, &self.table, balls)?;
+        let slopes = hull_slopes(first, self.table, balls)?;
         let networks = self.masked.iter().zip(&at.centers);
         networks
             .map(|(network, center)| from_deviation(center, deviation(network, &slopes, &at.input.radii)?))
@@ -189,7 +189,7 @@ impl<'a> LocalProblem<'a> {
     fn crown(&self, at: &AtState) -> Result<Vec<StateBounds>, GridError> {
         let mut bounds = Vec::with_capacity(self.masked.len());
         for (network, center) in self.masked.iter().zip(&at.centers) {
-            let layers = crown_layers(network, &self.table, &at.input, &NoWitness)?;
+            let layers = crown_layers(network, self.table, &at.input, &NoWitness)?;
             let layers = layers.ok_or(GridError::EmptyInterval { layer: 0, neuron: 0 })?;
             bounds.push(self.crown_bounds(network, at, center, &layers)?);
         }
@@ -204,7 +204,7 @@ impl<'a> LocalProblem<'a> {
         layers: &CrownLayers,
     ) -> Result<StateBounds, GridError> {
         let outputs = center.lower.len();
-        let bound = |weights: &[i64]| bound_outputs(network, &self.table, layers, &at.input, weights, None);
+        let bound = |weights: &[i64]| bound_outputs(network, self.table, layers, &at.input, weights, None);
         let mut region = GridBox::default();
         for output in 0..outputs {
             let negative = bound(&unit(outputs, output, -1, None))?;

@@ -3,6 +3,7 @@
 pub mod back;
 pub mod crown;
 pub mod enclose;
+pub mod error;
 pub mod grid;
 pub mod head;
 pub mod hull;

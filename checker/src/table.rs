@@ -68,7 +68,7 @@ pub struct FamilyTable {
 }
 
 /// Why a table has no such value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TableError {
     /// The chain has no such mask.

@@ -4,7 +4,8 @@
 use num_bigint::BigInt;
 use num_traits::Zero;
 
-use crate::kernel::enclose::{Enclosures, exp};
+use crate::kernel::enclose::{Enclosures, exp, sqrt, tanh};
+use crate::kernel::error::KernelError;
 use crate::model::Head;
 use crate::number::Rational;
 
@@ -12,7 +13,7 @@ use crate::number::Rational;
 const BITS: u32 = 80;
 
 /// Why a head's bound could not be computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeadError {
     /// The deviation has another length than the head.
@@ -22,6 +23,8 @@ pub enum HeadError {
         /// Output, from 0.
         output: usize,
     },
+    /// A root or a distribution function could not be enclosed.
+    Enclosure(KernelError),
     /// A deterministic head has no distribution; only its deviation can be bounded.
     Deterministic,
 }
@@ -33,6 +36,7 @@ impl core::fmt::Display for HeadError {
             Self::StandardDeviation { output } => {
                 write!(f, "the standard deviation of output {output} is too large or too small")
             }
+            Self::Enclosure(e) => e.fmt(f),
             Self::Deterministic => f.write_str("a deterministic head has no total variation or divergence"),
         }
     }
@@ -111,12 +115,13 @@ impl HeadBounds {
     pub fn total_variation(&self, change: &OutputChange) -> Result<Rational, HeadError> {
         match self.kind {
             Kind::Gaussian => {
-                let distance = self.enclosures.sqrt_upper(&self.distance_squared(change)?);
-                Ok(self.enclosures.gaussian_tv(&distance).upper)
+                let squared = self.distance_squared(change)?;
+                let distance = sqrt(&squared).map_err(HeadError::Enclosure)?.upper;
+                Ok(self.enclosures.gaussian_tv(&distance).map_err(HeadError::Enclosure)?.upper)
             }
             Kind::Categorical => {
                 let quarter = change.oscillation.mul(&Rational::from_dyadic(BigInt::from(1u8), -2));
-                Ok(self.enclosures.tanh(&quarter).upper)
+                Ok(tanh(&quarter).upper)
             }
             Kind::Deterministic => Err(HeadError::Deterministic),
         }
