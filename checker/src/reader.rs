@@ -1,9 +1,12 @@
 //! Bytes to typed values: strict JSON, safetensors, `.npy`, PEM, DSSE, digests. Trusted; `spec/certificate-files.md`.
 
+pub mod base64;
+pub mod digest;
 pub mod escaped;
 pub mod fields;
 pub mod json;
 pub mod mask;
 pub mod npy;
+pub mod pem;
 pub mod policy;
 pub mod safetensors;
