@@ -2,6 +2,7 @@
 
 pub mod base64;
 pub mod digest;
+pub mod dsse;
 pub mod escaped;
 pub mod fields;
 pub mod json;
@@ -10,3 +11,4 @@ pub mod npy;
 pub mod pem;
 pub mod policy;
 pub mod safetensors;
+pub mod trust;
