@@ -250,6 +250,7 @@ impl<'a> Scan<'a> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_types)]
     use super::*;
     use crate::number::Dyadic;
 

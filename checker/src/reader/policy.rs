@@ -381,6 +381,7 @@ pub(super) fn is_plain_file_name(name: &str) -> bool {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    #![allow(clippy::disallowed_types)]
     use super::super::safetensors::tests::{f32s, tensors};
     use super::*;
     use crate::model::Matrix;

@@ -471,6 +471,7 @@ pub(super) fn decode_floats(
 
 #[cfg(test)]
 pub(crate) mod tests {
+    #![allow(clippy::disallowed_types, clippy::as_conversions)]
     use super::*;
 
     /// A file from its header and data.
