@@ -1,4 +1,6 @@
-//! Bytes to typed values: strict JSON, safetensors, `.npy`, PEM, DSSE, digests. Trusted; `spec/certificate-files.md`.
+//! Bytes to typed values, strictly: each clause of a format has its own error, and caps come before allocation.
+//! Trusted; `spec/certificate-files.md`. Text: `json`, `fields`, `escaped`, `base64`. Numbers: `safetensors`, `tensor`,
+//! `npy`. Objects: `policy`, `mask`, `digest`. Signatures: `pem`, `dsse`, `trust`.
 
 pub mod base64;
 pub mod digest;
@@ -11,4 +13,5 @@ pub mod npy;
 pub mod pem;
 pub mod policy;
 pub mod safetensors;
+pub mod tensor;
 pub mod trust;

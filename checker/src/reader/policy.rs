@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use super::escaped::Escaped;
 use super::fields::{Field, FieldError};
 use super::json::{self, JsonError, Numbers};
-use super::safetensors::{MAX_ENTRIES, RawTensor, Safetensors, SafetensorsError};
+use super::safetensors::{Safetensors, SafetensorsError};
+use super::tensor::{MAX_ENTRIES, RawTensor};
 use crate::model::{Activation, Head, Layer, Network, Normaliser, Policy, Source};
 use crate::number::{Dyadic, Rational};
 
