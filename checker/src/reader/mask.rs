@@ -11,7 +11,7 @@ use super::fields::{Field, FieldError};
 use super::json::{self, JsonError, Numbers};
 use super::policy::{PolicyFiles, is_plain_file_name};
 use super::safetensors::{Safetensors, SafetensorsError};
-use crate::model::Mask;
+use crate::model::{Mask, Network};
 use crate::number::Rational;
 
 /// Value of `format` in `chain.json`.
@@ -20,6 +20,8 @@ pub const FORMAT: &str = "secateur.masks/1";
 pub const MAX_MANIFEST: usize = 1 << 20;
 /// Most masks in a chain.
 pub const MAX_MASKS: usize = 1024;
+/// Most bits in all masks of a chain together (a bit takes a byte of memory).
+pub const MAX_CHAIN_BITS: usize = 1 << 27;
 /// Longest `method`, `scope` or `seed`, in bytes.
 pub const MAX_TEXT: usize = 256;
 
@@ -39,6 +41,11 @@ pub enum MaskError {
     TooManyMasks {
         /// How many.
         found: usize,
+    },
+    /// More than [`MAX_CHAIN_BITS`].
+    ChainTooLarge {
+        /// How many masks.
+        masks: usize,
     },
     /// A file name with a separator, a leading dot or another character no plain name has.
     UnsafeFileName {
@@ -75,6 +82,9 @@ impl fmt::Display for MaskError {
             Self::Tensors(error) => write!(f, "in the mask: {error}"),
             Self::NoMasks => f.write_str("the chain has no mask"),
             Self::TooManyMasks { found } => write!(f, "the chain has {found} masks, more than {MAX_MASKS}"),
+            Self::ChainTooLarge { masks } => {
+                write!(f, "{masks} masks of this policy are more than {MAX_CHAIN_BITS} bits")
+            }
             Self::UnsafeFileName { name } => write!(f, "{} is not a plain file name", Escaped(name)),
             Self::RepeatedFileName { name } => write!(f, "the chain names the file {} twice", Escaped(name)),
             Self::MayNotBeMasked { name } => {
@@ -206,6 +216,18 @@ pub fn parse_mask(bytes: &[u8], files: &PolicyFiles) -> Result<Mask, MaskError> 
     Ok(Mask { layers })
 }
 
+/// Accepts iff so many masks of the policy fit into [`MAX_CHAIN_BITS`]; to be asked before the masks are read.
+///
+/// # Errors
+/// [`MaskError::ChainTooLarge`].
+pub fn check_chain_size(masks: usize, network: &Network) -> Result<(), MaskError> {
+    let weights = network.layers.iter().try_fold(0usize, |n, layer| n.checked_add(layer.weight.values.len()));
+    match weights.and_then(|n| n.checked_mul(masks)) {
+        Some(bits) if bits <= MAX_CHAIN_BITS => Ok(()),
+        _ => Err(MaskError::ChainTooLarge { masks }),
+    }
+}
+
 /// Actual sparsity: the fraction of weights pruned, exactly; 0 for a mask without entries.
 pub fn sparsity(mask: &Mask) -> Rational {
     let total: BigInt = mask.layers.iter().map(|layer| BigInt::from(layer.len())).sum();
@@ -274,6 +296,17 @@ mod tests {
         let many: Vec<_> = (0..1025).map(|i| entry(&format!("m{i}"), "0")).collect();
         assert_eq!(chain(&many.join(",")), Err(MaskError::TooManyMasks { found: 1025 }));
         assert_eq!(chain(&many[..1024].join(",")).unwrap().masks.len(), 1024);
+    }
+
+    #[test]
+    fn chains_fit_into_memory() {
+        // The sample has nine weights.
+        let network = sample().policy.network;
+        let most = MAX_CHAIN_BITS / 9;
+        assert_eq!(check_chain_size(most, &network), Ok(()));
+        for masks in [most + 1, usize::MAX] {
+            assert_eq!(check_chain_size(masks, &network), Err(MaskError::ChainTooLarge { masks }));
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 
 use core::fmt;
 
-use super::safetensors::{MAX_ENTRIES, MAX_FILE, decode_floats};
+use super::safetensors::MAX_FILE;
+use super::tensor::{MAX_ENTRIES, decode_floats};
 use crate::model::{Matrix, States, Units};
 
 /// Longest header, in bytes.
@@ -250,6 +251,7 @@ impl<'a> Scan<'a> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_types)]
     use super::*;
     use crate::number::Dyadic;
 

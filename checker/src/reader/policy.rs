@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use super::escaped::Escaped;
 use super::fields::{Field, FieldError};
 use super::json::{self, JsonError, Numbers};
-use super::safetensors::{MAX_ENTRIES, RawTensor, Safetensors, SafetensorsError};
+use super::safetensors::{Safetensors, SafetensorsError};
+use super::tensor::{MAX_ENTRIES, RawTensor};
 use crate::model::{Activation, Head, Layer, Network, Normaliser, Policy, Source};
 use crate::number::{Dyadic, Rational};
 
@@ -381,6 +382,7 @@ pub(super) fn is_plain_file_name(name: &str) -> bool {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    #![allow(clippy::disallowed_types)]
     use super::super::safetensors::tests::{f32s, tensors};
     use super::*;
     use crate::model::Matrix;
