@@ -7,6 +7,7 @@ pub mod check;
 pub mod evaluate;
 pub mod family;
 pub mod kernel;
+pub mod load;
 pub mod model;
 pub mod number;
 pub mod reader;
