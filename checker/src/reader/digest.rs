@@ -129,6 +129,7 @@ mod tests {
     #![allow(clippy::float_arithmetic, clippy::disallowed_types)]
     use super::super::policy::tests::sample;
     use super::*;
+    use crate::model::{Activation, Layer};
     use proptest::prelude::*;
 
     fn double(value: f64) -> Dyadic {
@@ -249,5 +250,27 @@ mod tests {
             other.layers[layer].bias[0] = double(0.375);
             assert_ne!(weights_digest(&other), name);
         }
+    }
+
+    /// The examples of `spec/certificate-files.md#digests`, computed there by another program.
+    #[test]
+    fn examples_of_the_specification() {
+        let layer = Layer {
+            weight: Matrix { rows: 1, columns: 2, values: vec![double(1.0), double(-2.0)] },
+            bias: vec![double(0.5)],
+            activation: Activation::Relu,
+        };
+        let network = Network { layers: vec![layer] };
+        let mask = Mask { layers: vec![vec![true, false]] };
+        let values = Matrix { rows: 1, columns: 2, values: vec![double(1.0), double(-0.5)] };
+        let states = States { values, units: Units::Raw };
+        let weights = "sha256:067becafce1508a6f3a8948be809ae1abf6b4ca820071a085b1fabacf7336e16";
+        assert_eq!(weights_digest(&network), weights);
+        let kept = "sha256:a4f06a0d4ede128c702a8876817a2c2f955b08c95b74505ea76316fe3c5ab4cf";
+        assert_eq!(mask_digest(&mask, &network), kept);
+        let table = "sha256:3560daf536ebcf4d1bc080f87169aa4a66027124978195631f03de39ccf08087";
+        assert_eq!(states_digest(&states), table);
+        let page = include_str!("../../../spec/certificate-files.md");
+        assert!([weights, kept, table].iter().all(|digest| page.contains(digest)));
     }
 }

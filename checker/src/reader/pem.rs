@@ -157,6 +157,8 @@ mod tests {
         let key = PublicKey::parse_pem(text).unwrap();
         assert_eq!(key.bytes()[..4], [0x19, 0xbf, 0x44, 0x09]);
         assert_eq!(key.emit_pem(), text);
+        // What `ssh-keygen -lf` prints for the same key.
+        assert_eq!(key.keyid(), "SHA256:ebCT4wkJOqO5AIlHG03cHvn3Cr3ZZEEh8m81duHhR3Q");
     }
 
     #[test]
