@@ -2,3 +2,6 @@
 
 pub mod enclose;
 pub mod error;
+pub mod norm;
+pub mod scaled;
+pub mod sensitivity;
