@@ -10,4 +10,7 @@ pub mod hull;
 pub mod ibp;
 pub mod input;
 pub mod nested;
+pub mod norm;
 pub mod relax;
+pub mod scaled;
+pub mod sensitivity;

@@ -32,10 +32,9 @@ pub fn div_ceil(a: &BigInt, b: &BigInt) -> BigInt {
     -div_floor(&-a, b)
 }
 
-/// `ceil(a / 2^bits)`.
-fn shift_ceil(a: BigInt, bits: u64) -> BigInt {
-    // The shift of a negative big integer rounds down.
-    -((-a) >> bits)
+/// At least `a / 2^bits` for `a >= 0`, at most one unit above the floor: the exact ceiling costs a second pass.
+fn shift_up(a: BigInt, bits: u64) -> BigInt {
+    if a.is_zero() { a } else { (a >> bits) + 1u8 }
 }
 
 impl Fixed {
@@ -57,7 +56,7 @@ impl Fixed {
     pub fn mul(&self, other: &Self) -> Self {
         Self {
             lower: (&self.lower * &other.lower) >> FRACTION,
-            upper: shift_ceil(&self.upper * &other.upper, u64::from(FRACTION)),
+            upper: shift_up(&self.upper * &other.upper, u64::from(FRACTION)),
         }
     }
 
@@ -76,7 +75,7 @@ impl Fixed {
 
     /// Quotient by `2^bits`.
     pub fn shifted_down(&self, bits: u64) -> Self {
-        Self { lower: &self.lower >> bits, upper: shift_ceil(self.upper.clone(), bits) }
+        Self { lower: &self.lower >> bits, upper: shift_up(self.upper.clone(), bits) }
     }
 
     /// `e^x`: Taylor for `x 2^-s < 2^-8`, squared `s` times.
@@ -108,9 +107,10 @@ impl Fixed {
         }
     }
 
+    /// Quotient by a small positive integer, the upper end at most one unit above the floor.
     fn divided_by(&self, divisor: u32) -> Self {
-        let divisor = BigInt::from(divisor);
-        Self { lower: div_floor(&self.lower, &divisor), upper: div_ceil(&self.upper, &divisor) }
+        let part = |a: &BigInt| a / divisor.max(1);
+        Self { lower: part(&self.lower), upper: part(&self.upper) + u8::from(!self.upper.is_zero()) }
     }
 
     /// `(E - 1) / (E + 1)` for an enclosure of `E = e^(2x) >= 1`.
