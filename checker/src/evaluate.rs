@@ -2,11 +2,11 @@
 
 use core::fmt;
 
-use crate::family::{Family, LocalProblem, StateBounds};
+use crate::family::{Family, LocalProblem, StateBounds, preferred_output};
 use crate::kernel::grid::GridError;
 use crate::kernel::ibp::GridBox;
+use crate::global::{GlobalError, GlobalProblem};
 use crate::kernel::head::OutputChange;
-use crate::kernel::input::global_radii;
 use crate::model::{Mask, PerturbationSet, Policy, States};
 use crate::number::Rational;
 use crate::table::{FamilyTable, MaskTable};
@@ -37,6 +37,13 @@ pub enum EvaluateError {
         /// Why.
         reason: GridError,
     },
+    /// A global family failed.
+    Global {
+        /// The family.
+        family: Family,
+        /// Why.
+        reason: GlobalError,
+    },
 }
 
 impl fmt::Display for EvaluateError {
@@ -44,6 +51,7 @@ impl fmt::Display for EvaluateError {
         match self {
             Self::Local { state: Some(state), reason } => write!(f, "state {state}: {reason}"),
             Self::Local { state: None, reason } => reason.fmt(f),
+            Self::Global { family, reason } => write!(f, "{}: {reason}", family.name()),
         }
     }
 }
@@ -110,6 +118,7 @@ pub fn assemble(
     states: Vec<StateValues>,
 ) -> Result<Vec<FamilyTable>, EvaluateError> {
     let exact = |value: i64| Rational::from_dyadic(value.into(), i64::from(local.value_bits).saturating_neg());
+    let mut global = None;
     let mut tables = Vec::with_capacity(families.len());
     let mut position = 0usize;
     for &family in families {
@@ -118,7 +127,16 @@ pub fn assemble(
             tables.push(FamilyTable { family, masks: masks.collect() });
             position = position.saturating_add(1);
         } else {
-            tables.push(global_table(problem, family, &states, &exact)?);
+            let failed = |reason| EvaluateError::Global { family, reason };
+            if global.is_none() {
+                global = Some(GlobalProblem::new(problem).map_err(failed)?);
+            }
+            let Some(prepared) = &global else { continue };
+            let mut masks = prepared.tables(family).map_err(failed)?;
+            for (mask, table) in masks.iter_mut().enumerate() {
+                table.margins = states.iter().map(|s| margin(s.clean.get(mask)?, table, &exact)).collect();
+            }
+            tables.push(FamilyTable { family, masks });
         }
     }
     Ok(tables)
@@ -142,12 +160,11 @@ fn local_table(
     table
 }
 
-fn global_table(
-    problem: &Problem<'_>,
-    family: Family,
-    states: &[StateValues],
-    exact: &dyn Fn(i64) -> Rational,
-) -> Result<FamilyTable, EvaluateError> {
-    let _ = (problem, states, exact, global_radii(problem.policy, problem.perturbation));
-    Ok(FamilyTable { family, masks: Vec::new() })
+/// The clean lead of the preferred output over each other one, less what both can move.
+fn margin(clean: &GridBox, table: &MaskTable, exact: &dyn Fn(i64) -> Rational) -> Option<Rational> {
+    let deviation = &table.changes.first()?.deviation;
+    let preferred = preferred_output(clean);
+    let lower = exact(*clean.lower.get(preferred)?).sub(deviation.get(preferred)?);
+    let others = clean.upper.iter().zip(deviation).enumerate().filter(|(other, _)| *other != preferred);
+    others.map(|(_, (&upper, change))| lower.sub(&exact(upper)).sub(change)).min()
 }

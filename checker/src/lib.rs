@@ -6,6 +6,7 @@
 pub mod check;
 pub mod evaluate;
 pub mod family;
+pub mod global;
 pub mod kernel;
 pub mod load;
 pub mod model;
