@@ -58,10 +58,7 @@ pub fn decode(text: &str) -> Result<Vec<u8>, Base64Error> {
             out.push(u8::try_from((bits >> held) & 0xFF).unwrap_or(0));
         }
     }
-    // 4k + 1 digits stand for no bytes; 4k + 2 and 4k + 3 leave 4 and 2 unused bits.
-    if held >= 6 {
-        return Err(Base64Error::Length { length });
-    }
+    // Of a multiple of 4, less at most 2 signs of padding: 0, 4 or 2 bits are left over, never 6.
     if bits & !(u32::MAX << held) != 0 {
         return Err(Base64Error::NotCanonical);
     }

@@ -8,8 +8,11 @@ use super::escaped::Escaped;
 
 /// Deepest nesting of arrays and objects.
 pub const MAX_DEPTH: usize = 24;
-/// Most values (of any kind, at any depth) in one document.
+/// Most values (of any kind, at any depth) in one document; bounds the memory a document takes to some ten times its
+/// cap, together with [`OBJECT_COST`].
 pub const MAX_VALUES: usize = 1 << 21;
+/// What an object with members counts for: a map's first node takes the room of many values.
+pub const OBJECT_COST: usize = 16;
 
 /// A JSON document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,10 +200,7 @@ impl<'a> Parser<'a> {
 
     fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
         self.blanks();
-        self.values = self.values.saturating_add(1);
-        if self.values > MAX_VALUES {
-            return Err(JsonError::TooManyValues { at: self.at });
-        }
+        self.spend(1)?;
         match self.peek() {
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
@@ -211,6 +211,11 @@ impl<'a> Parser<'a> {
             Some(b'-' | b'0'..=b'9') => self.number(),
             _ => Err(JsonError::Syntax { at: self.at, expected: "a value" }),
         }
+    }
+
+    fn spend(&mut self, values: usize) -> Result<(), JsonError> {
+        self.values = self.values.saturating_add(values);
+        if self.values > MAX_VALUES { Err(JsonError::TooManyValues { at: self.at }) } else { Ok(()) }
     }
 
     fn deeper(&mut self, depth: usize) -> Result<usize, JsonError> {
@@ -265,6 +270,7 @@ impl<'a> Parser<'a> {
         if self.take(b'}') {
             return Ok(Value::Object(members));
         }
+        self.spend(OBJECT_COST)?;
         loop {
             self.blanks();
             if self.peek() != Some(b'"') {
@@ -332,7 +338,7 @@ impl<'a> Parser<'a> {
             return Ok(character);
         }
         let rest = self.text.as_bytes().get(self.at..).unwrap_or(&[]);
-        if first >= 0xDC00 || !rest.starts_with(b"\\u") {
+        if !rest.starts_with(b"\\u") {
             return Err(JsonError::LoneSurrogate { at });
         }
         self.advance(1);
@@ -458,7 +464,9 @@ mod tests {
         assert_eq!(read("\"a\nb\""), Err(JsonError::ControlCharacter { at: 2 }));
         assert_eq!(read("\"\\x\""), Err(JsonError::BadEscape { at: 1 }));
         assert_eq!(read("\"\\u+123\""), Err(JsonError::BadEscape { at: 1 }));
-        for lone in ["\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\\ud800\\ud800\""] {
+        for lone in
+            ["\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\\ud800\\ud800\"", "\"\\udc00\\ud800\""]
+        {
             assert_eq!(read(lone), Err(JsonError::LoneSurrogate { at: 1 }), "{lone}");
         }
     }
@@ -496,6 +504,12 @@ mod tests {
         assert_eq!(read(&"[".repeat(1_000_000)), Err(JsonError::TooDeep { at: MAX_DEPTH }));
         let many = format!("[{}\"\"]", "\"\",".repeat(MAX_VALUES));
         let result = parse(many.as_bytes(), usize::MAX, Numbers::Refused);
+        assert!(matches!(result, Err(JsonError::TooManyValues { .. })));
+        // One object and its member count 1 + OBJECT_COST + 1.
+        let objects = |n: usize| format!("[{}null]", "{\"\":null},".repeat(n));
+        let most = (MAX_VALUES - 2) / (OBJECT_COST + 2);
+        assert!(parse(objects(most).as_bytes(), usize::MAX, Numbers::Refused).is_ok());
+        let result = parse(objects(most + 1).as_bytes(), usize::MAX, Numbers::Refused);
         assert!(matches!(result, Err(JsonError::TooManyValues { .. })));
     }
 

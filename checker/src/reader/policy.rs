@@ -375,7 +375,7 @@ fn parse_source(field: &Field<'_>) -> Result<Source, PolicyError> {
 
 /// Whether a name denotes a file beside the one that names it: 1 to [`MAX_NAME`] of `A-Z a-z 0-9 . _ - +`, not
 /// beginning with a dot or a hyphen.
-pub(super) fn is_plain_file_name(name: &str) -> bool {
+pub fn is_plain_file_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+');
     (1..=MAX_NAME).contains(&name.len()) && !name.starts_with(['.', '-']) && name.bytes().all(plain)
 }

@@ -390,6 +390,8 @@ pub(crate) mod tests {
         assert_eq!(overflow, SafetensorsError::ShapeOverflow { name: name() });
         let ragged = refused(&one(entry("F32", "[2,2]", 0, 12)), &[0; 12]);
         assert_eq!(ragged, SafetensorsError::SizeMismatch { name: name(), stated: 12, needed: 16 });
+        let spare = refused(&one(entry("U8", "[2]", 0, 3)), &[0; 3]);
+        assert_eq!(spare, SafetensorsError::SizeMismatch { name: name(), stated: 3, needed: 2 });
         let backwards = refused(&one(entry("U8", "[1]", 1, 0)), &[0]);
         assert_eq!(backwards, SafetensorsError::BadOffsets { name: name() });
         let three = refused(r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,2]}}"#, &[0]);

@@ -321,7 +321,7 @@ fn short_text(field: &Field<'_>) -> Result<String, FieldError> {
 /// [`TrustError`], at the first signature that spoils the envelope.
 ///
 /// # References
-/// RFC 8032 section 5.1.7; Chalkias, Garillot, Nikolaenko 2020, "Taming the many EdDSAs", for the strict form.
+/// RFC 8032 section 5.1.7; ed25519-dalek 3, `VerifyingKey::verify_strict`, for the strict form.
 pub fn verify_envelope(envelope: &Envelope, trust: &Trust) -> Result<Vec<SignerInfo>, TrustError> {
     let message = envelope.signed_bytes();
     let mut signers: Vec<SignerInfo> = Vec::new();
