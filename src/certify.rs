@@ -3,8 +3,9 @@
 
 pub mod emit;
 pub mod keys;
+pub mod witness;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -28,8 +29,8 @@ use secateur_checker::table::{FamilyTable, Quantity, TheoremViolated};
 
 use crate::certify::emit::emit_certificate;
 use crate::certify::keys::Key;
-use crate::policy::write::write_atomically;
-use crate::search::norm_witness::propose_witness;
+use crate::policy::write::{WriteError, write_atomically};
+use crate::certify::witness::propose_witness;
 
 /// Id this program writes into certificates.
 pub const VERIFIER_ID: &str = "secateur";
@@ -79,13 +80,8 @@ pub enum CertifyError {
     #[error("interrupted; nothing was written")]
     Interrupted,
     /// A file cannot be written.
-    #[error("{path}: {source}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 /// What to certify.
@@ -335,12 +331,9 @@ impl Certified {
     /// # Errors
     /// [`CertifyError::Write`].
     pub fn write(&self, path: &Path, witness_name: &str) -> Result<(), CertifyError> {
-        let wrong = |path: &Path, source| CertifyError::Write { path: path.to_owned(), source };
         if let Some(witness) = &self.witness {
-            let witness_path = path.with_file_name(witness_name);
-            write_atomically(&witness_path, witness).map_err(|e| wrong(&witness_path, e))?;
+            write_atomically(&path.with_file_name(witness_name), witness)?;
         }
-        let text = format!("{}\n", emit_envelope(&self.envelope));
-        write_atomically(path, text.as_bytes()).map_err(|e| wrong(path, e))
+        Ok(write_atomically(path, format!("{}\n", emit_envelope(&self.envelope)).as_bytes())?)
     }
 }

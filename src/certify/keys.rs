@@ -8,7 +8,7 @@ use secateur_checker::reader::dsse::{Envelope, EnvelopeSignature, pre_authentica
 use secateur_checker::reader::json::{Value, canonical};
 use secateur_checker::reader::pem::PublicKey;
 
-use crate::policy::write::write_atomically;
+use crate::policy::write::{WriteError, create_folder, write_atomically};
 
 /// DER of `PrivateKeyInfo` for Ed25519 up to the 32 bytes of the seed (RFC 8410 section 7).
 const PKCS8_PREFIX: [u8; 16] =
@@ -32,13 +32,8 @@ pub enum KeyError {
         source: std::io::Error,
     },
     /// A file cannot be written.
-    #[error("{path}: {source}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// The file is no Ed25519 key in PKCS#8 PEM.
     #[error("{path}: not an Ed25519 private key in PKCS#8 PEM; `secateur keygen --out DIR` makes one")]
     Malformed {
@@ -112,8 +107,7 @@ impl Key {
     /// # Errors
     /// [`KeyError::Exists`], [`KeyError::Write`].
     pub fn write(&self, directory: &Path, name: &str) -> Result<(), KeyError> {
-        let wrong = |path: &Path, source| KeyError::Write { path: path.to_owned(), source };
-        std::fs::create_dir_all(directory).map_err(|e| wrong(directory, e))?;
+        create_folder(directory)?;
         let private = directory.join(format!("{name}.pem"));
         let public = directory.join(format!("{name}.pub.pem"));
         let trust = directory.join("trust.json");
@@ -122,10 +116,11 @@ impl Key {
                 return Err(KeyError::Exists { path: path.clone() });
             }
         }
-        write_private(&private, self.private_pem().as_bytes()).map_err(|e| wrong(&private, e))?;
+        let unwritten = |source| WriteError { path: private.clone(), source };
+        write_private(&private, self.private_pem().as_bytes()).map_err(unwritten)?;
         let pem = self.public().map(|p| p.emit_pem()).unwrap_or_default();
-        write_atomically(&public, pem.as_bytes()).map_err(|e| wrong(&public, e))?;
-        write_atomically(&trust, trust_file(name, &pem).as_bytes()).map_err(|e| wrong(&trust, e))
+        write_atomically(&public, pem.as_bytes())?;
+        Ok(write_atomically(&trust, trust_file(name, &pem).as_bytes())?)
     }
 }
 
