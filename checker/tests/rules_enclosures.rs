@@ -32,6 +32,26 @@ fn sqrt_accepts_what_is_not_negative() {
     assert_eq!(sqrt(&r("-1e-300")), Err(KernelError::SqrtOfNegative));
 }
 
+/// Roots keep the order of bounds along a chain, also where neighbours differ by less than the grid and have numerators
+/// and denominators of other lengths: `1 + 2^-k` for rising `k` falls to 1, around the power of two where the scale changes.
+#[test]
+fn upper_roots_are_isotone() {
+    let one = Rational::one();
+    for base in ["1", "4", "1/2", "2", "1/1048576", "3"] {
+        let mut last = sqrt(&r(base).add(&one)).unwrap().upper;
+        for k in 1..600 {
+            let x = r(base).add(&Rational::from_dyadic(BigInt::from(1), -k));
+            let upper = sqrt(&x).unwrap().upper;
+            assert!(upper <= last, "{base} {k}");
+            let third = r(base).add(&Rational::new(BigInt::from(1), BigInt::from(3) << (k - 1)).unwrap());
+            last = sqrt(&third).unwrap().upper;
+            assert!(last <= upper, "{base} {k}");
+            let below = r(base).sub(&Rational::from_dyadic(BigInt::from(1), -k - 30));
+            assert!(sqrt(&below).unwrap().upper <= last);
+        }
+    }
+}
+
 /// 2 Phi(1/2) - 1 = 0.38292492254802620727...
 #[test]
 fn gaussian_tv_accepts_distances() {
