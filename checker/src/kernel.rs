@@ -1,7 +1,16 @@
 //! The rules, over typed numbers. Trusted; one file per family, one function per rule; `spec/rules.md`.
 
+pub mod back;
+pub mod crown;
 pub mod enclose;
 pub mod error;
+pub mod grid;
+pub mod head;
+pub mod hull;
+pub mod ibp;
+pub mod input;
+pub mod nested;
 pub mod norm;
+pub mod relax;
 pub mod scaled;
 pub mod sensitivity;

@@ -34,6 +34,12 @@ impl Default for TanhTable {
 }
 
 impl TanhTable {
+    /// The table, computed once in a process.
+    pub fn shared() -> &'static Self {
+        static TABLE: std::sync::OnceLock<TanhTable> = std::sync::OnceLock::new();
+        TABLE.get_or_init(Self::new)
+    }
+
     /// Computes the table from enclosures of `e^(k/128)`; a few milliseconds.
     pub fn new() -> Self {
         let one = BigInt::one() << FRACTION;
