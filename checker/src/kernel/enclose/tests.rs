@@ -194,27 +194,3 @@ fn the_table_contains_the_series() {
     assert_eq!(table.tanh(i64::MIN, 0), (-(1 << 60), -(1 << 60) + 1));
     assert_eq!(table.tanh(22, 0), ((1 << 60) - 1, 1 << 60));
 }
-
-/// Cost per call; run with `cargo test --release -p secateur-checker -- --ignored --nocapture cost_of`.
-#[test]
-#[ignore = "measurement"]
-#[allow(clippy::disallowed_types)]
-fn cost_of_enclosures() {
-    let table = TanhTable::new();
-    let constants = Enclosures::new();
-    let start = std::time::Instant::now();
-    let mut total = 0i64;
-    for k in 0..1_000_000i64 {
-        total = total.wrapping_add(table.tanh(k * 7_919_123 - 4_000_000_000_000, 40).0);
-    }
-    println!("tanh {:?}/call {total}", start.elapsed() / 1_000_000);
-    let start = std::time::Instant::now();
-    for k in 0..10_000u64 {
-        let d = BigInt::from(k) << (GAUSSIAN_FRACTION - 12);
-        assert!(constants.gaussian_tv_fixed(&d).is_ok());
-    }
-    println!("gaussian_tv {:?}/call", start.elapsed() / 10_000);
-    let start = std::time::Instant::now();
-    drop(TanhTable::new());
-    println!("table {:?}", start.elapsed());
-}
