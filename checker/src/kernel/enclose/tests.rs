@@ -136,9 +136,9 @@ fn total_variation_contains_another_evaluation() {
         assert!(width(&e) < power_of_two(-110) && e.upper <= Rational::one());
     }
     assert!(constants.gaussian_tv(&Rational::zero()).unwrap().upper.is_zero());
-    let one_third = constants.gaussian_tv(&r("2")).unwrap();
+    let at_two = constants.gaussian_tv(&r("2")).unwrap();
     // 2 Phi(1) - 1.
-    assert!((float(&one_third.lower) - 0.682_689_492_137_085_9).abs() < 1e-15);
+    assert!((float(&at_two.lower) - 0.682_689_492_137_085_9).abs() < 1e-15);
     let far = constants.gaussian_tv(&r("1e4000")).unwrap();
     assert_eq!(far.upper, Rational::one());
     assert!(far.lower > Rational::one().sub(&power_of_two(-100)));
