@@ -299,6 +299,18 @@ fn any_spectral_witness_is_sound() {
     }
 }
 
+/// `W = [1/8]`, a witness on integers: `G = 1/64` is rounded to 0, and only the extra unit keeps the bound above 1/8.
+#[test]
+fn a_grid_coarser_than_the_weights_costs_a_unit() {
+    let network = Network { layers: vec![layer(1, 1, &[1], -3, Activation::Identity)] };
+    let witness =
+        |fraction_bits| vec![SpectralWitness { rho: BigInt::from(0), factor: vec![0], fraction_bits }];
+    let run =
+        |bits| norm_product_spectral(&scaled(&network), None, &witness(bits), &unit_ball()).unwrap().product;
+    assert_eq!(run(0), r("1"));
+    assert_eq!(run(3), r("1/8"));
+}
+
 #[test]
 fn perturbation_sizes() {
     let size = |p: &Perturbation, f| perturbation_size(p, f, 4).unwrap();

@@ -60,7 +60,7 @@ pub fn exp(x: &Rational) -> Result<Enclosure, KernelError> {
 }
 
 /// Rule `enclose.sqrt`: the square root of `x`, to at least 127 significant bits; exact if `x` is the square of a
-/// dyadic number with at most 128 significant bits.
+/// dyadic number with at most 128 significant bits. The upper end is isotone in `x`.
 ///
 /// # Errors
 /// [`KernelError::SqrtOfNegative`] if `x < 0`.
@@ -74,9 +74,9 @@ pub fn sqrt(x: &Rational) -> Result<Enclosure, KernelError> {
     if x.is_zero() {
         return Ok(Enclosure { lower: Rational::zero(), upper: Rational::zero() });
     }
-    let target = x.denominator().bits().saturating_add(ROOT_BITS.saturating_mul(2));
-    let missing = target.saturating_sub(x.numerator().bits()).saturating_add(1);
-    let scale = u32::try_from(missing.checked_shr(1).unwrap_or(0)).unwrap_or(u32::MAX);
+    let missing = i64::try_from(ROOT_BITS.saturating_mul(2)).unwrap_or(i64::MAX).saturating_sub(floor_log(x));
+    let scale =
+        u32::try_from(missing.saturating_add(1).max(0)).unwrap_or(u32::MAX).checked_shr(1).unwrap_or(0);
     let doubled = scale.saturating_mul(2);
     let exponent = i64::from(scale).saturating_neg();
     let lower = floor_root(&x.floor_scaled(doubled));
@@ -89,6 +89,13 @@ pub fn sqrt(x: &Rational) -> Result<Enclosure, KernelError> {
         lower: Rational::from_dyadic(lower, exponent),
         upper: Rational::from_dyadic(upper, exponent),
     })
+}
+
+/// The `e` with `2^e <= x < 2^(e+1)`, for `x > 0`.
+fn floor_log(x: &Rational) -> i64 {
+    let bits = |n: &BigInt| i64::try_from(n.bits()).unwrap_or(i64::MAX);
+    let guess = bits(x.numerator()).saturating_sub(bits(x.denominator()));
+    if *x < Rational::from_dyadic(BigInt::one(), guess) { guess.saturating_sub(1) } else { guess }
 }
 
 /// The greatest `r` with `r^2 <= n`, for `n >= 0`; the library's root is corrected by its definition.

@@ -63,7 +63,7 @@ impl TanhTable {
     }
 
     /// Rule `enclose.tanh-table`: lower and upper of `tanh(x * 2^-fraction_bits)` on the grid `2^-60`; width at most
-    /// 7 units (4 where `fraction_bits <= 62` and the argument is inside the table), always within [-1, 1].
+    /// 8 units, always within [-1, 1].
     ///
     /// # References
     /// `spec/rules/enclosures.md#enclosetanh-table`.
