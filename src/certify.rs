@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use secateur_checker::check::{
-    CHECKER_ID, NamedFile, Rejection, Subject, Verified, check, head_name, pruned_count, required_assumptions,
-    required_limits,
+    CHECKER_ID, NamedFile, Rejection, Subject, Verified, check, head_name, pruned_count,
+    required_assumptions, required_limits,
 };
 use secateur_checker::evaluate::{EvaluateError, Problem, assemble, evaluate_state};
 use secateur_checker::family::{Family, LocalProblem};
@@ -29,8 +29,8 @@ use secateur_checker::table::{FamilyTable, Quantity, TheoremViolated};
 
 use crate::certify::emit::emit_certificate;
 use crate::certify::keys::Key;
-use crate::policy::write::{WriteError, write_atomically};
 use crate::certify::witness::propose_witness;
+use crate::policy::write::{WriteError, write_atomically};
 
 /// Id this program writes into certificates.
 pub const VERIFIER_ID: &str = "secateur";
@@ -43,7 +43,9 @@ pub enum CertifyError {
     #[error("{0}")]
     Load(Failure),
     /// The masks are not a chain.
-    #[error("masks: {0}; a chain lists masks from loosest to tightest, each keeping a subset of the one before")]
+    #[error(
+        "masks: {0}; a chain lists masks from loosest to tightest, each keeping a subset of the one before"
+    )]
     Masks(MaskError),
     /// The states have another width than the policy's input.
     #[error("the states have {found} columns, the policy reads {expected} inputs")]
@@ -185,7 +187,8 @@ fn evaluate_parallel(
     progress: &dyn Progress,
 ) -> Result<Vec<FamilyTable>, CertifyError> {
     let setup = |reason| CertifyError::Evaluate(EvaluateError::Local { state: None, reason });
-    let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation).map_err(setup)?;
+    let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
+        .map_err(setup)?;
     let done = AtomicUsize::new(0);
     let states: Result<Vec<_>, CertifyError> = (0..local.states())
         .into_par_iter()
@@ -279,7 +282,8 @@ fn claims(request: &Request<'_>, tables: &[FamilyTable]) -> Result<Vec<Claim>, C
         for mask in 0..table.masks.len() {
             cells.extend((0..outputs).map(|o| (table, mask, Quantity::ActionDeviation, Some(o))));
             if head.is_distribution() {
-                cells.extend([Quantity::TotalVariation, Quantity::Divergence].map(|q| (table, mask, q, None)));
+                cells
+                    .extend([Quantity::TotalVariation, Quantity::Divergence].map(|q| (table, mask, q, None)));
             }
             if !head.is_gaussian() && outputs > 1 {
                 cells.push((table, mask, Quantity::SameActionMargin, None));
@@ -306,7 +310,8 @@ fn self_check(
     witness: Option<&[u8]>,
     progress: &dyn Progress,
 ) -> Result<Verified, CertifyError> {
-    let certificate = parse_certificate(&envelope.payload).map_err(|e| CertifyError::SelfCheck(e.to_string()))?;
+    let certificate =
+        parse_certificate(&envelope.payload).map_err(|e| CertifyError::SelfCheck(e.to_string()))?;
     let mask_files: Vec<NamedFile<'_>> =
         request.masks.files.iter().map(|(name, bytes)| NamedFile { name, bytes }).collect();
     let subject = Subject {

@@ -185,15 +185,24 @@ impl fmt::Display for Rejection {
                 Escaped(role),
                 Escaped(name)
             ),
-            Self::FileMissing { role } => write!(f, "the certificate and the files given differ in the {role} file"),
+            Self::FileMissing { role } => {
+                write!(f, "the certificate and the files given differ in the {role} file")
+            }
             Self::UnexpectedFile { role, name } => {
                 write!(f, "the certificate lists the unexpected {} file {}", Escaped(role), Escaped(name))
             }
             Self::Model { field, stated, found } => {
-                write!(f, "{field} is {} in the certificate and {} in the files", Escaped(stated), Escaped(found))
+                write!(
+                    f,
+                    "{field} is {} in the certificate and {} in the files",
+                    Escaped(stated),
+                    Escaped(found)
+                )
             }
             Self::Masks(e) => e.fmt(f),
-            Self::UnknownFamily { claim, family } => write!(f, "claim {claim}: no family is called {}", Escaped(family)),
+            Self::UnknownFamily { claim, family } => {
+                write!(f, "claim {claim}: no family is called {}", Escaped(family))
+            }
             Self::UnknownQuantity { claim, quantity } => {
                 write!(f, "claim {claim}: no quantity is called {}", Escaped(quantity))
             }
@@ -218,7 +227,9 @@ impl fmt::Display for Rejection {
             Self::Theorem(violated) => {
                 write!(f, "{} rose at step {}, against its theorem", violated.family.name(), violated.step)
             }
-            Self::AssumptionMissing { assumption } => write!(f, "the assumption \"{assumption}\" is not listed"),
+            Self::AssumptionMissing { assumption } => {
+                write!(f, "the assumption \"{assumption}\" is not listed")
+            }
             Self::LimitMissing { limit } => write!(f, "the limit \"{limit}\" is not listed"),
             Self::WrongChecker { stated } => {
                 write!(f, "the certificate was made for checker {}, this is {CHECKER_ID}", Escaped(stated))
@@ -287,16 +298,14 @@ pub const ASSUME_REAL: &str =
 /// The head is taken at its word.
 pub const ASSUME_HEAD: &str = "head: the outputs mean what the policy file says they mean";
 /// The importer is not trusted.
-pub const ASSUME_SOURCE: &str =
-    "source: the policy files were derived from the source file by an importer that this check does not cover";
+pub const ASSUME_SOURCE: &str = "source: the policy files were derived from the source file by an importer that this check does not cover";
 /// Bounds are upper bounds.
 pub const LIMIT_TRUTH: &str =
     "bounds: a smaller bound does not mean a more robust policy, nor a larger one a less robust policy";
 /// Local families speak of listed states.
 pub const LIMIT_STATES: &str = "states: the local families speak of the listed states only";
 /// Families without a theorem.
-pub const LIMIT_MONOTONE: &str =
-    "pruning: ibp, crown and spectral bounds may rise when more weights are pruned and do not carry over to other masks";
+pub const LIMIT_MONOTONE: &str = "pruning: ibp, crown and spectral bounds may rise when more weights are pruned and do not carry over to other masks";
 
 /// Recomputes everything `certificate` says about `subject`; `progress(done, total)` is called after every state.
 ///
@@ -454,7 +463,11 @@ fn check_lists(certificate: &Certificate, policy: &Policy, families: &[Family]) 
     Ok(())
 }
 
-fn check_claims(certificate: &Certificate, tables: &[FamilyTable], head: &HeadBounds) -> Result<(), Rejection> {
+fn check_claims(
+    certificate: &Certificate,
+    tables: &[FamilyTable],
+    head: &HeadBounds,
+) -> Result<(), Rejection> {
     let mut seen = std::collections::BTreeSet::new();
     for (claim, record) in certificate.claims.iter().enumerate() {
         let unknown = || Rejection::UnknownQuantity { claim, quantity: record.quantity.clone() };
@@ -478,7 +491,15 @@ fn check_claims(certificate: &Certificate, tables: &[FamilyTable], head: &HeadBo
             };
             if !true_claim {
                 let (family, mask) = (table.family, record.mask);
-                return Err(Rejection::ClaimTooTight { claim, family, quantity, mask, value, claimed, proved });
+                return Err(Rejection::ClaimTooTight {
+                    claim,
+                    family,
+                    quantity,
+                    mask,
+                    value,
+                    claimed,
+                    proved,
+                });
             }
         }
     }

@@ -3,10 +3,10 @@
 use core::fmt;
 
 use crate::family::{Family, LocalProblem, StateBounds, preferred_output};
-use crate::kernel::grid::GridError;
-use crate::kernel::ibp::GridBox;
 use crate::global::{GlobalError, GlobalProblem};
+use crate::kernel::grid::GridError;
 use crate::kernel::head::OutputChange;
+use crate::kernel::ibp::GridBox;
 use crate::model::{Mask, PerturbationSet, Policy, States};
 use crate::number::Rational;
 use crate::table::{FamilyTable, MaskTable};
@@ -66,7 +66,8 @@ pub fn evaluate(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<FamilyTable>, EvaluateError> {
     let setup = |reason| EvaluateError::Local { state: None, reason };
-    let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation).map_err(setup)?;
+    let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
+        .map_err(setup)?;
     let total = local.states();
     let mut states = Vec::with_capacity(total);
     for state in 0..total {
@@ -117,7 +118,8 @@ pub fn assemble(
     families: &[Family],
     states: Vec<StateValues>,
 ) -> Result<Vec<FamilyTable>, EvaluateError> {
-    let exact = |value: i64| Rational::from_dyadic(value.into(), i64::from(local.value_bits).saturating_neg());
+    let exact =
+        |value: i64| Rational::from_dyadic(value.into(), i64::from(local.value_bits).saturating_neg());
     let mut global = None;
     let mut tables = Vec::with_capacity(families.len());
     let mut position = 0usize;

@@ -111,7 +111,7 @@ impl<'a> GlobalProblem<'a> {
         masks
             .map(|mask| {
                 let product = norm_product(&self.network, Some(mask), family, &self.perturbation);
-                self.from_product(product.map_err(GlobalError::Rule)?, family)
+                self.table_of(product.map_err(GlobalError::Rule)?, family)
             })
             .collect()
     }
@@ -133,7 +133,7 @@ impl<'a> GlobalProblem<'a> {
         }
         let products = norm_product_chain(&self.network, self.problem.masks, &vectors, &self.perturbation);
         let products = products.map_err(GlobalError::Rule)?;
-        products.into_iter().map(|p| self.from_product(p, NormFamily::AbsSpectral)).collect()
+        products.into_iter().map(|p| self.table_of(p, NormFamily::AbsSpectral)).collect()
     }
 
     fn spectral(&self) -> Result<Vec<MaskTable>, GlobalError> {
@@ -143,13 +143,13 @@ impl<'a> GlobalProblem<'a> {
             let layers = 0..self.problem.policy.network.layers.len();
             let witnesses = layers.map(|layer| factor(&file, index, layer)).collect::<Result<Vec<_>, _>>()?;
             let product = norm_product_spectral(&self.network, Some(mask), &witnesses, &self.perturbation);
-            tables.push(self.from_product(product.map_err(GlobalError::Rule)?, NormFamily::Spectral)?);
+            tables.push(self.table_of(product.map_err(GlobalError::Rule)?, NormFamily::Spectral)?);
         }
         Ok(tables)
     }
 
     /// What a bound on one vector norm of the change says about outputs, their differences and their Euclidean norm.
-    fn from_product(&self, product: NormProduct, family: NormFamily) -> Result<MaskTable, GlobalError> {
+    fn table_of(&self, product: NormProduct, family: NormFamily) -> Result<MaskTable, GlobalError> {
         let bound = product.deviation;
         let outputs = self.problem.policy.network.outputs();
         let two = Rational::from_integer(BigInt::from(2u8));

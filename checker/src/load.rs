@@ -54,7 +54,9 @@ impl fmt::Display for FileProblem {
             Self::Mask(e) => e.fmt(f),
             Self::States(e) => e.fmt(f),
             Self::Envelope(e) => e.fmt(f),
-            Self::PayloadType(found) => write!(f, "the payload type is {}, not {PAYLOAD_TYPE}", Escaped(found)),
+            Self::PayloadType(found) => {
+                write!(f, "the payload type is {}, not {PAYLOAD_TYPE}", Escaped(found))
+            }
             Self::Trust(e) => e.fmt(f),
             Self::Certificate(e) => e.fmt(f),
         }
@@ -114,7 +116,11 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     // One byte more than the cap shows that there is more; a pipe or a device has no length to ask for.
     let read = file.take(MAX_FILE.saturating_add(1)).read_to_end(&mut bytes);
     read.map_err(|e| failure(FileProblem::Io(e)))?;
-    if u64::try_from(bytes.len()).is_ok_and(|n| n <= MAX_FILE) { Ok(bytes) } else { Err(failure(FileProblem::TooLarge)) }
+    if u64::try_from(bytes.len()).is_ok_and(|n| n <= MAX_FILE) {
+        Ok(bytes)
+    } else {
+        Err(failure(FileProblem::TooLarge))
+    }
 }
 
 fn plain_name(path: &Path) -> String {
@@ -189,7 +195,8 @@ pub fn load_masks(directory: &Path, policy: &PolicyFiles) -> Result<MaskDirector
 pub fn load_states(path: &Path, units: Units) -> Result<(States, Vec<u8>), Failure> {
     let bytes = read_file(path)?;
     let states = parse_states(&bytes, units);
-    let states = states.map_err(|e| Failure::File { path: path.to_owned(), problem: FileProblem::States(e) })?;
+    let states =
+        states.map_err(|e| Failure::File { path: path.to_owned(), problem: FileProblem::States(e) })?;
     Ok((states, bytes))
 }
 
@@ -234,7 +241,8 @@ pub fn check_paths(paths: &CheckPaths, progress: &mut dyn FnMut(usize, usize)) -
     let mut trust = None;
     if let Some(path) = &paths.trust {
         let parsed = parse_trust(&read_file(path)?);
-        let parsed = parsed.map_err(|e| Failure::File { path: path.clone(), problem: FileProblem::Trust(e) })?;
+        let parsed =
+            parsed.map_err(|e| Failure::File { path: path.clone(), problem: FileProblem::Trust(e) })?;
         signers = verify_envelope(&envelope, &parsed).map_err(Failure::Signature)?;
         trust = Some(parsed);
     }
@@ -257,7 +265,8 @@ pub fn check_paths(paths: &CheckPaths, progress: &mut dyn FnMut(usize, usize)) -
         Some(paths.certificate.with_file_name(name))
     });
     let witness = witness_path.as_deref().map(|p| Ok((plain_name(p), read_file(p)?))).transpose()?;
-    let mask_files: Vec<NamedFile<'_>> = masks.files.iter().map(|(name, bytes)| NamedFile { name, bytes }).collect();
+    let mask_files: Vec<NamedFile<'_>> =
+        masks.files.iter().map(|(name, bytes)| NamedFile { name, bytes }).collect();
     let subject = Subject {
         policy: &policy.files.policy,
         policy_files: [

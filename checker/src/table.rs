@@ -117,12 +117,18 @@ impl FamilyTable {
             Quantity::TotalVariation | Quantity::Divergence if !head.is_distribution() => {
                 Err(TableError::NotForThisHead)
             }
-            Quantity::TotalVariation => {
-                table.changes.iter().map(|c| head.total_variation(c)).collect::<Result<_, _>>().map_err(TableError::Head)
-            }
-            Quantity::Divergence => {
-                table.changes.iter().map(|c| head.divergence(c)).collect::<Result<_, _>>().map_err(TableError::Head)
-            }
+            Quantity::TotalVariation => table
+                .changes
+                .iter()
+                .map(|c| head.total_variation(c))
+                .collect::<Result<_, _>>()
+                .map_err(TableError::Head),
+            Quantity::Divergence => table
+                .changes
+                .iter()
+                .map(|c| head.divergence(c))
+                .collect::<Result<_, _>>()
+                .map_err(TableError::Head),
             Quantity::SameActionMargin if head.is_gaussian() => Err(TableError::NotForThisHead),
             Quantity::SameActionMargin => {
                 table.margins.iter().cloned().collect::<Option<_>>().ok_or(TableError::NotForThisHead)
@@ -145,13 +151,25 @@ impl FamilyTable {
                 state: local.then(|| i.checked_div(outputs)).flatten(),
                 index: i.checked_rem(outputs),
             };
-            verdicts.push(self.compare("action-deviation", step, deviations(before), deviations(after), place)?);
+            verdicts.push(self.compare(
+                "action-deviation",
+                step,
+                deviations(before),
+                deviations(after),
+                place,
+            )?);
             if !before.layer_norms.is_empty() {
                 let layer = |i: usize| Place { state: None, index: Some(i) };
                 let norms = (before.layer_norms.iter(), after.layer_norms.iter());
                 verdicts.push(self.compare("layer-norm", step, norms.0, norms.1, layer)?);
                 let whole = |_: usize| Place { state: None, index: None };
-                verdicts.push(self.compare("product", step, before.product.iter(), after.product.iter(), whole)?);
+                verdicts.push(self.compare(
+                    "product",
+                    step,
+                    before.product.iter(),
+                    after.product.iter(),
+                    whole,
+                )?);
             }
         }
         Ok(verdicts)

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::reader::certificate::{
-    Certificate, Claim, FileDigest, MaskRecord, PREDICATE_TYPE, Program, SCHEMA_VERSION, STATEMENT_TYPE, StepVerdict,
+    Certificate, Claim, FileDigest, MaskRecord, PREDICATE_TYPE, Program, SCHEMA_VERSION, STATEMENT_TYPE,
+    StepVerdict,
 };
 use secateur_checker::reader::json::{Value, canonical};
 
@@ -116,10 +117,14 @@ fn emit_perturbation(set: &PerturbationSet) -> Value {
         Perturbation::Linf { radius } => {
             object([("shape", text("linf")), ("radius", text(radius.to_string())), units])
         }
-        Perturbation::L2 { radius } => object([("shape", text("l2")), ("radius", text(radius.to_string())), units]),
-        Perturbation::PerCoordinate { radii } => {
-            object([("shape", text("per-coordinate")), ("radii", list(radii, |r| text(r.to_string()))), units])
+        Perturbation::L2 { radius } => {
+            object([("shape", text("l2")), ("radius", text(radius.to_string())), units])
         }
+        Perturbation::PerCoordinate { radii } => object([
+            ("shape", text("per-coordinate")),
+            ("radii", list(radii, |r| text(r.to_string()))),
+            units,
+        ]),
     }
 }
 

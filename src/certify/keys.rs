@@ -72,7 +72,8 @@ impl Key {
     /// # Errors
     /// [`KeyError::Read`], [`KeyError::Malformed`].
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let text = std::fs::read_to_string(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
         Self::parse(&text).ok_or_else(|| KeyError::Malformed { path: path.to_owned() })
     }
 

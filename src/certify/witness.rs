@@ -10,10 +10,15 @@ use crate::search::norm_witness::{propose_abs_spectral, propose_spectral};
 
 /// The witness file for these families: `abs-spectral.MASK.LAYER`, `spectral.MASK.LAYER.factor` and `.rho`.
 pub fn propose_witness(network: &Network, masks: &[Mask], families: &[Family]) -> Vec<u8> {
-    let per_mask: Vec<Vec<Doubles>> =
-        masks.par_iter().enumerate().map(|(index, mask)| mask_tensors(network, index, mask, families)).collect();
+    let per_mask: Vec<Vec<Doubles>> = masks
+        .par_iter()
+        .enumerate()
+        .map(|(index, mask)| mask_tensors(network, index, mask, families))
+        .collect();
     let tensors: Vec<(String, [usize; 1], Vec<u8>)> = per_mask.into_iter().flatten().map(encode).collect();
-    emit_safetensors(&tensors.iter().map(|(n, shape, bytes)| (n.clone(), ("F64", &shape[..], &bytes[..]))).collect())
+    emit_safetensors(
+        &tensors.iter().map(|(n, shape, bytes)| (n.clone(), ("F64", &shape[..], &bytes[..]))).collect(),
+    )
 }
 
 /// A named vector.

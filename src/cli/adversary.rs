@@ -76,7 +76,11 @@ pub fn perturbation(
             let radii = radii.iter().map(|r| radius("radii", r)).collect::<Result<_, _>>()?;
             Perturbation::PerCoordinate { radii }
         }
-        _ => return Err(CliError::input("give --epsilon R (one radius) or --radii R1,R2,... (one per input)")),
+        _ => {
+            return Err(CliError::input(
+                "give --epsilon R (one radius) or --radii R1,R2,... (one per input)",
+            ));
+        }
     };
     Ok(PerturbationSet { shape, units: units.into() })
 }
@@ -91,7 +95,8 @@ pub fn families(names: &[String]) -> Result<Vec<Family>, CliError> {
     }
     let known: Vec<&str> = Family::ALL.iter().map(|(_, name)| *name).collect();
     let parse = |name: &String| {
-        let unknown = || CliError::input(format!("no family is called {name:?}; choose from {}", known.join(", ")));
+        let unknown =
+            || CliError::input(format!("no family is called {name:?}; choose from {}", known.join(", ")));
         Family::parse(name).ok_or_else(unknown)
     };
     names.iter().map(parse).collect()

@@ -70,9 +70,10 @@ pub fn witness_name(out: &std::path::Path) -> String {
 pub fn certify_failure(error: CertifyError) -> CliError {
     match &error {
         CertifyError::Theorem(_) => CliError { message: error.to_string(), code: 1 },
-        CertifyError::SelfCheck(_) | CertifyError::Interrupted | CertifyError::Evaluate(_) | CertifyError::Head(_) => {
-            CliError::internal(error)
-        }
+        CertifyError::SelfCheck(_)
+        | CertifyError::Interrupted
+        | CertifyError::Evaluate(_)
+        | CertifyError::Head(_) => CliError::internal(error),
         CertifyError::Load(failure) => CliError { message: error.to_string(), code: failure.exit_code() },
         _ => CliError::input(error),
     }
@@ -85,7 +86,12 @@ pub fn certify_failure(error: CertifyError) -> CliError {
 pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliError> {
     let load = |e| certify_failure(CertifyError::Load(e));
     let key = Key::read(&arguments.key).map_err(CliError::input)?;
-    let set = perturbation(arguments.epsilon.as_deref(), arguments.radii.as_deref(), arguments.norm, arguments.units)?;
+    let set = perturbation(
+        arguments.epsilon.as_deref(),
+        arguments.radii.as_deref(),
+        arguments.norm,
+        arguments.units,
+    )?;
     let families = families(&arguments.families)?;
     let policy = load_policy(&arguments.policy).map_err(load)?;
     let masks = match &arguments.masks {
@@ -96,7 +102,8 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
     if let Some(limit) = arguments.limit {
         states.keep_first(limit);
     }
-    let states_name = arguments.states.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let states_name =
+        arguments.states.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let witness_name = witness_name(&arguments.out);
     let request = Request {
         policy: &policy,

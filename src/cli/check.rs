@@ -90,7 +90,9 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
         let stated = match &certificate.perturbation.shape {
             Perturbation::Linf { radius } | Perturbation::L2 { radius } => radius.clone(),
             Perturbation::PerCoordinate { .. } => {
-                return Err(rejected("the certificate has one radius per coordinate, not one epsilon".to_owned()));
+                return Err(rejected(
+                    "the certificate has one radius per coordinate, not one epsilon".to_owned(),
+                ));
             }
         };
         if stated != demanded {
@@ -136,12 +138,17 @@ fn check_source(
     };
     if stated.sha256 != found {
         let name = Escaped(&stated.name);
-        return Err(rejected(format!("the source file has SHA-256 {found}, the certificate speaks of {name} {}", stated.sha256)));
+        return Err(rejected(format!(
+            "the source file has SHA-256 {found}, the certificate speaks of {name} {}",
+            stated.sha256
+        )));
     }
     let digest = String::new(); //TMP
     if digest != certificate.weights_digest {
         let stated = &certificate.weights_digest;
-        return Err(rejected(format!("importing the source again gives weights {digest}, the certificate speaks of {stated}")));
+        return Err(rejected(format!(
+            "importing the source again gives weights {digest}, the certificate speaks of {stated}"
+        )));
     }
     Ok(())
 }

@@ -163,13 +163,18 @@ fn verdict_table(certificate: &Certificate) -> Table {
 fn loosened_lines(certificate: &Certificate) -> String {
     let mut text = String::new();
     for verdict in certificate.verdicts.iter().filter(|v| v.verdict == "loosened") {
-        let (Some(at), Some(before), Some(after)) = (&verdict.at, &verdict.before, &verdict.after) else { continue };
+        let (Some(at), Some(before), Some(after)) = (&verdict.at, &verdict.before, &verdict.after) else {
+            continue;
+        };
         let mut place = String::new();
         if let Some(state) = at.state {
             place.push_str(&format!(" at state {state}"));
         }
         if let Some(index) = at.index {
-            place.push_str(&format!(" {} {index}", if verdict.of == "layer-norm" { "of layer" } else { "output" }));
+            place.push_str(&format!(
+                " {} {index}",
+                if verdict.of == "layer-norm" { "of layer" } else { "output" }
+            ));
         }
         text.push_str(&format!(
             "loosened {} {} from mask {} to {}{place}: {} to {}\n",

@@ -55,7 +55,11 @@ impl Functional {
         let layer = network.layers.get(index)?;
         let start = neuron.checked_mul(layer.inputs)?;
         let row = layer.weight.get(start..start.checked_add(layer.inputs)?)?;
-        let bias = if negative { layer.bias_lower.get(neuron)?.checked_neg()? } else { *layer.bias_upper.get(neuron)? };
+        let bias = if negative {
+            layer.bias_lower.get(neuron)?.checked_neg()?
+        } else {
+            *layer.bias_upper.get(neuron)?
+        };
         let mut constant = scale_up(i128::from(bias), network.coefficient_bits)?;
         let coefficients: Vec<i64> = if layer.weight_bits > network.coefficient_bits {
             let shift = layer.weight_bits.checked_sub(network.coefficient_bits)?;
@@ -75,7 +79,8 @@ impl Functional {
 
     /// `sum_i weights_i * output_i` for small integers `weights`, as a functional of the network's outputs.
     pub fn of_outputs(network: &GridNetwork, weights: &[i64]) -> Option<Self> {
-        let scaled = weights.iter().map(|&w| i64::try_from(scale_up(i128::from(w), network.coefficient_bits)?).ok());
+        let scaled =
+            weights.iter().map(|&w| i64::try_from(scale_up(i128::from(w), network.coefficient_bits)?).ok());
         Some(Self { coefficients: scaled.collect::<Option<_>>()?, constant: 0, layer: network.layers.len() })
     }
 }
@@ -135,7 +140,8 @@ pub fn upper_bound(
         if let Some(splits) = multipliers.and_then(|m| m.layers.get(index)) {
             add_multipliers(&mut coefficients, splits, index)?;
         }
-        constant = through_affine(&coefficients, &mut scratch, constant, layer, relaxation).ok_or(overflow)?;
+        constant =
+            through_affine(&coefficients, &mut scratch, constant, layer, relaxation).ok_or(overflow)?;
         core::mem::swap(&mut coefficients, &mut scratch);
     }
     let bound = concretize(&coefficients, constant, input).ok_or(GridError::Overflow { layer: 0 })?;
@@ -155,7 +161,11 @@ fn through_activation(coefficients: &mut [i64], constant: i128, layer: &RelaxedL
 
 /// Rule `back.dual`: under `pre >= 0` the functional may be raised by `multiplier * pre`, under `pre <= 0` by its
 /// negative, for any multiplier that is not negative.
-fn add_multipliers(coefficients: &mut [i64], splits: &[SplitMultiplier], layer: usize) -> Result<(), GridError> {
+fn add_multipliers(
+    coefficients: &mut [i64],
+    splits: &[SplitMultiplier],
+    layer: usize,
+) -> Result<(), GridError> {
     for split in splits {
         let neuron = split.neuron;
         if split.value < 0 {
@@ -179,7 +189,9 @@ fn through_affine(
 ) -> Option<i128> {
     let mut sum = constant.checked_add(relaxed.input_magnitude)?;
     let mut reach = 0i128;
-    for (&coefficient, (&lower, &upper)) in coefficients.iter().zip(layer.bias_lower.iter().zip(&layer.bias_upper)) {
+    for (&coefficient, (&lower, &upper)) in
+        coefficients.iter().zip(layer.bias_lower.iter().zip(&layer.bias_upper))
+    {
         let bias = if coefficient >= 0 { upper } else { lower };
         sum = sum.checked_add(mul(coefficient, bias))?;
         reach = reach.checked_add(i128::from(coefficient.saturating_abs()))?;
@@ -232,7 +244,8 @@ fn concretize(coefficients: &[i64], constant: i128, input: &InputSet) -> Option<
     let mut over_ball = constant;
     let mut squares = BigUint::zero();
     let ends = input.region.intervals().zip(input.center.intervals());
-    for ((&coefficient, axis), ((lower, upper), center)) in coefficients.iter().zip(&ball.semi_axes).zip(ends) {
+    for ((&coefficient, axis), ((lower, upper), center)) in coefficients.iter().zip(&ball.semi_axes).zip(ends)
+    {
         let (low, high) = match axis {
             Some(axis) => {
                 let term = BigUint::from(mul(coefficient, *axis).unsigned_abs());

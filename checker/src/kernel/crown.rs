@@ -84,7 +84,8 @@ pub fn crown_layers(
             return Ok(None);
         }
         let post = ibp::activation(&layer.activation, table, network.value_bits, index, &pre)?;
-        let relaxed = relax_layer(network, table, index, &pre, region_magnitude, |n| witness.shared(index, n))?;
+        let relaxed =
+            relax_layer(network, table, index, &pre, region_magnitude, |n| witness.shared(index, n))?;
         bounds.relaxed.push(relaxed);
         bounds.pre.push(pre);
         bounds.post.push(post);
@@ -130,7 +131,8 @@ fn tighten(
         for side in [false, true] {
             let functional = Functional::of_neuron(network, index, neuron, !side, region_magnitude);
             let functional = functional.ok_or(GridError::Overflow { layer: index })?;
-            let bound = bound_row(network, table, functional, bounds, input, witness.row(index, neuron, side))?;
+            let bound =
+                bound_row(network, table, functional, bounds, input, witness.row(index, neuron, side))?;
             if side {
                 *upper = (*upper).min(bound);
             } else {

@@ -212,7 +212,8 @@ impl GridScale {
             product = (&product * row_sum.max(one.clone())) >> ESTIMATE_BITS;
             post = post_magnitude(&layer.activation, &pre);
             largest = largest.max(pre).max(post.clone());
-            let fits = bits_for(&largest, VALUE_BITS).is_some() && bits_for(&product, COEFFICIENT_BITS).is_some();
+            let fits =
+                bits_for(&largest, VALUE_BITS).is_some() && bits_for(&product, COEFFICIENT_BITS).is_some();
             if !fits {
                 return Err(too_large);
             }
@@ -335,7 +336,9 @@ impl GridNetwork {
         let mut layers = Vec::with_capacity(network.layers.len());
         for (index, (layer, &bits)) in network.layers.iter().zip(&scale.weight_bits).enumerate() {
             let kept = match mask {
-                Some(m) => Some(m.layers.get(index).ok_or(GridError::ShapeMismatch { layer: index })?.as_slice()),
+                Some(m) => {
+                    Some(m.layers.get(index).ok_or(GridError::ShapeMismatch { layer: index })?.as_slice())
+                }
                 None => None,
             };
             layers.push(grid_layer(layer, kept, bits, scale.value_bits, index)?);
@@ -392,7 +395,18 @@ fn grid_layer(
     }
     let activation = grid_activation(&layer.activation, value_bits, index)?;
     let transposed = transpose(&weight, inputs);
-    Ok(GridLayer { inputs, outputs, weight, transposed, absolute, weight_bits, weight_error, bias_lower, bias_upper, activation })
+    Ok(GridLayer {
+        inputs,
+        outputs,
+        weight,
+        transposed,
+        absolute,
+        weight_bits,
+        weight_error,
+        bias_lower,
+        bias_upper,
+        activation,
+    })
 }
 
 /// The `columns x rows` transpose of a row-major table with `columns` columns.
@@ -400,7 +414,11 @@ pub fn transpose(values: &[i64], columns: usize) -> Vec<i64> {
     (0..columns).flat_map(|j| values.iter().skip(j).step_by(columns.max(1)).copied()).collect()
 }
 
-fn grid_activation(activation: &Activation, value_bits: u32, layer: usize) -> Result<GridActivation, GridError> {
+fn grid_activation(
+    activation: &Activation,
+    value_bits: u32,
+    layer: usize,
+) -> Result<GridActivation, GridError> {
     let short = |value: &BigInt| {
         let small = value.to_i64().filter(|v| v.unsigned_abs() <= 1 << 30);
         small.ok_or(GridError::ParameterTooLong { layer })

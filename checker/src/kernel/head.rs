@@ -78,7 +78,9 @@ impl HeadBounds {
             Head::Gaussian { log_std } => {
                 let inverse = log_std.iter().enumerate().map(|(output, entry)| {
                     let enclosure = exp(&entry.to_rational().neg());
-                    enclosure.map(|e| e.upper.ceil_scaled(BITS)).map_err(|_| HeadError::StandardDeviation { output })
+                    enclosure
+                        .map(|e| e.upper.ceil_scaled(BITS))
+                        .map_err(|_| HeadError::StandardDeviation { output })
                 });
                 (Kind::Gaussian, inverse.collect::<Result<Vec<_>, _>>()?)
             }
@@ -95,7 +97,7 @@ impl HeadBounds {
         }
         if let Some(norm) = &change.euclidean {
             let largest = self.inverse_std.iter().max().cloned().unwrap_or_default();
-            let scaled = norm.mul(&Rational::from_dyadic(largest, -i64::from(BITS)));
+            let scaled = norm.mul(&Rational::from_dyadic(largest, i64::from(BITS).saturating_neg()));
             return Ok(scaled.mul(&scaled));
         }
         let mut sum = BigInt::zero();
@@ -133,7 +135,9 @@ impl HeadBounds {
     /// [`HeadError`].
     pub fn divergence(&self, change: &OutputChange) -> Result<Rational, HeadError> {
         match self.kind {
-            Kind::Gaussian => Ok(self.distance_squared(change)?.mul(&Rational::from_dyadic(BigInt::from(1u8), -1))),
+            Kind::Gaussian => {
+                Ok(self.distance_squared(change)?.mul(&Rational::from_dyadic(BigInt::from(1u8), -1)))
+            }
             Kind::Categorical => {
                 let square = change.oscillation.mul(&change.oscillation);
                 Ok(square.mul(&Rational::from_dyadic(BigInt::from(1u8), -3)))

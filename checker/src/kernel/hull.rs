@@ -4,7 +4,9 @@
 //! follows `D_l = S_l |M_l o W_l| D_{l-1}`, in which only `|M_l o W_l|` depends on the mask.
 
 use crate::kernel::enclose::TanhTable;
-use crate::kernel::grid::{GridActivation, GridError, GridLayer, GridNetwork, ceil_entry, ceil_shift, dot, mul, scale_up};
+use crate::kernel::grid::{
+    GridActivation, GridError, GridLayer, GridNetwork, ceil_entry, ceil_shift, dot, mul, scale_up,
+};
 use crate::kernel::ibp::{GridBox, LayerBounds, UNIT_BITS};
 
 /// Slopes are kept with this many fraction bits.
@@ -82,9 +84,9 @@ pub fn hull_slopes(
             hull = Some(hull.map_or_else(|| pre.clone(), |h| h.hull(pre)));
         }
         let hull = hull.ok_or(shape)?;
-        let slopes = hull.intervals().map(|(lower, upper)| {
-            largest_slope(&layer.activation, table, network.value_bits, lower, upper)
-        });
+        let slopes = hull
+            .intervals()
+            .map(|(lower, upper)| largest_slope(&layer.activation, table, network.value_bits, lower, upper));
         layers.push(slopes.collect::<Option<Vec<i64>>>().ok_or(GridError::Overflow { layer: index })?);
     }
     Ok(HullSlopes { layers })

@@ -73,7 +73,8 @@ pub fn affine(layer: &GridLayer, index: usize, input: &GridBox) -> Result<GridBo
         doubled_half.push(upper.checked_sub(lower).ok_or(overflow)?);
     }
     let slack = weight_slack(layer, input).ok_or(overflow)?;
-    let mut output = GridBox { lower: Vec::with_capacity(layer.outputs), upper: Vec::with_capacity(layer.outputs) };
+    let mut output =
+        GridBox { lower: Vec::with_capacity(layer.outputs), upper: Vec::with_capacity(layer.outputs) };
     let biases = layer.bias_lower.iter().zip(&layer.bias_upper);
     for (row, (&bias_lower, &bias_upper)) in layer.weight.chunks_exact(layer.inputs).zip(biases) {
         let (middle, half) = row_interval(row, &doubled_middle, &doubled_half).ok_or(overflow)?;
@@ -116,7 +117,8 @@ pub fn activation(
     pre: &GridBox,
 ) -> Result<GridBox, GridError> {
     let overflow = GridError::Overflow { layer: index };
-    let mut post = GridBox { lower: Vec::with_capacity(pre.lower.len()), upper: Vec::with_capacity(pre.upper.len()) };
+    let mut post =
+        GridBox { lower: Vec::with_capacity(pre.lower.len()), upper: Vec::with_capacity(pre.upper.len()) };
     for (lower, upper) in pre.intervals() {
         post.lower.push(value_enclosure(activation, table, value_bits, lower).ok_or(overflow)?.0);
         post.upper.push(value_enclosure(activation, table, value_bits, upper).ok_or(overflow)?.1);
@@ -183,7 +185,11 @@ pub struct LayerBounds {
 ///
 /// # Errors
 /// As [`affine`] and [`activation`].
-pub fn propagate(network: &GridNetwork, table: &TanhTable, input: &GridBox) -> Result<LayerBounds, GridError> {
+pub fn propagate(
+    network: &GridNetwork,
+    table: &TanhTable,
+    input: &GridBox,
+) -> Result<LayerBounds, GridError> {
     let mut bounds = LayerBounds::default();
     for (index, layer) in network.layers.iter().enumerate() {
         let pre = affine(layer, index, bounds.post.last().unwrap_or(input))?;
@@ -193,4 +199,3 @@ pub fn propagate(network: &GridNetwork, table: &TanhTable, input: &GridBox) -> R
     }
     Ok(bounds)
 }
-

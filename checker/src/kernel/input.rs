@@ -103,7 +103,11 @@ fn reach(
 ///
 /// # Errors
 /// [`GridError::NegativeRadius`], [`GridError::ShapeMismatch`].
-pub fn input_magnitude(policy: &Policy, states: &States, set: &PerturbationSet) -> Result<Rational, GridError> {
+pub fn input_magnitude(
+    policy: &Policy,
+    states: &States,
+    set: &PerturbationSet,
+) -> Result<Rational, GridError> {
     let mut largest = Rational::zero();
     for row in states.values.values.chunks(states.values.columns.max(1)) {
         for (coordinate, &state) in row.iter().enumerate() {

@@ -71,7 +71,8 @@ pub fn relax(
         GridActivation::Tanh => {
             let above = smooth_above(table, value_bits, lower, upper, choice.upper)?;
             // tanh is odd: a line below over [l, u] is the mirror image of a line above over [-u, -l].
-            let mirrored = smooth_above(table, value_bits, upper.checked_neg()?, lower.checked_neg()?, choice.lower)?;
+            let mirrored =
+                smooth_above(table, value_bits, upper.checked_neg()?, lower.checked_neg()?, choice.lower)?;
             Some(Relaxation {
                 upper: tanh_line(above, value_bits, false)?,
                 lower: tanh_line(mirrored, value_bits, true)?,
@@ -105,7 +106,9 @@ fn piecewise_slopes(activation: &GridActivation, lower: i64, upper: i64) -> Opti
             if upper <= 0 {
                 return Some((leak, leak));
             }
-            let rise = i128::from(upper).checked_mul(i128::from(SLOPE_ONE))?.checked_sub(mul(leak, lower).checked_neg()?)?;
+            let rise = i128::from(upper)
+                .checked_mul(i128::from(SLOPE_ONE))?
+                .checked_sub(mul(leak, lower).checked_neg()?)?;
             let chord = divide(rise, i128::from(upper).checked_sub(i128::from(lower))?)?;
             Some((chord, if upper > lower.checked_neg()? { SLOPE_ONE } else { leak }))
         }
@@ -143,7 +146,9 @@ fn divide(numerator: i128, denominator: i128) -> Option<i64> {
 /// The points where a line must be tested: both ends and every breakpoint between them.
 fn test_points(activation: &GridActivation, lower: i64, upper: i64) -> impl Iterator<Item = i64> {
     let inner = match activation {
-        GridActivation::Clip { lower: low, upper: high } => [Some(low.0), Some(low.1), Some(high.0), Some(high.1)],
+        GridActivation::Clip { lower: low, upper: high } => {
+            [Some(low.0), Some(low.1), Some(high.0), Some(high.1)]
+        }
         _ => [Some(0), None, None, None],
     };
     let inside = inner.into_iter().flatten().filter(move |&x| lower < x && x < upper);

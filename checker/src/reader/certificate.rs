@@ -59,7 +59,11 @@ impl fmt::Display for CertificateError {
             Self::Field(e) => e.fmt(f),
             Self::NotCanonical => f.write_str("the payload is not canonical JSON (RFC 8785)"),
             Self::Version { found } => {
-                write!(f, "schema version {}, this checker reads {SCHEMA_VERSION}", super::escaped::Escaped(found))
+                write!(
+                    f,
+                    "schema version {}, this checker reads {SCHEMA_VERSION}",
+                    super::escaped::Escaped(found)
+                )
             }
             Self::NoClaims => f.write_str("the certificate claims nothing"),
             Self::TooMany { what, cap } => write!(f, "more than {cap} {what}"),
@@ -226,7 +230,10 @@ fn statement(value: &Value) -> Result<Certificate, CertificateError> {
     predicate_fields(&predicate, subjects)
 }
 
-fn predicate_fields(predicate: &Field<'_>, subjects: Vec<FileDigest>) -> Result<Certificate, CertificateError> {
+fn predicate_fields(
+    predicate: &Field<'_>,
+    subjects: Vec<FileDigest>,
+) -> Result<Certificate, CertificateError> {
     let mut fields = predicate.object()?;
     let version = fields.required("schemaVersion")?.string()?;
     if version != SCHEMA_VERSION {
@@ -265,7 +272,11 @@ fn predicate_fields(predicate: &Field<'_>, subjects: Vec<FileDigest>) -> Result<
     Ok(certificate)
 }
 
-fn capped<'a>(items: Vec<Field<'a>>, what: &'static str, cap: usize) -> Result<Vec<Field<'a>>, CertificateError> {
+fn capped<'a>(
+    items: Vec<Field<'a>>,
+    what: &'static str,
+    cap: usize,
+) -> Result<Vec<Field<'a>>, CertificateError> {
     if items.len() > cap { Err(CertificateError::TooMany { what, cap }) } else { Ok(items) }
 }
 
