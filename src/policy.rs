@@ -1,0 +1,97 @@
+//! Policy directories and mask chains as files: what importers, the trainer and pruning write. Untrusted: what is
+//! written is read back by the checker's reader. `spec/semantics.md#files`.
+
+pub mod emit;
+pub mod mask;
+pub mod tensor;
+pub mod write;
+
+/// Stored number formats; the bytes of a tensor are kept as they were in the source file, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TensorDtype {
+    /// IEEE binary16.
+    F16,
+    /// bfloat16.
+    BF16,
+    /// IEEE binary32.
+    F32,
+    /// IEEE binary64.
+    F64,
+}
+
+/// A tensor to be written: row-major little-endian bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorData {
+    /// Number format.
+    pub dtype: TensorDtype,
+    /// Dimensions; their product times the width of `dtype` is the length of `bytes`.
+    pub shape: Vec<usize>,
+    /// Little-endian, row-major.
+    pub bytes: Vec<u8>,
+}
+
+/// Activation as the manifest spells it; numbers are decimals or fractions, kept as text so that they stay exact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ActivationSpec {
+    /// `x`.
+    Identity,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x` or `slope * x`; the slope as text.
+    LeakyRelu(String),
+    /// Hyperbolic tangent.
+    Tanh,
+    /// Logistic sigmoid.
+    Sigmoid,
+    /// `min(max(x, lower), upper)`; both as text. Hardtanh is `("-1", "1")`.
+    Clip(String, String),
+}
+
+/// One affine layer with its activation; `weight` is `[out, in]`, `bias` is `[out]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerData {
+    /// Weights, out x in.
+    pub weight: TensorData,
+    /// Biases.
+    pub bias: TensorData,
+    /// Activation after the affine map.
+    pub activation: ActivationSpec,
+}
+
+/// What the outputs mean.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HeadData {
+    /// Mean of a Gaussian; `[out]` logarithms of the standard deviations.
+    Gaussian {
+        /// State-independent log standard deviations.
+        log_std: TensorData,
+    },
+    /// Logits.
+    Categorical,
+    /// The action.
+    Deterministic,
+}
+
+/// `clip((s - mean) / std, -clip, clip)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NormaliserData {
+    /// `[in]` means.
+    pub mean: TensorData,
+    /// `[in]` standard deviations (not variances), positive.
+    pub std: TensorData,
+    /// Clip radius as text (`"10"`), if any.
+    pub clip: Option<String>,
+}
+
+/// A whole policy, ready to be written as `policy.json` and `policy.safetensors`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyData {
+    /// Layers in order.
+    pub layers: Vec<LayerData>,
+    /// Head.
+    pub head: HeadData,
+    /// Observation normaliser.
+    pub normaliser: Option<NormaliserData>,
+    /// Name and lower-case hex SHA-256 of the file it was imported from.
+    pub source: Option<(String, String)>,
+}
