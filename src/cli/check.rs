@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::certify::Progress;
 use crate::certify::emit::units_word;
 use crate::cli::adversary::{UnitsWord, exact};
-//TMPuse crate::cli::import::reimport;
+use crate::cli::import::reimport;
 use crate::cli::progress::Bar;
 use crate::cli::summary::{summary_json, summary_text};
 use crate::cli::{CliError, Context};
@@ -143,7 +143,7 @@ fn check_source(
             stated.sha256
         )));
     }
-    let digest = String::new(); //TMP
+    let digest = reimport(source, &arguments.policy)?;
     if digest != certificate.weights_digest {
         let stated = &certificate.weights_digest;
         return Err(rejected(format!(
