@@ -3,9 +3,11 @@
 //!
 //! The arrow is `checker <- float <- bound <- search <- certify <- cli`, never back.
 
+pub mod decomposition;
 pub mod import;
 pub mod policy;
 pub mod prune;
 pub mod rl;
 pub mod sa_mdp;
 pub mod search;
+pub mod statistic;

@@ -53,9 +53,9 @@ pub enum RegretError {
     /// The reward range is empty: `lower > upper`.
     EmptyRewardRange {
         /// Least reward given.
-        lower: Rational,
+        lower: Box<Rational>,
         /// Greatest reward given.
-        upper: Rational,
+        upper: Box<Rational>,
     },
     /// The horizon is 0 or above [`MAX_HORIZON`].
     HorizonOutOfRange {
@@ -104,8 +104,8 @@ impl RewardRange {
     pub fn spread(&self) -> Result<Rational, RegretError> {
         if self.lower > self.upper {
             return Err(RegretError::EmptyRewardRange {
-                lower: self.lower.clone(),
-                upper: self.upper.clone(),
+                lower: Box::new(self.lower.clone()),
+                upper: Box::new(self.upper.clone()),
             });
         }
         let (lower, upper) = (self.lower.clone(), self.upper.clone());

@@ -62,7 +62,7 @@ fn total_variation_lies_in_zero_to_one() {
 
 #[test]
 fn reward_range_is_not_empty() {
-    let expected = Err(RegretError::EmptyRewardRange { lower: r("1"), upper: r("0") });
+    let expected = Err(RegretError::EmptyRewardRange { lower: Box::new(r("1")), upper: Box::new(r("0")) });
     for (rule, _) in DISCOUNTED {
         assert!(rule(&rewards("1", "1"), &r("1/2"), &r("1/10")).is_ok());
         assert_eq!(rule(&rewards("1", "0"), &r("1/2"), &r("1/10")), expected);
