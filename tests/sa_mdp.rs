@@ -1,5 +1,6 @@
 //! Exact finite SA-MDPs against the regret rules: the rules are never below the truth, they are attained, and the
 //! constant usually quoted is below it.
+#![allow(clippy::needless_range_loop)] // states are positions in several tables at once
 
 use num_bigint::BigInt;
 use num_rational::BigRational;

@@ -309,11 +309,11 @@ fn test_bound(
     if bound.returns != input.returns {
         return Err(DecompositionError::BoundReturnsDiffer { mask, term });
     }
-    let speaks = match (&bound.returns, bound.rule.as_str()) {
-        (Returns::Discounted { .. }, "regret.sup" | "regret.expectation") => true,
-        (Returns::Horizon { .. }, "regret.horizon") => true,
-        _ => false,
-    };
+    let speaks = matches!(
+        (&bound.returns, bound.rule.as_str()),
+        (Returns::Discounted { .. }, "regret.sup" | "regret.expectation")
+            | (Returns::Horizon { .. }, "regret.horizon")
+    );
     if !speaks {
         return Err(DecompositionError::BoundRule { mask, term, rule: bound.rule.clone() });
     }

@@ -91,7 +91,6 @@ pub fn sqrt_upper(x: &Rational, bits: u32) -> Option<Rational> {
 }
 
 #[cfg(test)]
-#[allow(clippy::float_arithmetic, clippy::disallowed_types, clippy::as_conversions)]
 mod tests {
     use super::*;
 
