@@ -279,8 +279,18 @@ mod tests {
         }
     }
 
+    /// The exact branch at its cap, the rounded branch just beyond it and at the longest horizon; the bound grows with T.
     #[test]
-    fn longest_horizon_is_answered() {
+    fn long_horizons_are_answered() {
+        let (rewards, t) = (range("0", "1", true), r("0.000000123457"));
+        let bits = u32::try_from(t.denominator().bits()).unwrap();
+        let edge = u32::try_from(EXACT_HORIZON_BITS).unwrap() / bits;
+        let (last_exact, first_rounded) =
+            (horizon(&rewards, edge, &t).unwrap(), horizon(&rewards, edge + 1, &t).unwrap());
+        assert!(last_exact < first_rounded);
+        assert!(first_rounded.denominator().bits() <= 129);
+        assert!(last_exact.denominator().bits() > 10_000);
+        assert!(horizon(&rewards, 32_768, &r("1/2")).unwrap() > r("32766"));
         let bound = horizon(&range("0", "1", true), MAX_HORIZON, &r("0.000000123456")).unwrap();
         assert!(bound.is_positive() && bound < r("1000000"));
     }

@@ -10,7 +10,7 @@ use crate::kernel::logarithm::{ln_enclosure, sqrt_upper};
 use crate::number::Rational;
 
 /// Most samples accepted.
-pub const MAX_SAMPLES: usize = 10_000_000;
+pub const MAX_SAMPLES: usize = 1_000_000;
 /// Grid `2^-64` on which the clipped uppers are rounded up before they are averaged.
 const GRID_BITS: u32 = 64;
 /// Fraction bits of logarithms and square roots.
