@@ -4,11 +4,13 @@
 mod compare;
 mod document;
 mod extremal;
+mod report;
 mod solve;
 
-pub use compare::{CompareError, Comparison, HorizonComparison, compare, quoted_bound};
+pub use compare::{CompareError, Comparison, HorizonComparison, MAX_EXACT_HORIZON, compare, quoted_bound};
 pub use document::{DocumentError, FORMAT, MAX_ACTIONS, MAX_BYTES, MAX_STATES, parse_document};
 pub use extremal::extremal;
+pub use report::emit_json;
 pub use solve::{
     BellmanViolation, Solution, bellman_holds, expected_total_variation, horizon_gap, reachable, solve,
     total_variation_max,

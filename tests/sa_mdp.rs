@@ -7,8 +7,8 @@ use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 use proptest::prelude::*;
 use secateur::sa_mdp::{
-    BellmanViolation, DocumentError, FiniteSaMdp, ModelError, bellman_holds, compare, extremal,
-    parse_document, quoted_bound, solve,
+    BellmanViolation, CompareError, DocumentError, FiniteSaMdp, ModelError, bellman_holds, compare,
+    emit_json, extremal, parse_document, quoted_bound, solve,
 };
 use secateur_checker::kernel::regret::{RewardRange, sup};
 use secateur_checker::number::Rational;
@@ -34,6 +34,23 @@ fn the_fixture_refutes_the_quoted_constant_and_attains_ours() {
     let horizon = start.horizon.as_ref().unwrap();
     assert_eq!(horizon.gap, horizon.bound);
     assert!(rows[1..].iter().all(|row| row.bounds_hold()));
+}
+
+#[test]
+fn the_report_says_what_was_solved() {
+    let model = parse_document(EXTREMAL.as_bytes()).unwrap();
+    let (solution, rows) = compare(&model, Some(3)).unwrap();
+    let report = emit_json(&model, &solution, &rows);
+    let start = &report["starts"][0];
+    for (field, value) in
+        [("clean", "2"), ("worst", "14/11"), ("gap", "8/11"), ("quoted", "3/5"), ("shown", "x")]
+    {
+        assert_eq!(start[field], value, "{field}");
+    }
+    assert_eq!((&start["quotedRefuted"], &start["boundsHold"]), (&true.into(), &true.into()));
+    // t = 1/10, T = 3: 2 (0.1 + 0.19 + 0.271) = 561/500.
+    assert_eq!(start["regret.horizon"]["bound"], "561/500");
+    assert_eq!(compare(&model, Some(257)).unwrap_err(), CompareError::HorizonTooLong { horizon: 257 });
 }
 
 /// Every step pays 1, and still an adversary that makes the pole fall takes value: a reward range [1, 1] that forgets
