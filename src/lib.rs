@@ -3,6 +3,8 @@
 //!
 //! The arrow is `checker <- float <- bound <- search <- certify <- cli`, never back.
 
+pub mod certify;
+pub mod cli;
 pub mod decomposition;
 pub mod import;
 pub mod policy;

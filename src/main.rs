@@ -1,2 +1,5 @@
-//! The command line `secateur`. Untrusted.
-fn main() {}
+//! The program `secateur`. Untrusted.
+
+fn main() -> std::process::ExitCode {
+    secateur::cli::run()
+}

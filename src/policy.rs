@@ -1,6 +1,11 @@
 //! Policy directories and mask chains as files: what importers, the trainer and pruning write. Untrusted: what is
 //! written is read back by the checker's reader. `spec/semantics.md#files`.
 
+pub mod emit;
+pub mod mask;
+pub mod tensor;
+pub mod write;
+
 /// Stored number formats; the bytes of a tensor are kept as they were in the source file, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TensorDtype {

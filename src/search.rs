@@ -1,1 +1,3 @@
-//! search. Untrusted.
+//! Searches for witnesses in floating point. Untrusted: whatever they find goes through the checker. `spec/trust.md`.
+
+pub mod norm_witness;

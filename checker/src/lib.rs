@@ -3,7 +3,13 @@
 //! Start with `checker/README.md`; every rule has a section in `spec/rules.md`.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::integer_division))]
 
+pub mod check;
+pub mod evaluate;
+pub mod family;
+pub mod global;
 pub mod kernel;
+pub mod load;
 pub mod model;
 pub mod number;
 pub mod reader;
+pub mod table;

@@ -1,2 +1,110 @@
-//! x
-fn main() {}
+//! `secateur-check`: checks a certificate against a policy, its masks and states. Trusted. `checker/README.md`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use secateur_checker::load::{CheckPaths, Outcome, check_paths};
+use secateur_checker::reader::escaped::Escaped;
+
+const USAGE: &str = "\
+usage: secateur-check POLICY_DIR --states FILE.npy (--trust FILE.json | --unsigned)
+                      [--masks DIR] [--witness FILE] CERTIFICATE
+
+Recomputes every bound of CERTIFICATE (a DSSE envelope) from the policy, the masks and the states, exactly.
+  POLICY_DIR     directory with policy.json and policy.safetensors
+  --states       the states the certificate speaks of
+  --masks        directory with chain.json and the masks it lists; without it, the dense policy
+  --trust        whose signatures count; --unsigned skips signatures and says so
+  --witness      side file; by default the one the certificate names, beside the certificate
+exit codes: 0 verified, 2 usage or unreadable file, 3 rejected, 4 limit";
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if arguments.iter().any(|a| a == "--help" || a == "-h") {
+        return say(USAGE, 0);
+    }
+    let Some((paths, unsigned)) = parse_arguments(arguments) else {
+        return complain(USAGE, 2);
+    };
+    if paths.trust.is_none() && !unsigned {
+        return complain("give --trust FILE.json, or --unsigned to check without a signature", 2);
+    }
+    match check_paths(&paths, &mut |_, _| {}) {
+        Ok(outcome) => say(&summary(&outcome), 0),
+        Err(failure) => {
+            let word = if failure.exit_code() == 3 { "rejected" } else { "error" };
+            complain(&format!("{word}: {failure}"), failure.exit_code())
+        }
+    }
+}
+
+fn parse_arguments(arguments: Vec<std::ffi::OsString>) -> Option<(CheckPaths, bool)> {
+    let (mut states, mut trust, mut masks, mut witness) = (None, None, None, None);
+    let mut unsigned = false;
+    let mut plain = Vec::new();
+    let mut rest = arguments.into_iter();
+    while let Some(argument) = rest.next() {
+        let slot = match argument.to_str() {
+            Some("--states") => &mut states,
+            Some("--trust") => &mut trust,
+            Some("--masks") => &mut masks,
+            Some("--witness") => &mut witness,
+            Some("--unsigned") => {
+                unsigned = true;
+                continue;
+            }
+            Some(flag) if flag.starts_with("--") => return None,
+            _ => {
+                plain.push(PathBuf::from(argument));
+                continue;
+            }
+        };
+        if slot.replace(PathBuf::from(rest.next()?)).is_some() {
+            return None;
+        }
+    }
+    if unsigned && trust.is_some() {
+        return None;
+    }
+    let mut plain = plain.into_iter();
+    let (policy, certificate) = (plain.next()?, plain.next()?);
+    if plain.next().is_some() {
+        return None;
+    }
+    Some((CheckPaths { policy, masks, states: states?, trust, witness, certificate }, unsigned))
+}
+
+fn summary(outcome: &Outcome) -> String {
+    let certificate = outcome.verified.certificate();
+    let mut text = format!(
+        "verified: {} claims over {} masks and {} states\nweights  {}\n",
+        certificate.claims.len(),
+        certificate.masks.len(),
+        certificate.states,
+        certificate.weights_digest
+    );
+    if outcome.signers.is_empty() {
+        text.push_str("unsigned: no signature was checked\n");
+    }
+    for signer in &outcome.signers {
+        text.push_str(&format!("signed by {} {}\n", Escaped(signer.name()), signer.keyid()));
+    }
+    for line in certificate.assumptions.iter() {
+        text.push_str(&format!("assumes  {}\n", Escaped(line)));
+    }
+    for line in certificate.limits.iter() {
+        text.push_str(&format!("limit    {}\n", Escaped(line)));
+    }
+    text.trim_end().to_owned()
+}
+
+fn say(text: &str, code: u8) -> ExitCode {
+    // A closed pipe must not turn a verdict into a panic.
+    if writeln!(std::io::stdout(), "{text}").is_err() { ExitCode::from(4) } else { ExitCode::from(code) }
+}
+
+fn complain(text: &str, code: u8) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{text}");
+    ExitCode::from(code)
+}

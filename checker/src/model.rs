@@ -171,3 +171,12 @@ impl Network {
         self.layers.last().map_or(0, |l| l.weight.rows)
     }
 }
+
+impl States {
+    /// Drops all rows but the first `rows`; a certificate may speak of the head of a longer file.
+    pub fn keep_first(&mut self, rows: usize) {
+        let kept = rows.min(self.values.rows);
+        self.values.values.truncate(kept.saturating_mul(self.values.columns));
+        self.values.rows = kept;
+    }
+}

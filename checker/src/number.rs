@@ -137,6 +137,7 @@ impl Rational {
 
     /// Negation.
     pub fn neg(&self) -> Self {
+        #[allow(clippy::arithmetic_side_effects)] // big integers do not overflow
         Self(-self.0.clone())
     }
 
@@ -377,6 +378,7 @@ pub fn sign_of(value: &BigInt) -> Ordering {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_types, clippy::as_conversions, clippy::float_arithmetic)]
 mod tests {
     use super::*;
 

@@ -1,1 +1,16 @@
-//! Bytes to typed values: strict JSON, safetensors, `.npy`, PEM, DSSE, digests. Trusted; `spec/certificate.md`.
+//! Bytes to typed values: strict JSON, safetensors, `.npy`, PEM, DSSE, digests. Trusted; `spec/certificate-files.md`.
+
+pub mod base64;
+pub mod certificate;
+pub mod digest;
+pub mod dsse;
+pub mod escaped;
+pub mod fields;
+pub mod json;
+pub mod mask;
+pub mod npy;
+pub mod pem;
+pub mod policy;
+pub mod safetensors;
+pub mod tensor;
+pub mod trust;

@@ -1,0 +1,523 @@
+//! The check: files and a signed certificate in, a [`Verified`] or a typed reason out. Trusted. `spec/certificate.md`.
+//!
+//! A claim is accepted iff the checker's own bound, recomputed here, is at least as good. There is no tolerance.
+
+use core::fmt;
+
+use crate::evaluate::{EvaluateError, Problem, evaluate};
+use crate::family::Family;
+use crate::kernel::head::{HeadBounds, HeadError};
+use crate::kernel::nested::{MaskError, check_nested};
+use crate::model::{Head, Mask, Policy, States};
+use crate::number::{Rational, Rounding};
+use crate::reader::certificate::{Certificate, FileDigest, SCHEMA_VERSION, StepVerdict};
+use crate::reader::digest::{mask_digest, sha256_hex, weights_digest};
+use crate::reader::escaped::Escaped;
+use crate::table::{FamilyTable, Quantity, TableError, TheoremViolated};
+
+/// Id this checker writes and demands in `checker.id`.
+pub const CHECKER_ID: &str = "secateur-checker";
+
+/// A file as the caller read it: its plain name and its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedFile<'a> {
+    /// Plain file name.
+    pub name: &'a str,
+    /// Contents.
+    pub bytes: &'a [u8],
+}
+
+/// The problem a certificate is about, parsed by `reader`, with the digests of the files it came from.
+pub struct Subject<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// `policy.json` and `policy.safetensors`.
+    pub policy_files: [NamedFile<'a>; 2],
+    /// Masks, loosest first, each with its file; a single all-kept mask without a file stands for "no masks".
+    pub masks: &'a [Mask],
+    /// `chain.json`, then one file per mask; empty without masks.
+    pub mask_files: &'a [NamedFile<'a>],
+    /// The states.
+    pub states: &'a States,
+    /// The file they came from.
+    pub states_file: NamedFile<'a>,
+    /// The witness side file, if there is one.
+    pub witness: Option<NamedFile<'a>>,
+}
+
+/// Why a well-formed certificate is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// A file is not the one the certificate speaks of.
+    WrongFile {
+        /// Its role.
+        role: String,
+        /// Its name in the certificate.
+        name: String,
+        /// Digest in the certificate.
+        stated: String,
+        /// Digest of the file at hand.
+        found: String,
+    },
+    /// The certificate speaks of a file that was not given, or the other way round.
+    FileMissing {
+        /// Its role.
+        role: &'static str,
+    },
+    /// A file is listed that this version of the format does not know, or twice.
+    UnexpectedFile {
+        /// Its role.
+        role: String,
+        /// Its name.
+        name: String,
+    },
+    /// A field of the model record is not what the files say.
+    Model {
+        /// Which field.
+        field: &'static str,
+        /// What the certificate says.
+        stated: String,
+        /// What the files say.
+        found: String,
+    },
+    /// The masks do not fit the network or are not nested.
+    Masks(MaskError),
+    /// A claim names no family of this version.
+    UnknownFamily {
+        /// Position of the claim.
+        claim: usize,
+        /// The name.
+        family: String,
+    },
+    /// A claim names no quantity of this version.
+    UnknownQuantity {
+        /// Position of the claim.
+        claim: usize,
+        /// The name.
+        quantity: String,
+    },
+    /// A claim asks for something that does not exist.
+    NoSuchClaim {
+        /// Position of the claim.
+        claim: usize,
+        /// Why.
+        reason: TableError,
+    },
+    /// A claim has another number of values than there are states (or than one).
+    ClaimLength {
+        /// Position of the claim.
+        claim: usize,
+        /// Values stated.
+        stated: usize,
+        /// Values expected.
+        expected: usize,
+    },
+    /// A claimed value is not a number.
+    ClaimNumber {
+        /// Position of the claim.
+        claim: usize,
+        /// Position of the value.
+        value: usize,
+    },
+    /// A claim is better than what can be proved.
+    ClaimTooTight {
+        /// Position of the claim.
+        claim: usize,
+        /// Family.
+        family: Family,
+        /// Quantity.
+        quantity: Quantity,
+        /// Mask.
+        mask: usize,
+        /// Position of the value: the state, for values per state.
+        value: usize,
+        /// What is claimed, exactly.
+        claimed: Rational,
+        /// What is proved, exactly.
+        proved: Rational,
+    },
+    /// The same claim twice.
+    DuplicateClaim {
+        /// Position of the second.
+        claim: usize,
+    },
+    /// A step's verdict is missing, superfluous or not the one found.
+    WrongVerdict {
+        /// Position in the certificate's list.
+        position: usize,
+        /// What is stated there.
+        stated: Option<Box<StepVerdict>>,
+        /// What was found.
+        found: Option<Box<StepVerdict>>,
+    },
+    /// A family that is monotone by theorem rose.
+    Theorem(TheoremViolated),
+    /// An assumption the claims rest on is not listed.
+    AssumptionMissing {
+        /// The assumption.
+        assumption: &'static str,
+    },
+    /// A limit of the claims is not listed.
+    LimitMissing {
+        /// The limit.
+        limit: &'static str,
+    },
+    /// The certificate names another checker.
+    WrongChecker {
+        /// The id stated.
+        stated: String,
+    },
+    /// The certificate speaks of no state.
+    NoStates,
+    /// A family could not be evaluated.
+    Evaluate(EvaluateError),
+    /// The head's constants could not be computed.
+    Head(HeadError),
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongFile { role, name, stated, found } => write!(
+                f,
+                "the {} file {} has SHA-256 {found}, the certificate speaks of {stated}",
+                Escaped(role),
+                Escaped(name)
+            ),
+            Self::FileMissing { role } => {
+                write!(f, "the certificate and the files given differ in the {role} file")
+            }
+            Self::UnexpectedFile { role, name } => {
+                write!(f, "the certificate lists the unexpected {} file {}", Escaped(role), Escaped(name))
+            }
+            Self::Model { field, stated, found } => {
+                write!(
+                    f,
+                    "{field} is {} in the certificate and {} in the files",
+                    Escaped(stated),
+                    Escaped(found)
+                )
+            }
+            Self::Masks(e) => e.fmt(f),
+            Self::UnknownFamily { claim, family } => {
+                write!(f, "claim {claim}: no family is called {}", Escaped(family))
+            }
+            Self::UnknownQuantity { claim, quantity } => {
+                write!(f, "claim {claim}: no quantity is called {}", Escaped(quantity))
+            }
+            Self::NoSuchClaim { claim, reason } => write!(f, "claim {claim}: {reason}"),
+            Self::ClaimLength { claim, stated, expected } => {
+                write!(f, "claim {claim}: {stated} values where there must be {expected}")
+            }
+            Self::ClaimNumber { claim, value } => write!(f, "claim {claim}: value {value} is not a number"),
+            Self::ClaimTooTight { claim, family, quantity, mask, value, claimed, proved } => write!(
+                f,
+                "claim {claim} ({}, {}, mask {mask}), value {value}: claims {claimed}, only {proved} is proved",
+                family.name(),
+                quantity.name()
+            ),
+            Self::DuplicateClaim { claim } => write!(f, "claim {claim} repeats an earlier one"),
+            Self::WrongVerdict { position, stated, found } => {
+                write!(f, "verdict {position}: the certificate says ")?;
+                verdict_words(f, stated.as_deref())?;
+                f.write_str(", the check finds ")?;
+                verdict_words(f, found.as_deref())
+            }
+            Self::Theorem(violated) => {
+                write!(f, "{} rose at step {}, against its theorem", violated.family.name(), violated.step)
+            }
+            Self::AssumptionMissing { assumption } => {
+                write!(f, "the assumption \"{assumption}\" is not listed")
+            }
+            Self::LimitMissing { limit } => write!(f, "the limit \"{limit}\" is not listed"),
+            Self::WrongChecker { stated } => {
+                write!(f, "the certificate was made for checker {}, this is {CHECKER_ID}", Escaped(stated))
+            }
+            Self::NoStates => f.write_str("the certificate speaks of no state"),
+            Self::Evaluate(e) => e.fmt(f),
+            Self::Head(e) => e.fmt(f),
+        }
+    }
+}
+
+fn verdict_words(f: &mut fmt::Formatter<'_>, verdict: Option<&StepVerdict>) -> fmt::Result {
+    let Some(v) = verdict else { return f.write_str("nothing") };
+    let (fell, stayed, rose) = v.counts;
+    write!(f, "{} {} step {}: {}", Escaped(&v.family), Escaped(&v.of), v.step, Escaped(&v.verdict))?;
+    write!(f, " ({fell} fell, {stayed} stayed, {rose} rose")?;
+    if let (Some(before), Some(after)) = (&v.before, &v.after) {
+        write!(f, ", {before} to {after}")?;
+    }
+    f.write_str(")")
+}
+
+/// A certificate whose every claim was proved again from the files. Only [`check`] makes one.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    certificate: Certificate,
+    tables: Vec<FamilyTable>,
+}
+
+impl Verified {
+    /// What was verified.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// The exact values behind the claims.
+    pub fn tables(&self) -> &[FamilyTable] {
+        &self.tables
+    }
+}
+
+/// Assumptions that a certificate about this policy must list.
+pub fn required_assumptions(policy: &Policy) -> Vec<&'static str> {
+    let mut list = vec![ASSUME_REAL, ASSUME_HEAD];
+    if policy.source.is_some() {
+        list.push(ASSUME_SOURCE);
+    }
+    list
+}
+
+/// Limits that a certificate with claims of these families must list.
+pub fn required_limits(families: &[Family]) -> Vec<&'static str> {
+    let mut list = vec![LIMIT_TRUTH];
+    if families.iter().any(|f| f.is_local()) {
+        list.push(LIMIT_STATES);
+    }
+    if families.iter().any(|f| !f.is_monotone()) {
+        list.push(LIMIT_MONOTONE);
+    }
+    list
+}
+
+/// The network is evaluated over the real numbers.
+pub const ASSUME_REAL: &str =
+    "real-arithmetic: the network is the function over the real numbers with exactly the stored weights";
+/// The head is taken at its word.
+pub const ASSUME_HEAD: &str = "head: the outputs mean what the policy file says they mean";
+/// The importer is not trusted.
+pub const ASSUME_SOURCE: &str = "source: the policy files were derived from the source file by an importer that this check does not cover";
+/// Bounds are upper bounds.
+pub const LIMIT_TRUTH: &str =
+    "bounds: a smaller bound does not mean a more robust policy, nor a larger one a less robust policy";
+/// Local families speak of listed states.
+pub const LIMIT_STATES: &str = "states: the local families speak of the listed states only";
+/// Families without a theorem.
+pub const LIMIT_MONOTONE: &str = "pruning: ibp, crown and spectral bounds may rise when more weights are pruned and do not carry over to other masks";
+
+/// Recomputes everything `certificate` says about `subject`; `progress(done, total)` is called after every state.
+///
+/// # Errors
+/// [`Rejection`], the first difference found: files, model, masks, claims, verdicts, assumptions, in this order.
+pub fn check(
+    certificate: Certificate,
+    subject: &Subject<'_>,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Verified, Rejection> {
+    if certificate.checker.id != CHECKER_ID || certificate.checker.version != SCHEMA_VERSION {
+        let stated = format!("{} {}", certificate.checker.id, certificate.checker.version);
+        return Err(Rejection::WrongChecker { stated });
+    }
+    check_files(&certificate, subject)?;
+    check_model(&certificate, subject)?;
+    let families = claimed_families(&certificate)?;
+    check_lists(&certificate, subject.policy, &families)?;
+    let problem = Problem {
+        policy: subject.policy,
+        masks: subject.masks,
+        states: subject.states,
+        perturbation: &certificate.perturbation,
+        witness: subject.witness.map(|w| w.bytes),
+    };
+    let tables = evaluate(&problem, &families, progress).map_err(Rejection::Evaluate)?;
+    let head = HeadBounds::new(&subject.policy.head).map_err(Rejection::Head)?;
+    check_claims(&certificate, &tables, &head)?;
+    check_verdicts(&certificate, &tables)?;
+    Ok(Verified { certificate, tables })
+}
+
+fn check_file(stated: &FileDigest, file: &NamedFile<'_>) -> Result<(), Rejection> {
+    let found = sha256_hex(file.bytes);
+    if stated.sha256 == found {
+        return Ok(());
+    }
+    let (role, name) = (stated.role.clone(), stated.name.clone());
+    Err(Rejection::WrongFile { role, name, stated: stated.sha256.clone(), found })
+}
+
+fn check_files(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), Rejection> {
+    let [manifest, tensors] = &subject.policy_files;
+    let [stated_manifest, stated_tensors] = certificate.subjects.as_slice() else {
+        return Err(Rejection::FileMissing { role: "policy" });
+    };
+    check_file(stated_manifest, manifest)?;
+    check_file(stated_tensors, tensors)?;
+    let mut expected: Vec<(&'static str, NamedFile<'_>)> = Vec::new();
+    for (position, file) in subject.mask_files.iter().enumerate() {
+        expected.push((if position == 0 { "chain" } else { "mask" }, *file));
+    }
+    expected.push(("states", subject.states_file));
+    let mut listed = certificate.inputs.iter().filter(|f| f.role != "source");
+    for (role, file) in expected {
+        let stated = listed.next().filter(|f| f.role == role).ok_or(Rejection::FileMissing { role })?;
+        check_file(stated, &file)?;
+    }
+    if let Some(extra) = listed.next() {
+        return Err(Rejection::UnexpectedFile { role: extra.role.clone(), name: extra.name.clone() });
+    }
+    check_source(certificate, subject.policy)?;
+    match (&certificate.witness, &subject.witness) {
+        (None, None) => Ok(()),
+        (Some(stated), Some(file)) => {
+            let sha256 = stated.sha256.clone();
+            check_file(&FileDigest { role: "witness".to_owned(), name: stated.name.clone(), sha256 }, file)
+        }
+        _ => Err(Rejection::FileMissing { role: "witness" }),
+    }
+}
+
+/// The source file's digest is copied from the policy's manifest; `check --source` outside this crate re-imports it.
+fn check_source(certificate: &Certificate, policy: &Policy) -> Result<(), Rejection> {
+    let mut sources = certificate.inputs.iter().filter(|f| f.role == "source");
+    let stated = sources.next();
+    if let Some(extra) = sources.next() {
+        return Err(Rejection::UnexpectedFile { role: extra.role.clone(), name: extra.name.clone() });
+    }
+    let same = match (stated, &policy.source) {
+        (None, None) => true,
+        (Some(stated), Some(source)) => stated.name == source.name && stated.sha256 == source.sha256,
+        _ => false,
+    };
+    if same { Ok(()) } else { Err(Rejection::FileMissing { role: "source" }) }
+}
+
+/// The head's word in certificates.
+pub fn head_name(head: &Head) -> &'static str {
+    match head {
+        Head::Gaussian { .. } => "gaussian",
+        Head::Categorical => "categorical",
+        Head::Deterministic => "deterministic",
+    }
+}
+
+fn same(field: &'static str, stated: &str, found: &str) -> Result<(), Rejection> {
+    if stated == found {
+        return Ok(());
+    }
+    Err(Rejection::Model { field, stated: stated.to_owned(), found: found.to_owned() })
+}
+
+/// Number of pruned weights and of all weights.
+pub fn pruned_count(mask: &Mask) -> (usize, usize) {
+    let entries = mask.layers.iter().flatten();
+    entries.fold((0, 0), |(pruned, total), kept| {
+        (pruned.saturating_add(usize::from(!kept)), total.saturating_add(1))
+    })
+}
+
+fn check_model(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), Rejection> {
+    let network = &subject.policy.network;
+    same("the weights digest", &certificate.weights_digest, &weights_digest(network))?;
+    same("the head", &certificate.head, head_name(&subject.policy.head))?;
+    let count = |n: usize| n.to_string();
+    same("the number of masks", &count(certificate.masks.len()), &count(subject.masks.len()))?;
+    for (record, mask) in certificate.masks.iter().zip(subject.masks) {
+        same("a mask digest", &record.digest, &mask_digest(mask, network))?;
+        let (pruned, total) = pruned_count(mask);
+        same("a mask's pruned weights", &count(record.pruned), &count(pruned))?;
+        same("a mask's weights", &count(record.total), &count(total))?;
+    }
+    check_nested(network, subject.masks).map_err(Rejection::Masks)?;
+    let states = subject.states.values.rows;
+    if states == 0 {
+        return Err(Rejection::NoStates);
+    }
+    same("the number of states", &count(certificate.states), &count(states))?;
+    let word = |units| if units == crate::model::Units::Raw { "raw" } else { "normalised" };
+    same("the states' units", word(certificate.state_units), word(subject.states.units))
+}
+
+/// The families that claims name, each once, in the order of [`Family::ALL`].
+fn claimed_families(certificate: &Certificate) -> Result<Vec<Family>, Rejection> {
+    let mut found = Vec::new();
+    for (claim, record) in certificate.claims.iter().enumerate() {
+        let family = Family::parse(&record.family);
+        found.push(family.ok_or_else(|| Rejection::UnknownFamily { claim, family: record.family.clone() })?);
+    }
+    Ok(Family::ALL.iter().map(|(family, _)| *family).filter(|family| found.contains(family)).collect())
+}
+
+fn check_lists(certificate: &Certificate, policy: &Policy, families: &[Family]) -> Result<(), Rejection> {
+    for assumption in required_assumptions(policy) {
+        if !certificate.assumptions.iter().any(|a| a == assumption) {
+            return Err(Rejection::AssumptionMissing { assumption });
+        }
+    }
+    for limit in required_limits(families) {
+        if !certificate.limits.iter().any(|l| l == limit) {
+            return Err(Rejection::LimitMissing { limit });
+        }
+    }
+    Ok(())
+}
+
+fn check_claims(
+    certificate: &Certificate,
+    tables: &[FamilyTable],
+    head: &HeadBounds,
+) -> Result<(), Rejection> {
+    let mut seen = std::collections::BTreeSet::new();
+    for (claim, record) in certificate.claims.iter().enumerate() {
+        let unknown = || Rejection::UnknownQuantity { claim, quantity: record.quantity.clone() };
+        let quantity = Quantity::parse(&record.quantity).ok_or_else(unknown)?;
+        let table = tables.iter().find(|t| t.family.name() == record.family);
+        let table = table.ok_or_else(|| Rejection::UnknownFamily { claim, family: record.family.clone() })?;
+        if !seen.insert((table.family, quantity, record.mask, record.output)) {
+            return Err(Rejection::DuplicateClaim { claim });
+        }
+        let proved = table.values(head, quantity, record.mask, record.output);
+        let proved = proved.map_err(|reason| Rejection::NoSuchClaim { claim, reason })?;
+        if proved.len() != record.values.len() {
+            let (stated, expected) = (record.values.len(), proved.len());
+            return Err(Rejection::ClaimLength { claim, stated, expected });
+        }
+        for (value, (text, proved)) in record.values.iter().zip(proved).enumerate() {
+            let claimed = Rational::parse(text).map_err(|_| Rejection::ClaimNumber { claim, value })?;
+            let true_claim = match quantity.rounding() {
+                Rounding::Up => claimed >= proved,
+                Rounding::Down => claimed <= proved,
+            };
+            if !true_claim {
+                let (family, mask) = (table.family, record.mask);
+                return Err(Rejection::ClaimTooTight {
+                    claim,
+                    family,
+                    quantity,
+                    mask,
+                    value,
+                    claimed,
+                    proved,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_verdicts(certificate: &Certificate, tables: &[FamilyTable]) -> Result<(), Rejection> {
+    let mut found = Vec::new();
+    for table in tables {
+        found.extend(table.verdicts().map_err(Rejection::Theorem)?);
+    }
+    let length = found.len().max(certificate.verdicts.len());
+    for position in 0..length {
+        let (stated, found) = (certificate.verdicts.get(position), found.get(position));
+        if stated != found {
+            let boxed = |v: Option<&StepVerdict>| v.cloned().map(Box::new);
+            return Err(Rejection::WrongVerdict { position, stated: boxed(stated), found: boxed(found) });
+        }
+    }
+    Ok(())
+}

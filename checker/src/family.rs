@@ -1,0 +1,323 @@
+//! The bound families: the index of names, and their values at a state or for all states.
+//! Trusted. `spec/rules/local.md`, `spec/rules/global.md`.
+
+use crate::kernel::crown::{CrownLayers, NoWitness, bound_outputs, crown_layers};
+use crate::kernel::enclose::TanhTable;
+use crate::kernel::grid::{GridError, GridNetwork, GridScale};
+use crate::kernel::hull::{deviation, hull_slopes};
+use crate::kernel::ibp::{GridBox, LayerBounds, propagate};
+use crate::kernel::input::{InputSet, input_magnitude, input_set};
+use crate::model::{Head, Mask, PerturbationSet, Policy, States};
+use crate::number::Dyadic;
+
+/// A bound family. `spec/rules/README.md` lists what each assumes and whether it is monotone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// Coordinate-wise sensitivity, all states.
+    Sensitivity,
+    /// Product of row-sum norms, all states.
+    NormLinf,
+    /// Product of column-sum norms, all states.
+    NormL1,
+    /// Product of Frobenius norms, all states.
+    NormFrobenius,
+    /// Product of spectral norms of the absolute weights, all states; witness: one vector a layer.
+    NormAbsSpectral,
+    /// Product of spectral norms, all states; witness: one factor a layer. Not monotone.
+    Spectral,
+    /// Interval bound propagation. Not monotone.
+    Ibp,
+    /// Backward linear bounds with derived slopes. Not monotone.
+    Crown,
+    /// Slopes over the hull of the listed masks; monotone within the list.
+    ChainHull,
+}
+
+impl Family {
+    /// Every family with its name in certificates, in the order certificates list them.
+    pub const ALL: [(Self, &'static str); 9] = [
+        (Self::Sensitivity, "sensitivity"),
+        (Self::NormLinf, "norm-product/linf"),
+        (Self::NormL1, "norm-product/l1"),
+        (Self::NormFrobenius, "norm-product/frobenius"),
+        (Self::NormAbsSpectral, "norm-product/abs-spectral"),
+        (Self::Spectral, "spectral"),
+        (Self::Ibp, "ibp"),
+        (Self::Crown, "crown"),
+        (Self::ChainHull, "chain-hull"),
+    ];
+
+    /// The family with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, n)| *n == name).map(|(family, _)| *family)
+    }
+
+    /// The family's name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(family, _)| *family == self).map_or("", |(_, name)| name)
+    }
+
+    /// Whether the bound holds at listed states only.
+    pub fn is_local(self) -> bool {
+        matches!(self, Self::Ibp | Self::Crown | Self::ChainHull)
+    }
+
+    /// Whether a smaller mask can never have a larger bound, by theorem.
+    pub fn is_monotone(self) -> bool {
+        !matches!(self, Self::Ibp | Self::Crown | Self::Spectral)
+    }
+
+    /// Whether certificates carry a witness for it.
+    pub fn needs_witness(self) -> bool {
+        matches!(self, Self::NormAbsSpectral | Self::Spectral)
+    }
+}
+
+/// What a local family says at one state under one mask, on the value grid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateBounds {
+    /// Upper bound on each output's absolute change.
+    pub deviation: Vec<i64>,
+    /// Upper bound on `max_i change_i - min_i change_i`.
+    pub oscillation: i64,
+    /// Lower bound on the least lead of the preferred output over another within the ball; `None` with one output.
+    pub margin: Option<i64>,
+}
+
+/// A policy, its masks and an adversary, put on the integer grid once; states are evaluated one at a time.
+pub struct LocalProblem<'a> {
+    policy: &'a Policy,
+    set: &'a PerturbationSet,
+    states: &'a States,
+    masked: Vec<GridNetwork>,
+    table: &'static TanhTable,
+    /// Fraction bits of every bound it returns.
+    pub value_bits: u32,
+}
+
+/// One state's input set with each mask's output enclosure there, shared by the families.
+struct AtState {
+    input: InputSet,
+    centers: Vec<GridBox>,
+}
+
+impl<'a> LocalProblem<'a> {
+    /// Puts every mask on the grids that the dense network and the states fix.
+    ///
+    /// # Errors
+    /// [`GridError`].
+    pub fn new(
+        policy: &'a Policy,
+        masks: &[Mask],
+        states: &'a States,
+        set: &'a PerturbationSet,
+    ) -> Result<Self, GridError> {
+        if states.values.columns != policy.network.inputs() {
+            return Err(GridError::ShapeMismatch { layer: 0 });
+        }
+        let magnitude = input_magnitude(policy, states, set)?;
+        let scale = GridScale::new(&policy.network, &magnitude)?;
+        let masked = masks.iter().map(|mask| GridNetwork::new(&policy.network, Some(mask), &scale));
+        let masked = masked.collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { policy, set, states, masked, table: TanhTable::shared(), value_bits: scale.value_bits })
+    }
+
+    /// Number of states.
+    pub fn states(&self) -> usize {
+        self.states.values.rows
+    }
+
+    /// Whether same-action margins mean something: several outputs, and not the mean of a Gaussian.
+    pub fn has_margins(&self) -> bool {
+        self.policy.network.outputs() > 1 && !matches!(self.policy.head, Head::Gaussian { .. })
+    }
+
+    fn state(&self, index: usize) -> Result<&[Dyadic], GridError> {
+        let columns = self.states.values.columns;
+        let start = index.checked_mul(columns).ok_or(GridError::ShapeMismatch { layer: 0 })?;
+        let end = start.checked_add(columns).ok_or(GridError::ShapeMismatch { layer: 0 })?;
+        self.states.values.values.get(start..end).ok_or(GridError::ShapeMismatch { layer: 0 })
+    }
+
+    /// The families' bounds at state `index`: one list per family, in it one entry per mask.
+    ///
+    /// # Errors
+    /// [`GridError`].
+    pub fn evaluate(&self, index: usize, families: &[Family]) -> Result<Vec<Vec<StateBounds>>, GridError> {
+        let input = input_set(self.policy, self.state(index)?, self.states.units, self.set, self.value_bits)?;
+        let mut centers = Vec::with_capacity(self.masked.len());
+        let mut balls = Vec::with_capacity(self.masked.len());
+        for network in &self.masked {
+            centers.push(propagate(network, self.table, &input.center)?.post.pop().unwrap_or_default());
+            balls.push(propagate(network, self.table, &input.region)?);
+        }
+        let at = AtState { input, centers };
+        families
+            .iter()
+            .map(|family| match family {
+                Family::ChainHull => self.chain_hull(&at, &balls),
+                Family::Crown => self.crown(&at),
+                _ => self.interval(&at, &balls),
+            })
+            .collect()
+    }
+
+    /// Enclosures of the unperturbed outputs at state `index`, one per mask.
+    ///
+    /// # Errors
+    /// [`GridError`].
+    pub fn clean_outputs(&self, index: usize) -> Result<Vec<GridBox>, GridError> {
+        let input = input_set(self.policy, self.state(index)?, self.states.units, self.set, self.value_bits)?;
+        let outputs = self.masked.iter().map(|n| propagate(n, self.table, &input.center));
+        outputs.map(|bounds| Ok(bounds?.post.pop().unwrap_or_default())).collect()
+    }
+
+    fn interval(&self, at: &AtState, balls: &[LayerBounds]) -> Result<Vec<StateBounds>, GridError> {
+        let pairs = at.centers.iter().zip(balls);
+        pairs.map(|(center, ball)| from_box(center, ball.post.last().unwrap_or(center))).collect()
+    }
+
+    fn chain_hull(&self, at: &AtState, balls: &[LayerBounds]) -> Result<Vec<StateBounds>, GridError> {
+        let Some(first) = self.masked.first() else { return Ok(Vec::new()) };
+        let slopes = hull_slopes(first, self.table, balls)?;
+        let networks = self.masked.iter().zip(&at.centers);
+        networks
+            .map(|(network, center)| from_deviation(center, deviation(network, &slopes, &at.input.radii)?))
+            .collect()
+    }
+
+    fn crown(&self, at: &AtState) -> Result<Vec<StateBounds>, GridError> {
+        let mut bounds = Vec::with_capacity(self.masked.len());
+        for (network, center) in self.masked.iter().zip(&at.centers) {
+            let layers = crown_layers(network, self.table, &at.input, &NoWitness)?;
+            let layers = layers.ok_or(GridError::EmptyInterval { layer: 0, neuron: 0 })?;
+            bounds.push(self.crown_bounds(network, at, center, &layers)?);
+        }
+        Ok(bounds)
+    }
+
+    fn crown_bounds(
+        &self,
+        network: &GridNetwork,
+        at: &AtState,
+        center: &GridBox,
+        layers: &CrownLayers,
+    ) -> Result<StateBounds, GridError> {
+        let outputs = center.lower.len();
+        let bound = |weights: &[i64]| bound_outputs(network, self.table, layers, &at.input, weights, None);
+        let mut region = GridBox::default();
+        for output in 0..outputs {
+            let negative = bound(&unit(outputs, output, -1, None))?;
+            region.lower.push(negative.checked_neg().ok_or(GridError::Overflow { layer: 0 })?);
+            region.upper.push(bound(&unit(outputs, output, 1, None))?);
+        }
+        let mut state = from_box(center, &region)?;
+        if self.has_margins() {
+            self.sharpen(&mut state, center, &bound)?;
+        }
+        Ok(state)
+    }
+
+    /// Oscillation and margin from bounds on differences of outputs, which correlate.
+    fn sharpen(
+        &self,
+        state: &mut StateBounds,
+        center: &GridBox,
+        bound: &dyn Fn(&[i64]) -> Result<i64, GridError>,
+    ) -> Result<(), GridError> {
+        let overflow = GridError::Overflow { layer: 0 };
+        let outputs = center.lower.len();
+        let preferred = preferred_output(center);
+        let mut oscillation = 0;
+        let mut margin = i64::MAX;
+        for (first, (first_lower, _)) in center.intervals().enumerate() {
+            for (second, (_, second_upper)) in center.intervals().enumerate() {
+                if first == second {
+                    continue;
+                }
+                let upper = bound(&unit(outputs, first, 1, Some(second)))?;
+                let clean = first_lower.checked_sub(second_upper).ok_or(overflow)?;
+                oscillation = oscillation.max(upper.checked_sub(clean).ok_or(overflow)?);
+                if second == preferred {
+                    margin = margin.min(upper.checked_neg().ok_or(overflow)?);
+                }
+            }
+        }
+        state.oscillation = state.oscillation.min(oscillation);
+        state.margin = state.margin.map(|m| m.max(margin));
+        Ok(())
+    }
+}
+
+/// `sign * output` or `sign * (output - other)` as integer weights.
+fn unit(outputs: usize, output: usize, sign: i64, other: Option<usize>) -> Vec<i64> {
+    let weight = |i: usize| match other {
+        Some(second) if i == second => sign.saturating_neg(),
+        _ if i == output => sign,
+        _ => 0,
+    };
+    (0..outputs).map(weight).collect()
+}
+
+/// The output with the largest lower end; the first of several.
+pub(crate) fn preferred_output(center: &GridBox) -> usize {
+    let mut best = (0, i64::MIN);
+    for (output, &lower) in center.lower.iter().enumerate() {
+        if lower > best.1 {
+            best = (output, lower);
+        }
+    }
+    best.0
+}
+
+/// Bounds from a box that holds every perturbed output and one that holds the clean output.
+fn from_box(center: &GridBox, region: &GridBox) -> Result<StateBounds, GridError> {
+    let overflow = GridError::Overflow { layer: 0 };
+    let mut deviation = Vec::with_capacity(center.lower.len());
+    let mut changes = Vec::with_capacity(center.lower.len());
+    for ((clean_lower, clean_upper), (lower, upper)) in center.intervals().zip(region.intervals()) {
+        let rise = upper.checked_sub(clean_lower).ok_or(overflow)?;
+        let fall = lower.checked_sub(clean_upper).ok_or(overflow)?;
+        deviation.push(rise.max(fall.checked_neg().ok_or(overflow)?).max(0));
+        changes.push((fall, rise));
+    }
+    let oscillation = oscillation_of(&changes).ok_or(overflow)?;
+    let margin = margin_of(center, |preferred, other| {
+        let (lower, _) = region.intervals().nth(preferred)?;
+        let (_, upper) = region.intervals().nth(other)?;
+        lower.checked_sub(upper)
+    });
+    Ok(StateBounds { deviation, oscillation, margin })
+}
+
+/// `max over i != j of rise_i - fall_j`, and at least 0.
+fn oscillation_of(changes: &[(i64, i64)]) -> Option<i64> {
+    let mut largest = 0i64;
+    for (i, (_, rise)) in changes.iter().enumerate() {
+        for (j, (fall, _)) in changes.iter().enumerate() {
+            if i != j {
+                largest = largest.max(rise.checked_sub(*fall)?);
+            }
+        }
+    }
+    Some(largest)
+}
+
+fn margin_of(center: &GridBox, lead: impl Fn(usize, usize) -> Option<i64>) -> Option<i64> {
+    let preferred = preferred_output(center);
+    let others = (0..center.lower.len()).filter(|&other| other != preferred);
+    others.map(|other| lead(preferred, other).unwrap_or(i64::MIN)).min()
+}
+
+/// Bounds from a symmetric deviation per output.
+fn from_deviation(center: &GridBox, deviation: Vec<i64>) -> Result<StateBounds, GridError> {
+    let overflow = GridError::Overflow { layer: 0 };
+    let changes = deviation.iter().map(|&d| Some((d.checked_neg()?, d)));
+    let changes = changes.collect::<Option<Vec<_>>>().ok_or(overflow)?;
+    let oscillation = oscillation_of(&changes).ok_or(overflow)?;
+    let margin = margin_of(center, |preferred, other| {
+        let clean = center.lower.get(preferred)?.checked_sub(*center.upper.get(other)?)?;
+        clean.checked_sub(*deviation.get(preferred)?)?.checked_sub(*deviation.get(other)?)
+    });
+    Ok(StateBounds { deviation, oscillation, margin })
+}

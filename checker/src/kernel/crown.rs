@@ -1,0 +1,245 @@
+//! Rule `crown.layers`: intermediate bounds by backward passes, met with interval bounds, then the outputs.
+//! Trusted. `spec/rules/local.md`. With default slopes no witness is needed; a witness names other slopes, multipliers
+//! and splits, none of which can make a bound wrong.
+
+use crate::kernel::back::{Functional, Multipliers, RelaxedLayer, total_magnitude, upper_bound};
+use crate::kernel::enclose::TanhTable;
+use crate::kernel::grid::{GridActivation, GridError, GridNetwork, SLOPE_BITS};
+use crate::kernel::ibp::{self, GridBox};
+use crate::kernel::input::InputSet;
+use crate::kernel::relax::{Relaxation, SlopeChoice, relax};
+
+/// Slopes a witness asks for while one target is bounded: per layer below the target, per neuron.
+pub type Slopes = Vec<Vec<SlopeChoice>>;
+
+/// What a witness says about one target (a neuron before its activation, or an output functional) and side.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowWitness {
+    /// Slopes; an absent layer takes the shared relaxation.
+    pub slopes: Slopes,
+    /// Multipliers of split constraints.
+    pub multipliers: Multipliers,
+}
+
+/// Witness of a whole bounding: rows by target layer, then neuron, then side (`false` lower, `true` upper).
+/// Layers count from 0; the number of layers stands for the output functionals.
+pub trait Witness {
+    /// The row's witness, if the certificate holds one.
+    fn row(&self, layer: usize, neuron: usize, upper: bool) -> Option<&RowWitness>;
+    /// Shared slopes of a layer's default relaxation, per neuron.
+    fn shared(&self, layer: usize, neuron: usize) -> SlopeChoice;
+    /// Split decisions: `Some(true)` if the neuron's pre-activation is assumed not negative, `Some(false)` not positive.
+    fn split(&self, layer: usize, neuron: usize) -> Option<bool>;
+}
+
+/// No witness: derived slopes everywhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoWitness;
+
+impl Witness for NoWitness {
+    fn row(&self, _: usize, _: usize, _: bool) -> Option<&RowWitness> {
+        None
+    }
+    fn shared(&self, _: usize, _: usize) -> SlopeChoice {
+        SlopeChoice::default()
+    }
+    fn split(&self, _: usize, _: usize) -> Option<bool> {
+        None
+    }
+}
+
+/// Pre-activation boxes and relaxations of every layer.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct CrownLayers {
+    /// Bounds before each activation.
+    pub pre: Vec<GridBox>,
+    /// Bounds after each activation; the last bounds the network's outputs.
+    pub post: Vec<GridBox>,
+    /// Relaxations over `pre`.
+    pub relaxed: Vec<RelaxedLayer>,
+}
+
+/// Bounds every layer over the input set. `None` means that a split left no point at all: the leaf is empty.
+///
+/// # Errors
+/// [`GridError`].
+pub fn crown_layers(
+    network: &GridNetwork,
+    table: &TanhTable,
+    input: &InputSet,
+    witness: &dyn Witness,
+) -> Result<Option<CrownLayers>, GridError> {
+    let mut bounds = CrownLayers::default();
+    let last = network.layers.len().saturating_sub(1);
+    for (index, layer) in network.layers.iter().enumerate() {
+        let region = bounds.post.last().unwrap_or(&input.region);
+        let region_magnitude = total_magnitude(region).ok_or(GridError::Overflow { layer: index })?;
+        let mut pre = ibp::affine(layer, index, region)?;
+        // The last layer of a network without a final squash is bounded by the output functionals themselves.
+        let needed = index < last || layer.activation != GridActivation::Identity;
+        if needed && (index > 0 || input.ball.is_some()) {
+            tighten(network, table, index, &mut pre, region_magnitude, &bounds, input, witness)?;
+        }
+        if !apply_splits(&mut pre, index, witness) {
+            return Ok(None);
+        }
+        let post = ibp::activation(&layer.activation, table, network.value_bits, index, &pre)?;
+        let relaxed =
+            relax_layer(network, table, index, &pre, region_magnitude, |n| witness.shared(index, n))?;
+        bounds.relaxed.push(relaxed);
+        bounds.pre.push(pre);
+        bounds.post.push(post);
+    }
+    Ok(Some(bounds))
+}
+
+/// Clamps the bounds of split neurons; `false` if one of them is left without a point.
+fn apply_splits(pre: &mut GridBox, layer: usize, witness: &dyn Witness) -> bool {
+    let ends = pre.lower.iter_mut().zip(pre.upper.iter_mut());
+    for (neuron, (lower, upper)) in ends.enumerate() {
+        match witness.split(layer, neuron) {
+            Some(true) => *lower = (*lower).max(0),
+            Some(false) => *upper = (*upper).min(0),
+            None => {}
+        }
+        if lower > upper {
+            return false;
+        }
+    }
+    true
+}
+
+#[allow(clippy::too_many_arguments)] // the parts of one state's computation, each borrowed separately
+fn tighten(
+    network: &GridNetwork,
+    table: &TanhTable,
+    index: usize,
+    pre: &mut GridBox,
+    region_magnitude: i128,
+    bounds: &CrownLayers,
+    input: &InputSet,
+    witness: &dyn Witness,
+) -> Result<(), GridError> {
+    let relu = network.layers.get(index).is_some_and(|l| l.activation == GridActivation::Relu);
+    for neuron in 0..pre.lower.len() {
+        let ends = pre.lower.get_mut(neuron).zip(pre.upper.get_mut(neuron));
+        let Some((lower, upper)) = ends else { continue };
+        // A relu whose sign is known is exact: its bounds do not enter any line.
+        if relu && (*lower >= 0 || *upper <= 0) {
+            continue;
+        }
+        for side in [false, true] {
+            let functional = Functional::of_neuron(network, index, neuron, !side, region_magnitude);
+            let functional = functional.ok_or(GridError::Overflow { layer: index })?;
+            let bound =
+                bound_row(network, table, functional, bounds, input, witness.row(index, neuron, side))?;
+            if side {
+                *upper = (*upper).min(bound);
+            } else {
+                *lower = (*lower).max(bound.checked_neg().ok_or(GridError::Overflow { layer: index })?);
+            }
+        }
+        if lower > upper {
+            // Only contradictory splits can do this; `apply_splits` sees it.
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// An upper bound of a functional, with the row's own slopes where its witness names them.
+///
+/// # Errors
+/// [`GridError`].
+pub fn bound_row(
+    network: &GridNetwork,
+    table: &TanhTable,
+    functional: Functional,
+    bounds: &CrownLayers,
+    input: &InputSet,
+    row: Option<&RowWitness>,
+) -> Result<i64, GridError> {
+    let Some(row) = row else { return upper_bound(network, &bounds.relaxed, functional, None, input) };
+    let mut relaxed = Vec::with_capacity(functional.layer);
+    for (index, (shared, pre)) in bounds.relaxed.iter().zip(&bounds.pre).enumerate().take(functional.layer) {
+        relaxed.push(match row.slopes.get(index) {
+            Some(slopes) if !slopes.is_empty() => {
+                if slopes.len() != pre.lower.len() {
+                    return Err(GridError::ShapeMismatch { layer: index });
+                }
+                let choice = |n: usize| slopes.get(n).copied().unwrap_or_default();
+                relax_layer(network, table, index, pre, shared.input_magnitude, choice)?
+            }
+            _ => shared.clone(),
+        });
+    }
+    founded(&row.multipliers, bounds, functional.layer)?;
+    upper_bound(network, &relaxed, functional, Some(&row.multipliers), input)
+}
+
+/// A multiplier needs its constraint: a split has clamped the bounds, so the sign can be read off them.
+fn founded(multipliers: &Multipliers, bounds: &CrownLayers, depth: usize) -> Result<(), GridError> {
+    for (layer, splits) in multipliers.layers.iter().enumerate().take(depth) {
+        for split in splits {
+            let neuron = split.neuron;
+            let pre = bounds.pre.get(layer).ok_or(GridError::ShapeMismatch { layer })?;
+            let ends = pre.lower.get(neuron).zip(pre.upper.get(neuron));
+            let (&lower, &upper) = ends.ok_or(GridError::ShapeMismatch { layer })?;
+            if (split.positive && lower < 0) || (!split.positive && upper > 0) {
+                return Err(GridError::UnfoundedMultiplier { layer, neuron });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn relax_layer(
+    network: &GridNetwork,
+    table: &TanhTable,
+    index: usize,
+    pre: &GridBox,
+    input_magnitude: i128,
+    choice: impl Fn(usize) -> SlopeChoice,
+) -> Result<RelaxedLayer, GridError> {
+    let overflow = GridError::Overflow { layer: index };
+    let layer = network.layers.get(index).ok_or(GridError::ShapeMismatch { layer: index })?;
+    let limit = 1i64 << SLOPE_BITS;
+    let mut neurons: Vec<Relaxation> = Vec::with_capacity(pre.lower.len());
+    for (neuron, interval) in pre.intervals().enumerate() {
+        let choice = choice(neuron);
+        let outside = [choice.upper, choice.lower].into_iter().flatten().any(|s| s.saturating_abs() > limit);
+        if outside {
+            return Err(GridError::SlopeOutOfRange { layer: index, neuron });
+        }
+        neurons.push(relax(&layer.activation, table, network.value_bits, interval, choice).ok_or(overflow)?);
+    }
+    let pre_magnitude = total_magnitude(pre).ok_or(overflow)?;
+    Ok(RelaxedLayer { neurons, pre_magnitude, input_magnitude })
+}
+
+/// Upper bound of `sum weights_i * output_i` over the input set; `target` is the functional's number in the witness.
+///
+/// # Errors
+/// [`GridError`].
+pub fn bound_outputs(
+    network: &GridNetwork,
+    table: &TanhTable,
+    bounds: &CrownLayers,
+    input: &InputSet,
+    weights: &[i64],
+    witness: Option<&RowWitness>,
+) -> Result<i64, GridError> {
+    let depth = network.layers.len();
+    let functional = Functional::of_outputs(network, weights).ok_or(GridError::Overflow { layer: depth })?;
+    let backward = bound_row(network, table, functional, bounds, input, witness)?;
+    let Some(outputs) = bounds.post.last() else { return Ok(backward) };
+    Ok(backward.min(interval_functional(outputs, weights).ok_or(GridError::Overflow { layer: depth })?))
+}
+
+/// The largest `sum weights_i * x_i` over a box.
+pub fn interval_functional(region: &GridBox, weights: &[i64]) -> Option<i64> {
+    let mut terms = weights.iter().zip(region.intervals());
+    terms.try_fold(0i64, |sum, (&w, (lower, upper))| {
+        sum.checked_add(w.checked_mul(if w >= 0 { upper } else { lower })?)
+    })
+}

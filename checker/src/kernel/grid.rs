@@ -1,0 +1,443 @@
+//! The dyadic grid on which the local families compute: i64 entries, i128 accumulators, every rounding outward.
+//! Trusted. `spec/rules/local.md#grid`. Limits: magnitudes whose grid would be coarser than 2^-16 are refused.
+
+use core::fmt;
+
+use num_bigint::BigInt;
+use num_traits::{ToPrimitive, Zero};
+
+use crate::model::{Activation, Layer, Mask, Network};
+use crate::number::{Dyadic, Rational};
+
+/// Finest grid of activations: 2^-48.
+pub const VALUE_BITS: u32 = 48;
+/// Finest grid of weights: 2^-52.
+pub const WEIGHT_BITS: u32 = 52;
+/// Finest grid of backward coefficients: 2^-48.
+pub const COEFFICIENT_BITS: u32 = 48;
+/// Grid of relaxation slopes: 2^-24.
+pub const SLOPE_BITS: u32 = 24;
+/// Bits an entry of the grid may use; the rest of an i64 is headroom.
+const ENTRY_BITS: u32 = 60;
+/// Coarsest grid that is still worth computing on.
+const COARSEST_BITS: u32 = 16;
+/// Fraction bits of the magnitude estimate from which the grids are chosen.
+const ESTIMATE_BITS: u32 = 24;
+
+/// Why a local bound could not be computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GridError {
+    /// A bound on the magnitudes at `layer` leaves fewer than 16 fraction bits.
+    MagnitudeTooLarge {
+        /// Layer, from 0.
+        layer: usize,
+    },
+    /// A number left the range of the grid at `layer`.
+    Overflow {
+        /// Layer, from 0.
+        layer: usize,
+    },
+    /// Two lengths that must agree do not, at `layer`.
+    ShapeMismatch {
+        /// Layer, from 0.
+        layer: usize,
+    },
+    /// An activation's slope or limit has a numerator or denominator beyond 2^30.
+    ParameterTooLong {
+        /// Layer, from 0.
+        layer: usize,
+    },
+    /// A witness slope lies outside [-1, 1].
+    SlopeOutOfRange {
+        /// Layer, from 0.
+        layer: usize,
+        /// Neuron, from 0.
+        neuron: usize,
+    },
+    /// A split multiplier is negative.
+    NegativeMultiplier {
+        /// Layer, from 0.
+        layer: usize,
+        /// Neuron, from 0.
+        neuron: usize,
+    },
+    /// A multiplier stands for a constraint that neither a split nor the bounds establish.
+    UnfoundedMultiplier {
+        /// Layer, from 0.
+        layer: usize,
+        /// Neuron, from 0.
+        neuron: usize,
+    },
+    /// A perturbation radius is negative.
+    NegativeRadius,
+    /// `lower > upper` where an interval was expected.
+    EmptyInterval {
+        /// Layer, from 0.
+        layer: usize,
+        /// Neuron, from 0.
+        neuron: usize,
+    },
+}
+
+impl fmt::Display for GridError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MagnitudeTooLarge { layer } => {
+                write!(f, "magnitudes at layer {layer} are too large for the integer grid")
+            }
+            Self::Overflow { layer } => write!(f, "a bound left the integer grid at layer {layer}"),
+            Self::ShapeMismatch { layer } => write!(f, "lengths disagree at layer {layer}"),
+            Self::ParameterTooLong { layer } => {
+                write!(f, "the activation of layer {layer} has a parameter with more than 30 bits")
+            }
+            Self::SlopeOutOfRange { layer, neuron } => {
+                write!(f, "the slope of layer {layer}, neuron {neuron} is outside [-1, 1]")
+            }
+            Self::NegativeMultiplier { layer, neuron } => {
+                write!(f, "the multiplier of layer {layer}, neuron {neuron} is negative")
+            }
+            Self::UnfoundedMultiplier { layer, neuron } => {
+                write!(f, "the multiplier of layer {layer}, neuron {neuron} has no constraint that holds")
+            }
+            Self::NegativeRadius => f.write_str("a perturbation radius is negative"),
+            Self::EmptyInterval { layer, neuron } => {
+                write!(f, "the interval of layer {layer}, neuron {neuron} is empty")
+            }
+        }
+    }
+}
+
+/// `a * b`; two i64 factors cannot overflow an i128, so wrapping never happens.
+#[inline]
+pub fn mul(a: i64, b: i64) -> i128 {
+    i128::from(a).wrapping_mul(i128::from(b))
+}
+
+/// `sum a_i * b_i` over the common length; `None` on overflow.
+#[inline]
+pub fn dot(a: &[i64], b: &[i64]) -> Option<i128> {
+    a.iter().zip(b).try_fold(0i128, |sum, (&x, &y)| sum.checked_add(mul(x, y)))
+}
+
+/// `floor(x / 2^bits)`.
+#[inline]
+pub fn floor_shift(x: i128, bits: u32) -> Option<i128> {
+    x.checked_shr(bits)
+}
+
+/// `ceil(x / 2^bits)`.
+#[inline]
+pub fn ceil_shift(x: i128, bits: u32) -> Option<i128> {
+    x.checked_neg()?.checked_shr(bits)?.checked_neg()
+}
+
+/// `x * 2^bits`; `None` on overflow.
+#[inline]
+pub fn scale_up(x: i128, bits: u32) -> Option<i128> {
+    x.checked_mul(1i128.checked_shl(bits)?)
+}
+
+/// `floor(x / 2^bits)` as an entry of the grid.
+#[inline]
+pub fn floor_entry(x: i128, bits: u32) -> Option<i64> {
+    i64::try_from(floor_shift(x, bits)?).ok()
+}
+
+/// `ceil(x / 2^bits)` as an entry of the grid.
+#[inline]
+pub fn ceil_entry(x: i128, bits: u32) -> Option<i64> {
+    i64::try_from(ceil_shift(x, bits)?).ok()
+}
+
+/// `max(|lower|, |upper|)`.
+#[inline]
+pub fn magnitude(lower: i64, upper: i64) -> i64 {
+    lower.saturating_abs().max(upper.saturating_abs())
+}
+
+/// `floor(value * 2^bits)` and whether nothing was cut off; `None` beyond an i64.
+pub fn dyadic_entry(value: Dyadic, bits: u32) -> Option<(i64, bool)> {
+    let shift = i64::from(value.exponent).checked_add(i64::from(bits))?;
+    let amount = u32::try_from(shift.unsigned_abs()).ok()?;
+    if shift >= 0 {
+        let factor = if amount >= 63 { return (value.mantissa == 0).then_some((0, true)) } else { amount };
+        let scaled = scale_up(i128::from(value.mantissa), factor)?;
+        return Some((i64::try_from(scaled).ok()?, true));
+    }
+    if amount >= 63 {
+        let floor = if value.mantissa < 0 { -1 } else { 0 };
+        return Some((floor, value.mantissa == 0));
+    }
+    let floor = value.mantissa.checked_shr(amount)?;
+    Some((floor, floor.checked_shl(amount)? == value.mantissa))
+}
+
+/// `floor(value * 2^bits)` and `ceil(value * 2^bits)`; `None` beyond an i64.
+pub fn rational_entry(value: &Rational, bits: u32) -> Option<(i64, i64)> {
+    Some((value.floor_scaled(bits).to_i64()?, value.ceil_scaled(bits).to_i64()?))
+}
+
+/// The grids of one network over one set of inputs, fixed by the DENSE network so that all masks share them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GridScale {
+    /// Fraction bits of activations and bounds.
+    pub value_bits: u32,
+    /// Fraction bits of backward coefficients.
+    pub coefficient_bits: u32,
+    /// Fraction bits of each layer's weights.
+    pub weight_bits: Vec<u32>,
+}
+
+impl GridScale {
+    /// Chooses the grids from a bound `input` on the magnitude of every input coordinate.
+    ///
+    /// With `B` the largest of `max_i sum_j |w_ij| x_j + |b_i|` over the layers (x bounded layer by layer), activations
+    /// get `min(48, 60 - ceil(log2 B))` fraction bits; coefficients likewise from the product of largest row sums.
+    ///
+    /// # Errors
+    /// [`GridError::MagnitudeTooLarge`] if fewer than 16 bits would remain.
+    pub fn new(network: &Network, input: &Rational) -> Result<Self, GridError> {
+        let one = BigInt::from(1u8) << ESTIMATE_BITS;
+        let mut post = input.abs().ceil_scaled(ESTIMATE_BITS);
+        let mut largest = post.clone().max(one.clone());
+        let mut product = one.clone();
+        let mut weight_bits = Vec::new();
+        for (index, layer) in network.layers.iter().enumerate() {
+            let too_large = GridError::MagnitudeTooLarge { layer: index };
+            let (row_sum, entry) = row_sums(layer);
+            let bias = layer.bias.iter().map(|&b| estimate(b)).max().unwrap_or_default();
+            let pre = ((&row_sum * &post) >> ESTIMATE_BITS) + bias + 1;
+            weight_bits.push(bits_for(&entry, WEIGHT_BITS).ok_or(too_large)?);
+            product = (&product * row_sum.max(one.clone())) >> ESTIMATE_BITS;
+            post = post_magnitude(&layer.activation, &pre);
+            largest = largest.max(pre).max(post.clone());
+            let fits =
+                bits_for(&largest, VALUE_BITS).is_some() && bits_for(&product, COEFFICIENT_BITS).is_some();
+            if !fits {
+                return Err(too_large);
+            }
+        }
+        let last = GridError::MagnitudeTooLarge { layer: network.layers.len() };
+        Ok(Self {
+            value_bits: bits_for(&largest, VALUE_BITS).ok_or(last)?,
+            coefficient_bits: bits_for(&product, COEFFICIENT_BITS).ok_or(last)?,
+            weight_bits,
+        })
+    }
+}
+
+/// `ceil(|value| * 2^ESTIMATE_BITS)`.
+fn estimate(value: Dyadic) -> BigInt {
+    value.to_rational().abs().ceil_scaled(ESTIMATE_BITS)
+}
+
+/// Largest row sum of magnitudes and largest single magnitude, on the estimate's grid.
+fn row_sums(layer: &Layer) -> (BigInt, BigInt) {
+    let mut largest_sum = BigInt::zero();
+    let mut largest_entry = BigInt::zero();
+    for row in layer.weight.values.chunks(layer.weight.columns.max(1)) {
+        let mut sum = BigInt::zero();
+        for &weight in row {
+            let entry = estimate(weight);
+            sum += &entry;
+            largest_entry = largest_entry.max(entry);
+        }
+        largest_sum = largest_sum.max(sum);
+    }
+    (largest_sum, largest_entry)
+}
+
+fn post_magnitude(activation: &Activation, pre: &BigInt) -> BigInt {
+    match activation {
+        Activation::Identity | Activation::Relu | Activation::LeakyRelu { .. } => pre.clone(),
+        Activation::Tanh | Activation::Sigmoid => BigInt::from(1u8) << ESTIMATE_BITS,
+        Activation::Clip { lower, upper } => lower.abs().max(upper.abs()).ceil_scaled(ESTIMATE_BITS),
+    }
+}
+
+/// Fraction bits for numbers of the estimated magnitude: at most `finest`, `None` below the coarsest.
+fn bits_for(estimate: &BigInt, finest: u32) -> Option<u32> {
+    let length = u32::try_from(estimate.bits()).ok()?;
+    let whole = length.saturating_sub(ESTIMATE_BITS);
+    let bits = ENTRY_BITS.checked_sub(whole)?.min(finest);
+    (bits >= COARSEST_BITS).then_some(bits)
+}
+
+/// One layer on the grid, after a mask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GridLayer {
+    /// Input width.
+    pub inputs: usize,
+    /// Output width.
+    pub outputs: usize,
+    /// Weights out x in, floored to the grid; 0 where pruned.
+    pub weight: Vec<i64>,
+    /// The same, in x out.
+    pub transposed: Vec<i64>,
+    /// Upper ends of the weights' magnitudes, out x in; 0 exactly where pruned.
+    pub absolute: Vec<i64>,
+    /// Fraction bits of `weight`.
+    pub weight_bits: u32,
+    /// 0 if every weight is exact on the grid, else 1: each weight is within `weight_error * 2^-weight_bits` above.
+    pub weight_error: i64,
+    /// Lower ends of the biases.
+    pub bias_lower: Vec<i64>,
+    /// Upper ends of the biases.
+    pub bias_upper: Vec<i64>,
+    /// Activation after the affine map.
+    pub activation: GridActivation,
+}
+
+/// An activation with its parameters on the grid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GridActivation {
+    /// `x`.
+    Identity,
+    /// `max(x, 0)`.
+    Relu,
+    /// `numerator / denominator * x` below 0; both in `0..=2^30`, numerator at most the denominator.
+    LeakyRelu {
+        /// Numerator of the slope.
+        numerator: i64,
+        /// Denominator of the slope, positive.
+        denominator: i64,
+    },
+    /// Hyperbolic tangent.
+    Tanh,
+    /// Logistic sigmoid.
+    Sigmoid,
+    /// Clip between two limits, each enclosed by two neighbouring grid points.
+    Clip {
+        /// Enclosure of the lower limit.
+        lower: (i64, i64),
+        /// Enclosure of the upper limit.
+        upper: (i64, i64),
+    },
+}
+
+/// A masked network on the grid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GridNetwork {
+    /// Layers in order.
+    pub layers: Vec<GridLayer>,
+    /// Fraction bits of activations and bounds.
+    pub value_bits: u32,
+    /// Fraction bits of backward coefficients.
+    pub coefficient_bits: u32,
+}
+
+impl GridNetwork {
+    /// Puts the network, pruned by `mask` if one is given, on the grids of `scale`.
+    ///
+    /// # Errors
+    /// [`GridError`] with the layer that does not fit.
+    pub fn new(network: &Network, mask: Option<&Mask>, scale: &GridScale) -> Result<Self, GridError> {
+        let mut layers = Vec::with_capacity(network.layers.len());
+        for (index, (layer, &bits)) in network.layers.iter().zip(&scale.weight_bits).enumerate() {
+            let kept = match mask {
+                Some(m) => {
+                    Some(m.layers.get(index).ok_or(GridError::ShapeMismatch { layer: index })?.as_slice())
+                }
+                None => None,
+            };
+            layers.push(grid_layer(layer, kept, bits, scale.value_bits, index)?);
+        }
+        if layers.len() != network.layers.len() {
+            return Err(GridError::ShapeMismatch { layer: layers.len() });
+        }
+        Ok(Self { layers, value_bits: scale.value_bits, coefficient_bits: scale.coefficient_bits })
+    }
+}
+
+fn grid_layer(
+    layer: &Layer,
+    kept: Option<&[bool]>,
+    weight_bits: u32,
+    value_bits: u32,
+    index: usize,
+) -> Result<GridLayer, GridError> {
+    let overflow = GridError::Overflow { layer: index };
+    let (outputs, inputs) = (layer.weight.rows, layer.weight.columns);
+    let expected = outputs.checked_mul(inputs).ok_or(GridError::ShapeMismatch { layer: index })?;
+    let fits = layer.weight.values.len() == expected
+        && layer.bias.len() == outputs
+        && kept.is_none_or(|k| k.len() == expected)
+        && inputs > 0;
+    if !fits {
+        return Err(GridError::ShapeMismatch { layer: index });
+    }
+    let mut weight = Vec::with_capacity(expected);
+    let mut absolute = Vec::with_capacity(expected);
+    let mut weight_error = 0;
+    for &value in &layer.weight.values {
+        let (entry, exact) = dyadic_entry(value, weight_bits).ok_or(overflow)?;
+        // The error is that of the dense layer, so that every mask of a chain rounds alike.
+        weight_error = if exact { weight_error } else { 1 };
+        weight.push(entry);
+        // A floored negative number has grown in magnitude already.
+        let grow = if exact || entry < 0 { 0 } else { 1 };
+        absolute.push(entry.saturating_abs().checked_add(grow).ok_or(overflow)?);
+    }
+    if let Some(kept) = kept {
+        for ((entry, magnitude), &keep) in weight.iter_mut().zip(absolute.iter_mut()).zip(kept) {
+            if !keep {
+                (*entry, *magnitude) = (0, 0);
+            }
+        }
+    }
+    let mut bias_lower = Vec::with_capacity(outputs);
+    let mut bias_upper = Vec::with_capacity(outputs);
+    for &value in &layer.bias {
+        let (floor, exact) = dyadic_entry(value, value_bits).ok_or(overflow)?;
+        bias_lower.push(floor);
+        bias_upper.push(if exact { floor } else { floor.checked_add(1).ok_or(overflow)? });
+    }
+    let activation = grid_activation(&layer.activation, value_bits, index)?;
+    let transposed = transpose(&weight, inputs);
+    Ok(GridLayer {
+        inputs,
+        outputs,
+        weight,
+        transposed,
+        absolute,
+        weight_bits,
+        weight_error,
+        bias_lower,
+        bias_upper,
+        activation,
+    })
+}
+
+/// The `columns x rows` transpose of a row-major table with `columns` columns.
+pub fn transpose(values: &[i64], columns: usize) -> Vec<i64> {
+    (0..columns).flat_map(|j| values.iter().skip(j).step_by(columns.max(1)).copied()).collect()
+}
+
+fn grid_activation(
+    activation: &Activation,
+    value_bits: u32,
+    layer: usize,
+) -> Result<GridActivation, GridError> {
+    let short = |value: &BigInt| {
+        let small = value.to_i64().filter(|v| v.unsigned_abs() <= 1 << 30);
+        small.ok_or(GridError::ParameterTooLong { layer })
+    };
+    Ok(match activation {
+        Activation::Identity => GridActivation::Identity,
+        Activation::Relu => GridActivation::Relu,
+        Activation::Tanh => GridActivation::Tanh,
+        Activation::Sigmoid => GridActivation::Sigmoid,
+        Activation::LeakyRelu { slope } => GridActivation::LeakyRelu {
+            numerator: short(slope.numerator())?,
+            denominator: short(slope.denominator())?,
+        },
+        Activation::Clip { lower, upper } => {
+            let overflow = GridError::Overflow { layer };
+            GridActivation::Clip {
+                lower: rational_entry(lower, value_bits).ok_or(overflow)?,
+                upper: rational_entry(upper, value_bits).ok_or(overflow)?,
+            }
+        }
+    })
+}

@@ -1,0 +1,158 @@
+//! From output changes to policies: rules `head.gaussian-tv`, `head.gaussian-kl`, `head.categorical-tv`,
+//! `head.categorical-kl`. Trusted. `spec/rules/local.md#heads`.
+
+use num_bigint::BigInt;
+use num_traits::Zero;
+
+use crate::kernel::enclose::{Enclosures, exp, sqrt, tanh};
+use crate::kernel::error::KernelError;
+use crate::model::Head;
+use crate::number::Rational;
+
+/// Fraction bits of standardised deviations.
+const BITS: u32 = 80;
+
+/// Why a head's bound could not be computed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// The deviation has another length than the head.
+    ShapeMismatch,
+    /// A standard deviation is too extreme for the exponential's enclosure.
+    StandardDeviation {
+        /// Output, from 0.
+        output: usize,
+    },
+    /// A root or a distribution function could not be enclosed.
+    Enclosure(KernelError),
+    /// A deterministic head has no distribution; only its deviation can be bounded.
+    Deterministic,
+}
+
+impl core::fmt::Display for HeadError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::ShapeMismatch => f.write_str("a deviation has another length than the head"),
+            Self::StandardDeviation { output } => {
+                write!(f, "the standard deviation of output {output} is too large or too small")
+            }
+            Self::Enclosure(e) => e.fmt(f),
+            Self::Deterministic => f.write_str("a deterministic head has no total variation or divergence"),
+        }
+    }
+}
+
+/// A head with the constants its bounds need.
+pub struct HeadBounds {
+    enclosures: Enclosures,
+    /// `1 / sigma` from above with [`BITS`] fraction bits; empty unless Gaussian.
+    inverse_std: Vec<BigInt>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Gaussian,
+    Categorical,
+    Deterministic,
+}
+
+/// How far a state's outputs can move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputChange {
+    /// Upper bound on each output's absolute change.
+    pub deviation: Vec<Rational>,
+    /// Upper bound on `max_i change_i - min_i change_i`.
+    pub oscillation: Rational,
+    /// Upper bound on the Euclidean norm of the change, where a family has a better one than its deviations give.
+    pub euclidean: Option<Rational>,
+}
+
+impl HeadBounds {
+    /// Prepares the constants of `head`.
+    ///
+    /// # Errors
+    /// [`HeadError::StandardDeviation`].
+    pub fn new(head: &Head) -> Result<Self, HeadError> {
+        let (kind, inverse_std) = match head {
+            Head::Gaussian { log_std } => {
+                let inverse = log_std.iter().enumerate().map(|(output, entry)| {
+                    let enclosure = exp(&entry.to_rational().neg());
+                    enclosure
+                        .map(|e| e.upper.ceil_scaled(BITS))
+                        .map_err(|_| HeadError::StandardDeviation { output })
+                });
+                (Kind::Gaussian, inverse.collect::<Result<Vec<_>, _>>()?)
+            }
+            Head::Categorical => (Kind::Categorical, Vec::new()),
+            Head::Deterministic => (Kind::Deterministic, Vec::new()),
+        };
+        Ok(Self { enclosures: Enclosures::new(), inverse_std, kind })
+    }
+
+    /// An upper bound on `d^2 = sum (change_i / sigma_i)^2`.
+    fn distance_squared(&self, change: &OutputChange) -> Result<Rational, HeadError> {
+        if change.deviation.len() != self.inverse_std.len() {
+            return Err(HeadError::ShapeMismatch);
+        }
+        if let Some(norm) = &change.euclidean {
+            let largest = self.inverse_std.iter().max().cloned().unwrap_or_default();
+            let scaled = norm.mul(&Rational::from_dyadic(largest, i64::from(BITS).saturating_neg()));
+            return Ok(scaled.mul(&scaled));
+        }
+        let mut sum = BigInt::zero();
+        for (deviation, inverse) in change.deviation.iter().zip(&self.inverse_std) {
+            let standardised = deviation.ceil_scaled(BITS) * inverse;
+            sum += &standardised * &standardised;
+        }
+        Ok(Rational::from_dyadic(sum, i64::from(BITS).saturating_mul(-4)))
+    }
+
+    /// Upper bound on the total variation between the clean and the perturbed action distribution.
+    ///
+    /// Gaussian with equal covariance: `2 Phi(d / 2) - 1`. Categorical: `tanh(oscillation / 4)`, which is attained.
+    ///
+    /// # Errors
+    /// [`HeadError`].
+    pub fn total_variation(&self, change: &OutputChange) -> Result<Rational, HeadError> {
+        match self.kind {
+            Kind::Gaussian => {
+                let squared = self.distance_squared(change)?;
+                let distance = sqrt(&squared).map_err(HeadError::Enclosure)?.upper;
+                Ok(self.enclosures.gaussian_tv(&distance).map_err(HeadError::Enclosure)?.upper)
+            }
+            Kind::Categorical => {
+                let quarter = change.oscillation.mul(&Rational::from_dyadic(BigInt::from(1u8), -2));
+                Ok(tanh(&quarter).upper)
+            }
+            Kind::Deterministic => Err(HeadError::Deterministic),
+        }
+    }
+
+    /// Upper bound on the Kullback-Leibler divergence: `d^2 / 2`, or `oscillation^2 / 8` (Hoeffding's lemma).
+    ///
+    /// # Errors
+    /// [`HeadError`].
+    pub fn divergence(&self, change: &OutputChange) -> Result<Rational, HeadError> {
+        match self.kind {
+            Kind::Gaussian => {
+                Ok(self.distance_squared(change)?.mul(&Rational::from_dyadic(BigInt::from(1u8), -1)))
+            }
+            Kind::Categorical => {
+                let square = change.oscillation.mul(&change.oscillation);
+                Ok(square.mul(&Rational::from_dyadic(BigInt::from(1u8), -3)))
+            }
+            Kind::Deterministic => Err(HeadError::Deterministic),
+        }
+    }
+
+    /// Whether the head is Gaussian.
+    pub fn is_gaussian(&self) -> bool {
+        self.kind == Kind::Gaussian
+    }
+
+    /// Whether the head is a distribution.
+    pub fn is_distribution(&self) -> bool {
+        self.kind != Kind::Deterministic
+    }
+}

@@ -1,0 +1,119 @@
+//! Rule `hull.chain`: a local bound that is monotone by theorem within a list of masks. Trusted. `spec/rules/local.md`.
+//!
+//! The hull of the pre-activations over all masks of the list bounds the slope of every activation; the deviation then
+//! follows `D_l = S_l |M_l o W_l| D_{l-1}`, in which only `|M_l o W_l|` depends on the mask.
+
+use crate::kernel::enclose::TanhTable;
+use crate::kernel::grid::{
+    GridActivation, GridError, GridLayer, GridNetwork, ceil_entry, ceil_shift, dot, mul, scale_up,
+};
+use crate::kernel::ibp::{GridBox, LayerBounds, UNIT_BITS};
+
+/// Slopes are kept with this many fraction bits.
+const HULL_SLOPE_BITS: u32 = 60;
+
+/// Per layer and neuron, an upper bound on the slope of the activation over the hull, with 60 fraction bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HullSlopes {
+    /// One list per layer.
+    pub layers: Vec<Vec<i64>>,
+}
+
+/// Largest slope of the activation over `[lower, upper]`, rounded up to 60 fraction bits.
+fn largest_slope(
+    activation: &GridActivation,
+    table: &TanhTable,
+    value_bits: u32,
+    lower: i64,
+    upper: i64,
+) -> Option<i64> {
+    let one = 1i64.checked_shl(HULL_SLOPE_BITS)?;
+    // The point of [lower, upper] nearest to 0, where the slope of tanh and sigmoid is largest.
+    let nearest = if lower > 0 { lower } else { upper.min(0) };
+    match activation {
+        GridActivation::Identity => Some(one),
+        GridActivation::Relu => Some(if upper <= 0 { 0 } else { one }),
+        GridActivation::LeakyRelu { numerator, denominator } => {
+            if upper > 0 {
+                return Some(one);
+            }
+            let scaled = scale_up(i128::from(*numerator), HULL_SLOPE_BITS)?;
+            i64::try_from(ceil_div(scaled, i128::from(*denominator))?).ok()
+        }
+        GridActivation::Tanh => tanh_slope(table, nearest, value_bits),
+        GridActivation::Sigmoid => {
+            // sigmoid'(x) = tanh'(x / 2) / 4
+            let slope = tanh_slope(table, nearest, value_bits.checked_add(1)?)?;
+            i64::try_from(ceil_shift(i128::from(slope), 2)?).ok()
+        }
+        GridActivation::Clip { lower: low, upper: high } => {
+            Some(if upper <= low.0 || lower >= high.1 { 0 } else { one })
+        }
+    }
+}
+
+/// `1 - tanh(x)^2` from above.
+fn tanh_slope(table: &TanhTable, x: i64, fraction_bits: u32) -> Option<i64> {
+    let (lower, upper) = table.tanh(x, fraction_bits);
+    let least = if lower > 0 { lower } else { upper.saturating_neg().max(0) };
+    let square = mul(least, least).checked_shr(UNIT_BITS)?;
+    let one = 1i128.checked_shl(UNIT_BITS)?;
+    i64::try_from(one.checked_sub(square)?).ok()
+}
+
+fn ceil_div(numerator: i128, denominator: i128) -> Option<i128> {
+    let floor = numerator.checked_div_euclid(denominator)?;
+    if numerator.checked_rem_euclid(denominator)? == 0 { Some(floor) } else { floor.checked_add(1) }
+}
+
+/// The slopes over the hull of several masks' interval bounds of one state's ball.
+///
+/// # Errors
+/// [`GridError::ShapeMismatch`] if the masks' bounds differ in shape, [`GridError::Overflow`].
+pub fn hull_slopes(
+    network: &GridNetwork,
+    table: &TanhTable,
+    bounds: &[LayerBounds],
+) -> Result<HullSlopes, GridError> {
+    let mut layers = Vec::with_capacity(network.layers.len());
+    for (index, layer) in network.layers.iter().enumerate() {
+        let shape = GridError::ShapeMismatch { layer: index };
+        let mut hull: Option<GridBox> = None;
+        for one in bounds {
+            let pre = one.pre.get(index).filter(|b| b.lower.len() == layer.outputs).ok_or(shape)?;
+            hull = Some(hull.map_or_else(|| pre.clone(), |h| h.hull(pre)));
+        }
+        let hull = hull.ok_or(shape)?;
+        let slopes = hull
+            .intervals()
+            .map(|(lower, upper)| largest_slope(&layer.activation, table, network.value_bits, lower, upper));
+        layers.push(slopes.collect::<Option<Vec<i64>>>().ok_or(GridError::Overflow { layer: index })?);
+    }
+    Ok(HullSlopes { layers })
+}
+
+/// Rule `hull.chain`: `D_L` with `D_0 = radii`, one upper bound on `|f(perturbed) - f(state)|` per output.
+///
+/// Isotone in the mask: every rounding is upward on grids that all masks share.
+///
+/// # Errors
+/// [`GridError::ShapeMismatch`], [`GridError::Overflow`].
+pub fn deviation(network: &GridNetwork, slopes: &HullSlopes, radii: &[i64]) -> Result<Vec<i64>, GridError> {
+    let mut current = radii.to_vec();
+    for (index, layer) in network.layers.iter().enumerate() {
+        let slopes = slopes.layers.get(index).filter(|s| s.len() == layer.outputs);
+        let slopes = slopes.ok_or(GridError::ShapeMismatch { layer: index })?;
+        if current.len() != layer.inputs {
+            return Err(GridError::ShapeMismatch { layer: index });
+        }
+        let rows = layer.absolute.chunks_exact(layer.inputs).zip(slopes);
+        let next: Option<Vec<i64>> = rows.map(|(row, &slope)| step(layer, row, slope, &current)).collect();
+        current = next.ok_or(GridError::Overflow { layer: index })?;
+    }
+    Ok(current)
+}
+
+fn step(layer: &GridLayer, row: &[i64], slope: i64, current: &[i64]) -> Option<i64> {
+    let spread = ceil_entry(dot(row, current)?, layer.weight_bits)?;
+    ceil_entry(mul(slope, spread), HULL_SLOPE_BITS)
+}

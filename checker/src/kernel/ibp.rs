@@ -1,0 +1,201 @@
+//! Interval bound propagation on the grid: rules `ibp.affine`, `ibp.activation`, `ibp.meet`.
+//! Trusted. `spec/rules/local.md`; Gowal et al. 2018, arXiv:1810.12715. No correlations between neurons.
+
+use crate::kernel::enclose::TanhTable;
+use crate::kernel::grid::{
+    GridActivation, GridError, GridLayer, GridNetwork, ceil_entry, floor_entry, magnitude, mul,
+};
+
+/// A box on the value grid: `lower[i] <= x_i * 2^value_bits <= upper[i]`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct GridBox {
+    /// Lower ends.
+    pub lower: Vec<i64>,
+    /// Upper ends.
+    pub upper: Vec<i64>,
+}
+
+impl GridBox {
+    /// Pairs of ends.
+    pub fn intervals(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
+        self.lower.iter().copied().zip(self.upper.iter().copied())
+    }
+
+    /// A box from pairs of ends.
+    pub fn from_intervals(pairs: impl IntoIterator<Item = (i64, i64)>) -> Self {
+        let (lower, upper) = pairs.into_iter().unzip();
+        Self { lower, upper }
+    }
+
+    /// Rule `ibp.meet`: the intersection of two boxes that hold the same point.
+    ///
+    /// # Errors
+    /// [`GridError::EmptyInterval`] if they do not meet, [`GridError::ShapeMismatch`] if their lengths differ.
+    pub fn meet(&self, other: &Self, layer: usize) -> Result<Self, GridError> {
+        if self.lower.len() != other.lower.len() || self.upper.len() != other.upper.len() {
+            return Err(GridError::ShapeMismatch { layer });
+        }
+        let mut met = Self::default();
+        for (neuron, ((l1, u1), (l2, u2))) in self.intervals().zip(other.intervals()).enumerate() {
+            let (lower, upper) = (l1.max(l2), u1.min(u2));
+            if lower > upper {
+                return Err(GridError::EmptyInterval { layer, neuron });
+            }
+            met.lower.push(lower);
+            met.upper.push(upper);
+        }
+        Ok(met)
+    }
+
+    /// The least box that holds both.
+    pub fn hull(&self, other: &Self) -> Self {
+        let pairs = self.intervals().zip(other.intervals());
+        Self::from_intervals(pairs.map(|((l1, u1), (l2, u2))| (l1.min(l2), u1.max(u2))))
+    }
+}
+
+/// Rule `ibp.affine`: bounds of `weight * x + bias` over a box, for every neuron of `layer`.
+///
+/// With middle `(lower + upper) / 2` and half-width `(upper - lower) / 2` the bounds are `w.middle -+ |w|.half-width`,
+/// exact in i128 and rounded outward once; weights cut off at the grid add `sum |x_j|` grid steps.
+///
+/// # Errors
+/// [`GridError::Overflow`], [`GridError::ShapeMismatch`].
+pub fn affine(layer: &GridLayer, index: usize, input: &GridBox) -> Result<GridBox, GridError> {
+    if input.lower.len() != layer.inputs || input.upper.len() != layer.inputs {
+        return Err(GridError::ShapeMismatch { layer: index });
+    }
+    let overflow = GridError::Overflow { layer: index };
+    let mut doubled_middle = Vec::with_capacity(layer.inputs);
+    let mut doubled_half = Vec::with_capacity(layer.inputs);
+    for (lower, upper) in input.intervals() {
+        doubled_middle.push(lower.checked_add(upper).ok_or(overflow)?);
+        doubled_half.push(upper.checked_sub(lower).ok_or(overflow)?);
+    }
+    let slack = weight_slack(layer, input).ok_or(overflow)?;
+    let mut output =
+        GridBox { lower: Vec::with_capacity(layer.outputs), upper: Vec::with_capacity(layer.outputs) };
+    let biases = layer.bias_lower.iter().zip(&layer.bias_upper);
+    for (row, (&bias_lower, &bias_upper)) in layer.weight.chunks_exact(layer.inputs).zip(biases) {
+        let (middle, half) = row_interval(row, &doubled_middle, &doubled_half).ok_or(overflow)?;
+        let shift = layer.weight_bits.saturating_add(1);
+        let lower = middle.checked_sub(half).and_then(|x| x.checked_sub(slack)).ok_or(overflow)?;
+        let upper = middle.checked_add(half).and_then(|x| x.checked_add(slack)).ok_or(overflow)?;
+        let lower = floor_entry(lower, shift).and_then(|x| x.checked_add(bias_lower)).ok_or(overflow)?;
+        let upper = ceil_entry(upper, shift).and_then(|x| x.checked_add(bias_upper)).ok_or(overflow)?;
+        output.lower.push(lower);
+        output.upper.push(upper);
+    }
+    Ok(output)
+}
+
+#[inline]
+fn row_interval(row: &[i64], middle: &[i64], half: &[i64]) -> Option<(i128, i128)> {
+    row.iter().zip(middle.iter().zip(half)).try_fold((0i128, 0i128), |(m, h), (&w, (&x, &r))| {
+        Some((m.checked_add(mul(w, x))?, h.checked_add(mul(w.saturating_abs(), r))?))
+    })
+}
+
+/// Twice `weight_error * sum_j |x_j|`, in grid steps of the product.
+fn weight_slack(layer: &GridLayer, input: &GridBox) -> Option<i128> {
+    if layer.weight_error == 0 {
+        return Some(0);
+    }
+    let sum = input.intervals().try_fold(0i128, |s, (l, u)| s.checked_add(i128::from(magnitude(l, u))))?;
+    sum.checked_mul(i128::from(layer.weight_error))?.checked_mul(2)
+}
+
+/// Rule `ibp.activation`: bounds of a non-decreasing activation over an interval, from its two ends.
+///
+/// # Errors
+/// [`GridError::Overflow`].
+pub fn activation(
+    activation: &GridActivation,
+    table: &TanhTable,
+    value_bits: u32,
+    index: usize,
+    pre: &GridBox,
+) -> Result<GridBox, GridError> {
+    let overflow = GridError::Overflow { layer: index };
+    let mut post =
+        GridBox { lower: Vec::with_capacity(pre.lower.len()), upper: Vec::with_capacity(pre.upper.len()) };
+    for (lower, upper) in pre.intervals() {
+        post.lower.push(value_enclosure(activation, table, value_bits, lower).ok_or(overflow)?.0);
+        post.upper.push(value_enclosure(activation, table, value_bits, upper).ok_or(overflow)?.1);
+    }
+    Ok(post)
+}
+
+/// Lower and upper of `activation(x * 2^-value_bits)` on the value grid.
+pub fn value_enclosure(
+    activation: &GridActivation,
+    table: &TanhTable,
+    value_bits: u32,
+    x: i64,
+) -> Option<(i64, i64)> {
+    match activation {
+        GridActivation::Identity => Some((x, x)),
+        GridActivation::Relu => Some((x.max(0), x.max(0))),
+        GridActivation::LeakyRelu { numerator, denominator } => {
+            if x >= 0 {
+                return Some((x, x));
+            }
+            let scaled = mul(x, *numerator);
+            let floor = scaled.checked_div_euclid(i128::from(*denominator))?;
+            let rest = scaled.checked_rem_euclid(i128::from(*denominator))?;
+            let ceil = if rest == 0 { floor } else { floor.checked_add(1)? };
+            Some((i64::try_from(floor).ok()?, i64::try_from(ceil).ok()?))
+        }
+        GridActivation::Tanh => {
+            let (lower, upper) = table.tanh(x, value_bits);
+            shift_unit(lower, upper, value_bits)
+        }
+        GridActivation::Sigmoid => {
+            // sigmoid(x) = (1 + tanh(x / 2)) / 2, so the shift is one more.
+            let (lower, upper) = table.tanh(x, value_bits.checked_add(1)?);
+            let one = 1i64.checked_shl(UNIT_BITS)?;
+            let shift = UNIT_BITS.checked_add(1)?.checked_sub(value_bits)?;
+            let lower = floor_entry(i128::from(lower.checked_add(one)?), shift)?;
+            Some((lower, ceil_entry(i128::from(upper.checked_add(one)?), shift)?))
+        }
+        GridActivation::Clip { lower, upper } => {
+            Some((x.max(lower.0).min(upper.0), x.max(lower.1).min(upper.1)))
+        }
+    }
+}
+
+/// Fraction bits of the tanh table's results.
+pub const UNIT_BITS: u32 = 60;
+
+fn shift_unit(lower: i64, upper: i64, value_bits: u32) -> Option<(i64, i64)> {
+    let shift = UNIT_BITS.checked_sub(value_bits)?;
+    Some((floor_entry(i128::from(lower), shift)?, ceil_entry(i128::from(upper), shift)?))
+}
+
+/// Pre- and post-activation boxes of every layer.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct LayerBounds {
+    /// Before each layer's activation.
+    pub pre: Vec<GridBox>,
+    /// After each layer's activation; the last is the network's output.
+    pub post: Vec<GridBox>,
+}
+
+/// Interval bounds of every layer over an input box.
+///
+/// # Errors
+/// As [`affine`] and [`activation`].
+pub fn propagate(
+    network: &GridNetwork,
+    table: &TanhTable,
+    input: &GridBox,
+) -> Result<LayerBounds, GridError> {
+    let mut bounds = LayerBounds::default();
+    for (index, layer) in network.layers.iter().enumerate() {
+        let pre = affine(layer, index, bounds.post.last().unwrap_or(input))?;
+        let post = activation(&layer.activation, table, network.value_bits, index, &pre)?;
+        bounds.pre.push(pre);
+        bounds.post.push(post);
+    }
+    Ok(bounds)
+}

@@ -1,0 +1,284 @@
+//! Files on disk to a checked certificate, for `secateur-check` and for whoever calls it as a library.
+//! Trusted. `spec/certificate.md#checking`; exit codes: 2 unreadable or malformed, 3 evidence rejected, 4 limit.
+
+use core::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::check::{NamedFile, Rejection, Subject, Verified, check};
+use crate::model::{Mask, Network, States, Units};
+use crate::reader::certificate::{CertificateError, parse_certificate};
+use crate::reader::dsse::{DsseError, parse_envelope};
+use crate::reader::escaped::Escaped;
+use crate::reader::mask::{MaskError, check_chain_size, parse_chain_manifest, parse_mask};
+use crate::reader::npy::{NpyError, parse_states};
+use crate::reader::policy::{PolicyError, PolicyFiles, parse_policy};
+use crate::reader::trust::{SignerInfo, TrustError, TrustFileError, parse_trust, verify_envelope};
+
+/// Longest file read.
+pub const MAX_FILE: u64 = 512 << 20;
+/// `payloadType` of an envelope that holds a certificate.
+pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+
+/// What is wrong with one file.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FileProblem {
+    /// It cannot be opened or read.
+    Io(std::io::Error),
+    /// It is longer than [`MAX_FILE`].
+    TooLarge,
+    /// It is no policy.
+    Policy(PolicyError),
+    /// It is no mask or mask chain.
+    Mask(MaskError),
+    /// It is no table of states.
+    States(NpyError),
+    /// It is no envelope.
+    Envelope(DsseError),
+    /// The envelope holds something else.
+    PayloadType(String),
+    /// It is no trust file.
+    Trust(TrustFileError),
+    /// It is no certificate.
+    Certificate(CertificateError),
+}
+
+impl fmt::Display for FileProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(e) => e.fmt(f),
+            Self::TooLarge => write!(f, "longer than {MAX_FILE} bytes"),
+            Self::Policy(e) => e.fmt(f),
+            Self::Mask(e) => e.fmt(f),
+            Self::States(e) => e.fmt(f),
+            Self::Envelope(e) => e.fmt(f),
+            Self::PayloadType(found) => {
+                write!(f, "the payload type is {}, not {PAYLOAD_TYPE}", Escaped(found))
+            }
+            Self::Trust(e) => e.fmt(f),
+            Self::Certificate(e) => e.fmt(f),
+        }
+    }
+}
+
+/// Why nothing was verified.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// A file is unreadable or malformed: exit code 2.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: FileProblem,
+    },
+    /// The signature or the key is not accepted: exit code 3.
+    Signature(TrustError),
+    /// The content is not accepted: exit code 3.
+    Rejected(Box<Rejection>),
+}
+
+impl Failure {
+    /// The process's exit code for this failure.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::File { problem: FileProblem::TooLarge, .. } => 4,
+            Self::File { .. } => 2,
+            Self::Signature(_) => 3,
+            Self::Rejected(rejection) => match **rejection {
+                Rejection::Evaluate(_) | Rejection::Head(_) | Rejection::Theorem(_) => 4,
+                _ => 3,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, problem } => write!(f, "{}: {problem}", Escaped(&path.to_string_lossy())),
+            Self::Signature(e) => write!(f, "signature: {e}"),
+            Self::Rejected(e) => e.fmt(f),
+        }
+    }
+}
+
+/// Reads a whole file of at most [`MAX_FILE`] bytes.
+///
+/// # Errors
+/// [`Failure::File`].
+pub fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let failure = |problem| Failure::File { path: path.to_owned(), problem };
+    let file = File::open(path).map_err(|e| failure(FileProblem::Io(e)))?;
+    let mut bytes = Vec::new();
+    // One byte more than the cap shows that there is more; a pipe or a device has no length to ask for.
+    let read = file.take(MAX_FILE.saturating_add(1)).read_to_end(&mut bytes);
+    read.map_err(|e| failure(FileProblem::Io(e)))?;
+    if u64::try_from(bytes.len()).is_ok_and(|n| n <= MAX_FILE) {
+        Ok(bytes)
+    } else {
+        Err(failure(FileProblem::TooLarge))
+    }
+}
+
+fn plain_name(path: &Path) -> String {
+    path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// A policy directory: `policy.json` and `policy.safetensors`.
+#[derive(Clone, Debug)]
+pub struct PolicyDirectory {
+    /// The policy with its tensors' names.
+    pub files: PolicyFiles,
+    /// Bytes of `policy.json`.
+    pub manifest: Vec<u8>,
+    /// Bytes of `policy.safetensors`.
+    pub tensors: Vec<u8>,
+}
+
+/// Reads a policy directory.
+///
+/// # Errors
+/// [`Failure::File`].
+pub fn load_policy(directory: &Path) -> Result<PolicyDirectory, Failure> {
+    let manifest_path = directory.join("policy.json");
+    let manifest = read_file(&manifest_path)?;
+    let tensors = read_file(&directory.join("policy.safetensors"))?;
+    let files = parse_policy(&manifest, &tensors);
+    let files = files.map_err(|e| Failure::File { path: manifest_path, problem: FileProblem::Policy(e) })?;
+    Ok(PolicyDirectory { files, manifest, tensors })
+}
+
+/// A mask directory: masks, and the files they came from with `chain.json` first.
+#[derive(Clone, Debug)]
+pub struct MaskDirectory {
+    /// Masks, loosest first.
+    pub masks: Vec<Mask>,
+    /// Names and bytes: `chain.json`, then one file per mask; empty for [`MaskDirectory::dense`].
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+impl MaskDirectory {
+    /// The all-kept mask alone, without files: the dense policy.
+    pub fn dense(network: &Network) -> Self {
+        let layers = network.layers.iter().map(|l| vec![true; l.weight.values.len()]).collect();
+        Self { masks: vec![Mask { layers }], files: Vec::new() }
+    }
+}
+
+/// Reads the chain in `directory`.
+///
+/// # Errors
+/// [`Failure::File`].
+pub fn load_masks(directory: &Path, policy: &PolicyFiles) -> Result<MaskDirectory, Failure> {
+    let problem = |path: &Path, e| Failure::File { path: path.to_owned(), problem: FileProblem::Mask(e) };
+    let chain_path = directory.join("chain.json");
+    let chain_bytes = read_file(&chain_path)?;
+    let chain = parse_chain_manifest(&chain_bytes).map_err(|e| problem(&chain_path, e))?;
+    check_chain_size(chain.masks.len(), &policy.policy.network).map_err(|e| problem(&chain_path, e))?;
+    let mut loaded = MaskDirectory { masks: Vec::new(), files: vec![("chain.json".to_owned(), chain_bytes)] };
+    for entry in chain.masks {
+        let path = directory.join(&entry.file);
+        let bytes = read_file(&path)?;
+        loaded.masks.push(parse_mask(&bytes, policy).map_err(|e| problem(&path, e))?);
+        loaded.files.push((entry.file, bytes));
+    }
+    Ok(loaded)
+}
+
+/// Reads a table of states.
+///
+/// # Errors
+/// [`Failure::File`].
+pub fn load_states(path: &Path, units: Units) -> Result<(States, Vec<u8>), Failure> {
+    let bytes = read_file(path)?;
+    let states = parse_states(&bytes, units);
+    let states =
+        states.map_err(|e| Failure::File { path: path.to_owned(), problem: FileProblem::States(e) })?;
+    Ok((states, bytes))
+}
+
+/// Where everything a check needs lies.
+#[derive(Clone, Debug)]
+pub struct CheckPaths {
+    /// The policy directory.
+    pub policy: PathBuf,
+    /// The mask directory, if the certificate is about masks.
+    pub masks: Option<PathBuf>,
+    /// The states.
+    pub states: PathBuf,
+    /// The trust file; `None` accepts an unsigned or unknown envelope, and says so.
+    pub trust: Option<PathBuf>,
+    /// The witness file; by default the one the certificate names, beside the certificate.
+    pub witness: Option<PathBuf>,
+    /// The certificate.
+    pub certificate: PathBuf,
+}
+
+/// A verified certificate and who signed it; no signer if no trust file was given.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was verified.
+    pub verified: Verified,
+    /// Trusted signers.
+    pub signers: Vec<SignerInfo>,
+}
+
+/// Reads all files and checks the certificate; `progress(done, total)` is called after every state.
+///
+/// # Errors
+/// [`Failure`]: unreadable files first, then the signature, then the content.
+pub fn check_paths(paths: &CheckPaths, progress: &mut dyn FnMut(usize, usize)) -> Result<Outcome, Failure> {
+    let certificate_problem = |problem| Failure::File { path: paths.certificate.clone(), problem };
+    let envelope = parse_envelope(&read_file(&paths.certificate)?);
+    let envelope = envelope.map_err(|e| certificate_problem(FileProblem::Envelope(e)))?;
+    if envelope.payload_type != PAYLOAD_TYPE {
+        return Err(certificate_problem(FileProblem::PayloadType(envelope.payload_type)));
+    }
+    let mut signers = Vec::new();
+    let mut trust = None;
+    if let Some(path) = &paths.trust {
+        let parsed = parse_trust(&read_file(path)?);
+        let parsed =
+            parsed.map_err(|e| Failure::File { path: path.clone(), problem: FileProblem::Trust(e) })?;
+        signers = verify_envelope(&envelope, &parsed).map_err(Failure::Signature)?;
+        trust = Some(parsed);
+    }
+    let certificate = parse_certificate(&envelope.payload);
+    let certificate = certificate.map_err(|e| certificate_problem(FileProblem::Certificate(e)))?;
+    if let Some(trust) = trust {
+        trust.check_verifier(&certificate.verifier.id).map_err(Failure::Signature)?;
+    }
+    let policy = load_policy(&paths.policy)?;
+    let masks = match &paths.masks {
+        Some(directory) => load_masks(directory, &policy.files)?,
+        None => MaskDirectory::dense(&policy.files.policy.network),
+    };
+    let (mut states, states_bytes) = load_states(&paths.states, certificate.state_units)?;
+    states.keep_first(certificate.states);
+    let witness_path = paths.witness.clone().or_else(|| {
+        let record = certificate.witness.as_ref()?;
+        // Only the plain name counts, so that a certificate cannot point elsewhere.
+        let name = Path::new(&record.name).file_name()?;
+        Some(paths.certificate.with_file_name(name))
+    });
+    let witness = witness_path.as_deref().map(|p| Ok((plain_name(p), read_file(p)?))).transpose()?;
+    let mask_files: Vec<NamedFile<'_>> =
+        masks.files.iter().map(|(name, bytes)| NamedFile { name, bytes }).collect();
+    let subject = Subject {
+        policy: &policy.files.policy,
+        policy_files: [
+            NamedFile { name: "policy.json", bytes: &policy.manifest },
+            NamedFile { name: "policy.safetensors", bytes: &policy.tensors },
+        ],
+        masks: &masks.masks,
+        mask_files: &mask_files,
+        states: &states,
+        states_file: NamedFile { name: &plain_name(&paths.states), bytes: &states_bytes },
+        witness: witness.as_ref().map(|(name, bytes)| NamedFile { name, bytes }),
+    };
+    let verified = check(certificate, &subject, progress).map_err(|e| Failure::Rejected(Box::new(e)))?;
+    Ok(Outcome { verified, signers })
+}

@@ -1,0 +1,528 @@
+//! Strict JSON: UTF-8, no BOM, no duplicate key, no number token, bounded depth and size; canonical output (RFC 8785).
+//! Trusted. `spec/certificate-files.md#json`.
+
+use core::fmt;
+use std::collections::BTreeMap;
+
+use super::escaped::Escaped;
+
+/// Deepest nesting of arrays and objects.
+pub const MAX_DEPTH: usize = 24;
+/// Most values (of any kind, at any depth) in one document; bounds the memory a document takes to some ten times its
+/// cap, together with [`OBJECT_COST`].
+pub const MAX_VALUES: usize = 1 << 21;
+/// What an object with members counts for: a map's first node takes the room of many values.
+pub const OBJECT_COST: usize = 16;
+
+/// A JSON document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A non-negative integer; only with [`Numbers::Integers`], never in a certificate.
+    Integer(u64),
+    /// A string.
+    String(String),
+    /// An array.
+    Array(Vec<Value>),
+    /// An object.
+    Object(BTreeMap<String, Value>),
+}
+
+/// What to do with a number token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// Refuse it: Secateur's own files write numbers as strings.
+    Refused,
+    /// Accept `0` or `[1-9][0-9]*` below 2^64: the headers of safetensors files.
+    Integers,
+}
+
+/// Why bytes are not a document; `at` is a byte offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JsonError {
+    /// The document is longer than its cap.
+    TooLarge {
+        /// Length in bytes.
+        size: usize,
+        /// Longest length accepted.
+        cap: usize,
+    },
+    /// The bytes are not UTF-8.
+    NotUtf8 {
+        /// First offending byte.
+        at: usize,
+    },
+    /// The document begins with a byte order mark.
+    ByteOrderMark,
+    /// Something else stands where the grammar wants `expected`.
+    Syntax {
+        /// Position.
+        at: usize,
+        /// What the grammar wants there.
+        expected: &'static str,
+    },
+    /// A number token where numbers are written as strings.
+    NumberToken {
+        /// Position.
+        at: usize,
+    },
+    /// A number that is not an integer in [0, 2^64), in a safetensors header.
+    NotAnInteger {
+        /// Position.
+        at: usize,
+    },
+    /// A key occurs twice in one object.
+    DuplicateKey {
+        /// Position after the second occurrence.
+        at: usize,
+        /// The key.
+        key: String,
+    },
+    /// Deeper than [`MAX_DEPTH`].
+    TooDeep {
+        /// Position.
+        at: usize,
+    },
+    /// More than [`MAX_VALUES`] values.
+    TooManyValues {
+        /// Position.
+        at: usize,
+    },
+    /// An unescaped control character in a string.
+    ControlCharacter {
+        /// Position.
+        at: usize,
+    },
+    /// A backslash followed by something that is no escape.
+    BadEscape {
+        /// Position.
+        at: usize,
+    },
+    /// Half of a surrogate pair.
+    LoneSurrogate {
+        /// Position.
+        at: usize,
+    },
+    /// Something follows the document.
+    TrailingData {
+        /// Position.
+        at: usize,
+    },
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { size, cap } => write!(f, "the document has {size} bytes, more than {cap}"),
+            Self::NotUtf8 { at } => write!(f, "not UTF-8 at byte {at}"),
+            Self::ByteOrderMark => f.write_str("the document begins with a byte order mark"),
+            Self::Syntax { at, expected } => write!(f, "not JSON at byte {at}: expected {expected}"),
+            Self::NumberToken { at } => {
+                write!(f, "a number at byte {at}: numbers are written as strings, such as \"0.075\"")
+            }
+            Self::NotAnInteger { at } => write!(f, "not an integer in [0, 2^64) at byte {at}"),
+            Self::DuplicateKey { at, key } => {
+                write!(f, "the key {} occurs twice, before byte {at}", Escaped(key))
+            }
+            Self::TooDeep { at } => write!(f, "nested deeper than {MAX_DEPTH} at byte {at}"),
+            Self::TooManyValues { at } => write!(f, "more than {MAX_VALUES} values at byte {at}"),
+            Self::ControlCharacter { at } => write!(f, "a control character in a string at byte {at}"),
+            Self::BadEscape { at } => write!(f, "an unknown escape at byte {at}"),
+            Self::LoneSurrogate { at } => write!(f, "half of a surrogate pair at byte {at}"),
+            Self::TrailingData { at } => write!(f, "something follows the document at byte {at}"),
+        }
+    }
+}
+
+/// Parses a document of at most `cap` bytes.
+///
+/// # Errors
+/// [`JsonError`], one variant per clause of the format; the size is tested before anything is read.
+///
+/// # References
+/// RFC 8259; RFC 7493 (I-JSON) sections 2.1 and 2.3.
+pub fn parse(bytes: &[u8], cap: usize, numbers: Numbers) -> Result<Value, JsonError> {
+    if bytes.len() > cap {
+        return Err(JsonError::TooLarge { size: bytes.len(), cap });
+    }
+    let text = core::str::from_utf8(bytes).map_err(|e| JsonError::NotUtf8 { at: e.valid_up_to() })?;
+    if text.starts_with('\u{feff}') {
+        return Err(JsonError::ByteOrderMark);
+    }
+    let mut parser = Parser { text, at: 0, numbers, values: 0 };
+    let value = parser.value(0)?;
+    parser.blanks();
+    if parser.at < text.len() {
+        return Err(JsonError::TrailingData { at: parser.at });
+    }
+    Ok(value)
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    numbers: Numbers,
+    values: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn advance(&mut self, by: usize) {
+        self.at = self.at.saturating_add(by);
+    }
+
+    fn blanks(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.advance(1);
+        }
+    }
+
+    /// Consumes `byte`, if it is next after blanks.
+    fn take(&mut self, byte: u8) -> bool {
+        self.blanks();
+        let found = self.peek() == Some(byte);
+        if found {
+            self.advance(1);
+        }
+        found
+    }
+
+    fn want(&mut self, byte: u8, expected: &'static str) -> Result<(), JsonError> {
+        if self.take(byte) { Ok(()) } else { Err(JsonError::Syntax { at: self.at, expected }) }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
+        self.blanks();
+        self.spend(1)?;
+        match self.peek() {
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'"') => self.string().map(Value::String),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'n') => self.word("null", Value::Null),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            _ => Err(JsonError::Syntax { at: self.at, expected: "a value" }),
+        }
+    }
+
+    fn spend(&mut self, values: usize) -> Result<(), JsonError> {
+        self.values = self.values.saturating_add(values);
+        if self.values > MAX_VALUES { Err(JsonError::TooManyValues { at: self.at }) } else { Ok(()) }
+    }
+
+    fn deeper(&mut self, depth: usize) -> Result<usize, JsonError> {
+        if depth >= MAX_DEPTH {
+            return Err(JsonError::TooDeep { at: self.at });
+        }
+        self.advance(1);
+        Ok(depth.saturating_add(1))
+    }
+
+    fn word(&mut self, word: &'static str, value: Value) -> Result<Value, JsonError> {
+        let rest = self.text.get(self.at..).unwrap_or("");
+        if !rest.starts_with(word) {
+            return Err(JsonError::Syntax { at: self.at, expected: word });
+        }
+        self.advance(word.len());
+        Ok(value)
+    }
+
+    fn number(&mut self) -> Result<Value, JsonError> {
+        let at = self.at;
+        if self.numbers == Numbers::Refused {
+            return Err(JsonError::NumberToken { at });
+        }
+        while matches!(self.peek(), Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')) {
+            self.advance(1);
+        }
+        let token = self.text.get(at..self.at).unwrap_or("");
+        let plain = token.bytes().all(|b| b.is_ascii_digit()) && (token == "0" || !token.starts_with('0'));
+        let parsed = if plain { token.parse().ok() } else { None };
+        parsed.map(Value::Integer).ok_or(JsonError::NotAnInteger { at })
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Value, JsonError> {
+        let depth = self.deeper(depth)?;
+        let mut items = Vec::new();
+        if self.take(b']') {
+            return Ok(Value::Array(items));
+        }
+        loop {
+            items.push(self.value(depth)?);
+            if !self.take(b',') {
+                self.want(b']', "a comma or ]")?;
+                return Ok(Value::Array(items));
+            }
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Value, JsonError> {
+        let depth = self.deeper(depth)?;
+        let mut members = BTreeMap::new();
+        if self.take(b'}') {
+            return Ok(Value::Object(members));
+        }
+        self.spend(OBJECT_COST)?;
+        loop {
+            self.blanks();
+            if self.peek() != Some(b'"') {
+                return Err(JsonError::Syntax { at: self.at, expected: "a key" });
+            }
+            let key = self.string()?;
+            if members.contains_key(&key) {
+                return Err(JsonError::DuplicateKey { at: self.at, key });
+            }
+            self.want(b':', "a colon")?;
+            let value = self.value(depth)?;
+            members.insert(key, value);
+            if !self.take(b',') {
+                self.want(b'}', "a comma or }")?;
+                return Ok(Value::Object(members));
+            }
+        }
+    }
+
+    fn string(&mut self) -> Result<String, JsonError> {
+        self.advance(1);
+        let mut out = String::new();
+        loop {
+            let start = self.at;
+            while matches!(self.peek(), Some(b) if b >= 0x20 && b != b'"' && b != b'\\') {
+                self.advance(1);
+            }
+            out.push_str(self.text.get(start..self.at).unwrap_or(""));
+            match self.peek() {
+                Some(b'"') => {
+                    self.advance(1);
+                    return Ok(out);
+                }
+                Some(b'\\') => out.push(self.escape()?),
+                Some(_) => return Err(JsonError::ControlCharacter { at: self.at }),
+                None => return Err(JsonError::Syntax { at: self.at, expected: "the end of a string" }),
+            }
+        }
+    }
+
+    /// Reads an escape, `at` on its backslash.
+    fn escape(&mut self) -> Result<char, JsonError> {
+        let at = self.at;
+        self.advance(1);
+        let plain = match self.peek() {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => return self.unicode_escape(at),
+            _ => return Err(JsonError::BadEscape { at }),
+        };
+        self.advance(1);
+        Ok(plain)
+    }
+
+    /// Reads `uXXXX`, or `uXXXX\uXXXX` for a surrogate pair; `at` is the backslash.
+    fn unicode_escape(&mut self, at: usize) -> Result<char, JsonError> {
+        let first = self.four_digits(at)?;
+        if let Some(character) = char::from_u32(u32::from(first)) {
+            return Ok(character);
+        }
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or(&[]);
+        if !rest.starts_with(b"\\u") {
+            return Err(JsonError::LoneSurrogate { at });
+        }
+        self.advance(1);
+        let second = self.four_digits(at)?;
+        match char::decode_utf16([first, second]).next() {
+            Some(Ok(character)) => Ok(character),
+            _ => Err(JsonError::LoneSurrogate { at }),
+        }
+    }
+
+    /// Reads `uXXXX`, `self.at` on the `u`.
+    fn four_digits(&mut self, at: usize) -> Result<u16, JsonError> {
+        let digits = self.text.get(self.at.saturating_add(1)..self.at.saturating_add(5));
+        let digits = digits.filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        let unit = digits.and_then(|d| u16::from_str_radix(d, 16).ok()).ok_or(JsonError::BadEscape { at })?;
+        self.advance(5);
+        Ok(unit)
+    }
+}
+
+/// `value` in RFC 8785 canonical form: no blanks, keys ordered by UTF-16 code units, the shortest escapes.
+///
+/// A payload is canonical iff `canonical(&parse(payload)?) == payload`. Integers are written in decimal.
+pub fn canonical(value: &Value) -> String {
+    let mut out = String::new();
+    write_value(value, &mut out);
+    out
+}
+
+fn write_value(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Integer(n) => out.push_str(&n.to_string()),
+        Value::String(text) => write_string(text, out),
+        Value::Array(items) => {
+            let mut open = '[';
+            for item in items {
+                out.push(open);
+                write_value(item, out);
+                open = ',';
+            }
+            out.push_str(if items.is_empty() { "[]" } else { "]" });
+        }
+        Value::Object(members) => {
+            let mut sorted: Vec<_> = members.iter().collect();
+            // UTF-16 order differs from the map's code point order above U+FFFF.
+            sorted.sort_by(|a, b| a.0.encode_utf16().cmp(b.0.encode_utf16()));
+            let mut open = '{';
+            for (key, member) in sorted {
+                out.push(open);
+                write_string(key, out);
+                out.push(':');
+                write_value(member, out);
+                open = ',';
+            }
+            out.push_str(if members.is_empty() { "{}" } else { "}" });
+        }
+    }
+}
+
+fn write_string(text: &str, out: &mut String) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Value, JsonError> {
+        parse(text.as_bytes(), 1 << 20, Numbers::Refused)
+    }
+
+    #[test]
+    fn documents_are_read() {
+        let value =
+            read(" { \"b\" : [ true , null , \"x\\u00e9\\ud83d\\ude00\\n\" ] , \"a\" : {} } ").unwrap();
+        assert_eq!(canonical(&value), "{\"a\":{},\"b\":[true,null,\"x\u{e9}\u{1f600}\\n\"]}");
+        assert_eq!(read(&canonical(&value)).unwrap(), value);
+    }
+
+    #[test]
+    fn number_tokens_have_their_own_error() {
+        assert_eq!(read("{\"a\":1}"), Err(JsonError::NumberToken { at: 5 }));
+        assert_eq!(read("-0.5"), Err(JsonError::NumberToken { at: 0 }));
+    }
+
+    #[test]
+    fn headers_may_hold_integers_only() {
+        let header = |t: &str| parse(t.as_bytes(), 100, Numbers::Integers);
+        assert_eq!(header("18446744073709551615"), Ok(Value::Integer(u64::MAX)));
+        assert_eq!(header("0"), Ok(Value::Integer(0)));
+        for bad in ["-1", "1.0", "1e3", "007", "18446744073709551616", "-"] {
+            assert_eq!(header(bad), Err(JsonError::NotAnInteger { at: 0 }), "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_clause_is_refused_by_name() {
+        assert_eq!(read("\u{feff}{}"), Err(JsonError::ByteOrderMark));
+        assert_eq!(parse(b"\"\xff\"", 10, Numbers::Refused), Err(JsonError::NotUtf8 { at: 1 }));
+        assert_eq!(parse(b"[true]", 5, Numbers::Refused), Err(JsonError::TooLarge { size: 6, cap: 5 }));
+        assert_eq!(
+            read("{\"a\":null,\"\\u0061\":null}"),
+            Err(JsonError::DuplicateKey { at: 18, key: "a".into() })
+        );
+        assert_eq!(read("[] []"), Err(JsonError::TrailingData { at: 3 }));
+        assert_eq!(read("\"a\nb\""), Err(JsonError::ControlCharacter { at: 2 }));
+        assert_eq!(read("\"\\x\""), Err(JsonError::BadEscape { at: 1 }));
+        assert_eq!(read("\"\\u+123\""), Err(JsonError::BadEscape { at: 1 }));
+        for lone in
+            ["\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\\ud800\\ud800\"", "\"\\udc00\\ud800\""]
+        {
+            assert_eq!(read(lone), Err(JsonError::LoneSurrogate { at: 1 }), "{lone}");
+        }
+    }
+
+    #[test]
+    fn malformed_text_is_a_syntax_error() {
+        for bad in [
+            "",
+            "[",
+            "[true,]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{,}",
+            "{a:null}",
+            "tru",
+            "nul",
+            "[true true]",
+            "'a'",
+            "\"a",
+            "NaN",
+            "Infinity",
+            "/*c*/null",
+            "{\"a\":null,}",
+            "]",
+        ] {
+            assert!(matches!(read(bad), Err(JsonError::Syntax { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn depth_and_count_are_capped() {
+        let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        assert!(read(&nested(MAX_DEPTH)).is_ok());
+        assert_eq!(read(&nested(MAX_DEPTH + 1)), Err(JsonError::TooDeep { at: MAX_DEPTH }));
+        assert_eq!(read(&"[".repeat(1_000_000)), Err(JsonError::TooDeep { at: MAX_DEPTH }));
+        let many = format!("[{}\"\"]", "\"\",".repeat(MAX_VALUES));
+        let result = parse(many.as_bytes(), usize::MAX, Numbers::Refused);
+        assert!(matches!(result, Err(JsonError::TooManyValues { .. })));
+        // One object and its member count 1 + OBJECT_COST + 1.
+        let objects = |n: usize| format!("[{}null]", "{\"\":null},".repeat(n));
+        let most = (MAX_VALUES - 2) / (OBJECT_COST + 2);
+        assert!(parse(objects(most).as_bytes(), usize::MAX, Numbers::Refused).is_ok());
+        let result = parse(objects(most + 1).as_bytes(), usize::MAX, Numbers::Refused);
+        assert!(matches!(result, Err(JsonError::TooManyValues { .. })));
+    }
+
+    #[test]
+    fn keys_are_ordered_by_utf16_units() {
+        // RFC 8785 section 3.2.3: U+10000 (D800 DC00) sorts before U+FB33, unlike in code point order.
+        let value = read("{\"\u{fb33}\":null,\"\u{1f600}\":null,\"a\":null}").unwrap();
+        assert_eq!(canonical(&value), "{\"a\":null,\"\u{1f600}\":null,\"\u{fb33}\":null}");
+    }
+
+    #[test]
+    fn escapes_are_the_shortest() {
+        let value = read("\"\\u0008\\u000c\\u001f\\u007f\\/\\u2028\\u0022\"").unwrap();
+        assert_eq!(canonical(&value), "\"\\b\\f\\u001f\u{7f}/\u{2028}\\\"\"");
+    }
+}

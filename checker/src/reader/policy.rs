@@ -1,0 +1,581 @@
+//! `policy.json` with `policy.safetensors`: network, head and normaliser, every shape checked.
+//! Trusted. `spec/certificate-files.md#policy`.
+
+use core::fmt;
+use std::collections::BTreeSet;
+
+use super::escaped::Escaped;
+use super::fields::{Field, FieldError};
+use super::json::{self, JsonError, Numbers};
+use super::safetensors::{Safetensors, SafetensorsError};
+use super::tensor::{MAX_ENTRIES, RawTensor};
+use crate::model::{Activation, Head, Layer, Network, Normaliser, Policy, Source};
+use crate::number::{Dyadic, Rational};
+
+/// Value of `format` in `policy.json`.
+pub const FORMAT: &str = "secateur.policy/1";
+/// Longest manifest, in bytes.
+pub const MAX_MANIFEST: usize = 1 << 20;
+/// Most layers.
+pub const MAX_LAYERS: usize = 64;
+/// Widest layer or observation.
+pub const MAX_WIDTH: usize = 65_536;
+/// Longest tensor or file name, in bytes.
+pub const MAX_NAME: usize = 200;
+
+/// Why two files are not a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// The manifest is not JSON.
+    Json(JsonError),
+    /// The manifest lacks something or has too much.
+    Field(FieldError),
+    /// The tensor file is malformed, or a tensor is missing or not what the manifest says.
+    Tensors(SafetensorsError),
+    /// `layers` is empty.
+    NoLayers,
+    /// More than [`MAX_LAYERS`].
+    TooManyLayers {
+        /// How many.
+        found: usize,
+    },
+    /// A tensor name outside printable ASCII without blanks, or too long.
+    UnsafeName {
+        /// The name.
+        name: String,
+    },
+    /// A tensor named twice by the manifest.
+    RepeatedName {
+        /// The name.
+        name: String,
+    },
+    /// A tensor of the file that the manifest does not name.
+    UnnamedTensor {
+        /// The name.
+        name: String,
+    },
+    /// A layer of width 0 or above [`MAX_WIDTH`], or so the width of the observation.
+    Width {
+        /// Layer.
+        layer: usize,
+        /// Width of its input or output.
+        width: usize,
+    },
+    /// A weight whose columns are not the rows of the layer before.
+    WidthMismatch {
+        /// Layer.
+        layer: usize,
+        /// Outputs of the layer before.
+        expected: usize,
+        /// Columns of the weight.
+        found: usize,
+    },
+    /// A bias, `log_std`, mean or std of another length than its layer.
+    LengthMismatch {
+        /// The tensor.
+        name: String,
+        /// Length wanted.
+        expected: usize,
+        /// Length found.
+        found: usize,
+    },
+    /// More than [`MAX_ENTRIES`] numbers in all tensors together.
+    TooManyEntries,
+    /// A normaliser's std that is not positive.
+    StdNotPositive {
+        /// Coordinate.
+        index: usize,
+    },
+    /// The standard deviation depends on the state (`gsde`, or a `log_std` of two dimensions): the bounds of the
+    /// Gaussian head need one covariance for all states.
+    StateDependentStd,
+    /// A Gaussian squashed by tanh: its total variation is that of the Gaussian before the squash, its deviation is not.
+    SquashedGaussian,
+    /// The policy keeps a memory: no single state determines its action.
+    Recurrent,
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(error) => write!(f, "in the policy manifest: {error}"),
+            Self::Field(error) => write!(f, "in the policy manifest: {error}"),
+            Self::Tensors(error) => write!(f, "in the policy's tensors: {error}"),
+            Self::NoLayers => f.write_str("the policy has no layers"),
+            Self::TooManyLayers { found } => write!(f, "the policy has {found} layers, more than {MAX_LAYERS}"),
+            Self::UnsafeName { name } => write!(f, "{} may not name a tensor", Escaped(name)),
+            Self::RepeatedName { name } => write!(f, "the manifest names tensor {} twice", Escaped(name)),
+            Self::UnnamedTensor { name } => write!(f, "the manifest does not name tensor {} of the file", Escaped(name)),
+            Self::Width { layer, width } => write!(f, "layer {layer} has width {width}, outside 1 to {MAX_WIDTH}"),
+            Self::WidthMismatch { layer, expected, found } => {
+                write!(f, "the weight of layer {layer} has {found} columns, the layer before has {expected} outputs")
+            }
+            Self::LengthMismatch { name, expected, found } => {
+                write!(f, "tensor {} has {found} entries, not {expected}", Escaped(name))
+            }
+            Self::TooManyEntries => write!(f, "the policy has more than {MAX_ENTRIES} numbers"),
+            Self::StdNotPositive { index } => write!(f, "the normaliser's std is not positive in coordinate {index}"),
+            Self::StateDependentStd => f.write_str(
+                "the policy's standard deviation depends on the state (gSDE): total variation bounds need one that does not",
+            ),
+            Self::SquashedGaussian => f.write_str("squashed Gaussian heads are not supported"),
+            Self::Recurrent => f.write_str("recurrent policies are not supported: their action depends on past states"),
+        }
+    }
+}
+
+impl From<JsonError> for PolicyError {
+    fn from(error: JsonError) -> Self {
+        Self::Json(error)
+    }
+}
+
+impl From<FieldError> for PolicyError {
+    fn from(error: FieldError) -> Self {
+        Self::Field(error)
+    }
+}
+
+impl From<SafetensorsError> for PolicyError {
+    fn from(error: SafetensorsError) -> Self {
+        Self::Tensors(error)
+    }
+}
+
+/// A policy and the names its tensors have in the file; masks use them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyFiles {
+    /// The policy.
+    pub policy: Policy,
+    /// Tensor name of each layer's weight, in layer order.
+    pub weight_names: Vec<String>,
+    /// Names of all other tensors (biases, `log_std`, normaliser), which no mask may touch.
+    pub fixed_names: BTreeSet<String>,
+}
+
+/// Parses a policy directory's two files.
+///
+/// Shapes: weights out x in, each layer's columns equal to the rows of the one before, biases and `log_std` as long as
+/// the rows they belong to, mean and std as long as the observation. Numbers are kept exactly as stored.
+///
+/// # Errors
+/// [`PolicyError`], one variant per clause of the format.
+pub fn parse_policy(manifest: &[u8], tensors: &[u8]) -> Result<PolicyFiles, PolicyError> {
+    let document = json::parse(manifest, MAX_MANIFEST, Numbers::Refused)?;
+    let file = Safetensors::parse(tensors)?;
+    let mut reader = Reader { file, used: BTreeSet::new(), entries: 0 };
+    let mut fields = Field::root(&document).object()?;
+    fields.required("format")?.word(FORMAT)?;
+    // The head comes first: a policy that is not supported at all should say so before its shapes are judged.
+    let head = parse_head(&fields.required("head")?)?;
+    let (layers, weight_names) = parse_layers(&fields.required("layers")?, &mut reader)?;
+    let network = Network { layers };
+    let head = read_head(head, network.outputs(), &mut reader)?;
+    let normaliser = fields.optional("normaliser");
+    let normaliser = normaliser.map(|n| parse_normaliser(&n, network.inputs(), &mut reader)).transpose()?;
+    let source = fields.optional("source").map(|s| parse_source(&s)).transpose()?;
+    fields.finish()?;
+    if let Some(name) = reader.file.names().find(|name| !reader.used.contains(*name)) {
+        return Err(PolicyError::UnnamedTensor { name: name.to_owned() });
+    }
+    let fixed_names = reader.used.into_iter().filter(|name| !weight_names.contains(name)).collect();
+    Ok(PolicyFiles { policy: Policy { network, head, normaliser, source }, weight_names, fixed_names })
+}
+
+/// The tensor file, the names that were asked for, and how many numbers they hold.
+struct Reader<'a> {
+    file: Safetensors<'a>,
+    used: BTreeSet<String>,
+    entries: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn tensor(&mut self, name: &str) -> Result<&RawTensor<'a>, PolicyError> {
+        if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(PolicyError::UnsafeName { name: name.to_owned() });
+        }
+        if !self.used.insert(name.to_owned()) {
+            return Err(PolicyError::RepeatedName { name: name.to_owned() });
+        }
+        let tensor = self.file.tensor(name)?;
+        let entries = tensor.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+        self.entries =
+            entries.and_then(|n| n.checked_add(self.entries)).ok_or(PolicyError::TooManyEntries)?;
+        if self.entries > MAX_ENTRIES {
+            return Err(PolicyError::TooManyEntries);
+        }
+        Ok(tensor)
+    }
+
+    fn vector(&mut self, name: &str, expected: usize) -> Result<Vec<Dyadic>, PolicyError> {
+        let values = self.tensor(name)?.vector()?;
+        if values.len() != expected {
+            return Err(PolicyError::LengthMismatch { name: name.to_owned(), expected, found: values.len() });
+        }
+        Ok(values)
+    }
+}
+
+fn parse_layers(
+    field: &Field<'_>,
+    reader: &mut Reader<'_>,
+) -> Result<(Vec<Layer>, Vec<String>), PolicyError> {
+    let items = field.array()?;
+    if items.is_empty() {
+        return Err(PolicyError::NoLayers);
+    }
+    if items.len() > MAX_LAYERS {
+        return Err(PolicyError::TooManyLayers { found: items.len() });
+    }
+    let (mut layers, mut names) = (Vec::new(), Vec::new());
+    let mut before = None;
+    for (index, item) in items.iter().enumerate() {
+        let mut fields = item.object()?;
+        let name = fields.required("weight")?.string()?;
+        let bias = fields.required("bias")?.string()?;
+        let activation = parse_activation(&fields.required("activation")?)?;
+        fields.finish()?;
+        let weight = reader.tensor(name)?.matrix()?;
+        for width in [weight.columns, weight.rows] {
+            if width == 0 || width > MAX_WIDTH {
+                return Err(PolicyError::Width { layer: index, width });
+            }
+        }
+        let expected = before.replace(weight.rows).unwrap_or(weight.columns);
+        if weight.columns != expected {
+            return Err(PolicyError::WidthMismatch { layer: index, expected, found: weight.columns });
+        }
+        let bias = reader.vector(bias, weight.rows)?;
+        layers.push(Layer { weight, bias, activation });
+        names.push(name.to_owned());
+    }
+    Ok((layers, names))
+}
+
+/// Reads `"relu"` and the like, or an object with the parameters of `leaky_relu` and `clip`.
+fn parse_activation(field: &Field<'_>) -> Result<Activation, PolicyError> {
+    const KNOWN: &str = "identity, relu, tanh, sigmoid, hardtanh, or an object of kind leaky_relu or clip";
+    if let Ok(word) = field.string() {
+        return Ok(match word {
+            "identity" => Activation::Identity,
+            "relu" => Activation::Relu,
+            "tanh" => Activation::Tanh,
+            "sigmoid" => Activation::Sigmoid,
+            "hardtanh" => Activation::Clip { lower: Rational::one().neg(), upper: Rational::one() },
+            _ => return Err(field.unknown_word(KNOWN).into()),
+        });
+    }
+    let mut fields = field.object()?;
+    let kind = fields.required("kind")?;
+    let activation = match kind.string()? {
+        "leaky_relu" => {
+            let place = fields.required("slope")?;
+            let slope = place.rational()?;
+            if slope.is_negative() || slope > Rational::one() {
+                return Err(place.out_of_range("a slope in [0, 1]").into());
+            }
+            Activation::LeakyRelu { slope }
+        }
+        "clip" => {
+            let lower = fields.required("lower")?.rational()?;
+            let place = fields.required("upper")?;
+            let upper = place.rational()?;
+            if lower >= upper {
+                return Err(place.out_of_range("above lower").into());
+            }
+            Activation::Clip { lower, upper }
+        }
+        _ => return Err(kind.unknown_word("leaky_relu or clip").into()),
+    };
+    fields.finish()?;
+    Ok(activation)
+}
+
+/// A head as the manifest spells it.
+enum StatedHead<'a> {
+    Gaussian { log_std: &'a str },
+    Categorical,
+    Deterministic,
+}
+
+fn parse_head<'a>(field: &Field<'a>) -> Result<StatedHead<'a>, PolicyError> {
+    let mut fields = field.object()?;
+    let kind = fields.required("kind")?;
+    let head = match kind.string()? {
+        "gaussian" => StatedHead::Gaussian { log_std: fields.required("logStd")?.string()? },
+        "categorical" => StatedHead::Categorical,
+        "deterministic" => StatedHead::Deterministic,
+        // Refused whatever else the object holds.
+        "gsde" => return Err(PolicyError::StateDependentStd),
+        "squashed_gaussian" => return Err(PolicyError::SquashedGaussian),
+        "recurrent" => return Err(PolicyError::Recurrent),
+        _ => return Err(kind.unknown_word("gaussian, categorical or deterministic").into()),
+    };
+    fields.finish()?;
+    Ok(head)
+}
+
+fn read_head(head: StatedHead<'_>, outputs: usize, reader: &mut Reader<'_>) -> Result<Head, PolicyError> {
+    match head {
+        StatedHead::Categorical => Ok(Head::Categorical),
+        StatedHead::Deterministic => Ok(Head::Deterministic),
+        StatedHead::Gaussian { log_std } => match reader.vector(log_std, outputs) {
+            Ok(log_std) => Ok(Head::Gaussian { log_std }),
+            Err(PolicyError::Tensors(SafetensorsError::WrongRank { found: 2, .. })) => {
+                Err(PolicyError::StateDependentStd)
+            }
+            Err(error) => Err(error),
+        },
+    }
+}
+
+fn parse_normaliser(
+    field: &Field<'_>,
+    inputs: usize,
+    reader: &mut Reader<'_>,
+) -> Result<Normaliser, PolicyError> {
+    let mut fields = field.object()?;
+    let mean = fields.required("mean")?.string()?;
+    let std = fields.required("std")?.string()?;
+    let clip = match fields.optional("clip") {
+        Some(place) => {
+            let clip = place.rational()?;
+            if !clip.is_positive() {
+                return Err(place.out_of_range("positive").into());
+            }
+            Some(clip)
+        }
+        None => None,
+    };
+    fields.finish()?;
+    let mean = reader.vector(mean, inputs)?;
+    let std = reader.vector(std, inputs)?;
+    if let Some(index) = std.iter().position(|s| s.mantissa <= 0) {
+        return Err(PolicyError::StdNotPositive { index });
+    }
+    Ok(Normaliser { mean, std, clip })
+}
+
+fn parse_source(field: &Field<'_>) -> Result<Source, PolicyError> {
+    let mut fields = field.object()?;
+    let place = fields.required("name")?;
+    let name = place.string()?;
+    if !is_plain_file_name(name) {
+        return Err(place.unknown_word("a plain file name").into());
+    }
+    let place = fields.required("sha256")?;
+    let sha256 = place.string()?;
+    if sha256.len() != 64 || !sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(place.unknown_word("64 lower-case hexadecimal digits").into());
+    }
+    fields.finish()?;
+    Ok(Source { name: name.to_owned(), sha256: sha256.to_owned() })
+}
+
+/// Whether a name denotes a file beside the one that names it: 1 to [`MAX_NAME`] of `A-Z a-z 0-9 . _ - +`, not
+/// beginning with a dot or a hyphen.
+pub fn is_plain_file_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+');
+    (1..=MAX_NAME).contains(&name.len()) && !name.starts_with(['.', '-']) && name.bytes().all(plain)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::disallowed_types)]
+    use super::super::safetensors::tests::{f32s, tensors};
+    use super::*;
+    use crate::model::Matrix;
+
+    const LAYERS: &str = r#""layers":[{"weight":"w0","bias":"b0","activation":"tanh"},{"weight":"w1","bias":"b1","activation":"identity"}]"#;
+    const GAUSSIAN: &str = r#""head":{"kind":"gaussian","logStd":"s"}"#;
+    const NORMALISER: &str = r#""normaliser":{"mean":"m","std":"d","clip":"10"}"#;
+
+    type Stored<'a> = (&'a str, &'a str, &'a [usize], Vec<u8>);
+
+    fn stored() -> Vec<Stored<'static>> {
+        vec![
+            ("w0", "F32", &[3, 2], f32s(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])),
+            ("b0", "F32", &[3], f32s(&[0.5, 0.0, -0.5])),
+            ("w1", "F32", &[1, 3], f32s(&[1.0, -1.0, 0.25])),
+            ("b1", "F32", &[1], f32s(&[0.0])),
+            ("s", "F32", &[1], f32s(&[-1.0])),
+            ("m", "F64", &[2], [0.1f64, 0.2].iter().flat_map(|v| v.to_le_bytes()).collect()),
+            ("d", "F32", &[2], f32s(&[1.0, 2.0])),
+        ]
+    }
+
+    fn manifest(parts: &[&str]) -> String {
+        format!(r#"{{"format":"secateur.policy/1",{}}}"#, parts.join(","))
+    }
+
+    fn read(parts: &[&str], stored: &[Stored<'_>]) -> Result<PolicyFiles, PolicyError> {
+        parse_policy(manifest(parts).as_bytes(), &tensors(stored))
+    }
+
+    /// The policy of these tests: 2-3-1, tanh, Gaussian, with a normaliser.
+    pub(crate) fn sample() -> PolicyFiles {
+        read(&[LAYERS, GAUSSIAN, NORMALISER], &stored()).unwrap()
+    }
+
+    /// The complete policy with one tensor changed.
+    fn with(name: &'static str, dtype: &'static str, shape: &'static [usize], bytes: Vec<u8>) -> PolicyError {
+        let mut all = stored();
+        let slot = all.iter_mut().find(|t| t.0 == name).unwrap();
+        *slot = (name, dtype, shape, bytes);
+        read(&[LAYERS, GAUSSIAN, NORMALISER], &all).unwrap_err()
+    }
+
+    #[test]
+    fn a_policy_is_read_exactly() {
+        let source = format!(r#""source":{{"name":"hopper.onnx","sha256":"{}"}}"#, "ab".repeat(32));
+        let files = read(&[LAYERS, GAUSSIAN, NORMALISER, &source], &stored()).unwrap();
+        assert_eq!(files.weight_names, ["w0", "w1"]);
+        assert_eq!(
+            files.fixed_names.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["b0", "b1", "d", "m", "s"]
+        );
+        let policy = files.policy;
+        assert_eq!((policy.network.inputs(), policy.network.outputs()), (2, 1));
+        let second = &policy.network.layers[1];
+        let values = vec![Dyadic::new(1, 0), Dyadic::new(-1, 0), Dyadic::new(1, -2)];
+        assert_eq!(second.weight, Matrix { rows: 1, columns: 3, values });
+        assert_eq!(policy.network.layers[0].activation, Activation::Tanh);
+        assert_eq!(policy.head, Head::Gaussian { log_std: vec![Dyadic::new(-1, 0)] });
+        let normaliser = policy.normaliser.unwrap();
+        assert_eq!(normaliser.mean[0], Dyadic::from_ieee(0.1f64.to_bits(), 52, 11).unwrap());
+        assert_eq!(normaliser.clip, Some(Rational::parse("10").unwrap()));
+        assert_eq!(policy.source.unwrap().name, "hopper.onnx");
+    }
+
+    #[test]
+    fn every_activation_has_one_spelling() {
+        let r = |t: &str| Rational::parse(t).unwrap();
+        let spelled = [
+            (r#""identity""#, Activation::Identity),
+            (r#""relu""#, Activation::Relu),
+            (r#""sigmoid""#, Activation::Sigmoid),
+            (r#""hardtanh""#, Activation::Clip { lower: r("-1"), upper: r("1") }),
+            (r#"{"kind":"leaky_relu","slope":"0.01"}"#, Activation::LeakyRelu { slope: r("1/100") }),
+            (
+                r#"{"kind":"clip","lower":"-1","upper":"5/2"}"#,
+                Activation::Clip { lower: r("-1"), upper: r("2.5") },
+            ),
+        ];
+        let head = r#""head":{"kind":"deterministic"}"#;
+        for (text, activation) in spelled {
+            let layers = format!(r#""layers":[{{"weight":"w1","bias":"b1","activation":{text}}}]"#);
+            let files = read(&[&layers, head], &stored()[2..4]).unwrap();
+            assert_eq!(files.policy.network.layers[0].activation, activation);
+        }
+        for bad in [
+            r#""gelu""#,
+            "null",
+            r#"{"kind":"relu"}"#,
+            r#"{"kind":"leaky_relu"}"#,
+            r#"{"kind":"leaky_relu","slope":"1.5"}"#,
+            r#"{"kind":"leaky_relu","slope":"-0.1"}"#,
+            r#"{"kind":"clip","lower":"1","upper":"1"}"#,
+            r#"{"kind":"clip","lower":"0","upper":"1","x":null}"#,
+        ] {
+            let layers = format!(r#""layers":[{{"weight":"w1","bias":"b1","activation":{bad}}}]"#);
+            let error = read(&[&layers, head], &stored()[2..4]).unwrap_err();
+            assert!(matches!(error, PolicyError::Field(_)), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn heads_that_the_bounds_do_not_cover_say_why() {
+        for (kind, reason) in [
+            ("gsde", PolicyError::StateDependentStd),
+            ("squashed_gaussian", PolicyError::SquashedGaussian),
+            ("recurrent", PolicyError::Recurrent),
+        ] {
+            let head = format!(r#""head":{{"kind":"{kind}","logStd":"s"}}"#);
+            assert_eq!(read(&[LAYERS, &head], &stored()), Err(reason));
+        }
+        assert_eq!(with("s", "F32", &[1, 1], f32s(&[0.0])), PolicyError::StateDependentStd);
+        let beta = read(&[LAYERS, r#""head":{"kind":"beta"}"#], &stored());
+        assert!(matches!(beta, Err(PolicyError::Field(FieldError::UnknownWord { .. }))));
+    }
+
+    #[test]
+    fn shapes_form_a_chain() {
+        let mismatch = with("w1", "F32", &[1, 2], f32s(&[1.0, 1.0]));
+        assert_eq!(mismatch, PolicyError::WidthMismatch { layer: 1, expected: 3, found: 2 });
+        for (name, expected) in [("b0", 3), ("s", 1), ("m", 2), ("d", 2)] {
+            let error = with(name, "F32", &[4], f32s(&[1.0; 4]));
+            assert_eq!(error, PolicyError::LengthMismatch { name: name.into(), expected, found: 4 });
+        }
+        assert_eq!(with("w0", "F32", &[0, 2], vec![]), PolicyError::Width { layer: 0, width: 0 });
+        assert_eq!(with("w0", "F32", &[3, 0], vec![]), PolicyError::Width { layer: 0, width: 0 });
+        let wide = with("w0", "F16", &[65_537, 2], vec![0; 4 * 65_537]);
+        assert_eq!(wide, PolicyError::Width { layer: 0, width: 65_537 });
+        let vector = with("w0", "F32", &[6], f32s(&[1.0; 6]));
+        assert_eq!(
+            vector,
+            PolicyError::Tensors(SafetensorsError::WrongRank { name: "w0".into(), expected: 2, found: 1 })
+        );
+    }
+
+    #[test]
+    fn tensors_and_manifest_name_each_other() {
+        let unnamed = read(&[LAYERS, GAUSSIAN], &stored());
+        assert_eq!(unnamed, Err(PolicyError::UnnamedTensor { name: "d".into() }));
+        let missing = read(&[LAYERS, GAUSSIAN], &stored()[..4]);
+        assert_eq!(missing, Err(PolicyError::Tensors(SafetensorsError::Missing { name: "s".into() })));
+        let twice = read(&[LAYERS, r#""head":{"kind":"gaussian","logStd":"b1"}"#], &stored());
+        assert_eq!(twice, Err(PolicyError::RepeatedName { name: "b1".into() }));
+        let head = r#""head":{"kind":"gaussian","logStd":"a\u001b[2J"}"#;
+        let error = read(&[LAYERS, head], &stored()).unwrap_err();
+        assert_eq!(error, PolicyError::UnsafeName { name: "a\u{1b}[2J".into() });
+        assert!(error.to_string().is_ascii() && !error.to_string().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn normalisers_divide_by_positive_numbers() {
+        for bad in [0.0, -0.0, -1.0] {
+            let error = with("d", "F32", &[2], f32s(&[1.0, bad]));
+            assert_eq!(error, PolicyError::StdNotPositive { index: 1 });
+        }
+        let clip = r#""normaliser":{"mean":"m","std":"d","clip":"0"}"#;
+        let error = read(&[LAYERS, GAUSSIAN, clip], &stored()).unwrap_err();
+        assert!(matches!(error, PolicyError::Field(FieldError::OutOfRange { .. })));
+        let free = r#""normaliser":{"mean":"m","std":"d"}"#;
+        let files = read(&[LAYERS, GAUSSIAN, free], &stored()).unwrap();
+        assert_eq!(files.policy.normaliser.unwrap().clip, None);
+    }
+
+    #[test]
+    fn numbers_must_be_finite() {
+        let error = with("w1", "F32", &[1, 3], f32s(&[0.0, 0.0, f32::NAN]));
+        assert_eq!(error, PolicyError::Tensors(SafetensorsError::NotFinite { name: "w1".into(), index: 2 }));
+    }
+
+    #[test]
+    fn manifests_are_strict() {
+        let extra = read(&[LAYERS, GAUSSIAN, NORMALISER, r#""x":null"#], &stored());
+        assert!(matches!(extra, Err(PolicyError::Field(FieldError::Unknown { .. }))));
+        let other = parse_policy(br#"{"format":"secateur.policy/2"}"#, &tensors(&stored()));
+        assert!(matches!(other, Err(PolicyError::Field(FieldError::UnknownWord { .. }))));
+        let number = read(&[LAYERS, GAUSSIAN, r#""normaliser":{"mean":"m","std":"d","clip":10}"#], &stored());
+        assert!(matches!(number, Err(PolicyError::Json(JsonError::NumberToken { .. }))));
+        assert_eq!(read(&[r#""layers":[]"#, GAUSSIAN], &stored()), Err(PolicyError::NoLayers));
+        let layer = r#"{"weight":"w0","bias":"b0","activation":"relu"}"#;
+        let many = format!(r#""layers":[{}]"#, vec![layer; 65].join(","));
+        assert_eq!(read(&[&many, GAUSSIAN], &stored()), Err(PolicyError::TooManyLayers { found: 65 }));
+        let large = vec![b' '; MAX_MANIFEST + 1];
+        let error = parse_policy(&large, &[]).unwrap_err();
+        assert_eq!(
+            error,
+            PolicyError::Json(JsonError::TooLarge { size: MAX_MANIFEST + 1, cap: MAX_MANIFEST })
+        );
+        for (name, sha256) in
+            [("../x", "ab".repeat(32)), ("a/b", "ab".repeat(32)), ("x", "AB".repeat(32)), ("x", "ab".into())]
+        {
+            let source = format!(r#""source":{{"name":"{name}","sha256":"{sha256}"}}"#);
+            let error = read(&[LAYERS, GAUSSIAN, NORMALISER, &source], &stored()).unwrap_err();
+            assert!(matches!(error, PolicyError::Field(FieldError::UnknownWord { .. })));
+        }
+    }
+}

@@ -1,0 +1,552 @@
+//! `trust.json`: whose signatures count, and the test that an envelope has enough of them.
+//! Trusted. `spec/certificate-files.md#trust`.
+
+use core::fmt;
+use std::collections::BTreeSet;
+
+use ed25519_dalek::Signature;
+
+use super::dsse::Envelope;
+use super::escaped::Escaped;
+use super::fields::{Field, FieldError};
+use super::json::{self, JsonError, Numbers};
+use super::pem::{PemError, PublicKey};
+
+/// Value of `format` in `trust.json`.
+pub const FORMAT: &str = "secateur.trust/1";
+/// Longest trust file, in bytes.
+pub const MAX_TRUST: usize = 1 << 20;
+/// Most keys, and most verifiers.
+pub const MAX_KEYS: usize = 64;
+/// Longest name of a key or verifier, or reason, in bytes.
+pub const MAX_TEXT: usize = 256;
+
+/// Order of the group, 2^252 + 27742317777372353535851937790883648493, most significant byte first.
+const GROUP_ORDER: [u8; 32] = [
+    0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x14, 0xde, 0xf9, 0xde, 0xa2, 0xf7, 0x9c, 0xd6, 0x58,
+    0x12, 0x63, 0x1a, 0x5c, 0xf5, 0xd3, 0xed,
+];
+
+/// Why bytes are not a trust file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrustFileError {
+    /// Not JSON.
+    Json(JsonError),
+    /// Something is missing, of another type, or too much.
+    Field(FieldError),
+    /// More than [`MAX_KEYS`] keys.
+    TooManyKeys {
+        /// How many.
+        found: usize,
+    },
+    /// A public key that cannot be used.
+    Key {
+        /// Which key, counted from 0.
+        index: usize,
+        /// Why.
+        error: PemError,
+    },
+    /// A key, or the name of a key, that stands twice.
+    DuplicateKey {
+        /// The later of the two, counted from 0.
+        index: usize,
+    },
+    /// The threshold is 0: anything would pass.
+    ThresholdZero,
+    /// The threshold is above the number of active keys: nothing would pass.
+    ThresholdUnreachable {
+        /// The threshold.
+        threshold: usize,
+        /// Number of active keys.
+        active: usize,
+    },
+    /// `verifiers` is there and empty (nothing would pass), or longer than [`MAX_KEYS`].
+    Verifiers {
+        /// How many.
+        found: usize,
+    },
+}
+
+impl fmt::Display for TrustFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(error) => write!(f, "in the trust file: {error}"),
+            Self::Field(error) => write!(f, "in the trust file: {error}"),
+            Self::TooManyKeys { found } => write!(f, "the trust file has {found} keys, more than {MAX_KEYS}"),
+            Self::Key { index, error } => write!(f, "key {index} of the trust file: {error}"),
+            Self::DuplicateKey { index } => {
+                write!(f, "key {index} of the trust file has the key or the name of an earlier one")
+            }
+            Self::ThresholdZero => f.write_str("the trust file's threshold is 0"),
+            Self::ThresholdUnreachable { threshold, active } => {
+                write!(f, "the trust file's threshold is {threshold}, with {active} active keys")
+            }
+            Self::Verifiers { found } => {
+                write!(f, "the trust file allows {found} verifiers, not 1 to {MAX_KEYS}")
+            }
+        }
+    }
+}
+
+impl From<JsonError> for TrustFileError {
+    fn from(error: JsonError) -> Self {
+        Self::Json(error)
+    }
+}
+
+impl From<FieldError> for TrustFileError {
+    fn from(error: FieldError) -> Self {
+        Self::Field(error)
+    }
+}
+
+/// Why an envelope, or the verifier its payload names, is not trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrustError {
+    /// A signature under a revoked key.
+    RevokedKey {
+        /// The key's name in the trust file.
+        name: String,
+        /// Why it was revoked, if the trust file says so.
+        reason: Option<String>,
+    },
+    /// A signature whose scalar is not below the order of the group: it could be rewritten without the key.
+    NonCanonicalSignature {
+        /// The key's name in the trust file.
+        name: String,
+    },
+    /// A signature under a trusted key that this key did not make over this payload.
+    WrongSignature {
+        /// The key's name in the trust file.
+        name: String,
+    },
+    /// Fewer distinct active keys signed than the threshold asks for.
+    ThresholdNotMet {
+        /// The threshold.
+        threshold: usize,
+        /// How many did.
+        signed: usize,
+        /// Keyids of signatures by keys that the trust file does not know.
+        unknown: Vec<String>,
+    },
+    /// The payload names a verifier that the trust file does not allow.
+    VerifierNotAllowed {
+        /// What the payload names.
+        verifier: String,
+    },
+}
+
+impl fmt::Display for TrustError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RevokedKey { name, reason: None } => {
+                write!(f, "signed by the revoked key {}", Escaped(name))
+            }
+            Self::RevokedKey { name, reason: Some(reason) } => {
+                write!(f, "signed by the revoked key {} ({})", Escaped(name), Escaped(reason))
+            }
+            Self::NonCanonicalSignature { name } => {
+                write!(f, "the signature by {} is not canonical", Escaped(name))
+            }
+            Self::WrongSignature { name } => {
+                write!(f, "the signature by {} does not fit the payload", Escaped(name))
+            }
+            Self::ThresholdNotMet { threshold, signed, unknown } => {
+                write!(f, "{signed} trusted keys signed, the trust file asks for {threshold}")?;
+                for (index, keyid) in unknown.iter().enumerate() {
+                    write!(f, "{}{}", if index == 0 { "; unknown keys: " } else { ", " }, Escaped(keyid))?;
+                }
+                Ok(())
+            }
+            Self::VerifierNotAllowed { verifier } => {
+                write!(f, "the trust file does not allow the verifier {}", Escaped(verifier))
+            }
+        }
+    }
+}
+
+/// Whether a key's signatures count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyStatus {
+    /// They do.
+    Active,
+    /// They spoil an envelope.
+    Revoked {
+        /// Why, if the trust file says so.
+        reason: Option<String>,
+    },
+}
+
+/// A key of the trust file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedKey {
+    /// Its name there.
+    pub name: String,
+    /// The key; its algorithm is Ed25519, whatever an envelope says.
+    pub key: PublicKey,
+    /// Its OpenSSH fingerprint.
+    pub keyid: String,
+    /// Whether its signatures count.
+    pub status: KeyStatus,
+}
+
+/// A trust file: distinct keys, at least `threshold` of them active, `threshold` at least 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trust {
+    threshold: usize,
+    keys: Vec<TrustedKey>,
+    verifiers: Option<BTreeSet<String>>,
+}
+
+/// A key that signed; only [`verify_envelope`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignerInfo {
+    name: String,
+    keyid: String,
+}
+
+impl SignerInfo {
+    /// The key's name in the trust file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The key's OpenSSH fingerprint.
+    pub fn keyid(&self) -> &str {
+        &self.keyid
+    }
+}
+
+impl Trust {
+    /// How many distinct active keys must have signed.
+    pub fn threshold(&self) -> usize {
+        self.threshold
+    }
+
+    /// The keys, in the file's order.
+    pub fn keys(&self) -> &[TrustedKey] {
+        &self.keys
+    }
+
+    /// Accepts iff the trust file lists this verifier or lists none at all.
+    ///
+    /// # Errors
+    /// [`TrustError::VerifierNotAllowed`].
+    pub fn check_verifier(&self, verifier: &str) -> Result<(), TrustError> {
+        match &self.verifiers {
+            Some(allowed) if !allowed.contains(verifier) => {
+                Err(TrustError::VerifierNotAllowed { verifier: verifier.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Parses a trust file.
+///
+/// # Errors
+/// [`TrustFileError`], one variant per clause of the format; weak keys are refused here.
+pub fn parse_trust(bytes: &[u8]) -> Result<Trust, TrustFileError> {
+    let document = json::parse(bytes, MAX_TRUST, Numbers::Refused)?;
+    let mut fields = Field::root(&document).object()?;
+    fields.required("format")?.word(FORMAT)?;
+    let threshold = fields.required("threshold")?.count()?;
+    let items = fields.required("keys")?.array()?;
+    let verifiers = fields.optional("verifiers").map(|v| parse_verifiers(&v)).transpose()?;
+    fields.finish()?;
+    if items.len() > MAX_KEYS {
+        return Err(TrustFileError::TooManyKeys { found: items.len() });
+    }
+    let mut keys: Vec<TrustedKey> = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let key = parse_key(index, item)?;
+        if keys.iter().any(|other| other.key == key.key || other.name == key.name) {
+            return Err(TrustFileError::DuplicateKey { index });
+        }
+        keys.push(key);
+    }
+    let active = keys.iter().filter(|key| key.status == KeyStatus::Active).count();
+    if threshold == 0 {
+        return Err(TrustFileError::ThresholdZero);
+    }
+    if threshold > active {
+        return Err(TrustFileError::ThresholdUnreachable { threshold, active });
+    }
+    Ok(Trust { threshold, keys, verifiers })
+}
+
+fn parse_key(index: usize, field: &Field<'_>) -> Result<TrustedKey, TrustFileError> {
+    let mut fields = field.object()?;
+    let name = short_text(&fields.required("name")?)?;
+    let pem = fields.required("publicKey")?.string()?;
+    let place = fields.required("status")?;
+    let status = match place.string()? {
+        "active" => KeyStatus::Active,
+        "revoked" => {
+            KeyStatus::Revoked { reason: fields.optional("reason").map(|r| short_text(&r)).transpose()? }
+        }
+        _ => return Err(place.unknown_word("active or revoked").into()),
+    };
+    fields.finish()?;
+    let key = PublicKey::parse_pem(pem).map_err(|error| TrustFileError::Key { index, error })?;
+    Ok(TrustedKey { name, key, keyid: key.keyid(), status })
+}
+
+fn parse_verifiers(field: &Field<'_>) -> Result<BTreeSet<String>, TrustFileError> {
+    let items = field.array()?;
+    if items.is_empty() || items.len() > MAX_KEYS {
+        return Err(TrustFileError::Verifiers { found: items.len() });
+    }
+    Ok(items.iter().map(short_text).collect::<Result<_, _>>()?)
+}
+
+fn short_text(field: &Field<'_>) -> Result<String, FieldError> {
+    let text = field.string()?;
+    if (1..=MAX_TEXT).contains(&text.len()) {
+        Ok(text.to_owned())
+    } else {
+        Err(field.out_of_range("1 to 256 bytes long"))
+    }
+}
+
+/// Accepts iff at least `threshold` distinct active keys of the trust file signed the envelope and no signature is by a
+/// revoked key or wrong under the known key it names. Signatures under unknown keyids are passed over.
+///
+/// The algorithm is that of the trusted key (Ed25519, strict: canonical scalar, no small-order points); the envelope
+/// has no say in it.
+///
+/// # Errors
+/// [`TrustError`], at the first signature that spoils the envelope.
+///
+/// # References
+/// RFC 8032 section 5.1.7; ed25519-dalek 3, `VerifyingKey::verify_strict`, for the strict form.
+pub fn verify_envelope(envelope: &Envelope, trust: &Trust) -> Result<Vec<SignerInfo>, TrustError> {
+    let message = envelope.signed_bytes();
+    let mut signers: Vec<SignerInfo> = Vec::new();
+    let mut unknown = Vec::new();
+    for signature in &envelope.signatures {
+        let Some(key) = trust.keys.iter().find(|key| key.keyid == signature.keyid) else {
+            unknown.push(signature.keyid.clone());
+            continue;
+        };
+        verify_signature(key, &message, &signature.sig)?;
+        if signers.iter().all(|signer| signer.keyid != key.keyid) {
+            signers.push(SignerInfo { name: key.name.clone(), keyid: key.keyid.clone() });
+        }
+    }
+    if signers.len() < trust.threshold {
+        return Err(TrustError::ThresholdNotMet {
+            threshold: trust.threshold,
+            signed: signers.len(),
+            unknown,
+        });
+    }
+    Ok(signers)
+}
+
+fn verify_signature(key: &TrustedKey, message: &[u8], signature: &[u8; 64]) -> Result<(), TrustError> {
+    let name = || key.name.clone();
+    if let KeyStatus::Revoked { reason } = &key.status {
+        return Err(TrustError::RevokedKey { name: name(), reason: reason.clone() });
+    }
+    // The second half is the scalar S, least significant byte first.
+    if signature.iter().rev().take(32).ge(GROUP_ORDER.iter()) {
+        return Err(TrustError::NonCanonicalSignature { name: name() });
+    }
+    let verified = key.key.verifying_key().verify_strict(message, &Signature::from_bytes(signature));
+    verified.map_err(|_| TrustError::WrongSignature { name: name() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dsse::{EnvelopeSignature, PAYLOAD_TYPE};
+    use super::*;
+    use ed25519_dalek::{Signer, SigningKey};
+    use num_bigint::BigUint;
+
+    fn secret(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
+    }
+
+    fn public(seed: u8) -> PublicKey {
+        PublicKey::from_bytes(&secret(seed).verifying_key().to_bytes()).unwrap()
+    }
+
+    fn key(name: &str, seed: u8, rest: &str) -> String {
+        let pem = public(seed).emit_pem().replace('\n', "\\n");
+        format!(r#"{{"name":"{name}","publicKey":"{pem}",{rest}}}"#)
+    }
+
+    fn active(name: &str, seed: u8) -> String {
+        key(name, seed, r#""status":"active""#)
+    }
+
+    fn read(threshold: &str, keys: &[String], rest: &str) -> Result<Trust, TrustFileError> {
+        let keys = keys.join(",");
+        let text =
+            format!(r#"{{"format":"secateur.trust/1","threshold":"{threshold}","keys":[{keys}]{rest}}}"#);
+        parse_trust(text.as_bytes())
+    }
+
+    fn signed(seeds: &[u8]) -> Envelope {
+        let mut envelope =
+            Envelope { payload: b"{}".to_vec(), payload_type: PAYLOAD_TYPE.into(), signatures: vec![] };
+        let message = envelope.signed_bytes();
+        let sign = |s: &u8| EnvelopeSignature {
+            keyid: public(*s).keyid(),
+            sig: secret(*s).sign(&message).to_bytes(),
+        };
+        envelope.signatures = seeds.iter().map(sign).collect();
+        envelope
+    }
+
+    fn names(result: Result<Vec<SignerInfo>, TrustError>) -> Vec<String> {
+        result.unwrap().iter().map(|signer| signer.name().to_owned()).collect()
+    }
+
+    fn not_met(threshold: usize, signed: usize, unknown: &[u8]) -> Result<Vec<SignerInfo>, TrustError> {
+        let unknown = unknown.iter().map(|s| public(*s).keyid()).collect();
+        Err(TrustError::ThresholdNotMet { threshold, signed, unknown })
+    }
+
+    #[test]
+    fn enough_distinct_keys_are_accepted() {
+        let trust = read("2", &[active("a", 1), active("b", 2)], "").unwrap();
+        assert_eq!(names(verify_envelope(&signed(&[1, 2]), &trust)), ["a", "b"]);
+        assert_eq!(names(verify_envelope(&signed(&[9, 2, 1]), &trust)), ["b", "a"]);
+        assert_eq!(verify_envelope(&signed(&[1]), &trust), not_met(2, 1, &[]));
+        assert_eq!(verify_envelope(&signed(&[1, 1, 1]), &trust), not_met(2, 1, &[]));
+        assert_eq!(verify_envelope(&signed(&[1, 9]), &trust), not_met(2, 1, &[9]));
+    }
+
+    #[test]
+    fn unknown_keys_alone_do_not_pass() {
+        let trust = read("1", &[active("a", 1)], "").unwrap();
+        assert_eq!(verify_envelope(&signed(&[8, 9]), &trust), not_met(1, 0, &[8, 9]));
+    }
+
+    #[test]
+    fn wrong_signatures_spoil_an_envelope() {
+        let trust = read("1", &[active("a", 1), active("b", 2)], "").unwrap();
+        let wrong = Err(TrustError::WrongSignature { name: "b".into() });
+        for bit in [0, 300] {
+            let mut envelope = signed(&[1, 2]);
+            envelope.signatures[1].sig[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(verify_envelope(&envelope, &trust), wrong);
+        }
+        let mut envelope = signed(&[1, 2]);
+        envelope.payload.push(b' ');
+        assert_eq!(verify_envelope(&envelope, &trust), Err(TrustError::WrongSignature { name: "a".into() }));
+        let mut envelope = signed(&[1]);
+        envelope.signatures[0].keyid = public(2).keyid();
+        assert_eq!(verify_envelope(&envelope, &trust), wrong);
+    }
+
+    #[test]
+    fn a_signature_over_another_type_is_wrong() {
+        let trust = read("1", &[active("a", 1)], "").unwrap();
+        let mut envelope = signed(&[1]);
+        envelope.payload_type = "text/plain".into();
+        assert_eq!(verify_envelope(&envelope, &trust), Err(TrustError::WrongSignature { name: "a".into() }));
+    }
+
+    #[test]
+    fn revoked_keys_spoil_an_envelope() {
+        let revoked = key("b", 2, r#""status":"revoked","reason":"lost""#);
+        let trust = read("1", &[active("a", 1), revoked], "").unwrap();
+        let error = TrustError::RevokedKey { name: "b".into(), reason: Some("lost".into()) };
+        assert_eq!(verify_envelope(&signed(&[1, 2]), &trust), Err(error.clone()));
+        assert_eq!(verify_envelope(&signed(&[2]), &trust), Err(error));
+        assert_eq!(names(verify_envelope(&signed(&[1]), &trust)), ["a"]);
+    }
+
+    #[test]
+    fn scalars_stay_below_the_order() {
+        // S + L verifies under the plain equation; the strict one refuses it.
+        let order = (BigUint::from(1u8) << 252u32)
+            + "27742317777372353535851937790883648493".parse::<BigUint>().unwrap();
+        assert_eq!(BigUint::from_bytes_be(&GROUP_ORDER), order);
+        let trust = read("1", &[active("a", 1)], "").unwrap();
+        let mut envelope = signed(&[1]);
+        let sig = &mut envelope.signatures[0].sig;
+        let shifted = (BigUint::from_bytes_le(&sig[32..]) + &order).to_bytes_le();
+        sig[32..].copy_from_slice(&shifted);
+        let error = Err(TrustError::NonCanonicalSignature { name: "a".into() });
+        assert_eq!(verify_envelope(&envelope, &trust), error);
+        envelope.signatures[0].sig[32..].copy_from_slice(&order.to_bytes_le());
+        assert_eq!(verify_envelope(&envelope, &trust), error);
+        envelope.signatures[0].sig[32..].copy_from_slice(&(order - 1u8).to_bytes_le());
+        assert_eq!(verify_envelope(&envelope, &trust), Err(TrustError::WrongSignature { name: "a".into() }));
+    }
+
+    #[test]
+    fn small_order_signature_points_are_refused() {
+        // R = the neutral element.
+        let trust = read("1", &[active("a", 1)], "").unwrap();
+        let mut envelope = signed(&[1]);
+        envelope.signatures[0].sig = [0; 64];
+        envelope.signatures[0].sig[0] = 1;
+        assert_eq!(verify_envelope(&envelope, &trust), Err(TrustError::WrongSignature { name: "a".into() }));
+    }
+
+    #[test]
+    fn thresholds_are_reachable_and_not_zero() {
+        assert_eq!(read("0", &[active("a", 1)], ""), Err(TrustFileError::ThresholdZero));
+        let unreachable = |threshold, active| Err(TrustFileError::ThresholdUnreachable { threshold, active });
+        assert_eq!(read("2", &[active("a", 1)], ""), unreachable(2, 1));
+        assert_eq!(read("1", &[], ""), unreachable(1, 0));
+        assert_eq!(read("1", &[key("a", 1, r#""status":"revoked""#)], ""), unreachable(1, 0));
+        assert!(matches!(
+            read("01", &[active("a", 1)], ""),
+            Err(TrustFileError::Field(FieldError::OutOfRange { .. }))
+        ));
+    }
+
+    #[test]
+    fn keys_are_distinct_and_usable() {
+        assert_eq!(
+            read("1", &[active("a", 1), active("b", 1)], ""),
+            Err(TrustFileError::DuplicateKey { index: 1 })
+        );
+        assert_eq!(
+            read("1", &[active("a", 1), active("a", 2)], ""),
+            Err(TrustFileError::DuplicateKey { index: 1 })
+        );
+        let weak = "-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\\n-----END PUBLIC KEY-----\\n";
+        let weak = format!(r#"{{"name":"w","publicKey":"{weak}","status":"active"}}"#);
+        assert_eq!(
+            read("1", &[active("a", 1), weak], ""),
+            Err(TrustFileError::Key { index: 1, error: PemError::Weak })
+        );
+        let many: Vec<_> = (0..65).map(|i| active(&format!("k{i}"), i)).collect();
+        assert_eq!(read("1", &many, ""), Err(TrustFileError::TooManyKeys { found: 65 }));
+    }
+
+    #[test]
+    fn trust_files_are_strict() {
+        let unknown = |r: Result<Trust, TrustFileError>| {
+            matches!(r, Err(TrustFileError::Field(FieldError::Unknown { .. })))
+        };
+        assert!(unknown(read("1", &[active("a", 1)], r#","x":null"#)));
+        assert!(unknown(read("1", &[key("a", 1, r#""status":"active","alg":"none""#)], "")));
+        assert!(unknown(read("1", &[key("a", 1, r#""status":"active","reason":"x""#)], "")));
+        let status = read("1", &[key("a", 1, r#""status":"Active""#)], "");
+        assert!(matches!(status, Err(TrustFileError::Field(FieldError::UnknownWord { .. }))));
+        let name = read("1", &[active("", 1)], "");
+        assert!(matches!(name, Err(TrustFileError::Field(FieldError::OutOfRange { .. }))));
+    }
+
+    #[test]
+    fn verifiers_are_those_listed_or_any() {
+        let trust = read("1", &[active("a", 1)], "").unwrap();
+        assert_eq!(trust.check_verifier("anything"), Ok(()));
+        let trust = read("1", &[active("a", 1)], r#","verifiers":["secateur"]"#).unwrap();
+        assert_eq!(trust.check_verifier("secateur"), Ok(()));
+        let error = TrustError::VerifierNotAllowed { verifier: "other".into() };
+        assert_eq!(trust.check_verifier("other"), Err(error));
+        let empty = read("1", &[active("a", 1)], r#","verifiers":[]"#);
+        assert_eq!(empty, Err(TrustFileError::Verifiers { found: 0 }));
+    }
+}

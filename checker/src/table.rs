@@ -1,0 +1,240 @@
+//! A family's values under every mask, what they say about the policy, and how they move along the chain.
+//! Trusted. `spec/rules/local.md#heads`, `spec/rules/mono.md`.
+
+use crate::family::Family;
+use crate::kernel::head::{HeadBounds, HeadError, OutputChange};
+use crate::number::{Rational, Rounding};
+use crate::reader::certificate::{Place, StepVerdict};
+
+/// What a claim bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Quantity {
+    /// `|f_i(perturbed) - f_i(state)|` of one output, from above.
+    ActionDeviation,
+    /// Total variation between clean and perturbed action distribution, from above.
+    TotalVariation,
+    /// Kullback-Leibler divergence between them, from above.
+    Divergence,
+    /// Least lead of the preferred output over another within the ball, from below; the action cannot change if it is
+    /// above 0.
+    SameActionMargin,
+}
+
+impl Quantity {
+    /// Every quantity with its name in certificates.
+    pub const ALL: [(Self, &'static str); 4] = [
+        (Self::ActionDeviation, "action-deviation"),
+        (Self::TotalVariation, "total-variation"),
+        (Self::Divergence, "kl-divergence"),
+        (Self::SameActionMargin, "same-action-margin"),
+    ];
+
+    /// The quantity with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, n)| *n == name).map(|(quantity, _)| *quantity)
+    }
+
+    /// The quantity's name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(quantity, _)| *quantity == self).map_or("", |(_, name)| name)
+    }
+
+    /// Which way a claim of it is rounded, and which way it may be wrong harmlessly.
+    pub fn rounding(self) -> Rounding {
+        if self == Self::SameActionMargin { Rounding::Down } else { Rounding::Up }
+    }
+}
+
+/// One mask's values: one entry for all states, or one per state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MaskTable {
+    /// Output changes; one for a global family, else one per state.
+    pub changes: Vec<OutputChange>,
+    /// Same-action margins, one per state; `None` with a single output.
+    pub margins: Vec<Option<Rational>>,
+    /// Per-layer norms, for the norm families.
+    pub layer_norms: Vec<Rational>,
+    /// Their product with the activations' Lipschitz constants.
+    pub product: Option<Rational>,
+}
+
+/// A family's values under every mask of the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FamilyTable {
+    /// The family.
+    pub family: Family,
+    /// One entry per mask.
+    pub masks: Vec<MaskTable>,
+}
+
+/// Why a table has no such value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TableError {
+    /// The chain has no such mask.
+    NoMask,
+    /// The network has no such output, or the quantity wants one (or none).
+    NoOutput,
+    /// The quantity means nothing for this head.
+    NotForThisHead,
+    /// The head's bound failed.
+    Head(HeadError),
+}
+
+impl core::fmt::Display for TableError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NoMask => f.write_str("the chain has no such mask"),
+            Self::NoOutput => f.write_str("there is no such output, or the quantity wants none"),
+            Self::NotForThisHead => f.write_str("the quantity means nothing for this head"),
+            Self::Head(e) => e.fmt(f),
+        }
+    }
+}
+
+impl FamilyTable {
+    /// The exact bounds on `quantity` under mask `mask`.
+    ///
+    /// # Errors
+    /// [`TableError`].
+    pub fn values(
+        &self,
+        head: &HeadBounds,
+        quantity: Quantity,
+        mask: usize,
+        output: Option<usize>,
+    ) -> Result<Vec<Rational>, TableError> {
+        let table = self.masks.get(mask).ok_or(TableError::NoMask)?;
+        if output.is_some() != (quantity == Quantity::ActionDeviation) {
+            return Err(TableError::NoOutput);
+        }
+        match quantity {
+            Quantity::ActionDeviation => {
+                let output = output.ok_or(TableError::NoOutput)?;
+                let entries = table.changes.iter().map(|c| c.deviation.get(output).cloned());
+                entries.collect::<Option<_>>().ok_or(TableError::NoOutput)
+            }
+            Quantity::TotalVariation | Quantity::Divergence if !head.is_distribution() => {
+                Err(TableError::NotForThisHead)
+            }
+            Quantity::TotalVariation => table
+                .changes
+                .iter()
+                .map(|c| head.total_variation(c))
+                .collect::<Result<_, _>>()
+                .map_err(TableError::Head),
+            Quantity::Divergence => table
+                .changes
+                .iter()
+                .map(|c| head.divergence(c))
+                .collect::<Result<_, _>>()
+                .map_err(TableError::Head),
+            Quantity::SameActionMargin if head.is_gaussian() => Err(TableError::NotForThisHead),
+            Quantity::SameActionMargin => {
+                table.margins.iter().cloned().collect::<Option<_>>().ok_or(TableError::NotForThisHead)
+            }
+        }
+    }
+
+    /// The verdicts of every step of the chain, by exact value, before any transcendental function.
+    ///
+    /// # Errors
+    /// The step at which a family that is monotone by theorem rose: a contradiction, never a property of a policy.
+    pub fn verdicts(&self) -> Result<Vec<StepVerdict>, TheoremViolated> {
+        let mut verdicts = Vec::new();
+        let steps = self.masks.iter().zip(self.masks.iter().skip(1)).enumerate();
+        for (index, (before, after)) in steps {
+            let step = index.saturating_add(1);
+            let outputs = before.changes.first().map_or(0, |c| c.deviation.len()).max(1);
+            let local = self.family.is_local();
+            let place = |i: usize| Place {
+                state: local.then(|| i.checked_div(outputs)).flatten(),
+                index: i.checked_rem(outputs),
+            };
+            verdicts.push(self.compare(
+                "action-deviation",
+                step,
+                deviations(before),
+                deviations(after),
+                place,
+            )?);
+            if !before.layer_norms.is_empty() {
+                let layer = |i: usize| Place { state: None, index: Some(i) };
+                let norms = (before.layer_norms.iter(), after.layer_norms.iter());
+                verdicts.push(self.compare("layer-norm", step, norms.0, norms.1, layer)?);
+                let whole = |_: usize| Place { state: None, index: None };
+                verdicts.push(self.compare(
+                    "product",
+                    step,
+                    before.product.iter(),
+                    after.product.iter(),
+                    whole,
+                )?);
+            }
+        }
+        Ok(verdicts)
+    }
+
+    fn compare<'a>(
+        &self,
+        of: &str,
+        step: usize,
+        before: impl Iterator<Item = &'a Rational>,
+        after: impl Iterator<Item = &'a Rational>,
+        place: impl Fn(usize) -> Place,
+    ) -> Result<StepVerdict, TheoremViolated> {
+        let (mut fell, mut stayed, mut rose) = (0usize, 0usize, 0usize);
+        // The largest rise, or else the largest fall.
+        let mut extreme: Option<(Rational, usize, &Rational, &Rational)> = None;
+        for (index, (old, new)) in before.zip(after).enumerate() {
+            if old == new {
+                stayed = stayed.saturating_add(1);
+                continue;
+            }
+            let change = new.sub(old);
+            if change.is_positive() {
+                rose = rose.saturating_add(1);
+            } else {
+                fell = fell.saturating_add(1);
+            }
+            let better = match &extreme {
+                None => true,
+                Some((best, ..)) if best.is_positive() => change > *best,
+                Some((best, ..)) => change.is_positive() || change < *best,
+            };
+            if better {
+                extreme = Some((change, index, old, new));
+            }
+        }
+        let verdict = match (self.family.is_monotone(), rose, fell) {
+            (true, 0, _) => "tightens-by-theorem",
+            (true, ..) => return Err(TheoremViolated { family: self.family, step }),
+            (false, 0, 0) => "unchanged",
+            (false, 0, _) => "tightened",
+            (false, ..) => "loosened",
+        };
+        Ok(StepVerdict {
+            family: self.family.name().to_owned(),
+            of: of.to_owned(),
+            step,
+            verdict: verdict.to_owned(),
+            counts: (fell, stayed, rose),
+            at: extreme.as_ref().map(|(_, index, ..)| place(*index)),
+            before: extreme.as_ref().map(|(_, _, old, _)| (*old).clone()),
+            after: extreme.as_ref().map(|(_, _, _, new)| (*new).clone()),
+        })
+    }
+}
+
+fn deviations(table: &MaskTable) -> impl Iterator<Item = &Rational> {
+    table.changes.iter().flat_map(|change| change.deviation.iter())
+}
+
+/// A family that is monotone by theorem rose at a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TheoremViolated {
+    /// The family.
+    pub family: Family,
+    /// The step.
+    pub step: usize,
+}

@@ -1,0 +1,344 @@
+//! From a policy, masks, states and an adversary to a signed certificate. Untrusted: the values come from the checker's
+//! rules, and the finished certificate goes through [`secateur_checker::check`] before it is written.
+
+pub mod emit;
+pub mod keys;
+pub mod witness;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+use secateur_checker::check::{
+    CHECKER_ID, NamedFile, Rejection, Subject, Verified, check, head_name, pruned_count,
+    required_assumptions, required_limits,
+};
+use secateur_checker::evaluate::{EvaluateError, Problem, assemble, evaluate_state};
+use secateur_checker::family::{Family, LocalProblem};
+use secateur_checker::kernel::head::{HeadBounds, HeadError};
+use secateur_checker::kernel::nested::{MaskError, check_nested};
+use secateur_checker::load::{Failure, MaskDirectory, PAYLOAD_TYPE, PolicyDirectory};
+use secateur_checker::model::{PerturbationSet, States};
+use secateur_checker::number::claim_decimal;
+use secateur_checker::reader::certificate::{
+    Certificate, Claim, FileDigest, MaskRecord, Program, SCHEMA_VERSION, WitnessRecord, parse_certificate,
+};
+use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
+use secateur_checker::reader::dsse::{Envelope, emit_envelope};
+use secateur_checker::table::{FamilyTable, Quantity, TheoremViolated};
+
+use crate::certify::emit::emit_certificate;
+use crate::certify::keys::Key;
+use crate::certify::witness::propose_witness;
+use crate::policy::write::{WriteError, write_atomically};
+
+/// Id this program writes into certificates.
+pub const VERIFIER_ID: &str = "secateur";
+
+/// Why no certificate was made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertifyError {
+    /// A file is unreadable or malformed.
+    #[error("{0}")]
+    Load(Failure),
+    /// The masks are not a chain.
+    #[error(
+        "masks: {0}; a chain lists masks from loosest to tightest, each keeping a subset of the one before"
+    )]
+    Masks(MaskError),
+    /// The states have another width than the policy's input.
+    #[error("the states have {found} columns, the policy reads {expected} inputs")]
+    StateWidth {
+        /// Columns found.
+        found: usize,
+        /// Inputs of the policy.
+        expected: usize,
+    },
+    /// There is no state.
+    #[error("there are no states to certify: the states file has no rows (or --limit is 0)")]
+    NoStates,
+    /// The perturbation has another width than the policy's input.
+    #[error("{found} radii for {expected} inputs; give one radius per input, or a single one")]
+    RadiiWidth {
+        /// Radii found.
+        found: usize,
+        /// Inputs of the policy.
+        expected: usize,
+    },
+    /// A family could not be evaluated.
+    #[error("{0}")]
+    Evaluate(EvaluateError),
+    /// The head's constants could not be computed.
+    #[error("{0}")]
+    Head(HeadError),
+    /// A family that is monotone by theorem rose: a defect of this program.
+    #[error("{} rose at step {} against its theorem; please report this", .0.family.name(), .0.step)]
+    Theorem(TheoremViolated),
+    /// The finished certificate did not pass its own check: a defect of this program.
+    #[error("the finished certificate was rejected ({0}); nothing was written; please report this")]
+    SelfCheck(String),
+    /// Interrupted by the user.
+    #[error("interrupted; nothing was written")]
+    Interrupted,
+    /// A file cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// What to certify.
+pub struct Request<'a> {
+    /// The policy.
+    pub policy: &'a PolicyDirectory,
+    /// Its masks.
+    pub masks: &'a MaskDirectory,
+    /// The states, and the file they came from.
+    pub states: &'a States,
+    /// Name and bytes of that file.
+    pub states_file: NamedFile<'a>,
+    /// The adversary.
+    pub perturbation: &'a PerturbationSet,
+    /// Families to claim, in any order.
+    pub families: &'a [Family],
+    /// File name of the witness side file, if one is needed.
+    pub witness_name: &'a str,
+    /// Seed recorded in the certificate.
+    pub seed: &'a str,
+}
+
+/// A checked certificate, ready to be written.
+pub struct Certified {
+    /// The signed envelope.
+    pub envelope: Envelope,
+    /// The witness file, if any family needs one.
+    pub witness: Option<Vec<u8>>,
+    /// What the checker verified.
+    pub verified: Verified,
+}
+
+/// Receives progress and may ask to stop.
+pub trait Progress: Sync {
+    /// `done` of `total` states of the named phase are finished.
+    fn advance(&self, phase: &str, done: usize, total: usize);
+    /// Whether the user asked to stop.
+    fn stopped(&self) -> bool;
+}
+
+/// No progress shown, never stopped.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn advance(&self, _: &str, _: usize, _: usize) {}
+    fn stopped(&self) -> bool {
+        false
+    }
+}
+
+/// Evaluates the families in parallel over states, claims every quantity that means something for the head, signs, and
+/// checks the result.
+///
+/// # Errors
+/// [`CertifyError`].
+pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Result<Certified, CertifyError> {
+    validate(request)?;
+    let policy = &request.policy.files.policy;
+    let families: Vec<Family> =
+        Family::ALL.iter().map(|(f, _)| *f).filter(|f| request.families.contains(f)).collect();
+    let witness = if families.iter().any(|f| f.needs_witness()) {
+        Some(propose_witness(&policy.network, &request.masks.masks, &families))
+    } else {
+        None
+    };
+    let problem = Problem {
+        policy,
+        masks: &request.masks.masks,
+        states: request.states,
+        perturbation: request.perturbation,
+        witness: witness.as_deref(),
+    };
+    let tables = evaluate_parallel(&problem, &families, progress)?;
+    let certificate = build(request, &tables, &families, witness.as_deref())?;
+    let payload = emit_certificate(&certificate).into_bytes();
+    let envelope = key.sign(PAYLOAD_TYPE, payload);
+    let verified = self_check(request, &envelope, witness.as_deref(), progress)?;
+    Ok(Certified { envelope, witness, verified })
+}
+
+fn validate(request: &Request<'_>) -> Result<(), CertifyError> {
+    let network = &request.policy.files.policy.network;
+    let expected = network.inputs();
+    if request.states.values.columns != expected {
+        return Err(CertifyError::StateWidth { found: request.states.values.columns, expected });
+    }
+    if request.states.values.rows == 0 {
+        return Err(CertifyError::NoStates);
+    }
+    if let secateur_checker::model::Perturbation::PerCoordinate { radii } = &request.perturbation.shape
+        && radii.len() != expected
+    {
+        return Err(CertifyError::RadiiWidth { found: radii.len(), expected });
+    }
+    check_nested(network, &request.masks.masks).map_err(CertifyError::Masks)
+}
+
+fn evaluate_parallel(
+    problem: &Problem<'_>,
+    families: &[Family],
+    progress: &dyn Progress,
+) -> Result<Vec<FamilyTable>, CertifyError> {
+    let setup = |reason| CertifyError::Evaluate(EvaluateError::Local { state: None, reason });
+    let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
+        .map_err(setup)?;
+    let done = AtomicUsize::new(0);
+    let states: Result<Vec<_>, CertifyError> = (0..local.states())
+        .into_par_iter()
+        .map(|state| {
+            if progress.stopped() {
+                return Err(CertifyError::Interrupted);
+            }
+            let values = evaluate_state(&local, state, families).map_err(CertifyError::Evaluate)?;
+            progress.advance("bounding", done.fetch_add(1, Ordering::Relaxed) + 1, local.states());
+            Ok(values)
+        })
+        .collect();
+    assemble(problem, &local, families, states?).map_err(CertifyError::Evaluate)
+}
+
+fn digest(role: &str, name: &str, bytes: &[u8]) -> FileDigest {
+    FileDigest { role: role.to_owned(), name: name.to_owned(), sha256: sha256_hex(bytes) }
+}
+
+fn build(
+    request: &Request<'_>,
+    tables: &[FamilyTable],
+    families: &[Family],
+    witness: Option<&[u8]>,
+) -> Result<Certificate, CertifyError> {
+    let policy = &request.policy.files.policy;
+    let mut verdicts = Vec::new();
+    for table in tables {
+        verdicts.extend(table.verdicts().map_err(CertifyError::Theorem)?);
+    }
+    let owned = |list: Vec<&'static str>| list.into_iter().map(str::to_owned).collect();
+    Ok(Certificate {
+        subjects: vec![
+            digest("subject", "policy.json", &request.policy.manifest),
+            digest("subject", "policy.safetensors", &request.policy.tensors),
+        ],
+        weights_digest: weights_digest(&policy.network),
+        head: head_name(&policy.head).to_owned(),
+        masks: mask_records(request),
+        perturbation: request.perturbation.clone(),
+        state_units: request.states.units,
+        states: request.states.values.rows,
+        claims: claims(request, tables)?,
+        verdicts,
+        witness: witness.map(|bytes| WitnessRecord {
+            name: request.witness_name.to_owned(),
+            sha256: sha256_hex(bytes),
+            size: bytes.len(),
+        }),
+        assumptions: owned(required_assumptions(policy)),
+        limits: owned(required_limits(families)),
+        inputs: inputs(request),
+        verifier: Program { id: VERIFIER_ID.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+        checker: Program { id: CHECKER_ID.to_owned(), version: SCHEMA_VERSION.to_owned() },
+        seed: request.seed.to_owned(),
+    })
+}
+
+fn mask_records(request: &Request<'_>) -> Vec<MaskRecord> {
+    let network = &request.policy.files.policy.network;
+    let names = request.masks.files.iter().skip(1).map(|(name, _)| name.as_str()).chain(["dense"]);
+    let pairs = request.masks.masks.iter().zip(names);
+    pairs
+        .map(|(mask, name)| {
+            let (pruned, total) = pruned_count(mask);
+            MaskRecord { name: name.to_owned(), digest: mask_digest(mask, network), pruned, total }
+        })
+        .collect()
+}
+
+fn inputs(request: &Request<'_>) -> Vec<FileDigest> {
+    let mut list = Vec::new();
+    for (position, (name, bytes)) in request.masks.files.iter().enumerate() {
+        list.push(digest(if position == 0 { "chain" } else { "mask" }, name, bytes));
+    }
+    list.push(digest("states", request.states_file.name, request.states_file.bytes));
+    if let Some(source) = &request.policy.files.policy.source {
+        let (name, sha256) = (source.name.clone(), source.sha256.clone());
+        list.push(FileDigest { role: "source".to_owned(), name, sha256 });
+    }
+    list
+}
+
+/// Every quantity that means something, for every family and mask, rounded outward to 12 significant digits.
+fn claims(request: &Request<'_>, tables: &[FamilyTable]) -> Result<Vec<Claim>, CertifyError> {
+    let policy = &request.policy.files.policy;
+    let head = HeadBounds::new(&policy.head).map_err(CertifyError::Head)?;
+    let outputs = policy.network.outputs();
+    let mut cells = Vec::new();
+    for table in tables {
+        for mask in 0..table.masks.len() {
+            cells.extend((0..outputs).map(|o| (table, mask, Quantity::ActionDeviation, Some(o))));
+            if head.is_distribution() {
+                cells
+                    .extend([Quantity::TotalVariation, Quantity::Divergence].map(|q| (table, mask, q, None)));
+            }
+            if !head.is_gaussian() && outputs > 1 {
+                cells.push((table, mask, Quantity::SameActionMargin, None));
+            }
+        }
+    }
+    let claims = cells.into_par_iter().map(|(table, mask, quantity, output)| {
+        let values = table.values(&head, quantity, mask, output).ok()?;
+        Some(Claim {
+            family: table.family.name().to_owned(),
+            mask,
+            quantity: quantity.name().to_owned(),
+            output,
+            values: values.iter().map(|v| claim_decimal(v, quantity.rounding())).collect(),
+        })
+    });
+    // A value that cannot be had is not claimed; the checker would say so of a claim that asks for it.
+    Ok(claims.collect::<Vec<_>>().into_iter().flatten().collect())
+}
+
+fn self_check(
+    request: &Request<'_>,
+    envelope: &Envelope,
+    witness: Option<&[u8]>,
+    progress: &dyn Progress,
+) -> Result<Verified, CertifyError> {
+    let certificate =
+        parse_certificate(&envelope.payload).map_err(|e| CertifyError::SelfCheck(e.to_string()))?;
+    let mask_files: Vec<NamedFile<'_>> =
+        request.masks.files.iter().map(|(name, bytes)| NamedFile { name, bytes }).collect();
+    let subject = Subject {
+        policy: &request.policy.files.policy,
+        policy_files: [
+            NamedFile { name: "policy.json", bytes: &request.policy.manifest },
+            NamedFile { name: "policy.safetensors", bytes: &request.policy.tensors },
+        ],
+        masks: &request.masks.masks,
+        mask_files: &mask_files,
+        states: request.states,
+        states_file: request.states_file,
+        witness: witness.map(|bytes| NamedFile { name: request.witness_name, bytes }),
+    };
+    let verified = check(certificate, &subject, &mut |done, total| progress.advance("checking", done, total));
+    verified.map_err(|e: Rejection| CertifyError::SelfCheck(e.to_string()))
+}
+
+impl Certified {
+    /// Writes the certificate, and the witness beside it, each to a temporary file that is then renamed.
+    ///
+    /// # Errors
+    /// [`CertifyError::Write`].
+    pub fn write(&self, path: &Path, witness_name: &str) -> Result<(), CertifyError> {
+        if let Some(witness) = &self.witness {
+            write_atomically(&path.with_file_name(witness_name), witness)?;
+        }
+        Ok(write_atomically(path, format!("{}\n", emit_envelope(&self.envelope)).as_bytes())?)
+    }
+}

@@ -1,0 +1,166 @@
+//! A certificate as canonical JSON. Untrusted: what is written is read back by the checker. `spec/certificate.md`.
+
+use std::collections::BTreeMap;
+
+use secateur_checker::model::{Perturbation, PerturbationSet, Units};
+use secateur_checker::reader::certificate::{
+    Certificate, Claim, FileDigest, MaskRecord, PREDICATE_TYPE, Program, SCHEMA_VERSION, STATEMENT_TYPE,
+    StepVerdict,
+};
+use secateur_checker::reader::json::{Value, canonical};
+
+fn text(value: impl Into<String>) -> Value {
+    Value::String(value.into())
+}
+
+fn object<const N: usize>(entries: [(&str, Value); N]) -> Value {
+    Value::Object(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+fn list<T>(items: &[T], emit: impl Fn(&T) -> Value) -> Value {
+    Value::Array(items.iter().map(emit).collect())
+}
+
+/// The signed payload: an in-toto Statement in the canonical form of RFC 8785.
+pub fn emit_certificate(certificate: &Certificate) -> String {
+    canonical(&object([
+        ("_type", text(STATEMENT_TYPE)),
+        ("predicateType", text(PREDICATE_TYPE)),
+        ("subject", list(&certificate.subjects, emit_subject)),
+        ("predicate", emit_predicate(certificate)),
+    ]))
+}
+
+fn emit_predicate(certificate: &Certificate) -> Value {
+    let mut fields = BTreeMap::from([
+        ("schemaVersion".to_owned(), text(SCHEMA_VERSION)),
+        ("result".to_owned(), text("verified")),
+        ("model".to_owned(), emit_model(certificate)),
+        ("method".to_owned(), emit_method(certificate)),
+        ("claims".to_owned(), list(&certificate.claims, emit_claim)),
+        ("chain".to_owned(), object([("verdicts", list(&certificate.verdicts, emit_verdict))])),
+        ("assumptions".to_owned(), list(&certificate.assumptions, |a| text(a.as_str()))),
+        ("limits".to_owned(), list(&certificate.limits, |l| text(l.as_str()))),
+        ("inputs".to_owned(), list(&certificate.inputs, emit_input)),
+        ("verifier".to_owned(), emit_program(&certificate.verifier)),
+        ("checker".to_owned(), emit_program(&certificate.checker)),
+        ("seed".to_owned(), text(certificate.seed.as_str())),
+    ]);
+    if let Some(witness) = &certificate.witness {
+        let record = object([
+            ("name", text(witness.name.as_str())),
+            ("digest", emit_digest(&witness.sha256)),
+            ("size", text(witness.size.to_string())),
+        ]);
+        fields.insert("witness".to_owned(), record);
+    }
+    Value::Object(fields)
+}
+
+fn emit_digest(sha256: &str) -> Value {
+    object([("sha256", text(sha256))])
+}
+
+fn emit_subject(file: &FileDigest) -> Value {
+    object([("name", text(file.name.as_str())), ("digest", emit_digest(&file.sha256))])
+}
+
+fn emit_input(file: &FileDigest) -> Value {
+    object([
+        ("role", text(file.role.as_str())),
+        ("name", text(file.name.as_str())),
+        ("digest", emit_digest(&file.sha256)),
+    ])
+}
+
+fn emit_program(program: &Program) -> Value {
+    object([("id", text(program.id.as_str())), ("version", text(program.version.as_str()))])
+}
+
+fn emit_model(certificate: &Certificate) -> Value {
+    object([
+        ("semantics", text("real-arithmetic")),
+        ("weightsDigest", text(certificate.weights_digest.as_str())),
+        ("head", text(certificate.head.as_str())),
+        ("masks", list(&certificate.masks, emit_mask)),
+    ])
+}
+
+fn emit_mask(mask: &MaskRecord) -> Value {
+    object([
+        ("name", text(mask.name.as_str())),
+        ("digest", text(mask.digest.as_str())),
+        ("pruned", text(mask.pruned.to_string())),
+        ("total", text(mask.total.to_string())),
+    ])
+}
+
+/// The word for units in files and on the command line.
+pub fn units_word(units: Units) -> &'static str {
+    match units {
+        Units::Raw => "raw",
+        Units::Normalised => "normalised",
+    }
+}
+
+fn emit_method(certificate: &Certificate) -> Value {
+    object([
+        ("perturbation", emit_perturbation(&certificate.perturbation)),
+        ("stateUnits", text(units_word(certificate.state_units))),
+        ("states", text(certificate.states.to_string())),
+    ])
+}
+
+fn emit_perturbation(set: &PerturbationSet) -> Value {
+    let units = ("units", text(units_word(set.units)));
+    match &set.shape {
+        Perturbation::Linf { radius } => {
+            object([("shape", text("linf")), ("radius", text(radius.to_string())), units])
+        }
+        Perturbation::L2 { radius } => {
+            object([("shape", text("l2")), ("radius", text(radius.to_string())), units])
+        }
+        Perturbation::PerCoordinate { radii } => object([
+            ("shape", text("per-coordinate")),
+            ("radii", list(radii, |r| text(r.to_string()))),
+            units,
+        ]),
+    }
+}
+
+fn emit_claim(claim: &Claim) -> Value {
+    let mut fields = BTreeMap::from([
+        ("family".to_owned(), text(claim.family.as_str())),
+        ("mask".to_owned(), text(claim.mask.to_string())),
+        ("quantity".to_owned(), text(claim.quantity.as_str())),
+        ("values".to_owned(), list(&claim.values, |v| text(v.as_str()))),
+    ]);
+    if let Some(output) = claim.output {
+        fields.insert("output".to_owned(), text(output.to_string()));
+    }
+    Value::Object(fields)
+}
+
+fn emit_verdict(verdict: &StepVerdict) -> Value {
+    let (tightened, unchanged, loosened) = verdict.counts;
+    let mut fields = BTreeMap::from([
+        ("family".to_owned(), text(verdict.family.as_str())),
+        ("of".to_owned(), text(verdict.of.as_str())),
+        ("step".to_owned(), text(verdict.step.to_string())),
+        ("verdict".to_owned(), text(verdict.verdict.as_str())),
+        ("tightened".to_owned(), text(tightened.to_string())),
+        ("unchanged".to_owned(), text(unchanged.to_string())),
+        ("loosened".to_owned(), text(loosened.to_string())),
+    ]);
+    if let Some(at) = &verdict.at {
+        let entries = [("state", at.state), ("index", at.index)];
+        let present = entries.into_iter().filter_map(|(key, n)| Some((key.to_owned(), text(n?.to_string()))));
+        fields.insert("at".to_owned(), Value::Object(present.collect()));
+    }
+    for (key, value) in [("before", &verdict.before), ("after", &verdict.after)] {
+        if let Some(value) = value {
+            fields.insert(key.to_owned(), text(value.to_string()));
+        }
+    }
+    Value::Object(fields)
+}

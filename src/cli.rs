@@ -1,0 +1,165 @@
+//! The command line `secateur`. Untrusted; one file per subcommand, exit codes as `spec/README.md` lists them.
+
+pub mod adversary;
+//TMPpub mod audit;
+pub mod certify;
+pub mod check;
+//TMPpub mod import;
+pub mod keygen;
+pub mod progress;
+//TMPpub mod prune;
+pub mod show;
+pub mod summary;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+/// Certifies what a pruned neural-network policy can be pushed into doing, and checks such certificates.
+#[derive(Debug, Parser)]
+#[command(name = "secateur", version, about, after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Worker threads; results do not depend on it. Default: one per core.
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<usize>,
+    /// What to print: text for people, or one JSON document.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// No progress on standard error.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  secateur audit fixtures/pendulum
+  secateur import model.onnx --head gaussian --log-std log_std.npy --out hopper/
+  secateur prune hopper/ --method magnitude --scope layer --sparsity 0,0.3,0.5 --out hopper/masks/
+  secateur keygen --out keys/
+  secateur certify hopper/ --masks hopper/masks/ --states states.npy --epsilon 0.075 \\
+      --key keys/secateur.pem --out hopper.cert.dsse.json
+  secateur check hopper/ --masks hopper/masks/ --states states.npy --trust keys/trust.json hopper.cert.dsse.json
+
+Exit codes: 0 holds, 1 does not hold, 2 usage or unreadable input, 3 evidence rejected, 4 limit or internal error.";
+
+/// Output for people or for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables and sentences.
+    Text,
+    /// One JSON document on standard output.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The main job: certify a policy's mask chain as its audit.toml says, check the result, print the table.
+    //TMP    Audit(audit::AuditArguments),
+    /// Bound a policy under an adversary and sign what was proved.
+    Certify(certify::CertifyArguments),
+    /// Check a certificate against a policy, its masks and states.
+    Check(check::CheckArguments),
+    /// Read a policy from ONNX, safetensors, NPZ, PyTorch or Stable-Baselines3 into a policy directory.
+    //TMP    Import(import::ImportArguments),
+    /// Make an Ed25519 key pair and a trust file.
+    Keygen(keygen::KeygenArguments),
+    /// Make a chain of nested pruning masks.
+    //TMP    Prune(prune::PruneArguments),
+    /// Print what a certificate claims, without checking it.
+    Show(show::ShowArguments),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// A message for the user and the process's exit code.
+#[derive(Debug)]
+pub struct CliError {
+    /// What went wrong and what to do.
+    pub message: String,
+    /// 1 to 4.
+    pub code: u8,
+}
+
+impl CliError {
+    /// Exit code 2: usage, configuration, unreadable or malformed input.
+    pub fn input(message: impl std::fmt::Display) -> Self {
+        Self { message: message.to_string(), code: 2 }
+    }
+
+    /// Exit code 4: a limit or an internal error.
+    pub fn internal(message: impl std::fmt::Display) -> Self {
+        Self { message: message.to_string(), code: 4 }
+    }
+}
+
+/// What a subcommand may use of the global options.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// Output format.
+    pub format: Format,
+    /// Whether progress is wanted.
+    pub progress: bool,
+}
+
+impl Context {
+    /// Prints text for people, or the JSON document.
+    ///
+    /// # Errors
+    /// Exit code 4 if standard output is closed.
+    pub fn print(&self, text: &str, json: &serde_json::Value) -> Result<(), CliError> {
+        let mut out = std::io::stdout().lock();
+        let written = match self.format {
+            Format::Text => writeln!(out, "{}", text.trim_end()),
+            Format::Json => writeln!(out, "{json:#}"),
+        };
+        written.map_err(|e| CliError::internal(format!("cannot write to standard output: {e}")))
+    }
+}
+
+/// Runs the command line and returns its exit code.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    if let Some(threads) = arguments.threads
+        && rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().is_err()
+    {
+        eprintln!("error: cannot start {threads} threads");
+        return ExitCode::from(4);
+    }
+    let context = Context { format: arguments.format, progress: !arguments.quiet };
+    match dispatch(arguments.command, context) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {}", error.message);
+            ExitCode::from(error.code)
+        }
+    }
+}
+
+fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
+    match command {
+        //TMP        Command::Audit(arguments) => audit::run(&arguments, context),
+        Command::Certify(arguments) => certify::run(&arguments, context),
+        Command::Check(arguments) => check::run(&arguments, context),
+        //TMP        Command::Import(arguments) => import::run(&arguments, context),
+        Command::Keygen(arguments) => keygen::run(&arguments, context),
+        //TMP        Command::Prune(arguments) => prune::run(&arguments, context),
+        Command::Show(arguments) => show::run(&arguments, context),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut std::io::stdout());
+            Ok(0)
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Options that say what an adversary may do, shared by `certify` and `audit`.
+
+use secateur_checker::family::Family;
+use secateur_checker::model::{Perturbation, PerturbationSet, Units};
+use secateur_checker::number::Rational;
+
+use crate::cli::CliError;
+
+/// Shape of a perturbation set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Norm {
+    /// Every coordinate by at most epsilon.
+    Linf,
+    /// Euclidean length at most epsilon.
+    L2,
+}
+
+/// Units on the command line and in audit.toml.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnitsWord {
+    /// As the environment emits observations.
+    Raw,
+    /// As the network reads them, after the normaliser.
+    Normalised,
+}
+
+impl From<UnitsWord> for Units {
+    fn from(word: UnitsWord) -> Self {
+        match word {
+            UnitsWord::Raw => Self::Raw,
+            UnitsWord::Normalised => Self::Normalised,
+        }
+    }
+}
+
+/// Reads a decimal or fraction exactly.
+///
+/// # Errors
+/// Exit code 2, naming the option.
+pub fn exact(option: &str, text: &str) -> Result<Rational, CliError> {
+    let value = Rational::parse(text.trim());
+    value.map_err(|e| CliError::input(format!("{option} {text:?}: {e}")))
+}
+
+/// The perturbation set that the options describe.
+///
+/// # Errors
+/// Exit code 2: neither or both of epsilon and radii, a malformed or negative number, l2 with radii.
+pub fn perturbation(
+    epsilon: Option<&str>,
+    radii: Option<&[String]>,
+    norm: Norm,
+    units: UnitsWord,
+) -> Result<PerturbationSet, CliError> {
+    let radius = |option: &str, text: &str| {
+        let value = exact(option, text)?;
+        if value.is_negative() {
+            return Err(CliError::input(format!("{option} {text:?} is negative; a radius is at least 0")));
+        }
+        Ok(value)
+    };
+    let shape = match (epsilon, radii) {
+        (Some(epsilon), None) => {
+            let radius = radius("epsilon", epsilon)?;
+            match norm {
+                Norm::Linf => Perturbation::Linf { radius },
+                Norm::L2 => Perturbation::L2 { radius },
+            }
+        }
+        (None, Some(_)) if norm == Norm::L2 => {
+            return Err(CliError::input("radii describe a box; leave --norm at linf, or give --epsilon"));
+        }
+        (None, Some(radii)) => {
+            let radii = radii.iter().map(|r| radius("radii", r)).collect::<Result<_, _>>()?;
+            Perturbation::PerCoordinate { radii }
+        }
+        _ => {
+            return Err(CliError::input(
+                "give --epsilon R (one radius) or --radii R1,R2,... (one per input)",
+            ));
+        }
+    };
+    Ok(PerturbationSet { shape, units: units.into() })
+}
+
+/// The families named, or all of them.
+///
+/// # Errors
+/// Exit code 2 for an unknown name.
+pub fn families(names: &[String]) -> Result<Vec<Family>, CliError> {
+    if names.is_empty() {
+        return Ok(Family::ALL.iter().map(|(family, _)| *family).collect());
+    }
+    let known: Vec<&str> = Family::ALL.iter().map(|(_, name)| *name).collect();
+    let parse = |name: &String| {
+        let unknown =
+            || CliError::input(format!("no family is called {name:?}; choose from {}", known.join(", ")));
+        Family::parse(name).ok_or_else(unknown)
+    };
+    names.iter().map(parse).collect()
+}

@@ -1,0 +1,131 @@
+//! `secateur certify`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secateur_checker::check::NamedFile;
+use secateur_checker::load::{MaskDirectory, load_masks, load_policy, load_states};
+
+use crate::certify::keys::Key;
+use crate::certify::{Certified, CertifyError, Request, certify};
+use crate::cli::adversary::{Norm, UnitsWord, families, perturbation};
+use crate::cli::progress::Bar;
+use crate::cli::summary::{summary_json, summary_text};
+use crate::cli::{CliError, Context};
+
+/// Arguments of `certify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  secateur certify hopper/ --masks hopper/masks/ --states states.npy --epsilon 0.075 --units normalised \\
+      --key keys/secateur.pem --out hopper.cert.dsse.json
+
+Without --family every family is bounded. Numbers are read exactly: 0.075 is 3/40.")]
+pub struct CertifyArguments {
+    /// Policy directory (policy.json, policy.safetensors); `secateur import` makes one.
+    policy: PathBuf,
+    /// Mask directory with chain.json; `secateur prune` makes one. Without it, the dense policy alone.
+    #[arg(long, value_name = "DIR")]
+    masks: Option<PathBuf>,
+    /// States, a .npy table of S rows with one column per input.
+    #[arg(long, value_name = "FILE")]
+    states: PathBuf,
+    /// Units of the states.
+    #[arg(long, value_enum, default_value_t = UnitsWord::Raw)]
+    state_units: UnitsWord,
+    /// Certify the first N rows of the states only.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Perturbation radius, a decimal or a fraction.
+    #[arg(long, value_name = "R", conflicts_with = "radii")]
+    epsilon: Option<String>,
+    /// One radius per input instead of a single epsilon.
+    #[arg(long, value_name = "R1,R2,...", value_delimiter = ',')]
+    radii: Option<Vec<String>>,
+    /// Shape of the perturbation set.
+    #[arg(long, value_enum, default_value_t = Norm::Linf)]
+    norm: Norm,
+    /// Units of the radii.
+    #[arg(long, value_enum, default_value_t = UnitsWord::Normalised)]
+    units: UnitsWord,
+    /// Bound families; repeat or separate by commas.
+    #[arg(long = "family", value_name = "NAME", value_delimiter = ',')]
+    families: Vec<String>,
+    /// Signing key, PKCS#8 PEM; `secateur keygen` makes one.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Certificate to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// `NAME.witness.safetensors` beside `NAME.cert.dsse.json`.
+pub fn witness_name(out: &std::path::Path) -> String {
+    let name = out.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = [".cert.dsse.json", ".dsse.json", ".json"].iter().find_map(|end| name.strip_suffix(end));
+    format!("{}.witness.safetensors", stem.unwrap_or(&name))
+}
+
+/// The exit code of a certification that failed.
+pub fn certify_failure(error: CertifyError) -> CliError {
+    match &error {
+        CertifyError::Theorem(_) => CliError { message: error.to_string(), code: 1 },
+        CertifyError::SelfCheck(_)
+        | CertifyError::Interrupted
+        | CertifyError::Evaluate(_)
+        | CertifyError::Head(_) => CliError::internal(error),
+        CertifyError::Load(failure) => CliError { message: error.to_string(), code: failure.exit_code() },
+        _ => CliError::input(error),
+    }
+}
+
+/// Certifies and writes.
+///
+/// # Errors
+/// Exit codes 2 and 4.
+pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliError> {
+    let load = |e| certify_failure(CertifyError::Load(e));
+    let key = Key::read(&arguments.key).map_err(CliError::input)?;
+    let set = perturbation(
+        arguments.epsilon.as_deref(),
+        arguments.radii.as_deref(),
+        arguments.norm,
+        arguments.units,
+    )?;
+    let families = families(&arguments.families)?;
+    let policy = load_policy(&arguments.policy).map_err(load)?;
+    let masks = match &arguments.masks {
+        Some(directory) => load_masks(directory, &policy.files).map_err(load)?,
+        None => MaskDirectory::dense(&policy.files.policy.network),
+    };
+    let (mut states, bytes) = load_states(&arguments.states, arguments.state_units.into()).map_err(load)?;
+    if let Some(limit) = arguments.limit {
+        states.keep_first(limit);
+    }
+    let states_name =
+        arguments.states.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let witness_name = witness_name(&arguments.out);
+    let request = Request {
+        policy: &policy,
+        masks: &masks,
+        states: &states,
+        states_file: NamedFile { name: &states_name, bytes: &bytes },
+        perturbation: &set,
+        families: &families,
+        witness_name: &witness_name,
+        seed: "0",
+    };
+    let bar = Bar::new(context.progress);
+    let certified = certify(&request, &key, &bar);
+    bar.finish();
+    let certified: Certified = certified.map_err(certify_failure)?;
+    certified.write(&arguments.out, &witness_name).map_err(certify_failure)?;
+    let certificate = certified.verified.certificate();
+    let mut text = summary_text(certificate);
+    text.push_str(&format!("\nwritten and checked: {}\n", arguments.out.display()));
+    if certified.witness.is_some() {
+        text.push_str(&format!("witness beside it:   {witness_name}\n"));
+    }
+    context.print(&text, &summary_json(certificate, "verified"))?;
+    Ok(0)
+}

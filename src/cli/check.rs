@@ -1,0 +1,154 @@
+//! `secateur check`: the trusted crate's check, and a comparison with the file a policy was imported from.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secateur_checker::load::{CheckPaths, Failure, check_paths, read_file};
+use secateur_checker::model::Perturbation;
+use secateur_checker::reader::digest::sha256_hex;
+use secateur_checker::reader::escaped::Escaped;
+use serde_json::json;
+
+use crate::certify::Progress;
+use crate::certify::emit::units_word;
+use crate::cli::adversary::{UnitsWord, exact};
+//TMPuse crate::cli::import::reimport;
+use crate::cli::progress::Bar;
+use crate::cli::summary::{summary_json, summary_text};
+use crate::cli::{CliError, Context};
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  secateur check hopper/ --masks hopper/masks/ --states states.npy --trust keys/trust.json hopper.cert.dsse.json
+
+`secateur-check`, the trusted crate's own small program, does the same check.")]
+pub struct CheckArguments {
+    /// Policy directory.
+    policy: PathBuf,
+    /// The certificate.
+    certificate: PathBuf,
+    /// Mask directory, if the certificate is about masks.
+    #[arg(long, value_name = "DIR")]
+    masks: Option<PathBuf>,
+    /// The states the certificate speaks of.
+    #[arg(long, value_name = "FILE")]
+    states: PathBuf,
+    /// Whose signatures count.
+    #[arg(long, value_name = "FILE", required_unless_present = "unsigned", conflicts_with = "unsigned")]
+    trust: Option<PathBuf>,
+    /// Check the claims without any signature; the result says so.
+    #[arg(long)]
+    unsigned: bool,
+    /// Witness file; by default the one the certificate names, beside the certificate.
+    #[arg(long, value_name = "FILE")]
+    witness: Option<PathBuf>,
+    /// The file the policy was imported from: imports it again and compares.
+    #[arg(long, value_name = "FILE")]
+    source: Option<PathBuf>,
+    /// Demand this radius.
+    #[arg(long, value_name = "R")]
+    epsilon: Option<String>,
+    /// Demand these units of the radius.
+    #[arg(long, value_enum)]
+    units: Option<UnitsWord>,
+}
+
+fn failure(error: &Failure) -> CliError {
+    let message = match error.exit_code() {
+        3 => format!("rejected: {error}"),
+        _ => error.to_string(),
+    };
+    CliError { message, code: error.exit_code() }
+}
+
+fn rejected(message: String) -> CliError {
+    CliError { message: format!("rejected: {message}"), code: 3 }
+}
+
+/// Checks a certificate.
+///
+/// # Errors
+/// Exit code 2 for unreadable files, 3 for rejected evidence, 4 for limits.
+pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError> {
+    let paths = CheckPaths {
+        policy: arguments.policy.clone(),
+        masks: arguments.masks.clone(),
+        states: arguments.states.clone(),
+        trust: arguments.trust.clone(),
+        witness: arguments.witness.clone(),
+        certificate: arguments.certificate.clone(),
+    };
+    let bar = Bar::new(context.progress);
+    let outcome = check_paths(&paths, &mut |done, total| bar.advance("checking", done, total));
+    bar.finish();
+    let outcome = outcome.map_err(|e| failure(&e))?;
+    let certificate = outcome.verified.certificate();
+    if let Some(epsilon) = &arguments.epsilon {
+        let demanded = exact("--epsilon", epsilon)?;
+        let stated = match &certificate.perturbation.shape {
+            Perturbation::Linf { radius } | Perturbation::L2 { radius } => radius.clone(),
+            Perturbation::PerCoordinate { .. } => {
+                return Err(rejected(
+                    "the certificate has one radius per coordinate, not one epsilon".to_owned(),
+                ));
+            }
+        };
+        if stated != demanded {
+            return Err(rejected(format!("the certificate is about epsilon {stated}, not {demanded}")));
+        }
+    }
+    if let Some(units) = arguments.units
+        && certificate.perturbation.units != units.into()
+    {
+        let stated = units_word(certificate.perturbation.units);
+        return Err(rejected(format!("the certificate's epsilon is in {stated} units")));
+    }
+    if let Some(source) = &arguments.source {
+        check_source(arguments, source, certificate)?;
+    }
+    let mut text = summary_text(certificate);
+    text.push_str("\nverified");
+    if outcome.signers.is_empty() {
+        text.push_str(", unsigned: no signature was checked");
+    }
+    for signer in &outcome.signers {
+        text.push_str(&format!(", signed by {} {}", Escaped(signer.name()), signer.keyid()));
+    }
+    let mut document = summary_json(certificate, "verified");
+    let signers: Vec<_> =
+        outcome.signers.iter().map(|s| json!({"name": s.name(), "keyid": s.keyid()})).collect();
+    document["signed"] = json!(!signers.is_empty());
+    document["signers"] = json!(signers);
+    context.print(&text, &document)?;
+    Ok(0)
+}
+
+fn check_source(
+    arguments: &CheckArguments,
+    source: &std::path::Path,
+    certificate: &secateur_checker::reader::certificate::Certificate,
+) -> Result<(), CliError> {
+    let bytes = read_file(source).map_err(|e| failure(&e))?;
+    let found = sha256_hex(&bytes);
+    let stated = certificate.inputs.iter().find(|f| f.role == "source");
+    let Some(stated) = stated else {
+        return Err(rejected("the certificate names no source file".to_owned()));
+    };
+    if stated.sha256 != found {
+        let name = Escaped(&stated.name);
+        return Err(rejected(format!(
+            "the source file has SHA-256 {found}, the certificate speaks of {name} {}",
+            stated.sha256
+        )));
+    }
+    let digest = String::new(); //TMP
+    if digest != certificate.weights_digest {
+        let stated = &certificate.weights_digest;
+        return Err(rejected(format!(
+            "importing the source again gives weights {digest}, the certificate speaks of {stated}"
+        )));
+    }
+    Ok(())
+}

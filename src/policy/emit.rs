@@ -1,0 +1,257 @@
+//! Policies, masks, mask chains and states as bytes: `policy.json`, `policy.safetensors`, `chain.json`, `.npy`.
+//! Untrusted: what is written is read back by the checker's reader. `spec/semantics.md#files`.
+
+use super::mask::MaskData;
+use super::write::{WriteError, create_folder, write_atomically};
+use super::{ActivationSpec, HeadData, PolicyData, TensorData};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What a mask chain was made by; recorded in `chain.json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainOrigin {
+    /// `magnitude`, `random`, `saliency`, `imported`.
+    pub method: String,
+    /// `layer` or `global`.
+    pub scope: String,
+    /// Seed in decimal; `"0"` if the method draws nothing.
+    pub seed: String,
+}
+
+/// Name of the weight of layer `index` in a policy directory and in its masks.
+pub fn weight_name(index: usize) -> String {
+    format!("layer.{index}.weight")
+}
+
+/// Name of the bias of layer `index`.
+pub fn bias_name(index: usize) -> String {
+    format!("layer.{index}.bias")
+}
+
+fn activation_value(activation: &ActivationSpec) -> Value {
+    match activation {
+        ActivationSpec::Identity => json!("identity"),
+        ActivationSpec::Relu => json!("relu"),
+        ActivationSpec::Tanh => json!("tanh"),
+        ActivationSpec::Sigmoid => json!("sigmoid"),
+        ActivationSpec::LeakyRelu(slope) => json!({"kind": "leaky_relu", "slope": slope}),
+        ActivationSpec::Clip(lower, upper) if lower == "-1" && upper == "1" => json!("hardtanh"),
+        ActivationSpec::Clip(lower, upper) => json!({"kind": "clip", "lower": lower, "upper": upper}),
+    }
+}
+
+/// The bytes of `policy.json`: keys in alphabetical order, no white space, numbers as strings.
+pub fn emit_manifest(policy: &PolicyData) -> Vec<u8> {
+    let layers = policy.layers.iter().enumerate().map(|(i, layer)| {
+        json!({"weight": weight_name(i), "bias": bias_name(i), "activation": activation_value(&layer.activation)})
+    });
+    let head = match &policy.head {
+        HeadData::Gaussian { .. } => json!({"kind": "gaussian", "logStd": "log_std"}),
+        HeadData::Categorical => json!({"kind": "categorical"}),
+        HeadData::Deterministic => json!({"kind": "deterministic"}),
+    };
+    let mut manifest = Map::new();
+    manifest.insert("format".into(), json!("secateur.policy/1"));
+    manifest.insert("layers".into(), Value::Array(layers.collect()));
+    manifest.insert("head".into(), head);
+    if let Some(normaliser) = &policy.normaliser {
+        let mut entry = Map::new();
+        entry.insert("mean".into(), json!("normaliser.mean"));
+        entry.insert("std".into(), json!("normaliser.std"));
+        if let Some(clip) = &normaliser.clip {
+            entry.insert("clip".into(), json!(clip));
+        }
+        manifest.insert("normaliser".into(), Value::Object(entry));
+    }
+    if let Some((name, sha256)) = &policy.source {
+        manifest.insert("source".into(), json!({"name": name, "sha256": sha256}));
+    }
+    Value::Object(manifest).to_string().into_bytes()
+}
+
+/// The bytes of `policy.safetensors`: every tensor of the policy, dtypes and bytes as they were.
+pub fn emit_tensors(policy: &PolicyData) -> Vec<u8> {
+    let mut tensors: BTreeMap<String, (&str, &[usize], &[u8])> = BTreeMap::new();
+    for (index, layer) in policy.layers.iter().enumerate() {
+        tensors.insert(weight_name(index), entry(&layer.weight));
+        tensors.insert(bias_name(index), entry(&layer.bias));
+    }
+    if let HeadData::Gaussian { log_std } = &policy.head {
+        tensors.insert("log_std".into(), entry(log_std));
+    }
+    if let Some(normaliser) = &policy.normaliser {
+        tensors.insert("normaliser.mean".into(), entry(&normaliser.mean));
+        tensors.insert("normaliser.std".into(), entry(&normaliser.std));
+    }
+    emit_safetensors(&tensors)
+}
+
+fn entry(tensor: &TensorData) -> (&str, &[usize], &[u8]) {
+    (tensor.dtype.name(), &tensor.shape, &tensor.bytes)
+}
+
+/// A safetensors file: tensors in the order of their names, the header padded with spaces to a multiple of 8 bytes.
+pub(crate) fn emit_safetensors(tensors: &BTreeMap<String, (&str, &[usize], &[u8])>) -> Vec<u8> {
+    let (mut header, mut data) = (Map::new(), Vec::new());
+    for (name, (dtype, shape, bytes)) in tensors {
+        let begin = data.len();
+        data.extend_from_slice(bytes);
+        header.insert(
+            name.clone(),
+            json!({"dtype": dtype, "shape": shape, "data_offsets": [begin, data.len()]}),
+        );
+    }
+    let mut header = Value::Object(header).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend_from_slice(&header);
+    file.extend_from_slice(&data);
+    file
+}
+
+/// The bytes of one mask: a `U8` tensor of zeros and ones per weight, named as the weight.
+pub fn emit_mask(mask: &MaskData) -> Vec<u8> {
+    let tables = mask.layers.iter().enumerate().map(|(i, table)| {
+        (weight_name(i), [table.rows, table.columns], table.kept.iter().map(|&kept| u8::from(kept)).collect())
+    });
+    let tables: Vec<(String, [usize; 2], Vec<u8>)> = tables.collect();
+    emit_safetensors(
+        &tables.iter().map(|(name, shape, bytes)| (name.clone(), ("U8", &shape[..], &bytes[..]))).collect(),
+    )
+}
+
+/// Name of mask `index` inside a chain's folder.
+pub fn mask_file_name(index: usize) -> String {
+    format!("mask-{index:02}.safetensors")
+}
+
+/// The bytes of `chain.json` for masks written under [`mask_file_name`], loosest first.
+pub fn emit_chain(masks: &[MaskData], origin: &ChainOrigin) -> Vec<u8> {
+    let entries = masks.iter().enumerate();
+    let entries: Vec<Value> =
+        entries.map(|(i, mask)| json!({"file": mask_file_name(i), "sparsity": mask.sparsity})).collect();
+    let chain = json!({
+        "format": "secateur.masks/1", "method": origin.method, "scope": origin.scope, "seed": origin.seed,
+        "masks": entries,
+    });
+    chain.to_string().into_bytes()
+}
+
+/// The bytes of a `.npy` file (version 1.0) holding `rows x columns` binary64 numbers, row-major.
+pub fn emit_npy(rows: usize, columns: usize, values: &[f64]) -> Vec<u8> {
+    let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend_from_slice(&(header.len() as u16).to_le_bytes());
+    file.extend_from_slice(header.as_bytes());
+    file.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    file
+}
+
+/// Writes `policy.json` and `policy.safetensors` into `folder`, which is created if missing.
+///
+/// # Errors
+/// [`WriteError`]. The manifest is written last, so that a folder with a manifest has its tensors.
+pub fn write_policy_dir(folder: &Path, policy: &PolicyData) -> Result<(), WriteError> {
+    create_folder(folder)?;
+    write_atomically(&folder.join("policy.safetensors"), &emit_tensors(policy))?;
+    write_atomically(&folder.join("policy.json"), &emit_manifest(policy))
+}
+
+/// Writes the masks and `chain.json` into `folder`, which is created if missing; loosest first.
+///
+/// # Errors
+/// [`WriteError`]. `chain.json` is written last.
+pub fn write_mask_chain(folder: &Path, masks: &[MaskData], origin: &ChainOrigin) -> Result<(), WriteError> {
+    create_folder(folder)?;
+    for (index, mask) in masks.iter().enumerate() {
+        write_atomically(&folder.join(mask_file_name(index)), &emit_mask(mask))?;
+    }
+    write_atomically(&folder.join("chain.json"), &emit_chain(masks, origin))
+}
+
+/// Writes a table of states as `.npy`; `values` has `rows * columns` entries.
+///
+/// # Errors
+/// [`WriteError`].
+pub fn write_npy(path: &Path, rows: usize, columns: usize, values: &[f64]) -> Result<(), WriteError> {
+    write_atomically(path, &emit_npy(rows, columns, values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::mask::MaskTable;
+    use crate::policy::{LayerData, NormaliserData};
+
+    fn policy() -> PolicyData {
+        PolicyData {
+            layers: vec![LayerData {
+                weight: TensorData::from_f32(vec![1, 2], &[1.0, -2.0]),
+                bias: TensorData::from_f32(vec![1], &[0.5]),
+                activation: ActivationSpec::Clip("-1".into(), "1".into()),
+            }],
+            head: HeadData::Gaussian { log_std: TensorData::from_f32(vec![1], &[0.0]) },
+            normaliser: Some(NormaliserData {
+                mean: TensorData::from_f64(vec![2], &[0.0, 1.0]),
+                std: TensorData::from_f64(vec![2], &[1.0, 2.0]),
+                clip: Some("10".into()),
+            }),
+            source: Some(("p.onnx".into(), "ab".repeat(32))),
+        }
+    }
+
+    #[test]
+    fn the_manifest_byte_for_byte() {
+        let wanted = format!(
+            concat!(
+                r#"{{"format":"secateur.policy/1","head":{{"kind":"gaussian","logStd":"log_std"}},"#,
+                r#""layers":[{{"activation":"hardtanh","bias":"layer.0.bias","weight":"layer.0.weight"}}],"#,
+                r#""normaliser":{{"clip":"10","mean":"normaliser.mean","std":"normaliser.std"}},"#,
+                r#""source":{{"name":"p.onnx","sha256":"{}"}}}}"#
+            ),
+            "ab".repeat(32)
+        );
+        assert_eq!(String::from_utf8(emit_manifest(&policy())).expect("UTF-8"), wanted);
+    }
+
+    #[test]
+    fn tensors_lie_back_to_back_in_the_order_of_their_names() {
+        let file = emit_tensors(&policy());
+        let length = u64::from_le_bytes(file[..8].try_into().expect("8 bytes")) as usize;
+        assert_eq!(length % 8, 0);
+        let header: Value = serde_json::from_slice(&file[8..8 + length]).expect("a JSON header");
+        assert_eq!(header["layer.0.bias"]["data_offsets"], json!([0, 4]));
+        assert_eq!(
+            header["layer.0.weight"],
+            json!({"dtype": "F32", "shape": [1, 2], "data_offsets": [4, 12]})
+        );
+        assert_eq!(header["log_std"]["data_offsets"], json!([12, 16]));
+        assert_eq!(file.len(), 8 + length + 16 + 32);
+        assert_eq!(&file[8 + length..8 + length + 4], 0.5f32.to_le_bytes());
+    }
+
+    #[test]
+    fn a_chain_names_its_masks() {
+        let mask = MaskData {
+            layers: vec![MaskTable { rows: 1, columns: 2, kept: vec![true, false] }],
+            sparsity: "0.5".into(),
+        };
+        let origin = ChainOrigin { method: "magnitude".into(), scope: "layer".into(), seed: "0".into() };
+        let folder = tempfile::tempdir().expect("temporary folder");
+        write_mask_chain(folder.path(), &[mask.clone()], &origin).expect("written");
+        let chain = std::fs::read_to_string(folder.path().join("chain.json")).expect("chain");
+        let wanted = concat!(
+            r#"{"format":"secateur.masks/1","masks":[{"file":"mask-00.safetensors","sparsity":"0.5"}],"#,
+            r#""method":"magnitude","scope":"layer","seed":"0"}"#
+        );
+        assert_eq!(chain, wanted);
+        let written = std::fs::read(folder.path().join("mask-00.safetensors")).expect("mask");
+        assert_eq!(written, emit_mask(&mask));
+        assert_eq!(&written[written.len() - 2..], [1, 0]);
+    }
+}

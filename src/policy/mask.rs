@@ -1,0 +1,70 @@
+//! Pruning masks as they are made and written: one table per weight, `true` = kept. Untrusted.
+//! `spec/semantics.md#masks`.
+
+/// Which entries of one weight are kept; row-major, `rows x columns` (out x in).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaskTable {
+    /// Output width.
+    pub rows: usize,
+    /// Input width.
+    pub columns: usize,
+    /// `rows * columns` entries.
+    pub kept: Vec<bool>,
+}
+
+/// One mask: a table per layer, and the sparsity it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaskData {
+    /// One table per layer, in order.
+    pub layers: Vec<MaskTable>,
+    /// Sparsity as the person wrote it (`"0.3"`, `"3/10"`), or the exact fraction pruned of an imported mask.
+    pub sparsity: String,
+}
+
+impl MaskData {
+    /// A mask with its own exact sparsity as text, `pruned / total` in lowest terms.
+    pub fn with_own_sparsity(layers: Vec<MaskTable>) -> Self {
+        let total: u64 = layers.iter().map(|l| l.kept.len() as u64).sum();
+        let pruned: u64 = layers.iter().map(|l| l.kept.iter().filter(|k| !**k).count() as u64).sum();
+        let divisor = num_integer::gcd(total, pruned).max(1);
+        let (top, bottom) = (pruned / divisor, total / divisor);
+        let sparsity = if top == 0 || bottom == 1 { top.to_string() } else { format!("{top}/{bottom}") };
+        Self { layers, sparsity }
+    }
+
+    /// Number of kept entries over all layers.
+    pub fn kept(&self) -> usize {
+        self.layers.iter().map(|l| l.kept.iter().filter(|k| **k).count()).sum()
+    }
+
+    /// Whether every entry that `self` keeps is kept by `looser` too.
+    pub fn is_nested_in(&self, looser: &Self) -> bool {
+        self.layers.len() == looser.layers.len()
+            && self.layers.iter().zip(&looser.layers).all(|(inner, outer)| {
+                (inner.rows, inner.columns) == (outer.rows, outer.columns)
+                    && inner.kept.iter().zip(&outer.kept).all(|(i, o)| !i || *o)
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mask(kept: &[bool]) -> MaskData {
+        MaskData::with_own_sparsity(vec![MaskTable { rows: 1, columns: kept.len(), kept: kept.to_vec() }])
+    }
+
+    #[test]
+    fn sparsity_is_in_lowest_terms() {
+        assert_eq!(mask(&[true, false, true, false]).sparsity, "1/2");
+        assert_eq!(mask(&[true, true]).sparsity, "0");
+        assert_eq!(mask(&[false]).sparsity, "1");
+    }
+
+    #[test]
+    fn nesting() {
+        assert!(mask(&[true, false]).is_nested_in(&mask(&[true, true])));
+        assert!(!mask(&[true, true]).is_nested_in(&mask(&[true, false])));
+    }
+}
