@@ -5,9 +5,11 @@
 
 pub mod certify;
 pub mod cli;
+pub mod decomposition;
 pub mod import;
 pub mod policy;
 pub mod prune;
 pub mod rl;
 pub mod sa_mdp;
 pub mod search;
+pub mod statistic;
