@@ -103,9 +103,9 @@ fn order(name: &str) -> (u8, Vec<(u64, String)>) {
                 .iter()
                 .any(|start| part.starts_with(start))
     };
-    let class = match parts.iter().any(|p| *p == "shared_net") {
+    let class = match parts.contains(&"shared_net") {
         true => 0,
-        false => 1 + u8::from(parts.iter().any(|p| output(p))),
+        false => 1 + u8::from(parts.iter().any(output)),
     };
     let key = |part: &str| {
         let digits: String = part.chars().filter(char::is_ascii_digit).collect();
