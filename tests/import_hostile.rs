@@ -158,6 +158,9 @@ fn numbers_and_layers_that_are_none() {
     assert_eq!(read(&ragged, &stated()), Err(wanted));
     let noise = tensors(&[("0.weight", &[1, 1], &[1.0]), ("log_std", &[64, 1], &[0.0; 64])]);
     assert!(matches!(read(&noise, &stated()), Err(Problem::StateDependentNoise(_))));
+    let squashed =
+        tensors(&[("actor.mu.weight", &[1, 1], &[1.0]), ("actor.log_std.weight", &[1, 1], &[1.0])]);
+    assert!(matches!(read(&squashed, &stated()), Err(Problem::StateDependentNoise(_))));
     assert_eq!(read(b"hello", &stated()), Err(Problem::UnknownFormat));
 }
 

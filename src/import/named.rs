@@ -42,6 +42,11 @@ pub(super) fn draft(arrays: &Arrays, options: &ImportOptions) -> Result<Draft, P
     let mut weights: Vec<(&String, &Array)> = Vec::new();
     for (name, array) in arrays.named.iter().filter(|(name, _)| belongs(name)) {
         if bias_of(name).is_some() {
+            if name.split('.').any(|part| LOG_STD.contains(&part)) {
+                return Err(Problem::StateDependentNoise(format!(
+                    "{name:?} computes log_std from the state"
+                )));
+            }
             weights.push((name, array));
         }
     }
