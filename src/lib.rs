@@ -3,8 +3,11 @@
 //!
 //! The arrow is `checker <- float <- bound <- search <- certify <- cli`, never back.
 
+pub mod bound;
+pub mod float;
 pub mod import;
 pub mod policy;
+pub mod property;
 pub mod prune;
 pub mod rl;
 pub mod sa_mdp;

@@ -1,0 +1,68 @@
+//! Interval bound propagation in `f64`. Untrusted. `spec/rules.md` (family `ibp`).
+
+use crate::bound::{FloatBounds, FloatRegion};
+use crate::float::{FloatLayer, FloatNetwork};
+
+/// Bounds of `weight * x + bias` over a region of inputs: exact up to rounding.
+pub fn bound_first(layer: &FloatLayer, region: &FloatRegion) -> FloatBounds {
+    match region {
+        FloatRegion::Box { center, radius } => spread(layer, center, radius),
+        FloatRegion::Ball { center, radius } => {
+            let mut middle = Vec::new();
+            layer.affine(center, &mut middle);
+            let norms = layer.weight.chunks_exact(layer.inputs);
+            let norms = norms.map(|row| radius * row.iter().map(|w| w * w).sum::<f64>().sqrt());
+            let norms: Vec<f64> = norms.collect();
+            around(&middle, &norms)
+        }
+    }
+}
+
+/// Bounds of the next pre-activation from bounds of the last one.
+pub fn bound_next(previous: &FloatLayer, layer: &FloatLayer, pre: &FloatBounds) -> FloatBounds {
+    let post = |z: &f64| previous.activation.apply(*z);
+    let ends: Vec<(f64, f64)> = pre.lower.iter().map(post).zip(pre.upper.iter().map(post)).collect();
+    let center: Vec<f64> = ends.iter().map(|(l, u)| 0.5 * (l + u)).collect();
+    let radius: Vec<f64> = ends.iter().map(|(l, u)| 0.5 * (u - l)).collect();
+    spread(layer, &center, &radius)
+}
+
+/// Interval bounds of every pre-activation, layer by layer, and of the outputs.
+pub fn bound_ibp(network: &FloatNetwork, region: &FloatRegion) -> (Vec<FloatBounds>, FloatBounds) {
+    let mut pre = Vec::with_capacity(network.layers.len());
+    let mut bounds = FloatBounds::default();
+    for (index, layer) in network.layers.iter().enumerate() {
+        bounds = match index.checked_sub(1).and_then(|i| network.layers.get(i)) {
+            None => bound_first(layer, region),
+            Some(previous) => bound_next(previous, layer, &bounds),
+        };
+        pre.push(bounds.clone());
+    }
+    if let Some(last) = network.layers.last() {
+        bounds.lower.iter_mut().chain(&mut bounds.upper).for_each(|z| *z = last.activation.apply(*z));
+    }
+    (pre, bounds)
+}
+
+fn around(middle: &[f64], spread: &[f64]) -> FloatBounds {
+    FloatBounds {
+        lower: middle.iter().zip(spread).map(|(m, s)| m - s).collect(),
+        upper: middle.iter().zip(spread).map(|(m, s)| m + s).collect(),
+    }
+}
+
+/// Sums by input so that the inner loop runs over neighbours in memory.
+fn spread(layer: &FloatLayer, center: &[f64], radius: &[f64]) -> FloatBounds {
+    let mut middle = layer.bias.clone();
+    let mut width = vec![0.0; layer.outputs];
+    for ((column, c), r) in layer.transposed.chunks_exact(layer.outputs).zip(center).zip(radius) {
+        if *c == 0.0 && *r == 0.0 {
+            continue;
+        }
+        for ((m, s), w) in middle.iter_mut().zip(&mut width).zip(column) {
+            *m += c * w;
+            *s += r * w.abs();
+        }
+    }
+    around(&middle, &width)
+}
