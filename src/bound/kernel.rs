@@ -89,11 +89,7 @@ impl Product<'_> {
             return self.add_sparse::<FUSED>(sparse, panel, out);
         }
         let mut j = 0;
-        while j + 8 <= self.width {
-            self.block::<FUSED, 8>(rows, panel, out, j);
-            j += 8;
-        }
-        if j + 4 <= self.width {
+        while j + 4 <= self.width {
             self.block::<FUSED, 4>(rows, panel, out, j);
             j += 4;
         }
