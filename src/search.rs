@@ -1,1 +1,4 @@
-//! search. Untrusted.
+//! Search for witnesses: slopes, multipliers, split trees, counterexamples. Untrusted: the checker recomputes whatever
+//! is found here. `spec/rules.md`.
+
+pub mod slopes;

@@ -137,6 +137,17 @@ fn widened(mut bounds: FloatBounds) -> FloatBounds {
     bounds
 }
 
+/// Per coordinate the radius of a box, enlarged against rounding; of a ball only the enlargement.
+pub fn reach_with_slack(region: &FloatRegion) -> Vec<f64> {
+    let is_box = matches!(region, FloatRegion::Box { .. });
+    let reach = region.center().iter().enumerate().map(|(i, c)| {
+        let radius = region.reach(i);
+        let slack = SLACK * (c.abs() + radius);
+        if is_box { radius + slack } else { slack }
+    });
+    reach.collect()
+}
+
 /// Meets the backward bounds of the columns `rows` into `bounds`.
 fn bound_columns(
     network: &FloatNetwork,
@@ -146,13 +157,7 @@ fn bound_columns(
     scratch: &mut CrownScratch,
     bounds: &mut FloatBounds,
 ) {
-    scratch.reach.clear();
-    let center = region.center();
-    scratch.reach.extend(center.iter().enumerate().map(|(i, c)| {
-        let radius = region.reach(i);
-        let slack = SLACK * (c.abs() + radius);
-        if matches!(region, FloatRegion::Box { .. }) { radius + slack } else { slack }
-    }));
+    scratch.reach = reach_with_slack(region);
     for rows in rows.chunks(PANEL) {
         let mut values = [[0.0; PANEL]; 2];
         dispatch(Panel { network, region, objectives, rows, scratch, values: &mut values });
@@ -279,7 +284,7 @@ fn step<const FUSED: bool>(
 /// The least value over the region of each column, less the slack for rounding. `reach` is the radius of a box (enlarged
 /// by its own slack), or only the slack of a ball.
 #[inline(always)]
-fn concretize<const FUSED: bool>(
+pub fn concretize<const FUSED: bool>(
     region: &FloatRegion,
     reach: &[f64],
     coefficients: &[Lane],

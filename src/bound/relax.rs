@@ -224,3 +224,86 @@ pub fn tanh_tangent_below(u: f64, tu: f64) -> (f64, f64) {
     }
     (point, point.tanh())
 }
+
+/// Between which values the free number of a line may move: the slope of the line below a (leaky) ReLU, the tangent point
+/// of tanh (of `tanh(z / 2)` for sigmoid, in units of `z / 2`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FreeRange {
+    /// Least value.
+    pub least: f64,
+    /// Greatest value.
+    pub greatest: f64,
+    /// Value of the default line.
+    pub start: f64,
+}
+
+/// The ranges of the lines below and above over `[l, u]`; `None` where only the default line is used.
+pub fn free_ranges(activation: FloatActivation, l: f64, u: f64) -> [Option<FreeRange>; 2] {
+    let hinge = |slope: f64| {
+        (l < 0.0 && u > 0.0).then(|| FreeRange {
+            least: slope,
+            greatest: 1.0,
+            start: if u > -l { 1.0 } else { slope },
+        })
+    };
+    match activation {
+        FloatActivation::Relu => [hinge(0.0), None],
+        FloatActivation::LeakyRelu(slope) => [hinge(slope), None],
+        FloatActivation::Tanh => tangent_ranges(l, u),
+        FloatActivation::Sigmoid => tangent_ranges(0.5 * l, 0.5 * u),
+        FloatActivation::Identity | FloatActivation::Clip(..) => [None, None],
+    }
+}
+
+fn tangent_ranges(l: f64, u: f64) -> [Option<FreeRange>; 2] {
+    let below = tangent_range_below(l, u);
+    let above = tangent_range_below(-u, -l);
+    let flipped = |r: FreeRange| FreeRange { least: -r.greatest, greatest: -r.least, start: -r.start };
+    [below, above.map(flipped)]
+}
+
+fn tangent_range_below(l: f64, u: f64) -> Option<FreeRange> {
+    if l >= 0.0 || u <= l {
+        return None;
+    }
+    let greatest = if u <= 0.0 { u } else { tanh_tangent_below(u, u.tanh()).0 };
+    let start = (l + LIKELY * (u - l)).min(greatest);
+    (greatest > l).then_some(FreeRange { least: l, greatest, start })
+}
+
+/// The tightest lines with given slopes over `[l, u]`, as the checker derives them.
+pub fn lines_with_slopes(
+    activation: FloatActivation,
+    l: f64,
+    u: f64,
+    lower_slope: f64,
+    upper_slope: f64,
+) -> FloatLines {
+    FloatLines {
+        lower_slope,
+        lower_intercept: extreme(activation, l, u, lower_slope, -1.0),
+        upper_slope,
+        upper_intercept: extreme(activation, l, u, upper_slope, 1.0),
+    }
+}
+
+/// Largest (`sign` 1) or least (`sign` -1) value of `act(z) - slope * z` over `[l, u]`: at an end, at a kink, or where the
+/// derivative is `slope`.
+fn extreme(activation: FloatActivation, l: f64, u: f64, slope: f64, sign: f64) -> f64 {
+    let inner = match activation {
+        FloatActivation::Identity => [l, u],
+        FloatActivation::Relu | FloatActivation::LeakyRelu(_) => [0.0, 0.0],
+        FloatActivation::Clip(low, high) => [low, high],
+        FloatActivation::Tanh => {
+            let touch = (1.0 - slope).max(0.0).sqrt().atanh();
+            [-touch, touch]
+        }
+        FloatActivation::Sigmoid => {
+            let touch = 2.0 * (1.0 - 4.0 * slope).max(0.0).sqrt().atanh();
+            [-touch, touch]
+        }
+    };
+    let inner = inner.into_iter().filter(|z| l < *z && *z < u);
+    let best = inner.chain([l, u]).map(|z| sign * (activation.apply(z) - slope * z));
+    sign * best.fold(f64::NEG_INFINITY, f64::max)
+}

@@ -1,0 +1,439 @@
+//! Projected gradient on the free lines and split multipliers of up to sixteen bounded quantities at a time. Untrusted.
+//! `spec/rules.md` (BACK).
+//!
+//! The derivative of a bound comes from the input that attains it: follow that input forward through the very lines
+//! that the backward pass used; where the coefficient of a neuron is `c` and the input arrives there at `v`, a line that
+//! touches the function at `p` changes the bound by `c (v - p)` per unit of slope, and a multiplier of a split by `-+ v`.
+
+use crate::bound::FloatRegion;
+use crate::bound::crown::{Objectives, concretize};
+use crate::bound::kernel::{Lane, PANEL, Product, Work};
+use crate::bound::relax::{FreeRange, LayerLines, free_ranges};
+use crate::bound::FloatBounds;
+use crate::float::{FloatActivation, FloatNetwork};
+
+use super::{Column, SlopeOptions};
+
+/// Decay of the mean and of the mean square of the derivatives (Adam; Kingma and Ba 2014, arXiv:1412.6980).
+const MEAN_DECAY: f64 = 0.9;
+const SQUARE_DECAY: f64 = 0.99;
+
+/// What all panels share about one layer.
+#[derive(Clone, Debug, Default)]
+pub struct LayerContext {
+    activation: Option<FloatActivation>,
+    /// Default lines; neurons that were split count as loose.
+    pub lines: LayerLines,
+    /// Neurons that count: the exact ones, then the loose ones.
+    rows: Vec<u32>,
+    /// Per loose neuron, the ranges of its lines below and above.
+    ranges: Vec<[Option<FreeRange>; 2]>,
+    /// Per loose neuron, 1 if it was split to `z >= 0`, -1 to `z <= 0`, 0 if it was not split.
+    signs: Vec<f64>,
+}
+
+impl LayerContext {
+    /// The context of a layer with the given pre-activation bounds; `signs` has one entry per neuron, or is empty if
+    /// nothing was split.
+    pub fn new(activation: FloatActivation, pre: &FloatBounds, signs: &[i8]) -> Self {
+        let mut lines = LayerLines::default();
+        lines.set(activation, pre);
+        for (neuron, _) in (0u32..).zip(signs).filter(|(_, s)| **s != 0) {
+            lines.exact.retain(|n| *n != neuron);
+            if !lines.loose.contains(&neuron) {
+                lines.loose.push(neuron);
+            }
+        }
+        let rows = lines.exact.iter().chain(&lines.loose).copied().collect();
+        let range = |n: &u32| free_ranges(activation, pre.lower[*n as usize], pre.upper[*n as usize]);
+        let sign = |n: &u32| signs.get(*n as usize).map_or(0.0, |s| f64::from(*s));
+        let ranges = lines.loose.iter().map(range).collect();
+        let signs = lines.loose.iter().map(sign).collect();
+        Self { activation: Some(activation), lines, rows, ranges, signs }
+    }
+}
+
+/// The numbers of one side (below or above) of a layer's loose neurons, one lane each.
+#[derive(Clone, Debug, Default)]
+struct Side {
+    value: Vec<Lane>,
+    best: Vec<Lane>,
+    mean: Vec<Lane>,
+    square: Vec<Lane>,
+    slope: Vec<Lane>,
+    intercept: Vec<Lane>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct LayerState {
+    /// Coefficients of the activations, one lane per neuron.
+    coefficient: Vec<Lane>,
+    sides: [Side; 2],
+    multiplier: Side,
+}
+
+/// Buffers that survive from panel to panel.
+#[derive(Clone, Debug, Default)]
+pub struct PanelScratch {
+    states: Vec<LayerState>,
+    packed: Vec<Lane>,
+    input: Vec<Lane>,
+    point: Vec<Lane>,
+    pre: Vec<Lane>,
+    /// Per column of the last panel: the input at which its best bound was attained, one lane per coordinate.
+    pub best_point: Vec<Lane>,
+}
+
+/// The work: `values` receives the best lower bound of every column (of its negative for upper bounds).
+pub struct Panel<'a> {
+    pub network: &'a FloatNetwork,
+    pub region: &'a FloatRegion,
+    pub reach: &'a [f64],
+    pub layers: &'a [LayerContext],
+    pub objectives: &'a Objectives<'a>,
+    pub columns: &'a [Column],
+    pub steps: usize,
+    pub options: &'a SlopeOptions,
+    /// Stop as soon as every column exceeds this.
+    pub enough: f64,
+    pub scratch: &'a mut PanelScratch,
+    pub values: &'a mut Lane,
+}
+
+impl Work for Panel<'_> {
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let last = self.objectives.layer;
+        let scratch = &mut *self.scratch;
+        scratch.states.resize_with(self.layers.len().max(scratch.states.len()), LayerState::default);
+        for (state, context) in scratch.states.iter_mut().zip(&self.layers[..=last]) {
+            state.start(context);
+        }
+        let constant = gather(self.objectives.constant, self.columns);
+        let seed = self.objectives.weight.chunks_exact(self.objectives.stride);
+        scratch.states[last].coefficient.clear();
+        scratch.states[last].coefficient.extend(seed.map(|row| gather(row, self.columns)));
+        let mut best = [f64::NEG_INFINITY; PANEL];
+        let mut rate = self.options.rate;
+        for iteration in 0..=self.steps {
+            let value = backward::<FUSED>(self.network, &self.layers[..=last], scratch, &constant);
+            let value = concretize::<FUSED>(self.region, self.reach, &scratch.input, &value);
+            attained::<FUSED>(self.region, &scratch.input, &mut scratch.point);
+            let better: [bool; PANEL] = core::array::from_fn(|i| value[i] > best[i]);
+            if better.iter().any(|b| *b) {
+                scratch.keep(last, &better);
+                best = core::array::from_fn(|i| if better[i] { value[i] } else { best[i] });
+            }
+            let done = best.iter().zip(self.columns).all(|(b, _)| *b > self.enough);
+            if iteration == self.steps || done {
+                break;
+            }
+            let correction = 1.0 - SQUARE_DECAY.powi(i32::try_from(iteration).unwrap_or(i32::MAX - 1) + 1);
+            let step = Step { rate, correction: correction.sqrt() };
+            forward::<FUSED>(self.network, &self.layers[..=last], scratch, step);
+            rate *= self.options.decay;
+        }
+        *self.values = best;
+        for (state, context) in scratch.states.iter_mut().zip(&self.layers[..=last]) {
+            state.restore(context);
+        }
+    }
+}
+
+/// Size of a gradient step: `rate` over the root of the mean square, whose start at 0 is undone by `correction`.
+#[derive(Clone, Copy)]
+struct Step {
+    rate: f64,
+    correction: f64,
+}
+
+#[inline(always)]
+fn gather(row: &[f64], columns: &[Column]) -> Lane {
+    let mut lane = [0.0; PANEL];
+    for (l, column) in lane.iter_mut().zip(columns) {
+        let value = row[column.row as usize];
+        *l = if column.upper { -value } else { value };
+    }
+    lane
+}
+
+impl Side {
+    #[inline(always)]
+    fn start(&mut self, value: impl Iterator<Item = f64>, line: impl Iterator<Item = (f64, f64)>) {
+        self.value.clear();
+        self.value.extend(value.map(|v| [v; PANEL]));
+        for lanes in [&mut self.mean, &mut self.square] {
+            lanes.clear();
+            lanes.resize(self.value.len(), [0.0; PANEL]);
+        }
+        self.best.clone_from(&self.value);
+        self.slope.clear();
+        self.intercept.clear();
+        for (slope, intercept) in line {
+            self.slope.push([slope; PANEL]);
+            self.intercept.push([intercept; PANEL]);
+        }
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, better: &[bool; PANEL]) {
+        for (b, v) in self.best.iter_mut().zip(&self.value) {
+            *b = core::array::from_fn(|i| if better[i] { v[i] } else { b[i] });
+        }
+    }
+
+    /// One step of Adam along `derivative` for number `place`, kept inside its range.
+    #[inline(always)]
+    fn climb(&mut self, place: usize, derivative: &Lane, least: f64, greatest: f64, scale: f64, step: Step) {
+        let (mean, square) = (&mut self.mean[place], &mut self.square[place]);
+        let value = &mut self.value[place];
+        let size = step.rate * scale * step.correction;
+        for i in 0..PANEL {
+            let d = derivative[i];
+            mean[i] = MEAN_DECAY * mean[i] + (1.0 - MEAN_DECAY) * d;
+            square[i] = SQUARE_DECAY * square[i] + (1.0 - SQUARE_DECAY) * d * d;
+            let moved = value[i] + size * mean[i] / (square[i].sqrt() + 1e-12);
+            let moved = if moved > least { moved } else { least };
+            value[i] = if moved < greatest { moved } else { greatest };
+        }
+    }
+}
+
+impl LayerState {
+    #[inline(always)]
+    fn start(&mut self, context: &LayerContext) {
+        let lines = || context.lines.loose.iter().map(|n| &context.lines.lines[*n as usize]);
+        let start = |side: usize| {
+            context.ranges.iter().map(move |r| r[side].as_ref().map_or(0.0, |range| range.start))
+        };
+        self.sides[0].start(start(0), lines().map(|l| (l.lower_slope, l.lower_intercept)));
+        self.sides[1].start(start(1), lines().map(|l| (l.upper_slope, l.upper_intercept)));
+        self.multiplier.start(lines().map(|_| 0.0), core::iter::empty());
+        self.resolve(context);
+    }
+
+    /// The lines that belong to the free numbers.
+    #[inline(always)]
+    fn resolve(&mut self, context: &LayerContext) {
+        let hinge = matches!(context.activation, Some(FloatActivation::Relu | FloatActivation::LeakyRelu(_)));
+        let sigmoid = context.activation == Some(FloatActivation::Sigmoid);
+        for (index, side) in self.sides.iter_mut().enumerate() {
+            for (place, ranges) in context.ranges.iter().enumerate() {
+                if ranges[index].is_none() {
+                    continue;
+                }
+                let value = &side.value[place];
+                let (slope, intercept) = (&mut side.slope[place], &mut side.intercept[place]);
+                if hinge {
+                    *slope = *value;
+                    continue;
+                }
+                for i in 0..PANEL {
+                    let t = tanh(value[i]);
+                    let s = 1.0 - t * t;
+                    let b = t - s * value[i];
+                    slope[i] = if sigmoid { 0.25 * s } else { s };
+                    intercept[i] = if sigmoid { 0.5 + 0.5 * b } else { b };
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn restore(&mut self, context: &LayerContext) {
+        for side in self.sides.iter_mut().chain([&mut self.multiplier]) {
+            side.value.clone_from(&side.best);
+        }
+        self.resolve(context);
+    }
+
+    /// The slope below (0) or above (1) of a loose neuron, and the multiplier, for one column.
+    pub fn found(&self, place: usize, column: usize) -> ([f64; 2], f64) {
+        let slopes = [self.sides[0].slope[place][column], self.sides[1].slope[place][column]];
+        (slopes, self.multiplier.value[place][column])
+    }
+}
+
+impl PanelScratch {
+    #[inline(always)]
+    fn keep(&mut self, last: usize, better: &[bool; PANEL]) {
+        for state in &mut self.states[..=last] {
+            state.sides.iter_mut().for_each(|side| side.keep(better));
+            state.multiplier.keep(better);
+        }
+        self.best_point.resize(self.point.len(), [0.0; PANEL]);
+        for (b, p) in self.best_point.iter_mut().zip(&self.point) {
+            *b = core::array::from_fn(|i| if better[i] { p[i] } else { b[i] });
+        }
+    }
+
+    /// What was found for a loose neuron of a layer: see [`LayerState::found`].
+    pub fn found(&self, layer: usize, place: usize, column: usize) -> ([f64; 2], f64) {
+        self.states[layer].found(place, column)
+    }
+}
+
+/// Substitutes lines and affine maps from the last layer to the input, whose coefficients end up in `scratch.input`.
+#[inline(always)]
+fn backward<const FUSED: bool>(
+    network: &FloatNetwork,
+    layers: &[LayerContext],
+    scratch: &mut PanelScratch,
+    constant: &Lane,
+) -> Lane {
+    let mut sum = *constant;
+    for index in (0..layers.len()).rev() {
+        let (layer, context) = (&network.layers[index], &layers[index]);
+        let (before, after) = scratch.states.split_at_mut(index);
+        let state = &after[0];
+        scratch.packed.clear();
+        for neuron in &context.lines.exact {
+            let (k, line) = (*neuron as usize, &context.lines.lines[*neuron as usize]);
+            let lane = state.coefficient[k].map(|c| c * line.lower_slope);
+            (0..PANEL).for_each(|i| sum[i] += lane[i] * layer.bias[k]);
+            scratch.packed.push(lane);
+        }
+        let [below, above] = &state.sides;
+        for (place, neuron) in context.lines.loose.iter().enumerate() {
+            let k = *neuron as usize;
+            let (coefficient, sign) = (&state.coefficient[k], context.signs[place]);
+            let multiplier = &state.multiplier.value[place];
+            let mut lane = [0.0; PANEL];
+            for i in 0..PANEL {
+                let c = coefficient[i];
+                let positive = if c > 0.0 { c } else { 0.0 };
+                let negative = c - positive;
+                lane[i] = positive * below.slope[place][i] + negative * above.slope[place][i];
+                lane[i] -= sign * multiplier[i];
+                sum[i] += lane[i] * layer.bias[k]
+                    + positive * below.intercept[place][i]
+                    + negative * above.intercept[place][i];
+            }
+            scratch.packed.push(lane);
+        }
+        let out = match before.last_mut() {
+            Some(state) => &mut state.coefficient,
+            None => &mut scratch.input,
+        };
+        out.clear();
+        out.resize(layer.inputs, [0.0; PANEL]);
+        Product { weight: &layer.weight, width: layer.inputs, sparse: None }.add::<FUSED>(
+            &context.rows,
+            &scratch.packed,
+            out,
+        );
+    }
+    sum
+}
+
+/// The input where each column of coefficients is least over the region.
+#[inline(always)]
+fn attained<const FUSED: bool>(region: &FloatRegion, coefficients: &[Lane], point: &mut Vec<Lane>) {
+    point.clear();
+    match region {
+        FloatRegion::Box { center, radius } => {
+            point.extend(coefficients.iter().zip(center.iter().zip(radius)).map(|(lane, (c, r))| {
+                lane.map(|a| if a > 0.0 { c - r } else if a < 0.0 { c + r } else { *c })
+            }));
+        }
+        FloatRegion::Ball { center, radius } => {
+            let mut norm = [1e-300; PANEL];
+            for lane in coefficients {
+                (0..PANEL).for_each(|i| norm[i] += lane[i] * lane[i]);
+            }
+            let norm = norm.map(f64::sqrt);
+            point.extend(coefficients.iter().zip(center).map(|(lane, c)| {
+                core::array::from_fn(|i| c - radius * lane[i] / norm[i])
+            }));
+        }
+    }
+}
+
+/// Follows the attaining inputs forward and moves every free number along its derivative.
+#[inline(always)]
+fn forward<const FUSED: bool>(
+    network: &FloatNetwork,
+    layers: &[LayerContext],
+    scratch: &mut PanelScratch,
+    step: Step,
+) {
+    let mut rows: Vec<u32> = (0u32..).take(network.inputs()).collect();
+    scratch.packed.clone_from(&scratch.point);
+    for (index, context) in layers.iter().enumerate() {
+        let layer = &network.layers[index];
+        scratch.pre.clear();
+        scratch.pre.extend(layer.bias.iter().map(|b| [*b; PANEL]));
+        Product { weight: &layer.transposed, width: layer.outputs, sparse: None }.add::<FUSED>(
+            &rows,
+            &scratch.packed,
+            &mut scratch.pre,
+        );
+        let state = &mut scratch.states[index];
+        scratch.packed.clear();
+        if index + 1 < layers.len() {
+            rows.clone_from(&context.rows);
+            for neuron in &context.lines.exact {
+                let (k, line) = (*neuron as usize, &context.lines.lines[*neuron as usize]);
+                scratch.packed.push(scratch.pre[k].map(|v| v * line.lower_slope));
+            }
+            let [below, above] = &state.sides;
+            for (place, neuron) in context.lines.loose.iter().enumerate() {
+                let (c, v) = (&state.coefficient[*neuron as usize], &scratch.pre[*neuron as usize]);
+                scratch.packed.push(core::array::from_fn(|i| {
+                    let low = below.slope[place][i] * v[i] + below.intercept[place][i];
+                    let high = above.slope[place][i] * v[i] + above.intercept[place][i];
+                    if c[i] > 0.0 { low } else { high }
+                }));
+            }
+        }
+        climb_layer(context, state, &scratch.pre, step);
+    }
+}
+
+#[inline(always)]
+fn climb_layer(context: &LayerContext, state: &mut LayerState, pre: &[Lane], step: Step) {
+    let hinge = matches!(context.activation, Some(FloatActivation::Relu | FloatActivation::LeakyRelu(_)));
+    let unit = if context.activation == Some(FloatActivation::Sigmoid) { 0.5 } else { 1.0 };
+    for (place, neuron) in context.lines.loose.iter().enumerate() {
+        let (c, v) = (state.coefficient[*neuron as usize], &pre[*neuron as usize]);
+        for (index, side) in state.sides.iter_mut().enumerate() {
+            let Some(range) = context.ranges[place][index] else { continue };
+            let value = side.value[place];
+            let derivative: Lane = core::array::from_fn(|i| {
+                let used = if index == 0 { c[i] > 0.0 } else { c[i] < 0.0 };
+                let slope = if hinge { c[i] * v[i] } else { c[i].abs() * (unit * v[i] - value[i]) };
+                if used { slope } else { 0.0 }
+            });
+            let scale = range.greatest - range.least;
+            side.climb(place, &derivative, range.least, range.greatest, scale, step);
+        }
+        let sign = context.signs[place];
+        if sign != 0.0 {
+            let derivative = v.map(|v| -sign * v);
+            let scale = c.iter().fold(0.0, |m: f64, c| m.max(c.abs())).max(1e-3);
+            state.multiplier.climb(place, &derivative, 0.0, f64::INFINITY, scale, step);
+        }
+    }
+    state.resolve(context);
+}
+
+/// tanh to a few 1e-16 absolute, without branches so that lanes are computed together.
+#[inline(always)]
+fn tanh(x: f64) -> f64 {
+    let y = -2.0 * x.abs();
+    let y = if y > -44.0 { y } else { -44.0 };
+    // exp(y) = 2^n exp(r); adding 1.5 * 2^52 rounds to an integer that then sits in the low bits.
+    let shifted = y * core::f64::consts::LOG2_E + 6_755_399_441_055_744.0;
+    let n = shifted - 6_755_399_441_055_744.0;
+    let r = y - n * 6.931_471_803_691_238e-1 - n * 1.908_214_929_270_587_7e-10;
+    let mut e = 1.0 / 6_227_020_800.0;
+    for denominator in [479_001_600.0, 39_916_800.0, 3_628_800.0, 362_880.0, 40_320.0, 5_040.0, 720.0, 120.0] {
+        e = e * r + 1.0 / denominator;
+    }
+    for coefficient in [1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+        e = e * r + coefficient;
+    }
+    let power = f64::from_bits(shifted.to_bits().wrapping_shl(52).wrapping_add(1023 << 52));
+    let e = e * power;
+    ((1.0 - e) / (1.0 + e)).copysign(x)
+}
