@@ -8,11 +8,8 @@ use rayon::prelude::*;
 
 use crate::bound::kernel::{Lane, PANEL, Product, Work, add_scaled, dispatch};
 use crate::bound::relax::LayerLines;
-use crate::bound::{FloatBounds, FloatRegion, ibp};
+use crate::bound::{FloatBounds, FloatRegion, SLACK, ibp};
 use crate::float::{FloatActivation, FloatLayer, FloatNetwork};
-
-/// What is taken off every bound, relative to the terms it was summed from: well above the rounding of the sums.
-const SLACK: f64 = 1.0 / (1u64 << 44) as f64;
 
 /// Bounds of a network over a region.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,10 +54,10 @@ pub fn bound_crown(network: &FloatNetwork, region: &FloatRegion, scratch: &mut C
     for (index, layer) in network.layers.iter().enumerate() {
         let Some((last, previous)) = pre.last().zip(index.checked_sub(1).and_then(|i| network.layers.get(i)))
         else {
-            pre.push(widened(ibp::bound_first(layer, region)));
+            pre.push(ibp::bound_first(layer, region));
             continue;
         };
-        let mut bounds = widened(ibp::bound_next(previous, layer, last));
+        let mut bounds = ibp::bound_next(previous, layer, last);
         scratch.lines[index - 1].set(previous.activation, last);
         let mut rows = std::mem::take(&mut scratch.rows);
         rows.clear();
@@ -126,15 +123,6 @@ pub fn is_fixed(activation: FloatActivation, lower: f64, upper: f64) -> bool {
         FloatActivation::Clip(low, high) => upper <= low || lower >= high,
         FloatActivation::Identity | FloatActivation::Tanh | FloatActivation::Sigmoid => false,
     }
-}
-
-fn widened(mut bounds: FloatBounds) -> FloatBounds {
-    for (l, u) in bounds.lower.iter_mut().zip(&mut bounds.upper) {
-        let slack = SLACK * l.abs().max(u.abs());
-        *l -= slack;
-        *u += slack;
-    }
-    bounds
 }
 
 /// Per coordinate the radius of a box, enlarged against rounding; of a ball only the enlargement.

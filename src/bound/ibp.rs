@@ -1,9 +1,9 @@
 //! Interval bound propagation in `f64`. Untrusted. `spec/rules.md` (family `ibp`).
 
-use crate::bound::{FloatBounds, FloatRegion};
+use crate::bound::{FloatBounds, FloatRegion, SLACK};
 use crate::float::{FloatLayer, FloatNetwork};
 
-/// Bounds of `weight * x + bias` over a region of inputs: exact up to rounding.
+/// Bounds of `weight * x + bias` over a region of inputs: widened by [`SLACK`].
 pub fn bound_first(layer: &FloatLayer, region: &FloatRegion) -> FloatBounds {
     match region {
         FloatRegion::Box { center, radius } => spread(layer, center, radius),
@@ -45,9 +45,10 @@ pub fn bound_ibp(network: &FloatNetwork, region: &FloatRegion) -> (Vec<FloatBoun
 }
 
 fn around(middle: &[f64], spread: &[f64]) -> FloatBounds {
+    let wide = |m: &f64, s: &f64| s + SLACK * (m.abs() + s);
     FloatBounds {
-        lower: middle.iter().zip(spread).map(|(m, s)| m - s).collect(),
-        upper: middle.iter().zip(spread).map(|(m, s)| m + s).collect(),
+        lower: middle.iter().zip(spread).map(|(m, s)| m - wide(m, s)).collect(),
+        upper: middle.iter().zip(spread).map(|(m, s)| m + wide(m, s)).collect(),
     }
 }
 

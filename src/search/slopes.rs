@@ -4,20 +4,18 @@
 //! With slopes of its own for every bounded quantity, tighter bounds of one layer never hurt the next, so each layer is
 //! optimised by itself, first to last; no gradient goes through the bounds themselves.
 
-mod panel;
+pub mod panel;
+pub mod witness;
 
 use rayon::prelude::*;
 
 use crate::bound::crown::{CrownBounds, Objectives, is_fixed, reach_with_slack};
 use crate::bound::kernel::{Lane, PANEL, dispatch};
-use crate::bound::relax::FloatLines;
 use crate::bound::{FloatBounds, FloatRegion, ibp};
 use crate::float::FloatNetwork;
 
 use panel::{LayerContext, Panel, PanelScratch};
-
-/// Denominator of the slopes that a certificate carries.
-pub const SLOPE_DENOMINATOR: u32 = 65536;
+use witness::{Column, SlopeWitness, TargetSlopes};
 
 /// How long to search.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,39 +30,15 @@ pub struct SlopeOptions {
     pub decay: f64,
 }
 
-impl Default for SlopeOptions {
-    fn default() -> Self {
-        Self { hidden_steps: 24, output_steps: 60, rate: 0.3, decay: 0.93 }
+impl SlopeOptions {
+    /// What brings the reference networks under the widths of a hundred steps of alpha-CROWN: deeper networks need more
+    /// steps, because a layer's loss adds to that of the layers before it.
+    pub fn for_network(network: &FloatNetwork) -> Self {
+        if network.layers.len() > 3 {
+            return Self { hidden_steps: 60, output_steps: 80, rate: 0.5, decay: 0.95 };
+        }
+        Self { hidden_steps: 24, output_steps: 60, rate: 0.5, decay: 0.93 }
     }
-}
-
-/// One bounded quantity: a row of a layer (or an objective) from below or from above.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column {
-    /// Row of the layer, or index of the objective.
-    pub row: u32,
-    /// Whether this is the upper bound.
-    pub upper: bool,
-}
-
-/// Slopes for the bounds of one layer's pre-activations, or of objectives over the outputs.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TargetSlopes {
-    /// Index of the layer whose pre-activations are bounded; the number of layers for objectives over the outputs.
-    pub target: usize,
-    /// The bounded quantities; a row that is absent has its interval bound.
-    pub columns: Vec<Column>,
-    /// Per layer below the target, row-major neurons x columns: slope of the line below the activation.
-    pub lower_slope: Vec<Vec<f64>>,
-    /// The same for the line above.
-    pub upper_slope: Vec<Vec<f64>>,
-}
-
-/// Slopes for every target, in order of the layers.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SlopeWitness {
-    /// Targets, ascending.
-    pub targets: Vec<TargetSlopes>,
 }
 
 /// What a search of slopes gives.
@@ -91,7 +65,8 @@ pub fn search_slopes(network: &FloatNetwork, region: &FloatRegion, options: &Slo
         };
         let mut bounds = ibp::bound_next(previous, layer, last);
         search.layers.push(LayerContext::new(previous.activation, last, &[]));
-        let free = |r: &u32| !is_fixed(layer.activation, bounds.lower[*r as usize], bounds.upper[*r as usize]);
+        let free =
+            |r: &u32| !is_fixed(layer.activation, bounds.lower[*r as usize], bounds.upper[*r as usize]);
         let rows = (0u32..).take(layer.outputs).filter(free);
         let columns = rows.flat_map(|row| [false, true].map(|upper| Column { row, upper })).collect();
         let objectives = Objectives {
@@ -173,33 +148,5 @@ impl<'a> Search<'a> {
             found.fill(first..end, &self.layers, &self.scratch);
         }
         found
-    }
-}
-
-impl TargetSlopes {
-    /// Default slopes for every column.
-    fn empty(target: usize, columns: Vec<Column>, layers: &[LayerContext]) -> Self {
-        let spread = |slope: fn(&FloatLines) -> f64| {
-            let of_layer = |l: &LayerContext| {
-                l.lines.lines.iter().flat_map(|line| vec![slope(line); columns.len()]).collect()
-            };
-            layers.iter().map(of_layer).collect()
-        };
-        let lower_slope = spread(|line| line.lower_slope);
-        let upper_slope = spread(|line| line.upper_slope);
-        Self { target, columns, lower_slope, upper_slope }
-    }
-
-    fn fill(&mut self, range: core::ops::Range<usize>, layers: &[LayerContext], scratch: &PanelScratch) {
-        let stride = self.columns.len();
-        for (index, context) in layers.iter().enumerate() {
-            for (place, neuron) in context.lines.loose.iter().enumerate() {
-                for (lane, column) in range.clone().enumerate() {
-                    let ([below, above], _) = scratch.found(index, place, lane);
-                    self.lower_slope[index][*neuron as usize * stride + column] = below;
-                    self.upper_slope[index][*neuron as usize * stride + column] = above;
-                }
-            }
-        }
     }
 }

@@ -5,14 +5,15 @@
 //! that the backward pass used; where the coefficient of a neuron is `c` and the input arrives there at `v`, a line that
 //! touches the function at `p` changes the bound by `c (v - p)` per unit of slope, and a multiplier of a split by `-+ v`.
 
+use crate::bound::FloatBounds;
 use crate::bound::FloatRegion;
 use crate::bound::crown::{Objectives, concretize};
 use crate::bound::kernel::{Lane, PANEL, Product, Work};
 use crate::bound::relax::{FreeRange, LayerLines, free_ranges};
-use crate::bound::FloatBounds;
 use crate::float::{FloatActivation, FloatNetwork};
 
-use super::{Column, SlopeOptions};
+use super::SlopeOptions;
+use super::witness::Column;
 
 /// Decay of the mean and of the mean square of the derivatives (Adam; Kingma and Ba 2014, arXiv:1412.6980).
 const MEAN_DECAY: f64 = 0.9;
@@ -50,6 +51,11 @@ impl LayerContext {
         let ranges = lines.loose.iter().map(range).collect();
         let signs = lines.loose.iter().map(sign).collect();
         Self { activation: Some(activation), lines, rows, ranges, signs }
+    }
+
+    /// Whether a neuron of the layer was split.
+    pub fn is_split(&self) -> bool {
+        self.signs.iter().any(|s| *s != 0.0)
     }
 }
 
@@ -333,7 +339,15 @@ fn attained<const FUSED: bool>(region: &FloatRegion, coefficients: &[Lane], poin
     match region {
         FloatRegion::Box { center, radius } => {
             point.extend(coefficients.iter().zip(center.iter().zip(radius)).map(|(lane, (c, r))| {
-                lane.map(|a| if a > 0.0 { c - r } else if a < 0.0 { c + r } else { *c })
+                lane.map(|a| {
+                    if a > 0.0 {
+                        c - r
+                    } else if a < 0.0 {
+                        c + r
+                    } else {
+                        *c
+                    }
+                })
             }));
         }
         FloatRegion::Ball { center, radius } => {
@@ -342,9 +356,12 @@ fn attained<const FUSED: bool>(region: &FloatRegion, coefficients: &[Lane], poin
                 (0..PANEL).for_each(|i| norm[i] += lane[i] * lane[i]);
             }
             let norm = norm.map(f64::sqrt);
-            point.extend(coefficients.iter().zip(center).map(|(lane, c)| {
-                core::array::from_fn(|i| c - radius * lane[i] / norm[i])
-            }));
+            point.extend(
+                coefficients
+                    .iter()
+                    .zip(center)
+                    .map(|(lane, c)| core::array::from_fn(|i| c - radius * lane[i] / norm[i])),
+            );
         }
     }
 }
@@ -427,7 +444,8 @@ fn tanh(x: f64) -> f64 {
     let n = shifted - 6_755_399_441_055_744.0;
     let r = y - n * 6.931_471_803_691_238e-1 - n * 1.908_214_929_270_587_7e-10;
     let mut e = 1.0 / 6_227_020_800.0;
-    for denominator in [479_001_600.0, 39_916_800.0, 3_628_800.0, 362_880.0, 40_320.0, 5_040.0, 720.0, 120.0] {
+    for denominator in [479_001_600.0, 39_916_800.0, 3_628_800.0, 362_880.0, 40_320.0, 5_040.0, 720.0, 120.0]
+    {
         e = e * r + 1.0 / denominator;
     }
     for coefficient in [1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
