@@ -1,4 +1,5 @@
 //! Search for witnesses: slopes, multipliers, split trees, counterexamples. Untrusted: the checker recomputes whatever
 //! is found here. `spec/rules.md`.
 
+pub mod branch;
 pub mod slopes;

@@ -49,12 +49,41 @@ pub struct Objectives<'a> {
 ///
 /// Approximate: computed in `f64` and widened by 2^-44 of the magnitudes involved.
 pub fn bound_crown(network: &FloatNetwork, region: &FloatRegion, scratch: &mut CrownScratch) -> CrownBounds {
+    match bound_crown_split(network, region, &[], scratch) {
+        Ok(bounds) => bounds,
+        Err(_) => CrownBounds { pre: Vec::new(), output: FloatBounds::default() },
+    }
+}
+
+/// The sign that a pre-activation was split to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FloatSplit {
+    /// Index of the layer.
+    pub layer: u32,
+    /// Index of the neuron.
+    pub neuron: u32,
+    /// `z >= 0` if true, `z <= 0` if false.
+    pub positive: bool,
+}
+
+/// [`bound_crown`] over those inputs of the region whose pre-activations have the given signs.
+///
+/// # Errors
+/// The first split that no input of the region can have, if that shows.
+pub fn bound_crown_split(
+    network: &FloatNetwork,
+    region: &FloatRegion,
+    splits: &[FloatSplit],
+    scratch: &mut CrownScratch,
+) -> Result<CrownBounds, FloatSplit> {
     scratch.lines.resize_with(network.layers.len(), LayerLines::default);
     let mut pre: Vec<FloatBounds> = Vec::with_capacity(network.layers.len());
     for (index, layer) in network.layers.iter().enumerate() {
-        let Some((last, previous)) = pre.last().zip(index.checked_sub(1).and_then(|i| network.layers.get(i)))
-        else {
-            pre.push(ibp::bound_first(layer, region));
+        let last = pre.last().zip(index.checked_sub(1).and_then(|i| network.layers.get(i)));
+        let Some((last, previous)) = last else {
+            let mut bounds = ibp::bound_first(layer, region);
+            clamp(index, splits, &mut bounds)?;
+            pre.push(bounds);
             continue;
         };
         let mut bounds = ibp::bound_next(previous, layer, last);
@@ -74,13 +103,31 @@ pub fn bound_crown(network: &FloatNetwork, region: &FloatRegion, scratch: &mut C
         };
         bound_columns(network, region, &objectives, &rows, scratch, &mut bounds);
         scratch.rows = rows;
+        clamp(index, splits, &mut bounds)?;
         pre.push(bounds);
     }
     let mut output = pre.last().cloned().unwrap_or_default();
     if let Some(last) = network.layers.last() {
         output.lower.iter_mut().chain(&mut output.upper).for_each(|z| *z = last.activation.apply(*z));
     }
-    CrownBounds { pre, output }
+    Ok(CrownBounds { pre, output })
+}
+
+/// Meets the bounds of a layer with the signs its neurons were split to.
+fn clamp(layer: usize, splits: &[FloatSplit], bounds: &mut FloatBounds) -> Result<(), FloatSplit> {
+    for split in splits.iter().filter(|s| s.layer as usize == layer) {
+        let neuron = split.neuron as usize;
+        let (lower, upper) = (&mut bounds.lower[neuron], &mut bounds.upper[neuron]);
+        if split.positive {
+            *lower = lower.max(0.0);
+        } else {
+            *upper = upper.min(0.0);
+        }
+        if *lower > *upper {
+            return Err(*split);
+        }
+    }
+    Ok(())
 }
 
 /// [`bound_crown`] for many regions, in order, on all threads of the pool; each region is bounded on one thread, so the

@@ -4,7 +4,7 @@
 //! With slopes of its own for every bounded quantity, tighter bounds of one layer never hurt the next, so each layer is
 //! optimised by itself, first to last; no gradient goes through the bounds themselves.
 
-pub mod panel;
+pub(crate) mod panel;
 pub mod witness;
 
 use rayon::prelude::*;

@@ -53,6 +53,11 @@ impl LayerContext {
         Self { activation: Some(activation), lines, rows, ranges, signs }
     }
 
+    /// Whether the layer's activation is a (leaky) ReLU.
+    pub fn is_hinge(&self) -> bool {
+        matches!(self.activation, Some(FloatActivation::Relu | FloatActivation::LeakyRelu(_)))
+    }
+
     /// Whether a neuron of the layer was split.
     pub fn is_split(&self) -> bool {
         self.signs.iter().any(|s| *s != 0.0)
@@ -86,8 +91,7 @@ pub struct PanelScratch {
     input: Vec<Lane>,
     point: Vec<Lane>,
     pre: Vec<Lane>,
-    /// Per column of the last panel: the input at which its best bound was attained, one lane per coordinate.
-    pub best_point: Vec<Lane>,
+    best_point: Vec<Lane>,
 }
 
 /// The work: `values` receives the best lower bound of every column (of its negative for upper bounds).
@@ -100,7 +104,7 @@ pub struct Panel<'a> {
     pub columns: &'a [Column],
     pub steps: usize,
     pub options: &'a SlopeOptions,
-    /// Stop as soon as every column exceeds this.
+    /// Stop as soon as any column exceeds this.
     pub enough: f64,
     pub scratch: &'a mut PanelScratch,
     pub values: &'a mut Lane,
@@ -130,7 +134,7 @@ impl Work for Panel<'_> {
                 scratch.keep(last, &better);
                 best = core::array::from_fn(|i| if better[i] { value[i] } else { best[i] });
             }
-            let done = best.iter().zip(self.columns).all(|(b, _)| *b > self.enough);
+            let done = best.iter().zip(self.columns).any(|(b, _)| *b > self.enough);
             if iteration == self.steps || done {
                 break;
             }
@@ -221,7 +225,7 @@ impl LayerState {
     /// The lines that belong to the free numbers.
     #[inline(always)]
     fn resolve(&mut self, context: &LayerContext) {
-        let hinge = matches!(context.activation, Some(FloatActivation::Relu | FloatActivation::LeakyRelu(_)));
+        let hinge = context.is_hinge();
         let sigmoid = context.activation == Some(FloatActivation::Sigmoid);
         for (index, side) in self.sides.iter_mut().enumerate() {
             for (place, ranges) in context.ranges.iter().enumerate() {
@@ -271,6 +275,21 @@ impl PanelScratch {
         for (b, p) in self.best_point.iter_mut().zip(&self.point) {
             *b = core::array::from_fn(|i| if better[i] { p[i] } else { b[i] });
         }
+    }
+
+    /// Coefficients of the inputs in the last bound of a column.
+    pub fn input_coefficients(&self, column: usize) -> impl Iterator<Item = f64> + '_ {
+        self.input.iter().map(move |lane| lane[column])
+    }
+
+    /// Coefficient of a neuron's activation in the last bound of a column.
+    pub fn coefficient(&self, layer: usize, neuron: usize, column: usize) -> f64 {
+        self.states[layer].coefficient[neuron][column]
+    }
+
+    /// The input that attains the best bound of a column.
+    pub fn best_point(&self, column: usize) -> impl Iterator<Item = f64> + '_ {
+        self.best_point.iter().map(move |lane| lane[column])
     }
 
     /// What was found for a loose neuron of a layer: see [`LayerState::found`].
@@ -409,7 +428,7 @@ fn forward<const FUSED: bool>(
 
 #[inline(always)]
 fn climb_layer(context: &LayerContext, state: &mut LayerState, pre: &[Lane], step: Step) {
-    let hinge = matches!(context.activation, Some(FloatActivation::Relu | FloatActivation::LeakyRelu(_)));
+    let hinge = context.is_hinge();
     let unit = if context.activation == Some(FloatActivation::Sigmoid) { 0.5 } else { 1.0 };
     for (place, neuron) in context.lines.loose.iter().enumerate() {
         let (c, v) = (state.coefficient[*neuron as usize], &pre[*neuron as usize]);

@@ -1,7 +1,7 @@
 //! The slopes of a search as data: what a certificate carries, and the bounds they give when everything else is derived
 //! again. Untrusted. `spec/certificate.md`.
 
-use crate::bound::crown::{CrownBounds, reach_with_slack};
+use crate::bound::crown::{CrownBounds, FloatSplit, reach_with_slack};
 use crate::bound::relax::{FloatLines, lines, lines_with_slopes};
 use crate::bound::{FloatBounds, FloatRegion, ibp};
 use crate::float::{FloatActivation, FloatNetwork};
@@ -44,7 +44,7 @@ pub struct SlopeWitness {
 
 impl TargetSlopes {
     /// Default slopes for every column.
-    pub(super) fn empty(target: usize, columns: Vec<Column>, layers: &[LayerContext]) -> Self {
+    pub(crate) fn empty(target: usize, columns: Vec<Column>, layers: &[LayerContext]) -> Self {
         let spread = |slope: fn(&FloatLines) -> f64| {
             let of_layer = |l: &LayerContext| {
                 l.lines.lines.iter().flat_map(|line| vec![slope(line); columns.len()]).collect()
@@ -65,10 +65,23 @@ impl TargetSlopes {
         layers: &[LayerContext],
         scratch: &PanelScratch,
     ) {
+        for (lane, column) in range.enumerate() {
+            self.fill_column(column, lane, layers, scratch);
+        }
+    }
+
+    /// Takes over what a panel found for its column `lane`.
+    pub(crate) fn fill_column(
+        &mut self,
+        column: usize,
+        lane: usize,
+        layers: &[LayerContext],
+        scratch: &PanelScratch,
+    ) {
         let stride = self.columns.len();
         for (index, context) in layers.iter().enumerate() {
             for (place, neuron) in context.lines.loose.iter().enumerate() {
-                for (lane, column) in range.clone().enumerate() {
+                {
                     let ([below, above], multiplier) = scratch.found(index, place, lane);
                     let entry = *neuron as usize * stride + column;
                     self.lower_slope[index][entry] = below;
@@ -118,7 +131,8 @@ pub fn bound_with_slopes(
                 let weights = layer.weight[row * layer.inputs..][..layer.inputs].iter();
                 let sign = if column.upper { -1.0 } else { 1.0 };
                 let seed = weights.map(|w| sign * w).collect();
-                let value = bound_column(network, region, &pre, target, place, seed, sign * layer.bias[row]);
+                let fixed = FixedSlopes { network, region, pre: &pre, splits: &[], target, place };
+                let value = fixed.bound(seed, sign * layer.bias[row]);
                 if column.upper {
                     bounds.upper[row] = bounds.upper[row].min(-value);
                 } else {
@@ -135,44 +149,69 @@ pub fn bound_with_slopes(
     CrownBounds { pre, output }
 }
 
-/// Least value over the region of `seed . post + constant` by the slopes of column `place`.
-fn bound_column(
-    network: &FloatNetwork,
-    region: &FloatRegion,
-    pre: &[FloatBounds],
-    target: &TargetSlopes,
-    place: usize,
-    seed: Vec<f64>,
-    constant: f64,
-) -> f64 {
-    let (mut coefficients, mut constant) = (seed, constant);
-    for index in (0..target.lower_slope.len()).rev() {
-        let (layer, bounds) = (&network.layers[index], &pre[index]);
-        let mut next = vec![0.0; layer.inputs];
-        for (k, c) in coefficients.iter().enumerate() {
-            let entry = k * target.columns.len() + place;
-            let (l, u) = (bounds.lower[k], bounds.upper[k]);
-            let slopes = [target.lower_slope[index][entry], target.upper_slope[index][entry]];
-            let line = line_of(layer.activation, l, u, slopes);
-            let (slope, intercept) = if *c > 0.0 {
-                (line.lower_slope, line.lower_intercept)
-            } else {
-                (line.upper_slope, line.upper_intercept)
-            };
-            constant += c * (slope * layer.bias[k] + intercept);
-            let weights = &layer.weight[k * layer.inputs..][..layer.inputs];
-            next.iter_mut().zip(weights).for_each(|(n, w)| *n += c * slope * w);
+/// Everything that a backward bound needs besides its seed.
+pub(crate) struct FixedSlopes<'a> {
+    pub network: &'a FloatNetwork,
+    pub region: &'a FloatRegion,
+    /// Bounds of the pre-activations, met with the signs of the splits.
+    pub pre: &'a [FloatBounds],
+    pub splits: &'a [FloatSplit],
+    pub target: &'a TargetSlopes,
+    /// Column of `target`.
+    pub place: usize,
+}
+
+impl FixedSlopes<'_> {
+    /// Least value over the region of `seed . post + constant`, `post` the last activations that the target's slopes
+    /// reach.
+    pub fn bound(&self, seed: Vec<f64>, constant: f64) -> f64 {
+        let (mut coefficients, mut constant) = (seed, constant);
+        for index in (0..self.target.lower_slope.len()).rev() {
+            let layer = &self.network.layers[index];
+            let mut next = vec![0.0; layer.inputs];
+            for (k, c) in coefficients.iter().enumerate() {
+                let (slope, intercept) = self.line(index, k, *c);
+                let pre = c * slope - self.multiplier(index, k);
+                constant += pre * layer.bias[k] + c * intercept;
+                let weights = &layer.weight[k * layer.inputs..][..layer.inputs];
+                next.iter_mut().zip(weights).for_each(|(n, w)| *n += pre * w);
+            }
+            coefficients = next;
         }
-        coefficients = next;
+        let middle: f64 = coefficients.iter().zip(self.region.center()).map(|(c, x)| c * x).sum();
+        let spread: f64 = match self.region {
+            FloatRegion::Box { .. } => {
+                coefficients.iter().zip(reach_with_slack(self.region)).map(|(c, r)| c.abs() * r).sum()
+            }
+            FloatRegion::Ball { radius, .. } => radius * coefficients.iter().map(|c| c * c).sum::<f64>().sqrt(),
+        };
+        middle + constant - spread
     }
-    let middle: f64 = coefficients.iter().zip(region.center()).map(|(c, x)| c * x).sum();
-    let spread: f64 = match region {
-        FloatRegion::Box { .. } => {
-            coefficients.iter().zip(reach_with_slack(region)).map(|(c, r)| c.abs() * r).sum()
+
+    /// The line below for a positive coefficient, else the line above.
+    fn line(&self, index: usize, k: usize, coefficient: f64) -> (f64, f64) {
+        let entry = k * self.target.columns.len() + self.place;
+        let (l, u) = (self.pre[index].lower[k], self.pre[index].upper[k]);
+        let slopes = [self.target.lower_slope[index][entry], self.target.upper_slope[index][entry]];
+        let line = line_of(self.network.layers[index].activation, l, u, slopes);
+        if coefficient > 0.0 {
+            (line.lower_slope, line.lower_intercept)
+        } else {
+            (line.upper_slope, line.upper_intercept)
         }
-        FloatRegion::Ball { radius, .. } => radius * coefficients.iter().map(|c| c * c).sum::<f64>().sqrt(),
-    };
-    middle + constant - spread
+    }
+
+    /// The multiplier of a split neuron with the sign of its split, else 0.
+    fn multiplier(&self, index: usize, k: usize) -> f64 {
+        let table = &self.target.multipliers[index];
+        let Some(value) = table.get(k * self.target.columns.len() + self.place) else { return 0.0 };
+        let here = |s: &&FloatSplit| s.layer as usize == index && s.neuron as usize == k;
+        match self.splits.iter().find(here) {
+            Some(split) if split.positive => *value,
+            Some(_) => -value,
+            None => 0.0,
+        }
+    }
 }
 
 fn line_of(activation: FloatActivation, l: f64, u: f64, [below, above]: [f64; 2]) -> FloatLines {
