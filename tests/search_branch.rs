@@ -8,8 +8,14 @@ mod onnx;
 
 use std::time::{Duration, Instant};
 
-use secateur::property::vnnlib::parse_vnnlib;
-use secateur::search::branch::{BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch};
+use secateur::bound::FloatRegion;
+use secateur::bound::crown::{CrownScratch, bound_crown};
+use secateur::float::float_to_rational;
+use secateur::property::vnnlib::{Case, OutputConstraint, parse_vnnlib};
+use secateur::search::branch::{
+    BranchOptions, BranchOutcome, BranchProblem, BranchState, SplitRule, search_branch, search_minimum,
+};
+use secateur_checker::number::Rational;
 
 #[test]
 fn the_reference_instances_are_decided_as_expected() {
@@ -43,4 +49,46 @@ fn the_reference_instances_are_decided_as_expected() {
     assert_eq!(times.len(), 18);
     println!("median {:?}, longest {:?}", times[9], times[17]);
     assert!(times[17] < Duration::from_secs(30) || cfg!(debug_assertions));
+}
+
+fn rational(value: f64) -> Rational {
+    float_to_rational(value).unwrap()
+}
+
+/// The question whether `sign * Y_output <= bound` is possible within `radius` of `center`.
+fn range_case(center: &[f64], radius: f64, outputs: usize, output: usize, sign: i64, bound: f64) -> Case {
+    let mut coefficients = vec![Rational::zero(); outputs];
+    coefficients[output] = Rational::from_integer(sign.into());
+    Case {
+        lower: center.iter().map(|c| rational(c - radius)).collect(),
+        upper: center.iter().map(|c| rational(c + radius)).collect(),
+        constraints: vec![OutputConstraint { coefficients, bound: rational(bound) }],
+    }
+}
+
+/// The exact mean width of network c at its first state and radius 0.05 is 0.182 (`../shared/reference/README.md`).
+#[test]
+fn the_exact_width_of_c_is_reached_by_either_rule() {
+    let stem = "c_relu4x64x64x2";
+    let (Some(network), Some(states)) = (files::network(stem, None), files::states(stem)) else { return };
+    let region = FloatRegion::linf(states[0].clone(), 0.05);
+    let crown = bound_crown(&network, &region, &mut CrownScratch::default()).output.mean_width();
+    for rule in [SplitRule::Input, SplitRule::Relu] {
+        let options = BranchOptions { rule, ..BranchOptions::default() };
+        let (mut proved, mut attained) = (0.0, 0.0);
+        for output in 0..2 {
+            for sign in [1, -1] {
+                let case = range_case(&states[0], 0.05, 2, output, sign, 0.0);
+                let started = Instant::now();
+                let least = search_minimum(&BranchProblem::new(&network, &case), 0.002 * crown, &options);
+                println!("{rule:?} {output} {sign}: {} leaves, {:?}", least.tree.leaves(), started.elapsed());
+                assert!(least.complete && least.bound <= least.attained);
+                proved -= 0.5 * least.bound;
+                attained -= 0.5 * least.attained;
+            }
+        }
+        println!("{rule:?}: width between {attained} and {proved}, default slopes {crown}");
+        assert!(attained <= proved && proved <= 1.01 * attained);
+        assert!((0.1815..0.1825).contains(&attained), "{attained}");
+    }
 }

@@ -209,33 +209,103 @@ pub fn search_branch(
     }
     while !state.open.is_empty() {
         if state.steps >= options.max_steps {
-            let best_bound = state.open.iter().fold(f64::INFINITY, |m, o| m.min(o.bound));
-            return BranchOutcome::Unknown { best_bound };
+            return BranchOutcome::Unknown { best_bound: state.lowest() };
         }
-        state.open.sort_unstable_by(Open::order);
-        let batch = state.open.split_off(state.open.len().saturating_sub(BATCH));
-        let bound = |scratch: &mut NodeScratch, open: &Open| {
-            let place = state.tree.place(open.node, &problem.lower, &problem.upper);
-            node::bound_node(problem, options, &place, open.bound, scratch)
-        };
-        let verdicts: Vec<Verdict> = batch.par_iter().map_init(NodeScratch::default, bound).collect();
-        for (open, verdict) in batch.into_iter().zip(verdicts).rev() {
-            state.steps += 1;
-            match verdict {
-                Verdict::Closed(leaf) => state.tree.nodes[open.node] = SplitNode::Leaf(leaf),
-                Verdict::Stuck { bound } => {
-                    state.open.push(Open { bound, ..open });
-                    return BranchOutcome::Unknown { best_bound: bound };
-                }
-                Verdict::Cut { bound, cut, point } => {
-                    if let Some(point) = point.and_then(|x| problem.confirm(&x)) {
-                        return BranchOutcome::Falsified(point);
-                    }
-                    let children = state.tree.cut(open.node, cut);
-                    state.open.extend(children.map(|node| Open { node, bound }));
-                }
-            }
+        let (points, stuck) = state.round(problem, options, 0.0);
+        let hits = points.into_iter().filter(|(_, value)| *value <= 0.0);
+        if let Some(point) = hits.filter_map(|(x, _)| problem.confirm(&x)).next() {
+            return BranchOutcome::Falsified(point);
+        }
+        if stuck {
+            return BranchOutcome::Unknown { best_bound: state.lowest() };
         }
     }
     BranchOutcome::Verified(state.tree.clone())
+}
+
+impl BranchState {
+    /// The lowest bound of an open region.
+    fn lowest(&self) -> f64 {
+        self.open.iter().fold(f64::INFINITY, |m, o| m.min(o.bound))
+    }
+
+    /// Regions bounded so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Bounds the next few regions: those with the lowest bounds. Returns the points met on the way, and whether a
+    /// region could not be cut any further.
+    fn round(
+        &mut self,
+        problem: &BranchProblem<'_>,
+        options: &BranchOptions,
+        threshold: f64,
+    ) -> (Vec<(Vec<f64>, f64)>, bool) {
+        self.open.sort_unstable_by(Open::order);
+        let batch = self.open.split_off(self.open.len().saturating_sub(BATCH));
+        let bound = |scratch: &mut NodeScratch, open: &Open| {
+            let place = self.tree.place(open.node, &problem.lower, &problem.upper);
+            node::bound_node(problem, options, &place, open.bound, threshold, scratch)
+        };
+        let verdicts: Vec<Verdict> = batch.par_iter().map_init(NodeScratch::default, bound).collect();
+        let (mut points, mut stuck) = (Vec::new(), false);
+        for (open, verdict) in batch.into_iter().zip(verdicts).rev() {
+            self.steps += 1;
+            match verdict {
+                Verdict::Closed(leaf) => self.tree.nodes[open.node] = SplitNode::Leaf(leaf),
+                Verdict::Stuck { bound } => {
+                    self.open.push(Open { bound, ..open });
+                    stuck = true;
+                }
+                Verdict::Cut { bound, cut, point } => {
+                    points.push(point);
+                    let children = self.tree.cut(open.node, cut);
+                    self.open.extend(children.map(|node| Open { node, bound }));
+                }
+            }
+        }
+        (points, stuck)
+    }
+}
+
+/// The least value of a linear function of the outputs, from both sides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BranchMinimum {
+    /// Each leaf of `tree` proves the function (constraint 0, with right-hand side 0) to exceed this; if the search ended
+    /// early, what its open leaves allow.
+    pub bound: f64,
+    /// The function's value at `point`.
+    pub attained: f64,
+    /// Where the least value was seen.
+    pub point: Vec<f64>,
+    /// The regions.
+    pub tree: SplitTree,
+    /// Whether every leaf is closed, so that `attained - bound` is at most the tolerance asked for.
+    pub complete: bool,
+}
+
+/// Searches the least value of the only constraint of `problem` (its right-hand side moves it) until it is known within
+/// `tolerance` or the budget of steps is used up.
+pub fn search_minimum(problem: &BranchProblem<'_>, tolerance: f64, options: &BranchOptions) -> BranchMinimum {
+    let mut state = BranchState::default();
+    let (lower, upper) = problem.inner_box();
+    let (mut point, mut attained) = (Vec::new(), f64::INFINITY);
+    let attack = attack::search_least(problem.network, &lower, &upper, &problem.constraints, options.seed);
+    let mut seen = vec![attack];
+    let mut stuck = false;
+    loop {
+        for (x, value) in seen {
+            if value < attained {
+                (point, attained) = (x, value);
+            }
+        }
+        if state.open.is_empty() || stuck || state.steps >= options.max_steps {
+            break;
+        }
+        (seen, stuck) = state.round(problem, options, attained - tolerance);
+    }
+    let complete = state.open.is_empty();
+    let bound = state.lowest().min(attained - tolerance);
+    BranchMinimum { bound, attained, point, tree: state.tree, complete }
 }

@@ -26,6 +26,28 @@ pub fn search_point(
     constraints: &[FloatConstraint],
     seed: u64,
 ) -> (Vec<f64>, f64) {
+    descend(network, lower, upper, constraints, seed, 0.0)
+}
+
+/// [`search_point`] that does not stop at the first point at which every constraint holds.
+pub fn search_least(
+    network: &FloatNetwork,
+    lower: &[f64],
+    upper: &[f64],
+    constraints: &[FloatConstraint],
+    seed: u64,
+) -> (Vec<f64>, f64) {
+    descend(network, lower, upper, constraints, seed, f64::NEG_INFINITY)
+}
+
+fn descend(
+    network: &FloatNetwork,
+    lower: &[f64],
+    upper: &[f64],
+    constraints: &[FloatConstraint],
+    seed: u64,
+    enough: f64,
+) -> (Vec<f64>, f64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut best = (middle(lower, upper), f64::INFINITY);
     for start in 0..STARTS {
@@ -40,7 +62,7 @@ pub fn search_point(
             if value < best.1 {
                 best = (x.clone(), value);
             }
-            if best.1 < 0.0 || step == STEPS {
+            if best.1 < enough || step == STEPS {
                 break;
             }
             let share = 0.25 * (1.0 - step as f64 / STEPS as f64);
@@ -50,7 +72,7 @@ pub fn search_point(
                 *x = (*x + step).clamp(lower[i], upper[i]);
             }
         }
-        if best.1 < 0.0 {
+        if best.1 < enough {
             break;
         }
     }
@@ -130,7 +152,9 @@ pub fn exact_outputs(network: &FloatNetwork, x: &[f64]) -> Option<Vec<Rational>>
         scale = sum_scale;
         match layer.activation {
             FloatActivation::Identity => {}
-            FloatActivation::Relu => post.iter_mut().filter(|z| z.is_negative()).for_each(|z| *z = BigInt::ZERO),
+            FloatActivation::Relu => {
+                post.iter_mut().filter(|z| z.is_negative()).for_each(|z| *z = BigInt::ZERO)
+            }
             _ => return None,
         }
     }
@@ -140,6 +164,7 @@ pub fn exact_outputs(network: &FloatNetwork, x: &[f64]) -> Option<Vec<Rational>>
 /// Integers over one common power of two, which is at most 0.
 fn scaled(values: &[Dyadic]) -> (Vec<BigInt>, i64) {
     let scale = values.iter().map(|d| i64::from(d.exponent)).min().unwrap_or(0).min(0);
-    let lifted = values.iter().map(|d| BigInt::from(d.mantissa) << (i64::from(d.exponent) - scale).unsigned_abs());
+    let lifted =
+        values.iter().map(|d| BigInt::from(d.mantissa) << (i64::from(d.exponent) - scale).unsigned_abs());
     (lifted.collect(), scale)
 }

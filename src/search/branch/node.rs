@@ -24,8 +24,8 @@ pub(super) enum Verdict {
         bound: f64,
         /// How.
         cut: Cut,
-        /// A point at which every constraint seems to hold.
-        point: Option<Vec<f64>>,
+        /// A point of the region and the largest constraint there, in floats.
+        point: (Vec<f64>, f64),
     },
     /// Too small to be cut.
     Stuck {
@@ -50,12 +50,13 @@ struct Columns {
     size: f64,
 }
 
-/// Bounds the constraints over a region whose parent had the bound `inherited`.
+/// Bounds the constraints over a region whose parent had the bound `inherited`; closes it if one exceeds `threshold`.
 pub(super) fn bound_node(
     problem: &BranchProblem<'_>,
     options: &BranchOptions,
     place: &Place,
     inherited: f64,
+    threshold: f64,
     scratch: &mut NodeScratch,
 ) -> Verdict {
     let network = problem.network;
@@ -77,13 +78,14 @@ pub(super) fn bound_node(
             LayerContext::new(layer.activation, pre, &signs)
         })
         .collect();
-    let node = Node { problem, options, place, region, pre, layers };
+    let node = Node { problem, options, threshold, place, region, pre, layers };
     node.decide(inherited, scratch)
 }
 
 struct Node<'a> {
     problem: &'a BranchProblem<'a>,
     options: &'a BranchOptions,
+    threshold: f64,
     place: &'a Place,
     region: FloatRegion,
     pre: Vec<FloatBounds>,
@@ -93,14 +95,14 @@ struct Node<'a> {
 impl Node<'_> {
     fn decide(&self, inherited: f64, scratch: &mut NodeScratch) -> Verdict {
         let columns = self.columns();
-        let margin = self.options.margin * columns.size;
+        let enough = self.threshold + self.options.margin * columns.size;
         let (mut best, mut best_column) = (f64::NEG_INFINITY, 0);
         for steps in [0, self.options.gradient_steps] {
             for chunk in columns.columns.chunks(PANEL) {
-                let values = self.bound_chunk(&columns, chunk, steps, margin, scratch);
+                let values = self.bound_chunk(&columns, chunk, steps, enough, scratch);
                 let found = values.into_iter().zip(chunk).map(|(v, c)| (v, c.row));
                 for (lane, (value, row)) in found.enumerate() {
-                    if value > margin
+                    if value > enough
                         && let Some(leaf) = self.close(&columns, row, lane, steps > 0, &scratch.panel)
                     {
                         return Verdict::Closed(leaf);
@@ -143,7 +145,7 @@ impl Node<'_> {
         columns: &Columns,
         chunk: &[Column],
         steps: usize,
-        margin: f64,
+        enough: f64,
         scratch: &mut NodeScratch,
     ) -> [f64; PANEL] {
         let objectives = Objectives {
@@ -162,7 +164,7 @@ impl Node<'_> {
             columns: chunk,
             steps,
             options: &SlopeOptions { hidden_steps: 0, output_steps: steps, rate: RATE, decay: DECAY },
-            enough: 2.0 * margin,
+            enough: enough + self.options.margin * columns.size,
             scratch: &mut scratch.panel,
             values: &mut values,
         });
@@ -200,7 +202,7 @@ impl Node<'_> {
             let unit = |v: &f64| (v * f64::from(SLOPE_DENOMINATOR)).clamp(0.0, f64::from(u32::MAX)) as u32;
             table.iter().map(|row| row.iter().map(unit).collect()).collect()
         };
-        (value > self.options.margin * columns.size).then(|| SplitLeaf::Constraint {
+        (value > self.threshold + 0.5 * self.options.margin * columns.size).then(|| SplitLeaf::Constraint {
             constraint: row,
             slopes: Some(LeafSlopes {
                 lower_slope: units(&target.lower_slope),
@@ -210,13 +212,17 @@ impl Node<'_> {
         })
     }
 
-    /// The point that attains the best bound, or the middle, if every constraint holds there in floats.
-    fn point(&self, lane: usize, scratch: &PanelScratch) -> Option<Vec<f64>> {
-        let candidates = [scratch.best_point(lane).collect::<Vec<f64>>(), self.region.center().to_vec()];
-        candidates.into_iter().find(|x| {
-            let outputs = self.problem.network.forward(x);
-            self.problem.constraints.iter().all(|c| c.value(&outputs) <= 0.0)
-        })
+    /// Of the point that attains the best bound and the middle, the one with the smaller largest constraint.
+    fn point(&self, lane: usize, scratch: &PanelScratch) -> (Vec<f64>, f64) {
+        let value = |x: Vec<f64>| {
+            let outputs = self.problem.network.forward(&x);
+            let values = self.problem.constraints.iter().map(|c| c.value(&outputs));
+            let largest = values.fold(f64::NEG_INFINITY, f64::max);
+            (x, largest)
+        };
+        let attaining = value(scratch.best_point(lane).collect());
+        let middle = value(self.region.center().to_vec());
+        if attaining.1 <= middle.1 { attaining } else { middle }
     }
 
     fn choose(&self, lane: usize, scratch: &PanelScratch) -> Option<Cut> {

@@ -119,9 +119,7 @@ impl SplitTree {
             Cut::Relu { layer, neuron } => {
                 SplitNode::Relu { layer, neuron, positive: first, negative: second }
             }
-            Cut::Input { coordinate, at } => {
-                SplitNode::Input { coordinate, at, below: first, above: second }
-            }
+            Cut::Input { coordinate, at } => SplitNode::Input { coordinate, at, below: first, above: second },
         };
         self.nodes.extend([SplitNode::Open, SplitNode::Open]);
         self.parents.extend([node, node]);

@@ -183,7 +183,9 @@ impl FixedSlopes<'_> {
             FloatRegion::Box { .. } => {
                 coefficients.iter().zip(reach_with_slack(self.region)).map(|(c, r)| c.abs() * r).sum()
             }
-            FloatRegion::Ball { radius, .. } => radius * coefficients.iter().map(|c| c * c).sum::<f64>().sqrt(),
+            FloatRegion::Ball { radius, .. } => {
+                radius * coefficients.iter().map(|c| c * c).sum::<f64>().sqrt()
+            }
         };
         middle + constant - spread
     }
