@@ -1,5 +1,6 @@
 //! Interval bound propagation in `f64`. Untrusted. `spec/rules.md` (family `ibp`).
 
+use crate::bound::kernel::{Work, dispatch};
 use crate::bound::{FloatBounds, FloatRegion, SLACK};
 use crate::float::{FloatLayer, FloatNetwork};
 
@@ -52,18 +53,40 @@ fn around(middle: &[f64], spread: &[f64]) -> FloatBounds {
     }
 }
 
-/// Sums by input so that the inner loop runs over neighbours in memory.
 fn spread(layer: &FloatLayer, center: &[f64], radius: &[f64]) -> FloatBounds {
     let mut middle = layer.bias.clone();
     let mut width = vec![0.0; layer.outputs];
-    for ((column, c), r) in layer.transposed.chunks_exact(layer.outputs).zip(center).zip(radius) {
-        if *c == 0.0 && *r == 0.0 {
-            continue;
-        }
-        for ((m, s), w) in middle.iter_mut().zip(&mut width).zip(column) {
-            *m += c * w;
-            *s += r * w.abs();
+    dispatch(Spread { layer, center, radius, middle: &mut middle, width: &mut width });
+    around(&middle, &width)
+}
+
+/// `middle += weight * center`, `width += |weight| * radius`; input by input, so that the inner loop runs over
+/// neighbours in memory.
+struct Spread<'a> {
+    layer: &'a FloatLayer,
+    center: &'a [f64],
+    radius: &'a [f64],
+    middle: &'a mut [f64],
+    width: &'a mut [f64],
+}
+
+impl Work for Spread<'_> {
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let inputs = self.center.iter().zip(self.radius).enumerate();
+        for (j, (c, r)) in inputs.filter(|(_, (c, r))| **c != 0.0 || **r != 0.0) {
+            if let Some(sparse) = &self.layer.sparse {
+                for (o, w) in &sparse.entries[sparse.starts[j]..sparse.starts[j + 1]] {
+                    self.middle[*o as usize] += c * w;
+                    self.width[*o as usize] += r * w.abs();
+                }
+                continue;
+            }
+            let column = &self.layer.transposed[j * self.layer.outputs..][..self.layer.outputs];
+            for ((m, s), w) in self.middle.iter_mut().zip(&mut *self.width).zip(column) {
+                *m += c * w;
+                *s += r * w.abs();
+            }
         }
     }
-    around(&middle, &width)
 }
