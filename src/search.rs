@@ -2,4 +2,5 @@
 //! is found here. `spec/rules.md`.
 
 pub mod branch;
+pub mod lp;
 pub mod slopes;

@@ -221,7 +221,9 @@ impl Work for Panel<'_> {
         let CrownScratch { lines, packed, below, above, next, reach, .. } = self.scratch;
         let Objectives { layer: last, weight, stride, constant } = *self.objectives;
         next.clear();
-        next.extend(weight.chunks_exact(stride).map(|row| gather(row, self.rows)));
+        for row in weight.chunks_exact(stride) {
+            next.push(gather(row, self.rows));
+        }
         let constant = gather(constant, self.rows);
         let mut sums = [constant, constant.map(|c| -c)];
         let layer = &self.network.layers[last];
@@ -239,11 +241,16 @@ impl Work for Panel<'_> {
     }
 }
 
-/// The columns of `row` named by `rows`, 0 beyond their number.
+/// The columns of `row` named by `rows` (ascending), 0 beyond their number.
 #[inline(always)]
 fn gather(row: &[f64], rows: &[u32]) -> Lane {
     let mut lane = [0.0; PANEL];
-    lane.iter_mut().zip(rows).for_each(|(l, r)| *l = row[*r as usize]);
+    let first = rows.first().map_or(0, |r| *r as usize);
+    let neighbours = rows.len() == PANEL && rows.last().is_some_and(|r| *r as usize == first + PANEL - 1);
+    match row.get(first..first + PANEL) {
+        Some(run) if neighbours => lane.copy_from_slice(run),
+        _ => lane.iter_mut().zip(rows).for_each(|(l, r)| *l = row[*r as usize]),
+    }
     lane
 }
 
