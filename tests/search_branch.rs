@@ -12,6 +12,7 @@ use secateur::bound::FloatRegion;
 use secateur::bound::crown::{CrownScratch, bound_crown};
 use secateur::float::float_to_rational;
 use secateur::property::vnnlib::{Case, OutputConstraint, parse_vnnlib};
+use secateur::search::branch::tree::{SplitLeaf, SplitNode, SplitTree};
 use secateur::search::branch::{
     BranchOptions, BranchOutcome, BranchProblem, BranchState, SplitRule, search_branch, search_minimum,
 };
@@ -91,4 +92,108 @@ fn the_exact_width_of_c_is_reached_by_either_rule() {
         assert!(attained <= proved && proved <= 1.01 * attained);
         assert!((0.1815..0.1825).contains(&attained), "{attained}");
     }
+}
+
+fn lunarlander(property: &str) -> Option<(secateur::float::FloatNetwork, Case)> {
+    let folder = files::reference()?.join("vnnlib");
+    let network = onnx::network(&std::fs::read(folder.join("lunarlander.onnx")).unwrap());
+    let text = std::fs::read_to_string(folder.join(property)).unwrap();
+    Some((network, parse_vnnlib(&text).unwrap().cases.remove(0)))
+}
+
+fn verified(problem: &BranchProblem<'_>, options: &BranchOptions) -> SplitTree {
+    match search_branch(problem, options, &mut BranchState::default()) {
+        BranchOutcome::Verified(tree) => tree,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_search_written_down_and_taken_up_again_ends_in_the_same_tree() {
+    let Some((network, case)) = lunarlander("lunarlander_case_safe_12.vnnlib") else { return };
+    let problem = BranchProblem::new(&network, &case);
+    let whole = verified(&problem, &BranchOptions::default());
+    let mut state = BranchState::default();
+    let (mut max_steps, mut bounds) = (0, Vec::new());
+    let again = loop {
+        max_steps += 1;
+        let options = BranchOptions { max_steps, ..BranchOptions::default() };
+        match search_branch(&problem, &options, &mut state) {
+            BranchOutcome::Verified(tree) => break tree,
+            BranchOutcome::Unknown { best_bound } => bounds.push(best_bound),
+            other => panic!("{other:?}"),
+        }
+        state = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
+    };
+    assert_eq!(whole, again);
+    assert!(bounds.len() > 3 && bounds.windows(2).all(|w| w[0] <= w[1]), "{bounds:?}");
+}
+
+#[test]
+fn the_tree_does_not_depend_on_the_number_of_threads() {
+    let Some((network, case)) = lunarlander("lunarlander_case_safe_17.vnnlib") else { return };
+    let problem = BranchProblem::new(&network, &case);
+    let trees = [1, 2, 8].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| verified(&problem, &BranchOptions::default()))
+    });
+    assert!(trees.iter().all(|t| *t == trees[0] && t.leaves() > 5));
+}
+
+/// Every point of the box lies in a leaf, and the constraint that the leaf names is positive there.
+#[test]
+fn leaves_cover_the_box_and_say_the_truth_at_sampled_points() {
+    let Some((network, case)) = lunarlander("lunarlander_case_safe_12.vnnlib") else { return };
+    let floats = |side: &[Rational]| side.iter().map(secateur::float::rational_to_float).collect::<Vec<_>>();
+    let (lower, upper) = (floats(&case.lower), floats(&case.upper));
+    let problem = BranchProblem::new(&network, &case);
+    for rule in [SplitRule::Input, SplitRule::Relu] {
+        let tree = verified(&problem, &BranchOptions { rule, ..BranchOptions::default() });
+        let mut seed = 1u64;
+        for _ in 0..2000 {
+            let x: Vec<f64> = lower
+                .iter()
+                .zip(&upper)
+                .map(|(l, u)| {
+                    seed =
+                        seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    l + (seed >> 11) as f64 / (1u64 << 53) as f64 * (u - l)
+                })
+                .collect();
+            let mut node = 0;
+            let leaf = loop {
+                node =
+                    match &tree.nodes[node] {
+                        SplitNode::Leaf(leaf) => break leaf,
+                        SplitNode::Open => panic!("an open leaf in a finished tree"),
+                        SplitNode::Input { coordinate, at, below, above } => {
+                            if x[*coordinate as usize] <= *at { *below } else { *above }
+                        }
+                        SplitNode::Relu { layer, neuron, positive, negative } => {
+                            if pre_activation(&network, &x, *layer, *neuron) >= 0.0 {
+                                *positive
+                            } else {
+                                *negative
+                            }
+                        }
+                    };
+            };
+            let SplitLeaf::Constraint { constraint, .. } = leaf else {
+                panic!("{x:?} lies in an empty leaf")
+            };
+            let constraint = &case.constraints[*constraint as usize];
+            let terms = floats(&constraint.coefficients);
+            let value: f64 = terms.iter().zip(network.forward(&x)).map(|(c, y)| c * y).sum();
+            assert!(value > secateur::float::rational_to_float(&constraint.bound), "{rule:?} {x:?}");
+        }
+    }
+}
+
+fn pre_activation(network: &secateur::float::FloatNetwork, x: &[f64], layer: u32, neuron: u32) -> f64 {
+    let (mut post, mut pre) = (x.to_vec(), Vec::new());
+    for l in &network.layers[..=layer as usize] {
+        l.affine(&post, &mut pre);
+        post = pre.iter().map(|z| l.activation.apply(*z)).collect();
+    }
+    pre[neuron as usize]
 }

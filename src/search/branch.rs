@@ -55,6 +55,8 @@ pub struct BranchProblem<'a> {
     /// The box in floats, rounded outward.
     lower: Vec<f64>,
     upper: Vec<f64>,
+    /// The box in floats, rounded inward: where points are looked for.
+    inner: (Vec<f64>, Vec<f64>),
     constraints: Vec<FloatConstraint>,
 }
 
@@ -149,6 +151,7 @@ impl<'a> BranchProblem<'a> {
             case,
             lower: case.lower.iter().map(below).collect(),
             upper: case.upper.iter().map(above).collect(),
+            inner: inner_box(case),
             constraints: case.constraints.iter().map(FloatConstraint::from_exact).collect(),
         }
     }
@@ -172,16 +175,13 @@ impl<'a> BranchProblem<'a> {
         };
         holds.then_some(point)
     }
+}
 
-    /// The box rounded inward, where an attack may go; an interval without a float inside stays as it is.
-    fn inner_box(&self) -> (Vec<f64>, Vec<f64>) {
-        let inner = |r: &Rational, step: fn(f64) -> f64, good: fn(&Rational, &Rational) -> bool| {
-            outward(r, step, good)
-        };
-        let lower = self.case.lower.iter().map(|r| inner(r, f64::next_up, |f, r| f >= r));
-        let upper = self.case.upper.iter().map(|r| inner(r, f64::next_down, |f, r| f <= r));
-        lower.zip(upper).map(|(l, u)| if l <= u { (l, u) } else { (u, l) }).unzip()
-    }
+/// The box rounded inward; an interval without a float inside becomes the floats around it.
+fn inner_box(case: &Case) -> (Vec<f64>, Vec<f64>) {
+    let lower = case.lower.iter().map(|r| outward(r, f64::next_up, |f, r| f >= r));
+    let upper = case.upper.iter().map(|r| outward(r, f64::next_down, |f, r| f <= r));
+    lower.zip(upper).map(|(l, u)| if l <= u { (l, u) } else { (u, l) }).unzip()
 }
 
 /// The float next to `value` on the side where `good(float, value)`.
@@ -201,8 +201,8 @@ pub fn search_branch(
 ) -> BranchOutcome {
     if !state.attacked {
         state.attacked = true;
-        let (lower, upper) = problem.inner_box();
-        let (x, value) = search_point(problem.network, &lower, &upper, &problem.constraints, options.seed);
+        let (lower, upper) = &problem.inner;
+        let (x, value) = search_point(problem.network, lower, upper, &problem.constraints, options.seed);
         if let Some(point) = (value <= 0.0).then(|| problem.confirm(&x)).flatten() {
             return BranchOutcome::Falsified(point);
         }
@@ -289,9 +289,9 @@ pub struct BranchMinimum {
 /// `tolerance` or the budget of steps is used up.
 pub fn search_minimum(problem: &BranchProblem<'_>, tolerance: f64, options: &BranchOptions) -> BranchMinimum {
     let mut state = BranchState::default();
-    let (lower, upper) = problem.inner_box();
+    let (lower, upper) = &problem.inner;
     let (mut point, mut attained) = (Vec::new(), f64::INFINITY);
-    let attack = attack::search_least(problem.network, &lower, &upper, &problem.constraints, options.seed);
+    let attack = attack::search_least(problem.network, lower, upper, &problem.constraints, options.seed);
     let mut seen = vec![attack];
     let mut stuck = false;
     loop {

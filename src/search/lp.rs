@@ -105,10 +105,7 @@ pub fn search_lp(
 }
 
 fn has_triangle(activation: FloatActivation) -> bool {
-    matches!(
-        activation,
-        FloatActivation::Identity | FloatActivation::Relu | FloatActivation::LeakyRelu(_)
-    )
+    matches!(activation, FloatActivation::Identity | FloatActivation::Relu | FloatActivation::LeakyRelu(_))
 }
 
 fn meet(bounds: &mut FloatBounds, row: usize, upper: bool, bound: f64) {
@@ -169,9 +166,8 @@ impl Program<'_> {
         let mut variables = ProblemVariables::new();
         let sides = self.center.iter().zip(self.radius);
         // Post-activations as multiples of a variable; a neuron that is constantly 0 has none.
-        let mut posts: Vec<Option<(Variable, f64)>> = sides
-            .map(|(c, r)| Some((variables.add(variable().min(c - r).max(c + r)), 1.0)))
-            .collect();
+        let mut posts: Vec<Option<(Variable, f64)>> =
+            sides.map(|(c, r)| Some((variables.add(variable().min(c - r).max(c + r)), 1.0))).collect();
         let mut loose = Vec::new();
         let mut equalities = Vec::new();
         let last = self.network.layers.len() - 1;
@@ -202,7 +198,8 @@ impl Program<'_> {
         for equality in equalities {
             model.add_constraint(equality);
         }
-        let duals_of: Vec<[ConstraintReference; 2]> = loose.iter().map(|n| constrain(&mut model, n)).collect();
+        let duals_of: Vec<[ConstraintReference; 2]> =
+            loose.iter().map(|n| constrain(&mut model, n)).collect();
         let mut solution = model.solve().ok()?;
         let value = solution.eval(objective);
         let duals = solution.compute_dual();

@@ -5,6 +5,7 @@
 //! optimised by itself, first to last; no gradient goes through the bounds themselves.
 
 pub(crate) mod panel;
+pub(crate) mod state;
 pub mod witness;
 
 use rayon::prelude::*;
@@ -14,7 +15,8 @@ use crate::bound::kernel::{Lane, PANEL, dispatch};
 use crate::bound::{FloatBounds, FloatRegion, ibp};
 use crate::float::FloatNetwork;
 
-use panel::{LayerContext, Panel, PanelScratch};
+use panel::{Panel, PanelScratch};
+use state::LayerContext;
 use witness::{Column, SlopeWitness, TargetSlopes};
 
 /// How long to search.

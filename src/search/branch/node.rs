@@ -4,7 +4,8 @@ use crate::bound::crown::{CrownScratch, Objectives, bound_crown_split, reach_wit
 use crate::bound::kernel::{PANEL, dispatch};
 use crate::bound::{FloatBounds, FloatRegion};
 use crate::search::slopes::SlopeOptions;
-use crate::search::slopes::panel::{LayerContext, Panel, PanelScratch};
+use crate::search::slopes::panel::{Panel, PanelScratch};
+use crate::search::slopes::state::LayerContext;
 use crate::search::slopes::witness::{Column, FixedSlopes, SLOPE_DENOMINATOR, TargetSlopes};
 
 use super::tree::{Cut, LeafSlopes, Place, SplitLeaf};
@@ -214,7 +215,9 @@ impl Node<'_> {
 
     /// Of the point that attains the best bound and the middle, the one with the smaller largest constraint.
     fn point(&self, lane: usize, scratch: &PanelScratch) -> (Vec<f64>, f64) {
-        let value = |x: Vec<f64>| {
+        let (lower, upper) = &self.problem.inner;
+        let value = |mut x: Vec<f64>| {
+            x.iter_mut().zip(lower.iter().zip(upper)).for_each(|(x, (l, u))| *x = x.clamp(*l, *u));
             let outputs = self.problem.network.forward(&x);
             let values = self.problem.constraints.iter().map(|c| c.value(&outputs));
             let largest = values.fold(f64::NEG_INFINITY, f64::max);

@@ -6,7 +6,8 @@ use crate::bound::relax::{FloatLines, lines, lines_with_slopes};
 use crate::bound::{FloatBounds, FloatRegion, ibp};
 use crate::float::{FloatActivation, FloatNetwork};
 
-use super::panel::{LayerContext, PanelScratch};
+use super::panel::PanelScratch;
+use super::state::LayerContext;
 
 /// Denominator of the slopes and multipliers that a certificate carries.
 pub const SLOPE_DENOMINATOR: u32 = 65536;
