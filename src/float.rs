@@ -259,3 +259,62 @@ fn lower_activation(activation: &Activation) -> FloatActivation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secateur_checker::model::Layer;
+
+    fn dyadics(values: &[f64]) -> Vec<Dyadic> {
+        values.iter().map(|v| Dyadic::from_ieee(v.to_bits(), 52, 11).unwrap()).collect()
+    }
+
+    fn model() -> Network {
+        let layer = |rows, columns, weight: &[f64], bias: &[f64], activation| Layer {
+            weight: Matrix { rows, columns, values: dyadics(weight) },
+            bias: dyadics(bias),
+            activation,
+        };
+        Network {
+            layers: vec![
+                layer(2, 2, &[1.0, -2.0, 0.5, 4.0], &[0.0, 1.0], Activation::Relu),
+                layer(1, 2, &[3.0, -1.0], &[0.25], Activation::Identity),
+            ],
+        }
+    }
+
+    /// At (1, 2) the first layer gives (1 - 4, 0.5 + 8 + 1) = (-3, 9.5), relu (0, 9.5), the second 0.25 - 9.5; without
+    /// the weights -2 and -1 it gives (1, 9.5) and 3.25.
+    #[test]
+    fn a_model_and_its_mask_are_lowered() {
+        let network = FloatNetwork::from_model(&model(), None).unwrap();
+        assert_eq!(network.forward(&[1.0, 2.0]), [-9.25]);
+        assert_eq!(network.layers[0].transposed, [1.0, 0.5, -2.0, 4.0]);
+        let mask = Mask { layers: vec![vec![true, false, true, true], vec![true, false]] };
+        let pruned = FloatNetwork::from_model(&model(), Some(&mask)).unwrap();
+        assert_eq!(pruned.forward(&[1.0, 2.0]), [3.25]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let short = Mask { layers: vec![vec![true; 4]] };
+        assert_eq!(FloatNetwork::from_model(&model(), Some(&short)), Err(FloatError::Mask { layer: 1 }));
+        let mut wide = model();
+        wide.layers[0].bias[0] = Dyadic::new(1, 1024);
+        assert_eq!(FloatNetwork::from_model(&wide, None), Err(FloatError::Range { layer: 0 }));
+        let mut ragged = model();
+        ragged.layers[1].weight.columns = 1;
+        ragged.layers[1].weight.values.pop();
+        assert_eq!(FloatNetwork::from_model(&ragged, None), Err(FloatError::Shape { layer: 1 }));
+        assert_eq!(FloatNetwork::new(Vec::new()), Err(FloatError::Shape { layer: 0 }));
+    }
+
+    #[test]
+    fn stored_numbers_come_out_exact() {
+        for x in [0.1, -3.5, f64::MAX, f64::MIN_POSITIVE, 5e-324, 1e-310] {
+            assert_eq!(dyadic_to_float(Dyadic::from_ieee(x.to_bits(), 52, 11).unwrap()), x);
+            assert_eq!(rational_to_float(&float_to_rational(x).unwrap()), x);
+        }
+        assert_eq!(float_to_rational(f64::NAN), None);
+    }
+}

@@ -146,3 +146,53 @@ pub fn add_scaled<const FUSED: bool>(sum: &mut Lane, w: f64, lane: &Lane) {
         *s = if FUSED { w.mul_add(*c, *s) } else { *s + w * *c };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Run<'a>(&'a Product<'a>, &'a [u32], &'a [Lane], &'a mut [Lane]);
+
+    impl Work for Run<'_> {
+        #[inline(always)]
+        fn run<const FUSED: bool>(self) {
+            self.0.add::<FUSED>(self.1, self.2, self.3);
+        }
+    }
+
+    /// Small integers have exact sums, so that every order and instruction set gives the same.
+    #[test]
+    fn products_equal_the_triple_loop() {
+        for (height, width) in [(1, 1), (3, 4), (7, 17), (20, 33)] {
+            let weight: Vec<f64> = (0..height * width).map(|i| ((i * 7) % 11) as f64 - 5.0).collect();
+            let rows: Vec<u32> = (0..height as u32).filter(|r| r % 3 != 1).collect();
+            let lane = |r: u32| core::array::from_fn(|i| ((r as usize * 5 + i) % 13) as f64 - 6.0);
+            let panel: Vec<Lane> = rows.iter().map(|r| lane(*r)).collect();
+            let mut expected = vec![[1.0; PANEL]; width];
+            for (row, lane) in rows.iter().zip(&panel) {
+                for (j, out) in expected.iter_mut().enumerate() {
+                    (0..PANEL).for_each(|i| out[i] += weight[*row as usize * width + j] * lane[i]);
+                }
+            }
+            let product = Product { weight: &weight, width, sparse: None };
+            let mut out = vec![[1.0; PANEL]; width];
+            dispatch(Run(&product, &rows, &panel, &mut out));
+            assert_eq!(out, expected);
+            let mut out = vec![[1.0; PANEL]; width];
+            product.add::<false>(&rows, &panel, &mut out);
+            assert_eq!(out, expected);
+            let (mut starts, mut entries) = (vec![0], Vec::new());
+            for j in 0..width {
+                entries.extend((0..height as u32).map(|r| (r, weight[r as usize * width + j])));
+                starts.push(entries.len());
+            }
+            let sparse = FloatSparse { starts, entries };
+            let mut full = vec![[0.0; PANEL]; height];
+            rows.iter().zip(&panel).for_each(|(r, lane)| full[*r as usize] = *lane);
+            let product = Product { weight: &weight, width, sparse: Some(&sparse) };
+            let mut out = vec![[1.0; PANEL]; width];
+            dispatch(Run(&product, &rows, &full, &mut out));
+            assert_eq!(out, expected);
+        }
+    }
+}

@@ -307,3 +307,68 @@ fn extreme(activation: FloatActivation, l: f64, u: f64, slope: f64, sign: f64) -
     let best = inner.chain([l, u]).map(|z| sign * (activation.apply(z) - slope * z));
     sign * best.fold(f64::NEG_INFINITY, f64::max)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// `[-1, 3]`: chord slope 3/4 through (3, 3), slope 1 below since 3 > 1; `[-3, 1]`: slope 0 below. Leaky 1/2 on
+    /// `[-2, 1]`: chord from (-2, -1) to (1, 1), slope 2/3.
+    #[test]
+    fn hinges_have_their_chord_and_the_nearer_slope() {
+        let relu = lines(FloatActivation::Relu, -1.0, 3.0);
+        let expected =
+            FloatLines { lower_slope: 1.0, lower_intercept: 0.0, upper_slope: 0.75, upper_intercept: 0.75 };
+        assert_eq!(relu, expected);
+        assert_eq!(lines(FloatActivation::Relu, -3.0, 1.0).lower_slope, 0.0);
+        let leaky = lines(FloatActivation::LeakyRelu(0.5), -2.0, 1.0);
+        assert!((leaky.upper_slope - 2.0 / 3.0).abs() < 1e-15 && leaky.lower_slope == 0.5);
+        assert!(lines(FloatActivation::Relu, -3.0, 0.0).is_exact());
+    }
+
+    /// Near 0 tanh is `z - z^3 / 3`, whose tangent through the point at `u` touches at `-u / 2`; for every `u` the chord
+    /// from the point to `u` has the slope of the tangent.
+    #[test]
+    fn tangent_points_solve_their_equation() {
+        assert!((tanh_tangent_below(1e-3, 1e-3f64.tanh()).0 / -5e-4 - 1.0).abs() < 1e-5);
+        for u in [1e-4, 0.1, 0.7, 1.5, 3.0, 8.0, 19.0, 200.0, 1e6] {
+            let (d, t) = tanh_tangent_below(u, f64::tanh(u));
+            let gap = (1.0 - t * t) * (u - d) - (f64::tanh(u) - t);
+            assert!(d < 0.0 && gap.abs() < 1e-9 * u.min(1.0), "{u}: {d}, {gap:e}");
+        }
+    }
+
+    fn activations() -> impl Strategy<Value = FloatActivation> {
+        prop_oneof![
+            Just(FloatActivation::Identity),
+            Just(FloatActivation::Relu),
+            (0.0..1.0f64).prop_map(FloatActivation::LeakyRelu),
+            Just(FloatActivation::Tanh),
+            Just(FloatActivation::Sigmoid),
+            (-2.0..0.5f64, 0.6..2.0f64).prop_map(|(l, u)| FloatActivation::Clip(l, u)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn lines_enclose_the_function(
+            activation in activations(),
+            l in -6.0..6.0f64,
+            width in prop_oneof![Just(0.0), 0.0..1e-6f64, 0.0..8.0f64],
+            below in 0.0..1.0f64,
+            above in 0.0..1.0f64,
+        ) {
+            let u = l + width;
+            let own = lines_with_slopes(activation, l, u, below, above);
+            for lines in [lines(activation, l, u), own] {
+                for step in 0..=200 {
+                    let z = l + width * f64::from(step) / 200.0;
+                    let y = activation.apply(z);
+                    prop_assert!(lines.lower_slope * z + lines.lower_intercept <= y + 1e-14);
+                    prop_assert!(lines.upper_slope * z + lines.upper_intercept >= y - 1e-14);
+                }
+            }
+        }
+    }
+}
