@@ -5,9 +5,12 @@
 mod files;
 #[path = "search_data/onnx.rs"]
 mod onnx;
+#[path = "search_data/random.rs"]
+mod random;
 
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
 use secateur::bound::FloatRegion;
 use secateur::bound::crown::{CrownScratch, bound_crown};
 use secateur::float::float_to_rational;
@@ -196,4 +199,38 @@ fn pre_activation(network: &secateur::float::FloatNetwork, x: &[f64], layer: u32
         post = pre.iter().map(|z| l.activation.apply(*z)).collect();
     }
     pre[neuron as usize]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Whether the first output can be at most a bound somewhere between its least and its middle value: a proof agrees
+    /// with every sampled point, and a counterexample is one.
+    #[test]
+    fn verdicts_on_random_networks_are_true(
+        network in random::networks(),
+        center in random::numbers(5),
+        share in -0.5..1.0f64,
+        by_relu in any::<bool>(),
+        samples in prop::collection::vec(prop::collection::vec(-1.0..=1.0f64, 5), 200),
+    ) {
+        let center = center[..network.inputs()].to_vec();
+        let point = |d: &Vec<f64>| center.iter().zip(d).map(|(c, d)| c + 0.2 * d).collect::<Vec<f64>>();
+        let values: Vec<f64> = samples.iter().map(|d| network.forward(&point(d))[0]).collect();
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let middle = network.forward(&center)[0];
+        let case = range_case(&center, 0.2, network.outputs(), 0, 1, least + share * (middle - least));
+        let bound = secateur::float::rational_to_float(&case.constraints[0].bound);
+        let problem = BranchProblem::new(&network, &case);
+        let rule = if by_relu { SplitRule::Relu } else { SplitRule::Input };
+        let options = BranchOptions { rule, max_steps: 400, ..BranchOptions::default() };
+        match search_branch(&problem, &options, &mut BranchState::default()) {
+            BranchOutcome::Verified(_) => prop_assert!(values.iter().all(|v| *v > bound)),
+            BranchOutcome::Falsified(x) => {
+                let x: Vec<f64> = x.iter().map(secateur::float::rational_to_float).collect();
+                prop_assert!(network.forward(&x)[0] <= bound + 1e-12 * (1.0 + bound.abs()));
+            }
+            BranchOutcome::Unknown { best_bound } => prop_assert!(best_bound <= 1e-5),
+        }
+    }
 }

@@ -3,6 +3,8 @@
 #[path = "search_data/files.rs"]
 #[allow(dead_code)]
 mod files;
+#[path = "search_data/random.rs"]
+mod random;
 
 use proptest::prelude::*;
 use secateur::bound::FloatRegion;
@@ -71,41 +73,6 @@ fn linear_networks_have_their_closed_form() {
     close(&[difference.lower[0], difference.upper[0]], [7.0 - 1.25, 7.0 + 1.25]);
 }
 
-fn activation() -> impl Strategy<Value = FloatActivation> {
-    prop_oneof![
-        Just(FloatActivation::Relu),
-        Just(FloatActivation::Tanh),
-        Just(FloatActivation::Sigmoid),
-        Just(FloatActivation::Identity),
-        (0.0..1.0f64).prop_map(FloatActivation::LeakyRelu),
-        (-1.0..0.0f64, 0.1..1.0f64).prop_map(|(l, u)| FloatActivation::Clip(l, u)),
-    ]
-}
-
-fn numbers(count: usize) -> impl Strategy<Value = Vec<f64>> {
-    prop::collection::vec(prop_oneof![3 => -2.0..2.0f64, 1 => Just(0.0)], count)
-}
-
-fn networks() -> impl Strategy<Value = FloatNetwork> {
-    (1..5usize, 1..20usize, 1..20usize, 1..4usize).prop_flat_map(|(n, a, b, m)| {
-        let layer = |i: usize, o: usize| {
-            let sparse = prop_oneof![Just(1.0), Just(0.0)];
-            (numbers(i * o), numbers(o), activation(), prop::collection::vec(sparse, i * o), any::<bool>())
-                .prop_map(move |(mut w, b, act, keep, thin)| {
-                    if thin {
-                        w.iter_mut()
-                            .zip(keep)
-                            .enumerate()
-                            .for_each(|(k, (w, m))| *w *= m * f64::from(k % 2 == 0));
-                    }
-                    FloatLayer::new(i, w, b, act).unwrap()
-                })
-        };
-        (layer(n, a), layer(a, b), layer(b, m))
-            .prop_map(|(x, y, z)| FloatNetwork::new(vec![x, y, z]).unwrap())
-    })
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -113,8 +80,8 @@ proptest! {
     /// and the bounds are no wider than intervals.
     #[test]
     fn sampled_points_stay_inside(
-        network in networks(),
-        center in numbers(5),
+        network in random::networks(),
+        center in random::numbers(5),
         radius in prop_oneof![Just(0.0), Just(1e-6), Just(1e-5), 0.0..1.0f64],
         is_ball in any::<bool>(),
         samples in prop::collection::vec(prop::collection::vec(-1.0..=1.0f64, 5), 30),

@@ -3,7 +3,10 @@
 #[path = "search_data/files.rs"]
 #[allow(dead_code)]
 mod files;
+#[path = "search_data/random.rs"]
+mod random;
 
+use proptest::prelude::*;
 use secateur::bound::FloatRegion;
 use secateur::bound::crown::{CrownScratch, bound_crown};
 use secateur::search::slopes::witness::bound_with_slopes;
@@ -62,6 +65,43 @@ fn optimised_bounds_hold_at_corners_and_improve_on_the_default() {
                         "{stem} {radius} {o}: {y}"
                     );
                 }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// The bounds of rounded slopes, with everything else derived again, hold at every sampled point.
+    #[test]
+    fn rounded_slopes_of_any_network_hold(
+        network in random::networks(),
+        center in random::numbers(5),
+        radius in prop_oneof![Just(1e-6), 0.0..1.0f64],
+        is_ball in any::<bool>(),
+        samples in prop::collection::vec(prop::collection::vec(-1.0..=1.0f64, 5), 20),
+    ) {
+        let center = center[..network.inputs()].to_vec();
+        let region = if is_ball {
+            FloatRegion::Ball { center: center.clone(), radius }
+        } else {
+            FloatRegion::linf(center.clone(), radius)
+        };
+        let options = SlopeOptions { hidden_steps: 6, output_steps: 6, ..SlopeOptions::for_network(&network) };
+        let mut search = search_slopes(&network, &region, &options);
+        search.witness.quantise();
+        let again = bound_with_slopes(&network, &region, &search.witness);
+        for sample in samples.into_iter().chain([vec![0.0; 5], vec![1.0; 5], vec![-1.0; 5]]) {
+            let direction = &sample[..network.inputs()];
+            let norm = direction.iter().map(|d| d * d).sum::<f64>().sqrt().max(1.0);
+            let scale = radius / if is_ball { norm } else { 1.0 };
+            let x: Vec<f64> = center.iter().zip(direction).map(|(c, d)| c + scale * d).collect();
+            for (o, y) in network.forward(&x).into_iter().enumerate() {
+                let found = &search.bounds.output;
+                prop_assert!(found.lower[o] <= y && y <= found.upper[o], "{} in {:?}", y, found);
+                let (slack, again) = (1e-12 * (1.0 + y.abs()), &again.output);
+                prop_assert!(again.lower[o] <= y + slack && y <= again.upper[o] + slack, "{} in {:?}", y, again);
             }
         }
     }
