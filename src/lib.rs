@@ -16,3 +16,4 @@ pub mod rl;
 pub mod sa_mdp;
 pub mod search;
 pub mod statistic;
+pub mod verify;

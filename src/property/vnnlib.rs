@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use num_bigint::BigInt;
+pub use secateur_checker::kernel::split::{Case, OutputConstraint};
 use secateur_checker::number::{NumberError, Rational};
 
 use expression::{Expression, Node, parse_expressions};
@@ -122,26 +123,6 @@ pub enum VnnlibError {
     /// No case has any input, so that it would hold of every network.
     #[error("no input satisfies the property's bounds, so that it says nothing about a network")]
     Vacuous,
-}
-
-/// `sum_j coefficients[j] * Y_j <= bound`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutputConstraint {
-    /// One per output.
-    pub coefficients: Vec<Rational>,
-    /// Right-hand side.
-    pub bound: Rational,
-}
-
-/// One case: inputs in a closed box whose outputs satisfy every constraint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Case {
-    /// Least value per input.
-    pub lower: Vec<Rational>,
-    /// Greatest value per input, not below `lower`.
-    pub upper: Vec<Rational>,
-    /// Constraints on the outputs; none means that every input of the box counts.
-    pub constraints: Vec<OutputConstraint>,
 }
 
 /// A property asks whether some input satisfies some case: `sat` if so, `unsat` if none does.
