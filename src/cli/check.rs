@@ -27,7 +27,7 @@ Examples:
 `secateur-check`, the trusted crate's own small program, does the same check.")]
 pub struct CheckArguments {
     /// POLICY_DIR CERTIFICATE, or NETWORK PROPERTY CERTIFICATE for what `secateur verify` wrote.
-    #[arg(num_args = 2..=3, required = true, value_name = "FILES")]
+    #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
     /// Mask directory, if the certificate is about masks.
     #[arg(long, value_name = "DIR")]
