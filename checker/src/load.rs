@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::check::{NamedFile, Rejection, Subject, Verified, check};
+use crate::evaluate::EvaluateError;
 use crate::model::{Mask, Network, States, Units};
 use crate::reader::certificate::{CertificateError, parse_certificate};
 use crate::reader::dsse::{DsseError, parse_envelope};
@@ -87,7 +88,8 @@ impl Failure {
             Self::File { problem: FileProblem::TooLarge, .. } => 4,
             Self::File { .. } => 2,
             Self::Signature(_) => 3,
-            Self::Rejected(rejection) => match **rejection {
+            Self::Rejected(rejection) => match &**rejection {
+                Rejection::Evaluate(EvaluateError::Global { reason, .. }) if reason.is_about_witness() => 3,
                 Rejection::Evaluate(_) | Rejection::Head(_) | Rejection::Theorem(_) => 4,
                 _ => 3,
             },
