@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::check::{NamedFile, Rejection, Subject, Verified, check};
+use crate::evaluate::EvaluateError;
 use crate::model::{Mask, Network, States, Units};
 use crate::property::{Decided, PropertyRejection, PropertySubject, check_property};
 use crate::reader::certificate::{CertificateError, parse_certificate};
@@ -95,7 +96,8 @@ impl Failure {
             Self::File { problem: FileProblem::TooLarge, .. } => 4,
             Self::File { .. } => 2,
             Self::Signature(_) => 3,
-            Self::Rejected(rejection) => match **rejection {
+            Self::Rejected(rejection) => match &**rejection {
+                Rejection::Evaluate(EvaluateError::Global { reason, .. }) if reason.is_about_witness() => 3,
                 Rejection::Evaluate(_) | Rejection::Head(_) | Rejection::Theorem(_) => 4,
                 _ => 3,
             },

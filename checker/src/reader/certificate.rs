@@ -372,13 +372,22 @@ fn method(field: &Field<'_>) -> Result<(PerturbationSet, Units, usize), Certific
     Ok((set, state_units, states))
 }
 
+fn radius(field: &Field<'_>) -> Result<Rational, FieldError> {
+    let radius = field.rational()?;
+    if radius.is_negative() { Err(field.out_of_range("at least 0")) } else { Ok(radius) }
+}
+
 fn perturbation(field: &Field<'_>) -> Result<PerturbationSet, FieldError> {
     let mut fields = field.object()?;
     let kind = fields.required("shape")?;
+    let mut radius = || radius(&fields.required("radius")?);
     let shape = match kind.string()? {
-        "linf" => Perturbation::Linf { radius: fields.required("radius")?.rational()? },
-        "l2" => Perturbation::L2 { radius: fields.required("radius")?.rational()? },
-        "per-coordinate" => Perturbation::PerCoordinate { radii: fields.required("radii")?.rationals()? },
+        "linf" => Perturbation::Linf { radius: radius()? },
+        "l2" => Perturbation::L2 { radius: radius()? },
+        "per-coordinate" => {
+            let radii = fields.required("radii")?.array()?;
+            Perturbation::PerCoordinate { radii: radii.iter().map(self::radius).collect::<Result<_, _>>()? }
+        }
         _ => return Err(kind.unknown_word("linf, l2 or per-coordinate")),
     };
     let units = units(&fields.required("units")?)?;
