@@ -3,4 +3,5 @@
 
 pub mod env;
 pub mod mujoco;
+pub mod net;
 pub mod rng;

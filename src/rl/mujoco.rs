@@ -103,6 +103,10 @@ struct Functions {
     _library: Library,
 }
 
+/// Instead of MuJoCo's own, which prints and writes `MUJOCO_LOG.TXT` into the working directory: a deprecated attribute
+/// of a model file, or a diverged state, which is reset and ends the episode.
+unsafe extern "C" fn ignore_warning(_: *const c_char) {}
+
 impl Functions {
     fn open(path: &Path) -> Result<Self, MujocoError> {
         let unusable = |reason: libloading::Error| MujocoError::LibraryUnusable {
@@ -125,6 +129,9 @@ impl Functions {
         if found != MUJOCO_VERSION {
             return Err(MujocoError::Version { found });
         }
+        let warning: *mut Option<unsafe extern "C" fn(*const c_char)> = symbol!(b"mju_user_warning");
+        // SAFETY: `mju_user_warning` is a global function pointer of this type, made to be set before any other call.
+        unsafe { warning.write(Some(ignore_warning)) };
         Ok(Self {
             load_xml: symbol!(b"mj_loadXML"),
             make_data: symbol!(b"mj_makeData"),
