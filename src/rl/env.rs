@@ -61,6 +61,7 @@ pub struct Step {
 /// Everything that decides how an environment goes on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EnvironmentState {
+    #[serde(with = "super::bits")]
     task: Vec<f64>,
     elapsed: usize,
     rng: RngState,
