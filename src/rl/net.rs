@@ -189,7 +189,7 @@ impl Mlp {
     }
 
     /// Weights and biases, layer by layer.
-    pub fn parameters(&self) -> impl Iterator<Item = &f64> {
+    pub fn parameters(&self) -> impl Iterator<Item = &f64> + Clone {
         self.layers.iter().flat_map(|layer| layer.weight.iter().chain(&layer.bias))
     }
 
