@@ -193,7 +193,8 @@ fn ant() {
 /// A saved environment goes on to the last bit, in a new one of the same name.
 #[test]
 fn saved_environments_go_on() {
-    for id in ["Pendulum-v1", "CartPole-v1", "MountainCarContinuous-v0", "Acrobot-v1", "Hopper-v5", "Ant-v5"] {
+    for id in ["Pendulum-v1", "CartPole-v1", "MountainCarContinuous-v0", "Acrobot-v1", "Hopper-v5", "Ant-v5"]
+    {
         let Ok(mut first) = make_environment(id) else {
             assert!(id.ends_with("-v5") && std::env::var_os("SECATEUR_REQUIRE_MUJOCO").is_none(), "{id}");
             eprintln!("skipped {id}: no MuJoCo");

@@ -86,7 +86,8 @@ pub enum CheckpointError {
 
 impl AgentState {
     pub(super) fn of(agent: &Agent) -> Self {
-        let log_std = if let FloatHead::Gaussian { log_std } = &agent.head { log_std.clone() } else { Vec::new() };
+        let log_std =
+            if let FloatHead::Gaussian { log_std } = &agent.head { log_std.clone() } else { Vec::new() };
         Self {
             actor: agent.actor.parameters().copied().collect(),
             log_std,
@@ -134,6 +135,10 @@ impl Checkpoint {
         let bytes = fs::read(path).map_err(|source| CheckpointError::File { path: name(), source })?;
         let malformed = |reason: String| CheckpointError::Malformed { path: name(), reason };
         let found: Self = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
-        if found.format == FORMAT { Ok(found) } else { Err(malformed(format!("its format is {:?}", found.format))) }
+        if found.format == FORMAT {
+            Ok(found)
+        } else {
+            Err(malformed(format!("its format is {:?}", found.format)))
+        }
     }
 }

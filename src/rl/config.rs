@@ -202,8 +202,6 @@ impl TrainConfig {
                 num_minibatches: 16,
                 gae_lambda: 0.98,
                 learning_rate: 1e-3,
-                norm_obs: false,
-                norm_reward: false,
                 ..base
             },
             "Pendulum-v1" => Self {
@@ -217,6 +215,7 @@ impl TrainConfig {
             },
             "Acrobot-v1" => Self { total_timesteps: 200_000, num_envs: 8, num_steps: 256, ..base },
             "MountainCarContinuous-v0" => Self { total_timesteps: 100_000, discount: 0.999, ..base },
+            _ if id.ends_with("-v5") => Self { eval_interval: 10, keep_best: true, ..base },
             _ => base,
         }
     }
@@ -241,7 +240,8 @@ impl TrainConfig {
         let divides = self.num_minibatches > 0 && batch.is_multiple_of(self.num_minibatches);
         let widths = self.hidden_sizes.iter().all(|width| (1..=4096).contains(width));
         let sa = self.sa.as_ref();
-        let ramp = sa.is_none_or(|sa| unit(sa.ramp_start) && unit(sa.ramp_end) && sa.ramp_start <= sa.ramp_end);
+        let ramp =
+            sa.is_none_or(|sa| unit(sa.ramp_start) && unit(sa.ramp_end) && sa.ramp_start <= sa.ramp_end);
         let rows = [
             (batch > 0 && batch <= 1 << 24, "num_envs * num_steps", "between 1 and 2^24"),
             (self.total_timesteps >= batch, "total_timesteps", "at least num_envs * num_steps"),
@@ -255,7 +255,11 @@ impl TrainConfig {
             (natural(self.vf_coef), "vf_coef", "0 or more"),
             (positive(self.max_grad_norm), "max_grad_norm", "positive"),
             (self.target_kl.is_none_or(positive), "target_kl", "positive"),
-            (!self.hidden_sizes.is_empty() && widths, "hidden_sizes", "one or more widths between 1 and 4096"),
+            (
+                !self.hidden_sizes.is_empty() && widths,
+                "hidden_sizes",
+                "one or more widths between 1 and 4096",
+            ),
             (self.log_std_init.abs() <= 10.0, "log_std_init", "between -10 and 10"),
             (sa.is_none_or(|sa| natural(sa.kappa)), "sa.kappa", "0 or more"),
             (sa.is_none_or(|sa| positive(sa.epsilon)), "sa.epsilon", "positive"),

@@ -140,12 +140,10 @@ pub fn visited_states(
     let mut rounds = 0;
     while count > 0 && (rounds == 0 || seen.len() < 4 * count * width) {
         // Seeds of later rounds are far from those of other runs, which count up from small numbers.
-        let plan = EpisodePlan {
-            episodes: 20,
-            seed: seed ^ (rounds << 40),
-            deterministic: false,
-        };
-        run_episodes(policy, environment, plan, None, &mut |observation| seen.extend_from_slice(observation))?;
+        let plan = EpisodePlan { episodes: 20, seed: seed ^ (rounds << 40), deterministic: false };
+        run_episodes(policy, environment, plan, None, &mut |observation| {
+            seen.extend_from_slice(observation)
+        })?;
         rounds += 1;
     }
     let mut rows: Vec<usize> = (0..seen.len() / width.max(1)).collect();

@@ -212,7 +212,8 @@ impl FloatPolicy {
 fn lower_layer(layer: &LayerData, index: usize, before: Option<&Dense>) -> Result<Dense, FloatPolicyError> {
     let misfit = || FloatPolicyError::Shape { layer: index };
     let &[rows, columns] = layer.weight.shape.as_slice() else { return Err(misfit()) };
-    let weight = float_values(&layer.weight).and_then(|values| Array2::from_shape_vec((rows, columns), values).ok());
+    let weight =
+        float_values(&layer.weight).and_then(|values| Array2::from_shape_vec((rows, columns), values).ok());
     let bias = float_values(&layer.bias).filter(|values| values.len() == rows).ok_or_else(misfit)?;
     if rows == 0 || columns == 0 || before.is_some_and(|before| before.bias.len() != columns) {
         return Err(misfit());

@@ -93,7 +93,8 @@ impl FloatHead {
             }
             Self::Categorical => {
                 let logs = log_softmax(outputs);
-                log_probability = action.first().and_then(|index| logs.get(*index as usize)).copied().unwrap_or(0.0);
+                log_probability =
+                    action.first().and_then(|index| logs.get(*index as usize)).copied().unwrap_or(0.0);
                 entropy = logs.iter().map(|log| -log * log.exp()).sum();
             }
             Self::Deterministic => {}

@@ -100,7 +100,8 @@ impl CurveLog {
         fs::write(&path, kept)?;
         let csv = OpenOptions::new().append(true).open(path)?;
         let time = now();
-        let mut events = File::create(directory.join(format!("events.out.tfevents.{}.secateur", time as u64)))?;
+        let mut events =
+            File::create(directory.join(format!("events.out.tfevents.{}.secateur", time as u64)))?;
         events.write_all(&event(time, &field(3, b"brain.Event:2")))?;
         Ok(Self { csv, events })
     }

@@ -215,7 +215,9 @@ impl Simulation {
         let model = {
             let _guard = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
             // SAFETY: `name` is null-terminated, no virtual file system is given, `message` has the stated size.
-            unsafe { (functions.load_xml)(name.as_ptr(), std::ptr::null(), message.as_mut_ptr().cast(), 1000) }
+            unsafe {
+                (functions.load_xml)(name.as_ptr(), std::ptr::null(), message.as_mut_ptr().cast(), 1000)
+            }
         };
         let reason = CStr::from_bytes_until_nul(&message).unwrap_or_default().to_string_lossy();
         let model = NonNull::new(model).ok_or_else(|| refused(&reason))?;

@@ -66,7 +66,9 @@ impl FloatActivation {
         match self {
             Self::Identity => {}
             Self::Relu => values.iter_mut().for_each(|x| *x = if *x > 0.0 { *x } else { 0.0 }),
-            Self::LeakyRelu(slope) => values.iter_mut().for_each(|x| *x *= if *x > 0.0 { 1.0 } else { slope }),
+            Self::LeakyRelu(slope) => {
+                values.iter_mut().for_each(|x| *x *= if *x > 0.0 { 1.0 } else { slope })
+            }
             Self::Tanh => values.iter_mut().for_each(|x| *x = tanh(*x)),
             Self::Sigmoid => values.iter_mut().for_each(|x| *x = 0.5 + 0.5 * tanh(0.5 * *x)),
             Self::Clip(lower, upper) => values.iter_mut().for_each(|x| *x = x.clamp(lower, upper)),
@@ -456,7 +458,8 @@ mod tests {
         let network = network(FloatActivation::Tanh, &mut rng);
         let inputs = random(1, 4, &mut rng);
         let batch = network.forward(inputs.view());
-        for (a, b) in network.forward_one(inputs.row(0).as_slice().expect("one row")).iter().zip(batch.outputs())
+        for (a, b) in
+            network.forward_one(inputs.row(0).as_slice().expect("one row")).iter().zip(batch.outputs())
         {
             assert!((a - b).abs() < 1e-14);
         }

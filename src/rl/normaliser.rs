@@ -31,7 +31,8 @@ impl FixedNormaliser {
     /// The normalised observation.
     pub fn apply(&self, observation: &[f64]) -> Vec<f64> {
         let moments = self.mean.iter().zip(&self.std);
-        let normalise = |(x, (mean, std)): (&f64, (&f64, &f64))| ((x - mean) / std).clamp(-self.clip, self.clip);
+        let normalise =
+            |(x, (mean, std)): (&f64, (&f64, &f64))| ((x - mean) / std).clamp(-self.clip, self.clip);
         observation.iter().zip(moments).map(normalise).collect()
     }
 }

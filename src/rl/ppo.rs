@@ -313,7 +313,8 @@ mod tests {
         };
         let log_probabilities = (0..16).map(&mut shifted).collect();
         let values = (0..16).map(|_| rng.normal()).collect();
-        let (advantages, returns) = ((0..16).map(|_| rng.normal()).collect(), (0..16).map(|_| rng.normal()).collect());
+        let (advantages, returns) =
+            ((0..16).map(|_| rng.normal()).collect(), (0..16).map(|_| rng.normal()).collect());
         let minibatch = Minibatch { observations, actions, log_probabilities, values, advantages, returns };
         (agent, minibatch)
     }

@@ -118,7 +118,8 @@ mod tests {
         let mut gradient = network.zeros_like();
         let tape = network.forward(inputs.view());
         let mut rng = SeededRng::new(32, 0);
-        let found = regulariser(network, head, (inputs.view(), &tape), (config, 0.1), &mut gradient, &mut rng);
+        let found =
+            regulariser(network, head, (inputs.view(), &tape), (config, 0.1), &mut gradient, &mut rng);
         network.backward(&tape, &found.clean_gradient, &mut gradient);
         (found.value, gradient)
     }

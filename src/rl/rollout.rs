@@ -6,7 +6,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::bits;
-use super::env::{Action, ActionSpace, Environment, EnvironmentError, EnvironmentState, Step, make_environment};
+use super::env::{
+    Action, ActionSpace, Environment, EnvironmentError, EnvironmentState, Step, make_environment,
+};
 use super::head::FloatHead;
 use super::net::Mlp;
 use super::normaliser::{RewardScaler, RunningMoments};
@@ -73,7 +75,9 @@ impl Seat {
 /// An action as the environment takes it: an index, or coordinates clipped to the box.
 pub fn with_action<T>(space: &ActionSpace, values: &[f64], apply: impl FnOnce(Action<'_>) -> T) -> T {
     match space {
-        ActionSpace::Discrete(_) => apply(Action::Discrete(values.first().map_or(0, |value| *value as usize))),
+        ActionSpace::Discrete(_) => {
+            apply(Action::Discrete(values.first().map_or(0, |value| *value as usize)))
+        }
         ActionSpace::Continuous { lower, upper } => {
             let limits = lower.iter().zip(upper);
             let clip = |(value, (lower, upper)): (&f64, (&f64, &f64))| value.clamp(*lower, *upper);
@@ -165,7 +169,10 @@ pub(super) fn collect(
             let action = actor.head.sample(&outputs, &mut seat.rng);
             let row = step * count + number;
             batch.log_probabilities[row] = actor.head.likelihood(&outputs, &action).log_probability;
-            batch.observations.row_mut(row).assign(&ArrayView2::from_shape((1, width), &input).expect("a row").row(0));
+            batch
+                .observations
+                .row_mut(row)
+                .assign(&ArrayView2::from_shape((1, width), &input).expect("a row").row(0));
             batch.actions.row_mut(row).iter_mut().zip(&action).for_each(|(target, value)| *target = *value);
         }
         let moved = step_all(seats, &space, &batch.actions, step * count);
@@ -232,13 +239,7 @@ fn settle(
 }
 
 /// `A_t = delta_t + discount lambda A_{t+1}` within an episode, `delta_t = r_t + discount V_{t+1} - V_t`.
-fn estimate(
-    batch: &mut Batch,
-    rewards: &[f64],
-    ends: &[bool],
-    next: &[f64],
-    (discount, lambda): (f64, f64),
-) {
+fn estimate(batch: &mut Batch, rewards: &[f64], ends: &[bool], next: &[f64], (discount, lambda): (f64, f64)) {
     let count = next.len();
     for (number, after) in next.iter().enumerate() {
         let (mut value_after, mut advantage_after) = (*after, 0.0);
@@ -279,7 +280,12 @@ mod tests {
     #[test]
     fn a_cut_episode_still_has_a_future_and_a_finished_one_has_none() {
         let mut seat = Seat::new("Pendulum-v1", 1, 0).expect("a known task");
-        let mut critic = Mlp::orthogonal(&[3, 4, 1], super::super::net::FloatActivation::Tanh, 1.0, &mut SeededRng::new(1, 0));
+        let mut critic = Mlp::orthogonal(
+            &[3, 4, 1],
+            super::super::net::FloatActivation::Tanh,
+            1.0,
+            &mut SeededRng::new(1, 0),
+        );
         critic.layers[1].weight.fill(0.0);
         critic.layers[1].bias[0] = 8.0;
         let head = FloatHead::Deterministic;

@@ -134,7 +134,8 @@ impl Trainer {
         config.check()?;
         let seats = (0..config.num_envs as u64).map(|number| Seat::new(&config.env_id, config.seed, number));
         let seats = seats.collect::<Result<Vec<Seat>, EnvironmentError>>()?;
-        let (inputs, space) = (seats[0].environment().observation_width(), seats[0].environment().action_space());
+        let (inputs, space) =
+            (seats[0].environment().observation_width(), seats[0].environment().action_space());
         let outputs = space.width();
         let head = match space {
             ActionSpace::Discrete(_) => FloatHead::Categorical,
@@ -227,7 +228,8 @@ impl Trainer {
             &|agent| apply_masks(masks, agent),
         );
         self.updates += 1;
-        if !self.agent.actor.parameters().chain(self.agent.critic.parameters()).all(|entry| entry.is_finite()) {
+        if !self.agent.actor.parameters().chain(self.agent.critic.parameters()).all(|entry| entry.is_finite())
+        {
             return Err(TrainError::Diverged { global_step: self.global_step() });
         }
         Ok(UpdateRecord {
