@@ -91,7 +91,7 @@ pub struct BranchOptions {
 
 impl Default for BranchOptions {
     fn default() -> Self {
-        Self { rule: SplitRule::Auto, gradient_steps: 6, margin: 1e-6, max_steps: 1_000_000, seed: 0 }
+        Self { rule: SplitRule::Auto, gradient_steps: 30, margin: 1e-6, max_steps: 1_000_000, seed: 0 }
     }
 }
 
