@@ -601,6 +601,7 @@ impl Writer<'_> {
         put("witness-digest", 3, "WrongFile { role: \"witness\"", "another witness file", &|w| {
             w.sha256 = sha256_hex(b"another");
         });
+        put("witness-size", 3, "Model { field: \"the witness's size\"", "another size", &|w| w.size += 1);
         put("witness-absent", 2, "Io(", "no such witness file", &|w| {
             w.name = "absent.safetensors".to_owned()
         });
