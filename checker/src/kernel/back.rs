@@ -198,7 +198,7 @@ fn through_affine(
     }
     if layer.weight_error != 0 {
         // sum_i |c_i| * 2^-weight_bits * sum_j |x_j|, in big integers because the product may pass 2^127.
-        let steps = BigInt::from(reach) * BigInt::from(relaxed.input_magnitude);
+        let steps = BigInt::from(reach) * BigInt::from(relaxed.input_magnitude) * layer.weight_error;
         let cut: BigInt = (steps >> layer.weight_bits) + 1;
         sum = sum.checked_add(cut.to_i128()?)?;
     }
@@ -241,6 +241,9 @@ fn concretize(coefficients: &[i64], constant: i128, input: &InputSet) -> Option<
         over_box = over_box.checked_add(mul(coefficient, if coefficient >= 0 { upper } else { lower }))?;
     }
     let Some(ball) = &input.ball else { return Some(over_box) };
+    if ball.semi_axes.len() != coefficients.len() || input.center.lower.len() != coefficients.len() {
+        return None;
+    }
     let mut over_ball = constant;
     let mut squares = BigUint::zero();
     let ends = input.region.intervals().zip(input.center.intervals());

@@ -48,6 +48,16 @@ pub enum GridError {
         /// Layer, from 0.
         layer: usize,
     },
+    /// An activation's slope lies outside [0, 1], or its lower limit above its upper one.
+    ParameterOutOfRange {
+        /// Layer, from 0.
+        layer: usize,
+    },
+    /// A normaliser's standard deviation is not positive.
+    StdNotPositive {
+        /// Input coordinate, from 0.
+        coordinate: usize,
+    },
     /// A witness slope lies outside [-1, 1].
     SlopeOutOfRange {
         /// Layer, from 0.
@@ -90,6 +100,12 @@ impl fmt::Display for GridError {
             Self::ShapeMismatch { layer } => write!(f, "lengths disagree at layer {layer}"),
             Self::ParameterTooLong { layer } => {
                 write!(f, "the activation of layer {layer} has a parameter with more than 30 bits")
+            }
+            Self::ParameterOutOfRange { layer } => {
+                write!(f, "the activation of layer {layer} has a parameter out of range")
+            }
+            Self::StdNotPositive { coordinate } => {
+                write!(f, "the normaliser's std is not positive in coordinate {coordinate}")
             }
             Self::SlopeOutOfRange { layer, neuron } => {
                 write!(f, "the slope of layer {layer}, neuron {neuron} is outside [-1, 1]")
@@ -423,6 +439,14 @@ fn grid_activation(
         let small = value.to_i64().filter(|v| v.unsigned_abs() <= 1 << 30);
         small.ok_or(GridError::ParameterTooLong { layer })
     };
+    let in_range = match activation {
+        Activation::LeakyRelu { slope } => !slope.is_negative() && *slope <= Rational::one(),
+        Activation::Clip { lower, upper } => lower <= upper,
+        _ => true,
+    };
+    if !in_range {
+        return Err(GridError::ParameterOutOfRange { layer });
+    }
     Ok(match activation {
         Activation::Identity => GridActivation::Identity,
         Activation::Relu => GridActivation::Relu,

@@ -50,7 +50,6 @@ fn radius_of(set: &PerturbationSet, coordinate: usize) -> Result<&Rational, Grid
 }
 
 fn normalise(value: &Rational, mean: Dyadic, std: Dyadic) -> Result<Rational, GridError> {
-    // The reader refuses a std that is not positive.
     value.sub(&mean.to_rational()).div(&std.to_rational()).map_err(|_| GridError::ShapeMismatch { layer: 0 })
 }
 
@@ -63,7 +62,8 @@ fn clip(value: Rational, limit: Option<&Rational>) -> Rational {
 
 fn statistics(normaliser: &Normaliser, coordinate: usize) -> Result<(Dyadic, Dyadic), GridError> {
     let pair = normaliser.mean.get(coordinate).zip(normaliser.std.get(coordinate));
-    pair.map(|(&mean, &std)| (mean, std)).ok_or(GridError::ShapeMismatch { layer: 0 })
+    let (&mean, &std) = pair.ok_or(GridError::ShapeMismatch { layer: 0 })?;
+    if std.mantissa <= 0 { Err(GridError::StdNotPositive { coordinate }) } else { Ok((mean, std)) }
 }
 
 fn reach(
@@ -102,7 +102,7 @@ fn reach(
 /// A bound on the magnitude of every input coordinate over all states; fixes the grids.
 ///
 /// # Errors
-/// [`GridError::NegativeRadius`], [`GridError::ShapeMismatch`].
+/// [`GridError::NegativeRadius`], [`GridError::StdNotPositive`], [`GridError::ShapeMismatch`].
 pub fn input_magnitude(
     policy: &Policy,
     states: &States,
@@ -121,7 +121,8 @@ pub fn input_magnitude(
 /// The input set at one state, outward on the grid with `value_bits` fraction bits.
 ///
 /// # Errors
-/// [`GridError::NegativeRadius`], [`GridError::ShapeMismatch`], [`GridError::MagnitudeTooLarge`].
+/// [`GridError::NegativeRadius`], [`GridError::StdNotPositive`], [`GridError::ShapeMismatch`],
+/// [`GridError::MagnitudeTooLarge`].
 pub fn input_set(
     policy: &Policy,
     state: &[Dyadic],
@@ -129,7 +130,11 @@ pub fn input_set(
     set: &PerturbationSet,
     value_bits: u32,
 ) -> Result<InputSet, GridError> {
-    if state.len() != policy.network.inputs() {
+    let extra = match &set.shape {
+        Perturbation::PerCoordinate { radii } => radii.len() != state.len(),
+        _ => false,
+    };
+    if extra || state.len() != policy.network.inputs() {
         return Err(GridError::ShapeMismatch { layer: 0 });
     }
     let entry = |value: BigInt| value.to_i64().ok_or(GridError::MagnitudeTooLarge { layer: 0 });
@@ -162,7 +167,7 @@ pub fn input_set(
 /// In normalised units these are the radii; in raw units `radius / std`, since clipping does not expand distances.
 ///
 /// # Errors
-/// [`GridError::NegativeRadius`], [`GridError::ShapeMismatch`].
+/// [`GridError::NegativeRadius`], [`GridError::StdNotPositive`], [`GridError::ShapeMismatch`].
 pub fn global_radii(policy: &Policy, set: &PerturbationSet) -> Result<Vec<Rational>, GridError> {
     let inputs = policy.network.inputs();
     if let Perturbation::PerCoordinate { radii } = &set.shape

@@ -41,7 +41,7 @@ const SHORT_BITS: u32 = 34;
 
 /// Relaxes `activation` over `[lower, upper]` (value grid), with the witness's slopes where it names them.
 ///
-/// Returns `None` if a number leaves the grid.
+/// Returns `None` if the interval is empty or a number leaves the grid. Slopes lie in [-1, 1].
 pub fn relax(
     activation: &GridActivation,
     table: &TanhTable,
@@ -49,6 +49,9 @@ pub fn relax(
     (lower, upper): (i64, i64),
     choice: SlopeChoice,
 ) -> Option<Relaxation> {
+    if lower > upper {
+        return None;
+    }
     match activation {
         GridActivation::Identity => {
             let line = Line { slope: SLOPE_ONE, intercept: 0 };
@@ -271,7 +274,10 @@ fn tangent_offset(table: &TanhTable, bits: u32, point: i64, slope: i64, end: i64
     let steep = i128::from(if distance >= 0 { high } else { low });
     let steep = steep.checked_sub(scale_up(i128::from(slope), UNIT_BITS.checked_sub(SLOPE_BITS)?)?)?;
     let rise = mul(i64::try_from(steep).ok()?, distance);
-    let rise = ceil_shift(rise, UNIT_BITS.checked_add(bits)?.checked_sub(OFFSET_BITS)?)?;
+    let rise = match UNIT_BITS.checked_add(bits)?.checked_sub(OFFSET_BITS) {
+        Some(finer) => ceil_shift(rise, finer)?,
+        None => scale_up(rise, OFFSET_BITS.checked_sub(UNIT_BITS)?.checked_sub(bits)?)?,
+    };
     offset_at(table, bits, point, slope)?.checked_add(rise)
 }
 
@@ -309,13 +315,13 @@ fn slope_at(table: &TanhTable, bits: u32, x: i64) -> Option<i64> {
 
 fn chord_slope(table: &TanhTable, bits: u32, lower: i64, upper: i64) -> Option<i64> {
     let run = upper.checked_sub(lower)?;
-    let short = 1i64.checked_shl(bits.checked_sub(SHORT_BITS)?)?;
+    let short = 1i64.checked_shl(bits.saturating_sub(SHORT_BITS))?;
     if run < short {
         return slope_at(table, bits, lower);
     }
     let rise = i128::from(table.tanh(upper, bits).0).checked_sub(i128::from(table.tanh(lower, bits).0))?;
     // rise / 2^60 over run / 2^bits, with 24 fraction bits
-    let scaled = scale_up(rise, bits.checked_sub(UNIT_BITS.checked_sub(SLOPE_BITS)?)?)?;
+    let scaled = scale_up(rise, bits)?.checked_shr(UNIT_BITS.checked_sub(SLOPE_BITS)?)?;
     divide(scaled, i128::from(run))
 }
 
