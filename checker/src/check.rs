@@ -372,7 +372,8 @@ fn check_files(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), R
         (None, None) => Ok(()),
         (Some(stated), Some(file)) => {
             let sha256 = stated.sha256.clone();
-            check_file(&FileDigest { role: "witness".to_owned(), name: stated.name.clone(), sha256 }, file)
+            check_file(&FileDigest { role: "witness".to_owned(), name: stated.name.clone(), sha256 }, file)?;
+            same("the witness's size", &stated.size.to_string(), &file.bytes.len().to_string())
         }
         _ => Err(Rejection::FileMissing { role: "witness" }),
     }
