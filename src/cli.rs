@@ -1,15 +1,17 @@
 //! The command line `secateur`. Untrusted; one file per subcommand, exit codes as `spec/README.md` lists them.
 
 pub mod adversary;
-//TMPpub mod audit;
+pub mod audit;
 pub mod certify;
 pub mod check;
-//TMPpub mod import;
+pub mod import;
 pub mod keygen;
 pub mod progress;
-//TMPpub mod prune;
+pub mod prune;
 pub mod show;
 pub mod summary;
+pub mod train;
+pub mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -57,19 +59,23 @@ pub enum Format {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The main job: certify a policy's mask chain as its audit.toml says, check the result, print the table.
-    //TMP    Audit(audit::AuditArguments),
+    Audit(audit::AuditArguments),
     /// Bound a policy under an adversary and sign what was proved.
     Certify(certify::CertifyArguments),
     /// Check a certificate against a policy, its masks and states.
     Check(check::CheckArguments),
     /// Read a policy from ONNX, safetensors, NPZ, PyTorch or Stable-Baselines3 into a policy directory.
-    //TMP    Import(import::ImportArguments),
+    Import(import::ImportArguments),
     /// Make an Ed25519 key pair and a trust file.
     Keygen(keygen::KeygenArguments),
     /// Make a chain of nested pruning masks.
-    //TMP    Prune(prune::PruneArguments),
+    Prune(prune::PruneArguments),
     /// Print what a certificate claims, without checking it.
     Show(show::ShowArguments),
+    /// Train a policy with PPO: the reference trainer.
+    Train(train::TrainArguments),
+    /// Decide a VNN-LIB property of a network and sign the proof or the counterexample.
+    Verify(verify::VerifyArguments),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -150,13 +156,15 @@ pub fn run() -> ExitCode {
 
 fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
     match command {
-        //TMP        Command::Audit(arguments) => audit::run(&arguments, context),
+        Command::Audit(arguments) => audit::run(&arguments, context),
         Command::Certify(arguments) => certify::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context),
-        //TMP        Command::Import(arguments) => import::run(&arguments, context),
+        Command::Import(arguments) => import::run(&arguments, context),
         Command::Keygen(arguments) => keygen::run(&arguments, context),
-        //TMP        Command::Prune(arguments) => prune::run(&arguments, context),
+        Command::Prune(arguments) => prune::run(&arguments, context),
         Command::Show(arguments) => show::run(&arguments, context),
+        Command::Train(arguments) => train::run(&arguments, context),
+        Command::Verify(arguments) => verify::run(&arguments, context),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut std::io::stdout());
             Ok(0)

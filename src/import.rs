@@ -1,1 +1,377 @@
-//! import. Untrusted.
+//! Foreign policy files to `PolicyData`: safetensors, NPZ, ONNX, PyTorch, Stable-Baselines3. Untrusted: what is read
+//! here is written as canonical files, which the checker's reader reads again. `spec/semantics.md#files`.
+//!
+//! Feed-forward networks of affine layers and activations only: no recurrence, convolution, normalisation layer or
+//! residual connection; each is refused by name.
+
+use crate::policy::{ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, TensorData};
+use array::Arrays;
+use secateur_checker::number::Rational;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+pub mod archive;
+pub mod array;
+pub mod masks;
+mod named;
+mod normaliser;
+pub mod npy;
+mod onnx;
+mod pickle;
+pub mod safetensors;
+mod stable_baselines;
+mod torch;
+
+pub use normaliser::read_normaliser;
+
+/// Bytes an imported file may have.
+pub const MAX_FILE: u64 = 1 << 30;
+
+/// What the outputs mean, when the file does not say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadKind {
+    /// Mean of a Gaussian with state-independent standard deviations.
+    Gaussian,
+    /// Logits of a softmax.
+    Categorical,
+    /// The action.
+    Deterministic,
+}
+
+/// Where log standard deviations come from, when the file has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogStd {
+    /// A `.npy` file of `[out]` or `[1, out]` floats.
+    File(PathBuf),
+    /// One decimal for all outputs or one per output, rounded to the nearest binary64.
+    Values(Vec<String>),
+}
+
+/// What the person says about the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportOptions {
+    /// Head; needed when the file does not show it.
+    pub head: Option<HeadKind>,
+    /// Log standard deviations; in place of the file's own.
+    pub log_std: Option<LogStd>,
+    /// A `vecnormalize` pickle, or an `.npz` or `.safetensors` with `mean` and `std` (or `var`).
+    pub normaliser: Option<PathBuf>,
+    /// Clip radius of the normaliser, in place of the file's own.
+    pub clip: Option<String>,
+    /// Activation of the hidden layers; needed when the file does not show it.
+    pub activation: Option<ActivationSpec>,
+    /// Activation of the last layer; `Identity` if absent.
+    pub output_activation: Option<ActivationSpec>,
+    /// Only tensors whose names start with this belong to the policy.
+    pub prefix: Option<String>,
+}
+
+/// Why a file was not imported, and which file.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", file.display())]
+pub struct ImportError {
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// Why a file was not imported.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)] // the messages are the documentation
+pub enum Problem {
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    #[error("has {bytes} bytes, more than the {MAX_FILE} that are read")]
+    FileTooLarge { bytes: u64 },
+    #[error("is no ONNX, safetensors, NPZ, PyTorch or Stable-Baselines3 file")]
+    UnknownFormat,
+    #[error("is a broken zip archive ({0}); fetch it again")]
+    Zip(String),
+    #[error("is an archive with {0} entries, more than {max}", max = archive::MAX_ENTRIES)]
+    ZipTooMany(usize),
+    #[error("entry {name:?} unpacks to more than {cap} bytes, as zip bombs do; it is not read")]
+    ZipBomb { name: String, cap: u64 },
+    #[error("array {name:?}: {reason}")]
+    Npy { name: String, reason: &'static str },
+    #[error("{name:?}: {reason}")]
+    Safetensors { name: String, reason: &'static str },
+    #[error("tensor {name:?} has shape {shape:?} but {bytes} bytes")]
+    ShapeSize { name: String, shape: Vec<usize>, bytes: usize },
+    #[error("tensor {0:?} does not hold floats (F16, BF16, F32 or F64)")]
+    NotFloats(String),
+    #[error("tensor {name:?} has a NaN or an infinity at entry {index}; it is no network over the reals")]
+    NotFinite { name: String, index: usize },
+    #[error("pickle, byte {at}: {reason}")]
+    Pickle { at: usize, reason: &'static str },
+    #[error("pickle: {0}")]
+    PickleContent(&'static str),
+    #[error("{0:?} is recurrent; only feed-forward policies can be certified")]
+    Recurrent(String),
+    #[error(
+        "the policy draws its noise from the state (gSDE: {0}); a state-dependent standard deviation has no certified \
+         total variation here. Train without use_sde"
+    )]
+    StateDependentNoise(String),
+    #[error(
+        "tensor {name:?} of shape {shape:?} is no affine layer (convolutions and normalisation layers are not read)"
+    )]
+    NotAffine { name: String, shape: Vec<usize> },
+    #[error(
+        "has no layers {0}; name the policy's tensors with a prefix, or check that this is the policy file"
+    )]
+    NoLayers(String),
+    #[error(
+        "layer {after:?} reads {reads} values but {before:?} gives {gives}; choose the policy's layers by a prefix"
+    )]
+    Chain { before: String, gives: usize, after: String, reads: usize },
+    #[error("tensor {0:?} is missing")]
+    Missing(String),
+    #[error("tensor {name:?} should have {wanted} entries but has shape {shape:?}")]
+    WrongSize { name: String, wanted: usize, shape: Vec<usize> },
+    #[error("does not show the activation; give it (tanh, relu, ...)")]
+    NoActivation,
+    #[error("activation {0:?} is not one of identity, relu, leaky_relu, tanh, sigmoid, hardtanh, clip")]
+    Activation(String),
+    #[error("does not show what its outputs mean; give the head (gaussian, categorical or deterministic)")]
+    NoHead,
+    #[error("a gaussian head needs log standard deviations; give them as numbers or as a .npy file")]
+    NoLogStd,
+    #[error("{name} is {text:?}, which is no number ({reason})")]
+    Number { name: &'static str, text: String, reason: String },
+    #[error("distribution {0:?} is not supported (gaussian, categorical or deterministic)")]
+    Distribution(String),
+    #[error("has a normaliser of its own; give no second one")]
+    TwoNormalisers,
+    #[error("standard deviation {index} of the normaliser is not positive")]
+    Deviation { index: usize },
+    #[error("normaliser: {0}")]
+    Normaliser(&'static str),
+    #[error("is no ONNX model: {0}")]
+    Onnx(String),
+    #[error("ONNX node {node}: {reason}")]
+    OnnxNode { node: String, reason: String },
+    #[error("ONNX tensor {name:?} lies in another file ({location:?}); {reason}. Save the model as one file")]
+    ExternalData { name: String, location: String, reason: &'static str },
+    #[error("ONNX tensor {name:?}: {reason}")]
+    OnnxTensor { name: String, reason: &'static str },
+    #[error("Stable-Baselines3 archive: {0}")]
+    StableBaselines(&'static str),
+    #[error("mask {name:?} {reason}")]
+    Mask { name: String, reason: &'static str },
+    #[error("weight {name:?}, row {row}, column {column}: the pruned value is neither 0 nor the dense value")]
+    NotPruned { name: String, row: usize, column: usize },
+    #[error("the dense and the pruned policy differ in {0}; only weights may be pruned")]
+    NotOnlyPruned(String),
+}
+
+/// Imports a policy; the format is told by the file's content, never by its name. Tensors keep their stored bytes.
+///
+/// # Errors
+/// [`ImportError`]; nothing in the file is ever executed, and no other file is opened on its behalf.
+pub fn import(path: &Path, options: &ImportOptions) -> Result<PolicyData, ImportError> {
+    let in_file = |problem| ImportError { file: path.to_owned(), problem };
+    let bytes = read_capped(path)?;
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut draft = read_draft(&bytes, options).map_err(in_file)?;
+    if let Some(file) = &options.normaliser {
+        let read = read_normaliser(file)?;
+        if draft.normaliser.as_ref().is_some_and(|own| *own != read) {
+            return Err(in_file(Problem::TwoNormalisers));
+        }
+        draft.normaliser = Some(read);
+    }
+    if let Some(LogStd::File(file)) = &options.log_std {
+        let in_npy = |problem| ImportError { file: file.clone(), problem };
+        let array = npy::parse_npy("log_std", &read_capped(file)?).map_err(in_npy)?;
+        draft.log_std = Some(array.floats("log_std").map_err(in_npy)?);
+    }
+    let source = (name, hex(&Sha256::digest(&bytes)));
+    draft.finish(options, source).map_err(in_file)
+}
+
+/// Arrays of a safetensors or NPZ file, as masks and scores use them.
+///
+/// # Errors
+/// [`ImportError`].
+pub fn read_arrays(path: &Path) -> Result<Arrays, ImportError> {
+    let bytes = read_capped(path)?;
+    arrays_of(&bytes).map_err(|problem| ImportError { file: path.to_owned(), problem })
+}
+
+fn arrays_of(bytes: &[u8]) -> Result<Arrays, Problem> {
+    if archive::is_zip(bytes) {
+        return match archive::entry_names(bytes)?.iter().any(|n| n.ends_with(".npy")) {
+            true => npy::parse_npz(bytes),
+            false => torch::parse_zip(bytes),
+        };
+    }
+    if safetensors::is_safetensors(bytes) {
+        return safetensors::parse_safetensors(bytes);
+    }
+    if pickle::is_pickle(bytes) { torch::parse_legacy(bytes) } else { Err(Problem::UnknownFormat) }
+}
+
+fn read_draft(bytes: &[u8], options: &ImportOptions) -> Result<Draft, Problem> {
+    if archive::is_zip(bytes) && archive::entry_names(bytes)?.iter().any(|n| n == "policy.pth") {
+        return stable_baselines::parse(bytes, options);
+    }
+    match arrays_of(bytes) {
+        Ok(arrays) => named::draft(&arrays, options),
+        Err(Problem::UnknownFormat) => onnx::parse(bytes),
+        Err(other) => Err(other),
+    }
+}
+
+/// Reads a file of at most [`MAX_FILE`] bytes.
+///
+/// # Errors
+/// [`Problem::Unreadable`], [`Problem::FileTooLarge`].
+pub fn read_capped(path: &Path) -> Result<Vec<u8>, ImportError> {
+    let in_file = |problem| ImportError { file: path.to_owned(), problem };
+    let unreadable = |error: std::io::Error| in_file(Problem::Unreadable(error.to_string()));
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > MAX_FILE {
+        return Err(in_file(Problem::FileTooLarge { bytes: size }));
+    }
+    std::fs::read(path).map_err(unreadable)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A policy before its head and shapes were settled.
+struct Draft {
+    /// Layers with the names messages use.
+    layers: Vec<(String, LayerData)>,
+    head: Option<HeadKind>,
+    log_std: Option<TensorData>,
+    normaliser: Option<NormaliserData>,
+}
+
+impl Draft {
+    /// Settles the head, tests every shape and every number.
+    fn finish(mut self, options: &ImportOptions, source: (String, String)) -> Result<PolicyData, Problem> {
+        let (inputs, outputs) = self.check_chain()?;
+        if let (Some(activation), Some((_, last))) = (&options.output_activation, self.layers.last_mut()) {
+            last.activation = activation.clone();
+        }
+        if let Some(LogStd::Values(texts)) = &options.log_std {
+            self.log_std = Some(log_std_of(texts, outputs)?);
+        }
+        let head = self.settle_head(options, outputs)?;
+        if let Some(normaliser) = &mut self.normaliser {
+            if let Some(clip) = &options.clip {
+                normaliser.clip = Some(clip.clone());
+            }
+            check_normaliser(normaliser, inputs)?;
+        }
+        let layers = self.layers.into_iter().map(|(_, layer)| layer).collect();
+        Ok(PolicyData { layers, head, normaliser: self.normaliser, source: Some(source) })
+    }
+
+    fn check_chain(&self) -> Result<(usize, usize), Problem> {
+        let mut gives: Option<(&str, usize)> = None;
+        let mut inputs = 0;
+        for (name, layer) in &self.layers {
+            let &[rows, columns] = layer.weight.shape.as_slice() else {
+                return Err(Problem::NotAffine { name: name.clone(), shape: layer.weight.shape.clone() });
+            };
+            if rows == 0 || columns == 0 || !layer.weight.is_consistent() || !layer.bias.is_consistent() {
+                return Err(Problem::NotAffine { name: name.clone(), shape: layer.weight.shape.clone() });
+            }
+            match gives {
+                None => inputs = columns,
+                Some((_, width)) if width == columns => {}
+                Some((before, gives)) => {
+                    let (before, after) = (before.to_owned(), name.clone());
+                    return Err(Problem::Chain { before, gives, after, reads: columns });
+                }
+            }
+            expect_size(&format!("{name} bias"), &layer.bias, rows)?;
+            expect_finite(name, &layer.weight)?;
+            expect_finite(&format!("{name} bias"), &layer.bias)?;
+            gives = Some((name, rows));
+        }
+        let (_, outputs) = gives.ok_or_else(|| Problem::NoLayers("at all".into()))?;
+        Ok((inputs, outputs))
+    }
+
+    fn settle_head(&self, options: &ImportOptions, outputs: usize) -> Result<HeadData, Problem> {
+        match options.head.or(self.head).ok_or(Problem::NoHead)? {
+            HeadKind::Categorical => Ok(HeadData::Categorical),
+            HeadKind::Deterministic => Ok(HeadData::Deterministic),
+            HeadKind::Gaussian => {
+                let mut log_std = self.log_std.clone().ok_or(Problem::NoLogStd)?;
+                if log_std.shape.len() > 1 && log_std.shape != [1, outputs] {
+                    return Err(Problem::StateDependentNoise(format!(
+                        "log_std of shape {:?}",
+                        log_std.shape
+                    )));
+                }
+                log_std.shape = vec![log_std.entries()];
+                expect_size("log_std", &log_std, outputs)?;
+                expect_finite("log_std", &log_std)?;
+                Ok(HeadData::Gaussian { log_std })
+            }
+        }
+    }
+}
+
+fn check_normaliser(normaliser: &NormaliserData, inputs: usize) -> Result<(), Problem> {
+    expect_size("normaliser mean", &normaliser.mean, inputs)?;
+    expect_size("normaliser std", &normaliser.std, inputs)?;
+    expect_finite("normaliser mean", &normaliser.mean)?;
+    expect_finite("normaliser std", &normaliser.std)?;
+    if let Some(index) = normaliser.std.floats().iter().position(|&std| std <= 0.0) {
+        return Err(Problem::Deviation { index });
+    }
+    match &normaliser.clip {
+        Some(clip) if !number("normaliser clip", clip)?.is_positive() => {
+            Err(Problem::Normaliser("its clip radius is not positive"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn number(name: &'static str, text: &str) -> Result<Rational, Problem> {
+    Rational::parse(text).map_err(|e| Problem::Number { name, text: text.to_owned(), reason: e.to_string() })
+}
+
+fn log_std_of(texts: &[String], outputs: usize) -> Result<TensorData, Problem> {
+    let bad = |text: &String, reason: String| Problem::Number { name: "log_std", text: text.clone(), reason };
+    let values: Result<Vec<f64>, Problem> =
+        texts.iter().map(|t| t.parse().map_err(|e| bad(t, format!("{e}")))).collect();
+    let mut values = values?;
+    if let [only] = values[..] {
+        values = vec![only; outputs];
+    }
+    Ok(TensorData::from_f64(vec![values.len()], &values))
+}
+
+fn expect_size(name: &str, tensor: &TensorData, wanted: usize) -> Result<(), Problem> {
+    if tensor.shape == [wanted] && tensor.is_consistent() {
+        return Ok(());
+    }
+    Err(Problem::WrongSize { name: name.to_owned(), wanted, shape: tensor.shape.clone() })
+}
+
+fn expect_finite(name: &str, tensor: &TensorData) -> Result<(), Problem> {
+    tensor.dyadics().map(|_| ()).map_err(|index| Problem::NotFinite { name: name.to_owned(), index })
+}
+
+/// An activation by the name frameworks give it.
+fn activation_named(name: &str) -> Result<ActivationSpec, Problem> {
+    Ok(match name.to_ascii_lowercase().as_str() {
+        "identity" | "linear" => ActivationSpec::Identity,
+        "relu" => ActivationSpec::Relu,
+        "tanh" => ActivationSpec::Tanh,
+        "sigmoid" => ActivationSpec::Sigmoid,
+        "hardtanh" => ActivationSpec::Clip("-1".into(), "1".into()),
+        // PyTorch's default slope, as its documentation writes it
+        "leakyrelu" | "leaky_relu" => ActivationSpec::LeakyRelu("0.01".into()),
+        _ => return Err(Problem::Activation(name.to_owned())),
+    })
+}

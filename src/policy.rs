@@ -3,6 +3,7 @@
 
 pub mod emit;
 pub mod mask;
+pub mod read;
 pub mod tensor;
 pub mod write;
 

@@ -11,5 +11,6 @@ pub mod kernel;
 pub mod load;
 pub mod model;
 pub mod number;
+pub mod property;
 pub mod reader;
 pub mod table;

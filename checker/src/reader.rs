@@ -11,6 +11,8 @@ pub mod mask;
 pub mod npy;
 pub mod pem;
 pub mod policy;
+pub mod property;
 pub mod safetensors;
 pub mod tensor;
 pub mod trust;
+pub mod verdict;

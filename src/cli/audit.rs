@@ -1,0 +1,191 @@
+//! `secateur audit`: the main job. Everything comes from `DIR/audit.toml`; nothing is written into DIR.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use secateur_checker::check::NamedFile;
+use secateur_checker::load::{CheckPaths, MaskDirectory, check_paths, load_masks, load_policy, load_states};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::certify::keys::{Key, trust_file};
+use crate::certify::{CertifyError, Progress, Request, certify};
+use crate::cli::adversary::{Norm, UnitsWord, families, perturbation};
+use crate::cli::certify::{certify_failure, witness_name};
+use crate::cli::progress::Bar;
+use crate::cli::prune::{Recipe, write_pruned};
+use crate::cli::summary::{summary_json, summary_text};
+use crate::cli::{CliError, Context};
+use crate::policy::write::{create_folder, write_atomically};
+
+/// Arguments of `audit`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  secateur audit fixtures/pendulum-tanh --out /tmp/pendulum
+
+DIR/audit.toml:
+  states = \"states.npy\"          # S rows, one column per input
+  state-units = \"raw\"            # or normalised
+  epsilon = \"0.05\"               # in quotes, read exactly; or radii = [\"0.1\", ...]
+  norm = \"linf\"                  # or l2
+  units = \"normalised\"           # or raw
+  masks = \"masks\"                # a directory with chain.json; or a table [prune]
+  families = [\"ibp\"]             # optional; default all
+  limit = 100                    # optional; first rows of the states
+  key = \"key.pem\"                # optional; default an ephemeral key
+  [prune]                        # instead of masks
+  method = \"magnitude\"           # or random
+  scope = \"layer\"                # or global
+  sparsity = [\"0\", \"0.5\"]")]
+pub struct AuditArguments {
+    /// Directory with policy.json, policy.safetensors and audit.toml.
+    directory: PathBuf,
+    /// Where certificate, witness and trust file go; default: NAME.audit in the current directory.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// `audit.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Settings {
+    states: PathBuf,
+    #[serde(default = "raw")]
+    state_units: UnitsWord,
+    epsilon: Option<String>,
+    radii: Option<Vec<String>>,
+    #[serde(default = "linf")]
+    norm: Norm,
+    #[serde(default = "normalised")]
+    units: UnitsWord,
+    masks: Option<PathBuf>,
+    prune: Option<Recipe>,
+    #[serde(default)]
+    families: Vec<String>,
+    limit: Option<usize>,
+    key: Option<PathBuf>,
+}
+
+fn raw() -> UnitsWord {
+    UnitsWord::Raw
+}
+
+fn normalised() -> UnitsWord {
+    UnitsWord::Normalised
+}
+
+fn linf() -> Norm {
+    Norm::Linf
+}
+
+fn settings(directory: &Path) -> Result<Settings, CliError> {
+    let path = directory.join("audit.toml");
+    let text = std::fs::read_to_string(&path).map_err(|e| {
+        CliError::input(format!("{}: {e}; `secateur audit --help` shows what it must say", path.display()))
+    })?;
+    let parsed: Result<Settings, _> = toml::from_str(&text);
+    parsed.map_err(|e| {
+        CliError::input(format!("{}: {e}numbers are written in quotes, such as \"0.05\"", path.display()))
+    })
+}
+
+fn name_of(directory: &Path) -> String {
+    let full = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    full.file_name().map_or_else(|| "policy".to_owned(), |n| n.to_string_lossy().into_owned())
+}
+
+/// Certifies, signs, writes, checks what was written, and prints the table.
+///
+/// # Errors
+/// Exit codes 1 (a theorem was violated), 2, 3 and 4.
+pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError> {
+    let directory = &arguments.directory;
+    let settings = settings(directory)?;
+    let name = name_of(directory);
+    let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.audit")));
+    let load = |e| certify_failure(CertifyError::Load(e));
+    let set =
+        perturbation(settings.epsilon.as_deref(), settings.radii.as_deref(), settings.norm, settings.units)?;
+    let families = families(&settings.families)?;
+    let policy = load_policy(directory).map_err(load)?;
+    let states_path = directory.join(&settings.states);
+    let (mut states, bytes) = load_states(&states_path, settings.state_units.into()).map_err(load)?;
+    if let Some(limit) = settings.limit {
+        states.keep_first(limit);
+    }
+    let (key, key_words) = match &settings.key {
+        Some(path) => {
+            (Key::read(&directory.join(path)).map_err(CliError::input)?, "the key audit.toml names")
+        }
+        None => {
+            (Key::generate().map_err(CliError::internal)?, "an ephemeral key made for this run and not kept")
+        }
+    };
+    create_folder(&out).map_err(CliError::input)?;
+    let mask_directory = match (&settings.masks, &settings.prune) {
+        (Some(masks), None) => Some(directory.join(masks)),
+        (None, Some(recipe)) => {
+            let masks = out.join("masks");
+            write_pruned(&policy, recipe, &masks)?;
+            Some(masks)
+        }
+        (None, None) => None,
+        (Some(_), Some(_)) => return Err(CliError::input("audit.toml has both masks and [prune]; keep one")),
+    };
+    let masks = match &mask_directory {
+        Some(path) => load_masks(path, &policy.files).map_err(load)?,
+        None => MaskDirectory::dense(&policy.files.policy.network),
+    };
+    let certificate_path = out.join(format!("{name}.cert.dsse.json"));
+    let witness_name = witness_name(&certificate_path);
+    let states_name = states_path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let request = Request {
+        policy: &policy,
+        masks: &masks,
+        states: &states,
+        states_file: NamedFile { name: &states_name, bytes: &bytes },
+        perturbation: &set,
+        families: &families,
+        witness_name: &witness_name,
+        seed: "0",
+    };
+    let bar = Bar::new(context.progress);
+    let certified = certify(&request, &key, &bar).map_err(certify_failure)?;
+    certified.write(&certificate_path, &witness_name).map_err(certify_failure)?;
+    let trust_path = out.join("trust.json");
+    let public = key.public().map(|p| p.emit_pem()).unwrap_or_default();
+    write_atomically(&trust_path, trust_file("audit", &public).as_bytes()).map_err(CliError::input)?;
+    let paths = CheckPaths {
+        policy: directory.clone(),
+        masks: mask_directory.clone(),
+        states: states_path.clone(),
+        trust: Some(trust_path.clone()),
+        witness: None,
+        certificate: certificate_path.clone(),
+    };
+    let outcome = check_paths(&paths, &mut |done, total| bar.advance("checking", done, total));
+    bar.finish();
+    let outcome = outcome.map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
+    let certificate = outcome.verified.certificate();
+    let mut text = summary_text(certificate);
+    text.push_str(&format!(
+        "\nverified, signed with {key_words}\ncertificate  {}\n",
+        certificate_path.display()
+    ));
+    text.push_str(&format!(
+        "check again  secateur check {} --states {}",
+        directory.display(),
+        states_path.display()
+    ));
+    if let Some(masks) = &mask_directory {
+        text.push_str(&format!(" --masks {}", masks.display()));
+    }
+    text.push_str(&format!(" --trust {} {}", trust_path.display(), certificate_path.display()));
+    let mut document = summary_json(certificate, "verified");
+    document["certificate"] = json!(certificate_path);
+    document["trust"] = json!(trust_path);
+    document["ephemeralKey"] = json!(settings.key.is_none());
+    context.print(&text, &document)?;
+    Ok(0)
+}

@@ -1,0 +1,241 @@
+//! PyTorch checkpoints: zip archives with `data.pkl`, and the older chain of pickles. Untrusted.
+//! `spec/semantics.md#files`.
+//!
+//! # References
+//! PyTorch 2.x, `torch/serialization.py`, `_legacy_load` and `_load`.
+
+use super::Problem;
+use super::archive::{Entries, read_entries};
+use super::array::{Array, Arrays, Element};
+use super::normaliser;
+use super::pickle::{Node, Pickle};
+use crate::policy::TensorDtype;
+use std::collections::BTreeMap;
+
+/// `torch.save` writes this number first in the older format, little-endian.
+const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+const MAX_NESTING: usize = 4;
+
+/// State dictionaries of a checkpoint in the zip format, flattened to dotted names.
+///
+/// # Errors
+/// [`Problem`].
+pub(super) fn parse_zip(bytes: &[u8]) -> Result<Arrays, Problem> {
+    let entries = read_entries(bytes, |name| {
+        name.ends_with("/data.pkl") || name.contains("/data/") || name.ends_with("/byteorder")
+    })?;
+    let Some((folder, pickled)) =
+        entries.iter().find_map(|(name, b)| name.strip_suffix("data.pkl").map(|f| (f, b)))
+    else {
+        return Err(Problem::UnknownFormat);
+    };
+    if entries.get(&format!("{folder}byteorder")).is_some_and(|order| order.starts_with(b"big")) {
+        return Err(Problem::PickleContent("it was saved on a big-endian machine; save it again on another"));
+    }
+    let (pickle, root, _) = Pickle::parse(pickled, 0)?;
+    let storages = ZipStorages { entries: &entries, folder };
+    collect(&pickle, root, &|key, _| storages.get(key))
+}
+
+struct ZipStorages<'a> {
+    entries: &'a Entries,
+    folder: &'a str,
+}
+
+impl<'a> ZipStorages<'a> {
+    fn get(&self, key: &str) -> Option<&'a [u8]> {
+        self.entries.get(&format!("{}data/{key}", self.folder)).map(Vec::as_slice)
+    }
+}
+
+/// State dictionaries of a checkpoint in the older format: magic, version, system, object, storage keys, storages.
+///
+/// # Errors
+/// [`Problem`]; pickles that are no checkpoint are refused.
+pub(super) fn parse_legacy(bytes: &[u8]) -> Result<Arrays, Problem> {
+    let (magic, root, mut at) = Pickle::parse(bytes, 0)?;
+    if *magic.node(root) != Node::Wide(LEGACY_MAGIC.to_vec()) {
+        return Err(Problem::PickleContent(
+            "it is a pickle but no PyTorch checkpoint; a normaliser is given as such",
+        ));
+    }
+    at = Pickle::parse(bytes, at)?.2;
+    let (system, root, after) = Pickle::parse(bytes, at)?;
+    if system.entry(root, "little_endian").and_then(|v| system.boolean(v)) == Some(false) {
+        return Err(Problem::PickleContent("it was saved on a big-endian machine; save it again on another"));
+    }
+    let (pickle, root, after) = Pickle::parse(bytes, after)?;
+    let (keys, list, mut at) = Pickle::parse(bytes, after)?;
+    let widths = storage_widths(&pickle);
+    let mut storages: BTreeMap<String, &[u8]> = BTreeMap::new();
+    for &key in keys.sequence(list).ok_or(Problem::PickleContent("its list of storages is missing"))? {
+        let key = keys.text(key).ok_or(Problem::PickleContent("a storage has no name"))?;
+        let cut = Problem::Pickle { at, reason: "it is cut short inside a storage" };
+        let count = bytes.get(at..).and_then(|b| b.first_chunk::<8>()).map(|b| u64::from_le_bytes(*b));
+        let width = widths.get(key).copied().ok_or(Problem::PickleContent("a storage is never used"))?;
+        let length = count.and_then(|c| usize::try_from(c).ok()).and_then(|c| c.checked_mul(width));
+        let end = length.and_then(|l| l.checked_add(at + 8)).ok_or(cut.clone())?;
+        storages.insert(key.to_owned(), bytes.get(at + 8..end).ok_or(cut)?);
+        at = end;
+    }
+    collect(&pickle, root, &|key, _| storages.get(key).copied())
+}
+
+fn storage_widths(pickle: &Pickle) -> BTreeMap<String, usize> {
+    let tuples = pickle.persistent().into_iter().filter_map(|id| pickle.sequence(id));
+    let found = tuples.filter_map(|parts| match parts {
+        [_, class, key, ..] => {
+            Some((pickle.text(*key)?.to_owned(), storage_element(pickle, *class)?.width()))
+        }
+        _ => None,
+    });
+    found.collect()
+}
+
+fn storage_element(pickle: &Pickle, class: usize) -> Option<Element> {
+    let Node::Global(_, name) = pickle.node(class) else { return None };
+    Some(match name.as_str() {
+        "FloatStorage" => Element::Float(TensorDtype::F32),
+        "DoubleStorage" => Element::Float(TensorDtype::F64),
+        "HalfStorage" => Element::Float(TensorDtype::F16),
+        "BFloat16Storage" => Element::Float(TensorDtype::BF16),
+        "LongStorage" => Element::Integer(8),
+        "IntStorage" => Element::Integer(4),
+        "ShortStorage" => Element::Integer(2),
+        "CharStorage" | "ByteStorage" => Element::Integer(1),
+        "BoolStorage" => Element::Bool,
+        _ => return None,
+    })
+}
+
+type Storages<'a> = dyn Fn(&str, Element) -> Option<&'a [u8]> + 'a;
+
+/// Flattens dictionaries of tensors to dotted names; finds the `ZFilter` that research checkpoints carry.
+fn collect<'a>(pickle: &Pickle, root: usize, storages: &Storages<'a>) -> Result<Arrays, Problem> {
+    let mut arrays = Arrays::default();
+    flatten(pickle, root, "", 0, storages, &mut arrays)?;
+    let mut filters = Vec::new();
+    for object in pickle.objects("ZFilter") {
+        filters.push(normaliser::from_zfilter(pickle, object)?);
+    }
+    if let Some(first) = filters.first() {
+        if filters.iter().any(|other| other != first) {
+            return Err(Problem::Normaliser("the checkpoint holds several that differ; give one by a file"));
+        }
+        for (name, tensor) in [("obs_norm.mean", &first.mean), ("obs_norm.std", &first.std)] {
+            let element = Element::Float(tensor.dtype);
+            arrays
+                .named
+                .insert(name.into(), Array::new(name, element, tensor.shape.clone(), tensor.bytes.clone())?);
+        }
+        if let Some(clip) = &first.clip {
+            arrays.metadata.insert("clip".into(), clip.clone());
+        }
+    }
+    Ok(arrays)
+}
+
+fn flatten<'a>(
+    pickle: &Pickle,
+    node: usize,
+    prefix: &str,
+    depth: usize,
+    storages: &Storages<'a>,
+    into: &mut Arrays,
+) -> Result<(), Problem> {
+    for &(key, value) in pickle.entries(node) {
+        let Some(key) = pickle.text(key) else { continue };
+        let name = if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
+        if let Some(array) = tensor(pickle, &name, value, storages)? {
+            into.named.insert(name, array);
+        } else if depth < MAX_NESTING {
+            flatten(pickle, value, &name, depth + 1, storages, into)?;
+        }
+    }
+    Ok(())
+}
+
+/// `_rebuild_tensor_v2(storage, offset, size, stride, ...)`, also inside `_rebuild_parameter`.
+fn tensor<'a>(
+    pickle: &Pickle,
+    name: &str,
+    node: usize,
+    storages: &Storages<'a>,
+) -> Result<Option<Array>, Problem> {
+    let arguments = match pickle.class(node) {
+        Some("_rebuild_parameter" | "_rebuild_parameter_with_state") => {
+            let inner = pickle.arguments(node).and_then(|a| a.first().copied());
+            return match inner {
+                Some(inner) if inner != node && pickle.class(inner) == Some("_rebuild_tensor_v2") => {
+                    tensor(pickle, name, inner, storages)
+                }
+                _ => Ok(None),
+            };
+        }
+        Some("_rebuild_tensor_v2" | "_rebuild_tensor") => pickle.arguments(node),
+        _ => return Ok(None),
+    };
+    let broken = Problem::PickleContent("a tensor is not described as PyTorch does");
+    let Some(&[storage, offset, size, stride, ..]) = arguments else { return Err(broken) };
+    let Node::Persistent(id) = pickle.node(storage) else { return Err(broken) };
+    let Some(&[_, class, key, ..]) = pickle.sequence(*id) else { return Err(broken) };
+    let Some(element) = storage_element(pickle, class) else {
+        return Err(Problem::PickleContent("a storage has a type that is not read (quantised or complex)"));
+    };
+    let (Some(key), Some(offset), Some(shape), Some(stride)) =
+        (pickle.text(key), pickle.size(offset), pickle.sizes(size), pickle.sizes(stride))
+    else {
+        return Err(broken);
+    };
+    let data = storages(key, element).ok_or(Problem::PickleContent("a storage is missing from the file"))?;
+    let outside = Problem::PickleContent("a tensor reaches outside its storage");
+    let bytes = strided(data, element.width(), offset, &shape, &stride).ok_or(outside)?;
+    Array::new(name, element, shape, bytes).map(Some)
+}
+
+/// Row-major copy of a strided view; `None` if it leaves the storage or would be larger than it (expanded views).
+fn strided(data: &[u8], width: usize, offset: usize, shape: &[usize], stride: &[usize]) -> Option<Vec<u8>> {
+    let total = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side))?;
+    if shape.len() != stride.len() || total.checked_mul(width)? > data.len() {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(total * width);
+    let mut index = vec![0usize; shape.len()];
+    for _ in 0..total {
+        let mut position = offset;
+        for (i, step) in index.iter().zip(stride) {
+            position = position.checked_add(i.checked_mul(*step)?)?;
+        }
+        let start = position.checked_mul(width)?;
+        bytes.extend_from_slice(data.get(start..start.checked_add(width)?)?);
+        for (i, side) in index.iter_mut().zip(shape).rev() {
+            *i += 1;
+            if *i < *side {
+                break;
+            }
+            *i = 0;
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_are_copied_and_never_leave_their_storage() {
+        assert_eq!(strided(&[1, 2, 3, 4], 1, 0, &[2, 2], &[1, 2]), Some(vec![1, 3, 2, 4]));
+        assert_eq!(strided(&[1, 2, 3, 4], 1, 1, &[2, 2], &[2, 1]), None);
+        assert_eq!(strided(&[1], 1, 0, &[1 << 40], &[0]), None);
+        assert_eq!(strided(&[1], 1, 0, &[usize::MAX, 2], &[0, 0]), None);
+    }
+
+    #[test]
+    fn a_pickle_that_is_no_checkpoint_is_refused() {
+        assert!(matches!(
+            parse_legacy(b"\x80\x02cos\nsystem\n(S'touch x'\ntR."),
+            Err(Problem::PickleContent(_))
+        ));
+    }
+}
