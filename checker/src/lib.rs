@@ -12,4 +12,6 @@ pub mod load;
 pub mod model;
 pub mod number;
 pub mod reader;
+pub mod regret_claim;
+pub mod statistical_claim;
 pub mod table;

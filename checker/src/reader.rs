@@ -11,6 +11,7 @@ pub mod mask;
 pub mod npy;
 pub mod pem;
 pub mod policy;
+pub mod regret;
 pub mod safetensors;
 pub mod tensor;
 pub mod trust;
