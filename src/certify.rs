@@ -3,6 +3,7 @@
 
 pub mod emit;
 pub mod keys;
+pub mod regret;
 pub mod witness;
 
 use std::path::Path;
@@ -29,6 +30,7 @@ use secateur_checker::table::{FamilyTable, Quantity, TheoremViolated};
 
 use crate::certify::emit::emit_certificate;
 use crate::certify::keys::Key;
+use crate::certify::regret::{RegretClaimError, RegretRequest, add_regret};
 use crate::certify::witness::propose_witness;
 use crate::policy::write::{WriteError, write_atomically};
 
@@ -78,6 +80,9 @@ pub enum CertifyError {
     /// The finished certificate did not pass its own check: a defect of this program.
     #[error("the finished certificate was rejected ({0}); nothing was written; please report this")]
     SelfCheck(String),
+    /// A regret or statistical claim that was asked for cannot be made.
+    #[error(transparent)]
+    Regret(#[from] RegretClaimError),
     /// Interrupted by the user.
     #[error("interrupted; nothing was written")]
     Interrupted,
@@ -100,6 +105,8 @@ pub struct Request<'a> {
     pub perturbation: &'a PerturbationSet,
     /// Families to claim, in any order.
     pub families: &'a [Family],
+    /// Regret and statistical claims to make beside them.
+    pub regret: &'a RegretRequest,
     /// File name of the witness side file, if one is needed.
     pub witness_name: &'a str,
     /// Seed recorded in the certificate.
@@ -157,7 +164,9 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
         witness: witness.as_deref(),
     };
     let tables = evaluate_parallel(&problem, &families, progress)?;
-    let certificate = build(request, &tables, &families, witness.as_deref())?;
+    let mut certificate = build(request, &tables, &families, witness.as_deref())?;
+    let head = HeadBounds::new(&policy.head).map_err(CertifyError::Head)?;
+    add_regret(&mut certificate, request.regret, &tables, &head)?;
     let payload = emit_certificate(&certificate).into_bytes();
     let envelope = key.sign(PAYLOAD_TYPE, payload);
     let verified = self_check(request, &envelope, witness.as_deref(), progress)?;
@@ -178,7 +187,8 @@ fn validate(request: &Request<'_>) -> Result<(), CertifyError> {
     {
         return Err(CertifyError::RadiiWidth { found: radii.len(), expected });
     }
-    check_nested(network, &request.masks.masks).map_err(CertifyError::Masks)
+    check_nested(network, &request.masks.masks).map_err(CertifyError::Masks)?;
+    Ok(request.regret.validate(&request.policy.files.policy.head)?)
 }
 
 fn evaluate_parallel(
@@ -232,6 +242,8 @@ fn build(
         state_units: request.states.units,
         states: request.states.values.rows,
         claims: claims(request, tables)?,
+        regret: Vec::new(),
+        statistical: Vec::new(),
         verdicts,
         witness: witness.map(|bytes| WitnessRecord {
             name: request.witness_name.to_owned(),

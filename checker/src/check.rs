@@ -13,6 +13,8 @@ use crate::number::{Rational, Rounding};
 use crate::reader::certificate::{Certificate, FileDigest, SCHEMA_VERSION, StepVerdict};
 use crate::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use crate::reader::escaped::Escaped;
+use crate::regret_claim::{RegretRejection, check_regret};
+use crate::statistical_claim::{StatisticalRejection, check_statistical};
 use crate::table::{FamilyTable, Quantity, TableError, TheoremViolated};
 
 /// Id this checker writes and demands in `checker.id`.
@@ -142,6 +144,10 @@ pub enum Rejection {
         /// Position of the second.
         claim: usize,
     },
+    /// A regret claim is not accepted.
+    Regret(Box<RegretRejection>),
+    /// A statistical claim is not accepted.
+    Statistical(Box<StatisticalRejection>),
     /// A step's verdict is missing, superfluous or not the one found.
     WrongVerdict {
         /// Position in the certificate's list.
@@ -218,6 +224,8 @@ impl fmt::Display for Rejection {
                 quantity.name()
             ),
             Self::DuplicateClaim { claim } => write!(f, "claim {claim} repeats an earlier one"),
+            Self::Regret(e) => e.fmt(f),
+            Self::Statistical(e) => e.fmt(f),
             Self::WrongVerdict { position, stated, found } => {
                 write!(f, "verdict {position}: the certificate says ")?;
                 verdict_words(f, stated.as_deref())?;
@@ -334,6 +342,8 @@ pub fn check(
     let tables = evaluate(&problem, &families, progress).map_err(Rejection::Evaluate)?;
     let head = HeadBounds::new(&subject.policy.head).map_err(Rejection::Head)?;
     check_claims(&certificate, &tables, &head)?;
+    check_regret(&certificate, &tables, &head).map_err(|e| Rejection::Regret(Box::new(e)))?;
+    check_statistical(&certificate, &tables, &head).map_err(|e| Rejection::Statistical(Box::new(e)))?;
     check_verdicts(&certificate, &tables)?;
     Ok(Verified { certificate, tables })
 }

@@ -10,6 +10,7 @@ use crate::certify::keys::Key;
 use crate::certify::{Certified, CertifyError, Request, certify};
 use crate::cli::adversary::{Norm, UnitsWord, families, perturbation};
 use crate::cli::progress::Bar;
+use crate::cli::regret::RegretOptions;
 use crate::cli::summary::{summary_json, summary_text};
 use crate::cli::{CliError, Context};
 
@@ -19,6 +20,8 @@ use crate::cli::{CliError, Context};
 Example:
   secateur certify hopper/ --masks hopper/masks/ --states states.npy --epsilon 0.075 --units normalised \\
       --key keys/secateur.pem --out hopper.cert.dsse.json
+  secateur certify cartpole/ --states states.npy --epsilon 0.01 --discount 0.99 --reward-range 1,1 \\
+      --episodes-can-end --key keys/secateur.pem --out cartpole.cert.dsse.json
 
 Without --family every family is bounded. Numbers are read exactly: 0.075 is 3/40.")]
 pub struct CertifyArguments {
@@ -51,6 +54,8 @@ pub struct CertifyArguments {
     /// Bound families; repeat or separate by commas.
     #[arg(long = "family", value_name = "NAME", value_delimiter = ',')]
     families: Vec<String>,
+    #[command(flatten)]
+    regret: RegretOptions,
     /// Signing key, PKCS#8 PEM; `secateur keygen` makes one.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -93,6 +98,7 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         arguments.units,
     )?;
     let families = families(&arguments.families)?;
+    let regret = arguments.regret.request()?;
     let policy = load_policy(&arguments.policy).map_err(load)?;
     let masks = match &arguments.masks {
         Some(directory) => load_masks(directory, &policy.files).map_err(load)?,
@@ -112,6 +118,7 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         states_file: NamedFile { name: &states_name, bytes: &bytes },
         perturbation: &set,
         families: &families,
+        regret: &regret,
         witness_name: &witness_name,
         seed: "0",
     };
