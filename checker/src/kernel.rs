@@ -1,6 +1,7 @@
 //! The rules, over typed numbers. Trusted; one file per family, one function per rule; `spec/rules.md`.
 
 pub mod back;
+pub mod band;
 pub mod crown;
 pub mod enclose;
 pub mod error;
@@ -11,6 +12,7 @@ pub mod ibp;
 pub mod input;
 pub mod nested;
 pub mod norm;
+pub mod paired;
 pub mod relax;
 pub mod scaled;
 pub mod sensitivity;
