@@ -126,7 +126,8 @@ pub fn assemble(
     let mut position = 0usize;
     for &family in families {
         if family.is_local() {
-            let masks = (0..family.covers(problem.masks.len())).map(|mask| local_table(&states, position, mask, &exact));
+            let masks = (0..family.covers(problem.masks.len()))
+                .map(|mask| local_table(&states, position, mask, &exact));
             tables.push(FamilyTable { family, masks: masks.collect() });
             position = position.saturating_add(1);
         } else {

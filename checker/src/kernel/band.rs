@@ -55,7 +55,8 @@ impl BandNetwork {
             if let Some(weight) = kept.iter().enumerate().position(|(weight, &kept)| must(weight) && !kept) {
                 return Err(GridError::NotNested { layer: index, weight });
             }
-            let free: Vec<bool> = kept.iter().enumerate().map(|(weight, &kept)| kept && !must(weight)).collect();
+            let free: Vec<bool> =
+                kept.iter().enumerate().map(|(weight, &kept)| kept && !must(weight)).collect();
             let mut spread = Vec::with_capacity(free.len());
             for ((weight, &absolute), &free) in layer.weight.iter_mut().zip(&layer.absolute).zip(&free) {
                 let whole = *weight;
@@ -120,8 +121,7 @@ pub(crate) fn product(layer: &GridLayer, free: &[bool], table: &Intervals) -> Op
     let above: Vec<i64> = table.upper.iter().map(|&x| x.max(0)).collect();
     let slack = product_slack(layer, table)?;
     let size = layer.outputs.checked_mul(columns)?;
-    let mut result =
-        Intervals { columns, lower: Vec::with_capacity(size), upper: Vec::with_capacity(size) };
+    let mut result = Intervals { columns, lower: Vec::with_capacity(size), upper: Vec::with_capacity(size) };
     for (weights, free) in layer.weight.chunks_exact(layer.inputs).zip(free.chunks_exact(layer.inputs)) {
         let mut sums: Vec<(i128, i128)> = slack.iter().map(|&s| (s.saturating_neg(), s)).collect();
         let clipped = below.chunks_exact(columns).zip(above.chunks_exact(columns));
@@ -189,7 +189,8 @@ pub fn band_bounds(
     let mut values = Intervals::of_boxes(&[&input.region, &input.center]);
     let mut jacobian = Intervals::identity(inputs, one);
     let mut backward = crown.then(|| Backward::new(band, input));
-    let mut bounds = BandBounds { center: GridBox::default(), deviation: input.radii.clone(), oscillation: 0 };
+    let mut bounds =
+        BandBounds { center: GridBox::default(), deviation: input.radii.clone(), oscillation: 0 };
     for (index, (layer, free)) in network.layers.iter().zip(&band.free).enumerate() {
         let overflow = GridError::Overflow { layer: index };
         if values.lower.len() != layer.inputs.saturating_mul(2) || inputs == 0 {
@@ -208,10 +209,12 @@ pub fn band_bounds(
         let widened = widened.map(|((l, u), &d)| Some((l.checked_sub(d)?, u.checked_add(d)?)));
         let widened = widened.collect::<Option<Vec<_>>>().ok_or(overflow)?;
         let ball = ball.meet(&GridBox::from_intervals(widened), index)?;
-        let slopes = ball.intervals().map(|ends| slope_range(&layer.activation, table, network.value_bits, ends));
+        let slopes =
+            ball.intervals().map(|ends| slope_range(&layer.activation, table, network.value_bits, ends));
         let slopes = slopes.collect::<Option<Vec<_>>>().ok_or(overflow)?;
         scale_rows(&mut jacobian, &slopes).ok_or(overflow)?;
-        let moved = slopes.iter().zip(&spread).map(|((_, high), &d)| ceil_entry(mul(*high, d), HULL_SLOPE_BITS));
+        let moved =
+            slopes.iter().zip(&spread).map(|((_, high), &d)| ceil_entry(mul(*high, d), HULL_SLOPE_BITS));
         bounds.deviation = moved.collect::<Option<_>>().ok_or(overflow)?;
         if let Some(backward) = &mut backward {
             backward.relax(&slopes, &spread, &bounds.deviation).ok_or(overflow)?;

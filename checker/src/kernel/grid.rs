@@ -110,7 +110,10 @@ impl fmt::Display for GridError {
                 write!(f, "the multiplier of layer {layer}, neuron {neuron} has no constraint that holds")
             }
             Self::NotNested { layer, weight } => {
-                write!(f, "a band's tightest mask keeps weight {weight} of layer {layer}, its loosest does not")
+                write!(
+                    f,
+                    "a band's tightest mask keeps weight {weight} of layer {layer}, its loosest does not"
+                )
             }
             Self::NoBand => f.write_str("a band ends at a mask that is not in the list"),
             Self::NegativeRadius => f.write_str("a perturbation radius is negative"),

@@ -65,16 +65,28 @@ pub(crate) fn slope_range(
     let farthest = magnitude(lower, upper);
     let least = match activation {
         GridActivation::Identity => one,
-        GridActivation::Relu => if lower >= 0 { one } else { 0 },
+        GridActivation::Relu => {
+            if lower >= 0 {
+                one
+            } else {
+                0
+            }
+        }
         GridActivation::LeakyRelu { .. } if lower >= 0 => one,
         GridActivation::LeakyRelu { numerator, denominator } => {
             let scaled = scale_up(i128::from(*numerator), HULL_SLOPE_BITS)?;
             i64::try_from(scaled.checked_div_euclid(i128::from(*denominator))?).ok()?
         }
         GridActivation::Tanh => least_tanh_slope(table, farthest, value_bits)?,
-        GridActivation::Sigmoid => least_tanh_slope(table, farthest, value_bits.checked_add(1)?)?.checked_shr(2)?,
+        GridActivation::Sigmoid => {
+            least_tanh_slope(table, farthest, value_bits.checked_add(1)?)?.checked_shr(2)?
+        }
         GridActivation::Clip { lower: low, upper: high } => {
-            if lower >= low.1 && upper <= high.0 { one } else { 0 }
+            if lower >= low.1 && upper <= high.0 {
+                one
+            } else {
+                0
+            }
         }
     };
     Some((least, largest_slope(activation, table, value_bits, lower, upper)?.max(least)))

@@ -48,7 +48,10 @@ pub fn paired_change(
     let mut read = input;
     let pairs = paired.pruned.layers.iter().zip(&paired.removed.layers);
     let values = dense.pre.iter().zip(&dense.post).zip(pruned.pre.iter().zip(&pruned.post));
-    if [&dense.pre, &dense.post, &pruned.pre, &pruned.post].iter().any(|b| b.len() != paired.pruned.layers.len()) {
+    if [&dense.pre, &dense.post, &pruned.pre, &pruned.post]
+        .iter()
+        .any(|b| b.len() != paired.pruned.layers.len())
+    {
         return Err(GridError::ShapeMismatch { layer: 0 });
     }
     for (index, ((kept, removed), ((pre, post), (other_pre, other_post)))) in pairs.zip(values).enumerate() {
@@ -63,7 +66,8 @@ pub fn paired_change(
         let step = step.meet(&difference(other_pre, pre).ok_or(overflow)?, index)?;
         // Both networks' pre-activations lie in the hull, so that a secant slope carries one to the other.
         let hull = pre.hull(other_pre);
-        let slopes = hull.intervals().map(|e| slope_range(&kept.activation, table, paired.pruned.value_bits, e));
+        let slopes =
+            hull.intervals().map(|e| slope_range(&kept.activation, table, paired.pruned.value_bits, e));
         let slopes = slopes.collect::<Option<Vec<_>>>().ok_or(overflow)?;
         let mut scaled = Intervals::of_boxes(&[&step]);
         scale_rows(&mut scaled, &slopes).ok_or(overflow)?;
