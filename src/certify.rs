@@ -31,7 +31,7 @@ use secateur_checker::table::{FamilyTable, Quantity, TheoremViolated};
 use crate::certify::emit::emit_certificate;
 use crate::certify::keys::Key;
 use crate::certify::regret::{RegretClaimError, RegretRequest, add_regret};
-use crate::certify::witness::propose_witness;
+use crate::certify::witness::{WitnessError, propose_witness};
 use crate::policy::write::{WriteError, write_atomically};
 
 /// Id this program writes into certificates.
@@ -78,6 +78,9 @@ pub enum CertifyError {
         /// Inputs of the policy.
         expected: usize,
     },
+    /// No witness could be found.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
     /// A family could not be evaluated.
     #[error("{0}")]
     Evaluate(EvaluateError),
@@ -164,18 +167,19 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
     let mut families = request.families.to_vec();
     families.sort();
     families.dedup();
-    let witness = if families.iter().any(|f| f.needs_witness()) {
-        Some(propose_witness(&policy.network, &request.masks.masks, &families))
-    } else {
-        None
-    };
-    let problem = Problem {
+    let mut problem = Problem {
         policy,
         masks: &request.masks.masks,
         states: request.states,
         perturbation: request.perturbation,
-        witness: witness.as_deref(),
+        witness: None,
     };
+    let witness = if families.iter().any(|f| f.needs_witness()) {
+        Some(propose_witness(&problem, &local_problem(&problem, &families)?, &families, progress)?)
+    } else {
+        None
+    };
+    problem.witness = witness.as_deref();
     let tables = evaluate_parallel(&problem, &families, progress)?;
     let mut certificate = build(request, &tables, &families, witness.as_deref())?;
     let head = HeadBounds::new(&policy.head).map_err(CertifyError::Head)?;
@@ -211,15 +215,18 @@ fn validate(request: &Request<'_>) -> Result<(), CertifyError> {
     Ok(request.regret.validate(&request.policy.files.policy.head)?)
 }
 
+fn local_problem<'a>(problem: &Problem<'a>, families: &[Family]) -> Result<LocalProblem<'a>, CertifyError> {
+    LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
+        .and_then(|local| local.with_witness(problem.witness).prepare(families))
+        .map_err(|reason| CertifyError::Evaluate(EvaluateError::Local { state: None, reason }))
+}
+
 fn evaluate_parallel(
     problem: &Problem<'_>,
     families: &[Family],
     progress: &dyn Progress,
 ) -> Result<Vec<FamilyTable>, CertifyError> {
-    let setup = |reason| CertifyError::Evaluate(EvaluateError::Local { state: None, reason });
-    let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
-        .and_then(|local| local.prepare(families))
-        .map_err(setup)?;
+    let local = local_problem(problem, families)?;
     let done = AtomicUsize::new(0);
     let states: Result<Vec<_>, CertifyError> = (0..local.states())
         .into_par_iter()

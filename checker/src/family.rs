@@ -4,15 +4,18 @@
 use std::collections::BTreeMap;
 
 use crate::kernel::band::{BandNetwork, band_bounds};
-use crate::kernel::crown::{CrownLayers, NoWitness, bound_outputs, crown_layers};
+use crate::kernel::crown::{CrownLayers, NoWitness, Witness, bound_outputs, crown_layers};
 use crate::kernel::enclose::TanhTable;
-use crate::kernel::grid::{GridError, GridNetwork, GridScale};
+use crate::kernel::grid::{GridActivation, GridError, GridNetwork, GridScale};
 use crate::kernel::hull::{deviation, hull_slopes};
 use crate::kernel::ibp::{GridBox, LayerBounds, propagate};
 use crate::kernel::input::{InputSet, input_magnitude, input_set};
 use crate::kernel::paired::{PairedNetwork, paired_change};
 use crate::model::{Head, Mask, PerturbationSet, Policy, States};
 use crate::number::Dyadic;
+use crate::reader::safetensors::Safetensors;
+use crate::reader::slopes::{StateSlopes, state_bytes};
+use crate::reader::tensor::Dtype;
 
 /// A bound family. `spec/rules/README.md` lists what each assumes and whether it is monotone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +36,10 @@ pub enum Family {
     Ibp,
     /// Backward linear bounds with derived slopes. Not monotone.
     Crown,
+    /// Backward linear bounds with slopes found by gradient steps; witness: slopes a state. Not monotone.
+    CrownOptimised,
+    /// Backward linear bounds with slopes from the dual of the triangle relaxation; witness: slopes a state. Not monotone.
+    Lp,
     /// Slopes over the hull of the listed masks; monotone within the list.
     ChainHull,
     /// The largest interval bound over the mask and all later ones of the list.
@@ -58,7 +65,7 @@ pub enum BandEnd {
 
 impl Family {
     /// Every family that has no parameter, with its name in certificates, in the order certificates list them.
-    pub const ALL: [(Self, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str); 14] = [
         (Self::Sensitivity, "sensitivity"),
         (Self::NormLinf, "norm-product/linf"),
         (Self::NormL1, "norm-product/l1"),
@@ -67,6 +74,8 @@ impl Family {
         (Self::Spectral, "spectral"),
         (Self::Ibp, "ibp"),
         (Self::Crown, "crown"),
+        (Self::CrownOptimised, "crown-optimised"),
+        (Self::Lp, "lp"),
         (Self::ChainHull, "chain-hull"),
         (Self::EnvelopeIbp, "envelope/ibp"),
         (Self::EnvelopeCrown, "envelope/crown"),
@@ -126,7 +135,15 @@ impl Family {
 
     /// Whether a smaller mask can never have a larger bound, by theorem.
     pub fn is_monotone(self) -> bool {
-        !matches!(self, Self::Ibp | Self::Crown | Self::Spectral | Self::PrunedDeviation)
+        !matches!(
+            self,
+            Self::Ibp
+                | Self::Crown
+                | Self::CrownOptimised
+                | Self::Lp
+                | Self::Spectral
+                | Self::PrunedDeviation
+        )
     }
 
     /// Whether the bound compares a policy's clean and perturbed action, as regret under an adversary needs; the
@@ -137,7 +154,12 @@ impl Family {
 
     /// Whether certificates carry a witness for it.
     pub fn needs_witness(self) -> bool {
-        matches!(self, Self::NormAbsSpectral | Self::Spectral)
+        matches!(self, Self::NormAbsSpectral | Self::Spectral) || self.has_slopes()
+    }
+
+    /// Whether its witness is a table of slopes.
+    pub fn has_slopes(self) -> bool {
+        matches!(self, Self::CrownOptimised | Self::Lp)
     }
 }
 
@@ -163,6 +185,7 @@ pub struct LocalProblem<'a> {
     bands: BTreeMap<BandEnd, Vec<BandNetwork>>,
     paired: Option<(GridNetwork, Vec<PairedNetwork>)>,
     table: &'static TanhTable,
+    witness: Option<Safetensors<'a>>,
     /// Fraction bits of every bound it returns.
     pub value_bits: u32,
 }
@@ -194,7 +217,19 @@ impl<'a> LocalProblem<'a> {
         let masked = masked.collect::<Result<Vec<_>, _>>()?;
         let (table, value_bits) = (TanhTable::shared(), scale.value_bits);
         let (bands, paired) = (BTreeMap::new(), None);
-        Ok(Self { policy, set, states, masks, scale, masked, bands, paired, table, value_bits })
+        Ok(Self {
+            policy,
+            set,
+            states,
+            masks,
+            scale,
+            masked,
+            bands,
+            paired,
+            table,
+            witness: None,
+            value_bits,
+        })
     }
 
     /// Prepares what the families of bands and pairs need beside the masked networks.
@@ -220,6 +255,20 @@ impl<'a> LocalProblem<'a> {
         Ok(self)
     }
 
+    /// With the witness file, for the families that read slopes from it; a malformed file counts as none.
+    pub fn with_witness(mut self, bytes: Option<&'a [u8]>) -> Self {
+        self.witness = bytes.and_then(|b| Safetensors::parse(b).ok());
+        self
+    }
+
+    /// The input set at state `index`.
+    ///
+    /// # Errors
+    /// [`GridError`].
+    pub fn input_at(&self, index: usize) -> Result<InputSet, GridError> {
+        input_set(self.policy, self.state(index)?, self.states.units, self.set, self.value_bits)
+    }
+
     /// Number of states.
     pub fn states(&self) -> usize {
         self.states.values.rows
@@ -242,7 +291,7 @@ impl<'a> LocalProblem<'a> {
     /// # Errors
     /// [`GridError`].
     pub fn evaluate(&self, index: usize, families: &[Family]) -> Result<Vec<Vec<StateBounds>>, GridError> {
-        let input = input_set(self.policy, self.state(index)?, self.states.units, self.set, self.value_bits)?;
+        let input = self.input_at(index)?;
         let mut at = AtState { input, centers: Vec::new(), balls: Vec::new() };
         let plain = families.iter().any(|f| f.band_end().is_none());
         for network in self.masked.iter().filter(|_| plain) {
@@ -262,6 +311,7 @@ impl<'a> LocalProblem<'a> {
                     crown = Some(known.clone());
                     Ok(if *family == Family::Crown { known } else { envelope(known) })
                 }
+                Family::CrownOptimised | Family::Lp => self.with_slopes(&at, *family, index),
                 Family::EnvelopeIbp => Ok(envelope(self.interval(&at)?)),
                 Family::PrunedDeviation => self.pruned_deviation(&at),
                 Family::Band(end) => self.band(&at, *end, false),
@@ -276,7 +326,7 @@ impl<'a> LocalProblem<'a> {
     /// # Errors
     /// [`GridError`].
     pub fn clean_outputs(&self, index: usize) -> Result<Vec<GridBox>, GridError> {
-        let input = input_set(self.policy, self.state(index)?, self.states.units, self.set, self.value_bits)?;
+        let input = self.input_at(index)?;
         let outputs = self.masked.iter().map(|n| propagate(n, self.table, &input.center));
         outputs.map(|bounds| Ok(bounds?.post.pop().unwrap_or_default())).collect()
     }
@@ -329,9 +379,39 @@ impl<'a> LocalProblem<'a> {
         for (network, center) in self.masked.iter().zip(&at.centers) {
             let layers = crown_layers(network, self.table, &at.input, &NoWitness)?;
             let layers = layers.ok_or(GridError::EmptyInterval { layer: 0, neuron: 0 })?;
-            bounds.push(self.crown_bounds(network, at, center, &layers)?);
+            bounds.push(self.crown_bounds(network, at, center, &layers, &NoWitness)?);
         }
         Ok(bounds)
+    }
+
+    /// Backward bounds with the slopes that the witness file holds for this family, mask and state.
+    fn with_slopes(&self, at: &AtState, family: Family, state: usize) -> Result<Vec<StateBounds>, GridError> {
+        let mut bounds = Vec::with_capacity(self.masked.len());
+        for (mask, (network, center)) in self.masked.iter().zip(&at.centers).enumerate() {
+            let slopes =
+                self.state_slopes(network, family, mask, state).ok_or(GridError::SlopesMissing { mask })?;
+            let layers = crown_layers(network, self.table, &at.input, &slopes)?;
+            let layers = layers.ok_or(GridError::EmptyInterval { layer: 0, neuron: 0 })?;
+            bounds.push(self.crown_bounds(network, at, center, &layers, &slopes)?);
+        }
+        Ok(bounds)
+    }
+
+    fn state_slopes(
+        &self,
+        network: &GridNetwork,
+        family: Family,
+        mask: usize,
+        state: usize,
+    ) -> Option<StateSlopes> {
+        let table = self.witness.as_ref()?.tensor(&format!("{}.{mask}", family.name())).ok()?;
+        let size = state_bytes(network)?;
+        let expected = [self.states.values.rows, size];
+        if table.dtype != Dtype::U8 || table.shape != expected {
+            return None;
+        }
+        let start = state.checked_mul(size)?;
+        StateSlopes::parse(network, table.bytes.get(start..start.checked_add(size)?)?)
     }
 
     fn crown_bounds(
@@ -340,14 +420,20 @@ impl<'a> LocalProblem<'a> {
         at: &AtState,
         center: &GridBox,
         layers: &CrownLayers,
+        witness: &dyn Witness,
     ) -> Result<StateBounds, GridError> {
         let outputs = center.lower.len();
-        let bound = |weights: &[i64]| bound_outputs(network, self.table, layers, &at.input, weights, None);
+        let with = |weights: &[i64], row| bound_outputs(network, self.table, layers, &at.input, weights, row);
+        let bound = |weights: &[i64]| with(weights, None);
+        // Without a final squash the last layer's rows are the outputs, and its slopes are theirs.
+        let last = network.layers.len().saturating_sub(1);
+        let squashed = network.layers.last().is_some_and(|l| l.activation != GridActivation::Identity);
+        let row = |output: usize, upper: bool| if squashed { None } else { witness.row(last, output, upper) };
         let mut region = GridBox::default();
         for output in 0..outputs {
-            let negative = bound(&unit(outputs, output, -1, None))?;
+            let negative = with(&unit(outputs, output, -1, None), row(output, false))?;
             region.lower.push(negative.checked_neg().ok_or(GridError::Overflow { layer: 0 })?);
-            region.upper.push(bound(&unit(outputs, output, 1, None))?);
+            region.upper.push(with(&unit(outputs, output, 1, None), row(output, true))?);
         }
         let mut state = from_box(center, &region)?;
         if self.has_margins() {

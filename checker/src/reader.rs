@@ -14,6 +14,7 @@ pub mod policy;
 pub mod property;
 pub mod regret;
 pub mod safetensors;
+pub mod slopes;
 pub mod tensor;
 pub mod trust;
 pub mod verdict;

@@ -1,24 +1,164 @@
 //! The witness side file: the norm families' vectors and factors as binary64 tensors. `spec/certificate.md#witness`.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use num_traits::ToPrimitive;
 use rayon::prelude::*;
-use secateur_checker::family::Family;
+use secateur_checker::evaluate::Problem;
+use secateur_checker::family::{Family, LocalProblem};
+use secateur_checker::kernel::grid::GridError;
 use secateur_checker::model::{Mask, Network};
 
+use crate::bound::FloatRegion;
+use crate::certify::Progress;
+use crate::float::{FloatActivation, FloatError, FloatNetwork};
 use crate::policy::emit::emit_safetensors;
+use crate::search::lp::{LpError, search_lp};
 use crate::search::norm_witness::{propose_abs_spectral, propose_spectral};
+use crate::search::slopes::witness::{SlopeWitness, TargetSlopes};
+use crate::search::slopes::{SlopeOptions, search_slopes};
 
-/// The witness file for these families: `abs-spectral.MASK.LAYER`, `spectral.MASK.LAYER.factor` and `.rho`.
-pub fn propose_witness(network: &Network, masks: &[Mask], families: &[Family]) -> Vec<u8> {
+/// The witness file for these families: `abs-spectral.MASK.LAYER`, `spectral.MASK.LAYER.factor` and `.rho`, and
+/// `FAMILY.MASK` with one row of slopes a state.
+///
+/// # Errors
+/// [`WitnessError`].
+pub fn propose_witness(
+    problem: &Problem<'_>,
+    local: &LocalProblem<'_>,
+    families: &[Family],
+    progress: &dyn Progress,
+) -> Result<Vec<u8>, WitnessError> {
+    let (network, masks) = (&problem.policy.network, problem.masks);
     let per_mask: Vec<Vec<Doubles>> = masks
         .par_iter()
         .enumerate()
         .map(|(index, mask)| mask_tensors(network, index, mask, families))
         .collect();
-    let tensors: Vec<(String, [usize; 1], Vec<u8>)> = per_mask.into_iter().flatten().map(encode).collect();
-    emit_safetensors(
-        &tensors.iter().map(|(n, shape, bytes)| (n.clone(), ("F64", &shape[..], &bytes[..]))).collect(),
-    )
+    let doubles: Vec<(String, [usize; 1], Vec<u8>)> = per_mask.into_iter().flatten().map(encode).collect();
+    let mut tables = Vec::new();
+    for family in families.iter().filter(|f| f.has_slopes()) {
+        for mask in 0..masks.len() {
+            tables.push(slope_table(problem, local, *family, mask, progress)?);
+        }
+    }
+    let mut tensors: BTreeMap<String, (&str, &[usize], &[u8])> =
+        doubles.iter().map(|(n, shape, bytes)| (n.clone(), ("F64", &shape[..], &bytes[..]))).collect();
+    tensors.extend(tables.iter().map(|(n, shape, bytes)| (n.clone(), ("U8", &shape[..], &bytes[..]))));
+    Ok(emit_safetensors(&tensors))
+}
+
+/// Why a witness could not be found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WitnessError {
+    /// The network cannot be lowered to floats.
+    #[error("{0}")]
+    Float(#[from] FloatError),
+    /// The triangle relaxation does not exist.
+    #[error("lp: {0}; it is for relu, leaky relu and identity, and for boxes")]
+    Lp(#[from] LpError),
+    /// A state's inputs do not fit the grid.
+    #[error("{0}")]
+    Grid(GridError),
+    /// Interrupted by the user.
+    #[error("interrupted; nothing was written")]
+    Interrupted,
+}
+
+/// A named table of bytes, rows x columns.
+type Table = (String, [usize; 2], Vec<u8>);
+
+fn slope_table(
+    problem: &Problem<'_>,
+    local: &LocalProblem<'_>,
+    family: Family,
+    mask: usize,
+    progress: &dyn Progress,
+) -> Result<Table, WitnessError> {
+    let network = FloatNetwork::from_model(&problem.policy.network, problem.masks.get(mask))?;
+    let options = SlopeOptions::for_network(&network);
+    let total = local.states();
+    let done = AtomicUsize::new(0);
+    let rows: Result<Vec<Vec<u8>>, WitnessError> = (0..total)
+        .into_par_iter()
+        .map(|state| {
+            if progress.stopped() {
+                return Err(WitnessError::Interrupted);
+            }
+            let region = region_of(local, state)?;
+            let mut search = search_slopes(&network, &region, &options);
+            if family == Family::Lp {
+                search = search_lp(&network, &region, &search)?;
+            }
+            progress.advance("slopes", done.fetch_add(1, Ordering::Relaxed) + 1, total);
+            Ok(emit_state(&network, &search.witness))
+        })
+        .collect();
+    let rows = rows?;
+    let columns = rows.first().map_or(0, Vec::len);
+    Ok((format!("{}.{mask}", family.name()), [total, columns], rows.concat()))
+}
+
+/// The box of inputs at a state; an l2 ball is searched by its box, which costs tightness only.
+fn region_of(local: &LocalProblem<'_>, state: usize) -> Result<FloatRegion, WitnessError> {
+    let input = local.input_at(state).map_err(WitnessError::Grid)?;
+    let scale = 0.5f64.powi(local.value_bits as i32);
+    let floats = |ends: &[i64]| ends.iter().map(|&x| x as f64 * scale).collect::<Vec<f64>>();
+    Ok(FloatRegion::between(&floats(&input.region.lower), &floats(&input.region.upper)))
+}
+
+/// One state's slopes in the layout of the checker's `reader::slopes`.
+fn emit_state(network: &FloatNetwork, witness: &SlopeWitness) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (target, layer) in network.layers.iter().enumerate().skip(1) {
+        let found = witness.targets.iter().find(|t| t.target == target);
+        for row in 0..layer.outputs {
+            for upper in [false, true] {
+                let column = |t: &TargetSlopes| {
+                    t.columns.iter().position(|c| c.row as usize == row && c.upper == upper)
+                };
+                let place = found.and_then(|t| Some((t, column(t)?)));
+                emit_row(network, target, place, &mut bytes);
+            }
+        }
+    }
+    bytes
+}
+
+fn emit_row(
+    network: &FloatNetwork,
+    target: usize,
+    place: Option<(&TargetSlopes, usize)>,
+    bytes: &mut Vec<u8>,
+) {
+    for (index, layer) in network.layers.iter().enumerate().take(target) {
+        if layer.activation == FloatActivation::Identity {
+            continue;
+        }
+        let smooth = matches!(layer.activation, FloatActivation::Tanh | FloatActivation::Sigmoid);
+        for neuron in 0..layer.outputs {
+            let slope = |table: fn(&TargetSlopes) -> &Vec<Vec<f64>>| {
+                place.map_or(0.0, |(t, column)| {
+                    table(t)
+                        .get(index)
+                        .and_then(|s| s.get(neuron * t.columns.len() + column))
+                        .copied()
+                        .unwrap_or(0.0)
+                })
+            };
+            bytes.extend(stored(slope(|t| &t.lower_slope)).to_le_bytes());
+            if smooth {
+                bytes.extend(stored(slope(|t| &t.upper_slope)).to_le_bytes());
+            }
+        }
+    }
+}
+
+/// Units of 1/65536; the largest number stands for 1.
+fn stored(slope: f64) -> u16 {
+    (slope * 65536.0).round().clamp(0.0, 65535.0) as u16
 }
 
 /// A named vector.

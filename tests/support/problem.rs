@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use secateur::certify::keys::Key;
+use secateur::certify::regret::RegretRequest;
 use secateur::certify::{Certified, CertifyError, Request, Silent, certify};
 use secateur::policy::emit::{ChainOrigin, write_mask_chain, write_npy, write_policy_dir};
 use secateur::policy::mask::{MaskData, MaskTable};
@@ -246,6 +247,8 @@ pub fn certify_directory(
         states_file: NamedFile { name: "states.npy", bytes: &bytes },
         perturbation,
         families,
+        regret: &RegretRequest::default(),
+        band_from: 0,
         witness_name: WITNESS,
         seed: "0",
     };

@@ -88,6 +88,11 @@ pub enum GridError {
     },
     /// A band ends at a mask that the list does not have, or was not prepared.
     NoBand,
+    /// The witness file has no table of slopes of the right shape for a mask.
+    SlopesMissing {
+        /// Mask, from 0.
+        mask: usize,
+    },
     /// A perturbation radius is negative.
     NegativeRadius,
     /// `lower > upper` where an interval was expected.
@@ -132,6 +137,9 @@ impl fmt::Display for GridError {
                 )
             }
             Self::NoBand => f.write_str("a band ends at a mask that is not in the list"),
+            Self::SlopesMissing { mask } => {
+                write!(f, "the witness file has no table of slopes of the right shape for mask {mask}")
+            }
             Self::NegativeRadius => f.write_str("a perturbation radius is negative"),
             Self::EmptyInterval { layer, neuron } => {
                 write!(f, "the interval of layer {layer}, neuron {neuron} is empty")

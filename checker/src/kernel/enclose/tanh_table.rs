@@ -87,6 +87,14 @@ impl TanhTable {
         (half(lower, 0), half(upper, 1))
     }
 
+    /// The largest multiple of 1/256, with `fraction_bits` fraction bits, whose tabulated tanh is at most `value` (60
+    /// fraction bits, not negative): a place to start a search from.
+    pub fn before(&self, value: i64, fraction_bits: u32) -> Option<i64> {
+        let wanted = u64::try_from(value).ok()?.checked_shl(INNER.checked_sub(TANH_FRACTION)?)?;
+        let index = self.lower.partition_point(|entry| *entry <= wanted).saturating_sub(1);
+        i64::try_from(index).ok()?.checked_shl(fraction_bits.checked_sub(STEP_BITS)?)
+    }
+
     fn unit() -> i64 {
         1i64.checked_shl(TANH_FRACTION).unwrap_or(i64::MAX)
     }
