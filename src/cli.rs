@@ -4,10 +4,14 @@ pub mod adversary;
 pub mod audit;
 pub mod certify;
 pub mod check;
+pub mod decompose;
 pub mod import;
 pub mod keygen;
 pub mod progress;
 pub mod prune;
+pub mod regret;
+pub mod regret_summary;
+pub mod sa_mdp;
 pub mod show;
 pub mod summary;
 pub mod train;
@@ -64,12 +68,16 @@ enum Command {
     Certify(certify::CertifyArguments),
     /// Check a certificate against a policy, its masks and states.
     Check(check::CheckArguments),
+    /// Split measured returns into clean, pruning loss and robustness, beside certified bounds.
+    Decompose(decompose::DecomposeArguments),
     /// Read a policy from ONNX, safetensors, NPZ, PyTorch or Stable-Baselines3 into a policy directory.
     Import(import::ImportArguments),
     /// Make an Ed25519 key pair and a trust file.
     Keygen(keygen::KeygenArguments),
     /// Make a chain of nested pruning masks.
     Prune(prune::PruneArguments),
+    /// Solve a finite SA-MDP exactly and compare the gap with the regret bounds.
+    SaMdp(sa_mdp::SaMdpArguments),
     /// Print what a certificate claims, without checking it.
     Show(show::ShowArguments),
     /// Train a policy with PPO: the reference trainer.
@@ -159,9 +167,11 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Audit(arguments) => audit::run(&arguments, context),
         Command::Certify(arguments) => certify::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context),
+        Command::Decompose(arguments) => decompose::run(&arguments, context),
         Command::Import(arguments) => import::run(&arguments, context),
         Command::Keygen(arguments) => keygen::run(&arguments, context),
         Command::Prune(arguments) => prune::run(&arguments, context),
+        Command::SaMdp(arguments) => sa_mdp::run(&arguments, context),
         Command::Show(arguments) => show::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Verify(arguments) => verify::run(&arguments, context),

@@ -13,6 +13,8 @@ use crate::number::{Rational, Rounding};
 use crate::reader::certificate::{Certificate, FileDigest, SCHEMA_VERSION, StepVerdict};
 use crate::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use crate::reader::escaped::Escaped;
+use crate::regret_claim::{RegretRejection, check_regret};
+use crate::statistical_claim::{StatisticalRejection, check_statistical};
 use crate::table::{FamilyTable, Quantity, TableError, TheoremViolated};
 
 /// Id this checker writes and demands in `checker.id`.
@@ -142,6 +144,10 @@ pub enum Rejection {
         /// Position of the second.
         claim: usize,
     },
+    /// A regret claim is not accepted.
+    Regret(Box<RegretRejection>),
+    /// A statistical claim is not accepted.
+    Statistical(Box<StatisticalRejection>),
     /// A step's verdict is missing, superfluous or not the one found.
     WrongVerdict {
         /// Position in the certificate's list.
@@ -218,6 +224,8 @@ impl fmt::Display for Rejection {
                 quantity.name()
             ),
             Self::DuplicateClaim { claim } => write!(f, "claim {claim} repeats an earlier one"),
+            Self::Regret(e) => e.fmt(f),
+            Self::Statistical(e) => e.fmt(f),
             Self::WrongVerdict { position, stated, found } => {
                 write!(f, "verdict {position}: the certificate says ")?;
                 verdict_words(f, stated.as_deref())?;
@@ -305,7 +313,7 @@ pub const LIMIT_TRUTH: &str =
 /// Local families speak of listed states.
 pub const LIMIT_STATES: &str = "states: the local families speak of the listed states only";
 /// Families without a theorem.
-pub const LIMIT_MONOTONE: &str = "pruning: ibp, crown and spectral bounds may rise when more weights are pruned and do not carry over to other masks";
+pub const LIMIT_MONOTONE: &str = "pruning: ibp, crown, spectral and pruned-deviation bounds may rise when more weights are pruned and do not carry over to other masks";
 
 /// Recomputes everything `certificate` says about `subject`; `progress(done, total)` is called after every state.
 ///
@@ -334,6 +342,8 @@ pub fn check(
     let tables = evaluate(&problem, &families, progress).map_err(Rejection::Evaluate)?;
     let head = HeadBounds::new(&subject.policy.head).map_err(Rejection::Head)?;
     check_claims(&certificate, &tables, &head)?;
+    check_regret(&certificate, &tables, &head).map_err(|e| Rejection::Regret(Box::new(e)))?;
+    check_statistical(&certificate, &tables, &head).map_err(|e| Rejection::Statistical(Box::new(e)))?;
     check_verdicts(&certificate, &tables)?;
     Ok(Verified { certificate, tables })
 }
@@ -443,14 +453,18 @@ fn check_model(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), R
     same("the states' units", word(certificate.state_units), word(subject.states.units))
 }
 
-/// The families that claims name, each once, in the order of [`Family::ALL`].
+/// The families that claims name, each once, in their order.
 fn claimed_families(certificate: &Certificate) -> Result<Vec<Family>, Rejection> {
-    let mut found = Vec::new();
+    let mut found = std::collections::BTreeSet::new();
     for (claim, record) in certificate.claims.iter().enumerate() {
-        let family = Family::parse(&record.family);
-        found.push(family.ok_or_else(|| Rejection::UnknownFamily { claim, family: record.family.clone() })?);
+        let unknown = || Rejection::UnknownFamily { claim, family: record.family.clone() };
+        let family = Family::parse(&record.family).ok_or_else(unknown)?;
+        if record.mask >= family.covers(certificate.masks.len()) {
+            return Err(Rejection::NoSuchClaim { claim, reason: TableError::NoMask });
+        }
+        found.insert(family);
     }
-    Ok(Family::ALL.iter().map(|(family, _)| *family).filter(|family| found.contains(family)).collect())
+    Ok(found.into_iter().collect())
 }
 
 fn check_lists(certificate: &Certificate, policy: &Policy, families: &[Family]) -> Result<(), Rejection> {

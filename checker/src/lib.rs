@@ -13,4 +13,6 @@ pub mod model;
 pub mod number;
 pub mod property;
 pub mod reader;
+pub mod regret_claim;
+pub mod statistical_claim;
 pub mod table;

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use secateur_checker::load::{
     CheckPaths, Failure, Outcome, PropertyFiles, check_paths, check_property_files, load_policy, read_file,
 };
-use secateur_checker::reader::escaped::Escaped;
+use secateur_checker::reader::certificate::Certificate;
+use secateur_checker::reader::escaped::{Escaped, EscapedSentence};
+use secateur_checker::reader::regret::RegretForm;
 use secateur_checker::reader::trust::SignerInfo;
 
 const USAGE: &str = "\
@@ -131,13 +133,42 @@ fn summary(outcome: &Outcome) -> String {
         certificate.weights_digest
     );
     text.push_str(&signer_lines(&outcome.signers));
+    text.push_str(&regret_lines(certificate));
     for line in certificate.assumptions.iter() {
-        text.push_str(&format!("assumes  {}\n", Escaped(line)));
+        text.push_str(&format!("assumes  {}\n", EscapedSentence(line)));
     }
     for line in certificate.limits.iter() {
-        text.push_str(&format!("limit    {}\n", Escaped(line)));
+        text.push_str(&format!("limit    {}\n", EscapedSentence(line)));
     }
     text.trim_end().to_owned()
+}
+
+/// One line per regret claim and per statistical claim; every value was compared with the bound found.
+fn regret_lines(certificate: &Certificate) -> String {
+    let mut text = String::new();
+    for claim in &certificate.regret {
+        let of = match &claim.form {
+            RegretForm::Sup { discount } | RegretForm::Expectation { discount } => {
+                format!("discount {discount}")
+            }
+            RegretForm::Horizon { steps } => format!("{steps} steps"),
+        };
+        let (family, value) = (Escaped(&claim.family), Escaped(&claim.value));
+        let (mask, region) = (claim.mask, claim.region.name());
+        text.push_str(&format!("regret   at most {value}: {of}, mask {mask}, {family}, {region}\n"));
+    }
+    for claim in &certificate.statistical {
+        let (family, value, level) = (Escaped(&claim.family), Escaped(&claim.value), &claim.confidence.level);
+        let (mask, method) = (claim.mask, claim.method.name());
+        text.push_str(&format!(
+            "statistical, no proof: expected total variation at most {value} with confidence {level}, mask {mask}, {family}, {method}\n"
+        ));
+        if let Some(regret) = &claim.regret {
+            let value = Escaped(&regret.value);
+            text.push_str(&format!("statistical, no proof: regret at most {value} from it\n"));
+        }
+    }
+    text
 }
 
 fn say(text: &str, code: u8) -> ExitCode {

@@ -9,6 +9,8 @@ use secateur_checker::reader::certificate::{
 };
 use secateur_checker::reader::json::{Value, canonical};
 
+use crate::certify::regret::emit_regret;
+
 pub(crate) fn text(value: impl Into<String>) -> Value {
     Value::String(value.into())
 }
@@ -46,6 +48,7 @@ fn emit_predicate(certificate: &Certificate) -> Value {
         ("checker".to_owned(), emit_program(&certificate.checker)),
         ("seed".to_owned(), text(certificate.seed.as_str())),
     ]);
+    fields.extend(emit_regret(certificate));
     if let Some(witness) = &certificate.witness {
         fields.insert("witness".to_owned(), emit_witness(witness));
     }

@@ -14,6 +14,7 @@ use crate::cli::adversary::{Norm, UnitsWord, families, perturbation};
 use crate::cli::certify::{certify_failure, witness_name};
 use crate::cli::progress::Bar;
 use crate::cli::prune::{Recipe, write_pruned};
+use crate::cli::regret::RegretOptions;
 use crate::cli::summary::{summary_json, summary_text};
 use crate::cli::{CliError, Context};
 use crate::policy::write::{create_folder, write_atomically};
@@ -34,6 +35,11 @@ DIR/audit.toml:
   families = [\"ibp\"]             # optional; default all
   limit = 100                    # optional; first rows of the states
   key = \"key.pem\"                # optional; default an ephemeral key
+  discount = \"0.99\"              # optional, as the next four: claims the value an adversary can take
+  horizon = \"1000\"               # or, or also, over this many steps
+  reward-range = [\"0\", \"1\"]      # least and greatest reward of a step
+  episodes-can-end = true        # default; false only if no episode ever ends
+  episodes = \"episodes.json\"     # how the states were drawn, for statistical claims
   [prune]                        # instead of masks
   method = \"magnitude\"           # or random
   scope = \"layer\"                # or global
@@ -64,6 +70,11 @@ struct Settings {
     #[serde(default)]
     families: Vec<String>,
     limit: Option<usize>,
+    discount: Option<String>,
+    horizon: Option<String>,
+    reward_range: Option<Vec<String>>,
+    episodes_can_end: Option<bool>,
+    episodes: Option<PathBuf>,
     key: Option<PathBuf>,
 }
 
@@ -90,6 +101,18 @@ fn settings(directory: &Path) -> Result<Settings, CliError> {
     })
 }
 
+impl Settings {
+    fn regret(&self, directory: &Path) -> RegretOptions {
+        RegretOptions {
+            discount: self.discount.clone(),
+            horizon: self.horizon.clone(),
+            reward_range: self.reward_range.clone(),
+            episodes_can_end: self.episodes_can_end,
+            episodes: self.episodes.as_ref().map(|file| directory.join(file)),
+        }
+    }
+}
+
 fn name_of(directory: &Path) -> String {
     let full = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
     full.file_name().map_or_else(|| "policy".to_owned(), |n| n.to_string_lossy().into_owned())
@@ -108,6 +131,7 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
     let set =
         perturbation(settings.epsilon.as_deref(), settings.radii.as_deref(), settings.norm, settings.units)?;
     let families = families(&settings.families)?;
+    let regret = settings.regret(directory).request()?;
     let policy = load_policy(directory).map_err(load)?;
     let states_path = directory.join(&settings.states);
     let (mut states, bytes) = load_states(&states_path, settings.state_units.into()).map_err(load)?;
@@ -147,6 +171,8 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
         states_file: NamedFile { name: &states_name, bytes: &bytes },
         perturbation: &set,
         families: &families,
+        regret: &regret,
+        band_from: 0,
         witness_name: &witness_name,
         seed: "0",
     };

@@ -8,6 +8,7 @@ use secateur_checker::reader::escaped::Escaped;
 use serde_json::{Value, json};
 
 use crate::certify::emit::units_word;
+use crate::cli::regret_summary::{regret_json, regret_text, statistical_json};
 
 /// What each quantity's column shows of its values.
 const COLUMNS: [(&str, &str); 4] = [
@@ -96,6 +97,7 @@ pub fn summary_text(certificate: &Certificate) -> String {
         text.push_str(&format!("{}\n", verdict_table(certificate)));
         text.push_str(&loosened_lines(certificate));
     }
+    text.push_str(&regret_text(certificate));
     for (word, lines) in [("assumes", &certificate.assumptions), ("limit", &certificate.limits)] {
         for line in lines {
             text.push_str(&format!("{word:<8} {}\n", plain(line)));
@@ -106,7 +108,7 @@ pub fn summary_text(certificate: &Certificate) -> String {
 
 /// A sentence without control characters.
 fn plain(line: &str) -> String {
-    line.chars().filter(|c| !c.is_control()).take(400).collect()
+    line.chars().filter(|c| !c.is_control()).take(2000).collect()
 }
 
 fn table() -> Table {
@@ -125,6 +127,10 @@ fn claims_table(certificate: &Certificate) -> Table {
     for (mask, record) in certificate.masks.iter().enumerate() {
         let sparsity = 100.0 * record.pruned as f64 / (record.total.max(1)) as f64;
         for family in families(certificate) {
+            // A band has no bound outside it.
+            if !certificate.claims.iter().any(|c| c.family == family && c.mask == mask) {
+                continue;
+            }
             let mut row = vec![mask.to_string(), format!("{sparsity:.1} %"), plain(family)];
             row.extend(present.iter().map(|(quantity, _)| cell(certificate, family, mask, quantity)));
             table.add_row(row);
@@ -215,6 +221,7 @@ pub fn summary_json(certificate: &Certificate, result: &str) -> Value {
         .collect();
     json!({"result": result, "weightsDigest": certificate.weights_digest, "head": certificate.head,
            "perturbation": perturbation_words(certificate), "states": certificate.states, "masks": masks,
+           "regret": regret_json(certificate), "statistical": statistical_json(certificate),
            "verdicts": verdicts, "assumptions": certificate.assumptions, "limits": certificate.limits})
 }
 

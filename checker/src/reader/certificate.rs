@@ -5,6 +5,7 @@ use crate::model::{Perturbation, PerturbationSet, Units};
 use crate::number::Rational;
 use crate::reader::fields::{Field, FieldError};
 use crate::reader::json::{JsonError, Numbers, Value, canonical, parse};
+use crate::reader::regret::{RegretClaim, StatisticalClaim, regret_claims, statistical_claims};
 
 use core::fmt;
 
@@ -186,6 +187,10 @@ pub struct Certificate {
     pub states: usize,
     /// Claims.
     pub claims: Vec<Claim>,
+    /// Bounds on the value an adversary can take.
+    pub regret: Vec<RegretClaim>,
+    /// Confidence bounds on `F(theta)`; no proofs.
+    pub statistical: Vec<StatisticalClaim>,
     /// Verdicts.
     pub verdicts: Vec<StepVerdict>,
     /// Witness side file, if any family needs one.
@@ -259,6 +264,8 @@ fn predicate_fields(
         state_units,
         states,
         claims,
+        regret: regret_claims(&mut fields)?,
+        statistical: statistical_claims(&mut fields)?,
         verdicts,
         witness,
         assumptions: words(&fields.required("assumptions")?)?,

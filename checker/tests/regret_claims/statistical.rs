@@ -1,0 +1,199 @@
+//! The array `statistical`: the case's three states, two episodes that ended and one cut off.
+
+use secateur_checker::check::Rejection;
+use secateur_checker::kernel::regret::{RegretError, RewardRange, expectation};
+use secateur_checker::kernel::statistic::{
+    Confidence, Sample, Sampler, StatisticError, bernstein, hoeffding,
+};
+use secateur_checker::model::Head;
+use secateur_checker::number::{Rational, Rounding, claim_decimal};
+use secateur_checker::regret_claim::LIMIT_REGRET;
+use secateur_checker::statistical_claim::{LIMIT_STATISTICAL, StatisticalRejection, statistical_assumptions};
+use secateur_checker::table::TableError;
+
+use crate::case::{Case, GLOBAL, LOCAL, Said, r};
+
+const SAMPLER: &str = "independent-episodes-geometric-time";
+const REGRET: &str =
+    r#""regret":{"rewardRange":{"lower":"-1","upper":"2"},"episodesCanEnd":true,"value":"LOST"},"#;
+
+fn entry(method: &str, value: &str, lost: &str) -> String {
+    format!(
+        r#"{{"kind":"statistical","family":"{LOCAL}","mask":"0","sampler":"{SAMPLER}","discount":"3/10",
+        "samples":"6","ended":"2","cutOff":"1","confidence":"1/2","masks":"1","inequalities":"2",{}
+        "method":"{method}","value":"{value}"}}"#,
+        REGRET.replace("LOST", lost)
+    )
+}
+
+/// F and the lost value. The state's uppers, two zeros for the ended episodes and a one for the one cut off.
+fn found(case: &Case, method: &str) -> (Rational, Rational) {
+    let mut samples: Vec<Sample> = case.uppers(LOCAL).into_iter().map(Sample::State).collect();
+    samples.extend([Sample::Ended, Sample::Ended, Sample::CutOff]);
+    let confidence = Confidence { level: r("1/2"), masks: 1, inequalities: 2 };
+    let sampler = Sampler::IndependentEpisodesGeometricTime;
+    let rule = if method == "hoeffding" { hoeffding } else { bernstein };
+    let bound = rule(sampler, &samples, &confidence).unwrap();
+    let pays = RewardRange { lower: r("-1"), upper: r("2"), episodes_can_end: true };
+    let lost = expectation(&pays, &r("3/10"), &bound).unwrap();
+    (bound, lost)
+}
+
+fn honest(case: &Case, method: &str) -> String {
+    let (bound, lost) = found(case, method);
+    entry(method, &claim_decimal(&bound, Rounding::Up), &claim_decimal(&lost, Rounding::Up))
+}
+
+fn said(case: &Case, statistical: Vec<String>) -> Said {
+    let limits = vec![LIMIT_STATISTICAL.to_owned(), LIMIT_REGRET.to_owned()];
+    let bare = Said { statistical, limits, ..Said::default() };
+    let certificate = case.read(&bare).unwrap();
+    let assumptions = certificate.statistical.iter().flat_map(|c| statistical_assumptions(c, 3)).collect();
+    Said { assumptions, ..bare }
+}
+
+fn rejected(case: &Case, said: &Said) -> StatisticalRejection {
+    match case.check(said).unwrap_err() {
+        Rejection::Statistical(reason) => *reason,
+        other => panic!("{other}"),
+    }
+}
+
+/// A certificate with one loose entry in which `from` is replaced.
+fn bent(case: &Case, from: &str, to: &str) -> StatisticalRejection {
+    let text = entry("hoeffding", "1", "1e9");
+    assert!(text.contains(from), "{from}");
+    rejected(case, &said(case, vec![text.replace(from, to)]))
+}
+
+#[test]
+fn both_inequalities_are_accepted() {
+    let case = Case::categorical();
+    assert!(found(&case, "hoeffding").0 < Rational::one(), "the bound must not be the trivial one");
+    let both = ["hoeffding", "bernstein"].map(|method| honest(&case, method)).to_vec();
+    assert_eq!(case.check(&said(&case, both)).unwrap().certificate().statistical.len(), 2);
+    let without = honest(&case, "hoeffding");
+    let (start, rest) = without.split_once("\"regret\"").unwrap();
+    let without = format!("{start}{}", rest.split_once("},\n").map(|(_, after)| after).unwrap());
+    let mut plain = said(&case, vec![without]);
+    plain.limits.pop();
+    assert!(case.check(&plain).unwrap().certificate().statistical[0].regret.is_none());
+}
+
+#[test]
+fn a_claim_is_accepted_iff_the_bound_found_is_as_good() {
+    let case = Case::categorical();
+    let method = "hoeffding";
+    let (bound, lost) = found(&case, method);
+    case.check(&said(&case, vec![entry(method, &bound.to_string(), &lost.to_string())])).unwrap();
+    let small = r("1e-40");
+    let tight = |field, claimed: &Rational, found: &Rational| StatisticalRejection::TooTight {
+        entry: 0,
+        field,
+        claimed: claimed.clone(),
+        found: found.clone(),
+    };
+    let claimed = bound.sub(&small);
+    let text = entry(method, &claimed.to_string(), &lost.to_string());
+    assert_eq!(rejected(&case, &said(&case, vec![text])), tight("value", &claimed, &bound));
+    let claimed = lost.sub(&small);
+    let text = entry(method, "1", &claimed.to_string());
+    assert_eq!(rejected(&case, &said(&case, vec![text])), tight("regret.value", &claimed, &lost));
+}
+
+#[test]
+fn only_independent_episodes_are_a_sampler() {
+    let case = Case::categorical();
+    for name in ["consecutive-states", "Independent-episodes-geometric-time", ""] {
+        let reason = StatisticError::SamplerRefused { name: name.to_owned() };
+        let expected = StatisticalRejection::Statistic { entry: 0, reason };
+        assert_eq!(bent(&case, SAMPLER, name), expected);
+    }
+}
+
+#[test]
+fn samples_are_states_and_episodes_without_one() {
+    let case = Case::categorical();
+    for (key, from, to) in [("samples", "6", "7"), ("ended", "2", "3"), ("cutOff", "1", "0")] {
+        let rejection = bent(&case, &format!("\"{key}\":\"{from}\""), &format!("\"{key}\":\"{to}\""));
+        assert!(matches!(rejection, StatisticalRejection::SampleCount { entry: 0, states: 3, .. }), "{key}");
+    }
+    let huge = bent(&case, r#""samples":"6","ended":"2""#, r#""samples":"9000000004","ended":"9000000000""#);
+    let reason = StatisticError::TooManySamples { samples: 9_000_000_004 };
+    assert_eq!(huge, StatisticalRejection::Statistic { entry: 0, reason });
+}
+
+#[test]
+fn confidence_is_a_probability_that_is_split() {
+    let case = Case::categorical();
+    let reason = StatisticError::ConfidenceOutOfRange { confidence: r("1") };
+    let expected = StatisticalRejection::Statistic { entry: 0, reason };
+    assert_eq!(bent(&case, r#""confidence":"1/2""#, r#""confidence":"1""#), expected);
+    let expected = StatisticalRejection::Statistic { entry: 0, reason: StatisticError::EmptySplit };
+    assert_eq!(bent(&case, r#""masks":"1""#, r#""masks":"0""#), expected);
+    let expected = StatisticalRejection::TooManyInequalities { entries: 1, inequalities: 0 };
+    assert_eq!(bent(&case, r#""inequalities":"2""#, r#""inequalities":"0""#), expected);
+    let one = |method| honest(&case, method).replace(r#""inequalities":"2""#, r#""inequalities":"1""#);
+    let both = said(&case, vec![one("hoeffding"), one("bernstein")]);
+    let expected = StatisticalRejection::TooManyInequalities { entries: 2, inequalities: 1 };
+    assert_eq!(rejected(&case, &both), expected);
+}
+
+#[test]
+fn all_entries_speak_of_one_draw() {
+    let case = Case::categorical();
+    let first = honest(&case, "hoeffding");
+    for (from, to, what) in [
+        (r#""mask":"0""#, r#""mask":"1""#, "mask"),
+        (r#""discount":"3/10""#, r#""discount":"2/10""#, "sampling"),
+        (r#""confidence":"1/2""#, r#""confidence":"1/3""#, "confidence"),
+    ] {
+        let second = entry("bernstein", "1", "1e9").replace(from, to);
+        let differs = rejected(&case, &said(&case, vec![first.clone(), second]));
+        assert_eq!(differs, StatisticalRejection::Differs { entry: 1, what });
+    }
+    let twice = said(&case, vec![first.clone(), entry("hoeffding", "1", "1e9")]);
+    assert_eq!(rejected(&case, &twice), StatisticalRejection::Duplicate { entry: 1 });
+}
+
+#[test]
+fn family_head_mask_discount_and_values_make_sense() {
+    let case = Case::categorical();
+    assert_eq!(bent(&case, LOCAL, GLOBAL), StatisticalRejection::NotLocal { entry: 0 });
+    let expected = StatisticalRejection::FamilyNotClaimed { entry: 0, family: "crown".to_owned() };
+    assert_eq!(bent(&case, LOCAL, "crown"), expected);
+    let expected = StatisticalRejection::NoTotalVariation { entry: 0, reason: TableError::NoMask };
+    assert_eq!(bent(&case, r#""mask":"0""#, r#""mask":"1""#), expected);
+    let reason = RegretError::DiscountOutOfRange { discount: r("1") };
+    let expected = StatisticalRejection::Regret { entry: 0, reason };
+    assert_eq!(bent(&case, r#""discount":"3/10""#, r#""discount":"1""#), expected);
+    let expected = StatisticalRejection::NotANumber { entry: 0, field: "value" };
+    assert_eq!(bent(&case, r#""value":"1"}"#, r#""value":"one"}"#), expected);
+    let expected = StatisticalRejection::NotANumber { entry: 0, field: "regret.value" };
+    assert_eq!(bent(&case, "1e9", "all"), expected);
+    let bounds = bent(&case, r#""upper":"2""#, r#""upper":"-2""#);
+    assert!(matches!(
+        bounds,
+        StatisticalRejection::Regret { reason: RegretError::EmptyRewardRange { .. }, .. }
+    ));
+    let deterministic = Case::new(Head::Deterministic);
+    let claimed = said(&deterministic, vec![entry("hoeffding", "1", "1e9")]);
+    assert_eq!(rejected(&deterministic, &claimed), StatisticalRejection::Deterministic { entry: 0 });
+}
+
+#[test]
+fn every_assumption_and_limit_is_demanded() {
+    let case = Case::categorical();
+    let full = said(&case, vec![honest(&case, "hoeffding")]);
+    assert_eq!(full.assumptions.len(), 7, "{:?}", full.assumptions);
+    for position in 0..full.assumptions.len() {
+        let mut less = full.clone();
+        let assumption = less.assumptions.remove(position);
+        assert_eq!(rejected(&case, &less), StatisticalRejection::AssumptionMissing { entry: 0, assumption });
+    }
+    for (position, limit) in [LIMIT_STATISTICAL, LIMIT_REGRET].into_iter().enumerate() {
+        let mut less = full.clone();
+        less.limits.remove(position);
+        assert_eq!(rejected(&case, &less), StatisticalRejection::LimitMissing { limit });
+    }
+}

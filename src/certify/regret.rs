@@ -1,0 +1,294 @@
+//! Regret and statistical claims: what is asked for, the claims made of the checker's own bounds, and their JSON.
+//! Untrusted: the finished certificate is checked. `spec/certificate-regret.md`.
+
+use std::collections::BTreeMap;
+
+use secateur_checker::kernel::head::HeadBounds;
+use secateur_checker::kernel::regret::{RegretError, RewardRange, expectation};
+use secateur_checker::kernel::statistic::Confidence;
+use secateur_checker::model::Head;
+use secateur_checker::number::{Rational, Rounding, claim_decimal};
+use secateur_checker::reader::certificate::Certificate;
+use secateur_checker::reader::json::Value;
+use secateur_checker::reader::regret::{
+    ExpectedRegret, Method, RegretClaim, RegretForm, Sampling, StatisticalClaim,
+};
+use secateur_checker::regret_claim::{
+    LIMIT_REGRET, largest_total_variation, region_of, regret_assumptions, regret_bound,
+};
+use secateur_checker::statistical_claim::{
+    LIMIT_STATISTICAL, StatisticalRejection, expected_tv_bound, statistical_assumptions,
+};
+use secateur_checker::table::{FamilyTable, TableError};
+
+/// Which regret claims to make, for every family and mask.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RegretRequest {
+    /// Rules and returns.
+    pub forms: Vec<RegretForm>,
+    /// Rewards of the environment; needed with a form, and for regret that follows from `statistical`.
+    pub rewards: Option<RewardRange>,
+    /// How the states were drawn, if they were drawn for a statistical claim.
+    pub statistical: Option<StatisticalRequest>,
+}
+
+/// A draw of states by independent episodes of one mask's clean policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatisticalRequest {
+    /// Position of that mask in the chain, from 0.
+    pub mask: usize,
+    /// The draw.
+    pub sampling: Sampling,
+    /// Probability with which all claims that share it hold together.
+    pub level: Rational,
+    /// Number of masks, each with a certificate of its own, that share the level.
+    pub masks: u32,
+}
+
+/// Why no regret claim can be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegretClaimError {
+    /// The head is deterministic.
+    #[error(
+        "the head is deterministic: its total variation is 0 or 1 and bounds no regret; leave out the regret and sampling options"
+    )]
+    Deterministic,
+    /// No reward range beside a form.
+    #[error("a regret claim needs the range of the rewards")]
+    NoRewards,
+    /// The mask of the draw does not exist.
+    #[error("the states were drawn under mask {mask}, the chain has {masks} masks")]
+    NoMask {
+        /// The mask.
+        mask: usize,
+        /// Number of masks.
+        masks: usize,
+    },
+    /// No local family beside a draw.
+    #[error("a statistical claim averages a local family; add one, such as ibp or crown")]
+    NoLocalFamily,
+    /// A rule refused.
+    #[error("{0}")]
+    Rule(RegretError),
+    /// A family has no total variation.
+    #[error("{family}: {reason}")]
+    NoTotalVariation {
+        /// The family.
+        family: String,
+        /// Why.
+        reason: TableError,
+    },
+    /// The draw was refused.
+    #[error("{0}")]
+    Statistical(StatisticalRejection),
+}
+
+impl RegretRequest {
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.forms.is_empty() && self.statistical.is_none()
+    }
+
+    /// Whether the rules take these numbers and this head, before anything is bounded.
+    ///
+    /// # Errors
+    /// [`RegretClaimError`].
+    pub fn validate(&self, head: &Head) -> Result<(), RegretClaimError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        if *head == Head::Deterministic {
+            return Err(RegretClaimError::Deterministic);
+        }
+        if let Some(rewards) = &self.rewards {
+            rewards.spread().map_err(RegretClaimError::Rule)?;
+        }
+        for form in &self.forms {
+            let rewards = self.rewards.as_ref().ok_or(RegretClaimError::NoRewards)?;
+            regret_bound(form, rewards, &Rational::zero()).map_err(RegretClaimError::Rule)?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds the claims asked for to `certificate`, with the assumptions and limits they need.
+///
+/// # Errors
+/// [`RegretClaimError`].
+pub fn add_regret(
+    certificate: &mut Certificate,
+    request: &RegretRequest,
+    tables: &[FamilyTable],
+    head: &HeadBounds,
+) -> Result<(), RegretClaimError> {
+    if request.is_empty() {
+        return Ok(());
+    }
+    if !head.is_distribution() {
+        return Err(RegretClaimError::Deterministic);
+    }
+    if !request.forms.is_empty() {
+        let rewards = request.rewards.as_ref().ok_or(RegretClaimError::NoRewards)?;
+        certificate.regret = regret_claims(&request.forms, rewards, tables, head)?;
+    }
+    if let Some(draw) = &request.statistical {
+        certificate.statistical = statistical_claims(draw, request.rewards.as_ref(), tables, head)?;
+    }
+    let states = certificate.states;
+    let needed = certificate.regret.iter().flat_map(regret_assumptions);
+    let needed: Vec<String> = needed
+        .chain(certificate.statistical.iter().flat_map(|c| statistical_assumptions(c, states)))
+        .collect();
+    for assumption in needed {
+        if !certificate.assumptions.contains(&assumption) {
+            certificate.assumptions.push(assumption);
+        }
+    }
+    if !certificate.regret.is_empty() || certificate.statistical.iter().any(|c| c.regret.is_some()) {
+        certificate.limits.push(LIMIT_REGRET.to_owned());
+    }
+    if !certificate.statistical.is_empty() {
+        certificate.limits.push(LIMIT_STATISTICAL.to_owned());
+    }
+    Ok(())
+}
+
+fn up(value: &Rational) -> String {
+    claim_decimal(value, Rounding::Up)
+}
+
+fn regret_claims(
+    forms: &[RegretForm],
+    rewards: &RewardRange,
+    tables: &[FamilyTable],
+    head: &HeadBounds,
+) -> Result<Vec<RegretClaim>, RegretClaimError> {
+    let mut claims = Vec::new();
+    for table in tables.iter().filter(|t| t.family.bounds_adversary()) {
+        for mask in 0..table.masks.len() {
+            let family = table.family.name();
+            let tv = largest_total_variation(table, head, mask)
+                .map_err(|reason| RegretClaimError::NoTotalVariation { family: family.clone(), reason })?;
+            for form in forms {
+                let bound = regret_bound(form, rewards, &tv).map_err(RegretClaimError::Rule)?;
+                claims.push(RegretClaim {
+                    family: family.clone(),
+                    mask,
+                    form: form.clone(),
+                    rewards: rewards.clone(),
+                    region: region_of(table.family),
+                    value: up(&bound),
+                });
+            }
+        }
+    }
+    Ok(claims)
+}
+
+/// Both inequalities for every local family; the confidence is split over all of them.
+fn statistical_claims(
+    draw: &StatisticalRequest,
+    rewards: Option<&RewardRange>,
+    tables: &[FamilyTable],
+    head: &HeadBounds,
+) -> Result<Vec<StatisticalClaim>, RegretClaimError> {
+    let local: Vec<&FamilyTable> =
+        tables.iter().filter(|t| t.family.is_local() && t.family.bounds_adversary()).collect();
+    let masks = local.first().ok_or(RegretClaimError::NoLocalFamily)?.masks.len();
+    if draw.mask >= masks {
+        return Err(RegretClaimError::NoMask { mask: draw.mask, masks });
+    }
+    // Nine families at most, two inequalities each.
+    let inequalities = u32::try_from(2 * local.len()).unwrap_or(u32::MAX);
+    let confidence = Confidence { level: draw.level.clone(), masks: draw.masks, inequalities };
+    let mut claims = Vec::new();
+    for table in local {
+        for method in [Method::Hoeffding, Method::Bernstein] {
+            let mut claim = StatisticalClaim {
+                family: table.family.name().to_owned(),
+                mask: draw.mask,
+                sampling: draw.sampling.clone(),
+                confidence: confidence.clone(),
+                method,
+                value: String::new(),
+                regret: None,
+            };
+            let bound = expected_tv_bound(claims.len(), &claim, table, head)
+                .map_err(RegretClaimError::Statistical)?;
+            claim.value = up(&bound);
+            if let Some(rewards) = rewards {
+                let lost =
+                    expectation(rewards, &draw.sampling.discount, &bound).map_err(RegretClaimError::Rule)?;
+                claim.regret = Some(ExpectedRegret { rewards: rewards.clone(), value: up(&lost) });
+            }
+            claims.push(claim);
+        }
+    }
+    Ok(claims)
+}
+
+type Object = BTreeMap<String, Value>;
+
+fn put(object: &mut Object, key: &str, value: impl ToString) {
+    object.insert(key.to_owned(), Value::String(value.to_string()));
+}
+
+fn put_rewards(object: &mut Object, rewards: &RewardRange) {
+    let mut range = Object::new();
+    put(&mut range, "lower", &rewards.lower);
+    put(&mut range, "upper", &rewards.upper);
+    object.insert("rewardRange".to_owned(), Value::Object(range));
+    object.insert("episodesCanEnd".to_owned(), Value::Bool(rewards.episodes_can_end));
+}
+
+/// The predicate's optional members `regret` and `statistical`.
+pub(crate) fn emit_regret(certificate: &Certificate) -> impl Iterator<Item = (String, Value)> {
+    let regret: Vec<Value> = certificate.regret.iter().map(emit_claim).collect();
+    let statistical: Vec<Value> = certificate.statistical.iter().map(emit_statistical).collect();
+    [("regret", regret), ("statistical", statistical)]
+        .into_iter()
+        .filter(|(_, list)| !list.is_empty())
+        .map(|(key, list)| (key.to_owned(), Value::Array(list)))
+}
+
+fn emit_claim(claim: &RegretClaim) -> Value {
+    let mut object = Object::new();
+    put(&mut object, "family", &claim.family);
+    put(&mut object, "mask", claim.mask);
+    put(&mut object, "form", claim.form.name());
+    match &claim.form {
+        RegretForm::Sup { discount } | RegretForm::Expectation { discount } => {
+            put(&mut object, "discount", discount);
+        }
+        RegretForm::Horizon { steps } => put(&mut object, "horizon", steps),
+    }
+    put_rewards(&mut object, &claim.rewards);
+    put(&mut object, "region", claim.region.name());
+    put(&mut object, "value", &claim.value);
+    Value::Object(object)
+}
+
+fn emit_statistical(claim: &StatisticalClaim) -> Value {
+    let mut object = Object::new();
+    put(&mut object, "kind", "statistical");
+    put(&mut object, "family", &claim.family);
+    put(&mut object, "mask", claim.mask);
+    put(&mut object, "sampler", &claim.sampling.sampler);
+    put(&mut object, "discount", &claim.sampling.discount);
+    put(&mut object, "samples", claim.sampling.samples);
+    put(&mut object, "ended", claim.sampling.ended);
+    put(&mut object, "cutOff", claim.sampling.cut_off);
+    put(&mut object, "confidence", &claim.confidence.level);
+    put(&mut object, "masks", claim.confidence.masks);
+    put(&mut object, "inequalities", claim.confidence.inequalities);
+    put(&mut object, "method", claim.method.name());
+    put(&mut object, "value", &claim.value);
+    if let Some(regret) = &claim.regret {
+        let mut lost = Object::new();
+        put_rewards(&mut lost, &regret.rewards);
+        put(&mut lost, "value", &regret.value);
+        object.insert("regret".to_owned(), Value::Object(lost));
+    }
+    Value::Object(object)
+}

@@ -1,0 +1,340 @@
+//! Regret on the command line: claims in certificates, finite SA-MDPs, decompositions. The real binary in a temporary
+//! folder.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use secateur::certify::emit::emit_certificate;
+use secateur::certify::keys::Key;
+use secateur::policy::emit::{write_npy, write_policy_dir};
+use secateur::policy::{ActivationSpec, HeadData, LayerData, PolicyData, TensorData};
+use secateur_checker::kernel::regret::{RewardRange, sup};
+use secateur_checker::load::PAYLOAD_TYPE;
+use secateur_checker::number::Rational;
+use secateur_checker::reader::certificate::{Certificate, parse_certificate};
+use secateur_checker::reader::dsse::{emit_envelope, parse_envelope};
+use serde_json::Value;
+
+const SEED: [u8; 32] = [7; 32];
+
+fn r(text: &str) -> Rational {
+    Rational::parse(text).unwrap()
+}
+
+fn secateur(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_secateur")).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Runs, demands the exit code, and returns standard output and standard error.
+fn run(arguments: &[&str], code: i32) -> (String, String) {
+    let output = secateur(arguments);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{err}");
+    (out, err)
+}
+
+fn json(arguments: &[&str], code: i32) -> Value {
+    let arguments: Vec<&str> = ["--format", "json"].into_iter().chain(arguments.iter().copied()).collect();
+    serde_json::from_str(&run(&arguments, code).0).unwrap()
+}
+
+/// A folder with a CartPole-like policy (4 inputs, 8 tanh, 2 outputs), five states and a key.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(head: HeadData) -> Self {
+        let bench = Self { folder: tempfile::tempdir().unwrap() };
+        let weights = |out: usize, inputs: usize| {
+            let number = |i: usize| f64::from(((i * 7 + 3) % 11) as u8) / 8.0 - 0.625;
+            TensorData::from_f64(vec![out, inputs], &(0..out * inputs).map(number).collect::<Vec<_>>())
+        };
+        let layer = |out, inputs, activation| LayerData {
+            weight: weights(out, inputs),
+            bias: TensorData::from_f64(vec![out], &vec![0.125; out]),
+            activation,
+        };
+        let layers = vec![layer(8, 4, ActivationSpec::Tanh), layer(2, 8, ActivationSpec::Identity)];
+        let policy = PolicyData { layers, head, normaliser: None, source: None };
+        write_policy_dir(&bench.path("policy"), &policy).unwrap();
+        let states: Vec<f64> = (0..20).map(|i| f64::from(i % 7) / 4.0 - 0.75).collect();
+        write_npy(&bench.path("states.npy"), 5, 4, &states).unwrap();
+        Key::from_seed(SEED).write(&bench.path("keys"), "secateur").unwrap();
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn word(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// `certify` with these options on top; the certificate goes to `cert.json`.
+    fn certify(&self, options: &[&str], code: i32) -> (String, String) {
+        let paths = ["policy", "states.npy", "keys/secateur.pem", "cert.json"].map(|name| self.word(name));
+        let mut arguments = vec!["certify", &paths[0], "--states", &paths[1], "--key", &paths[2]];
+        arguments.extend(["--out", &paths[3], "--epsilon", "0.01", "--quiet"]);
+        arguments.extend(options);
+        run(&arguments, code)
+    }
+
+    fn check(&self, certificate: &str, code: i32) -> (String, String) {
+        let paths = ["policy", "states.npy", "keys/trust.json", certificate].map(|name| self.word(name));
+        run(&["check", &paths[0], "--states", &paths[1], "--trust", &paths[2], &paths[3], "--quiet"], code)
+    }
+
+    fn read(&self) -> Certificate {
+        let envelope = parse_envelope(&std::fs::read(self.path("cert.json")).unwrap()).unwrap();
+        parse_certificate(&envelope.payload).unwrap()
+    }
+
+    /// Signs a certificate with the trusted key.
+    fn sign(&self, certificate: &Certificate, name: &str) {
+        let envelope = Key::from_seed(SEED).sign(PAYLOAD_TYPE, emit_certificate(certificate).into_bytes());
+        std::fs::write(self.path(name), emit_envelope(&envelope)).unwrap();
+    }
+}
+
+const CART_POLE: [&str; 4] = ["--discount", "0.99", "--reward-range", "1,1"];
+
+#[test]
+fn claims_for_every_family_and_form_are_made_checked_and_shown() {
+    let bench = Bench::new(HeadData::Categorical);
+    let (out, _) = bench.certify(
+        &["--family", "sensitivity,ibp", "--discount", "0.9", "--horizon", "20", "--reward-range", "-1,2"],
+        0,
+    );
+    let certificate = bench.read();
+    let words: Vec<String> = certificate
+        .regret
+        .iter()
+        .map(|c| format!("{} {} {}", c.family, c.form.name(), c.region.name()))
+        .collect();
+    let expected = [
+        "sensitivity sup all-states",
+        "sensitivity horizon all-states",
+        "ibp sup listed-states",
+        "ibp horizon listed-states",
+    ];
+    assert_eq!(words, expected);
+    for assumption in ["discount", "horizon", "reward-range", "episodes", "listed-states", "sampled-actions"]
+    {
+        let listed = certificate.assumptions.iter().find(|a| a.starts_with(&format!("{assumption}:")));
+        assert!(out.contains(listed.unwrap()), "{assumption}\n{out}");
+    }
+    let (shown, _) = run(&["show", &bench.word("cert.json")], 0);
+    let (checked, _) = bench.check("cert.json", 0);
+    for claim in &certificate.regret {
+        assert!(out.contains(&claim.value) && shown.contains(&claim.value) && checked.contains(&claim.value));
+    }
+    let document = json(&["show", &bench.word("cert.json")], 0);
+    assert_eq!(document["regret"].as_array().unwrap().len(), 4);
+    assert_eq!(document["regret"][0]["discount"], "9/10");
+    assert_eq!(document["regret"][1]["horizon"], 20);
+}
+
+/// The claim is the rule's value for the largest total variation claimed, up to the rounding of both to 12 digits.
+#[test]
+fn the_claim_follows_from_the_total_variation() {
+    let bench = Bench::new(HeadData::Categorical);
+    bench.certify(&["--family", "ibp", "--discount", "0.9", "--reward-range", "-1,2"], 0);
+    let certificate = bench.read();
+    let tv = certificate.claims.iter().find(|c| c.quantity == "total-variation").unwrap();
+    assert_eq!(tv.values.len(), 5);
+    let largest = tv.values.iter().map(|v| r(v)).max().unwrap();
+    let pays = RewardRange { lower: r("-1"), upper: r("2"), episodes_can_end: true };
+    let from_claims = sup(&pays, &r("0.9"), &largest).unwrap();
+    let claimed = r(&certificate.regret[0].value);
+    let off = claimed.sub(&from_claims).abs().div(&from_claims).unwrap();
+    assert!(off < r("1e-10"), "{claimed} {from_claims}");
+}
+
+/// Every step of CartPole pays 1. The value lost is then not 0, for an episode can end sooner.
+#[test]
+fn cart_pole_rewards_do_not_certify_zero_regret() {
+    let bench = Bench::new(HeadData::Categorical);
+    for ends in [&[][..], &["--episodes-can-end"], &["--episodes-can-end=true"]] {
+        bench.certify(&[&["--family", "ibp"], &CART_POLE[..], ends].concat(), 0);
+        let claim = &bench.read().regret[0];
+        assert!(claim.rewards.episodes_can_end && r(&claim.value).is_positive(), "{ends:?} {}", claim.value);
+    }
+    bench.certify(&[&["--family", "ibp", "--episodes-can-end=false"], &CART_POLE[..]].concat(), 0);
+    let certificate = bench.read();
+    assert_eq!(certificate.regret[0].value, "0");
+    assert!(certificate.assumptions.contains(&"episodes: no episode ever ends".to_owned()));
+}
+
+/// A trusted signature does not help a claim below the bound, nor one without its assumptions.
+#[test]
+fn a_signed_claim_that_is_too_small_is_rejected() {
+    let bench = Bench::new(HeadData::Categorical);
+    bench.certify(&[&["--family", "ibp,sensitivity"], &CART_POLE[..]].concat(), 0);
+    let honest = bench.read();
+    let mut small = honest.clone();
+    small.regret[1].value = r(&honest.regret[1].value).mul(&r("0.999999")).to_string();
+    bench.sign(&small, "small.json");
+    let (_, err) = bench.check("small.json", 3);
+    assert!(err.contains("rejected: regret claim 1") && err.contains("only"), "{err}");
+    let mut loose = honest.clone();
+    loose.regret[1].value = "100".to_owned();
+    bench.sign(&loose, "loose.json");
+    bench.check("loose.json", 0);
+    let mut silent = honest;
+    silent.assumptions.retain(|a| !a.starts_with("listed-states"));
+    bench.sign(&silent, "silent.json");
+    let (_, err) = bench.check("silent.json", 3);
+    assert!(err.contains("listed-states"), "{err}");
+}
+
+#[test]
+fn deterministic_heads_are_refused() {
+    let bench = Bench::new(HeadData::Deterministic);
+    let (_, err) = bench.certify(&[&["--family", "ibp"], &CART_POLE[..]].concat(), 2);
+    assert!(err.contains("deterministic") && !bench.path("cert.json").exists(), "{err}");
+    bench.certify(&["--family", "ibp"], 0);
+    assert!(bench.read().regret.is_empty());
+}
+
+#[test]
+fn options_that_do_not_fit_are_refused() {
+    let bench = Bench::new(HeadData::Categorical);
+    for (options, word) in [
+        (&["--discount", "0.9"][..], "reward-range"),
+        (&["--reward-range", "0,1"], "discount"),
+        (&["--episodes-can-end"], "reward-range"),
+        (&["--discount", "0.9", "--reward-range", "1"], "two numbers"),
+        (&["--discount", "0.9", "--reward-range", "2,1"], "empty"),
+        (&["--discount", "1", "--reward-range", "0,1"], "[0, 1)"),
+        (&["--discount", "nine tenths", "--reward-range", "0,1"], "discount"),
+        (&["--horizon", "0", "--reward-range", "0,1"], "horizon"),
+        (&["--horizon", "-3", "--reward-range", "0,1"], "-3"),
+        (&["--horizon", "1.5", "--reward-range", "0,1"], "horizon"),
+    ] {
+        let (_, err) = bench.certify(options, 2);
+        assert!(err.contains(word), "{options:?}: {err}");
+    }
+}
+
+fn episodes(sampler: &str, samples: u32) -> String {
+    format!(
+        r#"{{"format": "secateur.episodes/1", "sampler": "{sampler}", "discount": "0.5", "mask": "0",
+            "samples": "{samples}", "ended": "200", "cutOff": "1", "confidence": "0.95", "masks": "1"}}"#
+    )
+}
+
+#[test]
+fn episodes_give_statistical_claims_that_say_so() {
+    let bench = Bench::new(HeadData::Categorical);
+    let file = bench.word("episodes.json");
+    std::fs::write(&file, episodes("independent-episodes-geometric-time", 206)).unwrap();
+    let options = ["--family", "ibp,crown,sensitivity", "--episodes", &file, "--reward-range", "0,1"];
+    let (out, _) = bench.certify(&options, 0);
+    let certificate = bench.read();
+    assert_eq!(certificate.statistical.len(), 4);
+    for claim in &certificate.statistical {
+        assert_eq!(claim.confidence.inequalities, 4);
+        let value = r(&claim.value);
+        assert!(value.is_positive() && value < Rational::one(), "{value}");
+        let lost = r(&claim.regret.as_ref().unwrap().value);
+        assert!(out.contains(&claim.value) && lost <= r("2"));
+    }
+    assert!(out.contains("STATISTICAL, no proof") && out.contains("206 samples"), "{out}");
+    let (shown, _) = run(&["show", &bench.word("cert.json")], 0);
+    assert!(shown.contains("STATISTICAL, no proof"));
+    let mut small = certificate;
+    small.statistical[0].value = r(&small.statistical[0].value).mul(&r("0.999999")).to_string();
+    bench.sign(&small, "small.json");
+    assert!(bench.check("small.json", 3).1.contains("statistical claim 0"));
+    for (sampler, samples, word) in [
+        ("consecutive-states", 206, "independent"),
+        ("independent-episodes-geometric-time", 207, "207 samples"),
+    ] {
+        std::fs::write(&file, episodes(sampler, samples)).unwrap();
+        let (_, err) = bench.certify(&options, 2);
+        assert!(err.contains(word), "{err}");
+    }
+}
+
+#[test]
+fn audit_reads_the_same_options() {
+    let bench = Bench::new(HeadData::Categorical);
+    std::fs::copy(bench.path("states.npy"), bench.path("policy/states.npy")).unwrap();
+    let settings = "states = \"states.npy\"\nepsilon = \"0.01\"\nfamilies = [\"sensitivity\"]\n\
+                    discount = \"0.99\"\nhorizon = \"20\"\nreward-range = [\"1\", \"1\"]\n[prune]\n\
+                    method = \"magnitude\"\nscope = \"layer\"\nsparsity = [\"0\", \"0.5\"]\n";
+    std::fs::write(bench.path("policy/audit.toml"), settings).unwrap();
+    let out = bench.word("out");
+    let document = json(&["audit", &bench.word("policy"), "--out", &out, "--quiet"], 0);
+    let claims = document["regret"].as_array().unwrap();
+    assert_eq!(claims.len(), 4, "two masks, two forms");
+    let value = |i: usize| r(claims[i]["value"].as_str().unwrap());
+    assert_eq!((claims[0]["mask"].as_u64(), claims[2]["mask"].as_u64()), (Some(0), Some(1)));
+    assert!(value(0).is_positive() && value(2) < value(0), "sensitivity falls with pruning");
+}
+
+fn fixture(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn sa_mdp_says_that_the_quoted_constant_fails() {
+    let file = fixture("sa_mdp/extremal-3-state.json");
+    let (out, _) = run(&["sa-mdp", &file], 0);
+    assert!(out.contains("8/11") && out.contains("3/5"), "{out}");
+    assert!(out.contains("constant usually quoted") && out.contains("FAILS at start s"), "{out}");
+    assert!(out.contains("regret.sup is met with equality at start s"), "{out}");
+    let report = json(&["sa-mdp", &file, "--horizon", "10"], 0);
+    assert_eq!(report["starts"][0]["gap"], "8/11");
+    assert_eq!(report["starts"][0]["regret.sup"], "8/11");
+    assert_eq!(report["starts"][0]["quotedRefuted"], true);
+    assert_eq!(report["starts"][0]["regret.horizon"]["gap"], report["starts"][0]["regret.horizon"]["bound"]);
+    let (out, _) = run(&["sa-mdp", &fixture("sa_mdp/pole-that-falls.json"), "--horizon", "10"], 0);
+    assert!(out.contains("regret.horizon") && out.contains("episodes can end"), "{out}");
+}
+
+#[test]
+fn sa_mdp_refuses_what_is_none() {
+    let (_, err) = run(&["sa-mdp", &fixture("decomposition/two-masks.json")], 2);
+    assert!(err.contains("two-masks.json"), "{err}");
+    run(&["sa-mdp", "no-such-file.json"], 2);
+    let (_, err) = run(&["sa-mdp", &fixture("sa_mdp/extremal-3-state.json"), "--horizon", "257"], 2);
+    assert!(err.contains("257"), "{err}");
+}
+
+#[test]
+fn decompose_prints_terms_that_add_up_and_says_what_exceeds_its_bound() {
+    let file = fixture("decomposition/two-masks.json");
+    let (out, _) = run(&["decompose", &file, "--digits", "2"], 0);
+    assert!(out.contains("robustness (found attack)") && out.contains("12.5 (proof)"), "{out}");
+    let report = json(&["decompose", &file], 0);
+    for mask in report["masks"].as_array().unwrap() {
+        let at = |term: &str| r(mask[term]["measured"].as_str().unwrap());
+        let sum = at("clean").add(&at("pruning")).add(&at("robustness"));
+        assert_eq!(sum, r(mask["total"].as_str().unwrap()));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let exceeded = folder.path().join("exceeded.json");
+    let input = std::fs::read_to_string(&file).unwrap().replacen("43.75", "19.25", 1);
+    std::fs::write(&exceeded, input).unwrap();
+    let (out, _) = run(&["decompose", exceeded.to_str().unwrap()], 1);
+    assert!(out.contains("exceeded"), "{out}");
+    run(&["decompose", &fixture("sa_mdp/extremal-3-state.json")], 2);
+}
+
+#[test]
+fn help_shows_examples() {
+    for (command, word) in
+        [("sa-mdp", "extremal-3-state"), ("decompose", "two-masks"), ("certify", "--reward-range 1,1")]
+    {
+        let (out, _) = run(&[command, "--help"], 0);
+        assert!(out.contains("Example") && out.contains(word), "{out}");
+    }
+    assert!(run(&["audit", "--help"], 0).0.contains("reward-range"));
+}
