@@ -3,6 +3,7 @@
 //!
 //! The arrow is `checker <- float <- bound <- search <- certify <- cli`, never back.
 
+pub mod attack;
 pub mod import;
 pub mod policy;
 pub mod prune;

@@ -16,6 +16,7 @@ pub mod log;
 pub mod mujoco;
 pub mod net;
 pub mod normaliser;
+pub mod point;
 pub mod ppo;
 pub mod regulariser;
 pub mod rng;

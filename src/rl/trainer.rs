@@ -8,7 +8,7 @@ use ndarray::Array2;
 
 use super::checkpoint::{AgentState, BestState, Checkpoint, CheckpointError};
 use super::config::{ConfigError, TrainConfig};
-use super::env::{ActionSpace, EnvironmentError, make_environment};
+use super::env::{ActionSpace, Environment, EnvironmentError, make_environment};
 use super::evaluate::{evaluate, visited_states};
 use super::float_policy::FloatPolicy;
 use super::head::FloatHead;
@@ -110,6 +110,9 @@ pub struct TrainOutcome {
     pub finished: bool,
 }
 
+/// Makes an environment by its name: [`make_environment`], or one that wraps it.
+pub type MakeEnvironment<'a> = dyn Fn(&str) -> Result<Box<dyn Environment>, EnvironmentError> + Sync + 'a;
+
 /// A run between two updates.
 pub struct Trainer {
     config: TrainConfig,
@@ -131,8 +134,17 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::Config`], [`TrainError::Environment`].
     pub fn new(config: &TrainConfig) -> Result<Self, TrainError> {
+        Self::new_in(config, &make_environment)
+    }
+
+    /// Starts a run in environments made by `make`.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::new`] and of `make`.
+    pub fn new_in(config: &TrainConfig, make: &MakeEnvironment<'_>) -> Result<Self, TrainError> {
         config.check()?;
-        let seats = (0..config.num_envs as u64).map(|number| Seat::new(&config.env_id, config.seed, number));
+        let seat = |number: u64| Seat::new(make(&config.env_id)?, config.seed, number);
+        let seats = (0..config.num_envs as u64).map(seat);
         let seats = seats.collect::<Result<Vec<Seat>, EnvironmentError>>()?;
         let (inputs, space) =
             (seats[0].environment().observation_width(), seats[0].environment().action_space());
@@ -247,12 +259,11 @@ impl Trainer {
     ///
     /// # Errors
     /// Those of the environment.
-    pub fn evaluate(&mut self) -> Result<f64, TrainError> {
+    pub fn evaluate(&mut self, environment: &mut dyn Environment) -> Result<f64, TrainError> {
         let policy = self.policy();
-        let mut environment = make_environment(&self.config.env_id)?;
         // Far from the seeds a report would count up from.
         let seed = self.config.seed ^ 0x5eed << 48;
-        let score = evaluate(&policy, environment.as_mut(), self.config.eval_episodes, seed, true)?.mean();
+        let score = evaluate(&policy, environment, self.config.eval_episodes, seed, true)?.mean();
         if self.best.as_ref().is_none_or(|best| score >= best.score) {
             let (agent, observations) = (AgentState::of(&self.agent), self.observations.clone());
             self.best = Some(BestState { score, agent, observations });
@@ -288,11 +299,23 @@ impl Trainer {
     /// [`CheckpointError::OtherConfig`] if any setting but `threads` differs; [`CheckpointError::Malformed`],
     /// [`CheckpointError::File`], [`CheckpointError::Shape`].
     pub fn resume(config: &TrainConfig, path: &std::path::Path) -> Result<Self, TrainError> {
+        Self::resume_in(config, &make_environment, path)
+    }
+
+    /// The same in environments made by `make`.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::resume`] and of `make`.
+    pub fn resume_in(
+        config: &TrainConfig,
+        make: &MakeEnvironment<'_>,
+        path: &std::path::Path,
+    ) -> Result<Self, TrainError> {
         let found = Checkpoint::read(path)?;
         if (TrainConfig { threads: config.threads, ..found.config }) != *config {
             return Err(CheckpointError::OtherConfig.into());
         }
-        let mut trainer = Self::new(config)?;
+        let mut trainer = Self::new_in(config, make)?;
         found.agent.restore(&mut trainer.agent)?;
         let fits = found.optimisers.actor.len() == trainer.optimisers.actor.len()
             && found.optimisers.critic.len() == trainer.optimisers.critic.len()
@@ -320,7 +343,7 @@ impl Trainer {
     ///
     /// # Errors
     /// Those of the environment.
-    pub fn finish(self) -> Result<TrainOutcome, TrainError> {
+    pub fn finish(self, environment: &mut dyn Environment) -> Result<TrainOutcome, TrainError> {
         let (global_step, finished) = (self.global_step(), self.finished());
         let (mut agent, mut observations) = (self.agent, self.observations);
         if let Some(best) = self.best.filter(|_| self.config.keep_best) {
@@ -328,9 +351,8 @@ impl Trainer {
             observations = best.observations;
         }
         let float_policy = assemble(&agent, observations.as_ref());
-        let mut environment = make_environment(&self.config.env_id)?;
         let seed = self.config.seed ^ 0x57a7e5 << 40;
-        let states = visited_states(&float_policy, environment.as_mut(), self.config.states, seed)?;
+        let states = visited_states(&float_policy, environment, self.config.states, seed)?;
         let policy = float_policy.to_data();
         Ok(TrainOutcome { policy, float_policy, critic: agent.critic, states, global_step, finished })
     }
@@ -383,30 +405,45 @@ pub fn train(
     files: &TrainFiles,
     progress: &mut (dyn Progress + Send),
 ) -> Result<TrainOutcome, TrainError> {
+    train_in(config, &make_environment, files, progress)
+}
+
+/// The same in environments made by `make`.
+///
+/// # Errors
+/// Those of [`train`] and of `make`.
+pub fn train_in(
+    config: &TrainConfig,
+    make: &MakeEnvironment<'_>,
+    files: &TrainFiles,
+    progress: &mut (dyn Progress + Send),
+) -> Result<TrainOutcome, TrainError> {
     config.check()?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build()?;
-    pool.install(|| run(config, files, progress))
+    pool.install(|| run(config, make, files, progress))
 }
 
 fn run(
     config: &TrainConfig,
+    make: &MakeEnvironment<'_>,
     files: &TrainFiles,
     progress: &mut (dyn Progress + Send),
 ) -> Result<TrainOutcome, TrainError> {
     let mut trainer = match &files.checkpoint {
-        Some(path) if path.exists() => Trainer::resume(config, path)?,
-        _ => Trainer::new(config)?,
+        Some(path) if path.exists() => Trainer::resume_in(config, make, path)?,
+        _ => Trainer::new_in(config, make)?,
     };
     let mut log = match &files.logs {
         Some(directory) => Some(CurveLog::open(directory, trainer.global_step())?),
         None => None,
     };
+    let mut environment = make(&config.env_id)?;
     while !trainer.finished() {
         let mut record = trainer.update()?;
         let due = |interval: usize| interval > 0 && trainer.updates().is_multiple_of(interval);
         let save = due(config.checkpoint_interval);
         if due(config.eval_interval) || config.keep_best && trainer.finished() {
-            record.evaluation = Some(trainer.evaluate()?);
+            record.evaluation = Some(trainer.evaluate(environment.as_mut())?);
         }
         if let Some(log) = &mut log {
             log.write((record.global_step, &row(&record)))?;
@@ -420,5 +457,5 @@ fn run(
             break;
         }
     }
-    trainer.finish()
+    trainer.finish(environment.as_mut())
 }
