@@ -14,14 +14,14 @@ pub struct PointPass {
 
 /// Scalar product in eight partial sums, a fixed order the compiler can vectorise.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let (heads, tails) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f64 = heads.remainder().iter().zip(tails.remainder()).map(|(x, y)| x * y).sum();
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut sums = [0.0; 8];
-    for (x, y) in heads.zip(tails) {
-        for lane in 0..8 {
-            sums[lane] += x[lane] * y[lane];
+    for (x, y) in a.iter().zip(b) {
+        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
+            *sum += x * y;
         }
     }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
     sums.iter().sum::<f64>() + rest
 }
 
@@ -75,7 +75,10 @@ impl PointPass {
             next.clear();
             next.resize(layer.weight.ncols(), 0.0);
             for (row, weight) in layer.weight.rows().into_iter().zip(current.iter()) {
-                next.iter_mut().zip(row).for_each(|(entry, w)| *entry += weight * w);
+                match row.to_slice() {
+                    Some(row) => next.iter_mut().zip(row).for_each(|(entry, w)| *entry += weight * w),
+                    None => next.iter_mut().zip(row).for_each(|(entry, w)| *entry += weight * w),
+                }
             }
             std::mem::swap(current, next);
         }
