@@ -7,8 +7,7 @@ use crate::rl::env::{
 };
 use crate::rl::evaluate::Adversary;
 use crate::rl::rollout::with_action;
-use crate::rl::trainer::{Progress, TrainError, TrainOutcome, train_in};
-use crate::rl::{FloatPolicy, TrainFiles};
+use crate::rl::{FloatPolicy, Progress, TrainError, TrainFiles, TrainOutcome, train_in};
 
 /// What an adversary is trained against, beside the settings of its own training.
 #[derive(Clone, Debug)]

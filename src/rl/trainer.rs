@@ -1,7 +1,7 @@
-//! The training loop: rollouts, updates, evaluations, checkpoints, logs. Untrusted; read it top to bottom.
+//! A training run between two updates: rollout, update, evaluation, checkpoint. Untrusted; `run` is the loop around it.
 //! The order of everything is CleanRL's `ppo_continuous_action.py`; what differs is said where it differs.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Instant;
 
 use ndarray::Array2;
@@ -12,22 +12,12 @@ use super::env::{ActionSpace, Environment, EnvironmentError, make_environment};
 use super::evaluate::{evaluate, visited_states};
 use super::float_policy::FloatPolicy;
 use super::head::FloatHead;
-use super::log::CurveLog;
 use super::net::Mlp;
 use super::normaliser::{FixedNormaliser, RewardScaler, RunningMoments};
 use super::ppo::{Agent, Optimisers, Schedule, UpdateLosses, update};
 use super::rng::SeededRng;
 use super::rollout::{Actor, Episode, Seat, Statistics, collect};
 use crate::policy::PolicyData;
-
-/// Where a run leaves its traces; nothing is written for what is `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrainFiles {
-    /// Directory of `progress.csv` and the TensorBoard event file.
-    pub logs: Option<PathBuf>,
-    /// The checkpoint; an existing one is resumed from.
-    pub checkpoint: Option<PathBuf>,
-}
 
 /// What happened in one update.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,21 +36,6 @@ pub struct UpdateRecord {
     pub evaluation: Option<f64>,
     /// Environment steps a second of this update, evaluation aside.
     pub steps_per_second: f64,
-}
-
-/// Watches a run, and may end it.
-pub trait Progress {
-    /// Called after every update.
-    fn updated(&mut self, record: &UpdateRecord);
-    /// Asked after every update; `true` writes a checkpoint and ends the run.
-    fn should_stop(&mut self) -> bool {
-        false
-    }
-}
-
-/// Watches nothing.
-impl Progress for () {
-    fn updated(&mut self, _: &UpdateRecord) {}
 }
 
 /// Why a run failed.
@@ -275,7 +250,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`CheckpointError::File`].
-    pub fn save(&self, path: &std::path::Path) -> Result<(), TrainError> {
+    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
         let checkpoint = Checkpoint {
             format: Checkpoint::format(),
             config: self.config.clone(),
@@ -298,7 +273,7 @@ impl Trainer {
     /// # Errors
     /// [`CheckpointError::OtherConfig`] if any setting but `threads` differs; [`CheckpointError::Malformed`],
     /// [`CheckpointError::File`], [`CheckpointError::Shape`].
-    pub fn resume(config: &TrainConfig, path: &std::path::Path) -> Result<Self, TrainError> {
+    pub fn resume(config: &TrainConfig, path: &Path) -> Result<Self, TrainError> {
         Self::resume_in(config, &make_environment, path)
     }
 
@@ -309,7 +284,7 @@ impl Trainer {
     pub fn resume_in(
         config: &TrainConfig,
         make: &MakeEnvironment<'_>,
-        path: &std::path::Path,
+        path: &Path,
     ) -> Result<Self, TrainError> {
         let found = Checkpoint::read(path)?;
         if (TrainConfig { threads: config.threads, ..found.config }) != *config {
@@ -373,89 +348,4 @@ fn assemble(agent: &Agent, observations: Option<&RunningMoments>) -> FloatPolicy
     let width = agent.actor.input_width();
     let normaliser = observations.map_or_else(|| FixedNormaliser::identity(width), RunningMoments::fixed);
     FloatPolicy { network: agent.actor.clone(), head: agent.head.clone(), normaliser }.rounded()
-}
-
-/// Names and values of a row of the logs; NaN where there is nothing.
-fn row(record: &UpdateRecord) -> [(&'static str, f64); 12] {
-    let count = record.episodes.len() as f64;
-    let mean = |total: f64| if count > 0.0 { total / count } else { f64::NAN };
-    [
-        ("charts/episodic_return", mean(record.episodes.iter().map(|episode| episode.episode_return).sum())),
-        ("charts/episodic_length", mean(record.episodes.iter().map(|episode| episode.length as f64).sum())),
-        ("charts/evaluation", record.evaluation.unwrap_or(f64::NAN)),
-        ("charts/learning_rate", record.schedule.learning_rate),
-        ("charts/epsilon", record.schedule.epsilon),
-        ("charts/SPS", record.steps_per_second),
-        ("losses/policy_loss", record.losses.policy),
-        ("losses/value_loss", record.losses.value),
-        ("losses/entropy", record.losses.entropy),
-        ("losses/approx_kl", record.losses.divergence),
-        ("losses/clipfrac", record.losses.clipped),
-        ("losses/regulariser", record.losses.regulariser),
-    ]
-}
-
-/// Trains a policy; resumes if `files.checkpoint` exists. The weights depend on the settings alone: not on the number of
-/// threads, nor on interruptions.
-///
-/// # Errors
-/// [`TrainError`], whichever comes first.
-pub fn train(
-    config: &TrainConfig,
-    files: &TrainFiles,
-    progress: &mut (dyn Progress + Send),
-) -> Result<TrainOutcome, TrainError> {
-    train_in(config, &make_environment, files, progress)
-}
-
-/// The same in environments made by `make`.
-///
-/// # Errors
-/// Those of [`train`] and of `make`.
-pub fn train_in(
-    config: &TrainConfig,
-    make: &MakeEnvironment<'_>,
-    files: &TrainFiles,
-    progress: &mut (dyn Progress + Send),
-) -> Result<TrainOutcome, TrainError> {
-    config.check()?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build()?;
-    pool.install(|| run(config, make, files, progress))
-}
-
-fn run(
-    config: &TrainConfig,
-    make: &MakeEnvironment<'_>,
-    files: &TrainFiles,
-    progress: &mut (dyn Progress + Send),
-) -> Result<TrainOutcome, TrainError> {
-    let mut trainer = match &files.checkpoint {
-        Some(path) if path.exists() => Trainer::resume_in(config, make, path)?,
-        _ => Trainer::new_in(config, make)?,
-    };
-    let mut log = match &files.logs {
-        Some(directory) => Some(CurveLog::open(directory, trainer.global_step())?),
-        None => None,
-    };
-    let mut environment = make(&config.env_id)?;
-    while !trainer.finished() {
-        let mut record = trainer.update()?;
-        let due = |interval: usize| interval > 0 && trainer.updates().is_multiple_of(interval);
-        let save = due(config.checkpoint_interval);
-        if due(config.eval_interval) || config.keep_best && trainer.finished() {
-            record.evaluation = Some(trainer.evaluate(environment.as_mut())?);
-        }
-        if let Some(log) = &mut log {
-            log.write((record.global_step, &row(&record)))?;
-        }
-        progress.updated(&record);
-        let stop = progress.should_stop() && !trainer.finished();
-        if let Some(path) = files.checkpoint.as_ref().filter(|_| save || stop || trainer.finished()) {
-            trainer.save(path)?;
-        }
-        if stop {
-            break;
-        }
-    }
-    trainer.finish(environment.as_mut())
 }
