@@ -5,10 +5,14 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
+use secateur::attack::{CriticAttack, MadAttack, RandomAttack};
 use secateur::rl::env::make_environment;
+use secateur::rl::evaluate::Adversary;
+use secateur::rl::head::FloatHead;
 use secateur::rl::net::{FloatActivation, Mlp};
+use secateur::rl::normaliser::FixedNormaliser;
 use secateur::rl::rng::SeededRng;
-use secateur::rl::{TrainConfig, Trainer, evaluate};
+use secateur::rl::{FloatPolicy, TrainConfig, Trainer, evaluate};
 
 /// One update of 2,048 environment steps: 10 epochs of 32 minibatches, networks 64-64.
 fn update(criterion: &mut Criterion, id: &str) {
@@ -56,12 +60,36 @@ fn gradient(criterion: &mut Criterion) {
     });
 }
 
+/// What an attack adds to a step of an episode: ten steps through 11-64-64-3.
+fn attacks(criterion: &mut Criterion) {
+    let mut rng = SeededRng::new(1, 0);
+    let mut network = |outputs| Mlp::orthogonal(&[11, 64, 64, outputs], FloatActivation::Tanh, 1.0, &mut rng);
+    let (actor, critic) = (network(3), network(1));
+    let head = FloatHead::Gaussian { log_std: vec![-1.0; 3] };
+    let policy = FloatPolicy { network: actor, head, normaliser: FixedNormaliser::identity(11) };
+    let input: Vec<f64> = (0..11).map(|_| rng.normal()).collect();
+    let mut group = criterion.benchmark_group("attack_step");
+    let mut measure = |name: &str, attack: &mut dyn Adversary| {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut moved = input.clone();
+                attack.perturb(&policy, &mut moved);
+                moved
+            });
+        });
+    };
+    measure("random", &mut RandomAttack::new(0.075, 1));
+    measure("critic", &mut CriticAttack::new(critic, 0.075));
+    measure("mad", &mut MadAttack::new(0.075, 1));
+}
+
 fn all(criterion: &mut Criterion) {
     for id in ["Hopper-v5", "Pendulum-v1"] {
         update(criterion, id);
         rollout(criterion, id);
     }
     gradient(criterion);
+    attacks(criterion);
 }
 
 criterion_group!(benches, all);

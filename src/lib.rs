@@ -3,6 +3,7 @@
 //!
 //! The arrow is `checker <- float <- bound <- search <- certify <- cli`, never back.
 
+pub mod attack;
 pub mod bound;
 pub mod certify;
 pub mod cli;

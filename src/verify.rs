@@ -85,7 +85,7 @@ pub enum Answer {
     /// A signed and checked verdict; the proof file for `unsat`.
     Decided {
         /// What the checker verified.
-        decided: Decided,
+        decided: Box<Decided>,
         /// The signed envelope.
         envelope: Envelope,
         /// The proof file.
@@ -195,7 +195,7 @@ fn finish(
         proof: proof.as_deref().map(|bytes| NamedFile { name: "proof", bytes }),
     };
     let decided = check_property(parsed, &subject, &mut |_| {}).map_err(|e| rejected(&e))?;
-    Ok(Answer::Decided { decided, envelope: key.sign(PAYLOAD_TYPE, payload), proof })
+    Ok(Answer::Decided { decided: Box::new(decided), envelope: key.sign(PAYLOAD_TYPE, payload), proof })
 }
 
 impl Question {

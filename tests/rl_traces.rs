@@ -238,3 +238,34 @@ fn limits_and_refusals() {
     ));
     assert!(matches!(make_environment("Pong-v5"), Err(EnvironmentError::Unknown { .. })));
 }
+
+/// Prints why Hopper cannot be made; run by [`what_is_missing_is_named`] in a process of its own.
+#[test]
+#[ignore = "a part of what_is_missing_is_named"]
+fn make_hopper() {
+    if let Err(reason) = make_environment("Hopper-v5") {
+        println!("refused: {reason}");
+    }
+}
+
+/// Without library or model files the error says what to install; a file that is no library is refused.
+#[test]
+fn what_is_missing_is_named() {
+    let said = |name: &str, value: &str| {
+        let output = std::process::Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "make_hopper", "--ignored", "--nocapture"])
+            .env(name, value)
+            .output()
+            .expect("runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let missing = said("MUJOCO_LIB", "/nowhere/libmujoco.so");
+    assert!(missing.contains("pip install --no-deps mujoco==3.17.0"), "{missing}");
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let unusable = said("MUJOCO_LIB", manifest);
+    assert!(unusable.contains("cannot be used as the MuJoCo library"), "{unusable}");
+    if make_environment("Hopper-v5").is_ok() {
+        let models = said("GYMNASIUM_ASSETS", "/nowhere");
+        assert!(models.contains("hopper.xml was not found"), "{models}");
+    }
+}

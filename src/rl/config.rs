@@ -180,6 +180,9 @@ pub enum ConfigError {
     /// The file is no TOML, or has an unknown name or a wrong kind of value.
     #[error("{0}")]
     Parse(#[from] toml::de::Error),
+    /// The settings cannot be written as TOML.
+    #[error("{0}")]
+    Write(#[from] toml::ser::Error),
     /// A value is outside its range.
     #[error("{name} must be {must}")]
     Range {
@@ -188,6 +191,31 @@ pub enum ConfigError {
         /// What it has to be.
         must: &'static str,
     },
+}
+
+/// RL Zoo's names and ours.
+const ALIASES: [(&str, &str); 7] = [
+    ("env", "env_id"),
+    ("n_timesteps", "total_timesteps"),
+    ("n_envs", "num_envs"),
+    ("n_steps", "num_steps"),
+    ("discount", "gamma"),
+    ("n_epochs", "update_epochs"),
+    ("clip_range", "clip_coef"),
+];
+
+/// Puts every entry of `over` into `table`, tables entry by entry.
+fn merge(table: &mut toml::Table, over: toml::Table) {
+    for (name, value) in over {
+        let name =
+            ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, ours)| (*ours).to_owned());
+        match (table.get_mut(&name), value) {
+            (Some(toml::Value::Table(inner)), toml::Value::Table(value)) => merge(inner, value),
+            (_, value) => {
+                table.insert(name, value);
+            }
+        }
+    }
 }
 
 impl TrainConfig {
@@ -226,6 +254,24 @@ impl TrainConfig {
     /// [`ConfigError::Parse`], [`ConfigError::Range`].
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The settings with TOML assignments put over them (`"learning_rate = 1e-4"`, `"sa.kappa = 0.3"`), later ones last:
+    /// how flags change a file's settings.
+    ///
+    /// # Errors
+    /// [`ConfigError::Parse`], [`ConfigError::Range`].
+    pub fn with_settings<'a>(
+        &self,
+        assignments: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, ConfigError> {
+        let mut table = toml::Table::try_from(self)?;
+        for assignment in assignments {
+            merge(&mut table, assignment.parse()?);
+        }
+        let config: Self = table.try_into()?;
         config.check()?;
         Ok(config)
     }
@@ -297,6 +343,17 @@ mod tests {
         assert_eq!(config.sa.as_ref().map(|sa| (sa.kappa, sa.method)), Some((0.3, InnerMaximum::Pgd)));
         let written = toml::to_string(&config).expect("plain values");
         assert_eq!(TrainConfig::parse(&written).expect("its own output"), config);
+    }
+
+    #[test]
+    fn flags_go_over_a_file() {
+        let file = TrainConfig::parse("num_steps = 1024\n[sa]\nkappa = 0.3\n").expect("valid");
+        let config =
+            file.with_settings(["n_steps = 512", "sa.epsilon = 0.1", "target_kl = 0.02"]).expect("valid");
+        assert_eq!((config.num_steps, config.target_kl), (512, Some(0.02)));
+        assert_eq!(config.sa.map(|sa| (sa.kappa, sa.epsilon)), Some((0.3, 0.1)));
+        assert!(matches!(file.with_settings(["no_such = 1"]), Err(ConfigError::Parse(_))));
+        assert!(matches!(file.with_settings(["num_steps = 0"]), Err(ConfigError::Range { .. })));
     }
 
     #[test]

@@ -65,6 +65,23 @@ pub struct EnvironmentState {
     task: Vec<f64>,
     elapsed: usize,
     rng: RngState,
+    /// The present raw observation, where a wrapper needs it to go on.
+    #[serde(with = "super::bits")]
+    observation: Vec<f64>,
+}
+
+impl EnvironmentState {
+    /// The same with the present observation, for wrappers that act on it.
+    #[must_use]
+    pub fn with_observation(mut self, observation: &[f64]) -> Self {
+        self.observation = observation.to_vec();
+        self
+    }
+
+    /// What [`EnvironmentState::with_observation`] stored; else empty.
+    pub fn observation(&self) -> &[f64] {
+        &self.observation
+    }
 }
 
 /// Why an environment could not be made or moved.
@@ -250,7 +267,12 @@ impl<T: Task> Environment for TimeLimit<T> {
     }
 
     fn save(&self) -> EnvironmentState {
-        EnvironmentState { task: self.task.save(), elapsed: self.elapsed, rng: self.rng.state() }
+        EnvironmentState {
+            task: self.task.save(),
+            elapsed: self.elapsed,
+            rng: self.rng.state(),
+            observation: Vec::new(),
+        }
     }
 
     fn restore(&mut self, state: &EnvironmentState) -> Result<(), EnvironmentError> {

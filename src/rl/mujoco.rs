@@ -180,6 +180,14 @@ fn functions() -> Result<Arc<Functions>, MujocoError> {
     OPENED.get_or_init(open).clone()
 }
 
+/// Whether the library can be used.
+///
+/// # Errors
+/// [`MujocoError::LibraryMissing`], [`MujocoError::LibraryUnusable`], [`MujocoError::Version`].
+pub fn open_library() -> Result<(), MujocoError> {
+    functions().map(|_| ())
+}
+
 /// One model with its data.
 pub struct Simulation {
     functions: Arc<Functions>,

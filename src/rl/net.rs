@@ -364,16 +364,14 @@ mod tests {
 
     /// Compares `gradient` with central differences of `loss` at every parameter.
     fn compare(network: &Mlp, gradient: &Mlp, loss: impl Fn(&Mlp) -> f64) {
-        let count = network.parameters().count();
-        let found: Vec<f64> = gradient.parameters().copied().collect();
-        for index in 0..count {
+        for (index, found) in gradient.parameters().enumerate() {
             let shifted = |step: f64| {
                 let mut network = network.clone();
                 *network.parameters_mut().nth(index).expect("in range") += step;
                 loss(&network)
             };
             let expected = (shifted(1e-6) - shifted(-1e-6)) / 2e-6;
-            assert!((found[index] - expected).abs() < 2e-7, "{index}: {} and {expected}", found[index]);
+            assert!((found - expected).abs() < 2e-7, "{index}: {found} and {expected}");
         }
     }
 

@@ -6,9 +6,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::bits;
-use super::env::{
-    Action, ActionSpace, Environment, EnvironmentError, EnvironmentState, Step, make_environment,
-};
+use super::env::{Action, ActionSpace, Environment, EnvironmentError, EnvironmentState, Step};
 use super::head::FloatHead;
 use super::net::Mlp;
 use super::normaliser::{RewardScaler, RunningMoments};
@@ -36,9 +34,12 @@ pub(super) struct SeatState {
 }
 
 impl Seat {
-    /// A fresh environment; its random numbers depend on the run's seed and its own number.
-    pub(super) fn new(id: &str, seed: u64, number: u64) -> Result<Self, EnvironmentError> {
-        let mut environment = make_environment(id)?;
+    /// A seat at a fresh environment; its random numbers depend on the run's seed and its own number.
+    pub(super) fn new(
+        mut environment: Box<dyn Environment>,
+        seed: u64,
+        number: u64,
+    ) -> Result<Self, EnvironmentError> {
         let mut rng = SeededRng::new(seed, 1000 + number);
         let mut observation = vec![0.0; environment.observation_width()];
         environment.reset(Some(rng.next_u64()), &mut observation)?;
@@ -257,6 +258,7 @@ fn estimate(batch: &mut Batch, rewards: &[f64], ends: &[bool], next: &[f64], (di
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rl::env::make_environment;
 
     /// Two environments of two steps, discount 1/2, lambda 1/2; the first ends after its first step.
     /// Environment 0: A_0 = 1 - 1 = 0; A_1 = 2 + 4/2 - 2 = 2.
@@ -279,7 +281,8 @@ mod tests {
 
     #[test]
     fn a_cut_episode_still_has_a_future_and_a_finished_one_has_none() {
-        let mut seat = Seat::new("Pendulum-v1", 1, 0).expect("a known task");
+        let mut seat =
+            Seat::new(make_environment("Pendulum-v1").expect("a known task"), 1, 0).expect("resets");
         let mut critic = Mlp::orthogonal(
             &[3, 4, 1],
             super::super::net::FloatActivation::Tanh,

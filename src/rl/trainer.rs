@@ -1,33 +1,23 @@
-//! The training loop: rollouts, updates, evaluations, checkpoints, logs. Untrusted; read it top to bottom.
+//! A training run between two updates: rollout, update, evaluation, checkpoint. Untrusted; `run` is the loop around it.
 //! The order of everything is CleanRL's `ppo_continuous_action.py`; what differs is said where it differs.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Instant;
 
 use ndarray::Array2;
 
 use super::checkpoint::{AgentState, BestState, Checkpoint, CheckpointError};
 use super::config::{ConfigError, TrainConfig};
-use super::env::{ActionSpace, EnvironmentError, make_environment};
+use super::env::{ActionSpace, Environment, EnvironmentError, make_environment};
 use super::evaluate::{evaluate, visited_states};
 use super::float_policy::FloatPolicy;
 use super::head::FloatHead;
-use super::log::CurveLog;
 use super::net::Mlp;
 use super::normaliser::{FixedNormaliser, RewardScaler, RunningMoments};
 use super::ppo::{Agent, Optimisers, Schedule, UpdateLosses, update};
 use super::rng::SeededRng;
 use super::rollout::{Actor, Episode, Seat, Statistics, collect};
 use crate::policy::PolicyData;
-
-/// Where a run leaves its traces; nothing is written for what is `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrainFiles {
-    /// Directory of `progress.csv` and the TensorBoard event file.
-    pub logs: Option<PathBuf>,
-    /// The checkpoint; an existing one is resumed from.
-    pub checkpoint: Option<PathBuf>,
-}
 
 /// What happened in one update.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,21 +36,6 @@ pub struct UpdateRecord {
     pub evaluation: Option<f64>,
     /// Environment steps a second of this update, evaluation aside.
     pub steps_per_second: f64,
-}
-
-/// Watches a run, and may end it.
-pub trait Progress {
-    /// Called after every update.
-    fn updated(&mut self, record: &UpdateRecord);
-    /// Asked after every update; `true` writes a checkpoint and ends the run.
-    fn should_stop(&mut self) -> bool {
-        false
-    }
-}
-
-/// Watches nothing.
-impl Progress for () {
-    fn updated(&mut self, _: &UpdateRecord) {}
 }
 
 /// Why a run failed.
@@ -110,6 +85,9 @@ pub struct TrainOutcome {
     pub finished: bool,
 }
 
+/// Makes an environment by its name: [`make_environment`], or one that wraps it.
+pub type MakeEnvironment<'a> = dyn Fn(&str) -> Result<Box<dyn Environment>, EnvironmentError> + Sync + 'a;
+
 /// A run between two updates.
 pub struct Trainer {
     config: TrainConfig,
@@ -131,8 +109,17 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::Config`], [`TrainError::Environment`].
     pub fn new(config: &TrainConfig) -> Result<Self, TrainError> {
+        Self::new_in(config, &make_environment)
+    }
+
+    /// Starts a run in environments made by `make`.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::new`] and of `make`.
+    pub fn new_in(config: &TrainConfig, make: &MakeEnvironment<'_>) -> Result<Self, TrainError> {
         config.check()?;
-        let seats = (0..config.num_envs as u64).map(|number| Seat::new(&config.env_id, config.seed, number));
+        let seat = |number: u64| Seat::new(make(&config.env_id)?, config.seed, number);
+        let seats = (0..config.num_envs as u64).map(seat);
         let seats = seats.collect::<Result<Vec<Seat>, EnvironmentError>>()?;
         let (inputs, space) =
             (seats[0].environment().observation_width(), seats[0].environment().action_space());
@@ -247,12 +234,11 @@ impl Trainer {
     ///
     /// # Errors
     /// Those of the environment.
-    pub fn evaluate(&mut self) -> Result<f64, TrainError> {
+    pub fn evaluate(&mut self, environment: &mut dyn Environment) -> Result<f64, TrainError> {
         let policy = self.policy();
-        let mut environment = make_environment(&self.config.env_id)?;
         // Far from the seeds a report would count up from.
         let seed = self.config.seed ^ 0x5eed << 48;
-        let score = evaluate(&policy, environment.as_mut(), self.config.eval_episodes, seed, true)?.mean();
+        let score = evaluate(&policy, environment, self.config.eval_episodes, seed, true)?.mean();
         if self.best.as_ref().is_none_or(|best| score >= best.score) {
             let (agent, observations) = (AgentState::of(&self.agent), self.observations.clone());
             self.best = Some(BestState { score, agent, observations });
@@ -264,7 +250,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`CheckpointError::File`].
-    pub fn save(&self, path: &std::path::Path) -> Result<(), TrainError> {
+    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
         let checkpoint = Checkpoint {
             format: Checkpoint::format(),
             config: self.config.clone(),
@@ -287,12 +273,24 @@ impl Trainer {
     /// # Errors
     /// [`CheckpointError::OtherConfig`] if any setting but `threads` differs; [`CheckpointError::Malformed`],
     /// [`CheckpointError::File`], [`CheckpointError::Shape`].
-    pub fn resume(config: &TrainConfig, path: &std::path::Path) -> Result<Self, TrainError> {
+    pub fn resume(config: &TrainConfig, path: &Path) -> Result<Self, TrainError> {
+        Self::resume_in(config, &make_environment, path)
+    }
+
+    /// The same in environments made by `make`.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::resume`] and of `make`.
+    pub fn resume_in(
+        config: &TrainConfig,
+        make: &MakeEnvironment<'_>,
+        path: &Path,
+    ) -> Result<Self, TrainError> {
         let found = Checkpoint::read(path)?;
         if (TrainConfig { threads: config.threads, ..found.config }) != *config {
             return Err(CheckpointError::OtherConfig.into());
         }
-        let mut trainer = Self::new(config)?;
+        let mut trainer = Self::new_in(config, make)?;
         found.agent.restore(&mut trainer.agent)?;
         let fits = found.optimisers.actor.len() == trainer.optimisers.actor.len()
             && found.optimisers.critic.len() == trainer.optimisers.critic.len()
@@ -320,7 +318,7 @@ impl Trainer {
     ///
     /// # Errors
     /// Those of the environment.
-    pub fn finish(self) -> Result<TrainOutcome, TrainError> {
+    pub fn finish(self, environment: &mut dyn Environment) -> Result<TrainOutcome, TrainError> {
         let (global_step, finished) = (self.global_step(), self.finished());
         let (mut agent, mut observations) = (self.agent, self.observations);
         if let Some(best) = self.best.filter(|_| self.config.keep_best) {
@@ -328,9 +326,8 @@ impl Trainer {
             observations = best.observations;
         }
         let float_policy = assemble(&agent, observations.as_ref());
-        let mut environment = make_environment(&self.config.env_id)?;
         let seed = self.config.seed ^ 0x57a7e5 << 40;
-        let states = visited_states(&float_policy, environment.as_mut(), self.config.states, seed)?;
+        let states = visited_states(&float_policy, environment, self.config.states, seed)?;
         let policy = float_policy.to_data();
         Ok(TrainOutcome { policy, float_policy, critic: agent.critic, states, global_step, finished })
     }
@@ -351,74 +348,4 @@ fn assemble(agent: &Agent, observations: Option<&RunningMoments>) -> FloatPolicy
     let width = agent.actor.input_width();
     let normaliser = observations.map_or_else(|| FixedNormaliser::identity(width), RunningMoments::fixed);
     FloatPolicy { network: agent.actor.clone(), head: agent.head.clone(), normaliser }.rounded()
-}
-
-/// Names and values of a row of the logs; NaN where there is nothing.
-fn row(record: &UpdateRecord) -> [(&'static str, f64); 12] {
-    let count = record.episodes.len() as f64;
-    let mean = |total: f64| if count > 0.0 { total / count } else { f64::NAN };
-    [
-        ("charts/episodic_return", mean(record.episodes.iter().map(|episode| episode.episode_return).sum())),
-        ("charts/episodic_length", mean(record.episodes.iter().map(|episode| episode.length as f64).sum())),
-        ("charts/evaluation", record.evaluation.unwrap_or(f64::NAN)),
-        ("charts/learning_rate", record.schedule.learning_rate),
-        ("charts/epsilon", record.schedule.epsilon),
-        ("charts/SPS", record.steps_per_second),
-        ("losses/policy_loss", record.losses.policy),
-        ("losses/value_loss", record.losses.value),
-        ("losses/entropy", record.losses.entropy),
-        ("losses/approx_kl", record.losses.divergence),
-        ("losses/clipfrac", record.losses.clipped),
-        ("losses/regulariser", record.losses.regulariser),
-    ]
-}
-
-/// Trains a policy; resumes if `files.checkpoint` exists. The weights depend on the settings alone: not on the number of
-/// threads, nor on interruptions.
-///
-/// # Errors
-/// [`TrainError`], whichever comes first.
-pub fn train(
-    config: &TrainConfig,
-    files: &TrainFiles,
-    progress: &mut (dyn Progress + Send),
-) -> Result<TrainOutcome, TrainError> {
-    config.check()?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build()?;
-    pool.install(|| run(config, files, progress))
-}
-
-fn run(
-    config: &TrainConfig,
-    files: &TrainFiles,
-    progress: &mut (dyn Progress + Send),
-) -> Result<TrainOutcome, TrainError> {
-    let mut trainer = match &files.checkpoint {
-        Some(path) if path.exists() => Trainer::resume(config, path)?,
-        _ => Trainer::new(config)?,
-    };
-    let mut log = match &files.logs {
-        Some(directory) => Some(CurveLog::open(directory, trainer.global_step())?),
-        None => None,
-    };
-    while !trainer.finished() {
-        let mut record = trainer.update()?;
-        let due = |interval: usize| interval > 0 && trainer.updates().is_multiple_of(interval);
-        let save = due(config.checkpoint_interval);
-        if due(config.eval_interval) || config.keep_best && trainer.finished() {
-            record.evaluation = Some(trainer.evaluate()?);
-        }
-        if let Some(log) = &mut log {
-            log.write((record.global_step, &row(&record)))?;
-        }
-        progress.updated(&record);
-        let stop = progress.should_stop() && !trainer.finished();
-        if let Some(path) = files.checkpoint.as_ref().filter(|_| save || stop || trainer.finished()) {
-            trainer.save(path)?;
-        }
-        if stop {
-            break;
-        }
-    }
-    trainer.finish()
 }

@@ -529,7 +529,7 @@ mod tests {
             let (lower, upper) = (a.min(b), a.max(b));
             let mut slope = || {
                 let any = i64::try_from(random(&mut seed) % (1 << 25)).unwrap() - SLOPE_ONE;
-                (random(&mut seed) % 2 == 0).then_some(any)
+                random(&mut seed).is_multiple_of(2).then_some(any)
             };
             let choice = SlopeChoice { upper: slope(), lower: slope() };
             let relaxed = relax(&activation, TanhTable::shared(), bits, (lower, upper), choice).unwrap();

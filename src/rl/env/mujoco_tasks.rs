@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use super::{Action, ActionSpace, EnvironmentError, Spec, Task, check_width};
-use crate::rl::mujoco::{MujocoError, Simulation, python_package};
+use crate::rl::mujoco::{MujocoError, Simulation, open_library, python_package};
 use crate::rl::rng::SeededRng;
 
 /// What differs between the four tasks.
@@ -153,6 +153,7 @@ impl MujocoTask {
     pub(super) fn open(id: &str) -> Result<Option<Self>, EnvironmentError> {
         static ALL: [Rules; 4] = RULES;
         let Some(rules) = ALL.iter().find(|rules| rules.id == id) else { return Ok(None) };
+        open_library()?;
         let path = assets_directory().map(|folder| folder.join(rules.model)).filter(|path| path.is_file());
         let path = path.ok_or_else(|| MujocoError::ModelMissing { name: rules.model.to_owned() })?;
         let simulation = Simulation::open(&path)?;

@@ -1,0 +1,118 @@
+//! The training loop: updates, evaluations, logs, checkpoints, until the end or until told to stop. Untrusted.
+//! The order of everything is CleanRL's `ppo_continuous_action.py`.
+
+use std::path::PathBuf;
+
+use super::config::TrainConfig;
+use super::env::make_environment;
+use super::log::CurveLog;
+use super::trainer::{MakeEnvironment, TrainError, TrainOutcome, Trainer, UpdateRecord};
+
+/// Where a run leaves its traces; nothing is written for what is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrainFiles {
+    /// Directory of `progress.csv` and the TensorBoard event file.
+    pub logs: Option<PathBuf>,
+    /// The checkpoint; an existing one is resumed from.
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// Watches a run, and may end it.
+pub trait Progress {
+    /// Called after every update.
+    fn updated(&mut self, record: &UpdateRecord);
+    /// Asked after every update; `true` writes a checkpoint and ends the run.
+    fn should_stop(&mut self) -> bool {
+        false
+    }
+}
+
+/// Watches nothing.
+impl Progress for () {
+    fn updated(&mut self, _: &UpdateRecord) {}
+}
+
+/// Names and values of a row of the logs; NaN where there is nothing.
+fn row(record: &UpdateRecord) -> [(&'static str, f64); 12] {
+    let count = record.episodes.len() as f64;
+    let mean = |total: f64| if count > 0.0 { total / count } else { f64::NAN };
+    [
+        ("charts/episodic_return", mean(record.episodes.iter().map(|episode| episode.episode_return).sum())),
+        ("charts/episodic_length", mean(record.episodes.iter().map(|episode| episode.length as f64).sum())),
+        ("charts/evaluation", record.evaluation.unwrap_or(f64::NAN)),
+        ("charts/learning_rate", record.schedule.learning_rate),
+        ("charts/epsilon", record.schedule.epsilon),
+        ("charts/SPS", record.steps_per_second),
+        ("losses/policy_loss", record.losses.policy),
+        ("losses/value_loss", record.losses.value),
+        ("losses/entropy", record.losses.entropy),
+        ("losses/approx_kl", record.losses.divergence),
+        ("losses/clipfrac", record.losses.clipped),
+        ("losses/regulariser", record.losses.regulariser),
+    ]
+}
+
+/// Trains a policy; resumes if `files.checkpoint` exists. The weights depend on the settings alone: not on the number of
+/// threads, nor on interruptions.
+///
+/// # Errors
+/// [`TrainError`], whichever comes first.
+pub fn train(
+    config: &TrainConfig,
+    files: &TrainFiles,
+    progress: &mut (dyn Progress + Send),
+) -> Result<TrainOutcome, TrainError> {
+    train_in(config, &make_environment, files, progress)
+}
+
+/// The same in environments made by `make`.
+///
+/// # Errors
+/// Those of [`train`] and of `make`.
+pub fn train_in(
+    config: &TrainConfig,
+    make: &MakeEnvironment<'_>,
+    files: &TrainFiles,
+    progress: &mut (dyn Progress + Send),
+) -> Result<TrainOutcome, TrainError> {
+    config.check()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build()?;
+    pool.install(|| run(config, make, files, progress))
+}
+
+fn run(
+    config: &TrainConfig,
+    make: &MakeEnvironment<'_>,
+    files: &TrainFiles,
+    progress: &mut (dyn Progress + Send),
+) -> Result<TrainOutcome, TrainError> {
+    let mut trainer = match &files.checkpoint {
+        Some(path) if path.exists() => Trainer::resume_in(config, make, path)?,
+        _ => Trainer::new_in(config, make)?,
+    };
+    let mut log = match &files.logs {
+        Some(directory) => Some(CurveLog::open(directory, trainer.global_step())?),
+        None => None,
+    };
+    let mut environment = make(&config.env_id)?;
+    while !trainer.finished() {
+        let mut record = trainer.update()?;
+        let due = |interval: usize| interval > 0 && trainer.updates().is_multiple_of(interval);
+        let save = due(config.checkpoint_interval);
+        if due(config.eval_interval) || config.keep_best && trainer.finished() {
+            record.evaluation = Some(trainer.evaluate(environment.as_mut())?);
+        }
+        if let Some(log) = &mut log {
+            log.write((record.global_step, &row(&record)))?;
+        }
+        progress.updated(&record);
+        let stop = progress.should_stop() && !trainer.finished();
+        if let Some(path) = files.checkpoint.as_ref().filter(|_| save || stop || trainer.finished()) {
+            trainer.save(path)?;
+        }
+        if stop {
+            break;
+        }
+    }
+    trainer.finish(environment.as_mut())
+}
