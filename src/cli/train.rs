@@ -15,7 +15,7 @@ use crate::policy::write::{create_folder, write_atomically};
 use crate::rl::config::{SaConfig, TrainConfig};
 use crate::rl::env::make_environment;
 use crate::rl::evaluate::evaluate;
-use crate::rl::trainer::{Progress, TrainFiles, UpdateRecord, train};
+use crate::rl::{Progress, TrainFiles, train, trainer::UpdateRecord};
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
