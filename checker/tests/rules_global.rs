@@ -1,5 +1,11 @@
 //! Rules of `spec/rules/global.md`: each side condition with one accepted and one rejected case.
-#![allow(clippy::arithmetic_side_effects, clippy::disallowed_types)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+#![allow(clippy::integer_division, clippy::panic, clippy::as_conversions)]
 
 use num_bigint::BigInt;
 use secateur_checker::kernel::error::KernelError;

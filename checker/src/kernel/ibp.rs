@@ -272,11 +272,9 @@ mod tests {
             (GridActivation::Tanh, "0.76159415595576488811"),
             (GridActivation::Sigmoid, "0.73105857863000487925"),
         ] {
-            for (x, value) in [(ONE, value.to_owned())] {
-                let (lower, upper) = value_enclosure(&activation, table, 48, x).unwrap();
-                let (floor, ceil) = rational_entry(&Rational::parse(&value).unwrap(), 48).unwrap();
-                assert!(lower <= floor && ceil <= upper && upper - lower <= 2);
-            }
+            let (lower, upper) = value_enclosure(&activation, table, 48, ONE).unwrap();
+            let (floor, ceil) = rational_entry(&Rational::parse(value).unwrap(), 48).unwrap();
+            assert!(lower <= floor && ceil <= upper && upper - lower <= 2);
             let pre = region(&[(-ONE, ONE)]);
             let post = super::activation(&activation, table, 48, 0, &pre).unwrap();
             let whole = if activation == GridActivation::Sigmoid { ONE } else { 0 };

@@ -515,7 +515,8 @@ mod tests {
         let mut seed = 5;
         for round in 0..600u32 {
             let bits = [16, 20, 30, 36, 48][usize::try_from(round % 5).unwrap()];
-            let activation = if round % 2 == 0 { GridActivation::Tanh } else { GridActivation::Sigmoid };
+            let activation =
+                if round.is_multiple_of(2) { GridActivation::Tanh } else { GridActivation::Sigmoid };
             let scale = 1u64 << (random(&mut seed) % u64::from(bits) + 3);
             let mut end =
                 || i64::try_from(random(&mut seed) % scale).unwrap() - i64::try_from(scale / 2).unwrap();
@@ -523,7 +524,7 @@ mod tests {
             let (lower, upper) = (a.min(b), a.max(b));
             let mut slope = || {
                 let any = i64::try_from(random(&mut seed) % (1 << 25)).unwrap() - SLOPE_ONE;
-                (random(&mut seed) % 2 == 0).then_some(any)
+                random(&mut seed).is_multiple_of(2).then_some(any)
             };
             let choice = SlopeChoice { upper: slope(), lower: slope() };
             let relaxed = relax(&activation, TanhTable::shared(), bits, (lower, upper), choice).unwrap();
