@@ -54,14 +54,14 @@ fn cut(coordinate: usize, at: &str, children: [usize; 2]) -> Node {
     Node::Input { coordinate, at: r(at), children }
 }
 
-/// The output is never negative, so it is never at most -1/4; 0 is not above 0.
+/// The lines below, `x + y` and `x - y`, add up to `2x >= 1/2`: the output is above -1, and not shown to be above 1/2.
 #[test]
 fn leaves_must_violate_strictly() {
-    assert_eq!(unsat(&case("1", "-1/4"), &[leaf()]), Ok(()));
-    let touching = unsat(&case("1", "0"), &[leaf()]);
-    assert!(matches!(touching, Err(SplitError::NotProved { node: 0, bound, .. }) if bound.is_zero()));
+    assert_eq!(unsat(&case("1", "-1"), &[leaf()]), Ok(()));
+    let touching = unsat(&case("1", "1/2"), &[leaf()]);
+    assert!(matches!(touching, Err(SplitError::NotProved { node: 0, bound, .. }) if bound == r("1/2")));
     assert_eq!(
-        unsat(&case("1", "-1/4"), &[Node::Leaf { constraint: 1, witness: None }]),
+        unsat(&case("1", "-1"), &[Node::Leaf { constraint: 1, witness: None }]),
         Err(SplitError::NoSuchPlace { node: 0 })
     );
 }
@@ -76,7 +76,7 @@ fn coefficients_off_the_grid_are_paid_for() {
 
 #[test]
 fn inputs_are_cut_strictly_inside() {
-    let goal = case("1", "-1/4");
+    let goal = case("1", "-1");
     assert_eq!(unsat(&goal, &[cut(0, "1/2", [1, 2]), leaf(), leaf()]), Ok(()));
     for at in ["1/4", "1", "0", "2"] {
         assert_eq!(
@@ -95,7 +95,7 @@ fn inputs_are_cut_strictly_inside() {
 
 #[test]
 fn neurons_are_split_once() {
-    let goal = case("1", "-1/4");
+    let goal = case("1", "-1");
     assert_eq!(unsat(&goal, &[relu(0, [1, 2]), leaf(), leaf()]), Ok(()));
     let missing = Err(SplitError::NoSuchPlace { node: 0 });
     assert_eq!(unsat(&goal, &[relu(2, [1, 2]), leaf(), leaf()]), missing);
@@ -107,7 +107,7 @@ fn neurons_are_split_once() {
 
 #[test]
 fn every_node_has_one_parent_before_it() {
-    let goal = case("1", "-1/4");
+    let goal = case("1", "-1");
     for children in [[1, 1], [0, 1], [1, 3]] {
         assert_eq!(unsat(&goal, &[relu(0, children), leaf(), leaf()]), Err(SplitError::BadChild { node: 0 }));
     }
@@ -120,7 +120,7 @@ fn every_node_has_one_parent_before_it() {
 /// x in `[1/4, 1]` and y in `[-1/8, 1/8]` force `x + y > 0`: the negative side is empty, the positive one is not.
 #[test]
 fn empty_regions_must_be_empty() {
-    let mut goal = case("1", "-1/4");
+    let mut goal = case("1", "-1");
     (goal.lower[1], goal.upper[1]) = (r("-1/8"), r("1/8"));
     assert_eq!(unsat(&goal, &[relu(0, [1, 2]), leaf(), Node::Empty]), Ok(()));
     let turned = unsat(&goal, &[relu(0, [1, 2]), Node::Empty, leaf()]);
@@ -135,7 +135,7 @@ fn multipliers_refute_an_empty_region() {
         let witness = LeafWitness { multipliers: vec![multipliers.to_vec()], ..LeafWitness::default() };
         [relu(0, [1, 2]), leaf(), relu(1, [3, 4]), leaf(), Node::Farkas { witness }]
     };
-    let goal = case("1", "-1/4");
+    let goal = case("1", "-1");
     assert_eq!(unsat(&goal, &tree([65536, 65536])), Ok(()));
     for weak in [[0, 0], [65536, 0], [1, 65536]] {
         assert_eq!(unsat(&goal, &tree(weak)), Err(SplitError::NotEmpty { node: 4 }));
@@ -145,16 +145,17 @@ fn multipliers_refute_an_empty_region() {
     // Without a contradiction no multiplier finds one.
     let mut free = goal;
     free.lower[0] = r("-1");
+    free.constraints[0].bound = r("-3");
     assert_eq!(unsat(&free, &tree([65536, 65536])), Err(SplitError::NotEmpty { node: 4 }));
 }
 
 #[test]
 fn cases_must_fit() {
-    let mut short = case("1", "-1/4");
+    let mut short = case("1", "-1");
     short.lower.pop();
-    let mut turned = case("1", "-1/4");
+    let mut turned = case("1", "-1");
     turned.lower[0] = r("2");
-    let mut wide = case("1", "-1/4");
+    let mut wide = case("1", "-1");
     wide.constraints[0].coefficients.push(r("1"));
     for bad in [short, turned, wide] {
         assert_eq!(unsat(&bad, &[leaf()]), Err(SplitError::CaseShape));
