@@ -1,4 +1,4 @@
-//! The rules, over typed numbers. Trusted; one file per family, one function per rule; `spec/rules.md`.
+//! The rules, over typed numbers. Trusted; one file per family, one function per rule; `spec/rules/README.md`.
 
 pub mod back;
 pub mod band;

@@ -1,6 +1,6 @@
 //! The trusted checker of Secateur certificates: exact integers and rationals, no float, no `unsafe`, no tolerance.
 //! `reader` turns bytes into typed values, `kernel` holds the rules, `check` applies them to a certificate.
-//! Start with `checker/README.md`; every rule has a section in `spec/rules.md`.
+//! Start with `checker/README.md`; every rule has a section in `spec/rules/README.md`.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::integer_division))]
 
 pub mod check;

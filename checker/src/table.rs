@@ -238,3 +238,52 @@ pub struct TheoremViolated {
     /// The step.
     pub step: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(family: Family, values: &[&[&str]]) -> FamilyTable {
+        let r = |text: &&str| Rational::parse(text).unwrap();
+        let mask = |deviation: &&[&str]| {
+            let deviation: Vec<Rational> = deviation.iter().map(r).collect();
+            let change = OutputChange { oscillation: Rational::zero(), euclidean: None, deviation };
+            MaskTable { changes: vec![change], ..MaskTable::default() }
+        };
+        FamilyTable { family, masks: values.iter().map(mask).collect() }
+    }
+
+    /// Steps (1, 2) -> (1, 1) -> (1, 1) -> (1/3, 3): one fell, none moved, one fell and one rose by 2, the extreme.
+    #[test]
+    fn verdicts_compare_exact_values() {
+        let rows: [&[&str]; 4] = [&["1", "2"], &["1", "1"], &["1", "1"], &["1/3", "3"]];
+        let verdicts = table(Family::Ibp, &rows).verdicts().unwrap();
+        let words: Vec<_> = verdicts.iter().map(|v| (v.verdict.as_str(), v.counts)).collect();
+        assert_eq!(words, [("tightened", (1, 1, 0)), ("unchanged", (0, 2, 0)), ("loosened", (1, 0, 1))]);
+        assert_eq!(verdicts[0].at, Some(Place { state: Some(0), index: Some(1) }));
+        assert_eq!(verdicts[1].at, None);
+        assert_eq!((verdicts[2].before.clone(), verdicts[2].after.clone()), {
+            let r = |text| Some(Rational::parse(text).unwrap());
+            (r("1"), r("3"))
+        });
+        let falling: [&[&str]; 3] = [&["2"], &["1"], &["1"]];
+        for family in [Family::Sensitivity, Family::NormAbsSpectral, Family::ChainHull] {
+            let verdicts = table(family, &falling).verdicts().unwrap();
+            assert!(verdicts.iter().all(|v| v.verdict == "tightens-by-theorem"));
+        }
+    }
+
+    /// A rise of 10^-30 is a rise.
+    #[test]
+    fn a_theorem_that_fails_is_refused() {
+        let rows: [&[&str]; 3] = [&["1"], &["1"], &["1.000000000000000000000000000001"]];
+        for (family, _) in Family::ALL {
+            let found = table(family, &rows).verdicts();
+            if family.is_monotone() {
+                assert_eq!(found, Err(TheoremViolated { family, step: 2 }));
+            } else {
+                assert_eq!(found.unwrap()[1].verdict, "loosened");
+            }
+        }
+    }
+}

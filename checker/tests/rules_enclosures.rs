@@ -1,4 +1,5 @@
 //! Rules of `spec/rules/enclosures.md`: each side condition with one accepted and one rejected case.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use num_bigint::BigInt;
 use secateur_checker::kernel::enclose::{

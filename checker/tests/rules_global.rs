@@ -1,5 +1,11 @@
 //! Rules of `spec/rules/global.md`: each side condition with one accepted and one rejected case.
-#![allow(clippy::arithmetic_side_effects, clippy::disallowed_types)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+#![allow(clippy::integer_division, clippy::panic, clippy::as_conversions)]
 
 use num_bigint::BigInt;
 use secateur_checker::kernel::error::KernelError;
@@ -63,7 +69,7 @@ fn random_network(random: &mut Random, widths: &[usize]) -> Network {
 fn random_mask(random: &mut Random, network: &Network, within: Option<&Mask>) -> Mask {
     let tables = network.layers.iter().enumerate().map(|(l, layer)| {
         let kept = |k: usize| within.is_none_or(|m| m.layers[l][k]);
-        (0..layer.weight.values.len()).map(|k| kept(k) && random.next() % 4 != 0).collect()
+        (0..layer.weight.values.len()).map(|k| kept(k) && !random.next().is_multiple_of(4)).collect()
     });
     Mask { layers: tables.collect() }
 }

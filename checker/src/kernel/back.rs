@@ -330,6 +330,21 @@ mod tests {
         assert!(near(bound(&network, &cut, &[1]), 7));
     }
 
+    /// Centre in `[-3, 5]`, semi-axis 2: `x <= 5 + 2`, `-x <= 3 + 2`, and one step for the root.
+    #[test]
+    fn the_far_end_of_the_centre_counts() {
+        let input = InputSet {
+            region: GridBox { lower: vec![-100], upper: vec![100] },
+            center: GridBox { lower: vec![-3], upper: vec![5] },
+            radii: vec![2],
+            ball: Some(GridBall { semi_axes: vec![Some(2)] }),
+        };
+        assert_eq!((concretize(&[1], 0, &input), concretize(&[-1], 0, &input)), (Some(8), Some(6)));
+        // The box is the lesser where it is small.
+        let small = InputSet { region: GridBox { lower: vec![-4], upper: vec![4] }, ..input };
+        assert_eq!(concretize(&[1], 0, &small), Some(4));
+    }
+
     #[test]
     fn input_sets_of_another_width_are_refused() {
         let network = on_grid(vec![layer(1, &[3, 4], Activation::Identity)]);

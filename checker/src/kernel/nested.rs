@@ -1,4 +1,4 @@
-//! Rule `mono.nested`: a chain's masks only ever lose weights. Trusted; `spec/rules.md#mononested`.
+//! Rule `mono.nested`: a chain's masks only ever lose weights. Trusted; `spec/rules/mono.md#mononested`.
 
 use core::fmt;
 

@@ -521,7 +521,8 @@ mod tests {
         let mut seed = 5;
         for round in 0..600u32 {
             let bits = [16, 20, 30, 36, 48][usize::try_from(round % 5).unwrap()];
-            let activation = if round % 2 == 0 { GridActivation::Tanh } else { GridActivation::Sigmoid };
+            let activation =
+                if round.is_multiple_of(2) { GridActivation::Tanh } else { GridActivation::Sigmoid };
             let scale = 1u64 << (random(&mut seed) % u64::from(bits) + 3);
             let mut end =
                 || i64::try_from(random(&mut seed) % scale).unwrap() - i64::try_from(scale / 2).unwrap();

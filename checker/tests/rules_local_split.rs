@@ -1,0 +1,180 @@
+//! Rules of `spec/rules/split.md`: each side condition with one accepted and one rejected case.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_types
+)]
+
+use secateur_checker::kernel::enclose::TanhTable;
+use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
+use secateur_checker::kernel::split::{
+    Case, LeafWitness, Node, OutputConstraint, SplitError, check_sat, check_unsat,
+};
+use secateur_checker::model::{Activation, Layer, Matrix, Network};
+use secateur_checker::number::{Dyadic, Rational};
+
+fn r(text: &str) -> Rational {
+    Rational::parse(text).unwrap()
+}
+
+/// `relu(x + y) + relu(x - y)`.
+fn network() -> GridNetwork {
+    let layer = |rows, columns, weights: &[i64], activation| Layer {
+        weight: Matrix { rows, columns, values: weights.iter().map(|&w| Dyadic::new(w, 0)).collect() },
+        bias: vec![Dyadic::ZERO; rows],
+        activation,
+    };
+    let layers =
+        vec![layer(2, 2, &[1, 1, 1, -1], Activation::Relu), layer(1, 2, &[1, 1], Activation::Identity)];
+    let network = Network { layers };
+    let scale = GridScale::new(&network, &Rational::one()).unwrap();
+    GridNetwork::new(&network, None, &scale).unwrap()
+}
+
+/// x in `[1/4, 1]`, y in `[-1, 1]`, `sign * output <= bound`.
+fn case(sign: &str, bound: &str) -> Case {
+    let constraint = OutputConstraint { coefficients: vec![r(sign)], bound: r(bound) };
+    Case { lower: vec![r("1/4"), r("-1")], upper: vec![r("1"), r("1")], constraints: vec![constraint] }
+}
+
+fn unsat(case: &Case, nodes: &[Node]) -> Result<(), SplitError> {
+    check_unsat(&network(), TanhTable::shared(), case, nodes, &mut |_| {})
+}
+
+fn leaf() -> Node {
+    Node::Leaf { constraint: 0, witness: None }
+}
+
+fn relu(neuron: usize, children: [usize; 2]) -> Node {
+    Node::Relu { layer: 0, neuron, children }
+}
+
+fn cut(coordinate: usize, at: &str, children: [usize; 2]) -> Node {
+    Node::Input { coordinate, at: r(at), children }
+}
+
+/// The lines below, `x + y` and `x - y`, add up to `2x >= 1/2`: the output is above -1, and not shown to be above 1/2.
+#[test]
+fn leaves_must_violate_strictly() {
+    assert_eq!(unsat(&case("1", "-1"), &[leaf()]), Ok(()));
+    let touching = unsat(&case("1", "1/2"), &[leaf()]);
+    assert!(matches!(touching, Err(SplitError::NotProved { node: 0, bound, .. }) if bound == r("1/2")));
+    assert_eq!(
+        unsat(&case("1", "-1"), &[Node::Leaf { constraint: 1, witness: None }]),
+        Err(SplitError::NoSuchPlace { node: 0 })
+    );
+}
+
+/// A coefficient of 1/3 lies between two grid points: the cut is paid for, and the constraint holds with room only.
+#[test]
+fn coefficients_off_the_grid_are_paid_for() {
+    assert_eq!(unsat(&case("1/3", "-1/1000000"), &[leaf()]), Ok(()));
+    let exact = unsat(&case("-1/3", "-2/3"), &[cut(0, "1/2", [1, 2]), leaf(), leaf()]);
+    assert!(matches!(exact, Err(SplitError::NotProved { .. })));
+}
+
+#[test]
+fn inputs_are_cut_strictly_inside() {
+    let goal = case("1", "-1");
+    assert_eq!(unsat(&goal, &[cut(0, "1/2", [1, 2]), leaf(), leaf()]), Ok(()));
+    for at in ["1/4", "1", "0", "2"] {
+        assert_eq!(
+            unsat(&goal, &[cut(0, at, [1, 2]), leaf(), leaf()]),
+            Err(SplitError::CutOutside { node: 0 })
+        );
+    }
+    assert_eq!(
+        unsat(&goal, &[cut(2, "1/2", [1, 2]), leaf(), leaf()]),
+        Err(SplitError::NoSuchPlace { node: 0 })
+    );
+    // The second cut is outside its own region, `[1/4, 1/2]`, though inside the box.
+    let again = [cut(0, "1/2", [1, 2]), cut(0, "3/4", [3, 4]), leaf(), leaf(), leaf()];
+    assert_eq!(unsat(&goal, &again), Err(SplitError::CutOutside { node: 1 }));
+}
+
+#[test]
+fn neurons_are_split_once() {
+    let goal = case("1", "-1");
+    assert_eq!(unsat(&goal, &[relu(0, [1, 2]), leaf(), leaf()]), Ok(()));
+    let missing = Err(SplitError::NoSuchPlace { node: 0 });
+    assert_eq!(unsat(&goal, &[relu(2, [1, 2]), leaf(), leaf()]), missing);
+    let deep = Node::Relu { layer: 2, neuron: 0, children: [1, 2] };
+    assert_eq!(unsat(&goal, &[deep, leaf(), leaf()]), missing);
+    let twice = [relu(0, [1, 2]), relu(0, [3, 4]), leaf(), leaf(), leaf()];
+    assert_eq!(unsat(&goal, &twice), Err(SplitError::NoSuchPlace { node: 1 }));
+}
+
+#[test]
+fn every_node_has_one_parent_before_it() {
+    let goal = case("1", "-1");
+    for children in [[1, 1], [0, 1], [1, 3]] {
+        assert_eq!(unsat(&goal, &[relu(0, children), leaf(), leaf()]), Err(SplitError::BadChild { node: 0 }));
+    }
+    let shared = [relu(0, [1, 2]), relu(1, [2, 3]), leaf(), leaf()];
+    assert_eq!(unsat(&goal, &shared), Err(SplitError::BadChild { node: 1 }));
+    assert_eq!(unsat(&goal, &[leaf(), leaf()]), Err(SplitError::Orphan { node: 1 }));
+    assert_eq!(unsat(&goal, &[]), Err(SplitError::Orphan { node: 0 }));
+}
+
+/// x in `[1/4, 1]` and y in `[-1/8, 1/8]` force `x + y > 0`: the negative side is empty, the positive one is not.
+#[test]
+fn empty_regions_must_be_empty() {
+    let mut goal = case("1", "-1");
+    (goal.lower[1], goal.upper[1]) = (r("-1/8"), r("1/8"));
+    assert_eq!(unsat(&goal, &[relu(0, [1, 2]), leaf(), Node::Empty]), Ok(()));
+    let turned = unsat(&goal, &[relu(0, [1, 2]), Node::Empty, leaf()]);
+    assert_eq!(turned, Err(SplitError::NotEmpty { node: 1 }));
+}
+
+/// `x + y <= 0` and `x - y <= 0` add up to `2x <= 0`, which `x >= 1/4` refutes; neither interval sees it. Multipliers 1, 1 do
+/// (65536 units each), 0, 0 and 1, 0 do not.
+#[test]
+fn multipliers_refute_an_empty_region() {
+    let tree = |multipliers: [i64; 2]| {
+        let witness = LeafWitness { multipliers: vec![multipliers.to_vec()], ..LeafWitness::default() };
+        [relu(0, [1, 2]), leaf(), relu(1, [3, 4]), leaf(), Node::Farkas { witness }]
+    };
+    let goal = case("1", "-1");
+    assert_eq!(unsat(&goal, &tree([65536, 65536])), Ok(()));
+    for weak in [[0, 0], [65536, 0], [1, 65536]] {
+        assert_eq!(unsat(&goal, &tree(weak)), Err(SplitError::NotEmpty { node: 4 }));
+    }
+    let reason = GridError::NegativeMultiplier { layer: 0, neuron: 0 };
+    assert_eq!(unsat(&goal, &tree([-1, 65536])), Err(SplitError::Grid { node: 4, reason }));
+    // Without a contradiction no multiplier finds one.
+    let mut free = goal;
+    free.lower[0] = r("-1");
+    free.constraints[0].bound = r("-3");
+    assert_eq!(unsat(&free, &tree([65536, 65536])), Err(SplitError::NotEmpty { node: 4 }));
+}
+
+#[test]
+fn cases_must_fit() {
+    let mut short = case("1", "-1");
+    short.lower.pop();
+    let mut turned = case("1", "-1");
+    turned.lower[0] = r("2");
+    let mut wide = case("1", "-1");
+    wide.constraints[0].coefficients.push(r("1"));
+    for bad in [short, turned, wide] {
+        assert_eq!(unsat(&bad, &[leaf()]), Err(SplitError::CaseShape));
+    }
+}
+
+/// At (1, 1) the output is `2 + 0`: at most 2, at least 2, not at most 1.
+#[test]
+fn points_satisfy_every_constraint() {
+    let at = |goal: &Case, point: &[&str]| {
+        let point: Vec<Rational> = point.iter().map(|t| r(t)).collect();
+        check_sat(&network(), TanhTable::shared(), goal, &point)
+    };
+    assert_eq!(at(&case("1", "2"), &["1", "1"]), Ok(()));
+    assert_eq!(at(&case("-1", "-2"), &["1", "1"]), Ok(()));
+    assert_eq!(at(&case("1", "1"), &["1", "1"]), Err(SplitError::PointFails { constraint: 0 }));
+    assert_eq!(at(&case("1", "2"), &["1", "5/4"]), Err(SplitError::PointOutside { coordinate: 1 }));
+    assert_eq!(at(&case("1", "2"), &["1"]), Err(SplitError::CaseShape));
+    let far = Case { upper: vec![r("1e30"), r("1")], ..case("1", "2") };
+    let reason = GridError::MagnitudeTooLarge { layer: 0 };
+    assert_eq!(at(&far, &["1e30", "0"]), Err(SplitError::Grid { node: 0, reason }));
+}
