@@ -4,6 +4,7 @@
 pub mod emit;
 pub mod keys;
 pub mod regret;
+pub mod schema;
 pub mod witness;
 
 use std::path::Path;

@@ -84,6 +84,9 @@ enum Command {
     Train(train::TrainArguments),
     /// Decide a VNN-LIB property of a network and sign the proof or the counterexample.
     Verify(verify::VerifyArguments),
+    /// Print the JSON Schema of a certificate's payload.
+    #[command(hide = true)]
+    Schema,
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -175,6 +178,11 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Show(arguments) => show::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Verify(arguments) => verify::run(&arguments, context),
+        Command::Schema => {
+            let written = std::io::stdout().write_all(crate::certify::schema::certificate_schema().as_bytes());
+            written.map_err(|e| CliError::internal(format!("cannot write to standard output: {e}")))?;
+            Ok(0)
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut std::io::stdout());
             Ok(0)
