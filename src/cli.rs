@@ -14,6 +14,8 @@ pub mod regret_summary;
 pub mod sa_mdp;
 pub mod show;
 pub mod summary;
+pub mod train;
+pub mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -78,6 +80,10 @@ enum Command {
     SaMdp(sa_mdp::SaMdpArguments),
     /// Print what a certificate claims, without checking it.
     Show(show::ShowArguments),
+    /// Train a policy with PPO: the reference trainer.
+    Train(train::TrainArguments),
+    /// Decide a VNN-LIB property of a network and sign the proof or the counterexample.
+    Verify(verify::VerifyArguments),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -167,6 +173,8 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Prune(arguments) => prune::run(&arguments, context),
         Command::SaMdp(arguments) => sa_mdp::run(&arguments, context),
         Command::Show(arguments) => show::run(&arguments, context),
+        Command::Train(arguments) => train::run(&arguments, context),
+        Command::Verify(arguments) => verify::run(&arguments, context),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut std::io::stdout());
             Ok(0)

@@ -3,13 +3,17 @@
 //!
 //! The arrow is `checker <- float <- bound <- search <- certify <- cli`, never back.
 
+pub mod bound;
 pub mod certify;
 pub mod cli;
 pub mod decomposition;
+pub mod float;
 pub mod import;
 pub mod policy;
+pub mod property;
 pub mod prune;
 pub mod rl;
 pub mod sa_mdp;
 pub mod search;
 pub mod statistic;
+pub mod verify;

@@ -154,16 +154,20 @@ fn scores(policy: &PolicyData, method: &Method) -> Result<Vec<Vec<Dyadic>>, Prun
     let exact = |index: usize, tensor: &TensorData| {
         tensor.dyadics().map_err(|entry| PruneError::NotFinite { name: weight_name(index), index: entry })
     };
-    let layers = policy.layers.iter().enumerate();
+    let layers = || policy.layers.iter().enumerate();
     match method {
-        Method::Magnitude => layers.map(|(i, layer)| exact(i, &layer.weight)).collect(),
+        Method::Magnitude => layers().map(|(i, layer)| exact(i, &layer.weight)).collect(),
         Method::Random { seed } => {
             let mut stream = ChaCha20Rng::seed_from_u64(*seed);
             // 63 bits, so that every draw is a non-negative mantissa
             let mut draw = || Dyadic::new((stream.next_u64() >> 1) as i64, 0);
-            Ok(layers.map(|(_, layer)| (0..layer.weight.entries()).map(|_| draw()).collect()).collect())
+            Ok(policy
+                .layers
+                .iter()
+                .map(|layer| (0..layer.weight.entries()).map(|_| draw()).collect())
+                .collect())
         }
-        Method::Saliency(given) => layers
+        Method::Saliency(given) => layers()
             .map(|(i, layer)| match given.get(i) {
                 Some(scores) if scores.shape == layer.weight.shape => exact(i, scores),
                 _ => Err(PruneError::Scores(weight_name(i))),

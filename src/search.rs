@@ -1,3 +1,7 @@
-//! Searches for witnesses in floating point. Untrusted: whatever they find goes through the checker. `spec/trust.md`.
+//! Search for witnesses: slopes, multipliers, split trees, norm vectors, counterexamples. Untrusted: the checker
+//! recomputes whatever is found here. `spec/trust.md`.
 
+pub mod branch;
+pub mod lp;
 pub mod norm_witness;
+pub mod slopes;

@@ -8,7 +8,7 @@ use crate::evaluate::{EvaluateError, Problem, evaluate};
 use crate::family::Family;
 use crate::kernel::head::{HeadBounds, HeadError};
 use crate::kernel::nested::{MaskError, check_nested};
-use crate::model::{Head, Mask, Policy, States};
+use crate::model::{Head, Mask, Perturbation, Policy, States};
 use crate::number::{Rational, Rounding};
 use crate::reader::certificate::{Certificate, FileDigest, SCHEMA_VERSION, StepVerdict};
 use crate::reader::digest::{mask_digest, sha256_hex, weights_digest};
@@ -382,7 +382,8 @@ fn check_files(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), R
         (None, None) => Ok(()),
         (Some(stated), Some(file)) => {
             let sha256 = stated.sha256.clone();
-            check_file(&FileDigest { role: "witness".to_owned(), name: stated.name.clone(), sha256 }, file)
+            check_file(&FileDigest { role: "witness".to_owned(), name: stated.name.clone(), sha256 }, file)?;
+            same("the witness's size", &stated.size.to_string(), &file.bytes.len().to_string())
         }
         _ => Err(Rejection::FileMissing { role: "witness" }),
     }
@@ -443,6 +444,9 @@ fn check_model(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), R
     let states = subject.states.values.rows;
     if states == 0 {
         return Err(Rejection::NoStates);
+    }
+    if let Perturbation::PerCoordinate { radii } = &certificate.perturbation.shape {
+        same("the number of radii", &count(radii.len()), &count(network.inputs()))?;
     }
     same("the number of states", &count(certificate.states), &count(states))?;
     let word = |units| if units == crate::model::Units::Raw { "raw" } else { "normalised" };

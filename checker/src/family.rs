@@ -321,3 +321,88 @@ fn from_deviation(center: &GridBox, deviation: Vec<i64>) -> Result<StateBounds, 
     });
     Ok(StateBounds { deviation, oscillation, margin })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Activation, Layer, Matrix, Network, Perturbation, Units};
+    use crate::number::Rational;
+
+    fn region(pairs: &[(i64, i64)]) -> GridBox {
+        GridBox::from_intervals(pairs.iter().copied())
+    }
+
+    /// Clean outputs (10, 0), perturbed ones in `[5, 15] x [-10, 20]`: changes `[-5, 5]` and `[-10, 20]`. The second gains
+    /// at most 20 + 5 on the first; the first leads by at least 5 - 20.
+    #[test]
+    fn changes_by_hand() {
+        let bounds = from_box(&region(&[(10, 10), (0, 0)]), &region(&[(5, 15), (-10, 20)])).unwrap();
+        assert_eq!(bounds, StateBounds { deviation: vec![5, 20], oscillation: 25, margin: Some(-15) });
+        let bounds = from_deviation(&region(&[(10, 11), (0, 2)]), vec![3, 4]).unwrap();
+        assert_eq!(bounds, StateBounds { deviation: vec![3, 4], oscillation: 7, margin: Some(10 - 2 - 7) });
+    }
+
+    /// A clean value known to `[10, 12]`: the perturbed `[9, 13]` may be 3 above it or 3 below.
+    #[test]
+    fn an_uncertain_clean_output_widens_the_change() {
+        let bounds = from_box(&region(&[(10, 12)]), &region(&[(9, 13)])).unwrap();
+        assert_eq!(bounds, StateBounds { deviation: vec![3], oscillation: 0, margin: None });
+        let overflow = Err(GridError::Overflow { layer: 0 });
+        assert_eq!(from_box(&region(&[(i64::MIN, 0)]), &region(&[(0, i64::MAX)])), overflow);
+    }
+
+    /// Of equal outputs the first is preferred, and its margin over the other is 0: not above 0.
+    #[test]
+    fn ties_prefer_the_first_and_have_no_margin() {
+        let tie = region(&[(7, 7), (7, 7), (3, 3)]);
+        assert_eq!(preferred_output(&tie), 0);
+        assert_eq!(from_box(&tie, &tie).unwrap().margin, Some(0));
+    }
+
+    /// Outputs `2x` and `x` at 1 with radius 1: intervals let them drift apart by 3 and lead by -2; their difference `x`
+    /// moves by 1 and is at least 0.
+    #[test]
+    fn differences_sharpen_oscillation_and_margin() {
+        let weight = Matrix { rows: 2, columns: 1, values: vec![Dyadic::new(1, 1), Dyadic::new(1, 0)] };
+        let layer = Layer { weight, bias: vec![Dyadic::ZERO; 2], activation: Activation::Identity };
+        let network = Network { layers: vec![layer] };
+        let policy = Policy { network, head: Head::Categorical, normaliser: None, source: None };
+        let states = States {
+            values: Matrix { rows: 1, columns: 1, values: vec![Dyadic::new(1, 0)] },
+            units: Units::Raw,
+        };
+        let set =
+            PerturbationSet { shape: Perturbation::Linf { radius: Rational::one() }, units: Units::Raw };
+        let masks = [Mask { layers: vec![vec![true; 2]] }];
+        let problem = LocalProblem::new(&policy, &masks, &states, &set).unwrap();
+        let one = 1i64 << problem.value_bits;
+        let found = problem.evaluate(0, &[Family::Ibp, Family::Crown]).unwrap();
+        let intervals =
+            StateBounds { deviation: vec![2 * one, one], oscillation: 3 * one, margin: Some(-2 * one) };
+        assert_eq!(found[0], vec![intervals]);
+        let crown = &found[1][0];
+        assert!((one..one + 16).contains(&crown.oscillation), "{crown:?}");
+        assert!((-16..=0).contains(&crown.margin.unwrap()), "{crown:?}");
+    }
+
+    #[test]
+    fn states_of_another_width_are_refused() {
+        let weight = Matrix { rows: 1, columns: 1, values: vec![Dyadic::ZERO] };
+        let layer = Layer { weight: weight.clone(), bias: vec![Dyadic::ZERO], activation: Activation::Relu };
+        let network = Network { layers: vec![layer] };
+        let policy = Policy { network, head: Head::Deterministic, normaliser: None, source: None };
+        let set =
+            PerturbationSet { shape: Perturbation::Linf { radius: Rational::one() }, units: Units::Raw };
+        let states = |columns| States {
+            values: Matrix { rows: 1, columns, values: vec![Dyadic::ZERO; columns] },
+            units: Units::Raw,
+        };
+        let masks = [Mask { layers: vec![vec![true]] }];
+        let fits = states(1);
+        let problem = LocalProblem::new(&policy, &masks, &fits, &set).unwrap();
+        assert!(problem.evaluate(0, &[Family::Crown]).is_ok());
+        let shape = GridError::ShapeMismatch { layer: 0 };
+        assert_eq!(problem.evaluate(1, &[Family::Crown]), Err(shape));
+        assert_eq!(LocalProblem::new(&policy, &masks, &states(2), &set).map(|p| p.value_bits), Err(shape));
+    }
+}

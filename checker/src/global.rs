@@ -44,6 +44,24 @@ pub enum GlobalError {
     NotGlobal,
 }
 
+impl GlobalError {
+    /// Whether the witness is at fault: evidence that does not hold, not a limit of the checker.
+    pub fn is_about_witness(&self) -> bool {
+        match self {
+            Self::NoWitness | Self::Witness(_) | Self::WitnessRange => true,
+            Self::Rule(rule) => matches!(
+                rule,
+                KernelError::WitnessCount { .. }
+                    | KernelError::WitnessLength { .. }
+                    | KernelError::WitnessNotPositive { .. }
+                    | KernelError::WitnessTooLarge { .. }
+                    | KernelError::MissingWitness { .. }
+            ),
+            Self::Radii(_) | Self::NotGlobal => false,
+        }
+    }
+}
+
 impl fmt::Display for GlobalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -16,4 +16,5 @@ pub mod regret;
 pub mod relax;
 pub mod scaled;
 pub mod sensitivity;
+pub mod split;
 pub mod statistic;

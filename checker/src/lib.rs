@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod load;
 pub mod model;
 pub mod number;
+pub mod property;
 pub mod reader;
 pub mod regret_claim;
 pub mod statistical_claim;

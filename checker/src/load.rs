@@ -7,14 +7,18 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::check::{NamedFile, Rejection, Subject, Verified, check};
+use crate::evaluate::EvaluateError;
 use crate::model::{Mask, Network, States, Units};
+use crate::property::{Decided, PropertyRejection, PropertySubject, check_property};
 use crate::reader::certificate::{CertificateError, parse_certificate};
 use crate::reader::dsse::{DsseError, parse_envelope};
 use crate::reader::escaped::Escaped;
 use crate::reader::mask::{MaskError, check_chain_size, parse_chain_manifest, parse_mask};
 use crate::reader::npy::{NpyError, parse_states};
 use crate::reader::policy::{PolicyError, PolicyFiles, parse_policy};
-use crate::reader::trust::{SignerInfo, TrustError, TrustFileError, parse_trust, verify_envelope};
+use crate::reader::property::{PropertyError, parse_property};
+use crate::reader::trust::{SignerInfo, Trust, TrustError, TrustFileError, parse_trust, verify_envelope};
+use crate::reader::verdict::{Claimed, parse_verdict};
 
 /// Longest file read.
 pub const MAX_FILE: u64 = 512 << 20;
@@ -43,6 +47,8 @@ pub enum FileProblem {
     Trust(TrustFileError),
     /// It is no certificate.
     Certificate(CertificateError),
+    /// It is no property.
+    Property(PropertyError),
 }
 
 impl fmt::Display for FileProblem {
@@ -59,6 +65,7 @@ impl fmt::Display for FileProblem {
             }
             Self::Trust(e) => e.fmt(f),
             Self::Certificate(e) => e.fmt(f),
+            Self::Property(e) => e.fmt(f),
         }
     }
 }
@@ -78,6 +85,8 @@ pub enum Failure {
     Signature(TrustError),
     /// The content is not accepted: exit code 3.
     Rejected(Box<Rejection>),
+    /// The content of a property certificate is not accepted: exit code 3.
+    PropertyRejected(Box<PropertyRejection>),
 }
 
 impl Failure {
@@ -87,8 +96,13 @@ impl Failure {
             Self::File { problem: FileProblem::TooLarge, .. } => 4,
             Self::File { .. } => 2,
             Self::Signature(_) => 3,
-            Self::Rejected(rejection) => match **rejection {
+            Self::Rejected(rejection) => match &**rejection {
+                Rejection::Evaluate(EvaluateError::Global { reason, .. }) if reason.is_about_witness() => 3,
                 Rejection::Evaluate(_) | Rejection::Head(_) | Rejection::Theorem(_) => 4,
+                _ => 3,
+            },
+            Self::PropertyRejected(rejection) => match **rejection {
+                PropertyRejection::Grid(_) => 4,
                 _ => 3,
             },
         }
@@ -101,6 +115,7 @@ impl fmt::Display for Failure {
             Self::File { path, problem } => write!(f, "{}: {problem}", Escaped(&path.to_string_lossy())),
             Self::Signature(e) => write!(f, "signature: {e}"),
             Self::Rejected(e) => e.fmt(f),
+            Self::PropertyRejected(e) => e.fmt(f),
         }
     }
 }
@@ -231,26 +246,10 @@ pub struct Outcome {
 /// # Errors
 /// [`Failure`]: unreadable files first, then the signature, then the content.
 pub fn check_paths(paths: &CheckPaths, progress: &mut dyn FnMut(usize, usize)) -> Result<Outcome, Failure> {
-    let certificate_problem = |problem| Failure::File { path: paths.certificate.clone(), problem };
-    let envelope = parse_envelope(&read_file(&paths.certificate)?);
-    let envelope = envelope.map_err(|e| certificate_problem(FileProblem::Envelope(e)))?;
-    if envelope.payload_type != PAYLOAD_TYPE {
-        return Err(certificate_problem(FileProblem::PayloadType(envelope.payload_type)));
-    }
-    let mut signers = Vec::new();
-    let mut trust = None;
-    if let Some(path) = &paths.trust {
-        let parsed = parse_trust(&read_file(path)?);
-        let parsed =
-            parsed.map_err(|e| Failure::File { path: path.clone(), problem: FileProblem::Trust(e) })?;
-        signers = verify_envelope(&envelope, &parsed).map_err(Failure::Signature)?;
-        trust = Some(parsed);
-    }
-    let certificate = parse_certificate(&envelope.payload);
-    let certificate = certificate.map_err(|e| certificate_problem(FileProblem::Certificate(e)))?;
-    if let Some(trust) = trust {
-        trust.check_verifier(&certificate.verifier.id).map_err(Failure::Signature)?;
-    }
+    let (signed, signers) = open_envelope(&paths.certificate, paths.trust.as_deref())?;
+    let certificate = parse_certificate(&signed.payload);
+    let certificate = certificate.map_err(|e| signed.problem(e))?;
+    signed.check_verifier(&certificate.verifier.id)?;
     let policy = load_policy(&paths.policy)?;
     let masks = match &paths.masks {
         Some(directory) => load_masks(directory, &policy.files)?,
@@ -281,4 +280,96 @@ pub fn check_paths(paths: &CheckPaths, progress: &mut dyn FnMut(usize, usize)) -
     };
     let verified = check(certificate, &subject, progress).map_err(|e| Failure::Rejected(Box::new(e)))?;
     Ok(Outcome { verified, signers })
+}
+
+/// An envelope whose signatures were verified, if a trust file was given.
+struct Signed {
+    path: PathBuf,
+    payload: Vec<u8>,
+    trust: Option<Trust>,
+}
+
+impl Signed {
+    fn problem(&self, error: CertificateError) -> Failure {
+        Failure::File { path: self.path.clone(), problem: FileProblem::Certificate(error) }
+    }
+
+    fn check_verifier(&self, id: &str) -> Result<(), Failure> {
+        match &self.trust {
+            Some(trust) => trust.check_verifier(id).map_err(Failure::Signature),
+            None => Ok(()),
+        }
+    }
+}
+
+fn open_envelope(path: &Path, trust: Option<&Path>) -> Result<(Signed, Vec<SignerInfo>), Failure> {
+    let problem = |problem| Failure::File { path: path.to_owned(), problem };
+    let envelope = parse_envelope(&read_file(path)?).map_err(|e| problem(FileProblem::Envelope(e)))?;
+    if envelope.payload_type != PAYLOAD_TYPE {
+        return Err(problem(FileProblem::PayloadType(envelope.payload_type)));
+    }
+    let mut signed = Signed { path: path.to_owned(), payload: Vec::new(), trust: None };
+    let mut signers = Vec::new();
+    if let Some(path) = trust {
+        let parsed = parse_trust(&read_file(path)?);
+        let parsed =
+            parsed.map_err(|e| Failure::File { path: path.to_owned(), problem: FileProblem::Trust(e) })?;
+        signers = verify_envelope(&envelope, &parsed).map_err(Failure::Signature)?;
+        signed.trust = Some(parsed);
+    }
+    signed.payload = envelope.payload;
+    Ok((signed, signers))
+}
+
+/// The files a property certificate is checked against, already in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct PropertyFiles<'a> {
+    /// `policy.json`.
+    pub manifest: &'a [u8],
+    /// `policy.safetensors`.
+    pub tensors: &'a [u8],
+    /// `property.json`.
+    pub property: &'a [u8],
+}
+
+/// Reads and checks a property certificate; the proof file lies beside it unless `proof` names another.
+///
+/// # Errors
+/// [`Failure`].
+pub fn check_property_files(
+    files: &PropertyFiles<'_>,
+    certificate: &Path,
+    proof: Option<&Path>,
+    trust: Option<&Path>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<(Decided, Vec<SignerInfo>), Failure> {
+    let (signed, signers) = open_envelope(certificate, trust)?;
+    let verdict = parse_verdict(&signed.payload).map_err(|e| signed.problem(e))?;
+    signed.check_verifier(&verdict.verifier.id)?;
+    let malformed = |name: &str, problem| Failure::File { path: PathBuf::from(name), problem };
+    let policy = parse_policy(files.manifest, files.tensors);
+    let policy = policy.map_err(|e| malformed("policy.json", FileProblem::Policy(e)))?;
+    let property = parse_property(files.property);
+    let property = property.map_err(|e| malformed("property.json", FileProblem::Property(e)))?;
+    let proof_path = match (&verdict.claimed, proof) {
+        (Claimed::Sat { .. }, _) => None,
+        (Claimed::Unsat { .. }, Some(path)) => Some(path.to_owned()),
+        // Only the plain name counts, so that a certificate cannot point elsewhere.
+        (Claimed::Unsat { proof }, None) => {
+            Path::new(&proof.name).file_name().map(|n| certificate.with_file_name(n))
+        }
+    };
+    let proof = proof_path.as_deref().map(|p| Ok((plain_name(p), read_file(p)?))).transpose()?;
+    let subject = PropertySubject {
+        policy: &policy.policy,
+        files: [
+            NamedFile { name: "policy.json", bytes: files.manifest },
+            NamedFile { name: "policy.safetensors", bytes: files.tensors },
+            NamedFile { name: "property.json", bytes: files.property },
+        ],
+        property: &property,
+        proof: proof.as_ref().map(|(name, bytes)| NamedFile { name, bytes }),
+    };
+    let decided = check_property(verdict, &subject, progress);
+    Ok((decided.map_err(|e| Failure::PropertyRejected(Box::new(e)))?, signers))
 }

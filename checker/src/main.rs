@@ -1,22 +1,28 @@
 //! `secateur-check`: checks a certificate against a policy, its masks and states. Trusted. `checker/README.md`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use secateur_checker::load::{CheckPaths, Outcome, check_paths};
+use secateur_checker::load::{
+    CheckPaths, Failure, Outcome, PropertyFiles, check_paths, check_property_files, load_policy, read_file,
+};
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::escaped::{Escaped, EscapedSentence};
 use secateur_checker::reader::regret::RegretForm;
+use secateur_checker::reader::trust::SignerInfo;
 
 const USAGE: &str = "\
 usage: secateur-check POLICY_DIR --states FILE.npy (--trust FILE.json | --unsigned)
                       [--masks DIR] [--witness FILE] CERTIFICATE
+       secateur-check POLICY_DIR --property FILE.json (--trust FILE.json | --unsigned)
+                      [--witness PROOF.json] CERTIFICATE
 
 Recomputes every bound of CERTIFICATE (a DSSE envelope) from the policy, the masks and the states, exactly.
   POLICY_DIR     directory with policy.json and policy.safetensors
   --states       the states the certificate speaks of
   --masks        directory with chain.json and the masks it lists; without it, the dense policy
+  --property     the property a sat or unsat certificate speaks of, instead of states
   --trust        whose signatures count; --unsigned skips signatures and says so
   --witness      side file; by default the one the certificate names, beside the certificate
 exit codes: 0 verified, 2 usage or unreadable file, 3 rejected, 4 limit";
@@ -26,14 +32,18 @@ fn main() -> ExitCode {
     if arguments.iter().any(|a| a == "--help" || a == "-h") {
         return say(USAGE, 0);
     }
-    let Some((paths, unsigned)) = parse_arguments(arguments) else {
+    let Some(given) = parse_arguments(arguments) else {
         return complain(USAGE, 2);
     };
-    if paths.trust.is_none() && !unsigned {
+    if given.trust.is_none() && !given.unsigned {
         return complain("give --trust FILE.json, or --unsigned to check without a signature", 2);
     }
-    match check_paths(&paths, &mut |_, _| {}) {
-        Ok(outcome) => say(&summary(&outcome), 0),
+    let result = match given.property.clone() {
+        Some(property) => check_property(&given, &property),
+        None => check_policy(given),
+    };
+    match result {
+        Ok(text) => say(&text, 0),
         Err(failure) => {
             let word = if failure.exit_code() == 3 { "rejected" } else { "error" };
             complain(&format!("{word}: {failure}"), failure.exit_code())
@@ -41,8 +51,37 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse_arguments(arguments: Vec<std::ffi::OsString>) -> Option<(CheckPaths, bool)> {
-    let (mut states, mut trust, mut masks, mut witness) = (None, None, None, None);
+struct Given {
+    policy: PathBuf,
+    certificate: PathBuf,
+    states: PathBuf,
+    masks: Option<PathBuf>,
+    trust: Option<PathBuf>,
+    witness: Option<PathBuf>,
+    property: Option<PathBuf>,
+    unsigned: bool,
+}
+
+fn check_policy(given: Given) -> Result<String, Failure> {
+    let Given { policy, certificate, states, masks, trust, witness, .. } = given;
+    let paths = CheckPaths { policy, masks, states, trust, witness, certificate };
+    check_paths(&paths, &mut |_, _| {}).map(|outcome| summary(&outcome))
+}
+
+fn check_property(given: &Given, property: &Path) -> Result<String, Failure> {
+    let policy = load_policy(&given.policy)?;
+    let property = read_file(property)?;
+    let files = PropertyFiles { manifest: &policy.manifest, tensors: &policy.tensors, property: &property };
+    let (witness, trust) = (given.witness.as_deref(), given.trust.as_deref());
+    let (decided, signers) = check_property_files(&files, &given.certificate, witness, trust, &mut |_| {})?;
+    let mut text =
+        format!("{}\nverified\nweights  {}\n", decided.word(), decided.certificate().weights_digest);
+    text.push_str(&signer_lines(&signers));
+    Ok(text.trim_end().to_owned())
+}
+
+fn parse_arguments(arguments: Vec<std::ffi::OsString>) -> Option<Given> {
+    let (mut states, mut trust, mut masks, mut witness, mut property) = (None, None, None, None, None);
     let mut unsigned = false;
     let mut plain = Vec::new();
     let mut rest = arguments.into_iter();
@@ -52,6 +91,7 @@ fn parse_arguments(arguments: Vec<std::ffi::OsString>) -> Option<(CheckPaths, bo
             Some("--trust") => &mut trust,
             Some("--masks") => &mut masks,
             Some("--witness") => &mut witness,
+            Some("--property") => &mut property,
             Some("--unsigned") => {
                 unsigned = true;
                 continue;
@@ -66,15 +106,21 @@ fn parse_arguments(arguments: Vec<std::ffi::OsString>) -> Option<(CheckPaths, bo
             return None;
         }
     }
-    if unsigned && trust.is_some() {
-        return None;
-    }
     let mut plain = plain.into_iter();
     let (policy, certificate) = (plain.next()?, plain.next()?);
-    if plain.next().is_some() {
+    let one_kind = states.is_some() != property.is_some() && !(property.is_some() && masks.is_some());
+    if plain.next().is_some() || !one_kind || (unsigned && trust.is_some()) {
         return None;
     }
-    Some((CheckPaths { policy, masks, states: states?, trust, witness, certificate }, unsigned))
+    let states = states.unwrap_or_default();
+    Some(Given { policy, certificate, states, masks, trust, witness, property, unsigned })
+}
+
+fn signer_lines(signers: &[SignerInfo]) -> String {
+    if signers.is_empty() {
+        return "unsigned: no signature was checked\n".to_owned();
+    }
+    signers.iter().map(|s| format!("signed by {} {}\n", Escaped(s.name()), s.keyid())).collect()
 }
 
 fn summary(outcome: &Outcome) -> String {
@@ -86,12 +132,7 @@ fn summary(outcome: &Outcome) -> String {
         certificate.states,
         certificate.weights_digest
     );
-    if outcome.signers.is_empty() {
-        text.push_str("unsigned: no signature was checked\n");
-    }
-    for signer in &outcome.signers {
-        text.push_str(&format!("signed by {} {}\n", Escaped(signer.name()), signer.keyid()));
-    }
+    text.push_str(&signer_lines(&outcome.signers));
     text.push_str(&regret_lines(certificate));
     for line in certificate.assumptions.iter() {
         text.push_str(&format!("assumes  {}\n", EscapedSentence(line)));

@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::reader::certificate::{
     Certificate, Claim, FileDigest, MaskRecord, PREDICATE_TYPE, Program, SCHEMA_VERSION, STATEMENT_TYPE,
-    StepVerdict,
+    StepVerdict, WitnessRecord,
 };
 use secateur_checker::reader::json::{Value, canonical};
 
 use crate::certify::regret::emit_regret;
 
-fn text(value: impl Into<String>) -> Value {
+pub(crate) fn text(value: impl Into<String>) -> Value {
     Value::String(value.into())
 }
 
-fn object<const N: usize>(entries: [(&str, Value); N]) -> Value {
+pub(crate) fn object<const N: usize>(entries: [(&str, Value); N]) -> Value {
     Value::Object(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-fn list<T>(items: &[T], emit: impl Fn(&T) -> Value) -> Value {
+pub(crate) fn list<T>(items: &[T], emit: impl Fn(&T) -> Value) -> Value {
     Value::Array(items.iter().map(emit).collect())
 }
 
@@ -50,12 +50,7 @@ fn emit_predicate(certificate: &Certificate) -> Value {
     ]);
     fields.extend(emit_regret(certificate));
     if let Some(witness) = &certificate.witness {
-        let record = object([
-            ("name", text(witness.name.as_str())),
-            ("digest", emit_digest(&witness.sha256)),
-            ("size", text(witness.size.to_string())),
-        ]);
-        fields.insert("witness".to_owned(), record);
+        fields.insert("witness".to_owned(), emit_witness(witness));
     }
     Value::Object(fields)
 }
@@ -64,11 +59,19 @@ fn emit_digest(sha256: &str) -> Value {
     object([("sha256", text(sha256))])
 }
 
-fn emit_subject(file: &FileDigest) -> Value {
+pub(crate) fn emit_witness(witness: &WitnessRecord) -> Value {
+    object([
+        ("name", text(witness.name.as_str())),
+        ("digest", emit_digest(&witness.sha256)),
+        ("size", text(witness.size.to_string())),
+    ])
+}
+
+pub(crate) fn emit_subject(file: &FileDigest) -> Value {
     object([("name", text(file.name.as_str())), ("digest", emit_digest(&file.sha256))])
 }
 
-fn emit_input(file: &FileDigest) -> Value {
+pub(crate) fn emit_input(file: &FileDigest) -> Value {
     object([
         ("role", text(file.role.as_str())),
         ("name", text(file.name.as_str())),
@@ -76,7 +79,7 @@ fn emit_input(file: &FileDigest) -> Value {
     ])
 }
 
-fn emit_program(program: &Program) -> Value {
+pub(crate) fn emit_program(program: &Program) -> Value {
     object([("id", text(program.id.as_str())), ("version", text(program.version.as_str()))])
 }
 

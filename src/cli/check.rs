@@ -15,26 +15,26 @@ use crate::cli::adversary::{UnitsWord, exact};
 use crate::cli::import::reimport;
 use crate::cli::progress::Bar;
 use crate::cli::summary::{summary_json, summary_text};
-use crate::cli::{CliError, Context};
+use crate::cli::{CliError, Context, verify};
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   secateur check hopper/ --masks hopper/masks/ --states states.npy --trust keys/trust.json hopper.cert.dsse.json
+  secateur check net.onnx prop.vnnlib --trust keys/trust.json proof.cert.dsse.json
 
 `secateur-check`, the trusted crate's own small program, does the same check.")]
 pub struct CheckArguments {
-    /// Policy directory.
-    policy: PathBuf,
-    /// The certificate.
-    certificate: PathBuf,
+    /// POLICY_DIR CERTIFICATE, or NETWORK PROPERTY CERTIFICATE for what `secateur verify` wrote.
+    #[arg(required = true, value_name = "FILES")]
+    files: Vec<PathBuf>,
     /// Mask directory, if the certificate is about masks.
     #[arg(long, value_name = "DIR")]
     masks: Option<PathBuf>,
     /// The states the certificate speaks of.
     #[arg(long, value_name = "FILE")]
-    states: PathBuf,
+    states: Option<PathBuf>,
     /// Whose signatures count.
     #[arg(long, value_name = "FILE", required_unless_present = "unsigned", conflicts_with = "unsigned")]
     trust: Option<PathBuf>,
@@ -72,13 +72,24 @@ fn rejected(message: String) -> CliError {
 /// # Errors
 /// Exit code 2 for unreadable files, 3 for rejected evidence, 4 for limits.
 pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError> {
+    let (policy, certificate_path) = match arguments.files.as_slice() {
+        [policy, certificate] => (policy, certificate),
+        [network, property, certificate] => {
+            let (witness, trust) = (arguments.witness.as_deref(), arguments.trust.as_deref());
+            return verify::check(network, property, certificate, witness, trust, context);
+        }
+        _ => return Err(CliError::input("give POLICY_DIR CERTIFICATE, or NETWORK PROPERTY CERTIFICATE")),
+    };
+    let Some(states) = &arguments.states else {
+        return Err(CliError::input("give --states FILE.npy, the states that the certificate speaks of"));
+    };
     let paths = CheckPaths {
-        policy: arguments.policy.clone(),
+        policy: policy.clone(),
         masks: arguments.masks.clone(),
-        states: arguments.states.clone(),
+        states: states.clone(),
         trust: arguments.trust.clone(),
         witness: arguments.witness.clone(),
-        certificate: arguments.certificate.clone(),
+        certificate: certificate_path.clone(),
     };
     let bar = Bar::new(context.progress);
     let outcome = check_paths(&paths, &mut |done, total| bar.advance("checking", done, total));
@@ -106,7 +117,7 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
         return Err(rejected(format!("the certificate's epsilon is in {stated} units")));
     }
     if let Some(source) = &arguments.source {
-        check_source(arguments, source, certificate)?;
+        check_source(policy, source, certificate)?;
     }
     let mut text = summary_text(certificate);
     text.push_str("\nverified");
@@ -126,7 +137,7 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
 }
 
 fn check_source(
-    arguments: &CheckArguments,
+    policy: &std::path::Path,
     source: &std::path::Path,
     certificate: &secateur_checker::reader::certificate::Certificate,
 ) -> Result<(), CliError> {
@@ -143,7 +154,7 @@ fn check_source(
             stated.sha256
         )));
     }
-    let digest = reimport(source, &arguments.policy)?;
+    let digest = reimport(source, policy)?;
     if digest != certificate.weights_digest {
         let stated = &certificate.weights_digest;
         return Err(rejected(format!(

@@ -42,6 +42,11 @@ pub(super) fn draft(arrays: &Arrays, options: &ImportOptions) -> Result<Draft, P
     let mut weights: Vec<(&String, &Array)> = Vec::new();
     for (name, array) in arrays.named.iter().filter(|(name, _)| belongs(name)) {
         if bias_of(name).is_some() {
+            if name.split('.').any(|part| LOG_STD.contains(&part)) {
+                return Err(Problem::StateDependentNoise(format!(
+                    "{name:?} computes log_std from the state"
+                )));
+            }
             weights.push((name, array));
         }
     }
@@ -103,9 +108,9 @@ fn order(name: &str) -> (u8, Vec<(u64, String)>) {
                 .iter()
                 .any(|start| part.starts_with(start))
     };
-    let class = match parts.iter().any(|p| *p == "shared_net") {
+    let class = match parts.contains(&"shared_net") {
         true => 0,
-        false => 1 + u8::from(parts.iter().any(|p| output(p))),
+        false => 1 + u8::from(parts.iter().any(output)),
     };
     let key = |part: &str| {
         let digits: String = part.chars().filter(char::is_ascii_digit).collect();

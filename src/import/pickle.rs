@@ -352,7 +352,7 @@ impl Machine<'_> {
 
     fn insert(&mut self, added: Vec<usize>) -> Result<(), Problem> {
         let Some(&target) = self.stack.last() else { return self.fail("its stack is empty") };
-        if added.len() % 2 != 0 {
+        if !added.len().is_multiple_of(2) {
             return self.fail("a key has no value");
         }
         let pairs = added.chunks_exact(2).map(|p| (p[0], p[1]));

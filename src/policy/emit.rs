@@ -243,7 +243,7 @@ mod tests {
         };
         let origin = ChainOrigin { method: "magnitude".into(), scope: "layer".into(), seed: "0".into() };
         let folder = tempfile::tempdir().expect("temporary folder");
-        write_mask_chain(folder.path(), &[mask.clone()], &origin).expect("written");
+        write_mask_chain(folder.path(), std::slice::from_ref(&mask), &origin).expect("written");
         let chain = std::fs::read_to_string(folder.path().join("chain.json")).expect("chain");
         let wanted = concat!(
             r#"{"format":"secateur.masks/1","masks":[{"file":"mask-00.safetensors","sparsity":"0.5"}],"#,

@@ -198,7 +198,7 @@ fn through_affine(
     }
     if layer.weight_error != 0 {
         // sum_i |c_i| * 2^-weight_bits * sum_j |x_j|, in big integers because the product may pass 2^127.
-        let steps = BigInt::from(reach) * BigInt::from(relaxed.input_magnitude);
+        let steps = BigInt::from(reach) * BigInt::from(relaxed.input_magnitude) * layer.weight_error;
         let cut: BigInt = (steps >> layer.weight_bits) + 1;
         sum = sum.checked_add(cut.to_i128()?)?;
     }
@@ -241,6 +241,9 @@ fn concretize(coefficients: &[i64], constant: i128, input: &InputSet) -> Option<
         over_box = over_box.checked_add(mul(coefficient, if coefficient >= 0 { upper } else { lower }))?;
     }
     let Some(ball) = &input.ball else { return Some(over_box) };
+    if ball.semi_axes.len() != coefficients.len() || input.center.lower.len() != coefficients.len() {
+        return None;
+    }
     let mut over_ball = constant;
     let mut squares = BigUint::zero();
     let ends = input.region.intervals().zip(input.center.intervals());
@@ -259,4 +262,171 @@ fn concretize(coefficients: &[i64], constant: i128, input: &InputSet) -> Option<
     // One more than the floor of the root is at least the root.
     let root = i128::try_from(squares.sqrt() + 1u8).ok()?;
     Some(over_box.min(over_ball.checked_add(root)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::crown::{NoWitness, crown_layers};
+    use crate::kernel::enclose::TanhTable;
+    use crate::kernel::grid::GridScale;
+    use crate::kernel::input::GridBall;
+    use crate::model::{Activation, Layer, Matrix, Network};
+    use crate::number::{Dyadic, Rational};
+
+    const ONE: i64 = 1 << 48;
+
+    fn layer(rows: usize, weights: &[i64], activation: Activation) -> Layer {
+        let values: Vec<Dyadic> = weights.iter().map(|&w| Dyadic::new(w, 0)).collect();
+        let weight = Matrix { rows, columns: values.len() / rows, values };
+        Layer { weight, bias: vec![Dyadic::ZERO; rows], activation }
+    }
+
+    fn on_grid(layers: Vec<Layer>) -> GridNetwork {
+        let network = Network { layers };
+        let scale = GridScale::new(&network, &Rational::one()).unwrap();
+        GridNetwork::new(&network, None, &scale).unwrap()
+    }
+
+    /// The unit box or ball around 0.
+    fn unit(inputs: usize, ball: bool) -> InputSet {
+        let all = |value: i64| vec![value; inputs];
+        InputSet {
+            region: GridBox { lower: all(-ONE), upper: all(ONE) },
+            center: GridBox { lower: all(0), upper: all(0) },
+            radii: all(ONE),
+            ball: ball.then(|| GridBall { semi_axes: vec![Some(ONE); inputs] }),
+        }
+    }
+
+    fn bound(network: &GridNetwork, input: &InputSet, weights: &[i64]) -> i64 {
+        let layers = crown_layers(network, TanhTable::shared(), input, &NoWitness).unwrap().unwrap();
+        let functional = Functional::of_outputs(network, weights).unwrap();
+        upper_bound(network, &layers.relaxed, functional, None, input).unwrap()
+    }
+
+    /// `relu(x) + relu(-x)` over `[-1, 1]`: the chords `x/2 + 1/2` and `-x/2 + 1/2` add up to 1; intervals say 2. Each
+    /// floored coefficient may cost a step of 2^-48, of which 16 are allowed.
+    #[test]
+    fn absolute_value_by_hand() {
+        let network =
+            on_grid(vec![layer(2, &[1, -1], Activation::Relu), layer(1, &[1, 1], Activation::Identity)]);
+        let found = bound(&network, &unit(1, false), &[1]);
+        assert!((ONE..=ONE + 16).contains(&found), "{found}");
+        // Below, both lines are 0.
+        let found = bound(&network, &unit(1, false), &[-1]);
+        assert!((0..=16).contains(&found), "{found}");
+    }
+
+    /// `3x + 4y`: at most 7 over the unit box, 5 over the unit ball; with `y` cut out of the ball, 3 + 4.
+    #[test]
+    fn boxes_and_balls_by_hand() {
+        let network = on_grid(vec![layer(1, &[3, 4], Activation::Identity)]);
+        let near = |found: i64, value: i64| (value * ONE..=value * ONE + 16).contains(&found);
+        assert!(near(bound(&network, &unit(2, false), &[1]), 7));
+        assert!(near(bound(&network, &unit(2, true), &[1]), 5));
+        let mut cut = unit(2, true);
+        cut.ball = Some(GridBall { semi_axes: vec![Some(ONE), None] });
+        assert!(near(bound(&network, &cut, &[1]), 7));
+    }
+
+    #[test]
+    fn input_sets_of_another_width_are_refused() {
+        let network = on_grid(vec![layer(1, &[3, 4], Activation::Identity)]);
+        let layers =
+            crown_layers(&network, TanhTable::shared(), &unit(2, false), &NoWitness).unwrap().unwrap();
+        let at = |input: &InputSet| {
+            let functional = Functional::of_outputs(&network, &[1]).unwrap();
+            upper_bound(&network, &layers.relaxed, functional, None, input)
+        };
+        let refused = Err(GridError::Overflow { layer: 0 });
+        assert!(at(&unit(2, true)).is_ok());
+        assert_eq!(at(&unit(3, false)), refused);
+        let mut short = unit(2, true);
+        short.ball = Some(GridBall { semi_axes: vec![Some(ONE)] });
+        assert_eq!(at(&short), refused);
+        let functional = Functional::of_outputs(&network, &[1, 1]).unwrap();
+        let shape = Err(GridError::ShapeMismatch { layer: 0 });
+        assert_eq!(upper_bound(&network, &layers.relaxed, functional, None, &unit(2, false)), shape);
+        let functional = Functional::of_outputs(&network, &[1]).unwrap();
+        let missing = Err(GridError::ShapeMismatch { layer: 1 });
+        assert_eq!(upper_bound(&network, &[], functional, None, &unit(2, false)), missing);
+    }
+
+    /// Under `x >= 0` the functional `-x` over `[-1, 1]` is at most `-x + m x` for every `m >= 0`: 1 for m = 0, 0 for 1,
+    /// 1 again for 2. Under `x <= 0`, m = 1 gives `-x - x`, at most 2.
+    #[test]
+    fn multipliers_by_hand() {
+        let network = on_grid(vec![layer(1, &[1], Activation::Identity)]);
+        let input = unit(1, false);
+        let layers = crown_layers(&network, TanhTable::shared(), &input, &NoWitness).unwrap().unwrap();
+        let with = |positive, value: i64| {
+            let split = SplitMultiplier { neuron: 0, positive, value: value << network.coefficient_bits };
+            let multipliers = Multipliers { layers: vec![vec![split]] };
+            let functional = Functional::of_outputs(&network, &[-1]).unwrap();
+            upper_bound(&network, &layers.relaxed, functional, Some(&multipliers), &input)
+        };
+        let near = |found: Result<i64, GridError>, value: i64| {
+            found.is_ok_and(|f| (value * ONE..=value * ONE + 4).contains(&f))
+        };
+        assert!(near(with(true, 0), 1) && near(with(true, 1), 0) && near(with(true, 2), 1));
+        assert!(near(with(false, 1), 2));
+        assert_eq!(with(true, -1), Err(GridError::NegativeMultiplier { layer: 0, neuron: 0 }));
+    }
+
+    #[test]
+    fn multipliers_of_no_neuron_are_refused() {
+        let mut coefficients = [0];
+        let at = |neuron| [SplitMultiplier { neuron, positive: true, value: 1 }];
+        assert_eq!(add_multipliers(&mut coefficients, &at(0), 4), Ok(()));
+        assert_eq!(coefficients, [1]);
+        let missing = Err(GridError::ShapeMismatch { layer: 4 });
+        assert_eq!(add_multipliers(&mut coefficients, &at(1), 4), missing);
+        let overflow = Err(GridError::Overflow { layer: 4 });
+        assert_eq!(add_multipliers(&mut [i64::MAX], &at(0), 4), overflow);
+    }
+
+    /// A coefficient that the grid floors from 1/2 step to 0 is paid for with the neuron's magnitude, 7 steps here.
+    #[test]
+    fn floored_coefficients_are_paid_for() {
+        let half = Relaxation {
+            upper: crate::kernel::relax::Line { slope: 1 << 23, intercept: 0 },
+            ..Relaxation::default()
+        };
+        let layer = RelaxedLayer { neurons: vec![half], pre_magnitude: 7, input_magnitude: 0 };
+        let mut coefficients = [1];
+        assert_eq!(through_activation(&mut coefficients, 0, &layer), Some(7));
+        assert_eq!(coefficients, [0]);
+    }
+
+    /// A weight of `2^-60` under the coefficient 1: the weight grid's step `2^-52` times `|x| <= 3` steps of the value grid
+    /// is less than one step of the constant, which is what the cut costs, beside 3 for the floored coefficient.
+    #[test]
+    fn floored_weights_are_paid_for() {
+        let mut tiny = layer(1, &[0], Activation::Identity);
+        tiny.weight.values[0] = Dyadic::new(1, -60);
+        let network = on_grid(vec![tiny]);
+        let relaxed = RelaxedLayer { neurons: Vec::new(), pre_magnitude: 0, input_magnitude: 3 };
+        let mut next = Vec::new();
+        assert_eq!(through_affine(&[1], &mut next, 0, &network.layers[0], &relaxed), Some(4));
+        // 2^52 * 3 steps more with a coefficient of 2^52.
+        assert_eq!(through_affine(&[1 << 52], &mut next, 0, &network.layers[0], &relaxed), Some(7));
+        // As a row of its own: the weight's 3 and the coefficient's 3.
+        let row = Functional::of_neuron(&network, 0, 0, true, 3).unwrap();
+        assert_eq!((row.coefficients, row.constant), (vec![0], 6));
+    }
+
+    /// `c W` by rows of few used neurons equals `c W` by columns.
+    #[test]
+    fn sparse_and_dense_products_agree() {
+        let network = on_grid(vec![layer(3, &[1, 2, 3, 4, 5, 6], Activation::Relu)]);
+        let layer = &network.layers[0];
+        let relaxed = RelaxedLayer { neurons: Vec::new(), pre_magnitude: 0, input_magnitude: 0 };
+        let mut sparse = Vec::new();
+        through_affine(&[0, 5, 0], &mut sparse, 0, layer, &relaxed).unwrap();
+        assert_eq!(sparse, vec![15, 20]);
+        let mut dense = Vec::new();
+        through_affine(&[1, 5, 0], &mut dense, 0, layer, &relaxed).unwrap();
+        assert_eq!(dense, vec![16, 22]);
+    }
 }

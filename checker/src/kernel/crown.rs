@@ -243,3 +243,133 @@ pub fn interval_functional(region: &GridBox, weights: &[i64]) -> Option<i64> {
         sum.checked_add(w.checked_mul(if w >= 0 { upper } else { lower })?)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::back::SplitMultiplier;
+    use crate::kernel::grid::GridScale;
+    use crate::kernel::input::GridBall;
+    use crate::model::{Activation, Layer, Matrix, Network};
+    use crate::number::{Dyadic, Rational};
+
+    const ONE: i64 = 1 << 48;
+
+    /// `|x|` as `relu(x) + relu(-x)`.
+    fn network() -> GridNetwork {
+        let layer = |rows, weights: &[i64], activation| {
+            let values: Vec<Dyadic> = weights.iter().map(|&w| Dyadic::new(w, 0)).collect();
+            let weight = Matrix { rows, columns: values.len() / rows, values };
+            Layer { weight, bias: vec![Dyadic::ZERO; rows], activation }
+        };
+        let layers = vec![layer(2, &[1, -1], Activation::Relu), layer(1, &[1, 1], Activation::Identity)];
+        let network = Network { layers };
+        let scale = GridScale::new(&network, &Rational::one()).unwrap();
+        GridNetwork::new(&network, None, &scale).unwrap()
+    }
+
+    fn interval(lower: i64, upper: i64) -> InputSet {
+        let middle = (lower + upper) / 2;
+        InputSet {
+            region: GridBox { lower: vec![lower], upper: vec![upper] },
+            center: GridBox { lower: vec![middle], upper: vec![middle] },
+            radii: vec![upper - middle],
+            ball: None,
+        }
+    }
+
+    #[derive(Default)]
+    struct Given {
+        slope: Option<i64>,
+        split: Option<bool>,
+    }
+
+    impl Witness for Given {
+        fn row(&self, _: usize, _: usize, _: bool) -> Option<&RowWitness> {
+            None
+        }
+        fn shared(&self, _: usize, neuron: usize) -> SlopeChoice {
+            SlopeChoice { upper: self.slope.filter(|_| neuron == 1), lower: None }
+        }
+        fn split(&self, layer: usize, neuron: usize) -> Option<bool> {
+            self.split.filter(|_| (layer, neuron) == (0, 0))
+        }
+    }
+
+    fn layers(input: &InputSet, witness: &Given) -> Result<Option<CrownLayers>, GridError> {
+        crown_layers(&network(), TanhTable::shared(), input, witness)
+    }
+
+    /// Split on the first neuron, `x >= 0`: its box is `[0, 1]` and its relaxation exact. Over `[1, 2]` the split `x <= 0`
+    /// leaves nothing.
+    #[test]
+    fn splits_clamp_and_may_leave_nothing() {
+        let bounds =
+            layers(&interval(-ONE, ONE), &Given { split: Some(true), slope: None }).unwrap().unwrap();
+        assert_eq!((bounds.pre[0].lower[0], bounds.pre[0].upper[0]), (0, ONE));
+        assert_eq!(bounds.relaxed[0].neurons[0].upper, bounds.relaxed[0].neurons[0].lower);
+        assert_eq!(layers(&interval(ONE, 2 * ONE), &Given { split: Some(false), slope: None }), Ok(None));
+    }
+
+    #[test]
+    fn slopes_beyond_one_are_refused() {
+        let limit = 1i64 << SLOPE_BITS;
+        for slope in [limit, -limit] {
+            assert!(layers(&interval(-ONE, ONE), &Given { slope: Some(slope), split: None }).is_ok());
+        }
+        for slope in [limit + 1, -limit - 1, i64::MIN] {
+            let refused = Err(GridError::SlopeOutOfRange { layer: 0, neuron: 1 });
+            assert_eq!(layers(&interval(-ONE, ONE), &Given { slope: Some(slope), split: None }), refused);
+        }
+    }
+
+    /// A multiplier for `x >= 0` needs the split that says so; without one the box `[-1, 1]` refutes it.
+    #[test]
+    fn multipliers_need_their_split() {
+        let (network, table, input) = (network(), TanhTable::shared(), interval(-ONE, ONE));
+        let row = |neuron, positive| {
+            let split = SplitMultiplier { neuron, positive, value: 1 << network.coefficient_bits };
+            RowWitness { slopes: Vec::new(), multipliers: Multipliers { layers: vec![vec![split]] } }
+        };
+        let bound = |split, row: &RowWitness| {
+            let bounds = layers(&input, &Given { split, slope: None }).unwrap().unwrap();
+            bound_outputs(&network, table, &bounds, &input, &[1], Some(row))
+        };
+        let unfounded = |neuron| Err(GridError::UnfoundedMultiplier { layer: 0, neuron });
+        assert!(bound(Some(true), &row(0, true)).is_ok());
+        assert_eq!(bound(Some(true), &row(0, false)), unfounded(0));
+        assert_eq!(bound(Some(true), &row(1, true)), unfounded(1));
+        assert_eq!(bound(None, &row(0, true)), unfounded(0));
+        assert_eq!(bound(Some(true), &row(2, true)), Err(GridError::ShapeMismatch { layer: 0 }));
+    }
+
+    #[test]
+    fn rows_of_slopes_have_one_per_neuron() {
+        let (network, table, input) = (network(), TanhTable::shared(), interval(-ONE, ONE));
+        let bounds = layers(&input, &Given::default()).unwrap().unwrap();
+        let bound = |count| {
+            let slopes = vec![vec![SlopeChoice::default(); count]];
+            let row = RowWitness { slopes, multipliers: Multipliers::default() };
+            bound_outputs(&network, table, &bounds, &input, &[1], Some(&row))
+        };
+        assert_eq!(bound(2), bound(0));
+        assert_eq!(bound(1), Err(GridError::ShapeMismatch { layer: 0 }));
+    }
+
+    /// `3x + 4y` over the unit ball: the first layer's bounds are 5, where the box says 7.
+    #[test]
+    fn balls_tighten_the_first_layer() {
+        let weight = Matrix { rows: 1, columns: 2, values: vec![Dyadic::new(3, 0), Dyadic::new(1, 2)] };
+        let layer = Layer { weight, bias: vec![Dyadic::ZERO], activation: Activation::Tanh };
+        let network = Network { layers: vec![layer] };
+        let scale = GridScale::new(&network, &Rational::one()).unwrap();
+        let network = GridNetwork::new(&network, None, &scale).unwrap();
+        let mut input = interval(-ONE, ONE);
+        input.region = GridBox { lower: vec![-ONE; 2], upper: vec![ONE; 2] };
+        input.center = GridBox { lower: vec![0; 2], upper: vec![0; 2] };
+        input.ball = Some(GridBall { semi_axes: vec![Some(ONE); 2] });
+        let bounds = crown_layers(&network, TanhTable::shared(), &input, &NoWitness).unwrap().unwrap();
+        assert!((5 * ONE..5 * ONE + 16).contains(&bounds.pre[0].upper[0]));
+        assert!((-5 * ONE - 16..=-5 * ONE).contains(&bounds.pre[0].lower[0]));
+    }
+}

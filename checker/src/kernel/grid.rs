@@ -48,6 +48,16 @@ pub enum GridError {
         /// Layer, from 0.
         layer: usize,
     },
+    /// An activation's slope lies outside [0, 1], or its lower limit above its upper one.
+    ParameterOutOfRange {
+        /// Layer, from 0.
+        layer: usize,
+    },
+    /// A normaliser's standard deviation is not positive.
+    StdNotPositive {
+        /// Input coordinate, from 0.
+        coordinate: usize,
+    },
     /// A witness slope lies outside [-1, 1].
     SlopeOutOfRange {
         /// Layer, from 0.
@@ -90,6 +100,12 @@ impl fmt::Display for GridError {
             Self::ShapeMismatch { layer } => write!(f, "lengths disagree at layer {layer}"),
             Self::ParameterTooLong { layer } => {
                 write!(f, "the activation of layer {layer} has a parameter with more than 30 bits")
+            }
+            Self::ParameterOutOfRange { layer } => {
+                write!(f, "the activation of layer {layer} has a parameter out of range")
+            }
+            Self::StdNotPositive { coordinate } => {
+                write!(f, "the normaliser's std is not positive in coordinate {coordinate}")
             }
             Self::SlopeOutOfRange { layer, neuron } => {
                 write!(f, "the slope of layer {layer}, neuron {neuron} is outside [-1, 1]")
@@ -423,6 +439,14 @@ fn grid_activation(
         let small = value.to_i64().filter(|v| v.unsigned_abs() <= 1 << 30);
         small.ok_or(GridError::ParameterTooLong { layer })
     };
+    let in_range = match activation {
+        Activation::LeakyRelu { slope } => !slope.is_negative() && *slope <= Rational::one(),
+        Activation::Clip { lower, upper } => lower <= upper,
+        _ => true,
+    };
+    if !in_range {
+        return Err(GridError::ParameterOutOfRange { layer });
+    }
     Ok(match activation {
         Activation::Identity => GridActivation::Identity,
         Activation::Relu => GridActivation::Relu,
@@ -440,4 +464,133 @@ fn grid_activation(
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Matrix;
+
+    fn layer(weights: &[(i64, i32)], rows: usize, activation: Activation) -> Layer {
+        let values: Vec<Dyadic> = weights.iter().map(|&(m, e)| Dyadic::new(m, e)).collect();
+        let columns = values.len() / rows;
+        Layer { weight: Matrix { rows, columns, values }, bias: vec![Dyadic::new(3, 0); rows], activation }
+    }
+
+    fn single(layer: Layer) -> Network {
+        Network { layers: vec![layer] }
+    }
+
+    fn integer(value: i64) -> Rational {
+        Rational::from_integer(value.into())
+    }
+
+    /// `3/4 * 2 = 1.5` floors to 1, `-1.5` to -2; far below the grid 0 and -1; `2^1052` is beyond an i64.
+    #[test]
+    fn entries_are_floored() {
+        assert_eq!(dyadic_entry(Dyadic::new(3, -2), 1), Some((1, false)));
+        assert_eq!(dyadic_entry(Dyadic::new(-3, -2), 1), Some((-2, false)));
+        assert_eq!(dyadic_entry(Dyadic::new(-3, -2), 2), Some((-3, true)));
+        assert_eq!(dyadic_entry(Dyadic::new(1, -1074), 52), Some((0, false)));
+        assert_eq!(dyadic_entry(Dyadic::new(-1, -1074), 52), Some((-1, false)));
+        assert_eq!(dyadic_entry(Dyadic::new(1, 1000), 52), None);
+        assert_eq!(dyadic_entry(Dyadic::ZERO, 52), Some((0, true)));
+        assert_eq!(rational_entry(&Rational::parse("-1/3").unwrap(), 2), Some((-2, -1)));
+    }
+
+    /// `-5/2 = -2.5` and `5/2 = 2.5`; `2 * (2^63)^2 = 2^127` is one beyond an i128.
+    #[test]
+    fn shifts_round_outward_and_sums_are_checked() {
+        assert_eq!((floor_shift(-5, 1), ceil_shift(-5, 1)), (Some(-3), Some(-2)));
+        assert_eq!((floor_shift(5, 1), ceil_shift(5, 1)), (Some(2), Some(3)));
+        assert_eq!((floor_entry(1 << 80, 1), ceil_entry(-1, 200)), (None, None));
+        assert_eq!(dot(&[i64::MIN, i64::MIN], &[i64::MIN, i64::MIN]), None);
+        assert_eq!(dot(&[2, -3], &[5, 7]), Some(-11));
+        assert_eq!(transpose(&[1, 2, 3, 4, 5, 6], 3), vec![1, 4, 2, 5, 3, 6]);
+    }
+
+    /// `|(1, -2)| . 4 + 3 = 15` needs 4 whole bits, less than the 12 to spare. With weight and input `2^20` the value
+    /// `2^40 + 3` has 41 bits, so 60 - 41 = 19 remain; the weight's 21 bits leave 39.
+    #[test]
+    fn the_grid_fits_the_dense_network() {
+        let fine = GridScale::new(&single(layer(&[(1, 0), (-2, 0)], 1, Activation::Relu)), &integer(4));
+        let finest = GridScale { value_bits: 48, coefficient_bits: 48, weight_bits: vec![52] };
+        assert_eq!(fine, Ok(finest));
+        let coarse = GridScale::new(&single(layer(&[(1, 20)], 1, Activation::Relu)), &integer(1 << 20));
+        assert_eq!(coarse, Ok(GridScale { value_bits: 19, coefficient_bits: 39, weight_bits: vec![39] }));
+    }
+
+    /// Inputs of `2^42` leave 60 - 44 + 1 = 17 bits of values below `2^43`; `2^44` would leave 15.
+    #[test]
+    fn magnitudes_beyond_the_grid_are_refused() {
+        let network = single(layer(&[(1, 0)], 1, Activation::Tanh));
+        assert_eq!(GridScale::new(&network, &integer(1 << 42)).map(|s| s.value_bits), Ok(17));
+        let refused = Err(GridError::MagnitudeTooLarge { layer: 0 });
+        assert_eq!(GridScale::new(&network, &integer(1 << 44)), refused);
+        let steep = single(layer(&[(1, 50)], 1, Activation::Tanh));
+        assert_eq!(GridScale::new(&steep, &integer(0)), refused);
+    }
+
+    /// A kept weight `2^-60` floors to 0 with magnitude 1; pruned it is exactly 0. The error stays: masks round alike.
+    #[test]
+    fn pruned_weights_are_exactly_zero() {
+        let network = single(layer(&[(1, -60), (-1, -60)], 1, Activation::Relu));
+        let scale = GridScale::new(&network, &integer(1)).unwrap();
+        let kept = GridNetwork::new(&network, None, &scale).unwrap();
+        assert_eq!(
+            (kept.layers[0].weight.clone(), kept.layers[0].absolute.clone()),
+            (vec![0, -1], vec![1, 1])
+        );
+        let mask = Mask { layers: vec![vec![false, false]] };
+        let pruned = GridNetwork::new(&network, Some(&mask), &scale).unwrap();
+        let layer = &pruned.layers[0];
+        assert_eq!((layer.weight.clone(), layer.absolute.clone()), (vec![0, 0], vec![0, 0]));
+        assert_eq!((layer.weight_error, kept.layers[0].weight_error), (1, 1));
+    }
+
+    #[test]
+    fn layers_that_do_not_fit_are_refused() {
+        let network = single(layer(&[(1, 0), (2, 0)], 2, Activation::Relu));
+        let scale = GridScale::new(&network, &integer(1)).unwrap();
+        let shape = Err(GridError::ShapeMismatch { layer: 0 });
+        let short = Mask { layers: vec![vec![true]] };
+        assert_eq!(GridNetwork::new(&network, Some(&short), &scale), shape);
+        assert_eq!(GridNetwork::new(&network, Some(&Mask { layers: vec![] }), &scale), shape);
+        let mut bias = network.clone();
+        bias.layers[0].bias.pop();
+        assert_eq!(GridNetwork::new(&bias, None, &scale), shape);
+        let none = GridScale { weight_bits: vec![], ..scale.clone() };
+        assert_eq!(GridNetwork::new(&network, None, &none), shape);
+        let mut large = network.clone();
+        large.layers[0].bias[0] = Dyadic::new(1, 40);
+        assert_eq!(GridNetwork::new(&large, None, &scale), Err(GridError::Overflow { layer: 0 }));
+    }
+
+    #[test]
+    fn activation_parameters_are_tested() {
+        let make = |activation| {
+            let network = single(layer(&[(1, 0)], 1, activation));
+            let scale = GridScale { value_bits: 40, coefficient_bits: 40, weight_bits: vec![40] };
+            GridNetwork::new(&network, None, &scale).map(|n| n.layers[0].activation.clone())
+        };
+        let leaky = |slope: &str| make(Activation::LeakyRelu { slope: Rational::parse(slope).unwrap() });
+        let clip = |lower: &str, upper: &str| {
+            let limit = |text| Rational::parse(text).unwrap();
+            make(Activation::Clip { lower: limit(lower), upper: limit(upper) })
+        };
+        let long = Err(GridError::ParameterTooLong { layer: 0 });
+        let range = Err(GridError::ParameterOutOfRange { layer: 0 });
+        let finest = GridActivation::LeakyRelu { numerator: 1, denominator: 1 << 30 };
+        assert_eq!(leaky("1/1073741824"), Ok(finest));
+        assert_eq!(leaky("1/1073741825"), long);
+        assert!(leaky("0").is_ok() && leaky("1").is_ok());
+        assert_eq!(leaky("-1/2"), range);
+        assert_eq!(leaky("3/2"), range);
+        assert_eq!(
+            clip("-1", "1"),
+            Ok(GridActivation::Clip { lower: (-1 << 40, -1 << 40), upper: (1 << 40, 1 << 40) })
+        );
+        assert_eq!(clip("1", "-1"), range);
+        assert_eq!(clip("0", "1e9"), Err(GridError::Overflow { layer: 0 }));
+    }
 }

@@ -156,3 +156,89 @@ impl HeadBounds {
         self.kind != Kind::Deterministic
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::number::Dyadic;
+
+    fn r(text: &str) -> Rational {
+        Rational::parse(text).unwrap()
+    }
+
+    fn change(deviation: &[&str], oscillation: &str, euclidean: Option<&str>) -> OutputChange {
+        let deviation = deviation.iter().map(|d| r(d)).collect();
+        OutputChange { deviation, oscillation: r(oscillation), euclidean: euclidean.map(r) }
+    }
+
+    fn gaussian(log_std: &[i64]) -> HeadBounds {
+        let log_std = log_std.iter().map(|&l| Dyadic::new(l, 0)).collect();
+        HeadBounds::new(&Head::Gaussian { log_std }).unwrap()
+    }
+
+    fn near(found: Result<Rational, HeadError>, lower: &str, upper: &str) -> bool {
+        found.is_ok_and(|f| r(lower) <= f && f <= r(upper))
+    }
+
+    /// sigma = 1, deviation 1: d = 1, TV = 2 Phi(1/2) - 1 = 0.382924922548026..., KL = 1/2. Deviations 3, 4: KL = 25/2.
+    #[test]
+    fn gaussian_bounds_by_hand() {
+        let one = gaussian(&[0]);
+        assert!(near(
+            one.total_variation(&change(&["1"], "0", None)),
+            "0.382924922548026",
+            "0.382924922548027"
+        ));
+        assert!(near(one.divergence(&change(&["1"], "0", None)), "1/2", "0.50000000000000000001"));
+        assert!(near(
+            gaussian(&[0, 0]).divergence(&change(&["3", "4"], "0", None)),
+            "12.5",
+            "12.50000000000001"
+        ));
+        assert_eq!(one.total_variation(&change(&["0"], "0", None)), Ok(Rational::zero()));
+    }
+
+    /// log_std (0, -1): 1/sigma = (1, e), e^2 = 7.389056098930650227...; a Euclidean bound takes the largest, so 9 e^2 / 2.
+    #[test]
+    fn the_smallest_sigma_counts_for_a_norm() {
+        let head = gaussian(&[0, -1]);
+        let apart = head.divergence(&change(&["1", "2"], "0", None));
+        assert!(near(apart, "15.27811219786130045", "15.27811219786130046"));
+        let norm = head.divergence(&change(&["3", "3"], "0", Some("3")));
+        assert!(near(norm, "33.250752445187926", "33.250752445187927"));
+    }
+
+    /// Oscillation 4: TV <= tanh 1 = 0.7615941559557648881..., KL <= 16/8. Attained: logits (2, -2) against (0, 0) shifted
+    /// to probabilities e/(e + 1/e) and back differ by tanh 1.
+    #[test]
+    fn categorical_bounds_by_hand() {
+        let head = HeadBounds::new(&Head::Categorical).unwrap();
+        let four = change(&["2", "2"], "4", None);
+        assert!(near(head.total_variation(&four), "0.76159415595576488", "0.76159415595576489"));
+        assert_eq!(head.divergence(&four), Ok(r("2")));
+        assert!(head.is_distribution() && !head.is_gaussian());
+    }
+
+    #[test]
+    fn heads_refuse_what_they_cannot_bound() {
+        let none = change(&["1"], "0", None);
+        let plain = HeadBounds::new(&Head::Deterministic).unwrap();
+        assert_eq!(plain.total_variation(&none), Err(HeadError::Deterministic));
+        assert_eq!(plain.divergence(&none), Err(HeadError::Deterministic));
+        assert_eq!(gaussian(&[0, 0]).total_variation(&none), Err(HeadError::ShapeMismatch));
+        assert_eq!(gaussian(&[0, 0]).divergence(&none), Err(HeadError::ShapeMismatch));
+        let std = |entry: i64| {
+            let log_std = vec![Dyadic::ZERO, Dyadic::new(entry, 0)];
+            HeadBounds::new(&Head::Gaussian { log_std }).map(|h| h.is_gaussian())
+        };
+        assert_eq!((std(-2048), std(1 << 40)), (Ok(true), Ok(true)));
+        assert_eq!(std(-2049), Err(HeadError::StandardDeviation { output: 1 }));
+    }
+
+    /// Negative standardised distances cannot come out of squares; the enclosures' own refusals are passed on as they are.
+    #[test]
+    fn an_enclosure_that_fails_is_named() {
+        let inner = KernelError::SqrtOfNegative;
+        assert_eq!(HeadError::Enclosure(inner.clone()).to_string(), inner.to_string());
+    }
+}

@@ -117,3 +117,79 @@ fn step(layer: &GridLayer, row: &[i64], slope: i64, current: &[i64]) -> Option<i
     let spread = ceil_entry(dot(row, current)?, layer.weight_bits)?;
     ceil_entry(mul(slope, spread), HULL_SLOPE_BITS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::grid::GridScale;
+    use crate::kernel::ibp::propagate;
+    use crate::model::{Activation, Layer, Mask, Matrix, Network};
+    use crate::number::{Dyadic, Rational};
+
+    const ONE: i64 = 1 << 48;
+    const STEEP: i64 = 1 << 60;
+
+    /// `relu(x - y)`, dense and with the weight of `y` pruned.
+    fn pair() -> [GridNetwork; 2] {
+        let weight = Matrix { rows: 1, columns: 2, values: vec![Dyadic::new(1, 0), Dyadic::new(-1, 0)] };
+        let layer = Layer { weight, bias: vec![Dyadic::ZERO], activation: Activation::Relu };
+        let network = Network { layers: vec![layer] };
+        let scale = GridScale::new(&network, &Rational::from_integer(2.into())).unwrap();
+        let mask = Mask { layers: vec![vec![true, false]] };
+        [None, Some(&mask)].map(|m| GridNetwork::new(&network, m, &scale).unwrap())
+    }
+
+    /// Around (0, 1) with radius 1/4 the dense neuron is dead, `[-3/2, -1/2]`, the pruned one moves by 1/4: interval
+    /// bounds loosen. Over the hull `[-3/2, 1/4]` the slope is 1, and the bounds are 1/2 for the dense network, 1/4 after.
+    #[test]
+    fn the_hull_is_monotone_where_intervals_are_not() {
+        let networks = pair();
+        let input = GridBox { lower: vec![-ONE / 4, 3 * ONE / 4], upper: vec![ONE / 4, 5 * ONE / 4] };
+        let table = TanhTable::shared();
+        let bounds: Vec<_> = networks.iter().map(|n| propagate(n, table, &input).unwrap()).collect();
+        assert_eq!((bounds[0].post[0].upper[0], bounds[1].post[0].upper[0]), (0, ONE / 4));
+        let alone = hull_slopes(&networks[0], table, &bounds[..1]).unwrap();
+        assert_eq!(alone.layers, vec![vec![0]]);
+        let slopes = hull_slopes(&networks[0], table, &bounds).unwrap();
+        assert_eq!(slopes.layers, vec![vec![STEEP]]);
+        let radii = [ONE / 4, ONE / 4];
+        assert_eq!(deviation(&networks[0], &slopes, &radii), Ok(vec![ONE / 2]));
+        assert_eq!(deviation(&networks[1], &slopes, &radii), Ok(vec![ONE / 4]));
+    }
+
+    /// On the grid of 2^-48: leaky 1/3 has slope `ceil(2^60 / 3)` below 0; a clip to `[-1, 1]` is flat from 1 on; tanh and
+    /// logistic are steepest at 0: 1 and 1/4. tanh'(1) = 0.41997434161402606939...
+    #[test]
+    fn largest_slopes_by_hand() {
+        let table = TanhTable::shared();
+        let over = |a: &GridActivation, l, u| largest_slope(a, table, 48, l, u).unwrap();
+        let leaky = GridActivation::LeakyRelu { numerator: 1, denominator: 3 };
+        assert_eq!((over(&leaky, -2, 0), over(&leaky, -2, 1)), (STEEP / 3 + 1, STEEP));
+        let clip = GridActivation::Clip { lower: (-ONE, -ONE), upper: (ONE, ONE) };
+        assert_eq!((over(&clip, ONE, 9 * ONE), over(&clip, -9 * ONE, -ONE)), (0, 0));
+        assert_eq!((over(&clip, ONE - 1, 9 * ONE), over(&clip, -9 * ONE, 1 - ONE)), (STEEP, STEEP));
+        assert_eq!((over(&GridActivation::Relu, -5, 0), over(&GridActivation::Relu, -5, 1)), (0, STEEP));
+        assert_eq!(over(&GridActivation::Tanh, -ONE, ONE), STEEP);
+        assert_eq!(over(&GridActivation::Sigmoid, -ONE, ONE), STEEP / 4);
+        let one = Rational::parse("0.41997434161402606939").unwrap().ceil_scaled(60);
+        for (lower, upper) in [(ONE, 9 * ONE), (-9 * ONE, -ONE)] {
+            let slope = over(&GridActivation::Tanh, lower, upper);
+            assert!(num_bigint::BigInt::from(slope) >= one && num_bigint::BigInt::from(slope - 32) < one);
+        }
+    }
+
+    #[test]
+    fn hulls_of_other_shapes_are_refused() {
+        let [network, _] = pair();
+        let table = TanhTable::shared();
+        let shape = GridError::ShapeMismatch { layer: 0 };
+        assert_eq!(hull_slopes(&network, table, &[]), Err(shape));
+        assert_eq!(hull_slopes(&network, table, &[LayerBounds::default()]), Err(shape));
+        let slopes = HullSlopes { layers: vec![vec![STEEP]] };
+        assert_eq!(deviation(&network, &slopes, &[1]), Err(shape));
+        assert_eq!(deviation(&network, &HullSlopes { layers: vec![] }, &[1, 1]), Err(shape));
+        assert_eq!(deviation(&network, &slopes, &[1, 1]), Ok(vec![2]));
+        let huge = deviation(&network, &slopes, &[i64::MAX, i64::MAX]);
+        assert_eq!(huge, Err(GridError::Overflow { layer: 0 }));
+    }
+}

@@ -199,3 +199,100 @@ pub fn propagate(
     }
     Ok(bounds)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::grid::{GridScale, rational_entry};
+    use crate::model::{Activation, Layer, Matrix, Network};
+    use crate::number::{Dyadic, Rational};
+
+    const ONE: i64 = 1 << 48;
+
+    fn network(weights: &[(i64, i32)], activation: Activation) -> GridNetwork {
+        let values: Vec<Dyadic> = weights.iter().map(|&(m, e)| Dyadic::new(m, e)).collect();
+        let weight = Matrix { rows: 1, columns: values.len(), values };
+        let network = Network { layers: vec![Layer { weight, bias: vec![Dyadic::new(1, -1)], activation }] };
+        let scale = GridScale::new(&network, &Rational::one()).unwrap();
+        GridNetwork::new(&network, None, &scale).unwrap()
+    }
+
+    fn region(pairs: &[(i64, i64)]) -> GridBox {
+        GridBox::from_intervals(pairs.iter().copied())
+    }
+
+    /// `x - 2y + 1/2` over `[0, 1] x [-1, 1]`: from `0 - 2 + 1/2` to `1 + 2 + 1/2`.
+    #[test]
+    fn affine_by_hand() {
+        let network = network(&[(1, 0), (-1, 1)], Activation::Identity);
+        let bounds = affine(&network.layers[0], 0, &region(&[(0, ONE), (-ONE, ONE)])).unwrap();
+        assert_eq!(bounds, region(&[(-3 * ONE / 2, 7 * ONE / 2)]));
+    }
+
+    /// A weight of `2^-60` over `[-1, 1]` can only be told to lie within one weight step of 0, `2^-52`, which rounds
+    /// outward to one value step.
+    #[test]
+    fn weights_below_the_grid_widen_the_bounds() {
+        let network = network(&[(1, -60)], Activation::Identity);
+        let bounds = affine(&network.layers[0], 0, &region(&[(-ONE, ONE)])).unwrap();
+        assert_eq!(bounds, region(&[(ONE / 2 - 1, ONE / 2 + 1)]));
+    }
+
+    #[test]
+    fn affine_refuses_other_widths_and_overflow() {
+        let network = network(&[(1, 0)], Activation::Identity);
+        let layer = &network.layers[0];
+        assert!(affine(layer, 3, &region(&[(0, 0)])).is_ok());
+        assert_eq!(affine(layer, 3, &region(&[])), Err(GridError::ShapeMismatch { layer: 3 }));
+        assert_eq!(affine(layer, 3, &region(&[(0, i64::MAX)])), Err(GridError::Overflow { layer: 3 }));
+        assert_eq!(affine(layer, 3, &region(&[(i64::MIN, 1)])), Err(GridError::Overflow { layer: 3 }));
+    }
+
+    /// On the grid of integers: leaky with 1/2 sends -3 to -1.5; a clip to `[-1/3, 5/2]` knows its limits to `[-1, 0]`
+    /// and `[2, 3]`. tanh 0 = 0 and logistic 0 = 1/2 exactly.
+    #[test]
+    fn activation_values_by_hand() {
+        let table = TanhTable::shared();
+        let at = |a: &GridActivation, x| value_enclosure(a, table, 48, x).unwrap();
+        let leaky = GridActivation::LeakyRelu { numerator: 1, denominator: 2 };
+        assert_eq!((at(&leaky, -3), at(&leaky, 3)), ((-2, -1), (3, 3)));
+        assert_eq!((at(&GridActivation::Relu, -3), at(&GridActivation::Relu, 3)), ((0, 0), (3, 3)));
+        let limit = |text| rational_entry(&Rational::parse(text).unwrap(), 0).unwrap();
+        let clip = GridActivation::Clip { lower: limit("-1/3"), upper: limit("5/2") };
+        assert_eq!((at(&clip, -5), at(&clip, 1), at(&clip, 5)), ((-1, 0), (1, 1), (2, 3)));
+        assert_eq!(at(&GridActivation::Tanh, 0), (0, 0));
+        assert_eq!(at(&GridActivation::Sigmoid, 0), (ONE / 2, ONE / 2));
+    }
+
+    /// tanh 1 = 0.76159415595576488811..., logistic 1 = 0.73105857863000487925...
+    #[test]
+    fn smooth_activations_are_enclosed_within_two_steps() {
+        let table = TanhTable::shared();
+        for (activation, value) in [
+            (GridActivation::Tanh, "0.76159415595576488811"),
+            (GridActivation::Sigmoid, "0.73105857863000487925"),
+        ] {
+            for (x, value) in [(ONE, value.to_owned())] {
+                let (lower, upper) = value_enclosure(&activation, table, 48, x).unwrap();
+                let (floor, ceil) = rational_entry(&Rational::parse(&value).unwrap(), 48).unwrap();
+                assert!(lower <= floor && ceil <= upper && upper - lower <= 2);
+            }
+            let pre = region(&[(-ONE, ONE)]);
+            let post = super::activation(&activation, table, 48, 0, &pre).unwrap();
+            let whole = if activation == GridActivation::Sigmoid { ONE } else { 0 };
+            assert_eq!(post.lower[0] + post.upper[0], whole);
+        }
+        let wide = super::activation(&GridActivation::Tanh, table, 61, 7, &region(&[(0, 0)]));
+        assert_eq!(wide, Err(GridError::Overflow { layer: 7 }));
+    }
+
+    #[test]
+    fn boxes_meet() {
+        let (a, b) = (region(&[(0, 4), (1, 2)]), region(&[(3, 9), (2, 5)]));
+        assert_eq!(a.meet(&b, 1), Ok(region(&[(3, 4), (2, 2)])));
+        assert_eq!(a.hull(&b), region(&[(0, 9), (1, 5)]));
+        let empty = GridError::EmptyInterval { layer: 1, neuron: 1 };
+        assert_eq!(a.meet(&region(&[(0, 1), (3, 4)]), 1), Err(empty));
+        assert_eq!(a.meet(&region(&[(0, 1)]), 1), Err(GridError::ShapeMismatch { layer: 1 }));
+    }
+}

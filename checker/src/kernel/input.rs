@@ -50,7 +50,6 @@ fn radius_of(set: &PerturbationSet, coordinate: usize) -> Result<&Rational, Grid
 }
 
 fn normalise(value: &Rational, mean: Dyadic, std: Dyadic) -> Result<Rational, GridError> {
-    // The reader refuses a std that is not positive.
     value.sub(&mean.to_rational()).div(&std.to_rational()).map_err(|_| GridError::ShapeMismatch { layer: 0 })
 }
 
@@ -63,7 +62,8 @@ fn clip(value: Rational, limit: Option<&Rational>) -> Rational {
 
 fn statistics(normaliser: &Normaliser, coordinate: usize) -> Result<(Dyadic, Dyadic), GridError> {
     let pair = normaliser.mean.get(coordinate).zip(normaliser.std.get(coordinate));
-    pair.map(|(&mean, &std)| (mean, std)).ok_or(GridError::ShapeMismatch { layer: 0 })
+    let (&mean, &std) = pair.ok_or(GridError::ShapeMismatch { layer: 0 })?;
+    if std.mantissa <= 0 { Err(GridError::StdNotPositive { coordinate }) } else { Ok((mean, std)) }
 }
 
 fn reach(
@@ -102,7 +102,7 @@ fn reach(
 /// A bound on the magnitude of every input coordinate over all states; fixes the grids.
 ///
 /// # Errors
-/// [`GridError::NegativeRadius`], [`GridError::ShapeMismatch`].
+/// [`GridError::NegativeRadius`], [`GridError::StdNotPositive`], [`GridError::ShapeMismatch`].
 pub fn input_magnitude(
     policy: &Policy,
     states: &States,
@@ -121,7 +121,8 @@ pub fn input_magnitude(
 /// The input set at one state, outward on the grid with `value_bits` fraction bits.
 ///
 /// # Errors
-/// [`GridError::NegativeRadius`], [`GridError::ShapeMismatch`], [`GridError::MagnitudeTooLarge`].
+/// [`GridError::NegativeRadius`], [`GridError::StdNotPositive`], [`GridError::ShapeMismatch`],
+/// [`GridError::MagnitudeTooLarge`].
 pub fn input_set(
     policy: &Policy,
     state: &[Dyadic],
@@ -129,7 +130,11 @@ pub fn input_set(
     set: &PerturbationSet,
     value_bits: u32,
 ) -> Result<InputSet, GridError> {
-    if state.len() != policy.network.inputs() {
+    let extra = match &set.shape {
+        Perturbation::PerCoordinate { radii } => radii.len() != state.len(),
+        _ => false,
+    };
+    if extra || state.len() != policy.network.inputs() {
         return Err(GridError::ShapeMismatch { layer: 0 });
     }
     let entry = |value: BigInt| value.to_i64().ok_or(GridError::MagnitudeTooLarge { layer: 0 });
@@ -162,7 +167,7 @@ pub fn input_set(
 /// In normalised units these are the radii; in raw units `radius / std`, since clipping does not expand distances.
 ///
 /// # Errors
-/// [`GridError::NegativeRadius`], [`GridError::ShapeMismatch`].
+/// [`GridError::NegativeRadius`], [`GridError::StdNotPositive`], [`GridError::ShapeMismatch`].
 pub fn global_radii(policy: &Policy, set: &PerturbationSet) -> Result<Vec<Rational>, GridError> {
     let inputs = policy.network.inputs();
     if let Perturbation::PerCoordinate { radii } = &set.shape
@@ -182,4 +187,114 @@ pub fn global_radii(policy: &Policy, set: &PerturbationSet) -> Result<Vec<Ration
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Activation, Head, Layer, Matrix, Network};
+
+    fn r(text: &str) -> Rational {
+        Rational::parse(text).unwrap()
+    }
+
+    /// Two inputs with means 0 and 1, standard deviations 1 and 1/2, clip 2.
+    fn policy() -> Policy {
+        let weight = Matrix { rows: 1, columns: 2, values: vec![Dyadic::new(1, 0); 2] };
+        let layer = Layer { weight, bias: vec![Dyadic::ZERO], activation: Activation::Identity };
+        let normaliser = Normaliser {
+            mean: vec![Dyadic::ZERO, Dyadic::new(1, 0)],
+            std: vec![Dyadic::new(1, 0), Dyadic::new(1, -1)],
+            clip: Some(r("2")),
+        };
+        Policy {
+            network: Network { layers: vec![layer] },
+            head: Head::Deterministic,
+            normaliser: Some(normaliser),
+            source: None,
+        }
+    }
+
+    fn set(shape: Perturbation, units: Units) -> PerturbationSet {
+        PerturbationSet { shape, units }
+    }
+
+    fn linf(radius: &str, units: Units) -> PerturbationSet {
+        set(Perturbation::Linf { radius: r(radius) }, units)
+    }
+
+    /// Two fraction bits: quarters.
+    fn at(state: [(i64, i32); 2], units: Units, set: &PerturbationSet) -> Result<InputSet, GridError> {
+        let state = state.map(|(m, e)| Dyadic::new(m, e));
+        input_set(&policy(), &state, units, set, 2)
+    }
+
+    /// State (7/4, 5/4), radius 1/2 raw: normalised (7/4, 1/2), ends 9/4 -> 2 and -1/2, 3/2. One-sided distances 1/2, 1.
+    #[test]
+    fn raw_boxes_are_clipped() {
+        let input = at([(7, -2), (5, -2)], Units::Raw, &linf("1/2", Units::Raw)).unwrap();
+        assert_eq!(input.region, GridBox { lower: vec![5, -2], upper: vec![8, 6] });
+        assert_eq!(input.center, GridBox { lower: vec![7, 2], upper: vec![7, 2] });
+        assert_eq!((input.radii, input.ball), (vec![2, 4], None));
+    }
+
+    /// State (5, 5/4) reads (2, 1/2); a normalised radius 1/2 is added after the clip and not clipped again.
+    #[test]
+    fn normalised_boxes_are_not_clipped_again() {
+        let input = at([(5, 0), (5, -2)], Units::Raw, &linf("1/2", Units::Normalised)).unwrap();
+        assert_eq!(input.region, GridBox { lower: vec![6, 0], upper: vec![10, 4] });
+        assert_eq!(input.radii, vec![2, 2]);
+        let beyond = at([(3, 0), (0, 0)], Units::Normalised, &linf("0", Units::Normalised)).unwrap();
+        assert_eq!(beyond.center, GridBox { lower: vec![12, 0], upper: vec![12, 0] });
+    }
+
+    /// A raw ball of radius 1/2 at (7/4, 5/4): the clip cuts the first coordinate, the second has semi-axis 1.
+    #[test]
+    fn a_clipped_coordinate_leaves_the_ball() {
+        let ball = |units| set(Perturbation::L2 { radius: r("1/2") }, units);
+        let input = at([(7, -2), (5, -2)], Units::Raw, &ball(Units::Raw)).unwrap();
+        assert_eq!(input.ball, Some(GridBall { semi_axes: vec![None, Some(4)] }));
+        let input = at([(7, -2), (5, -2)], Units::Raw, &ball(Units::Normalised)).unwrap();
+        assert_eq!(input.ball, Some(GridBall { semi_axes: vec![Some(2), Some(2)] }));
+    }
+
+    /// A radius of 1/3 on quarters: `1 - 1/3 = 8/12` floors to 2/4, `1 + 1/3` rises to 6/4, the radius to 2/4.
+    #[test]
+    fn ends_round_outward() {
+        let input = at([(1, 0), (3, -1)], Units::Raw, &linf("1/3", Units::Normalised)).unwrap();
+        assert_eq!((input.region.lower[0], input.region.upper[0], input.radii[0]), (2, 6, 2));
+    }
+
+    #[test]
+    fn sets_that_do_not_fit_are_refused() {
+        let zero = [(0, 0), (0, 0)];
+        let radii = |texts: &[&str]| {
+            let radii = texts.iter().map(|t| r(t)).collect();
+            at(zero, Units::Raw, &set(Perturbation::PerCoordinate { radii }, Units::Raw))
+        };
+        let shape = Err(GridError::ShapeMismatch { layer: 0 });
+        assert!(radii(&["0", "1"]).is_ok());
+        assert_eq!(radii(&["0", "-1"]), Err(GridError::NegativeRadius));
+        assert_eq!(radii(&["0"]), shape);
+        assert_eq!(radii(&["0", "1", "1"]), shape);
+        let plain = linf("0", Units::Raw);
+        assert_eq!(input_set(&policy(), &[Dyadic::ZERO], Units::Raw, &plain, 2), shape);
+        let far = at([(1, 62), (0, 0)], Units::Normalised, &linf("0", Units::Normalised));
+        assert_eq!(far, Err(GridError::MagnitudeTooLarge { layer: 0 }));
+        assert_eq!(global_radii(&policy(), &linf("-1", Units::Raw)), Err(GridError::NegativeRadius));
+    }
+
+    /// A negative std would turn every interval round.
+    #[test]
+    fn a_std_that_is_not_positive_is_refused() {
+        let mut policy = policy();
+        let set = linf("1", Units::Raw);
+        assert_eq!(global_radii(&policy, &set), Ok(vec![r("1"), r("2")]));
+        for bad in [Dyadic::ZERO, Dyadic::new(-1, 0)] {
+            policy.normaliser.as_mut().unwrap().std[1] = bad;
+            let refused = GridError::StdNotPositive { coordinate: 1 };
+            assert_eq!(input_set(&policy, &[Dyadic::ZERO; 2], Units::Raw, &set, 2), Err(refused));
+            assert_eq!(global_radii(&policy, &set), Err(refused));
+        }
+    }
 }

@@ -41,7 +41,7 @@ const SHORT_BITS: u32 = 34;
 
 /// Relaxes `activation` over `[lower, upper]` (value grid), with the witness's slopes where it names them.
 ///
-/// Returns `None` if a number leaves the grid.
+/// Returns `None` if the interval is empty or a number leaves the grid. Slopes lie in [-1, 1].
 pub fn relax(
     activation: &GridActivation,
     table: &TanhTable,
@@ -49,6 +49,9 @@ pub fn relax(
     (lower, upper): (i64, i64),
     choice: SlopeChoice,
 ) -> Option<Relaxation> {
+    if lower > upper {
+        return None;
+    }
     match activation {
         GridActivation::Identity => {
             let line = Line { slope: SLOPE_ONE, intercept: 0 };
@@ -106,9 +109,7 @@ fn piecewise_slopes(activation: &GridActivation, lower: i64, upper: i64) -> Opti
             if upper <= 0 {
                 return Some((leak, leak));
             }
-            let rise = i128::from(upper)
-                .checked_mul(i128::from(SLOPE_ONE))?
-                .checked_sub(mul(leak, lower).checked_neg()?)?;
+            let rise = i128::from(upper).checked_mul(i128::from(SLOPE_ONE))?.checked_sub(mul(leak, lower))?;
             let chord = divide(rise, i128::from(upper).checked_sub(i128::from(lower))?)?;
             Some((chord, if upper > lower.checked_neg()? { SLOPE_ONE } else { leak }))
         }
@@ -271,7 +272,10 @@ fn tangent_offset(table: &TanhTable, bits: u32, point: i64, slope: i64, end: i64
     let steep = i128::from(if distance >= 0 { high } else { low });
     let steep = steep.checked_sub(scale_up(i128::from(slope), UNIT_BITS.checked_sub(SLOPE_BITS)?)?)?;
     let rise = mul(i64::try_from(steep).ok()?, distance);
-    let rise = ceil_shift(rise, UNIT_BITS.checked_add(bits)?.checked_sub(OFFSET_BITS)?)?;
+    let rise = match UNIT_BITS.checked_add(bits)?.checked_sub(OFFSET_BITS) {
+        Some(finer) => ceil_shift(rise, finer)?,
+        None => scale_up(rise, OFFSET_BITS.checked_sub(UNIT_BITS)?.checked_sub(bits)?)?,
+    };
     offset_at(table, bits, point, slope)?.checked_add(rise)
 }
 
@@ -309,13 +313,13 @@ fn slope_at(table: &TanhTable, bits: u32, x: i64) -> Option<i64> {
 
 fn chord_slope(table: &TanhTable, bits: u32, lower: i64, upper: i64) -> Option<i64> {
     let run = upper.checked_sub(lower)?;
-    let short = 1i64.checked_shl(bits.checked_sub(SHORT_BITS)?)?;
+    let short = 1i64.checked_shl(bits.saturating_sub(SHORT_BITS))?;
     if run < short {
         return slope_at(table, bits, lower);
     }
     let rise = i128::from(table.tanh(upper, bits).0).checked_sub(i128::from(table.tanh(lower, bits).0))?;
     // rise / 2^60 over run / 2^bits, with 24 fraction bits
-    let scaled = scale_up(rise, bits.checked_sub(UNIT_BITS.checked_sub(SLOPE_BITS)?)?)?;
+    let scaled = scale_up(rise, bits)?.checked_shr(UNIT_BITS.checked_sub(SLOPE_BITS)?)?;
     divide(scaled, i128::from(run))
 }
 
@@ -366,4 +370,178 @@ fn tangent_point(table: &TanhTable, bits: u32, slope: i64) -> Option<i64> {
         }
     }
     Some(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::enclose::tanh;
+    use crate::number::Rational;
+    use num_bigint::BigInt;
+
+    const ONE: i64 = 1 << 48;
+    const FREE: SlopeChoice = SlopeChoice { upper: None, lower: None };
+
+    fn over(activation: &GridActivation, lower: i64, upper: i64, choice: SlopeChoice) -> Relaxation {
+        relax(activation, TanhTable::shared(), 48, (lower, upper), choice).unwrap()
+    }
+
+    fn line(slope: i64, intercept: i64) -> Line {
+        Line { slope, intercept }
+    }
+
+    /// relu over `[-1, 3]`: the chord `3/4 x + 3/4` above, `x` below (3 > 1); over `[-3, 1]`: `1/4 x + 3/4`, and 0.
+    #[test]
+    fn relu_lines_by_hand() {
+        let relu = |l, u| over(&GridActivation::Relu, l, u, FREE);
+        let (three, quarter) = (3 * ONE / 4, SLOPE_ONE / 4);
+        assert_eq!(
+            relu(-ONE, 3 * ONE),
+            Relaxation { upper: line(3 * quarter, three), lower: line(SLOPE_ONE, 0) }
+        );
+        assert_eq!(relu(-3 * ONE, ONE), Relaxation { upper: line(quarter, three), lower: line(0, 0) });
+        assert_eq!(relu(0, ONE).upper, line(SLOPE_ONE, 0));
+        assert_eq!(relu(-ONE, 0), Relaxation::default());
+    }
+
+    /// relu over `[-1, 3]` with slopes -1: `-x + c` needs c = 6 at 3; below, `-x + c` needs c = -1 at -1... and 0 at 0:
+    /// `relu(-1) - 1 = -1` is the least.
+    #[test]
+    fn a_bad_slope_costs_width_only() {
+        let choice = SlopeChoice { upper: Some(-SLOPE_ONE), lower: Some(-SLOPE_ONE) };
+        let relaxed = over(&GridActivation::Relu, -ONE, 3 * ONE, choice);
+        assert_eq!(relaxed, Relaxation { upper: line(-SLOPE_ONE, 6 * ONE), lower: line(-SLOPE_ONE, -ONE) });
+    }
+
+    /// Leaky relu 1/2 over `[-2, 2]`: `3/4 x + 1/2` above, `x/2` below. Clip to `[-1, 1]` over `[-3, 1]`: `x/2 + 1/2`
+    /// above, `x` below.
+    #[test]
+    fn leaky_and_clip_lines_by_hand() {
+        let leaky = GridActivation::LeakyRelu { numerator: 1, denominator: 2 };
+        let (upper, lower) = (line(3 * SLOPE_ONE / 4, ONE / 2), line(SLOPE_ONE / 2, 0));
+        assert_eq!(over(&leaky, -2 * ONE, 2 * ONE, FREE), Relaxation { upper, lower });
+        let clip = GridActivation::Clip { lower: (-ONE, -ONE), upper: (ONE, ONE) };
+        let (upper, lower) = (line(SLOPE_ONE / 2, ONE / 2), line(SLOPE_ONE, 0));
+        assert_eq!(over(&clip, -3 * ONE, ONE, FREE), Relaxation { upper, lower });
+        assert_eq!(over(&clip, ONE, 3 * ONE, FREE).lower, line(0, ONE));
+    }
+
+    /// A limit between two grid points costs one step for its value and two for its place.
+    #[test]
+    fn a_limit_off_the_grid_is_paid_for() {
+        let clip = GridActivation::Clip { lower: (-ONE - 1, -ONE), upper: (ONE, ONE) };
+        let relaxed = over(&clip, -3 * ONE, ONE, SlopeChoice { upper: Some(0), lower: Some(0) });
+        assert_eq!(relaxed, Relaxation { upper: line(0, ONE + 2), lower: line(0, -ONE - 3) });
+    }
+
+    /// Slope 0 over `[-1, 1]`: the constants `+-tanh 1`, tanh 1 = 0.76159415595576488811...
+    #[test]
+    fn flat_lines_of_tanh_by_hand() {
+        let flat = SlopeChoice { upper: Some(0), lower: Some(0) };
+        let relaxed = over(&GridActivation::Tanh, -ONE, ONE, flat);
+        let least = Rational::parse("0.76159415595576488811").unwrap().ceil_scaled(48);
+        let excess = BigInt::from(relaxed.upper.intercept) - least;
+        assert!(excess >= BigInt::from(0) && excess <= BigInt::from(1));
+        assert_eq!(relaxed.lower, line(0, -relaxed.upper.intercept));
+        // logistic = 1/2 + tanh(x/2)/2: symmetric around 1/2.
+        let logistic = over(&GridActivation::Sigmoid, -ONE, ONE, flat);
+        assert_eq!(logistic.upper.intercept + logistic.lower.intercept, ONE);
+    }
+
+    /// Degenerate interval at 0: tanh 0 = 0, any line passes through it.
+    #[test]
+    fn lines_over_a_point_touch_it() {
+        let relaxed = over(&GridActivation::Tanh, 0, 0, FREE);
+        assert_eq!((relaxed.upper.intercept, relaxed.lower.intercept), (0, 0));
+        let relaxed = over(&GridActivation::Sigmoid, 0, 0, FREE);
+        assert_eq!((relaxed.upper.intercept, relaxed.lower.intercept), (ONE / 2, ONE / 2));
+    }
+
+    #[test]
+    fn empty_intervals_and_fine_grids_are_refused() {
+        for activation in [GridActivation::Relu, GridActivation::Tanh, GridActivation::Sigmoid] {
+            let table = TanhTable::shared();
+            assert_eq!(relax(&activation, table, 48, (2, 1), FREE), None);
+            assert!(relax(&activation, table, 48, (1, 1), FREE).is_some());
+        }
+        assert_eq!(relax(&GridActivation::Tanh, TanhTable::shared(), 90, (0, 1), FREE), None);
+    }
+
+    /// The tangent at 1 (and at 2), followed far to either side: `tanh p + (1 - tanh^2 p) (e - p)` from above, to 84 bits.
+    #[test]
+    fn tangents_round_away_from_the_curve() {
+        for point in [ONE, 2 * ONE, ONE / 3] {
+            let exact = tanh(&Rational::from_dyadic(point.into(), -48));
+            for end in [point - 4000 * ONE, point + 4000 * ONE, point] {
+                let distance = Rational::from_dyadic((end - point).into(), -48);
+                let derivative = Rational::one().sub(&exact.lower.mul(&exact.lower));
+                let least =
+                    exact.lower.add(&derivative.mul(&distance)).sub(&Rational::from_dyadic(1.into(), -100));
+                let found = tangent_offset(TanhTable::shared(), 48, point, 0, end).unwrap();
+                assert!(Rational::from_dyadic(found.into(), -84) >= least, "{point} {end}");
+            }
+        }
+    }
+
+    fn random(seed: &mut u64) -> u64 {
+        *seed = seed.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+        *seed >> 20
+    }
+
+    /// How far the lines are from the activation at `x`, on the grid of `bits + SLOPE_BITS`: `(above - f, f - below)`.
+    fn gaps(activation: &GridActivation, relaxed: &Relaxation, bits: u32, x: i64) -> (Rational, Rational) {
+        let input = Rational::from_dyadic(x.into(), -i64::from(bits));
+        let half = Rational::from_dyadic(1.into(), -1);
+        let value = match activation {
+            GridActivation::Tanh => tanh(&input),
+            _ => {
+                let mut value = tanh(&input.mul(&half));
+                value.lower = value.lower.add(&Rational::one()).mul(&half);
+                value.upper = value.upper.add(&Rational::one()).mul(&half);
+                value
+            }
+        };
+        let at = |line: Line| {
+            let slope = Rational::from_dyadic(line.slope.into(), -i64::from(SLOPE_BITS));
+            slope.mul(&input).add(&Rational::from_dyadic(line.intercept.into(), -i64::from(bits)))
+        };
+        (at(relaxed.upper).sub(&value.lower), value.upper.sub(&at(relaxed.lower)))
+    }
+
+    /// Smooth lines over random intervals, slopes and grids (coarse ones of 16 bits included) never cross, and derived ones
+    /// come within 2^-10 of the width.
+    #[test]
+    fn smooth_lines_never_cross() {
+        let mut seed = 5;
+        for round in 0..600u32 {
+            let bits = [16, 20, 30, 36, 48][usize::try_from(round % 5).unwrap()];
+            let activation = if round % 2 == 0 { GridActivation::Tanh } else { GridActivation::Sigmoid };
+            let scale = 1u64 << (random(&mut seed) % u64::from(bits) + 3);
+            let mut end =
+                || i64::try_from(random(&mut seed) % scale).unwrap() - i64::try_from(scale / 2).unwrap();
+            let (a, b) = (end(), end());
+            let (lower, upper) = (a.min(b), a.max(b));
+            let mut slope = || {
+                let any = i64::try_from(random(&mut seed) % (1 << 25)).unwrap() - SLOPE_ONE;
+                (random(&mut seed) % 2 == 0).then_some(any)
+            };
+            let choice = SlopeChoice { upper: slope(), lower: slope() };
+            let relaxed = relax(&activation, TanhTable::shared(), bits, (lower, upper), choice).unwrap();
+            let mut least = None;
+            for step in 0..=16 {
+                let x =
+                    lower + (upper - lower) / 16 * step + if step == 16 { (upper - lower) % 16 } else { 0 };
+                let (above, below) = gaps(&activation, &relaxed, bits, x);
+                assert!(
+                    !above.is_negative() && !below.is_negative(),
+                    "{round}: {lower} {x} {upper} {choice:?}"
+                );
+                least = Some(least.map_or(above.clone(), |l: Rational| l.min(above)));
+            }
+            if choice.upper.is_none() {
+                let width = Rational::from_dyadic((upper - lower + 64).into(), -i64::from(bits) - 6);
+                assert!(least.unwrap() <= width, "{round}: {activation:?} {lower} {upper} at {bits} bits");
+            }
+        }
+    }
 }

@@ -279,7 +279,7 @@ fn predicate_fields(
     Ok(certificate)
 }
 
-fn capped<'a>(
+pub(super) fn capped<'a>(
     items: Vec<Field<'a>>,
     what: &'static str,
     cap: usize,
@@ -287,7 +287,7 @@ fn capped<'a>(
     if items.len() > cap { Err(CertificateError::TooMany { what, cap }) } else { Ok(items) }
 }
 
-fn words(field: &Field<'_>) -> Result<Vec<String>, FieldError> {
+pub(super) fn words(field: &Field<'_>) -> Result<Vec<String>, FieldError> {
     Ok(field.strings()?.into_iter().map(str::to_owned).collect())
 }
 
@@ -304,7 +304,7 @@ fn sha256(field: &Field<'_>) -> Result<String, FieldError> {
     Ok(digest)
 }
 
-fn subject(field: &Field<'_>) -> Result<FileDigest, FieldError> {
+pub(super) fn subject(field: &Field<'_>) -> Result<FileDigest, FieldError> {
     let mut fields = field.object()?;
     let name = fields.required("name")?.string()?.to_owned();
     let sha256 = sha256(&fields.required("digest")?)?;
@@ -312,7 +312,7 @@ fn subject(field: &Field<'_>) -> Result<FileDigest, FieldError> {
     Ok(FileDigest { role: "subject".to_owned(), name, sha256 })
 }
 
-fn input(field: &Field<'_>) -> Result<FileDigest, FieldError> {
+pub(super) fn input(field: &Field<'_>) -> Result<FileDigest, FieldError> {
     let mut fields = field.object()?;
     let role = fields.required("role")?.string()?.to_owned();
     let name = fields.required("name")?.string()?.to_owned();
@@ -321,7 +321,7 @@ fn input(field: &Field<'_>) -> Result<FileDigest, FieldError> {
     Ok(FileDigest { role, name, sha256 })
 }
 
-fn witness(field: &Field<'_>) -> Result<WitnessRecord, FieldError> {
+pub(super) fn witness(field: &Field<'_>) -> Result<WitnessRecord, FieldError> {
     let mut fields = field.object()?;
     let name = fields.required("name")?.string()?.to_owned();
     let sha256 = sha256(&fields.required("digest")?)?;
@@ -330,7 +330,7 @@ fn witness(field: &Field<'_>) -> Result<WitnessRecord, FieldError> {
     Ok(WitnessRecord { name, sha256, size })
 }
 
-fn program(field: &Field<'_>) -> Result<Program, FieldError> {
+pub(super) fn program(field: &Field<'_>) -> Result<Program, FieldError> {
     let mut fields = field.object()?;
     let id = fields.required("id")?.string()?.to_owned();
     let version = fields.required("version")?.string()?.to_owned();
@@ -379,13 +379,22 @@ fn method(field: &Field<'_>) -> Result<(PerturbationSet, Units, usize), Certific
     Ok((set, state_units, states))
 }
 
+fn radius(field: &Field<'_>) -> Result<Rational, FieldError> {
+    let radius = field.rational()?;
+    if radius.is_negative() { Err(field.out_of_range("at least 0")) } else { Ok(radius) }
+}
+
 fn perturbation(field: &Field<'_>) -> Result<PerturbationSet, FieldError> {
     let mut fields = field.object()?;
     let kind = fields.required("shape")?;
+    let mut radius = || radius(&fields.required("radius")?);
     let shape = match kind.string()? {
-        "linf" => Perturbation::Linf { radius: fields.required("radius")?.rational()? },
-        "l2" => Perturbation::L2 { radius: fields.required("radius")?.rational()? },
-        "per-coordinate" => Perturbation::PerCoordinate { radii: fields.required("radii")?.rationals()? },
+        "linf" => Perturbation::Linf { radius: radius()? },
+        "l2" => Perturbation::L2 { radius: radius()? },
+        "per-coordinate" => {
+            let radii = fields.required("radii")?.array()?;
+            Perturbation::PerCoordinate { radii: radii.iter().map(self::radius).collect::<Result<_, _>>()? }
+        }
         _ => return Err(kind.unknown_word("linf, l2 or per-coordinate")),
     };
     let units = units(&fields.required("units")?)?;

@@ -1,0 +1,68 @@
+//! Speed of the trainer on one thread: `cargo bench --bench rl`. Throughput is environment steps a second, rollout and
+//! update together. Without MuJoCo, Pendulum only.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ndarray::Array2;
+use secateur::rl::env::make_environment;
+use secateur::rl::net::{FloatActivation, Mlp};
+use secateur::rl::rng::SeededRng;
+use secateur::rl::{TrainConfig, Trainer, evaluate};
+
+/// One update of 2,048 environment steps: 10 epochs of 32 minibatches, networks 64-64.
+fn update(criterion: &mut Criterion, id: &str) {
+    let config = TrainConfig { env_id: id.to_owned(), ..TrainConfig::default() };
+    let mut trainer = match Trainer::new(&config) {
+        Ok(trainer) => trainer,
+        Err(reason) => {
+            eprintln!("skipped {id}: {reason}");
+            return;
+        }
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one thread");
+    let mut group = criterion.benchmark_group("ppo_update");
+    group.sample_size(10).throughput(Throughput::Elements(config.batch_size() as u64));
+    group.bench_function(id, |bencher| {
+        bencher.iter(|| pool.install(|| trainer.update().expect("an update").global_step));
+    });
+    group.finish();
+}
+
+/// A clean rollout of a fixed policy, by the step.
+fn rollout(criterion: &mut Criterion, id: &str) {
+    let Ok(mut environment) = make_environment(id) else { return };
+    let config = TrainConfig { env_id: id.to_owned(), ..TrainConfig::default() };
+    let policy = Trainer::new(&config).expect("a known task").policy();
+    let steps = evaluate(&policy, environment.as_mut(), 20, 1, true).expect("episodes");
+    let steps: usize = steps.episodes.iter().map(|episode| episode.length).sum();
+    let mut group = criterion.benchmark_group("rollout");
+    group.sample_size(10).throughput(Throughput::Elements(steps as u64));
+    group.bench_function(id, |bencher| {
+        bencher.iter(|| evaluate(&policy, environment.as_mut(), 20, 1, true).expect("episodes").mean());
+    });
+    group.finish();
+}
+
+/// Forward and backward pass of a minibatch of 64 states through 11-64-64-3.
+fn gradient(criterion: &mut Criterion) {
+    let mut rng = SeededRng::new(1, 0);
+    let network = Mlp::orthogonal(&[11, 64, 64, 3], FloatActivation::Tanh, 0.01, &mut rng);
+    let inputs = Array2::from_shape_fn((64, 11), |_| rng.normal());
+    let pull = Array2::from_shape_fn((64, 3), |_| rng.normal());
+    let mut sum = network.zeros_like();
+    criterion.bench_function("gradient_64_states", |bencher| {
+        bencher.iter(|| network.backward(&network.forward(black_box(inputs.view())), &pull, &mut sum));
+    });
+}
+
+fn all(criterion: &mut Criterion) {
+    for id in ["Hopper-v5", "Pendulum-v1"] {
+        update(criterion, id);
+        rollout(criterion, id);
+    }
+    gradient(criterion);
+}
+
+criterion_group!(benches, all);
+criterion_main!(benches);

@@ -1,0 +1,123 @@
+//! Times of the search on the reference networks, beside a plain `f64` forward pass and a plain `f64` CROWN (whole
+//! matrices through `ndarray`, every row of every layer, no mask awareness) in the same run. One thread unless said.
+
+#[path = "../tests/search_data/files.rs"]
+#[allow(dead_code)]
+mod files;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use ndarray::{Array1, Array2, Axis};
+use secateur::bound::FloatRegion;
+use secateur::bound::crown::{CrownScratch, bound_crown, bound_crown_all};
+use secateur::bound::relax::lines;
+use secateur::float::FloatNetwork;
+use secateur::search::slopes::{SlopeOptions, search_slopes};
+
+const SHORT: [&str; 5] = ["a", "b", "c", "d", "f"];
+
+fn regions(stem: &str, count: usize, radius: f64) -> Vec<FloatRegion> {
+    let states = files::states(stem).into_iter().flatten().take(count);
+    states.map(|s| FloatRegion::linf(s, radius)).collect()
+}
+
+/// CROWN as it is usually written: two coefficient matrices, all rows, whole products.
+fn plain_crown(network: &FloatNetwork, center: &Array1<f64>, radius: f64) -> (Array1<f64>, Array1<f64>) {
+    let weights: Vec<Array2<f64>> = network
+        .layers
+        .iter()
+        .map(|l| Array2::from_shape_vec((l.outputs, l.inputs), l.weight.clone()).unwrap())
+        .collect();
+    let mut bounds: Vec<(Array1<f64>, Array1<f64>)> = Vec::new();
+    for top in 0..weights.len() {
+        let mut sides = [weights[top].clone(), weights[top].clone()];
+        let bias = Array1::from(network.layers[top].bias.clone());
+        let mut constants = [bias.clone(), bias];
+        for below in (0..top).rev() {
+            let layer = &network.layers[below];
+            let (l, u) = &bounds[below];
+            let relaxed: Vec<_> = l.iter().zip(u).map(|(l, u)| lines(layer.activation, *l, *u)).collect();
+            for (side, (coefficients, constant)) in sides.iter_mut().zip(&mut constants).enumerate() {
+                for (mut row, c) in coefficients.axis_iter_mut(Axis(0)).zip(constant.iter_mut()) {
+                    for ((a, line), b) in row.iter_mut().zip(&relaxed).zip(&layer.bias) {
+                        let lower = (*a >= 0.0) == (side == 0);
+                        let (slope, intercept) = if lower {
+                            (line.lower_slope, line.lower_intercept)
+                        } else {
+                            (line.upper_slope, line.upper_intercept)
+                        };
+                        *c += *a * (intercept + slope * b);
+                        *a *= slope;
+                    }
+                }
+                *coefficients = coefficients.dot(&weights[below]);
+            }
+        }
+        let spread = |a: &Array2<f64>| a.mapv(f64::abs).sum_axis(Axis(1)) * radius;
+        let lower = sides[0].dot(center) + &constants[0] - spread(&sides[0]);
+        let upper = sides[1].dot(center) + &constants[1] + spread(&sides[1]);
+        bounds.push((lower, upper));
+    }
+    bounds.pop().unwrap()
+}
+
+fn one_state(c: &mut Criterion) {
+    let mut group = c.benchmark_group("one_state");
+    for (stem, short) in files::NETWORKS.into_iter().zip(SHORT) {
+        let Some(network) = files::network(stem, None) else { return };
+        let mut scratch = CrownScratch::default();
+        for radius in [0.01, 0.05] {
+            let region = regions(stem, 1, radius).remove(0);
+            let center = Array1::from(region.center().to_vec());
+            let name = |what: &str| format!("{short}/{radius}/{what}");
+            group.bench_function(name("crown"), |b| {
+                b.iter(|| bound_crown(&network, black_box(&region), &mut scratch));
+            });
+            group.bench_function(name("plain_crown"), |b| {
+                b.iter(|| plain_crown(&network, black_box(&center), radius));
+            });
+        }
+        let state = regions(stem, 1, 0.0).remove(0).center().to_vec();
+        group.bench_function(format!("{short}/plain_forward"), |b| {
+            b.iter(|| network.forward(black_box(&state)))
+        });
+    }
+}
+
+fn slopes(c: &mut Criterion) {
+    let mut group = c.benchmark_group("slopes");
+    for (stem, short) in files::NETWORKS.into_iter().zip(SHORT).take(4) {
+        let Some(network) = files::network(stem, None) else { return };
+        let region = regions(stem, 1, 0.05).remove(0);
+        let options = SlopeOptions::for_network(&network);
+        group.bench_function(short, |b| b.iter(|| search_slopes(&network, black_box(&region), &options)));
+    }
+}
+
+/// Times are for the whole batch: 1000 states (f: 50).
+fn batch(c: &mut Criterion) {
+    let mut group = c.benchmark_group("batch");
+    for (stem, short) in files::NETWORKS.into_iter().zip(SHORT) {
+        let all = regions(stem, if short == "f" { 50 } else { 1000 }, 0.05);
+        for mask in [None, Some("mask90")].into_iter().take(if short == "f" || short == "b" { 1 } else { 2 })
+        {
+            let Some(network) = files::network(stem, mask) else { return };
+            for threads in [1, 2] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let name = format!("{short}/{}/threads{threads}", mask.unwrap_or("dense"));
+                group.bench_function(name, |b| {
+                    b.iter(|| pool.install(|| bound_crown_all(&network, black_box(&all))));
+                });
+            }
+        }
+    }
+}
+
+criterion_group! {
+    name = search;
+    config = Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(800));
+    targets = one_state, slopes, batch
+}
+criterion_main!(search);

@@ -1,0 +1,439 @@
+//! Rules `split.input`, `split.relu`, `split.leaf`, `split.empty`, `split.farkas`: a split tree proves that no input of a
+//! box satisfies a conjunction of linear constraints on the outputs. Trusted. `spec/rules/split.md`.
+//!
+//! The children's regions are built here from (coordinate, point) or (layer, neuron), never taken from a certificate.
+
+use core::fmt;
+
+use crate::kernel::back::{Functional, Multipliers, SplitMultiplier};
+use crate::kernel::crown::{CrownLayers, RowWitness, Slopes, Witness, bound_row, crown_layers};
+use crate::kernel::enclose::TanhTable;
+use crate::kernel::grid::{GridError, GridNetwork, floor_entry, rational_entry, scale_up};
+use crate::kernel::ibp::{GridBox, propagate};
+use crate::kernel::input::InputSet;
+use crate::kernel::relax::SlopeChoice;
+use crate::number::Rational;
+
+/// `coefficients . outputs <= bound`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputConstraint {
+    /// One per output.
+    pub coefficients: Vec<Rational>,
+    /// Right-hand side.
+    pub bound: Rational,
+}
+
+/// Inputs of a closed box whose outputs satisfy every constraint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// Least value per input.
+    pub lower: Vec<Rational>,
+    /// Greatest value per input.
+    pub upper: Vec<Rational>,
+    /// Constraints; none means that every input of the box counts.
+    pub constraints: Vec<OutputConstraint>,
+}
+
+/// A node of a split tree; children come after their parents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// Cut at `at`, strictly inside the region: children `x <= at` and `x >= at`.
+    Input {
+        /// Input, from 0.
+        coordinate: usize,
+        /// Where.
+        at: Rational,
+        /// Children: below, above.
+        children: [usize; 2],
+    },
+    /// Cut by the sign of a pre-activation: children `pre >= 0` and `pre <= 0`.
+    Relu {
+        /// Layer, from 0.
+        layer: usize,
+        /// Neuron, from 0.
+        neuron: usize,
+        /// Children: positive, negative.
+        children: [usize; 2],
+    },
+    /// The constraint is violated all over the region.
+    Leaf {
+        /// Constraint, from 0.
+        constraint: usize,
+        /// Slopes and multipliers; derived slopes if absent.
+        witness: Option<LeafWitness>,
+    },
+    /// The region is empty: the bounds contradict a split.
+    Empty,
+    /// The region is empty: the multipliers add the splits up to a contradiction.
+    Farkas {
+        /// Slopes and multipliers.
+        witness: LeafWitness,
+    },
+}
+
+/// Slopes (on the slope grid) and multipliers (in units of 1/65536) of one bound, per layer and neuron.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeafWitness {
+    /// Slopes of the lines below; an empty layer takes the derived ones.
+    pub lower: Vec<Vec<i64>>,
+    /// Slopes of the lines above; an empty layer takes the derived ones.
+    pub upper: Vec<Vec<i64>>,
+    /// Multipliers of the split neurons; an empty layer has none.
+    pub multipliers: Vec<Vec<i64>>,
+}
+
+/// Why a tree proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SplitError {
+    /// A bound could not be computed.
+    Grid {
+        /// Node.
+        node: usize,
+        /// Why.
+        reason: GridError,
+    },
+    /// A case's box or constraints do not fit the network, or an end is above the other.
+    CaseShape,
+    /// A child does not come after its parent, is missing, or has two parents.
+    BadChild {
+        /// The parent.
+        node: usize,
+    },
+    /// A node belongs to no parent.
+    Orphan {
+        /// The node.
+        node: usize,
+    },
+    /// An input is cut outside its interval, or not strictly inside.
+    CutOutside {
+        /// The node.
+        node: usize,
+    },
+    /// A split names a layer, neuron, input or constraint that does not exist, or the same neuron twice.
+    NoSuchPlace {
+        /// The node.
+        node: usize,
+    },
+    /// A leaf's constraint is not violated all over its region.
+    NotProved {
+        /// The node.
+        node: usize,
+        /// What is proved: the least value of the constraint's left-hand side.
+        least: Rational,
+        /// What it must exceed.
+        bound: Rational,
+    },
+    /// A region said to be empty is not shown to be.
+    NotEmpty {
+        /// The node.
+        node: usize,
+    },
+    /// A point lies outside the case's box.
+    PointOutside {
+        /// Input, from 0.
+        coordinate: usize,
+    },
+    /// A point's outputs are not shown to satisfy a constraint.
+    PointFails {
+        /// Constraint, from 0.
+        constraint: usize,
+    },
+}
+
+impl fmt::Display for SplitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Grid { node, reason } => write!(f, "node {node}: {reason}"),
+            Self::CaseShape => f.write_str("a case does not fit the network"),
+            Self::BadChild { node } => {
+                write!(f, "node {node}: a child is missing, comes before it or has two parents")
+            }
+            Self::Orphan { node } => write!(f, "node {node} has no parent"),
+            Self::CutOutside { node } => write!(f, "node {node} cuts an input outside its interval"),
+            Self::NoSuchPlace { node } => {
+                write!(f, "node {node} names a place that does not exist or is split already")
+            }
+            Self::NotProved { node, least, bound } => {
+                write!(
+                    f,
+                    "leaf {node}: the constraint's least value is only proved to be {least}, not above {bound}"
+                )
+            }
+            Self::NotEmpty { node } => write!(f, "leaf {node}: the region is not shown to be empty"),
+            Self::PointOutside { coordinate } => write!(f, "the point leaves the box at input {coordinate}"),
+            Self::PointFails { constraint } => {
+                write!(f, "the point is not shown to satisfy constraint {constraint}")
+            }
+        }
+    }
+}
+
+/// Fraction bits of multipliers in witnesses.
+const MULTIPLIER_BITS: u32 = 16;
+
+/// A node's region: a box of inputs and the signs of split neurons.
+#[derive(Clone)]
+struct Region {
+    lower: Vec<Rational>,
+    upper: Vec<Rational>,
+    /// Layer, neuron, positive.
+    signs: Vec<(usize, usize, bool)>,
+}
+
+struct Splits<'a>(&'a [(usize, usize, bool)]);
+
+impl Witness for Splits<'_> {
+    fn row(&self, _: usize, _: usize, _: bool) -> Option<&RowWitness> {
+        None
+    }
+    fn shared(&self, _: usize, _: usize) -> SlopeChoice {
+        SlopeChoice::default()
+    }
+    fn split(&self, layer: usize, neuron: usize) -> Option<bool> {
+        self.0.iter().find(|(l, n, _)| *l == layer && *n == neuron).map(|(_, _, positive)| *positive)
+    }
+}
+
+/// Accepts iff the tree proves that no input of the case's box satisfies every constraint; `progress` is called after
+/// every leaf with the number of nodes done.
+///
+/// # Errors
+/// [`SplitError`].
+pub fn check_unsat(
+    network: &GridNetwork,
+    table: &TanhTable,
+    case: &Case,
+    nodes: &[Node],
+    progress: &mut dyn FnMut(usize),
+) -> Result<(), SplitError> {
+    check_case(network, case)?;
+    let mut regions: Vec<Option<Region>> = vec![None; nodes.len()];
+    let root = Region { lower: case.lower.clone(), upper: case.upper.clone(), signs: Vec::new() };
+    *regions.first_mut().ok_or(SplitError::Orphan { node: 0 })? = Some(root);
+    for (index, node) in nodes.iter().enumerate() {
+        let region =
+            regions.get_mut(index).and_then(Option::take).ok_or(SplitError::Orphan { node: index })?;
+        match node {
+            Node::Input { coordinate, at, children } => {
+                place(&mut regions, index, *children, cut_input(&region, *coordinate, at, index)?)?;
+            }
+            Node::Relu { layer, neuron, children } => {
+                place(&mut regions, index, *children, cut_relu(network, &region, *layer, *neuron, index)?)?;
+            }
+            leaf => {
+                check_leaf(network, table, case, &region, leaf, index)?;
+                progress(index.saturating_add(1));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_case(network: &GridNetwork, case: &Case) -> Result<(), SplitError> {
+    let inputs = network.layers.first().map_or(0, |l| l.inputs);
+    let outputs = network.layers.last().map_or(0, |l| l.outputs);
+    let box_fits = case.lower.len() == inputs
+        && case.upper.len() == inputs
+        && case.lower.iter().zip(&case.upper).all(|(lower, upper)| lower <= upper);
+    let constraints_fit = case.constraints.iter().all(|c| c.coefficients.len() == outputs);
+    if box_fits && constraints_fit { Ok(()) } else { Err(SplitError::CaseShape) }
+}
+
+fn place(
+    regions: &mut [Option<Region>],
+    parent: usize,
+    children: [usize; 2],
+    parts: [Region; 2],
+) -> Result<(), SplitError> {
+    for (child, part) in children.into_iter().zip(parts) {
+        let slot = regions.get_mut(child).filter(|slot| child > parent && slot.is_none());
+        *slot.ok_or(SplitError::BadChild { node: parent })? = Some(part);
+    }
+    Ok(())
+}
+
+/// Rule `split.input`.
+fn cut_input(
+    region: &Region,
+    coordinate: usize,
+    at: &Rational,
+    node: usize,
+) -> Result<[Region; 2], SplitError> {
+    let ends = region.lower.get(coordinate).zip(region.upper.get(coordinate));
+    let (lower, upper) = ends.ok_or(SplitError::NoSuchPlace { node })?;
+    if at <= lower || at >= upper {
+        return Err(SplitError::CutOutside { node });
+    }
+    let (mut below, mut above) = (region.clone(), region.clone());
+    if let (Some(upper), Some(lower)) = (below.upper.get_mut(coordinate), above.lower.get_mut(coordinate)) {
+        (*upper, *lower) = (at.clone(), at.clone());
+    }
+    Ok([below, above])
+}
+
+/// Rule `split.relu`: every input has `pre >= 0` or `pre <= 0`.
+fn cut_relu(
+    network: &GridNetwork,
+    region: &Region,
+    layer: usize,
+    neuron: usize,
+    node: usize,
+) -> Result<[Region; 2], SplitError> {
+    let exists = network.layers.get(layer).is_some_and(|l| neuron < l.outputs);
+    let again = region.signs.iter().any(|(l, n, _)| *l == layer && *n == neuron);
+    if !exists || again {
+        return Err(SplitError::NoSuchPlace { node });
+    }
+    let with = |positive| {
+        let mut part = region.clone();
+        part.signs.push((layer, neuron, positive));
+        part
+    };
+    Ok([with(true), with(false)])
+}
+
+fn input_of(region: &Region, bits: u32) -> Option<InputSet> {
+    let mut input =
+        InputSet { region: GridBox::default(), center: GridBox::default(), radii: Vec::new(), ball: None };
+    for (lower, upper) in region.lower.iter().zip(&region.upper) {
+        input.region.lower.push(rational_entry(lower, bits)?.0);
+        input.region.upper.push(rational_entry(upper, bits)?.1);
+    }
+    Some(input)
+}
+
+fn check_leaf(
+    network: &GridNetwork,
+    table: &TanhTable,
+    case: &Case,
+    region: &Region,
+    leaf: &Node,
+    node: usize,
+) -> Result<(), SplitError> {
+    let at = |reason| SplitError::Grid { node, reason };
+    let input = input_of(region, network.value_bits).ok_or(at(GridError::MagnitudeTooLarge { layer: 0 }))?;
+    let bounds = crown_layers(network, table, &input, &Splits(&region.signs)).map_err(at)?;
+    // An empty region satisfies nothing, whatever the leaf says about it.
+    let Some(bounds) = bounds else { return Ok(()) };
+    let parts = LeafParts { network, table, bounds: &bounds, input: &input, region };
+    match leaf {
+        Node::Leaf { constraint, witness } => {
+            let constraint = case.constraints.get(*constraint).ok_or(SplitError::NoSuchPlace { node })?;
+            let least = parts.least(&constraint.coefficients, witness.as_ref()).map_err(at)?;
+            if least > constraint.bound {
+                return Ok(());
+            }
+            Err(SplitError::NotProved { node, least, bound: constraint.bound.clone() })
+        }
+        Node::Farkas { witness } => {
+            // 0 is at least its own lower bound over the region, unless the region is empty.
+            let zero = vec![Rational::zero(); network.layers.last().map_or(0, |l| l.outputs)];
+            let least = parts.least(&zero, Some(witness)).map_err(at)?;
+            if least.is_positive() { Ok(()) } else { Err(SplitError::NotEmpty { node }) }
+        }
+        _ => Err(SplitError::NotEmpty { node }),
+    }
+}
+
+struct LeafParts<'a> {
+    network: &'a GridNetwork,
+    table: &'a TanhTable,
+    bounds: &'a CrownLayers,
+    input: &'a InputSet,
+    region: &'a Region,
+}
+
+impl LeafParts<'_> {
+    /// Rule `split.leaf`: a lower bound of `coefficients . outputs` over the region.
+    fn least(&self, coefficients: &[Rational], witness: Option<&LeafWitness>) -> Result<Rational, GridError> {
+        let depth = self.network.layers.len();
+        let overflow = GridError::Overflow { layer: depth };
+        let reach = self.bounds.post.last().and_then(crate::kernel::back::total_magnitude).ok_or(overflow)?;
+        let mut functional =
+            Functional { coefficients: Vec::with_capacity(coefficients.len()), constant: 0, layer: depth };
+        for coefficient in coefficients {
+            let (floor, ceil) =
+                rational_entry(&coefficient.neg(), self.network.coefficient_bits).ok_or(overflow)?;
+            functional.coefficients.push(floor);
+            if floor != ceil {
+                // One grid step of one coefficient is paid by the magnitude of all outputs.
+                functional.constant = functional.constant.checked_add(reach).ok_or(overflow)?;
+            }
+        }
+        let row = witness.map(|w| self.row(w)).transpose()?;
+        let upper = bound_row(self.network, self.table, functional, self.bounds, self.input, row.as_ref())?;
+        Ok(Rational::from_dyadic(upper.into(), i64::from(self.network.value_bits).saturating_neg()).neg())
+    }
+
+    /// Only neurons that the region has split may carry a multiplier.
+    fn row(&self, witness: &LeafWitness) -> Result<RowWitness, GridError> {
+        let mut slopes: Slopes = Vec::new();
+        let mut multipliers = Multipliers::default();
+        for (below, above) in witness.lower.iter().zip(&witness.upper) {
+            let choice =
+                |n: usize| SlopeChoice { upper: above.get(n).copied(), lower: below.get(n).copied() };
+            slopes.push((0..below.len().max(above.len())).map(choice).collect());
+        }
+        for (layer, neuron, positive) in &self.region.signs {
+            let value = witness.multipliers.get(*layer).and_then(|m| m.get(*neuron)).copied().unwrap_or(0);
+            let value =
+                scale(value, self.network.coefficient_bits).ok_or(GridError::Overflow { layer: *layer })?;
+            while multipliers.layers.len() <= *layer {
+                multipliers.layers.push(Vec::new());
+            }
+            if let Some(list) = multipliers.layers.get_mut(*layer) {
+                list.push(SplitMultiplier { neuron: *neuron, positive: *positive, value });
+            }
+        }
+        Ok(RowWitness { slopes, multipliers })
+    }
+}
+
+/// A multiplier in units of 1/65536 on the coefficient grid; any rounding is sound as long as it stays not negative.
+fn scale(value: i64, coefficient_bits: u32) -> Option<i64> {
+    match coefficient_bits.checked_sub(MULTIPLIER_BITS) {
+        Some(up) => i64::try_from(scale_up(i128::from(value), up)?).ok(),
+        None => floor_entry(i128::from(value), MULTIPLIER_BITS.checked_sub(coefficient_bits)?),
+    }
+}
+
+/// Rule `counterexample.property`: accepts iff the point lies in the case's box and its outputs are shown to satisfy
+/// every constraint. Exact for the box; outputs are enclosed on the grid, so that ties closer than the grid fail.
+///
+/// # Errors
+/// [`SplitError`].
+pub fn check_sat(
+    network: &GridNetwork,
+    table: &TanhTable,
+    case: &Case,
+    point: &[Rational],
+) -> Result<(), SplitError> {
+    check_case(network, case)?;
+    if point.len() != case.lower.len() {
+        return Err(SplitError::CaseShape);
+    }
+    for (coordinate, (x, (lower, upper))) in point.iter().zip(case.lower.iter().zip(&case.upper)).enumerate()
+    {
+        if x < lower || x > upper {
+            return Err(SplitError::PointOutside { coordinate });
+        }
+    }
+    let at = |reason| SplitError::Grid { node: 0, reason };
+    let region = Region { lower: point.to_vec(), upper: point.to_vec(), signs: Vec::new() };
+    let input = input_of(&region, network.value_bits).ok_or(at(GridError::MagnitudeTooLarge { layer: 0 }))?;
+    let bounds = propagate(network, table, &input.region).map_err(at)?;
+    let outputs = bounds.post.last().cloned().unwrap_or_default();
+    for (constraint, wanted) in case.constraints.iter().enumerate() {
+        let exact = |v: i64| Rational::from_dyadic(v.into(), i64::from(network.value_bits).saturating_neg());
+        let mut greatest = Rational::zero();
+        for (coefficient, (lower, upper)) in wanted.coefficients.iter().zip(outputs.intervals()) {
+            let end = if coefficient.is_negative() { lower } else { upper };
+            greatest = greatest.add(&coefficient.mul(&exact(end)));
+        }
+        if greatest > wanted.bound {
+            return Err(SplitError::PointFails { constraint });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! `secateur train`: the reference trainer.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use secateur_checker::load::load_policy;
+use secateur_checker::reader::digest::weights_digest;
+use serde_json::json;
+
+use crate::cli::progress::{catch_interrupts, stop_requested};
+use crate::cli::{CliError, Context};
+use crate::policy::emit::{write_npy, write_policy_dir};
+use crate::policy::write::{create_folder, write_atomically};
+use crate::rl::config::{SaConfig, TrainConfig};
+use crate::rl::env::make_environment;
+use crate::rl::evaluate::evaluate;
+use crate::rl::trainer::{Progress, TrainFiles, UpdateRecord, train};
+
+/// Arguments of `train`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  secateur train --env Pendulum-v1 --seed 1 --out pendulum/
+  secateur train --env CartPole-v1 --seed 1 --sa-kappa 0.1 --sa-epsilon 0.05 --out cartpole-sa/
+  secateur train --config hopper.toml --out hopper/
+
+PPO as a reader's reference. The directory gets the policy (normaliser included), states.npy with visited raw
+observations, train.toml with every setting, logs/ with CSV and TensorBoard curves, and a checkpoint: the same command
+goes on from an interrupted run. Equal settings give equal bytes of weights on any number of threads.
+Hopper-v5, Walker2d-v5, HalfCheetah-v5 and Ant-v5 need libmujoco 3.17.0 (pip install --no-deps mujoco==3.17.0).")]
+pub struct TrainArguments {
+    /// Environment by Gymnasium's name; starts from settings that suit it.
+    #[arg(long, value_name = "ID", required_unless_present = "config")]
+    env: Option<String>,
+    /// TOML file with settings (names as in CleanRL), instead of --env.
+    #[arg(long, value_name = "FILE", conflicts_with = "env")]
+    config: Option<PathBuf>,
+    /// Seed of everything random.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Environment steps in all.
+    #[arg(long, value_name = "N")]
+    total_timesteps: Option<usize>,
+    /// Adam's step size at the start.
+    #[arg(long, value_name = "X")]
+    learning_rate: Option<f64>,
+    /// Activation of the hidden layers.
+    #[arg(long, value_parser = ["tanh", "relu"])]
+    activation: Option<String>,
+    /// Widths of the hidden layers.
+    #[arg(long, value_delimiter = ',', value_name = "W1,W2")]
+    hidden_sizes: Option<Vec<usize>>,
+    /// Weight of the SA regulariser; turns it on.
+    #[arg(long, value_name = "K")]
+    sa_kappa: Option<f64>,
+    /// Radius of the SA regulariser, normalised units.
+    #[arg(long, value_name = "R", requires = "sa_kappa")]
+    sa_epsilon: Option<f64>,
+    /// Visited states to write.
+    #[arg(long, value_name = "N")]
+    states: Option<usize>,
+    /// Directory to write.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+fn settings(arguments: &TrainArguments) -> Result<TrainConfig, CliError> {
+    let mut config = match (&arguments.config, &arguments.env) {
+        (Some(path), _) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
+            TrainConfig::parse(&text).map_err(|e| CliError::input(format!("{}: {e}", path.display())))?
+        }
+        (None, Some(id)) => TrainConfig::for_environment(id),
+        (None, None) => return Err(CliError::input("give --env ID or --config FILE")),
+    };
+    config.seed = arguments.seed.unwrap_or(config.seed);
+    config.total_timesteps = arguments.total_timesteps.unwrap_or(config.total_timesteps);
+    config.learning_rate = arguments.learning_rate.unwrap_or(config.learning_rate);
+    config.states = arguments.states.unwrap_or(config.states);
+    if let Some(name) = &arguments.activation {
+        config.activation = match name.as_str() {
+            "relu" => crate::rl::config::HiddenActivation::Relu,
+            _ => crate::rl::config::HiddenActivation::Tanh,
+        };
+    }
+    if let Some(widths) = &arguments.hidden_sizes {
+        config.hidden_sizes.clone_from(widths);
+    }
+    if let Some(kappa) = arguments.sa_kappa {
+        let mut sa = config.sa.take().unwrap_or_else(SaConfig::default);
+        sa.kappa = kappa;
+        sa.epsilon = arguments.sa_epsilon.unwrap_or(sa.epsilon);
+        config.sa = Some(sa);
+    }
+    config.check().map_err(CliError::input)?;
+    Ok(config)
+}
+
+struct Bar {
+    bar: ProgressBar,
+    last: Vec<f64>,
+}
+
+impl Progress for Bar {
+    fn updated(&mut self, record: &UpdateRecord) {
+        self.bar.set_length(record.total_timesteps as u64);
+        self.bar.set_position(record.global_step as u64);
+        self.last.extend(record.episodes.iter().map(|e| e.episode_return));
+        let recent = &self.last[self.last.len().saturating_sub(20)..];
+        if !recent.is_empty() {
+            let mean = recent.iter().sum::<f64>() / recent.len() as f64;
+            self.bar.set_message(format!("return {mean:.1}"));
+        }
+    }
+
+    fn should_stop(&mut self) -> bool {
+        stop_requested()
+    }
+}
+
+/// Trains and writes the policy directory.
+///
+/// # Errors
+/// Exit code 2 for settings, a missing library or an unwritable directory; 4 for an interrupted or diverged run.
+pub fn run(arguments: &TrainArguments, context: Context) -> Result<u8, CliError> {
+    let config = settings(arguments)?;
+    create_folder(&arguments.out).map_err(CliError::input)?;
+    let files = TrainFiles {
+        logs: Some(arguments.out.join("logs")),
+        checkpoint: Some(arguments.out.join("checkpoint.json")),
+    };
+    let target = if context.progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(config.total_timesteps as u64), target);
+    if let Ok(style) = ProgressStyle::with_template("training {bar:40} {pos}/{len} {eta} {msg}") {
+        bar.set_style(style);
+    }
+    catch_interrupts();
+    let mut progress = Bar { bar, last: Vec::new() };
+    let outcome = train(&config, &files, &mut progress).map_err(CliError::input)?;
+    progress.bar.finish_and_clear();
+    if !outcome.finished {
+        let (done, all) = (outcome.global_step, config.total_timesteps);
+        return Err(CliError::internal(format!(
+            "stopped at step {done} of {all}; the same command goes on from there"
+        )));
+    }
+    write_policy_dir(&arguments.out, &outcome.policy).map_err(CliError::input)?;
+    let (rows, columns) = outcome.states.dim();
+    let values: Vec<f64> = outcome.states.iter().copied().collect();
+    write_npy(&arguments.out.join("states.npy"), rows, columns, &values).map_err(CliError::input)?;
+    let text = toml::to_string(&config).map_err(CliError::internal)?;
+    write_atomically(&arguments.out.join("train.toml"), text.as_bytes()).map_err(CliError::input)?;
+    let written = load_policy(&arguments.out).map_err(CliError::internal)?;
+    let digest = weights_digest(&written.files.policy.network);
+    let mut environment = make_environment(&config.env_id).map_err(CliError::input)?;
+    // Seeds of a report count up from 10,000 so that no training or selection has seen them.
+    let score = |environment: &mut dyn crate::rl::env::Environment, deterministic| {
+        evaluate(&outcome.float_policy, environment, 50, 10_000, deterministic).map_err(CliError::input)
+    };
+    let deterministic = score(environment.as_mut(), true)?;
+    let sampled = score(environment.as_mut(), false)?;
+    let text = format!(
+        "{} seed {}, {} steps\nreturn   {:.1} +- {:.1} deterministic, {:.1} +- {:.1} sampled (50 episodes each)\nweights  {digest}\nwritten to {}",
+        config.env_id,
+        config.seed,
+        outcome.global_step,
+        deterministic.mean(),
+        deterministic.deviation(),
+        sampled.mean(),
+        sampled.deviation(),
+        arguments.out.display()
+    );
+    let document = json!({"env": config.env_id, "seed": config.seed, "steps": outcome.global_step,
+        "deterministicReturn": deterministic.mean(), "sampledReturn": sampled.mean(), "weightsDigest": digest,
+        "out": arguments.out});
+    context.print(&text, &document)?;
+    Ok(0)
+}

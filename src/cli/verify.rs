@@ -1,0 +1,225 @@
+//! `secateur verify`: VNN-LIB properties of networks.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use secateur_checker::load::{PropertyFiles, check_property_files, load_policy};
+use secateur_checker::reader::certificate::FileDigest;
+use secateur_checker::reader::digest::sha256_hex;
+use secateur_checker::reader::dsse::emit_envelope;
+use secateur_checker::reader::escaped::Escaped;
+use secateur_checker::reader::verdict::Claimed;
+use serde_json::json;
+
+use crate::certify::keys::Key;
+use crate::cli::progress::{catch_interrupts, stop_requested};
+use crate::cli::{CliError, Context};
+use crate::import::{HeadKind, ImportOptions, import, read_capped};
+use crate::policy::emit::{emit_manifest, emit_tensors};
+use crate::policy::write::write_atomically;
+use crate::property::vnnlib::parse_vnnlib;
+use crate::search::branch::{BranchOptions, BranchState};
+use crate::verify::{Answer, Question, VerifyError, verify};
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  secateur verify net.onnx prop.vnnlib --key keys/secateur.pem --out proof.cert.dsse.json
+  secateur check net.onnx prop.vnnlib --trust keys/trust.json proof.cert.dsse.json
+
+The first line printed is unsat (no input satisfies the property; a proof is written beside the certificate), sat (an
+exact input does) or unknown (the step budget ended first; --state keeps the search so that it can go on).
+Exit code 0 for sat and unsat, 1 for unknown.")]
+pub struct VerifyArguments {
+    /// ONNX network, or a policy directory.
+    network: PathBuf,
+    /// VNN-LIB 1.0 property.
+    property: PathBuf,
+    /// Signing key; without it nothing is written.
+    #[arg(long, value_name = "FILE", requires = "out")]
+    key: Option<PathBuf>,
+    /// Certificate to write.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    out: Option<PathBuf>,
+    /// Most regions bounded per case.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    steps: u64,
+    /// File that an unfinished search is kept in and taken up from.
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Directory for the canonical files that `secateur-check --property` reads.
+    #[arg(long, value_name = "DIR")]
+    canonical: Option<PathBuf>,
+    /// Seed of the search for counterexamples.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// Imports network and property into the canonical files a certificate speaks of.
+///
+/// # Errors
+/// Exit code 2.
+pub fn question(network: &Path, property: &Path) -> Result<Question, CliError> {
+    let bytes = read_capped(property).map_err(CliError::input)?;
+    let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", property.display()));
+    let source = String::from_utf8(bytes.clone()).map_err(|e| at(&e))?;
+    let cases = parse_vnnlib(&source).map_err(|e| at(&e))?.cases;
+    let record = |role: &str, path: &Path, bytes: &[u8]| FileDigest {
+        role: role.to_owned(),
+        name: path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+        sha256: sha256_hex(bytes),
+    };
+    let mut inputs = vec![record("property-source", property, &bytes)];
+    let (manifest, tensors) = if network.is_dir() {
+        let policy =
+            load_policy(network).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
+        (policy.manifest, policy.tensors)
+    } else {
+        inputs.push(record("source", network, &read_capped(network).map_err(CliError::input)?));
+        let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
+        let data = import(network, &options).map_err(CliError::input)?;
+        (emit_manifest(&data), emit_tensors(&data))
+    };
+    Question::new(manifest, tensors, &cases, inputs).map_err(CliError::input)
+}
+
+fn proof_name(out: Option<&PathBuf>) -> String {
+    let name = out.and_then(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = [".cert.dsse.json", ".dsse.json", ".json"].iter().find_map(|end| name.strip_suffix(end));
+    format!("{}.proof.json", stem.unwrap_or(&name))
+}
+
+fn read_states(path: Option<&PathBuf>) -> Result<Vec<BranchState>, CliError> {
+    let Some(path) = path.filter(|p| p.exists()) else { return Ok(Vec::new()) };
+    let text =
+        std::fs::read_to_string(path).map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
+    let states = serde_json::from_str(&text);
+    states.map_err(|e| CliError::input(format!("{}: not a kept search ({e}); remove it", path.display())))
+}
+
+/// Decides, signs, writes.
+///
+/// # Errors
+/// Exit codes 2 and 4; unknown is exit code 1 and no error.
+pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError> {
+    let question = question(&arguments.network, &arguments.property)?;
+    // Without --key the verdict is still checked; the signature of a key nobody knows is thrown away.
+    let key = match &arguments.key {
+        Some(path) => Key::read(path).map_err(CliError::input)?,
+        None => Key::generate().map_err(CliError::internal)?,
+    };
+    let states = read_states(arguments.state.as_ref())?;
+    let options =
+        BranchOptions { max_steps: arguments.steps, seed: arguments.seed, ..BranchOptions::default() };
+    let name = proof_name(arguments.out.as_ref());
+    catch_interrupts();
+    let answer = verify(&question, &options, states, &key, &name, &stop_requested).map_err(|e| match e {
+        VerifyError::Input(_) => CliError::input(e),
+        _ => CliError::internal(e),
+    })?;
+    if let Some(directory) = &arguments.canonical {
+        write_canonical(directory, &question)?;
+    }
+    match answer {
+        Answer::Unknown { best_bound, states } => {
+            let mut text = format!(
+                "unknown\nthe search stopped; some constraint is at least {best_bound:.6} where it is open"
+            );
+            if let Some(path) = &arguments.state {
+                let kept = serde_json::to_vec(&states).map_err(CliError::internal)?;
+                write_atomically(path, &kept).map_err(CliError::input)?;
+                text.push_str(&format!("\nkept in {}; the same command goes on from there", path.display()));
+            }
+            context.print(&text, &json!({"result": "unknown", "bestBound": best_bound}))?;
+            Ok(1)
+        }
+        Answer::Decided { decided, envelope, proof } => {
+            if let Some(out) = &arguments.out {
+                if let Some(proof) = &proof {
+                    write_atomically(&out.with_file_name(&name), proof).map_err(CliError::input)?;
+                }
+                let line = format!("{}\n", emit_envelope(&envelope));
+                write_atomically(out, line.as_bytes()).map_err(CliError::input)?;
+            }
+            let mut text = decided.word().to_owned();
+            let mut document = json!({"result": decided.word(), "certificate": arguments.out});
+            match &decided.certificate().claimed {
+                Claimed::Unsat { proof } => {
+                    text.push_str(&format!("\nchecked proof of {} bytes", proof.size))
+                }
+                Claimed::Sat { case, point } => {
+                    let point: Vec<String> = point.iter().map(ToString::to_string).collect();
+                    text.push_str(&format!("\nchecked counterexample in case {case}: {}", point.join(" ")));
+                    document["counterexample"] = json!(point);
+                }
+            }
+            if let Some(out) = &arguments.out {
+                text.push_str(&format!("\nwritten to {}", out.display()));
+            }
+            context.print(&text, &document)?;
+            Ok(0)
+        }
+    }
+}
+
+fn write_canonical(directory: &Path, question: &Question) -> Result<(), CliError> {
+    crate::policy::write::create_folder(directory).map_err(CliError::input)?;
+    let files = [
+        ("policy.json", &question.manifest),
+        ("policy.safetensors", &question.tensors),
+        ("property.json", &question.property),
+    ];
+    for (name, bytes) in files {
+        write_atomically(&directory.join(name), bytes).map_err(CliError::input)?;
+    }
+    Ok(())
+}
+
+/// `check NETWORK PROPERTY CERTIFICATE`: imports both again and checks the certificate against them.
+///
+/// # Errors
+/// Exit codes 2, 3 and 4.
+pub fn check(
+    network: &Path,
+    property: &Path,
+    certificate: &Path,
+    witness: Option<&Path>,
+    trust: Option<&Path>,
+    context: Context,
+) -> Result<u8, CliError> {
+    let question = question(network, property)?;
+    let files = PropertyFiles {
+        manifest: &question.manifest,
+        tensors: &question.tensors,
+        property: &question.property,
+    };
+    let checked = check_property_files(&files, certificate, witness, trust, &mut |_| {});
+    let (decided, signers) = checked.map_err(|e| CliError {
+        message: if e.exit_code() == 3 { format!("rejected: {e}") } else { e.to_string() },
+        code: e.exit_code(),
+    })?;
+    for stated in &decided.certificate().inputs {
+        let same = question.inputs.iter().any(|f| f.role == stated.role && f.sha256 == stated.sha256);
+        // A policy directory stands for its source; then only the property's source is at hand.
+        let absent = stated.role == "source" && network.is_dir();
+        if !same && !absent {
+            let message = format!(
+                "rejected: the {} file {} is another one",
+                Escaped(&stated.role),
+                Escaped(&stated.name)
+            );
+            return Err(CliError { message, code: 3 });
+        }
+    }
+    let mut text = format!("{}\nverified", decided.word());
+    if signers.is_empty() {
+        text.push_str(", unsigned: no signature was checked");
+    }
+    for signer in &signers {
+        text.push_str(&format!(", signed by {} {}", Escaped(signer.name()), signer.keyid()));
+    }
+    let keys: Vec<&str> = signers.iter().map(|s| s.keyid()).collect();
+    context.print(&text, &json!({"result": decided.word(), "signed": !keys.is_empty(), "keyids": keys}))?;
+    Ok(0)
+}

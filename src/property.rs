@@ -1,0 +1,3 @@
+//! Properties of networks read from files. Untrusted. `spec/semantics.md#properties`.
+
+pub mod vnnlib;

@@ -1,0 +1,83 @@
+//! S-expressions with positions, the outer shape of VNN-LIB and SMT-LIB files. Untrusted. `spec/semantics.md#properties`.
+
+use super::{Position, VnnlibError};
+
+/// Deepest nesting that is read.
+const MAX_DEPTH: usize = 64;
+
+/// An atom or a list, and where it starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expression<'a> {
+    /// Where it starts.
+    pub at: Position,
+    /// What it is.
+    pub node: Node<'a>,
+}
+
+/// An atom or a list.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Node<'a> {
+    /// A run of characters other than blanks, parentheses and `;`.
+    Atom(&'a str),
+    /// What stands between two parentheses.
+    List(Vec<Expression<'a>>),
+}
+
+/// Reads every expression of a file; `;` starts a comment that ends with the line.
+///
+/// # Errors
+/// [`VnnlibError::Unclosed`], [`VnnlibError::Unopened`], [`VnnlibError::TooDeep`], [`VnnlibError::Character`].
+pub fn parse_expressions(text: &str) -> Result<Vec<Expression<'_>>, VnnlibError> {
+    let mut open: Vec<(Position, Vec<Expression<'_>>)> = Vec::new();
+    let mut top = Vec::new();
+    for (at, token) in tokens(text)? {
+        let done = match token {
+            "(" if open.len() >= MAX_DEPTH => return Err(VnnlibError::TooDeep { at }),
+            "(" => {
+                open.push((at, Vec::new()));
+                continue;
+            }
+            ")" => {
+                let (at, list) = open.pop().ok_or(VnnlibError::Unopened { at })?;
+                Expression { at, node: Node::List(list) }
+            }
+            atom => Expression { at, node: Node::Atom(atom) },
+        };
+        open.last_mut().map_or(&mut top, |(_, list)| list).push(done);
+    }
+    match open.pop() {
+        Some((at, _)) => Err(VnnlibError::Unclosed { at }),
+        None => Ok(top),
+    }
+}
+
+fn tokens(text: &str) -> Result<Vec<(Position, &str)>, VnnlibError> {
+    let mut found = Vec::new();
+    for (line, content) in (1usize..).zip(text.lines()) {
+        let code = content.split(';').next().unwrap_or("");
+        let mut start = None;
+        for (offset, c) in code.char_indices() {
+            let at = Position { line, column: offset + 1 };
+            if !(c.is_ascii_graphic() || c == ' ' || c == '\t') {
+                return Err(VnnlibError::Character { at });
+            }
+            let ends = c.is_ascii_whitespace() || c == '(' || c == ')';
+            if ends {
+                push_atom(&mut found, code, start.take(), offset);
+            } else if start.is_none() {
+                start = Some(at);
+            }
+            if c == '(' || c == ')' {
+                found.push((at, &code[offset..=offset]));
+            }
+        }
+        push_atom(&mut found, code, start, code.len());
+    }
+    Ok(found)
+}
+
+fn push_atom<'a>(found: &mut Vec<(Position, &'a str)>, code: &'a str, start: Option<Position>, end: usize) {
+    if let Some(at) = start {
+        found.push((at, &code[at.column - 1..end]));
+    }
+}

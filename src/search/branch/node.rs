@@ -1,0 +1,279 @@
+//! One region of a search by branching: close it, or say how to cut it. Untrusted. `spec/rules.md` (BACK).
+
+use crate::bound::crown::{CrownScratch, Objectives, bound_crown_split, reach_with_slack};
+use crate::bound::kernel::{PANEL, dispatch};
+use crate::bound::{FloatBounds, FloatRegion};
+use crate::search::slopes::SlopeOptions;
+use crate::search::slopes::panel::{Panel, PanelScratch};
+use crate::search::slopes::state::LayerContext;
+use crate::search::slopes::witness::{Column, FixedSlopes, SLOPE_DENOMINATOR, TargetSlopes};
+
+use super::tree::{Cut, LeafSlopes, Place, SplitLeaf};
+use super::{AUTO_INPUTS, BranchOptions, BranchProblem, SplitRule};
+
+/// Gradient steps on the slopes and multipliers of a region.
+const RATE: f64 = 0.4;
+const DECAY: f64 = 0.85;
+
+/// What became of a region.
+pub(super) enum Verdict {
+    /// Proved.
+    Closed(SplitLeaf),
+    /// To be cut.
+    Cut {
+        /// Best bound of the best constraint.
+        bound: f64,
+        /// How.
+        cut: Cut,
+        /// A point of the region and the largest constraint there, in floats.
+        point: (Vec<f64>, f64),
+    },
+    /// Too small to be cut.
+    Stuck {
+        /// Best bound of the best constraint.
+        bound: f64,
+    },
+}
+
+/// Buffers that survive from region to region.
+#[derive(Default)]
+pub(super) struct NodeScratch {
+    crown: CrownScratch,
+    panel: PanelScratch,
+}
+
+/// The constraints of a problem as columns over the outputs.
+struct Columns {
+    weight: Vec<f64>,
+    constant: Vec<f64>,
+    columns: Vec<Column>,
+    /// Largest of the constraints' coefficients and right-hand sides.
+    size: f64,
+}
+
+/// Bounds the constraints over a region whose parent had the bound `inherited`; closes it if one exceeds `threshold`.
+pub(super) fn bound_node(
+    problem: &BranchProblem<'_>,
+    options: &BranchOptions,
+    place: &Place,
+    inherited: f64,
+    threshold: f64,
+    scratch: &mut NodeScratch,
+) -> Verdict {
+    let network = problem.network;
+    let region = FloatRegion::between(&place.lower, &place.upper);
+    let pre = match bound_crown_split(network, &region, &place.splits, &mut scratch.crown) {
+        Ok(bounds) => bounds.pre,
+        Err(split) => {
+            return Verdict::Closed(SplitLeaf::Empty { layer: split.layer, neuron: split.neuron });
+        }
+    };
+    let layers: Vec<LayerContext> = (0u32..)
+        .zip(network.layers.iter().zip(&pre))
+        .map(|(index, (layer, pre))| {
+            let mut signs = Vec::new();
+            for split in place.splits.iter().filter(|s| s.layer == index) {
+                signs.resize(layer.outputs, 0i8);
+                signs[split.neuron as usize] = if split.positive { 1 } else { -1 };
+            }
+            LayerContext::new(layer.activation, pre, &signs)
+        })
+        .collect();
+    let node = Node { problem, options, threshold, place, region, pre, layers };
+    node.decide(inherited, scratch)
+}
+
+struct Node<'a> {
+    problem: &'a BranchProblem<'a>,
+    options: &'a BranchOptions,
+    threshold: f64,
+    place: &'a Place,
+    region: FloatRegion,
+    pre: Vec<FloatBounds>,
+    layers: Vec<LayerContext>,
+}
+
+impl Node<'_> {
+    fn decide(&self, inherited: f64, scratch: &mut NodeScratch) -> Verdict {
+        let columns = self.columns();
+        let enough = self.threshold + self.options.margin * columns.size;
+        let (mut best, mut best_column) = (f64::NEG_INFINITY, 0);
+        for steps in [0, self.options.gradient_steps] {
+            for chunk in columns.columns.chunks(PANEL) {
+                let values = self.bound_chunk(&columns, chunk, steps, enough, scratch);
+                let found = values.into_iter().zip(chunk).map(|(v, c)| (v, c.row));
+                for (lane, (value, row)) in found.enumerate() {
+                    if value > enough
+                        && let Some(leaf) = self.close(&columns, row, lane, steps > 0, &scratch.panel)
+                    {
+                        return Verdict::Closed(leaf);
+                    }
+                    if value > best {
+                        (best, best_column) = (value, lane);
+                    }
+                }
+            }
+            if self.options.gradient_steps == 0 {
+                break;
+            }
+        }
+        let bound = best.max(inherited);
+        match self.choose(best_column, &scratch.panel) {
+            Some(cut) => Verdict::Cut { bound, cut, point: self.point(best_column, &scratch.panel) },
+            None => Verdict::Stuck { bound },
+        }
+    }
+
+    fn columns(&self) -> Columns {
+        let constraints = &self.problem.constraints;
+        let (outputs, count) = (self.problem.network.outputs(), constraints.len());
+        let mut weight = vec![0.0; outputs * count];
+        let mut size: f64 = 0.0;
+        for (r, constraint) in constraints.iter().enumerate() {
+            for (o, c) in constraint.coefficients.iter().enumerate() {
+                weight[o * count + r] = *c;
+                size = size.max(c.abs());
+            }
+            size = size.max(constraint.bound.abs());
+        }
+        let constant = constraints.iter().map(|c| -c.bound).collect();
+        let columns = (0u32..).take(count).map(|row| Column { row, upper: false }).collect();
+        Columns { weight, constant, columns, size }
+    }
+
+    fn bound_chunk(
+        &self,
+        columns: &Columns,
+        chunk: &[Column],
+        steps: usize,
+        enough: f64,
+        scratch: &mut NodeScratch,
+    ) -> [f64; PANEL] {
+        let objectives = Objectives {
+            layer: self.problem.network.layers.len() - 1,
+            weight: &columns.weight,
+            stride: columns.constant.len(),
+            constant: &columns.constant,
+        };
+        let mut values = [f64::NEG_INFINITY; PANEL];
+        dispatch(Panel {
+            network: self.problem.network,
+            region: &self.region,
+            reach: &reach_with_slack(&self.region),
+            layers: &self.layers,
+            objectives: &objectives,
+            columns: chunk,
+            steps,
+            options: &SlopeOptions { hidden_steps: 0, output_steps: steps, rate: RATE, decay: DECAY },
+            enough: enough + self.options.margin * columns.size,
+            scratch: &mut scratch.panel,
+            values: &mut values,
+        });
+        values
+    }
+
+    /// The leaf, if its slopes still prove the constraint once rounded.
+    fn close(
+        &self,
+        columns: &Columns,
+        row: u32,
+        lane: usize,
+        own_slopes: bool,
+        scratch: &PanelScratch,
+    ) -> Option<SplitLeaf> {
+        if !own_slopes {
+            return Some(SplitLeaf::Constraint { constraint: row, slopes: None });
+        }
+        let column = vec![Column { row, upper: false }];
+        let mut target = TargetSlopes::empty(self.layers.len(), column, &self.layers);
+        target.fill_column(0, lane, &self.layers, scratch);
+        target.quantise();
+        let stride = columns.constant.len();
+        let seed = columns.weight.chunks_exact(stride).map(|w| w[row as usize]).collect();
+        let fixed = FixedSlopes {
+            network: self.problem.network,
+            region: &self.region,
+            pre: &self.pre,
+            splits: &self.place.splits,
+            target: &target,
+            place: 0,
+        };
+        let value = fixed.bound(seed, columns.constant[row as usize]);
+        let units = |table: &Vec<Vec<f64>>| {
+            let unit = |v: &f64| (v * f64::from(SLOPE_DENOMINATOR)).clamp(0.0, f64::from(u32::MAX)) as u32;
+            table.iter().map(|row| row.iter().map(unit).collect()).collect()
+        };
+        (value > self.threshold + 0.5 * self.options.margin * columns.size).then(|| SplitLeaf::Constraint {
+            constraint: row,
+            slopes: Some(LeafSlopes {
+                lower_slope: units(&target.lower_slope),
+                upper_slope: units(&target.upper_slope),
+                multipliers: units(&target.multipliers),
+            }),
+        })
+    }
+
+    /// Of the point that attains the best bound and the middle, the one with the smaller largest constraint.
+    fn point(&self, lane: usize, scratch: &PanelScratch) -> (Vec<f64>, f64) {
+        let (lower, upper) = &self.problem.inner;
+        let value = |mut x: Vec<f64>| {
+            x.iter_mut().zip(lower.iter().zip(upper)).for_each(|(x, (l, u))| *x = x.clamp(*l, *u));
+            let outputs = self.problem.network.forward(&x);
+            let values = self.problem.constraints.iter().map(|c| c.value(&outputs));
+            let largest = values.fold(f64::NEG_INFINITY, f64::max);
+            (x, largest)
+        };
+        let attaining = value(scratch.best_point(lane).collect());
+        let middle = value(self.region.center().to_vec());
+        if attaining.1 <= middle.1 { attaining } else { middle }
+    }
+
+    fn choose(&self, lane: usize, scratch: &PanelScratch) -> Option<Cut> {
+        let network = self.problem.network;
+        let linear = network.layers.iter().all(|l| l.activation.is_piecewise_linear());
+        let by_relu = match self.options.rule {
+            SplitRule::Input => false,
+            SplitRule::Relu => true,
+            SplitRule::Auto => linear && network.inputs() > AUTO_INPUTS,
+        };
+        let relu = by_relu.then(|| self.choose_relu(lane, scratch)).flatten();
+        relu.or_else(|| self.choose_input(lane, scratch))
+    }
+
+    /// The input whose interval the bound depends on most.
+    fn choose_input(&self, lane: usize, scratch: &PanelScratch) -> Option<Cut> {
+        let mut best = (0.0, None);
+        let sides = self.place.lower.iter().zip(&self.place.upper);
+        for ((coordinate, c), (l, u)) in (0u32..).zip(scratch.input_coefficients(lane)).zip(sides) {
+            let at = 0.5 * (l + u);
+            let score = (c.abs() + 1e-9) * (u - l);
+            if *l < at && at < *u && score > best.0 {
+                best = (score, Some(Cut::Input { coordinate, at }));
+            }
+        }
+        best.1
+    }
+
+    /// The undecided ReLU whose lines lose most in the bound.
+    fn choose_relu(&self, lane: usize, scratch: &PanelScratch) -> Option<Cut> {
+        let mut best = (0.0, None);
+        for (layer, (context, pre)) in self.layers.iter().zip(&self.pre).enumerate() {
+            if !context.is_hinge() {
+                continue;
+            }
+            for neuron in &context.lines.loose {
+                let (l, u) = (pre.lower[*neuron as usize], pre.upper[*neuron as usize]);
+                if l >= 0.0 || u <= 0.0 {
+                    continue;
+                }
+                let c = scratch.coefficient(layer, *neuron as usize, lane);
+                let gap = -l * u / (u - l);
+                let score = if c < 0.0 { -c * gap } else { 0.5 * c * gap };
+                if score > best.0 {
+                    best = (score, Some(Cut::Relu { layer: layer as u32, neuron: *neuron }));
+                }
+            }
+        }
+        best.1
+    }
+}

@@ -1,0 +1,172 @@
+//! The tree of regions that a search by branching leaves behind, as data. Untrusted. `spec/certificate.md`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bound::crown::FloatSplit;
+
+/// A node; children are indices into [`SplitTree::nodes`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SplitNode {
+    /// Not decided yet.
+    Open,
+    /// Decided.
+    Leaf(SplitLeaf),
+    /// Cut by the sign of a pre-activation.
+    Relu {
+        /// Index of the layer.
+        layer: u32,
+        /// Index of the neuron.
+        neuron: u32,
+        /// Where it is at least 0.
+        positive: usize,
+        /// Where it is at most 0.
+        negative: usize,
+    },
+    /// Cut at a value of an input.
+    Input {
+        /// Index of the input.
+        coordinate: u32,
+        /// Where; the exact value of the float, a dyadic rational.
+        #[serde(with = "bits")]
+        at: f64,
+        /// Where it is at most `at`.
+        below: usize,
+        /// Where it is at least `at`.
+        above: usize,
+    },
+}
+
+/// Why a region holds no input that satisfies every constraint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SplitLeaf {
+    /// The bounds of a split neuron exclude the sign it was split to.
+    Empty {
+        /// Index of the layer.
+        layer: u32,
+        /// Index of the neuron.
+        neuron: u32,
+    },
+    /// A constraint is positive all over the region.
+    Constraint {
+        /// Index of the constraint.
+        constraint: u32,
+        /// Slopes and multipliers of the bound; `None` if the default slopes prove it.
+        slopes: Option<LeafSlopes>,
+    },
+}
+
+/// Slopes and multipliers of one bound, in units of 1/65536, per layer and neuron.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeafSlopes {
+    /// Slopes of the lines below.
+    pub lower_slope: Vec<Vec<u32>>,
+    /// Slopes of the lines above (of a ReLU: for information, the chord is derived).
+    pub upper_slope: Vec<Vec<u32>>,
+    /// Multipliers of the split neurons; empty for a layer without splits.
+    pub multipliers: Vec<Vec<u32>>,
+}
+
+/// A way to cut a region in two.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cut {
+    /// By the sign of a pre-activation.
+    Relu {
+        /// Index of the layer.
+        layer: u32,
+        /// Index of the neuron.
+        neuron: u32,
+    },
+    /// At a value of an input.
+    Input {
+        /// Index of the input.
+        coordinate: u32,
+        /// Where.
+        at: f64,
+    },
+}
+
+/// All nodes, the root first, parents before children.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SplitTree {
+    /// The nodes.
+    pub nodes: Vec<SplitNode>,
+    /// The parent of every node; the root's is the root.
+    parents: Vec<usize>,
+}
+
+/// The region of a node: a box, and the signs of split neurons.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// Least value per input.
+    pub lower: Vec<f64>,
+    /// Greatest value per input.
+    pub upper: Vec<f64>,
+    /// Signs, outermost cut first.
+    pub splits: Vec<FloatSplit>,
+}
+
+impl Default for SplitTree {
+    fn default() -> Self {
+        Self { nodes: vec![SplitNode::Open], parents: vec![0] }
+    }
+}
+
+impl SplitTree {
+    /// Cuts an open node; its children, (positive, negative) or (below, above), are open.
+    pub fn cut(&mut self, node: usize, cut: Cut) -> [usize; 2] {
+        let [first, second] = [self.nodes.len(), self.nodes.len() + 1];
+        self.nodes[node] = match cut {
+            Cut::Relu { layer, neuron } => {
+                SplitNode::Relu { layer, neuron, positive: first, negative: second }
+            }
+            Cut::Input { coordinate, at } => SplitNode::Input { coordinate, at, below: first, above: second },
+        };
+        self.nodes.extend([SplitNode::Open, SplitNode::Open]);
+        self.parents.extend([node, node]);
+        [first, second]
+    }
+
+    /// The region of a node, given the root's box.
+    pub fn place(&self, node: usize, lower: &[f64], upper: &[f64]) -> Place {
+        let mut place = Place { lower: lower.to_vec(), upper: upper.to_vec(), splits: Vec::new() };
+        let mut child = node;
+        while child != 0 {
+            let parent = self.parents[child];
+            match self.nodes[parent] {
+                SplitNode::Relu { layer, neuron, positive, .. } => {
+                    place.splits.push(FloatSplit { layer, neuron, positive: positive == child });
+                }
+                SplitNode::Input { coordinate, at, below, .. } => {
+                    let i = coordinate as usize;
+                    if below == child {
+                        place.upper[i] = place.upper[i].min(at);
+                    } else {
+                        place.lower[i] = place.lower[i].max(at);
+                    }
+                }
+                SplitNode::Open | SplitNode::Leaf(_) => {}
+            }
+            child = parent;
+        }
+        place.splits.reverse();
+        place
+    }
+
+    /// Number of leaves that are not open.
+    pub fn leaves(&self) -> usize {
+        self.nodes.iter().filter(|n| matches!(n, SplitNode::Leaf(_))).count()
+    }
+}
+
+/// Floats by their bits, so that what is read back is the very same number.
+pub(crate) mod bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(value.to_bits())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        u64::deserialize(deserializer).map(f64::from_bits)
+    }
+}

@@ -1,0 +1,154 @@
+//! Optimised slopes (alpha-CROWN): for every bounded quantity its own lines below ReLUs and its own tangents of tanh and
+//! sigmoid, improved by projected gradient steps. Untrusted; any slopes give a sound bound. `spec/rules.md` (BACK).
+//!
+//! With slopes of its own for every bounded quantity, tighter bounds of one layer never hurt the next, so each layer is
+//! optimised by itself, first to last; no gradient goes through the bounds themselves.
+
+pub(crate) mod panel;
+pub(crate) mod state;
+pub mod witness;
+
+use rayon::prelude::*;
+
+use crate::bound::crown::{CrownBounds, Objectives, is_fixed, reach_with_slack};
+use crate::bound::kernel::{Lane, PANEL, dispatch};
+use crate::bound::{FloatBounds, FloatRegion, ibp};
+use crate::float::FloatNetwork;
+
+use panel::{Panel, PanelScratch};
+use state::LayerContext;
+use witness::{Column, SlopeWitness, TargetSlopes};
+
+/// How long to search.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SlopeOptions {
+    /// Gradient steps for the bounds of each hidden layer.
+    pub hidden_steps: usize,
+    /// Gradient steps for the outputs or objectives.
+    pub output_steps: usize,
+    /// First step, as a share of the range of the number that moves.
+    pub rate: f64,
+    /// Factor on the step from one iteration to the next.
+    pub decay: f64,
+}
+
+impl SlopeOptions {
+    /// What brings the reference networks under the widths of a hundred steps of alpha-CROWN: deeper networks need more
+    /// steps, because a layer's loss adds to that of the layers before it.
+    pub fn for_network(network: &FloatNetwork) -> Self {
+        if network.layers.len() > 3 {
+            return Self { hidden_steps: 60, output_steps: 80, rate: 0.5, decay: 0.95 };
+        }
+        Self { hidden_steps: 24, output_steps: 60, rate: 0.5, decay: 0.93 }
+    }
+}
+
+/// What a search of slopes gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SlopeSearch {
+    /// Best bounds found.
+    pub bounds: CrownBounds,
+    /// The slopes that give them.
+    pub witness: SlopeWitness,
+}
+
+/// Searches slopes for every pre-activation and output over `region`.
+///
+/// The bounds are approximate (`f64`); those of the quantised witness, recomputed by the checker, are the ones that count.
+pub fn search_slopes(network: &FloatNetwork, region: &FloatRegion, options: &SlopeOptions) -> SlopeSearch {
+    let mut search = Search::new(network, region, options);
+    let mut witness = SlopeWitness::default();
+    let mut pre: Vec<FloatBounds> = Vec::with_capacity(network.layers.len());
+    for (index, layer) in network.layers.iter().enumerate() {
+        let Some((last, previous)) = pre.last().zip(index.checked_sub(1).and_then(|i| network.layers.get(i)))
+        else {
+            pre.push(ibp::bound_first(layer, region));
+            continue;
+        };
+        let mut bounds = ibp::bound_next(previous, layer, last);
+        search.layers.push(LayerContext::new(previous.activation, last, &[]));
+        let free =
+            |r: &u32| !is_fixed(layer.activation, bounds.lower[*r as usize], bounds.upper[*r as usize]);
+        let rows = (0u32..).take(layer.outputs).filter(free);
+        let columns = rows.flat_map(|row| [false, true].map(|upper| Column { row, upper })).collect();
+        let objectives = Objectives {
+            layer: index - 1,
+            weight: &layer.transposed,
+            stride: layer.outputs,
+            constant: &layer.bias,
+        };
+        let is_last = index + 1 == network.layers.len();
+        let steps = if is_last { options.output_steps } else { options.hidden_steps };
+        witness.targets.push(search.target(index, columns, &objectives, steps, &mut bounds));
+        pre.push(bounds);
+    }
+    let mut output = pre.last().cloned().unwrap_or_default();
+    if let Some(last) = network.layers.last() {
+        output.lower.iter_mut().chain(&mut output.upper).for_each(|z| *z = last.activation.apply(*z));
+    }
+    SlopeSearch { bounds: CrownBounds { pre, output }, witness }
+}
+
+/// [`search_slopes`] for many regions, in order, on all threads of the pool; each region on one thread.
+pub fn search_slopes_all(
+    network: &FloatNetwork,
+    regions: &[FloatRegion],
+    options: &SlopeOptions,
+) -> Vec<SlopeSearch> {
+    regions.par_iter().map(|region| search_slopes(network, region, options)).collect()
+}
+
+struct Search<'a> {
+    network: &'a FloatNetwork,
+    region: &'a FloatRegion,
+    options: &'a SlopeOptions,
+    layers: Vec<LayerContext>,
+    reach: Vec<f64>,
+    scratch: PanelScratch,
+}
+
+impl<'a> Search<'a> {
+    fn new(network: &'a FloatNetwork, region: &'a FloatRegion, options: &'a SlopeOptions) -> Self {
+        let reach = reach_with_slack(region);
+        Self { network, region, options, layers: Vec::new(), reach, scratch: PanelScratch::default() }
+    }
+
+    fn target(
+        &mut self,
+        target: usize,
+        columns: Vec<Column>,
+        objectives: &Objectives<'_>,
+        steps: usize,
+        bounds: &mut FloatBounds,
+    ) -> TargetSlopes {
+        let mut found = TargetSlopes::empty(target, columns, &self.layers);
+        for first in (0..found.columns.len()).step_by(PANEL) {
+            let end = found.columns.len().min(first + PANEL);
+            let columns = &found.columns[first..end];
+            let mut values: Lane = [0.0; PANEL];
+            dispatch(Panel {
+                network: self.network,
+                region: self.region,
+                reach: &self.reach,
+                layers: &self.layers,
+                objectives,
+                columns,
+                steps,
+                options: self.options,
+                enough: f64::INFINITY,
+                scratch: &mut self.scratch,
+                values: &mut values,
+            });
+            for (column, value) in columns.iter().zip(values) {
+                let row = column.row as usize;
+                if column.upper {
+                    bounds.upper[row] = bounds.upper[row].min(-value);
+                } else {
+                    bounds.lower[row] = bounds.lower[row].max(value);
+                }
+            }
+            found.fill(first..end, &self.layers, &self.scratch);
+        }
+        found
+    }
+}

@@ -1,0 +1,306 @@
+//! Decides VNN-LIB properties of networks and signs what was decided. Untrusted: the search's tree or point goes through
+//! [`secateur_checker::property::check_property`] before a person sees a verdict. `spec/property.md`.
+
+use secateur_checker::check::{ASSUME_REAL, CHECKER_ID, NamedFile};
+use secateur_checker::kernel::split::Case;
+use secateur_checker::load::PAYLOAD_TYPE;
+use secateur_checker::number::Rational;
+use secateur_checker::property::{Decided, PropertySubject, check_property};
+use secateur_checker::reader::certificate::{
+    FileDigest, Program, SCHEMA_VERSION, STATEMENT_TYPE, WitnessRecord,
+};
+use secateur_checker::reader::digest::{sha256_hex, weights_digest};
+use secateur_checker::reader::dsse::Envelope;
+use secateur_checker::reader::json::{Value, canonical};
+use secateur_checker::reader::policy::{PolicyFiles, parse_policy};
+use secateur_checker::reader::property::{PROOF_FORMAT, PROPERTY_FORMAT, parse_property};
+use secateur_checker::reader::verdict::{Claimed, PREDICATE_TYPE, PropertyCertificate, parse_verdict};
+
+use crate::certify::VERIFIER_ID;
+use crate::certify::emit::{emit_input, emit_program, emit_subject, emit_witness, list, object, text};
+use crate::certify::keys::Key;
+use crate::float::FloatNetwork;
+use crate::search::branch::tree::{LeafSlopes, SplitLeaf, SplitNode, SplitTree};
+use crate::search::branch::{BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch};
+
+/// Why nothing was decided or signed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The network or the property is not one that can be certified.
+    #[error("{0}")]
+    Input(String),
+    /// The search's evidence was rejected by the checker.
+    #[error("the evidence found was rejected ({0}); nothing is claimed; please report this")]
+    Rejected(String),
+}
+
+/// A network and a property in the canonical files that a certificate speaks of.
+pub struct Question {
+    /// `policy.json`.
+    pub manifest: Vec<u8>,
+    /// `policy.safetensors`.
+    pub tensors: Vec<u8>,
+    /// `property.json`.
+    pub property: Vec<u8>,
+    /// The network.
+    pub policy: PolicyFiles,
+    /// The cases.
+    pub cases: Vec<Case>,
+    /// The files it was imported from.
+    pub inputs: Vec<FileDigest>,
+}
+
+impl Question {
+    /// Reads the canonical files back, as the checker will.
+    ///
+    /// # Errors
+    /// [`VerifyError::Input`].
+    pub fn new(
+        manifest: Vec<u8>,
+        tensors: Vec<u8>,
+        cases: &[Case],
+        inputs: Vec<FileDigest>,
+    ) -> Result<Self, VerifyError> {
+        let wrong = |e: &dyn std::fmt::Display| VerifyError::Input(e.to_string());
+        let policy = parse_policy(&manifest, &tensors).map_err(|e| wrong(&e))?;
+        let property = emit_property(cases).into_bytes();
+        let cases = parse_property(&property).map_err(|e| wrong(&e))?.cases;
+        let network = &policy.policy.network;
+        for case in &cases {
+            let outputs_fit = case.constraints.iter().all(|c| c.coefficients.len() == network.outputs());
+            if case.lower.len() != network.inputs() || !outputs_fit {
+                let (inputs, outputs) = (network.inputs(), network.outputs());
+                return Err(VerifyError::Input(format!(
+                    "the property does not fit the network, which has {inputs} inputs and {outputs} outputs"
+                )));
+            }
+        }
+        Ok(Self { manifest, tensors, property, policy, cases, inputs })
+    }
+}
+
+/// What a search came to.
+pub enum Answer {
+    /// A signed and checked verdict; the proof file for `unsat`.
+    Decided {
+        /// What the checker verified.
+        decided: Decided,
+        /// The signed envelope.
+        envelope: Envelope,
+        /// The proof file.
+        proof: Option<Vec<u8>>,
+    },
+    /// The budget ended first; the states can be taken up again.
+    Unknown {
+        /// In every region left open some constraint is at least this (an estimate in floats).
+        best_bound: f64,
+        /// One state per case.
+        states: Vec<BranchState>,
+    },
+}
+
+/// Searches case by case within the step budget, then has the checker verify the evidence and signs it.
+///
+/// `stop` is asked between batches of steps.
+///
+/// # Errors
+/// [`VerifyError`].
+pub fn verify(
+    question: &Question,
+    options: &BranchOptions,
+    mut states: Vec<BranchState>,
+    key: &Key,
+    proof_name: &str,
+    stop: &dyn Fn() -> bool,
+) -> Result<Answer, VerifyError> {
+    let network = FloatNetwork::from_model(&question.policy.policy.network, None)
+        .map_err(|e| VerifyError::Input(e.to_string()))?;
+    states.resize_with(question.cases.len(), BranchState::default);
+    let mut trees = Vec::new();
+    let mut open = None;
+    for (index, (case, state)) in question.cases.iter().zip(&mut states).enumerate() {
+        match search_case(&network, case, options, state, stop) {
+            BranchOutcome::Falsified(point) => {
+                return finish(question, Claimed::Sat { case: index, point }, None, key);
+            }
+            BranchOutcome::Verified(tree) => trees.push(tree),
+            BranchOutcome::Unknown { best_bound } => {
+                open = Some(open.map_or(best_bound, |b: f64| b.min(best_bound)));
+            }
+        }
+    }
+    if let Some(best_bound) = open {
+        return Ok(Answer::Unknown { best_bound, states });
+    }
+    let relu_only = network.layers.iter().all(|l| l.activation.is_piecewise_linear());
+    let proof = emit_proof(&trees, relu_only).into_bytes();
+    let record = WitnessRecord { name: proof_name.to_owned(), sha256: sha256_hex(&proof), size: proof.len() };
+    finish(question, Claimed::Unsat { proof: record }, Some(proof), key)
+}
+
+/// Steps between two looks at `stop`.
+const STEPS_A_ROUND: u64 = 2000;
+
+fn search_case(
+    network: &FloatNetwork,
+    case: &Case,
+    options: &BranchOptions,
+    state: &mut BranchState,
+    stop: &dyn Fn() -> bool,
+) -> BranchOutcome {
+    let problem = BranchProblem::new(network, case);
+    let limit = state.steps().saturating_add(options.max_steps);
+    loop {
+        let budget = state.steps().saturating_add(STEPS_A_ROUND).min(limit);
+        let outcome = search_branch(&problem, &BranchOptions { max_steps: budget, ..*options }, state);
+        let unknown = matches!(outcome, BranchOutcome::Unknown { .. });
+        if !unknown || state.steps() >= limit || state.steps() < budget || stop() {
+            return outcome;
+        }
+    }
+}
+
+fn finish(
+    question: &Question,
+    claimed: Claimed,
+    proof: Option<Vec<u8>>,
+    key: &Key,
+) -> Result<Answer, VerifyError> {
+    let rejected = |e: &dyn std::fmt::Display| VerifyError::Rejected(e.to_string());
+    let files = question.files();
+    let certificate = PropertyCertificate {
+        subjects: files
+            .iter()
+            .map(|f| FileDigest {
+                role: "subject".to_owned(),
+                name: f.name.to_owned(),
+                sha256: sha256_hex(f.bytes),
+            })
+            .collect(),
+        weights_digest: weights_digest(&question.policy.policy.network),
+        claimed,
+        assumptions: vec![ASSUME_REAL.to_owned()],
+        inputs: question.inputs.clone(),
+        verifier: Program { id: VERIFIER_ID.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+        checker: Program { id: CHECKER_ID.to_owned(), version: SCHEMA_VERSION.to_owned() },
+    };
+    let payload = emit_verdict(&certificate).into_bytes();
+    let parsed = parse_verdict(&payload).map_err(|e| rejected(&e))?;
+    let property = parse_property(&question.property).map_err(|e| rejected(&e))?;
+    let subject = PropertySubject {
+        policy: &question.policy.policy,
+        files,
+        property: &property,
+        proof: proof.as_deref().map(|bytes| NamedFile { name: "proof", bytes }),
+    };
+    let decided = check_property(parsed, &subject, &mut |_| {}).map_err(|e| rejected(&e))?;
+    Ok(Answer::Decided { decided, envelope: key.sign(PAYLOAD_TYPE, payload), proof })
+}
+
+impl Question {
+    fn files(&self) -> [NamedFile<'_>; 3] {
+        [
+            NamedFile { name: "policy.json", bytes: &self.manifest },
+            NamedFile { name: "policy.safetensors", bytes: &self.tensors },
+            NamedFile { name: "property.json", bytes: &self.property },
+        ]
+    }
+}
+
+fn rationals(values: &[Rational]) -> Value {
+    list(values, |v| text(v.to_string()))
+}
+
+/// The canonical property file.
+pub fn emit_property(cases: &[Case]) -> String {
+    let emit_case = |case: &Case| {
+        let constraints = list(&case.constraints, |c| {
+            object([("coefficients", rationals(&c.coefficients)), ("bound", text(c.bound.to_string()))])
+        });
+        object([
+            ("lower", rationals(&case.lower)),
+            ("upper", rationals(&case.upper)),
+            ("constraints", constraints),
+        ])
+    };
+    canonical(&object([("format", text(PROPERTY_FORMAT)), ("cases", list(cases, emit_case))]))
+}
+
+/// The canonical proof file; for piecewise linear networks the upper lines are derived by the checker.
+fn emit_proof(trees: &[SplitTree], relu_only: bool) -> String {
+    let emit_tree = |tree: &SplitTree| list(&tree.nodes, |node| emit_node(node, relu_only));
+    canonical(&object([("format", text(PROOF_FORMAT)), ("cases", list(trees, emit_tree))]))
+}
+
+fn emit_node(node: &SplitNode, relu_only: bool) -> Value {
+    let number = |n: usize| text(n.to_string());
+    let pair = |a: usize, b: usize| Value::Array(vec![number(a), number(b)]);
+    match node {
+        SplitNode::Relu { layer, neuron, positive, negative } => object([
+            ("node", text("relu")),
+            ("layer", text(layer.to_string())),
+            ("neuron", text(neuron.to_string())),
+            ("children", pair(*positive, *negative)),
+        ]),
+        SplitNode::Input { coordinate, at, below, above } => object([
+            ("node", text("input")),
+            ("coordinate", text(coordinate.to_string())),
+            ("at", text(exact(*at))),
+            ("children", pair(*below, *above)),
+        ]),
+        SplitNode::Leaf(SplitLeaf::Constraint { constraint, slopes }) => {
+            let (kind, place) = (("node", text("leaf")), ("constraint", text(constraint.to_string())));
+            match slopes {
+                None => object([kind, place]),
+                Some(slopes) => object([kind, place, ("witness", emit_slopes(slopes, relu_only))]),
+            }
+        }
+        // An open leaf cannot occur in a finished tree; "empty" makes the checker refuse it.
+        SplitNode::Leaf(SplitLeaf::Empty { .. }) | SplitNode::Open => object([("node", text("empty"))]),
+    }
+}
+
+fn emit_slopes(slopes: &LeafSlopes, relu_only: bool) -> Value {
+    let words = |row: &Vec<u32>| text(row.iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
+    let upper =
+        if relu_only { list(&slopes.upper_slope, |_| text("")) } else { list(&slopes.upper_slope, words) };
+    object([
+        ("lower", list(&slopes.lower_slope, words)),
+        ("upper", upper),
+        ("multipliers", list(&slopes.multipliers, words)),
+    ])
+}
+
+/// A float as the exact fraction it is.
+fn exact(value: f64) -> String {
+    let parts = secateur_checker::number::Dyadic::from_ieee(value.to_bits(), 52, 11);
+    parts.map(|d| d.to_rational().to_string()).unwrap_or_default()
+}
+
+fn emit_verdict(certificate: &PropertyCertificate) -> String {
+    let (word, evidence) = match &certificate.claimed {
+        Claimed::Unsat { proof } => ("unsat", ("proof", emit_witness(proof))),
+        Claimed::Sat { case, point } => {
+            let point = object([("case", text(case.to_string())), ("point", rationals(point))]);
+            ("sat", ("counterexample", point))
+        }
+    };
+    let predicate = object([
+        ("schemaVersion", text(SCHEMA_VERSION)),
+        ("result", text(word)),
+        evidence,
+        ("semantics", text("real-arithmetic")),
+        ("weightsDigest", text(certificate.weights_digest.as_str())),
+        ("assumptions", list(&certificate.assumptions, |a| text(a.as_str()))),
+        ("inputs", list(&certificate.inputs, emit_input)),
+        ("verifier", emit_program(&certificate.verifier)),
+        ("checker", emit_program(&certificate.checker)),
+    ]);
+    canonical(&object([
+        ("_type", text(STATEMENT_TYPE)),
+        ("predicateType", text(PREDICATE_TYPE)),
+        ("subject", list(&certificate.subjects, emit_subject)),
+        ("predicate", predicate),
+    ]))
+}

@@ -1,0 +1,141 @@
+//! The committed corpus: every accepted certificate is accepted, every rejected one fails with the reason and the exit
+//! code that its sidecar names. `certificates/README.md` says how to make it again.
+
+#[path = "support/cases.rs"]
+mod cases;
+#[path = "support/decimal.rs"]
+mod decimal;
+#[path = "support/problem.rs"]
+mod problem;
+#[path = "support/programs.rs"]
+mod programs;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use cases::{names, sidecar, write_corpus};
+use secateur_checker::load::{CheckPaths, check_paths};
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("certificates")
+}
+
+fn paths(root: &Path, folder: &str, name: &str) -> (CheckPaths, cases::Sidecar) {
+    let sidecar = sidecar(root, folder, name);
+    let problem = root.join("problems").join(&sidecar.problem);
+    let paths = CheckPaths {
+        policy: problem.join("policy"),
+        masks: Some(problem.join("masks")),
+        states: problem.join("states.npy"),
+        trust: Some(root.join("trust").join(&sidecar.trust)),
+        witness: None,
+        certificate: root.join(folder).join(format!("{name}.cert.dsse.json")),
+    };
+    (paths, sidecar)
+}
+
+#[test]
+fn every_accepted_certificate_is_accepted() {
+    let root = corpus();
+    let names = names(&root, "accepted");
+    assert!(!names.is_empty(), "an empty corpus proves nothing");
+    for name in names {
+        let (paths, sidecar) = paths(&root, "accepted", &name);
+        assert_eq!((sidecar.exit, &sidecar.reason), (0, &None), "{name}");
+        let outcome = check_paths(&paths, &mut |_, _| {});
+        let outcome = outcome.unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(!outcome.signers.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn every_rejected_certificate_fails_with_its_reason() {
+    let root = corpus();
+    let names = names(&root, "rejected");
+    assert!(!names.is_empty(), "an empty corpus proves nothing");
+    for name in names {
+        let (paths, sidecar) = paths(&root, "rejected", &name);
+        let reason = sidecar.reason.unwrap_or_else(|| panic!("{name}: no reason"));
+        let failure = match check_paths(&paths, &mut |_, _| {}) {
+            Ok(_) => panic!("{name} was accepted"),
+            Err(failure) => failure,
+        };
+        let found = format!("{failure:?}");
+        assert!(found.contains(&reason), "{name}: {reason:?} is not in {found}");
+        assert_eq!(failure.exit_code(), sidecar.exit, "{name}: {found}");
+        let sentence = failure.to_string();
+        assert!(sentence.chars().all(|c| !c.is_control()), "{name}: {sentence:?}");
+    }
+}
+
+/// The programs agree with the library, and with each other, on what the process says to its caller.
+#[test]
+fn both_programs_exit_with_the_code_of_the_sidecar() {
+    let root = corpus();
+    for folder in ["accepted", "rejected"] {
+        for name in names(&root, folder) {
+            let (paths, sidecar) = paths(&root, folder, &name);
+            let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+            let optional = |path: &Option<PathBuf>| text(path.as_deref().expect("given"));
+            let arguments = [
+                text(&paths.policy),
+                "--masks".to_owned(),
+                optional(&paths.masks),
+                "--states".to_owned(),
+                text(&paths.states),
+                "--trust".to_owned(),
+                optional(&paths.trust),
+                text(&paths.certificate),
+            ];
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let ran = programs::check_both(&root, &arguments);
+            assert_eq!(ran.code, i32::from(sidecar.exit), "{folder}/{name}: {ran:?}");
+            assert_eq!(ran.stdout.contains("verified, signed by"), sidecar.exit == 0, "{folder}/{name}");
+        }
+    }
+}
+
+fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(root).expect("inside").to_string_lossy().into_owned();
+                found.insert(name, std::fs::read(&path).expect("read"));
+            }
+        }
+    }
+    found
+}
+
+/// What is committed is what the generator makes: nothing was edited by hand, and the format has not drifted.
+#[test]
+fn the_committed_files_are_what_the_generator_makes() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    write_corpus(folder.path());
+    let (made, mut committed) = (files(folder.path()), files(&corpus()));
+    committed.remove("README.md");
+    let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&made), names(&committed));
+    for (name, bytes) in &made {
+        assert!(committed.get(name) == Some(bytes), "{name} differs; see certificates/README.md");
+    }
+}
+
+/// Writes the corpus anew: `cargo test --test corpus -- --ignored regenerate`.
+#[test]
+#[ignore = "writes certificates/"]
+fn regenerate() {
+    let root = corpus();
+    for folder in ["problems", "trust", "accepted", "rejected"] {
+        let _ = std::fs::remove_dir_all(root.join(folder));
+    }
+    write_corpus(&root);
+    for folder in ["accepted", "rejected"] {
+        println!("## {folder}\n\n{}", cases::listing(&root, folder));
+    }
+}

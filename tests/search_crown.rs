@@ -1,0 +1,108 @@
+//! `bound_crown` against the recorded bounds of auto_LiRPA, against sampled points, and against itself.
+
+#[path = "search_data/files.rs"]
+#[allow(dead_code)]
+mod files;
+#[path = "search_data/random.rs"]
+mod random;
+
+use proptest::prelude::*;
+use secateur::bound::FloatRegion;
+use secateur::bound::crown::{CrownScratch, bound_crown, bound_crown_all, bound_objectives};
+use secateur::bound::ibp::bound_ibp;
+use secateur::float::{FloatActivation, FloatLayer, FloatNetwork};
+
+#[test]
+fn widths_are_at_most_the_recorded_ones() {
+    let mut scratch = CrownScratch::default();
+    for stem in files::NETWORKS {
+        let (Some(network), Some(states)) = (files::network(stem, None), files::states(stem)) else { return };
+        for radius in [0.01, 0.05, 0.1] {
+            let region = FloatRegion::linf(states[0].clone(), radius);
+            let width = bound_crown(&network, &region, &mut scratch).output.mean_width();
+            let recorded = files::recorded_width(stem, "single64", radius, "CROWN");
+            println!("{stem} {radius}: {width} against {recorded}");
+            assert!(width <= recorded * (1.0 + 1e-6), "{stem} at {radius}: {width} against {recorded}");
+            let width = bound_ibp(&network, &region).1.mean_width();
+            let recorded = files::recorded_width(stem, "single64", radius, "IBP");
+            assert!((width / recorded - 1.0).abs() < 1e-9, "{stem} at {radius}: {width} against {recorded}");
+        }
+    }
+}
+
+#[test]
+fn bounds_do_not_depend_on_the_number_of_threads() {
+    let stem = "a_tanh17x64x64x6";
+    let (Some(network), Some(states)) = (files::network(stem, Some("mask90")), files::states(stem)) else {
+        return;
+    };
+    let regions: Vec<_> = states.into_iter().take(50).map(|s| FloatRegion::linf(s, 0.05)).collect();
+    let runs = [1, 2, 8].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| bound_crown_all(&network, &regions))
+    });
+    assert!(runs.iter().all(|run| *run == runs[0]));
+}
+
+/// Two layers without an activation are one linear map: over a ball the range is `+- radius * |row|`, over a box
+/// `+- sum |row_i| radius_i`. [[1, 2], [3, -1]] after [[1, 0], [1, 1]] is [[3, 2], [2, -1]], bias [1, 1] goes to [3 + 5, 2].
+#[test]
+fn linear_networks_have_their_closed_form() {
+    let layer = |weight: [f64; 4], bias: [f64; 2]| {
+        FloatLayer::new(2, weight.to_vec(), bias.to_vec(), FloatActivation::Identity).unwrap()
+    };
+    let network = FloatNetwork::new(vec![
+        layer([1.0, 0.0, 1.0, 1.0], [1.0, 1.0]),
+        layer([1.0, 2.0, 3.0, -1.0], [5.0, 0.0]),
+    ])
+    .unwrap();
+    let mut scratch = CrownScratch::default();
+    let close = |found: &[f64], expected: [f64; 2]| {
+        assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 1e-9), "{found:?} {expected:?}");
+    };
+    let ball = FloatRegion::Ball { center: vec![0.0, 0.0], radius: 2.0 };
+    let bounds = bound_crown(&network, &ball, &mut scratch).output;
+    close(&bounds.upper, [8.0 + 2.0 * 13f64.sqrt(), 2.0 + 2.0 * 5f64.sqrt()]);
+    close(&bounds.lower, [8.0 - 2.0 * 13f64.sqrt(), 2.0 - 2.0 * 5f64.sqrt()]);
+    let region = FloatRegion::Box { center: vec![1.0, 0.0], radius: vec![0.5, 0.25] };
+    let bounds = bound_crown(&network, &region, &mut scratch);
+    close(&bounds.output.upper, [11.0 + 2.0, 4.0 + 1.25]);
+    close(&bounds.output.lower, [11.0 - 2.0, 4.0 - 1.25]);
+    // The difference of the outputs is (1, 3) x + 6.
+    let difference = bound_objectives(&network, &region, &bounds.pre, &[1.0, -1.0], &[0.0], &mut scratch);
+    close(&[difference.lower[0], difference.upper[0]], [7.0 - 1.25, 7.0 + 1.25]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Dense and sparse layers, every activation, boxes and balls of radius 0 to 1: no sampled point leaves the bounds,
+    /// and the bounds are no wider than intervals.
+    #[test]
+    fn sampled_points_stay_inside(
+        network in random::networks(),
+        center in random::numbers(5),
+        radius in prop_oneof![Just(0.0), Just(1e-6), Just(1e-5), 0.0..1.0f64],
+        is_ball in any::<bool>(),
+        samples in prop::collection::vec(prop::collection::vec(-1.0..=1.0f64, 5), 30),
+    ) {
+        let center = center[..network.inputs()].to_vec();
+        let region = if is_ball {
+            FloatRegion::Ball { center: center.clone(), radius }
+        } else {
+            FloatRegion::linf(center.clone(), radius)
+        };
+        let bounds = bound_crown(&network, &region, &mut CrownScratch::default()).output;
+        let intervals = bound_ibp(&network, &region).1;
+        prop_assert!(bounds.mean_width() <= intervals.mean_width());
+        for sample in samples.into_iter().chain([vec![0.0; 5], vec![1.0; 5], vec![-1.0; 5]]) {
+            let direction = &sample[..network.inputs()];
+            let norm = direction.iter().map(|d| d * d).sum::<f64>().sqrt().max(1.0);
+            let scale = radius / if is_ball { norm } else { 1.0 };
+            let x: Vec<f64> = center.iter().zip(direction).map(|(c, d)| c + scale * d).collect();
+            for (o, y) in network.forward(&x).into_iter().enumerate() {
+                prop_assert!(bounds.lower[o] <= y && y <= bounds.upper[o], "{} in {:?}", y, bounds);
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The linear program against the recorded LP width of network c, and against its own slopes.
+
+#[path = "search_data/files.rs"]
+#[allow(dead_code)]
+mod files;
+
+use secateur::bound::FloatRegion;
+use secateur::search::lp::{LpError, search_lp};
+use secateur::search::slopes::witness::bound_with_slopes;
+use secateur::search::slopes::{SlopeOptions, search_slopes};
+
+/// 0.20335 is the recorded mean width of the LP over CROWN's bounds of the hidden layers, radius 0.05, first state.
+#[test]
+fn the_optimum_of_c_is_reached_and_its_slopes_give_it_again() {
+    let stem = "c_relu4x64x64x2";
+    let (Some(network), Some(states)) = (files::network(stem, None), files::states(stem)) else { return };
+    let region = FloatRegion::linf(states[0].clone(), 0.05);
+    let options = SlopeOptions { hidden_steps: 0, output_steps: 0, ..SlopeOptions::for_network(&network) };
+    let base = search_slopes(&network, &region, &options);
+    let started = std::time::Instant::now();
+    let mut lp = search_lp(&network, &region, &base).unwrap();
+    let width = lp.bounds.output.mean_width();
+    println!("{} by default, {width} by LP in {:?}", base.bounds.output.mean_width(), started.elapsed());
+    assert!((width - 0.20335).abs() < 5e-6 + 0.20335e-4, "{width}");
+    let again = bound_with_slopes(&network, &region, &lp.witness).output.mean_width();
+    assert!((again / width - 1.0).abs() < 1e-9, "{again}");
+    lp.witness.quantise();
+    let rounded = bound_with_slopes(&network, &region, &lp.witness).output.mean_width();
+    assert!(rounded / width - 1.0 < 1e-4, "{rounded}");
+}
+
+#[test]
+fn tanh_has_no_triangle() {
+    let stem = "b_tanh11x64x64x3";
+    let (Some(network), Some(states)) = (files::network(stem, None), files::states(stem)) else { return };
+    let region = FloatRegion::linf(states[0].clone(), 0.05);
+    let base = search_slopes(&network, &region, &SlopeOptions::for_network(&network));
+    assert_eq!(search_lp(&network, &region, &base), Err(LpError::Activation { layer: 0 }));
+}
