@@ -81,7 +81,7 @@ pub enum RegretClaimError {
     },
     /// The draw was refused.
     #[error("{0}")]
-    Statistical(StatisticalRejection),
+    Statistical(Box<StatisticalRejection>),
 }
 
 impl RegretRequest {
@@ -214,7 +214,7 @@ fn statistical_claims(
                 regret: None,
             };
             let bound = expected_tv_bound(claims.len(), &claim, table, head)
-                .map_err(RegretClaimError::Statistical)?;
+                .map_err(|e| RegretClaimError::Statistical(Box::new(e)))?;
             claim.value = up(&bound);
             if let Some(rewards) = rewards {
                 let lost =
