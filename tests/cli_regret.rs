@@ -131,6 +131,8 @@ fn claims_for_every_family_and_form_are_made_checked_and_shown() {
     }
     let (shown, _) = run(&["show", &bench.word("cert.json")], 0);
     let (checked, _) = bench.check("cert.json", 0);
+    // dR / (1 - g) = 30 and dR T = 60: what any policy can lose.
+    assert!(out.contains("of at most") && out.contains(" 30 ") && out.contains(" 60 "), "{out}");
     for claim in &certificate.regret {
         assert!(out.contains(&claim.value) && shown.contains(&claim.value) && checked.contains(&claim.value));
     }
