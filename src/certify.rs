@@ -15,7 +15,7 @@ use secateur_checker::check::{
     required_assumptions, required_limits,
 };
 use secateur_checker::evaluate::{EvaluateError, Problem, assemble, evaluate_state};
-use secateur_checker::family::{Family, LocalProblem};
+use secateur_checker::family::{BandEnd, Family, LocalProblem};
 use secateur_checker::kernel::head::{HeadBounds, HeadError};
 use secateur_checker::kernel::nested::{MaskError, check_nested};
 use secateur_checker::load::{Failure, MaskDirectory, PAYLOAD_TYPE, PolicyDirectory};
@@ -56,6 +56,16 @@ pub enum CertifyError {
         found: usize,
         /// Inputs of the policy.
         expected: usize,
+    },
+    /// A band ends at a mask that the chain does not have, or begins after its end.
+    #[error("no band from mask {from} to mask {to}: the chain has masks 0 to {last}, loosest first")]
+    NoBand {
+        /// Loosest mask asked for.
+        from: usize,
+        /// Tightest mask asked for.
+        to: usize,
+        /// Last mask of the chain.
+        last: usize,
     },
     /// There is no state.
     #[error("there are no states to certify: the states file has no rows (or --limit is 0)")]
@@ -107,6 +117,8 @@ pub struct Request<'a> {
     pub families: &'a [Family],
     /// Regret and statistical claims to make beside them.
     pub regret: &'a RegretRequest,
+    /// Claims about bands begin at this mask, the loosest that is of interest.
+    pub band_from: usize,
     /// File name of the witness side file, if one is needed.
     pub witness_name: &'a str,
     /// Seed recorded in the certificate.
@@ -149,8 +161,9 @@ impl Progress for Silent {
 pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Result<Certified, CertifyError> {
     validate(request)?;
     let policy = &request.policy.files.policy;
-    let families: Vec<Family> =
-        Family::ALL.iter().map(|(f, _)| *f).filter(|f| request.families.contains(f)).collect();
+    let mut families = request.families.to_vec();
+    families.sort();
+    families.dedup();
     let witness = if families.iter().any(|f| f.needs_witness()) {
         Some(propose_witness(&policy.network, &request.masks.masks, &families))
     } else {
@@ -187,6 +200,13 @@ fn validate(request: &Request<'_>) -> Result<(), CertifyError> {
     {
         return Err(CertifyError::RadiiWidth { found: radii.len(), expected });
     }
+    let masks = request.masks.masks.len();
+    for end in request.families.iter().filter_map(|family| family.band_end()) {
+        let to = if let BandEnd::Mask(to) = end { to } else { masks.saturating_sub(1) };
+        if to >= masks || request.band_from > to {
+            return Err(CertifyError::NoBand { from: request.band_from, to, last: masks.saturating_sub(1) });
+        }
+    }
     check_nested(network, &request.masks.masks).map_err(CertifyError::Masks)?;
     Ok(request.regret.validate(&request.policy.files.policy.head)?)
 }
@@ -198,6 +218,7 @@ fn evaluate_parallel(
 ) -> Result<Vec<FamilyTable>, CertifyError> {
     let setup = |reason| CertifyError::Evaluate(EvaluateError::Local { state: None, reason });
     let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
+        .and_then(|local| local.prepare(families))
         .map_err(setup)?;
     let done = AtomicUsize::new(0);
     let states: Result<Vec<_>, CertifyError> = (0..local.states())
@@ -291,7 +312,8 @@ fn claims(request: &Request<'_>, tables: &[FamilyTable]) -> Result<Vec<Claim>, C
     let outputs = policy.network.outputs();
     let mut cells = Vec::new();
     for table in tables {
-        for mask in 0..table.masks.len() {
+        let first = if table.family.band_end().is_some() { request.band_from } else { 0 };
+        for mask in first..table.masks.len() {
             cells.extend((0..outputs).map(|o| (table, mask, Quantity::ActionDeviation, Some(o))));
             if head.is_distribution() {
                 cells
@@ -305,7 +327,7 @@ fn claims(request: &Request<'_>, tables: &[FamilyTable]) -> Result<Vec<Claim>, C
     let claims = cells.into_par_iter().map(|(table, mask, quantity, output)| {
         let values = table.values(&head, quantity, mask, output).ok()?;
         Some(Claim {
-            family: table.family.name().to_owned(),
+            family: table.family.name(),
             mask,
             quantity: quantity.name().to_owned(),
             output,

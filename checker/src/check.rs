@@ -313,7 +313,7 @@ pub const LIMIT_TRUTH: &str =
 /// Local families speak of listed states.
 pub const LIMIT_STATES: &str = "states: the local families speak of the listed states only";
 /// Families without a theorem.
-pub const LIMIT_MONOTONE: &str = "pruning: ibp, crown and spectral bounds may rise when more weights are pruned and do not carry over to other masks";
+pub const LIMIT_MONOTONE: &str = "pruning: ibp, crown, spectral and pruned-deviation bounds may rise when more weights are pruned and do not carry over to other masks";
 
 /// Recomputes everything `certificate` says about `subject`; `progress(done, total)` is called after every state.
 ///
@@ -453,14 +453,18 @@ fn check_model(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), R
     same("the states' units", word(certificate.state_units), word(subject.states.units))
 }
 
-/// The families that claims name, each once, in the order of [`Family::ALL`].
+/// The families that claims name, each once, in their order.
 fn claimed_families(certificate: &Certificate) -> Result<Vec<Family>, Rejection> {
-    let mut found = Vec::new();
+    let mut found = std::collections::BTreeSet::new();
     for (claim, record) in certificate.claims.iter().enumerate() {
-        let family = Family::parse(&record.family);
-        found.push(family.ok_or_else(|| Rejection::UnknownFamily { claim, family: record.family.clone() })?);
+        let unknown = || Rejection::UnknownFamily { claim, family: record.family.clone() };
+        let family = Family::parse(&record.family).ok_or_else(unknown)?;
+        if record.mask >= family.covers(certificate.masks.len()) {
+            return Err(Rejection::NoSuchClaim { claim, reason: TableError::NoMask });
+        }
+        found.insert(family);
     }
-    Ok(Family::ALL.iter().map(|(family, _)| *family).filter(|family| found.contains(family)).collect())
+    Ok(found.into_iter().collect())
 }
 
 fn check_lists(certificate: &Certificate, policy: &Policy, families: &[Family]) -> Result<(), Rejection> {

@@ -67,6 +67,7 @@ pub fn evaluate(
 ) -> Result<Vec<FamilyTable>, EvaluateError> {
     let setup = |reason| EvaluateError::Local { state: None, reason };
     let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
+        .and_then(|local| local.prepare(families))
         .map_err(setup)?;
     let total = local.states();
     let mut states = Vec::with_capacity(total);
@@ -125,7 +126,8 @@ pub fn assemble(
     let mut position = 0usize;
     for &family in families {
         if family.is_local() {
-            let masks = (0..problem.masks.len()).map(|mask| local_table(&states, position, mask, &exact));
+            let masks = (0..family.covers(problem.masks.len()))
+                .map(|mask| local_table(&states, position, mask, &exact));
             tables.push(FamilyTable { family, masks: masks.collect() });
             position = position.saturating_add(1);
         } else {

@@ -1,12 +1,16 @@
 //! The bound families: the index of names, and their values at a state or for all states.
 //! Trusted. `spec/rules/local.md`, `spec/rules/global.md`.
 
+use std::collections::BTreeMap;
+
+use crate::kernel::band::{BandNetwork, band_bounds};
 use crate::kernel::crown::{CrownLayers, NoWitness, bound_outputs, crown_layers};
 use crate::kernel::enclose::TanhTable;
 use crate::kernel::grid::{GridError, GridNetwork, GridScale};
 use crate::kernel::hull::{deviation, hull_slopes};
 use crate::kernel::ibp::{GridBox, LayerBounds, propagate};
 use crate::kernel::input::{InputSet, input_magnitude, input_set};
+use crate::kernel::paired::{PairedNetwork, paired_change};
 use crate::model::{Head, Mask, PerturbationSet, Policy, States};
 use crate::number::Dyadic;
 
@@ -31,11 +35,30 @@ pub enum Family {
     Crown,
     /// Slopes over the hull of the listed masks; monotone within the list.
     ChainHull,
+    /// The largest interval bound over the mask and all later ones of the list.
+    EnvelopeIbp,
+    /// The largest backward bound over the mask and all later ones of the list.
+    EnvelopeCrown,
+    /// The pruned policy against the dense one, on the same input. Not monotone.
+    PrunedDeviation,
+    /// Every mask from the listed one down to the band's end; monotone by theorem.
+    Band(BandEnd),
+    /// The same by backward bounds over the band; the least along the list.
+    BandCrown(BandEnd),
+}
+
+/// The tightest mask of a band.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BandEnd {
+    /// A mask of the list, from 0; the band has no bound under later masks.
+    Mask(usize),
+    /// The mask that keeps nothing: the band holds every submask.
+    Zero,
 }
 
 impl Family {
-    /// Every family with its name in certificates, in the order certificates list them.
-    pub const ALL: [(Self, &'static str); 9] = [
+    /// Every family that has no parameter, with its name in certificates, in the order certificates list them.
+    pub const ALL: [(Self, &'static str); 12] = [
         (Self::Sensitivity, "sensitivity"),
         (Self::NormLinf, "norm-product/linf"),
         (Self::NormL1, "norm-product/l1"),
@@ -45,26 +68,71 @@ impl Family {
         (Self::Ibp, "ibp"),
         (Self::Crown, "crown"),
         (Self::ChainHull, "chain-hull"),
+        (Self::EnvelopeIbp, "envelope/ibp"),
+        (Self::EnvelopeCrown, "envelope/crown"),
+        (Self::PrunedDeviation, "pruned-deviation"),
     ];
 
-    /// The family with this name.
+    /// The family with this name; `band/K` and `band-crown/K` end at mask K, `band/zero` at the mask that keeps nothing.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, n)| *n == name).map(|(family, _)| *family)
+        let end = |text: &str| match text {
+            "zero" => Some(BandEnd::Zero),
+            _ => text.parse().ok().filter(|k: &usize| k.to_string() == text).map(BandEnd::Mask),
+        };
+        match name.split_once('/') {
+            Some(("band", text)) => end(text).map(Self::Band),
+            Some(("band-crown", text)) => end(text).map(Self::BandCrown),
+            _ => Self::ALL.iter().find(|(_, n)| *n == name).map(|(family, _)| *family),
+        }
     }
 
     /// The family's name.
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(family, _)| *family == self).map_or("", |(_, name)| name)
+    pub fn name(self) -> String {
+        let (word, end) = match self {
+            Self::Band(end) => ("band", end),
+            Self::BandCrown(end) => ("band-crown", end),
+            _ => {
+                let known = Self::ALL.iter().find(|(family, _)| *family == self);
+                return known.map_or_else(String::new, |(_, name)| (*name).to_owned());
+            }
+        };
+        match end {
+            BandEnd::Mask(mask) => format!("{word}/{mask}"),
+            BandEnd::Zero => format!("{word}/zero"),
+        }
+    }
+
+    /// Where a band family's bands end.
+    pub fn band_end(self) -> Option<BandEnd> {
+        match self {
+            Self::Band(end) | Self::BandCrown(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    /// How many of a list's masks it has bounds for: the first ones. 0 if it ends at a mask that the list does not have.
+    pub fn covers(self, masks: usize) -> usize {
+        match self.band_end() {
+            Some(BandEnd::Mask(last)) if last < masks => last.saturating_add(1),
+            Some(BandEnd::Mask(_)) => 0,
+            _ => masks,
+        }
     }
 
     /// Whether the bound holds at listed states only.
     pub fn is_local(self) -> bool {
-        matches!(self, Self::Ibp | Self::Crown | Self::ChainHull)
+        self >= Self::Ibp
     }
 
     /// Whether a smaller mask can never have a larger bound, by theorem.
     pub fn is_monotone(self) -> bool {
-        !matches!(self, Self::Ibp | Self::Crown | Self::Spectral)
+        !matches!(self, Self::Ibp | Self::Crown | Self::Spectral | Self::PrunedDeviation)
+    }
+
+    /// Whether the bound compares a policy's clean and perturbed action, as regret under an adversary needs; the
+    /// deviation from the dense policy compares two policies.
+    pub fn bounds_adversary(self) -> bool {
+        self != Self::PrunedDeviation
     }
 
     /// Whether certificates carry a witness for it.
@@ -89,16 +157,21 @@ pub struct LocalProblem<'a> {
     policy: &'a Policy,
     set: &'a PerturbationSet,
     states: &'a States,
+    masks: &'a [Mask],
+    scale: GridScale,
     masked: Vec<GridNetwork>,
+    bands: BTreeMap<BandEnd, Vec<BandNetwork>>,
+    paired: Option<(GridNetwork, Vec<PairedNetwork>)>,
     table: &'static TanhTable,
     /// Fraction bits of every bound it returns.
     pub value_bits: u32,
 }
 
-/// One state's input set with each mask's output enclosure there, shared by the families.
+/// One state's input set with each mask's output enclosure and interval bounds there, shared by the families.
 struct AtState {
     input: InputSet,
     centers: Vec<GridBox>,
+    balls: Vec<LayerBounds>,
 }
 
 impl<'a> LocalProblem<'a> {
@@ -108,7 +181,7 @@ impl<'a> LocalProblem<'a> {
     /// [`GridError`].
     pub fn new(
         policy: &'a Policy,
-        masks: &[Mask],
+        masks: &'a [Mask],
         states: &'a States,
         set: &'a PerturbationSet,
     ) -> Result<Self, GridError> {
@@ -119,7 +192,32 @@ impl<'a> LocalProblem<'a> {
         let scale = GridScale::new(&policy.network, &magnitude)?;
         let masked = masks.iter().map(|mask| GridNetwork::new(&policy.network, Some(mask), &scale));
         let masked = masked.collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { policy, set, states, masked, table: TanhTable::shared(), value_bits: scale.value_bits })
+        let (table, value_bits) = (TanhTable::shared(), scale.value_bits);
+        let (bands, paired) = (BTreeMap::new(), None);
+        Ok(Self { policy, set, states, masks, scale, masked, bands, paired, table, value_bits })
+    }
+
+    /// Prepares what the families of bands and pairs need beside the masked networks.
+    ///
+    /// # Errors
+    /// [`GridError::NoBand`] if a band ends at a mask that the list does not have; [`GridError::NotNested`].
+    pub fn prepare(mut self, families: &[Family]) -> Result<Self, GridError> {
+        let network = &self.policy.network;
+        for end in families.iter().filter_map(|f| f.band_end()) {
+            let tightest = match end {
+                BandEnd::Zero => None,
+                BandEnd::Mask(mask) => Some(self.masks.get(mask).ok_or(GridError::NoBand)?),
+            };
+            let masks = self.masks.iter().take(Family::Band(end).covers(self.masks.len()));
+            let bands = masks.map(|mask| BandNetwork::new(network, mask, tightest, &self.scale));
+            self.bands.insert(end, bands.collect::<Result<_, _>>()?);
+        }
+        if families.contains(&Family::PrunedDeviation) {
+            let pairs = self.masks.iter().map(|mask| PairedNetwork::new(network, mask, &self.scale));
+            let dense = GridNetwork::new(network, None, &self.scale)?;
+            self.paired = Some((dense, pairs.collect::<Result<_, _>>()?));
+        }
+        Ok(self)
     }
 
     /// Number of states.
@@ -139,25 +237,36 @@ impl<'a> LocalProblem<'a> {
         self.states.values.values.get(start..end).ok_or(GridError::ShapeMismatch { layer: 0 })
     }
 
-    /// The families' bounds at state `index`: one list per family, in it one entry per mask.
+    /// The families' bounds at state `index`: one list per family, in it one entry per mask that the family covers.
     ///
     /// # Errors
     /// [`GridError`].
     pub fn evaluate(&self, index: usize, families: &[Family]) -> Result<Vec<Vec<StateBounds>>, GridError> {
         let input = input_set(self.policy, self.state(index)?, self.states.units, self.set, self.value_bits)?;
-        let mut centers = Vec::with_capacity(self.masked.len());
-        let mut balls = Vec::with_capacity(self.masked.len());
-        for network in &self.masked {
-            centers.push(propagate(network, self.table, &input.center)?.post.pop().unwrap_or_default());
-            balls.push(propagate(network, self.table, &input.region)?);
+        let mut at = AtState { input, centers: Vec::new(), balls: Vec::new() };
+        let plain = families.iter().any(|f| f.band_end().is_none());
+        for network in self.masked.iter().filter(|_| plain) {
+            at.centers.push(propagate(network, self.table, &at.input.center)?.post.pop().unwrap_or_default());
+            at.balls.push(propagate(network, self.table, &at.input.region)?);
         }
-        let at = AtState { input, centers };
+        let mut crown = None;
         families
             .iter()
             .map(|family| match family {
-                Family::ChainHull => self.chain_hull(&at, &balls),
-                Family::Crown => self.crown(&at),
-                _ => self.interval(&at, &balls),
+                Family::ChainHull => self.chain_hull(&at),
+                Family::Crown | Family::EnvelopeCrown => {
+                    let known = match crown.take() {
+                        Some(known) => known,
+                        None => self.crown(&at)?,
+                    };
+                    crown = Some(known.clone());
+                    Ok(if *family == Family::Crown { known } else { envelope(known) })
+                }
+                Family::EnvelopeIbp => Ok(envelope(self.interval(&at)?)),
+                Family::PrunedDeviation => self.pruned_deviation(&at),
+                Family::Band(end) => self.band(&at, *end, false),
+                Family::BandCrown(end) => self.band(&at, *end, true),
+                _ => self.interval(&at),
             })
             .collect()
     }
@@ -172,18 +281,47 @@ impl<'a> LocalProblem<'a> {
         outputs.map(|bounds| Ok(bounds?.post.pop().unwrap_or_default())).collect()
     }
 
-    fn interval(&self, at: &AtState, balls: &[LayerBounds]) -> Result<Vec<StateBounds>, GridError> {
-        let pairs = at.centers.iter().zip(balls);
+    fn interval(&self, at: &AtState) -> Result<Vec<StateBounds>, GridError> {
+        let pairs = at.centers.iter().zip(&at.balls);
         pairs.map(|(center, ball)| from_box(center, ball.post.last().unwrap_or(center))).collect()
     }
 
-    fn chain_hull(&self, at: &AtState, balls: &[LayerBounds]) -> Result<Vec<StateBounds>, GridError> {
+    fn chain_hull(&self, at: &AtState) -> Result<Vec<StateBounds>, GridError> {
         let Some(first) = self.masked.first() else { return Ok(Vec::new()) };
-        let slopes = hull_slopes(first, self.table, balls)?;
+        let slopes = hull_slopes(first, self.table, &at.balls)?;
         let networks = self.masked.iter().zip(&at.centers);
         networks
             .map(|(network, center)| from_deviation(center, deviation(network, &slopes, &at.input.radii)?))
             .collect()
+    }
+
+    /// Bands that end at one mask are nested: what holds for a wider one holds for the next, so the least is taken.
+    fn band(&self, at: &AtState, end: BandEnd, crown: bool) -> Result<Vec<StateBounds>, GridError> {
+        let mut list: Vec<StateBounds> = Vec::new();
+        for band in self.bands.get(&end).ok_or(GridError::NoBand)? {
+            let bounds = band_bounds(band, self.table, &at.input, crown)?;
+            let mut state = from_deviation(&bounds.center, bounds.deviation)?;
+            state.oscillation = state.oscillation.min(bounds.oscillation);
+            if let Some(wider) = list.last() {
+                let pairs = state.deviation.iter_mut().zip(&wider.deviation);
+                pairs.for_each(|(narrow, &wide)| *narrow = (*narrow).min(wide));
+                state.oscillation = state.oscillation.min(wider.oscillation);
+            }
+            list.push(state);
+        }
+        Ok(list)
+    }
+
+    fn pruned_deviation(&self, at: &AtState) -> Result<Vec<StateBounds>, GridError> {
+        let (dense, pairs) = self.paired.as_ref().ok_or(GridError::NoBand)?;
+        let reference = propagate(dense, self.table, &at.input.region)?;
+        let zero = GridBox { lower: vec![0; dense_outputs(dense)], upper: vec![0; dense_outputs(dense)] };
+        let changes = pairs.iter().zip(&at.balls).map(|(pair, ball)| {
+            let change = paired_change(pair, self.table, &at.input.region, &reference, ball)?;
+            // Not a perturbation: there is no clean action to keep.
+            Ok(StateBounds { margin: None, ..from_box(&zero, &change)? })
+        });
+        changes.collect()
     }
 
     fn crown(&self, at: &AtState) -> Result<Vec<StateBounds>, GridError> {
@@ -247,6 +385,25 @@ impl<'a> LocalProblem<'a> {
         state.margin = state.margin.map(|m| m.max(margin));
         Ok(())
     }
+}
+
+fn dense_outputs(network: &GridNetwork) -> usize {
+    network.layers.last().map_or(0, |layer| layer.outputs)
+}
+
+/// Rule `mono.envelope`: per mask the worst of its own and all later masks' bounds.
+fn envelope(mut bounds: Vec<StateBounds>) -> Vec<StateBounds> {
+    let mut worst: Option<StateBounds> = None;
+    for state in bounds.iter_mut().rev() {
+        if let Some(later) = worst {
+            let pairs = state.deviation.iter_mut().zip(&later.deviation);
+            pairs.for_each(|(own, &other)| *own = (*own).max(other));
+            state.oscillation = state.oscillation.max(later.oscillation);
+            state.margin = state.margin.min(later.margin);
+        }
+        worst = Some(state.clone());
+    }
+    bounds
 }
 
 /// `sign * output` or `sign * (output - other)` as integer weights.

@@ -1,6 +1,7 @@
 //! The rules, over typed numbers. Trusted; one file per family, one function per rule; `spec/rules.md`.
 
 pub mod back;
+pub mod band;
 pub mod crown;
 pub mod enclose;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod input;
 pub mod logarithm;
 pub mod nested;
 pub mod norm;
+pub mod paired;
 pub mod regret;
 pub mod relax;
 pub mod scaled;

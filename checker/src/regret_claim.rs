@@ -31,7 +31,7 @@ pub enum RegretRejection {
         /// Position of the claim.
         entry: usize,
     },
-    /// No claim of the certificate names the family, so that it was not evaluated.
+    /// No claim of the certificate names the family, or it does not bound what an adversary can do.
     FamilyNotClaimed {
         /// Position of the claim.
         entry: usize,
@@ -99,7 +99,11 @@ impl fmt::Display for RegretRejection {
                 "regret claim {entry}: the head is deterministic; total variation is then 0 or 1 and bounds no regret"
             ),
             Self::FamilyNotClaimed { entry, family } => {
-                write!(f, "regret claim {entry}: no claim speaks of the family {}", Escaped(family))
+                write!(
+                    f,
+                    "regret claim {entry}: no claim bounds the adversary by a family called {}",
+                    Escaped(family)
+                )
             }
             Self::WrongRegion { entry, stated, found } => write!(
                 f,
@@ -211,7 +215,8 @@ pub fn check_regret(
             return Err(RegretRejection::Deterministic { entry });
         }
         let unclaimed = || RegretRejection::FamilyNotClaimed { entry, family: claim.family.clone() };
-        let table = tables.iter().find(|t| t.family.name() == claim.family).ok_or_else(unclaimed)?;
+        let table = tables.iter().find(|t| t.family.bounds_adversary() && t.family.name() == claim.family);
+        let table = table.ok_or_else(unclaimed)?;
         let (stated, found) = (claim.region, region_of(table.family));
         if stated != found {
             return Err(RegretRejection::WrongRegion { entry, stated, found });

@@ -28,7 +28,7 @@ pub enum StatisticalRejection {
         /// Position of the claim.
         entry: usize,
     },
-    /// No claim of the certificate names the family, so that it was not evaluated.
+    /// No claim of the certificate names the family, or it does not bound what an adversary can do.
     FamilyNotClaimed {
         /// Position of the claim.
         entry: usize,
@@ -135,7 +135,7 @@ impl fmt::Display for StatisticalRejection {
             }
             Self::FamilyNotClaimed { entry, family } => {
                 at(f, *entry)?;
-                write!(f, "no claim speaks of the family {}", Escaped(family))
+                write!(f, "no claim bounds the adversary by a family called {}", Escaped(family))
             }
             Self::NotLocal { entry } => {
                 at(f, *entry)?;
@@ -296,7 +296,8 @@ fn check_entry(
         return Err(StatisticalRejection::Deterministic { entry });
     }
     let unclaimed = || StatisticalRejection::FamilyNotClaimed { entry, family: claim.family.clone() };
-    let table = tables.iter().find(|t| t.family.name() == claim.family).ok_or_else(unclaimed)?;
+    let table = tables.iter().find(|t| t.family.bounds_adversary() && t.family.name() == claim.family);
+    let table = table.ok_or_else(unclaimed)?;
     if !table.family.is_local() {
         return Err(StatisticalRejection::NotLocal { entry });
     }

@@ -214,7 +214,7 @@ impl FamilyTable {
             (false, ..) => "loosened",
         };
         Ok(StepVerdict {
-            family: self.family.name().to_owned(),
+            family: self.family.name(),
             of: of.to_owned(),
             step,
             verdict: verdict.to_owned(),

@@ -75,7 +75,7 @@ pub enum RegretClaimError {
     #[error("{family}: {reason}")]
     NoTotalVariation {
         /// The family.
-        family: &'static str,
+        family: String,
         /// Why.
         reason: TableError,
     },
@@ -165,15 +165,15 @@ fn regret_claims(
     head: &HeadBounds,
 ) -> Result<Vec<RegretClaim>, RegretClaimError> {
     let mut claims = Vec::new();
-    for table in tables {
+    for table in tables.iter().filter(|t| t.family.bounds_adversary()) {
         for mask in 0..table.masks.len() {
             let family = table.family.name();
             let tv = largest_total_variation(table, head, mask)
-                .map_err(|reason| RegretClaimError::NoTotalVariation { family, reason })?;
+                .map_err(|reason| RegretClaimError::NoTotalVariation { family: family.clone(), reason })?;
             for form in forms {
                 let bound = regret_bound(form, rewards, &tv).map_err(RegretClaimError::Rule)?;
                 claims.push(RegretClaim {
-                    family: family.to_owned(),
+                    family: family.clone(),
                     mask,
                     form: form.clone(),
                     rewards: rewards.clone(),
@@ -193,7 +193,8 @@ fn statistical_claims(
     tables: &[FamilyTable],
     head: &HeadBounds,
 ) -> Result<Vec<StatisticalClaim>, RegretClaimError> {
-    let local: Vec<&FamilyTable> = tables.iter().filter(|t| t.family.is_local()).collect();
+    let local: Vec<&FamilyTable> =
+        tables.iter().filter(|t| t.family.is_local() && t.family.bounds_adversary()).collect();
     let masks = local.first().ok_or(RegretClaimError::NoLocalFamily)?.masks.len();
     if draw.mask >= masks {
         return Err(RegretClaimError::NoMask { mask: draw.mask, masks });

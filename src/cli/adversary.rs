@@ -1,6 +1,6 @@
 //! Options that say what an adversary may do, shared by `certify` and `audit`.
 
-use secateur_checker::family::Family;
+use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::number::Rational;
 
@@ -85,7 +85,25 @@ pub fn perturbation(
     Ok(PerturbationSet { shape, units: units.into() })
 }
 
-/// The families named, or all of them.
+/// A band on the command line: `LO..HI`, mask numbers of the chain, or `LO..zero` for every submask of mask LO.
+///
+/// # Errors
+/// Exit code 2.
+pub fn band(text: &str) -> Result<(usize, BandEnd), CliError> {
+    let malformed = || {
+        CliError::input(format!(
+            "--band {text:?}: give LO..HI with two mask numbers, loosest first, or LO..zero for every submask"
+        ))
+    };
+    let (from, to) = text.split_once("..").ok_or_else(malformed)?;
+    let from: usize = from.parse().map_err(|_| malformed())?;
+    match to {
+        "zero" => Ok((from, BandEnd::Zero)),
+        _ => Ok((from, BandEnd::Mask(to.parse().ok().filter(|to| *to >= from).ok_or_else(malformed)?))),
+    }
+}
+
+/// The families named, or all of them that have no parameter.
 ///
 /// # Errors
 /// Exit code 2 for an unknown name.
@@ -95,8 +113,12 @@ pub fn families(names: &[String]) -> Result<Vec<Family>, CliError> {
     }
     let known: Vec<&str> = Family::ALL.iter().map(|(_, name)| *name).collect();
     let parse = |name: &String| {
-        let unknown =
-            || CliError::input(format!("no family is called {name:?}; choose from {}", known.join(", ")));
+        let unknown = || {
+            CliError::input(format!(
+                "no family is called {name:?}; choose from {}, band/K, band-crown/K",
+                known.join(", ")
+            ))
+        };
         Family::parse(name).ok_or_else(unknown)
     };
     names.iter().map(parse).collect()

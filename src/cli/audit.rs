@@ -172,6 +172,7 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
         perturbation: &set,
         families: &families,
         regret: &regret,
+        band_from: 0,
         witness_name: &witness_name,
         seed: "0",
     };

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur_checker::check::NamedFile;
+use secateur_checker::family::Family;
 use secateur_checker::load::{MaskDirectory, load_masks, load_policy, load_states};
 
 use crate::certify::keys::Key;
 use crate::certify::{Certified, CertifyError, Request, certify};
-use crate::cli::adversary::{Norm, UnitsWord, families, perturbation};
+use crate::cli::adversary::{Norm, UnitsWord, band, families, perturbation};
 use crate::cli::progress::Bar;
 use crate::cli::regret::RegretOptions;
 use crate::cli::summary::{summary_json, summary_text};
@@ -23,7 +24,7 @@ Example:
   secateur certify cartpole/ --states states.npy --epsilon 0.01 --discount 0.99 --reward-range 1,1 \\
       --episodes-can-end --key keys/secateur.pem --out cartpole.cert.dsse.json
 
-Without --family every family is bounded. Numbers are read exactly: 0.075 is 3/40.")]
+Without --family and --band every family is bounded. Numbers are read exactly: 0.075 is 3/40.")]
 pub struct CertifyArguments {
     /// Policy directory (policy.json, policy.safetensors); `secateur import` makes one.
     policy: PathBuf,
@@ -56,6 +57,10 @@ pub struct CertifyArguments {
     families: Vec<String>,
     #[command(flatten)]
     regret: RegretOptions,
+    /// Bound every mask between two masks of the chain (families band and band-crown): LO..HI, or LO..zero for every
+    /// submask of mask LO. Without --family, nothing else.
+    #[arg(long, value_name = "LO..HI")]
+    band: Option<String>,
     /// Signing key, PKCS#8 PEM; `secateur keygen` makes one.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -97,8 +102,13 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         arguments.norm,
         arguments.units,
     )?;
-    let families = families(&arguments.families)?;
     let regret = arguments.regret.request()?;
+    let band = arguments.band.as_deref().map(band).transpose()?;
+    let mut families = match band {
+        Some(_) if arguments.families.is_empty() => Vec::new(),
+        _ => families(&arguments.families)?,
+    };
+    families.extend(band.into_iter().flat_map(|(_, end)| [Family::Band(end), Family::BandCrown(end)]));
     let policy = load_policy(&arguments.policy).map_err(load)?;
     let masks = match &arguments.masks {
         Some(directory) => load_masks(directory, &policy.files).map_err(load)?,
@@ -119,6 +129,7 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         perturbation: &set,
         families: &families,
         regret: &regret,
+        band_from: band.map_or(0, |(from, _)| from),
         witness_name: &witness_name,
         seed: "0",
     };

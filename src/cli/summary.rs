@@ -127,6 +127,10 @@ fn claims_table(certificate: &Certificate) -> Table {
     for (mask, record) in certificate.masks.iter().enumerate() {
         let sparsity = 100.0 * record.pruned as f64 / (record.total.max(1)) as f64;
         for family in families(certificate) {
+            // A band has no bound outside it.
+            if !certificate.claims.iter().any(|c| c.family == family && c.mask == mask) {
+                continue;
+            }
             let mut row = vec![mask.to_string(), format!("{sparsity:.1} %"), plain(family)];
             row.extend(present.iter().map(|(quantity, _)| cell(certificate, family, mask, quantity)));
             table.add_row(row);

@@ -232,7 +232,7 @@ fn sparse_product(coefficients: &[i64], next: &mut Vec<i64>, layer: &GridLayer) 
 }
 
 /// Rules `conc.box` and `conc.ball`: the largest value of `c . x + constant` over the input set, from above.
-fn concretize(coefficients: &[i64], constant: i128, input: &InputSet) -> Option<i128> {
+pub(crate) fn concretize(coefficients: &[i64], constant: i128, input: &InputSet) -> Option<i128> {
     if coefficients.len() != input.region.lower.len() {
         return None;
     }

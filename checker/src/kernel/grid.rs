@@ -79,6 +79,15 @@ pub enum GridError {
         /// Neuron, from 0.
         neuron: usize,
     },
+    /// A band's tightest mask keeps a weight that its loosest mask does not.
+    NotNested {
+        /// Layer, from 0.
+        layer: usize,
+        /// Weight, row-major.
+        weight: usize,
+    },
+    /// A band ends at a mask that the list does not have, or was not prepared.
+    NoBand,
     /// A perturbation radius is negative.
     NegativeRadius,
     /// `lower > upper` where an interval was expected.
@@ -116,6 +125,13 @@ impl fmt::Display for GridError {
             Self::UnfoundedMultiplier { layer, neuron } => {
                 write!(f, "the multiplier of layer {layer}, neuron {neuron} has no constraint that holds")
             }
+            Self::NotNested { layer, weight } => {
+                write!(
+                    f,
+                    "a band's tightest mask keeps weight {weight} of layer {layer}, its loosest does not"
+                )
+            }
+            Self::NoBand => f.write_str("a band ends at a mask that is not in the list"),
             Self::NegativeRadius => f.write_str("a perturbation radius is negative"),
             Self::EmptyInterval { layer, neuron } => {
                 write!(f, "the interval of layer {layer}, neuron {neuron} is empty")

@@ -5,12 +5,12 @@
 
 use crate::kernel::enclose::TanhTable;
 use crate::kernel::grid::{
-    GridActivation, GridError, GridLayer, GridNetwork, ceil_entry, ceil_shift, dot, mul, scale_up,
+    GridActivation, GridError, GridLayer, GridNetwork, ceil_entry, ceil_shift, dot, magnitude, mul, scale_up,
 };
 use crate::kernel::ibp::{GridBox, LayerBounds, UNIT_BITS};
 
 /// Slopes are kept with this many fraction bits.
-const HULL_SLOPE_BITS: u32 = 60;
+pub(crate) const HULL_SLOPE_BITS: u32 = 60;
 
 /// Per layer and neuron, an upper bound on the slope of the activation over the hull, with 60 fraction bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,53 @@ fn largest_slope(
             Some(if upper <= low.0 || lower >= high.1 { 0 } else { one })
         }
     }
+}
+
+/// Least and largest slope of the activation over an interval, outward, with 60 fraction bits; both hold every secant
+/// slope between two of its points.
+pub(crate) fn slope_range(
+    activation: &GridActivation,
+    table: &TanhTable,
+    value_bits: u32,
+    (lower, upper): (i64, i64),
+) -> Option<(i64, i64)> {
+    let one = 1i64.checked_shl(HULL_SLOPE_BITS)?;
+    // The point of [lower, upper] farthest from 0, where the slope of tanh and sigmoid is least.
+    let farthest = magnitude(lower, upper);
+    let least = match activation {
+        GridActivation::Identity => one,
+        GridActivation::Relu => {
+            if lower >= 0 {
+                one
+            } else {
+                0
+            }
+        }
+        GridActivation::LeakyRelu { .. } if lower >= 0 => one,
+        GridActivation::LeakyRelu { numerator, denominator } => {
+            let scaled = scale_up(i128::from(*numerator), HULL_SLOPE_BITS)?;
+            i64::try_from(scaled.checked_div_euclid(i128::from(*denominator))?).ok()?
+        }
+        GridActivation::Tanh => least_tanh_slope(table, farthest, value_bits)?,
+        GridActivation::Sigmoid => {
+            least_tanh_slope(table, farthest, value_bits.checked_add(1)?)?.checked_shr(2)?
+        }
+        GridActivation::Clip { lower: low, upper: high } => {
+            if lower >= low.1 && upper <= high.0 {
+                one
+            } else {
+                0
+            }
+        }
+    };
+    Some((least, largest_slope(activation, table, value_bits, lower, upper)?.max(least)))
+}
+
+/// `1 - tanh(x)^2` from below, for `x >= 0`.
+fn least_tanh_slope(table: &TanhTable, x: i64, fraction_bits: u32) -> Option<i64> {
+    let (_, upper) = table.tanh(x, fraction_bits);
+    let one = 1i128.checked_shl(UNIT_BITS)?;
+    i64::try_from(one.checked_sub(ceil_shift(mul(upper, upper), UNIT_BITS)?)?.max(0)).ok()
 }
 
 /// `1 - tanh(x)^2` from above.

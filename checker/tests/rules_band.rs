@@ -1,0 +1,540 @@
+//! Rules of `spec/rules/band.md`: each side condition with an accepted and a rejected case, and soundness by evaluating
+//! random masks of random bands at random points of the ball: exactly for ReLU, by enclosures for tanh.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_types,
+    clippy::float_arithmetic,
+    clippy::as_conversions
+)]
+#![allow(clippy::integer_division, clippy::print_stderr)]
+
+use std::path::PathBuf;
+
+use secateur_checker::family::{BandEnd, Family, LocalProblem, StateBounds};
+use secateur_checker::kernel::band::BandNetwork;
+use secateur_checker::kernel::enclose::TanhTable;
+use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
+use secateur_checker::kernel::ibp::{GridBox, LayerBounds, propagate};
+use secateur_checker::kernel::paired::{PairedNetwork, paired_change};
+use secateur_checker::model::{
+    Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy,
+    States, Units,
+};
+use secateur_checker::number::{Dyadic, Rational};
+use secateur_checker::reader::npy::parse_states;
+use secateur_checker::reader::safetensors::Safetensors;
+
+/// splitmix64.
+struct Random(u64);
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+    fn between(&mut self, low: i64, high: i64) -> i64 {
+        low + (self.next() % (high - low + 1) as u64) as i64
+    }
+}
+
+/// Weights and biases are multiples of 2^-6.
+const WEIGHT: i32 = -6;
+/// Inputs are multiples of 2^-10.
+const INPUT: i32 = -10;
+
+fn random_network(random: &mut Random, widths: &[usize], hidden: &Activation) -> Network {
+    let last = widths.len() - 2;
+    let layers = widths.windows(2).enumerate().map(|(index, pair)| {
+        let mut numbers =
+            |count: usize| (0..count).map(|_| Dyadic::new(random.between(-96, 96), WEIGHT)).collect();
+        Layer {
+            weight: Matrix { rows: pair[1], columns: pair[0], values: numbers(pair[0] * pair[1]) },
+            bias: numbers(pair[1]),
+            activation: if index == last { Activation::Identity } else { hidden.clone() },
+        }
+    });
+    Network { layers: layers.collect() }
+}
+
+/// Every bit of `from`, kept with the odds, and always where `must` keeps it.
+fn thin(random: &mut Random, from: &Mask, must: Option<&Mask>, odds: u64) -> Mask {
+    let tables = from.layers.iter().enumerate().map(|(l, table)| {
+        let bit = |(k, &kept): (usize, &bool)| {
+            kept && (random.next() % 100 < odds || must.is_some_and(|m| m.layers[l][k]))
+        };
+        table.iter().enumerate().map(bit).collect()
+    });
+    Mask { layers: tables.collect() }
+}
+
+fn full(network: &Network) -> Mask {
+    Mask { layers: network.layers.iter().map(|l| vec![true; l.weight.values.len()]).collect() }
+}
+
+fn policy(network: Network) -> Policy {
+    Policy { network, head: Head::Categorical, normaliser: None, source: None }
+}
+
+fn state(values: &[i64]) -> States {
+    let entries = values.iter().map(|&v| Dyadic::new(v, INPUT)).collect();
+    States { values: Matrix { rows: 1, columns: values.len(), values: entries }, units: Units::Normalised }
+}
+
+fn linf(radius: &str) -> PerturbationSet {
+    let radius = Rational::parse(radius).unwrap();
+    PerturbationSet { shape: Perturbation::Linf { radius }, units: Units::Normalised }
+}
+
+fn point(random: &mut Random, center: &[i64], radius: i64) -> Vec<i64> {
+    let corner = random.next() % 2 == 0;
+    let step = |c: &i64| {
+        let inside = random.between(-radius, radius);
+        c + if corner { radius * (2 * random.between(0, 1) - 1) } else { inside }
+    };
+    center.iter().map(step).collect()
+}
+
+/// The exact output of a ReLU network with three layers, times `2^28`.
+fn exact(network: &Network, mask: &Mask, input: &[i64]) -> Vec<i128> {
+    let mut values: Vec<i128> = input.iter().map(|&x| i128::from(x)).collect();
+    for (l, (layer, kept)) in network.layers.iter().zip(&mask.layers).enumerate() {
+        let integer = |d: Dyadic| i128::from(d.mantissa) << (d.exponent - WEIGHT);
+        let columns = layer.weight.columns;
+        let row = |i: usize| {
+            let mut sum = integer(layer.bias[i]) << (-INPUT - WEIGHT * l as i32);
+            for (j, value) in values.iter().enumerate().filter(|(j, _)| kept[i * columns + j]) {
+                sum += integer(layer.weight.values[i * columns + j]) * value;
+            }
+            if layer.activation == Activation::Relu { sum.max(0) } else { sum }
+        };
+        values = (0..layer.weight.rows).map(row).collect();
+    }
+    values
+}
+
+fn evaluate(
+    policy: &Policy,
+    masks: &[Mask],
+    states: &States,
+    set: &PerturbationSet,
+    families: &[Family],
+) -> Result<(Vec<Vec<StateBounds>>, u32), GridError> {
+    let problem = LocalProblem::new(policy, masks, states, set)?.prepare(families)?;
+    Ok((problem.evaluate(0, families)?, problem.value_bits))
+}
+
+const TO_ONE: [Family; 2] = [Family::Band(BandEnd::Mask(1)), Family::BandCrown(BandEnd::Mask(1))];
+
+/// Samples so many masks of so many bands; the release run `SECATEUR_SAMPLES=100000` is the long one.
+fn samples() -> usize {
+    std::env::var("SECATEUR_SAMPLES").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000)
+}
+
+#[test]
+fn no_exact_evaluation_of_a_mask_in_the_band_lies_outside() {
+    let mut random = Random(3);
+    let total = samples();
+    let (mut tried, mut closest) = (0, 0.0f64);
+    while tried < total {
+        let network = random_network(&mut random, &[3, 6, 5, 2], &Activation::Relu);
+        let dense = full(&network);
+        let loosest = thin(&mut random, &dense, None, 90);
+        let odds = random.next() % 101;
+        let tightest = thin(&mut random, &loosest, None, odds);
+        let center: Vec<i64> = (0..3).map(|_| random.between(-1500, 1500)).collect();
+        let families = if random.next() % 4 == 0 {
+            [Family::Band(BandEnd::Zero), Family::BandCrown(BandEnd::Zero)]
+        } else {
+            TO_ONE
+        };
+        let must = (families == TO_ONE).then_some(&tightest);
+        let masks = [loosest.clone(), tightest.clone()];
+        let policy = policy(network);
+        let (bounds, bits) = evaluate(&policy, &masks, &state(&center), &linf("1/16"), &families).unwrap();
+        for _ in 0..50.min(total - tried) {
+            tried += 1;
+            let odds = random.next() % 101;
+            let mask = thin(&mut random, &loosest, must, odds);
+            let clean = exact(&policy.network, &mask, &center);
+            let moved = exact(&policy.network, &mask, &point(&mut random, &center, 64));
+            let change: Vec<i128> = clean.iter().zip(&moved).map(|(a, b)| (b - a) << (bits - 28)).collect();
+            for family in &bounds {
+                for (change, &bound) in change.iter().zip(&family[0].deviation) {
+                    assert!(change.abs() <= i128::from(bound), "{change} beyond {bound}");
+                    closest = closest.max(change.abs() as f64 / bound.max(1) as f64);
+                }
+                assert!((change[0] - change[1]).abs() <= i128::from(family[0].oscillation));
+                if family[0].margin.unwrap() > 0 {
+                    assert_eq!(clean[0] > clean[1], moved[0] > moved[1]);
+                    assert!(moved[0] != moved[1]);
+                }
+            }
+        }
+    }
+    eprintln!("{tried} masks, largest share of a bound reached: {closest:.3}");
+    // Bounds that nothing comes near would hide an unsound step.
+    assert!(closest > 0.9);
+}
+
+fn enclosure(grid: &GridNetwork, input: &[i64]) -> GridBox {
+    let entries: Vec<i64> =
+        input.iter().map(|&x| x << (i64::from(grid.value_bits) + i64::from(INPUT))).collect();
+    let box_at = GridBox { lower: entries.clone(), upper: entries };
+    propagate(grid, TanhTable::shared(), &box_at).unwrap().post.pop().unwrap()
+}
+
+/// The least distance between a number of the first interval and one of the second.
+fn gap((l1, u1): (i64, i64), (l2, u2): (i64, i64)) -> i64 {
+    (l2 - u1).max(l1 - u2).max(0)
+}
+
+#[test]
+fn smooth_and_clipped_networks_stay_inside_too() {
+    let clip = Activation::Clip { lower: Rational::parse("-1/3").unwrap(), upper: Rational::one() };
+    let leaky = Activation::LeakyRelu { slope: Rational::parse("1/3").unwrap() };
+    let mut random = Random(5);
+    for activation in [Activation::Tanh, Activation::Sigmoid, clip, leaky] {
+        let mut closest = 0.0f64;
+        for _ in 0..40 {
+            let network = random_network(&mut random, &[3, 6, 5, 2], &activation);
+            let loosest = full(&network);
+            let tightest = thin(&mut random, &loosest, None, 70);
+            let center: Vec<i64> = (0..3).map(|_| random.between(-1024, 1024)).collect();
+            let policy = policy(network);
+            let masks = [loosest.clone(), tightest.clone()];
+            let set = PerturbationSet {
+                shape: Perturbation::L2 { radius: Rational::parse("1/16").unwrap() },
+                units: Units::Normalised,
+            };
+            for set in [linf("1/16"), set] {
+                let ball = matches!(set.shape, Perturbation::L2 { .. });
+                let states = state(&center);
+                let (bounds, bits) = evaluate(&policy, &masks, &states, &set, &TO_ONE).unwrap();
+                let scale = GridScale::new(&policy.network, &Rational::parse("2").unwrap()).unwrap();
+                assert_eq!(scale.value_bits, bits);
+                for _ in 0..15 {
+                    let odds = random.next() % 101;
+                    let mask = thin(&mut random, &loosest, Some(&tightest), odds);
+                    let grid = GridNetwork::new(&policy.network, Some(&mask), &scale).unwrap();
+                    // 36 / 1024 is below 1/16 / sqrt(3), so that corners lie in the l2 ball.
+                    let input = point(&mut random, &center, if ball { 36 } else { 64 });
+                    let (clean, moved) = (enclosure(&grid, &center), enclosure(&grid, &input));
+                    for family in &bounds {
+                        let pairs = clean.intervals().zip(moved.intervals());
+                        for ((clean, moved), &bound) in pairs.zip(&family[0].deviation) {
+                            assert!(gap(clean, moved) <= bound);
+                            closest = closest.max(gap(clean, moved) as f64 / bound.max(1) as f64);
+                        }
+                    }
+                }
+            }
+        }
+        assert!(closest > 0.5, "{activation:?}: {closest}");
+    }
+}
+
+/// One layer `2 x - 3 y` with radii 1/16: dense 5/16; all submasks the same; band that must keep both the same.
+#[test]
+fn one_layer_by_hand() {
+    let weight = Matrix { rows: 1, columns: 2, values: vec![Dyadic::new(2, 0), Dyadic::new(-3, 0)] };
+    let layer = Layer { weight, bias: vec![Dyadic::new(1, 0)], activation: Activation::Identity };
+    let policy = policy(Network { layers: vec![layer] });
+    let masks = [full(&policy.network), Mask { layers: vec![vec![false, true]] }];
+    for end in [BandEnd::Zero, BandEnd::Mask(0), BandEnd::Mask(1)] {
+        let families = [Family::Band(end), Family::BandCrown(end)];
+        let (bounds, bits) = evaluate(&policy, &masks, &state(&[40, 50]), &linf("1/16"), &families).unwrap();
+        for family in bounds {
+            assert_eq!(family[0].deviation, vec![5 << (bits - 4)]);
+            if let Some(tight) = family.get(1) {
+                assert_eq!(tight.deviation, vec![3 << (bits - 4)]);
+            }
+        }
+    }
+}
+
+/// `relu(x) - relu(x)` has deviation 0 as one mask and 1/16 over the band that may drop the second term.
+#[test]
+fn signs_are_kept_where_the_band_allows() {
+    let matrix = |rows, columns, values: &[i64]| Matrix {
+        rows,
+        columns,
+        values: values.iter().map(|&v| Dyadic::new(v, 0)).collect(),
+    };
+    let zero = Dyadic::new(0, 0);
+    let layers = vec![
+        Layer { weight: matrix(2, 1, &[1, 1]), bias: vec![zero; 2], activation: Activation::Relu },
+        Layer { weight: matrix(1, 2, &[1, -1]), bias: vec![zero], activation: Activation::Identity },
+    ];
+    let policy = policy(Network { layers });
+    let masks = [full(&policy.network), Mask { layers: vec![vec![true, true], vec![true, false]] }];
+    let families = [0, 1].map(|k| Family::Band(BandEnd::Mask(k)));
+    let (bounds, bits) = evaluate(&policy, &masks, &state(&[512]), &linf("1/16"), &families).unwrap();
+    assert_eq!(bounds[0][0].deviation, vec![0]);
+    assert_eq!(bounds[1][0].deviation, vec![1 << (bits - 4)]);
+    assert_eq!(bounds[1][1].deviation, vec![1 << (bits - 4)]);
+}
+
+/// The theorem, without the least over the list: every pair of nested bands, each evaluated alone.
+#[test]
+fn a_narrower_band_never_has_a_larger_bound() {
+    let mut random = Random(7);
+    for activation in [Activation::Tanh, Activation::Relu, Activation::Sigmoid] {
+        for _ in 0..60 {
+            let network = random_network(&mut random, &[3, 6, 5, 2], &activation);
+            let loosest = full(&network);
+            let inner = thin(&mut random, &loosest, None, 80);
+            let tight = thin(&mut random, &inner, None, 60);
+            let tightest = thin(&mut random, &tight, None, 60);
+            let center: Vec<i64> = (0..3).map(|_| random.between(-1024, 1024)).collect();
+            let policy = policy(network);
+            let alone = |from: &Mask, to: &Mask| {
+                let masks = [from.clone(), to.clone()];
+                let (bounds, _) = evaluate(&policy, &masks, &state(&center), &linf("1/16"), &TO_ONE).unwrap();
+                (bounds[0][0].clone(), bounds[1][0].clone())
+            };
+            let wide = alone(&loosest, &tightest);
+            for narrow in [alone(&inner, &tight), alone(&loosest, &tight), alone(&inner, &tightest)] {
+                assert!(narrow.0.deviation.iter().zip(&wide.0.deviation).all(|(n, w)| n <= w));
+                assert!(narrow.0.oscillation <= wide.0.oscillation);
+            }
+            assert!(wide.1.deviation.iter().zip(&wide.0.deviation).all(|(crown, plain)| crown <= plain));
+        }
+    }
+}
+
+#[test]
+fn a_band_must_be_nested_and_shaped() {
+    let mut random = Random(9);
+    let network = random_network(&mut random, &[2, 3, 1], &Activation::Relu);
+    let scale = GridScale::new(&network, &Rational::one()).unwrap();
+    let band = |loosest: &Mask, tightest: Option<&Mask>| {
+        BandNetwork::new(&network, loosest, tightest, &scale).map(|_| ())
+    };
+    let dense = full(&network);
+    let mut pruned = dense.clone();
+    pruned.layers[1][2] = false;
+    assert_eq!(band(&dense, Some(&pruned)), Ok(()));
+    assert_eq!(band(&dense, None), Ok(()));
+    assert_eq!(band(&pruned, Some(&dense)), Err(GridError::NotNested { layer: 1, weight: 2 }));
+    let mut short = pruned.clone();
+    short.layers[1].pop();
+    assert_eq!(band(&dense, Some(&short)), Err(GridError::ShapeMismatch { layer: 1 }));
+    assert_eq!(band(&short, None), Err(GridError::ShapeMismatch { layer: 1 }));
+    short.layers.pop();
+    assert_eq!(band(&dense, Some(&short)), Err(GridError::ShapeMismatch { layer: 2 }));
+    let mut long = dense.clone();
+    long.layers.push(vec![true]);
+    assert_eq!(band(&long, Some(&dense)), Err(GridError::ShapeMismatch { layer: 2 }));
+    assert_eq!(band(&dense, Some(&long)), Err(GridError::ShapeMismatch { layer: 2 }));
+}
+
+#[test]
+fn a_band_ends_at_a_listed_mask() {
+    let mut random = Random(13);
+    let policy = policy(random_network(&mut random, &[2, 3, 2], &Activation::Tanh));
+    let masks = [full(&policy.network)];
+    let at =
+        |family: Family| evaluate(&policy, &masks, &state(&[1, 2]), &linf("1/16"), &[family]).map(|_| ());
+    assert_eq!(at(Family::Band(BandEnd::Mask(0))), Ok(()));
+    assert_eq!(at(Family::BandCrown(BandEnd::Mask(1))), Err(GridError::NoBand));
+    let (states, set) = (state(&[1, 2]), linf("1/16"));
+    let unprepared = LocalProblem::new(&policy, &masks, &states, &set).unwrap();
+    assert_eq!(unprepared.evaluate(0, &[Family::Band(BandEnd::Zero)]), Err(GridError::NoBand));
+    assert_eq!(unprepared.evaluate(0, &[Family::PrunedDeviation]), Err(GridError::NoBand));
+}
+
+#[test]
+fn family_names_are_canonical() {
+    for name in ["band/0", "band/12", "band/zero", "band-crown/3", "band-crown/zero", "envelope/ibp", "ibp"] {
+        assert_eq!(Family::parse(name).unwrap().name(), name);
+    }
+    for name in
+        ["band", "band/", "band/01", "band/+1", "band/-1", "band/ 1", "band/dense", "band-crown", "Band/0"]
+    {
+        assert_eq!(Family::parse(name), None, "{name}");
+    }
+    assert_eq!(Family::parse("band/2").unwrap().covers(3), 3);
+    assert_eq!(Family::parse("band/2").unwrap().covers(2), 0);
+    assert_eq!(Family::parse("band/zero").unwrap().covers(2), 2);
+}
+
+#[test]
+fn an_envelope_is_the_worst_of_all_later_masks() {
+    let mut random = Random(17);
+    let mut raised = 0;
+    for _ in 0..20 {
+        let network = random_network(&mut random, &[3, 6, 5, 2], &Activation::Relu);
+        let mut masks = vec![full(&network)];
+        for _ in 0..3 {
+            let next = thin(&mut random, &masks[masks.len() - 1], None, 70);
+            masks.push(next);
+        }
+        let policy = policy(network);
+        let families = [Family::Ibp, Family::EnvelopeIbp, Family::Crown, Family::EnvelopeCrown];
+        let (bounds, _) =
+            evaluate(&policy, &masks, &state(&[5, 900, -900]), &linf("1/16"), &families).unwrap();
+        for pair in bounds.chunks(2) {
+            for mask in 0..masks.len() {
+                for output in 0..2 {
+                    let later = pair[0][mask..].iter().map(|b| b.deviation[output]).max().unwrap();
+                    assert_eq!(pair[1][mask].deviation[output], later);
+                    raised += usize::from(later > pair[0][mask].deviation[output]);
+                }
+                let worst = pair[0][mask..].iter().map(|b| b.oscillation).max().unwrap();
+                assert_eq!(pair[1][mask].oscillation, worst);
+                assert_eq!(pair[1][mask].margin, pair[0][mask..].iter().map(|b| b.margin).min().unwrap());
+            }
+        }
+    }
+    assert!(raised > 0, "no local bound ever rose: the envelope was not tried");
+}
+
+#[test]
+fn pruned_and_dense_differ_by_at_most_the_paired_bound() {
+    let mut random = Random(19);
+    let mut closest = 0.0f64;
+    for _ in 0..100 {
+        let network = random_network(&mut random, &[3, 6, 5, 2], &Activation::Relu);
+        let dense = full(&network);
+        let mask = thin(&mut random, &dense, None, 92);
+        let center: Vec<i64> = (0..3).map(|_| random.between(-1024, 1024)).collect();
+        let policy = policy(network);
+        let masks = [dense.clone(), mask.clone()];
+        let families = [Family::PrunedDeviation];
+        let (bounds, bits) = evaluate(&policy, &masks, &state(&center), &linf("1/16"), &families).unwrap();
+        assert_eq!(bounds[0][0].deviation, vec![0, 0]);
+        assert_eq!(bounds[0][1].margin, None);
+        for _ in 0..20 {
+            let input = point(&mut random, &center, 64);
+            let (one, other) =
+                (exact(&policy.network, &mask, &input), exact(&policy.network, &dense, &input));
+            for ((a, b), &bound) in one.iter().zip(&other).zip(&bounds[0][1].deviation) {
+                let change = ((a - b) << (bits - 28)).abs();
+                assert!(change <= i128::from(bound));
+                closest = closest.max(change as f64 / bound.max(1) as f64);
+            }
+        }
+    }
+    assert!(closest > 0.9);
+}
+
+#[test]
+fn paired_bounds_must_be_of_the_same_network() {
+    let mut random = Random(23);
+    let network = random_network(&mut random, &[2, 3, 1], &Activation::Relu);
+    let scale = GridScale::new(&network, &Rational::one()).unwrap();
+    let grid = GridNetwork::new(&network, None, &scale).unwrap();
+    let paired = PairedNetwork::new(&network, &full(&network), &scale).unwrap();
+    let table = TanhTable::shared();
+    let input = GridBox { lower: vec![0, 0], upper: vec![5, 5] };
+    let bounds = propagate(&grid, table, &input).unwrap();
+    assert!(paired_change(&paired, table, &input, &bounds, &bounds).is_ok());
+    let shape = |layer| Err(GridError::ShapeMismatch { layer });
+    let wide = GridBox { lower: vec![0; 3], upper: vec![0; 3] };
+    assert_eq!(paired_change(&paired, table, &wide, &bounds, &bounds), shape(0));
+    let mut short = bounds.clone();
+    short.pre.pop();
+    assert_eq!(paired_change(&paired, table, &input, &short, &bounds), shape(0));
+    // Bounds that leave no common point are refused, not met to something else.
+    let far =
+        |b: &GridBox| GridBox::from_intervals(b.intervals().map(|(l, u)| (l + (1 << 50), u + (1 << 50))));
+    let moved = LayerBounds { pre: bounds.pre.iter().map(far).collect(), post: bounds.post.clone() };
+    let refused = paired_change(&paired, table, &input, &bounds, &moved);
+    assert_eq!(refused, Err(GridError::EmptyInterval { layer: 0, neuron: 0 }));
+}
+
+/// A published policy, its first 100 states and its standard deviations.
+fn published(name: &str) -> Option<(Policy, States, Vec<f64>)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/policies");
+    let Ok(bytes) = std::fs::read(folder.join(format!("{name}.safetensors"))) else {
+        eprintln!("skipped: no {name} in {}", folder.display());
+        return None;
+    };
+    let file = Safetensors::parse(&bytes).unwrap();
+    let vector = |name: &str| file.tensor(name).unwrap().dyadics().unwrap();
+    let layers = (0..3).map(|l| Layer {
+        weight: file.tensor(&format!("policy.{l}.weight")).unwrap().matrix().unwrap(),
+        bias: vector(&format!("policy.{l}.bias")),
+        activation: if l == 2 { Activation::Identity } else { Activation::Tanh },
+    });
+    let clip = Rational::parse("10").ok();
+    let normaliser = Normaliser { mean: vector("obs_norm.mean"), std: vector("obs_norm.std"), clip };
+    let log_std = vector("policy.log_std");
+    let sigma = log_std.iter().map(|d| (d.mantissa as f64 * 2f64.powi(d.exponent)).exp()).collect();
+    let network = Network { layers: layers.collect() };
+    let policy =
+        Policy { network, head: Head::Gaussian { log_std }, normaliser: Some(normaliser), source: None };
+    let states = std::fs::read(folder.join(format!("{name}.states.npy"))).unwrap();
+    let mut states = parse_states(&states, Units::Raw).unwrap();
+    states.keep_first(100);
+    Some((policy, states, sigma))
+}
+
+/// Prunes the share of smallest weights in every layer.
+fn magnitude_mask(network: &Network, share: f64) -> Mask {
+    let tables = network.layers.iter().map(|layer| {
+        let weights = &layer.weight.values;
+        let size = |k: usize| (weights[k].mantissa as f64 * 2f64.powi(weights[k].exponent)).abs();
+        let mut order: Vec<usize> = (0..weights.len()).collect();
+        order.sort_by(|&a, &b| size(a).total_cmp(&size(b)));
+        let mut kept = vec![true; weights.len()];
+        for &k in order.iter().take((share * weights.len() as f64).floor() as usize) {
+            kept[k] = false;
+        }
+        kept
+    });
+    Mask { layers: tables.collect() }
+}
+
+/// `"key": number` of every object of the reference table, in order.
+fn column<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
+    let key = format!("\"{key}\": ");
+    text.split(&key as &str).skip(1).map(|rest| rest.split([',', '\n']).next().unwrap().trim()).collect()
+}
+
+/// `band` and `band-crown` against the float prototype of the plain recursion, row by row: medians of d over 100 states.
+/// Without optimisation only the first state set's rows at one epsilon.
+#[test]
+fn bands_of_published_policies_are_tighter_than_the_prototype() {
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference/bounds/band_prototype.json");
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        eprintln!("skipped: no {}", path.display());
+        return;
+    };
+    let names: Vec<&str> = column(&text, "policy").iter().map(|n| n.trim_matches('"')).collect();
+    let numbers = |key: &str| column(&text, key);
+    let (epsilons, ends, medians) = (numbers("epsilon"), numbers("band_to"), numbers("d_median"));
+    assert!(names.len() == 40 && epsilons.len() == 40 && ends.len() == 40 && medians.len() == 40);
+    for (row, name) in names.iter().enumerate() {
+        if cfg!(debug_assertions) && (*name != "wocar_hopper" || epsilons[row] != "0.01") {
+            continue;
+        }
+        let Some((policy, states, sigma)) = published(name) else { return };
+        let masks = [0.0, ends[row].parse().unwrap()].map(|share| magnitude_mask(&policy.network, share));
+        let set = linf(epsilons[row]);
+        let problem = LocalProblem::new(&policy, &masks, &states, &set).unwrap();
+        let problem = problem.prepare(&TO_ONE).unwrap();
+        let unit = 2f64.powi(-(problem.value_bits as i32));
+        let mut distances = [Vec::new(), Vec::new()];
+        for index in 0..problem.states() {
+            for (list, bounds) in distances.iter_mut().zip(problem.evaluate(index, &TO_ONE).unwrap()) {
+                let parts =
+                    bounds[0].deviation.iter().zip(&sigma).map(|(&d, s)| (d as f64 * unit / s).powi(2));
+                list.push(parts.sum::<f64>().sqrt());
+            }
+        }
+        let [band, crown] = distances.map(|mut list| {
+            list.sort_by(f64::total_cmp);
+            (list[list.len() / 2 - 1] + list[list.len() / 2]) / 2.0
+        });
+        let prototype: f64 = medians[row].parse().unwrap();
+        eprintln!(
+            "{name} {} dense..{}: {prototype:.4} band {band:.4} crown {crown:.4}",
+            epsilons[row], ends[row]
+        );
+        assert!(band <= prototype && crown < prototype && crown <= band);
+    }
+}
