@@ -11,7 +11,7 @@ use secateur_checker::regret_claim::LIMIT_REGRET;
 use secateur_checker::statistical_claim::{LIMIT_STATISTICAL, StatisticalRejection, statistical_assumptions};
 use secateur_checker::table::TableError;
 
-use crate::case::{Case, GLOBAL, LOCAL, Said, r};
+use crate::case::{Case, GLOBAL, LOCAL, PAIRED, Said, r};
 
 const SAMPLER: &str = "independent-episodes-geometric-time";
 const REGRET: &str =
@@ -162,8 +162,10 @@ fn all_entries_speak_of_one_draw() {
 fn family_head_mask_discount_and_values_make_sense() {
     let case = Case::categorical();
     assert_eq!(bent(&case, LOCAL, GLOBAL), StatisticalRejection::NotLocal { entry: 0 });
-    let expected = StatisticalRejection::FamilyNotClaimed { entry: 0, family: "crown".to_owned() };
-    assert_eq!(bent(&case, LOCAL, "crown"), expected);
+    for family in ["crown", PAIRED] {
+        let expected = StatisticalRejection::FamilyNotClaimed { entry: 0, family: family.to_owned() };
+        assert_eq!(bent(&case, LOCAL, family), expected);
+    }
     let expected = StatisticalRejection::NoTotalVariation { entry: 0, reason: TableError::NoMask };
     assert_eq!(bent(&case, r#""mask":"0""#, r#""mask":"1""#), expected);
     let reason = RegretError::DiscountOutOfRange { discount: r("1") };
