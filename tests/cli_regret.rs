@@ -131,6 +131,8 @@ fn claims_for_every_family_and_form_are_made_checked_and_shown() {
     }
     let (shown, _) = run(&["show", &bench.word("cert.json")], 0);
     let (checked, _) = bench.check("cert.json", 0);
+    // dR / (1 - g) = 30 and dR T = 60: what any policy can lose.
+    assert!(out.contains("of at most") && out.contains(" 30 ") && out.contains(" 60 "), "{out}");
     for claim in &certificate.regret {
         assert!(out.contains(&claim.value) && shown.contains(&claim.value) && checked.contains(&claim.value));
     }
@@ -220,6 +222,19 @@ fn options_that_do_not_fit_are_refused() {
         let (_, err) = bench.certify(options, 2);
         assert!(err.contains(word), "{options:?}: {err}");
     }
+}
+
+/// A band has a bound for its own masks only, and the deviation from the dense policy bounds no adversary.
+#[test]
+fn bands_claim_regret_for_their_masks_and_deviations_none() {
+    let bench = Bench::new(HeadData::Categorical);
+    let masks = bench.word("masks");
+    let sparsity = "0,0.3,0.5,0.7";
+    run(&["prune", &bench.word("policy"), "--sparsity", sparsity, "--out", &masks], 0);
+    let options = ["--masks", &masks, "--family", "pruned-deviation", "--band", "1..2"];
+    bench.certify(&[&options[..], &CART_POLE[..]].concat(), 0);
+    let found: Vec<_> = bench.read().regret.iter().map(|c| format!("{} {}", c.family, c.mask)).collect();
+    assert_eq!(found, ["band/2 1", "band/2 2", "band-crown/2 1", "band-crown/2 2"]);
 }
 
 fn episodes(sampler: &str, samples: u32) -> String {

@@ -19,7 +19,7 @@ use secateur_checker::regret_claim::{
 use secateur_checker::statistical_claim::{
     LIMIT_STATISTICAL, StatisticalRejection, expected_tv_bound, statistical_assumptions,
 };
-use secateur_checker::table::{FamilyTable, TableError};
+use secateur_checker::table::{FamilyTable, Quantity, TableError};
 
 /// Which regret claims to make, for every family and mask.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub enum RegretClaimError {
     },
     /// The draw was refused.
     #[error("{0}")]
-    Statistical(StatisticalRejection),
+    Statistical(Box<StatisticalRejection>),
 }
 
 impl RegretRequest {
@@ -130,9 +130,14 @@ pub fn add_regret(
     }
     if !request.forms.is_empty() {
         let rewards = request.rewards.as_ref().ok_or(RegretClaimError::NoRewards)?;
-        certificate.regret = regret_claims(&request.forms, rewards, tables, head)?;
+        let claimed = |family: &str, mask| has_total_variation(certificate, family, mask);
+        certificate.regret = regret_claims(&request.forms, rewards, tables, head, &claimed)?;
     }
     if let Some(draw) = &request.statistical {
+        let masks = certificate.masks.len();
+        if draw.mask >= masks {
+            return Err(RegretClaimError::NoMask { mask: draw.mask, masks });
+        }
         certificate.statistical = statistical_claims(draw, request.rewards.as_ref(), tables, head)?;
     }
     let states = certificate.states;
@@ -158,16 +163,23 @@ fn up(value: &Rational) -> String {
     claim_decimal(value, Rounding::Up)
 }
 
+/// Whether the certificate claims the total variation of a family under a mask: a band has it for its own masks only.
+fn has_total_variation(certificate: &Certificate, family: &str, mask: usize) -> bool {
+    let name = Quantity::TotalVariation.name();
+    certificate.claims.iter().any(|c| c.family == family && c.mask == mask && c.quantity == name)
+}
+
 fn regret_claims(
     forms: &[RegretForm],
     rewards: &RewardRange,
     tables: &[FamilyTable],
     head: &HeadBounds,
+    claimed: &dyn Fn(&str, usize) -> bool,
 ) -> Result<Vec<RegretClaim>, RegretClaimError> {
     let mut claims = Vec::new();
     for table in tables.iter().filter(|t| t.family.bounds_adversary()) {
-        for mask in 0..table.masks.len() {
-            let family = table.family.name();
+        let family = table.family.name();
+        for mask in (0..table.masks.len()).filter(|mask| claimed(&family, *mask)) {
             let tv = largest_total_variation(table, head, mask)
                 .map_err(|reason| RegretClaimError::NoTotalVariation { family: family.clone(), reason })?;
             for form in forms {
@@ -193,13 +205,12 @@ fn statistical_claims(
     tables: &[FamilyTable],
     head: &HeadBounds,
 ) -> Result<Vec<StatisticalClaim>, RegretClaimError> {
-    let local: Vec<&FamilyTable> =
-        tables.iter().filter(|t| t.family.is_local() && t.family.bounds_adversary()).collect();
-    let masks = local.first().ok_or(RegretClaimError::NoLocalFamily)?.masks.len();
-    if draw.mask >= masks {
-        return Err(RegretClaimError::NoMask { mask: draw.mask, masks });
+    let usable =
+        |t: &&FamilyTable| t.family.is_local() && t.family.bounds_adversary() && draw.mask < t.masks.len();
+    let local: Vec<&FamilyTable> = tables.iter().filter(usable).collect();
+    if local.is_empty() {
+        return Err(RegretClaimError::NoLocalFamily);
     }
-    // Nine families at most, two inequalities each.
     let inequalities = u32::try_from(2 * local.len()).unwrap_or(u32::MAX);
     let confidence = Confidence { level: draw.level.clone(), masks: draw.masks, inequalities };
     let mut claims = Vec::new();
@@ -215,7 +226,7 @@ fn statistical_claims(
                 regret: None,
             };
             let bound = expected_tv_bound(claims.len(), &claim, table, head)
-                .map_err(RegretClaimError::Statistical)?;
+                .map_err(|e| RegretClaimError::Statistical(Box::new(e)))?;
             claim.value = up(&bound);
             if let Some(rewards) = rewards {
                 let lost =

@@ -2,9 +2,10 @@
 
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use secateur_checker::kernel::regret::RewardRange;
+use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::escaped::Escaped;
-use secateur_checker::reader::regret::{RegretForm, StatisticalClaim};
+use secateur_checker::reader::regret::{RegretClaim, RegretForm, StatisticalClaim};
 use serde_json::{Value, json};
 
 /// The tables, each with what it says above it; empty without such claims.
@@ -40,8 +41,20 @@ fn reward_words(rewards: &RewardRange) -> String {
     format!("[{}, {}], {end}", rewards.lower, rewards.upper)
 }
 
+/// What any policy can lose, whatever its total variation; a claim near it says nothing.
+fn most(claim: &RegretClaim) -> Option<Rational> {
+    let spread = claim.rewards.spread().ok()?;
+    match &claim.form {
+        RegretForm::Sup { discount } | RegretForm::Expectation { discount } => {
+            spread.div(&Rational::one().sub(discount)).ok()
+        }
+        RegretForm::Horizon { steps } => Some(spread.mul(&Rational::from_integer((*steps).into()))),
+    }
+}
+
 fn regret_table(certificate: &Certificate) -> Table {
-    let mut table = table(&["mask", "family", "rule", "return", "rewards", "regret", "holds for"]);
+    let header = ["mask", "family", "rule", "return", "rewards", "regret", "of at most", "holds for"];
+    let mut table = table(&header);
     for claim in &certificate.regret {
         table.add_row([
             claim.mask.to_string(),
@@ -50,6 +63,7 @@ fn regret_table(certificate: &Certificate) -> Table {
             return_words(&claim.form),
             reward_words(&claim.rewards),
             Escaped(&claim.value).to_string().trim_matches('"').to_owned(),
+            most(claim).map_or_else(String::new, |m| claim_decimal(&m, Rounding::Up)),
             claim.region.name().to_owned(),
         ]);
     }

@@ -17,7 +17,9 @@ use secateur_checker::table::{FamilyTable, Quantity};
 
 pub const GLOBAL: &str = "sensitivity";
 pub const LOCAL: &str = "ibp";
-const FAMILIES: [Family; 2] = [Family::Sensitivity, Family::Ibp];
+/// Compares two policies, not one with what an adversary makes of it.
+pub const PAIRED: &str = "pruned-deviation";
+const FAMILIES: [Family; 3] = [Family::Sensitivity, Family::Ibp, Family::PrunedDeviation];
 const FILES: [(&str, &[u8]); 3] =
     [("policy.json", b"manifest"), ("policy.safetensors", b"tensors"), ("states.npy", b"states")];
 

@@ -10,7 +10,7 @@ use secateur_checker::reader::regret::Region;
 use secateur_checker::regret_claim::{LIMIT_REGRET, RegretRejection, regret_assumptions};
 use secateur_checker::table::TableError;
 
-use crate::case::{Case, GLOBAL, LOCAL, Said, r};
+use crate::case::{Case, GLOBAL, LOCAL, PAIRED, Said, r};
 
 const SUP: &str = r#""form":"sup","discount":"9/10""#;
 const MEAN: &str = r#""form":"expectation","discount":"9/10""#;
@@ -118,7 +118,7 @@ fn a_deterministic_head_has_no_regret_claims() {
 #[test]
 fn the_family_must_be_claimed() {
     let case = Case::categorical();
-    for family in ["crown", "norm-product/linf", "unheard-of"] {
+    for family in ["crown", "norm-product/linf", "unheard-of", PAIRED] {
         let claimed = said(&case, vec![entry(family, SUP, "all-states", "1e9")]);
         let expected = RegretRejection::FamilyNotClaimed { entry: 0, family: family.to_owned() };
         assert_eq!(rejected(&case, &claimed), expected);

@@ -11,7 +11,7 @@ use secateur_checker::regret_claim::LIMIT_REGRET;
 use secateur_checker::statistical_claim::{LIMIT_STATISTICAL, StatisticalRejection, statistical_assumptions};
 use secateur_checker::table::TableError;
 
-use crate::case::{Case, GLOBAL, LOCAL, Said, r};
+use crate::case::{Case, GLOBAL, LOCAL, PAIRED, Said, r};
 
 const SAMPLER: &str = "independent-episodes-geometric-time";
 const REGRET: &str =
@@ -59,6 +59,11 @@ fn rejected(case: &Case, said: &Said) -> StatisticalRejection {
     }
 }
 
+fn without_regret(entry: &str) -> String {
+    let (start, rest) = entry.split_once("\"regret\"").unwrap();
+    format!("{start}{}", rest.split_once("},\n").map(|(_, after)| after).unwrap())
+}
+
 /// A certificate with one loose entry in which `from` is replaced.
 fn bent(case: &Case, from: &str, to: &str) -> StatisticalRejection {
     let text = entry("hoeffding", "1", "1e9");
@@ -72,10 +77,7 @@ fn both_inequalities_are_accepted() {
     assert!(found(&case, "hoeffding").0 < Rational::one(), "the bound must not be the trivial one");
     let both = ["hoeffding", "bernstein"].map(|method| honest(&case, method)).to_vec();
     assert_eq!(case.check(&said(&case, both)).unwrap().certificate().statistical.len(), 2);
-    let without = honest(&case, "hoeffding");
-    let (start, rest) = without.split_once("\"regret\"").unwrap();
-    let without = format!("{start}{}", rest.split_once("},\n").map(|(_, after)| after).unwrap());
-    let mut plain = said(&case, vec![without]);
+    let mut plain = said(&case, vec![without_regret(&honest(&case, "hoeffding"))]);
     plain.limits.pop();
     assert!(case.check(&plain).unwrap().certificate().statistical[0].regret.is_none());
 }
@@ -160,13 +162,17 @@ fn all_entries_speak_of_one_draw() {
 fn family_head_mask_discount_and_values_make_sense() {
     let case = Case::categorical();
     assert_eq!(bent(&case, LOCAL, GLOBAL), StatisticalRejection::NotLocal { entry: 0 });
-    let expected = StatisticalRejection::FamilyNotClaimed { entry: 0, family: "crown".to_owned() };
-    assert_eq!(bent(&case, LOCAL, "crown"), expected);
+    for family in ["crown", PAIRED] {
+        let expected = StatisticalRejection::FamilyNotClaimed { entry: 0, family: family.to_owned() };
+        assert_eq!(bent(&case, LOCAL, family), expected);
+    }
     let expected = StatisticalRejection::NoTotalVariation { entry: 0, reason: TableError::NoMask };
     assert_eq!(bent(&case, r#""mask":"0""#, r#""mask":"1""#), expected);
     let reason = RegretError::DiscountOutOfRange { discount: r("1") };
     let expected = StatisticalRejection::Regret { entry: 0, reason };
     assert_eq!(bent(&case, r#""discount":"3/10""#, r#""discount":"1""#), expected);
+    let text = without_regret(&entry("hoeffding", "1", "1")).replace("3/10", "1");
+    assert_eq!(rejected(&case, &said(&case, vec![text])), expected);
     let expected = StatisticalRejection::NotANumber { entry: 0, field: "value" };
     assert_eq!(bent(&case, r#""value":"1"}"#, r#""value":"one"}"#), expected);
     let expected = StatisticalRejection::NotANumber { entry: 0, field: "regret.value" };
