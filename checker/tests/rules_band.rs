@@ -6,7 +6,7 @@
     clippy::float_arithmetic,
     clippy::as_conversions
 )]
-#![allow(clippy::integer_division, clippy::print_stderr)]
+#![allow(clippy::integer_division, clippy::print_stderr, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::path::PathBuf;
 
