@@ -13,6 +13,7 @@ pub mod input;
 pub mod nested;
 pub mod norm;
 pub mod paired;
+pub mod point;
 pub mod relax;
 pub mod scaled;
 pub mod sensitivity;

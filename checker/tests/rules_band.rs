@@ -88,7 +88,7 @@ fn linf(radius: &str) -> PerturbationSet {
 }
 
 fn point(random: &mut Random, center: &[i64], radius: i64) -> Vec<i64> {
-    let corner = random.next() % 2 == 0;
+    let corner = random.next().is_multiple_of(2);
     let step = |c: &i64| {
         let inside = random.between(-radius, radius);
         c + if corner { radius * (2 * random.between(0, 1) - 1) } else { inside }
@@ -144,7 +144,7 @@ fn no_exact_evaluation_of_a_mask_in_the_band_lies_outside() {
         let odds = random.next() % 101;
         let tightest = thin(&mut random, &loosest, None, odds);
         let center: Vec<i64> = (0..3).map(|_| random.between(-1500, 1500)).collect();
-        let families = if random.next() % 4 == 0 {
+        let families = if random.next().is_multiple_of(4) {
             [Family::Band(BandEnd::Zero), Family::BandCrown(BandEnd::Zero)]
         } else {
             TO_ONE
