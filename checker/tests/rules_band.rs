@@ -14,8 +14,12 @@ use secateur_checker::family::{BandEnd, Family, LocalProblem, StateBounds};
 use secateur_checker::kernel::band::BandNetwork;
 use secateur_checker::kernel::enclose::TanhTable;
 use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
+use secateur_checker::kernel::head::{HeadBounds, OutputChange};
 use secateur_checker::kernel::ibp::{GridBox, LayerBounds, propagate};
 use secateur_checker::kernel::paired::{PairedNetwork, paired_change};
+use secateur_checker::kernel::point::{
+    PointError, deviation_from_below, enclose_outputs, perturbed_inputs, total_variation_from_below,
+};
 use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy,
     States, Units,
@@ -443,6 +447,114 @@ fn paired_bounds_must_be_of_the_same_network() {
     let moved = LayerBounds { pre: bounds.pre.iter().map(far).collect(), post: bounds.post.clone() };
     let refused = paired_change(&paired, table, &input, &bounds, &moved);
     assert_eq!(refused, Err(GridError::EmptyInterval { layer: 0, neuron: 0 }));
+}
+
+fn r(text: &str) -> Rational {
+    Rational::parse(text).unwrap()
+}
+
+fn set(shape: Perturbation, units: Units) -> PerturbationSet {
+    PerturbationSet { shape, units }
+}
+
+/// Two inputs of weight 1; normaliser (s - 1) / 2 for the first coordinate and s / 4 for the second, clipped at 3.
+fn normalised_pair() -> Policy {
+    let weight = Matrix { rows: 1, columns: 2, values: vec![Dyadic::new(1, 0); 2] };
+    let layer = Layer { weight, bias: vec![Dyadic::new(0, 0)], activation: Activation::Identity };
+    let mean = vec![Dyadic::new(1, 0), Dyadic::new(0, 0)];
+    let std = vec![Dyadic::new(2, 0), Dyadic::new(4, 0)];
+    let normaliser = Some(Normaliser { mean, std, clip: Some(r("3")) });
+    Policy { network: Network { layers: vec![layer] }, head: Head::Deterministic, normaliser, source: None }
+}
+
+/// State (5, 20) is seen as (2, 3) after the clip; in raw units the ball is around (5, 20), else around (2, 3).
+#[test]
+fn a_point_must_lie_in_the_ball_exactly() {
+    let policy = normalised_pair();
+    let state = [Dyadic::new(5, 0), Dyadic::new(20, 0)];
+    let inputs = |shape: Perturbation, units: Units, point: [&str; 2]| {
+        perturbed_inputs(&policy, &state, Units::Raw, &set(shape, units), &point.map(r))
+    };
+    let third = || Perturbation::Linf { radius: r("1/3") };
+    let seen = vec![r("2"), r("3")];
+    let moved = inputs(third(), Units::Normalised, ["7/3", "8/3"]);
+    assert_eq!(moved, Ok((seen.clone(), vec![r("7/3"), r("8/3")])));
+    let beyond = inputs(third(), Units::Normalised, ["2", "3.3333333333333333333333333333333334"]);
+    assert_eq!(beyond, Err(PointError::OutsideBox { coordinate: 1 }));
+    // Raw: mapped, clipped, and compared before the normaliser.
+    assert_eq!(inputs(third(), Units::Raw, ["16/3", "20"]), Ok((seen.clone(), vec![r("13/6"), r("3")])));
+    assert_eq!(inputs(third(), Units::Raw, ["2", "3"]), Err(PointError::OutsideBox { coordinate: 0 }));
+    let five = || Perturbation::L2 { radius: r("5") };
+    assert_eq!(inputs(five(), Units::Raw, ["8", "16"]), Ok((seen, vec![r("3"), r("3")])));
+    assert_eq!(inputs(five(), Units::Raw, ["8", "15.999999999999999999999"]), Err(PointError::OutsideBall));
+    let radii = || Perturbation::PerCoordinate { radii: vec![r("1"), r("0")] };
+    assert!(inputs(radii(), Units::Normalised, ["1", "3"]).is_ok());
+    let moved = inputs(radii(), Units::Normalised, ["1", "3.01"]);
+    assert_eq!(moved, Err(PointError::OutsideBox { coordinate: 1 }));
+    let short = perturbed_inputs(&policy, &state, Units::Raw, &set(third(), Units::Raw), &[r("5")]);
+    assert_eq!(short, Err(PointError::ShapeMismatch));
+}
+
+/// `relu(s) - relu(s)` pruned to `relu(s)`: the dense bound from above is 0, the pruned one from below 1/16. Pruning hurt.
+#[test]
+fn pruning_that_hurts_is_proved_from_both_sides() {
+    let number = |v: i64| Dyadic::new(v, 0);
+    let matrix = |rows, columns, values: Vec<Dyadic>| Matrix { rows, columns, values };
+    let layers = vec![
+        Layer {
+            weight: matrix(2, 1, vec![number(1); 2]),
+            bias: vec![number(0); 2],
+            activation: Activation::Relu,
+        },
+        Layer {
+            weight: matrix(1, 2, vec![number(1), number(-1)]),
+            bias: vec![number(0)],
+            activation: Activation::Identity,
+        },
+    ];
+    let policy = Policy {
+        network: Network { layers },
+        head: Head::Gaussian { log_std: vec![number(0)] },
+        normaliser: None,
+        source: None,
+    };
+    let pruned = Mask { layers: vec![vec![true, true], vec![true, false]] };
+    let (states, ball) = (state(&[512]), linf("1/16"));
+    let family = [Family::Band(BandEnd::Mask(0))];
+    let (bounds, _) = evaluate(&policy, &[full(&policy.network)], &states, &ball, &family).unwrap();
+    assert_eq!(bounds[0][0].deviation, vec![0]);
+    let scale = GridScale::new(&policy.network, &Rational::one()).unwrap();
+    let grid = GridNetwork::new(&policy.network, Some(&pruned), &scale).unwrap();
+    let point = [r("9/16")];
+    let (clean, moved) =
+        perturbed_inputs(&policy, &states.values.values, Units::Normalised, &ball, &point).unwrap();
+    let (clean, moved) = (enclose_outputs(&grid, &clean).unwrap(), enclose_outputs(&grid, &moved).unwrap());
+    let gaps = deviation_from_below(&clean, &moved, grid.value_bits);
+    assert_eq!(gaps, vec![r("1/16")]);
+    // 2 Phi(1/32) - 1 = 0.0249299..., attained by a Gaussian with this shift.
+    let below = total_variation_from_below(&policy.head, &clean, &moved, grid.value_bits).unwrap();
+    let change = OutputChange { deviation: gaps, oscillation: r("0"), euclidean: None };
+    let above = HeadBounds::new(&policy.head).unwrap().total_variation(&change).unwrap();
+    assert!(r("0.02492") < below && below <= above && above.sub(&below) < r("1e-9"));
+    assert_eq!(
+        total_variation_from_below(&Head::Deterministic, &clean, &moved, grid.value_bits),
+        Err(PointError::Deterministic)
+    );
+}
+
+/// Logits (0, 0, 0) to (2^-2, 0, 0): the first probability moves from 1/3 to e^(1/4) / (e^(1/4) + 2) = 0.390990...
+#[test]
+fn a_probability_that_moves_bounds_the_total_variation_from_below() {
+    let logits = |first: i64| GridBox { lower: vec![first, 0, 0], upper: vec![first, 0, 0] };
+    let below = total_variation_from_below(&Head::Categorical, &logits(0), &logits(1 << 38), 40).unwrap();
+    let truth = 0.25f64.exp() / (0.25f64.exp() + 2.0) - 1.0 / 3.0;
+    let near = |offset: f64| r(&format!("{:.15}", truth + offset));
+    assert!(near(-1e-9) < below && below < near(1e-12), "{below}");
+    let none = total_variation_from_below(&Head::Categorical, &logits(0), &logits(0), 40).unwrap();
+    assert!(none.is_zero());
+    let gaussian = Head::Gaussian { log_std: vec![Dyadic::new(0, 0)] };
+    let shape = total_variation_from_below(&gaussian, &logits(0), &logits(0), 40);
+    assert_eq!(shape, Err(PointError::ShapeMismatch));
 }
 
 /// A published policy, its first 100 states and its standard deviations.
