@@ -10,6 +10,10 @@
 
 use std::path::PathBuf;
 
+use secateur_checker::check::{
+    CHECKER_ID, LIMIT_BANDS, NamedFile, Rejection, Subject, Verified, check, pruned_count,
+    required_assumptions, required_limits,
+};
 use secateur_checker::family::{BandEnd, Family, LocalProblem, StateBounds};
 use secateur_checker::kernel::band::BandNetwork;
 use secateur_checker::kernel::enclose::TanhTable;
@@ -25,8 +29,13 @@ use secateur_checker::model::{
     States, Units,
 };
 use secateur_checker::number::{Dyadic, Rational};
+use secateur_checker::reader::certificate::{
+    Certificate, Claim, FileDigest, MaskRecord, Program, SCHEMA_VERSION,
+};
+use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::npy::parse_states;
 use secateur_checker::reader::safetensors::Safetensors;
+use secateur_checker::table::TableError;
 
 /// splitmix64.
 struct Random(u64);
@@ -555,6 +564,114 @@ fn a_probability_that_moves_bounds_the_total_variation_from_below() {
     let gaussian = Head::Gaussian { log_std: vec![Dyadic::new(0, 0)] };
     let shape = total_variation_from_below(&gaussian, &logits(0), &logits(0), 40);
     assert_eq!(shape, Err(PointError::ShapeMismatch));
+}
+
+/// A certificate about `relu(s) - relu(s)` and its pruning, with one claim; the files' bytes stand for themselves.
+fn certificate(policy: &Policy, masks: &[Mask], claim: Claim) -> Certificate {
+    let file = |role: &str, name: &str| FileDigest {
+        role: role.to_owned(),
+        name: name.to_owned(),
+        sha256: sha256_hex(name.as_bytes()),
+    };
+    let record = |mask: &Mask| {
+        let (pruned, total) = pruned_count(mask);
+        MaskRecord { name: "m".to_owned(), digest: mask_digest(mask, &policy.network), pruned, total }
+    };
+    let family = Family::parse(&claim.family);
+    let owned = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect();
+    let program = |id: &str, version: &str| Program { id: id.to_owned(), version: version.to_owned() };
+    Certificate {
+        subjects: vec![file("subject", "policy.json"), file("subject", "policy.safetensors")],
+        weights_digest: weights_digest(&policy.network),
+        head: "categorical".to_owned(),
+        masks: masks.iter().map(record).collect(),
+        perturbation: linf("1/16"),
+        state_units: Units::Normalised,
+        states: 1,
+        claims: vec![claim],
+        verdicts: Vec::new(),
+        witness: None,
+        assumptions: owned(required_assumptions(policy)),
+        limits: owned(required_limits(&family.into_iter().collect::<Vec<_>>())),
+        inputs: vec![
+            file("chain", "chain"),
+            file("mask", "m0"),
+            file("mask", "m1"),
+            file("states", "states"),
+        ],
+        verifier: program("test", "0"),
+        checker: program(CHECKER_ID, SCHEMA_VERSION),
+        seed: "0".to_owned(),
+    }
+}
+
+fn checked(policy: &Policy, masks: &[Mask], certificate: Certificate) -> Result<Verified, Rejection> {
+    let file = |name: &'static str| NamedFile { name, bytes: name.as_bytes() };
+    let subject = Subject {
+        policy,
+        policy_files: [file("policy.json"), file("policy.safetensors")],
+        masks,
+        mask_files: &["chain", "m0", "m1"].map(file),
+        states: &state(&[512]),
+        states_file: file("states"),
+        witness: None,
+    };
+    check(certificate, &subject, &mut |_, _| {})
+}
+
+/// Deviation 1/16 over the band and 0 for the dense mask alone: accepted as they are and looser, refused tighter.
+#[test]
+fn a_band_claim_is_recomputed() {
+    let matrix = |rows, columns, values: &[i64]| Matrix {
+        rows,
+        columns,
+        values: values.iter().map(|&v| Dyadic::new(v, 0)).collect(),
+    };
+    let zero = Dyadic::new(0, 0);
+    let layers = vec![
+        Layer { weight: matrix(2, 1, &[1, 1]), bias: vec![zero; 2], activation: Activation::Relu },
+        Layer { weight: matrix(1, 2, &[1, -1]), bias: vec![zero], activation: Activation::Identity },
+    ];
+    let policy = policy(Network { layers });
+    let masks = [full(&policy.network), Mask { layers: vec![vec![true, true], vec![true, false]] }];
+    let claim = |family: &str, mask: usize, value: &str| Claim {
+        family: family.to_owned(),
+        mask,
+        quantity: "action-deviation".to_owned(),
+        output: Some(0),
+        values: vec![value.to_owned()],
+    };
+    let result = |claim: Claim| checked(&policy, &masks, certificate(&policy, &masks, claim)).map(|_| ());
+    // Bands that end at mask 0 have no step, hence no verdict to state.
+    for family in ["band/0", "band-crown/0"] {
+        assert_eq!(result(claim(family, 0, "0")), Ok(()));
+        assert_eq!(result(claim(family, 0, "0.5")), Ok(()));
+        assert!(matches!(result(claim(family, 0, "-1e-30")), Err(Rejection::ClaimTooTight { .. })));
+        let outside = Rejection::NoSuchClaim { claim: 0, reason: TableError::NoMask };
+        assert_eq!(result(claim(family, 1, "0.5")), Err(outside));
+    }
+    for (family, mask) in [("band/2", 0), ("band-crown/9", 0), ("band/1", 2), ("band/zero", 2)] {
+        let outside = Rejection::NoSuchClaim { claim: 0, reason: TableError::NoMask };
+        assert_eq!(result(claim(family, mask, "9")), Err(outside), "{family}");
+    }
+    assert!(matches!(result(claim("band/00", 0, "0")), Err(Rejection::UnknownFamily { .. })));
+    // The band's two masks make a step; its verdict must be stated, and the bound is 1/16.
+    let mut wide = certificate(&policy, &masks, claim("band/1", 0, "0.0625"));
+    let Err(Rejection::WrongVerdict { found: Some(verdict), .. }) = checked(&policy, &masks, wide.clone())
+    else {
+        panic!("a certificate without its verdict was accepted")
+    };
+    assert_eq!((verdict.verdict.as_str(), verdict.counts), ("tightens-by-theorem", (0, 1, 0)));
+    wide.verdicts.push(*verdict);
+    assert!(checked(&policy, &masks, wide.clone()).is_ok());
+    wide.claims[0].values[0] = "0.0624999999999999999999".to_owned();
+    assert!(matches!(checked(&policy, &masks, wide.clone()), Err(Rejection::ClaimTooTight { .. })));
+    wide.claims[0].values[0] = "0.0625".to_owned();
+    wide.limits.retain(|limit| limit != LIMIT_BANDS);
+    assert_eq!(
+        checked(&policy, &masks, wide).map(|_| ()),
+        Err(Rejection::LimitMissing { limit: LIMIT_BANDS })
+    );
 }
 
 /// A published policy, its first 100 states and its standard deviations.
