@@ -179,7 +179,8 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Verify(arguments) => verify::run(&arguments, context),
         Command::Schema => {
-            let written = std::io::stdout().write_all(crate::certify::schema::certificate_schema().as_bytes());
+            let written =
+                std::io::stdout().write_all(crate::certify::schema::certificate_schema().as_bytes());
             written.map_err(|e| CliError::internal(format!("cannot write to standard output: {e}")))?;
             Ok(0)
         }

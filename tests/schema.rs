@@ -9,7 +9,8 @@ fn file(path: &str) -> Vec<u8> {
 }
 
 fn validator() -> jsonschema::Validator {
-    jsonschema::validator_for(&serde_json::from_slice(&file("spec/certificate.schema.json")).unwrap()).unwrap()
+    jsonschema::validator_for(&serde_json::from_slice(&file("spec/certificate.schema.json")).unwrap())
+        .unwrap()
 }
 
 fn payload(name: &str) -> Value {

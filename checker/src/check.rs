@@ -297,6 +297,9 @@ pub fn required_limits(families: &[Family]) -> Vec<&'static str> {
     if families.iter().any(|f| !f.is_monotone()) {
         list.push(LIMIT_MONOTONE);
     }
+    if families.iter().any(|f| f.band_end().is_some()) {
+        list.push(LIMIT_BANDS);
+    }
     list
 }
 
@@ -312,6 +315,8 @@ pub const LIMIT_TRUTH: &str =
     "bounds: a smaller bound does not mean a more robust policy, nor a larger one a less robust policy";
 /// Local families speak of listed states.
 pub const LIMIT_STATES: &str = "states: the local families speak of the listed states only";
+/// A band has the same mask before and after the perturbation.
+pub const LIMIT_BANDS: &str = "bands: a band bounds the change under each of its masks, the same mask before and after, not the distance between two masks";
 /// Families without a theorem.
 pub const LIMIT_MONOTONE: &str = "pruning: ibp, crown, spectral and pruned-deviation bounds may rise when more weights are pruned and do not carry over to other masks";
 

@@ -130,6 +130,7 @@ impl Family {
 
     /// Whether the bound holds at listed states only.
     pub fn is_local(self) -> bool {
+        // The variants are declared global families first.
         self >= Self::Ibp
     }
 

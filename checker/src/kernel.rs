@@ -14,6 +14,7 @@ pub mod logarithm;
 pub mod nested;
 pub mod norm;
 pub mod paired;
+pub mod point;
 pub mod regret;
 pub mod relax;
 pub mod scaled;

@@ -6,23 +6,36 @@
     clippy::float_arithmetic,
     clippy::as_conversions
 )]
-#![allow(clippy::integer_division, clippy::print_stderr)]
+#![allow(clippy::integer_division, clippy::print_stderr, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::path::PathBuf;
 
+use secateur_checker::check::{
+    CHECKER_ID, LIMIT_BANDS, NamedFile, Rejection, Subject, Verified, check, pruned_count,
+    required_assumptions, required_limits,
+};
 use secateur_checker::family::{BandEnd, Family, LocalProblem, StateBounds};
 use secateur_checker::kernel::band::BandNetwork;
 use secateur_checker::kernel::enclose::TanhTable;
 use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
+use secateur_checker::kernel::head::{HeadBounds, OutputChange};
 use secateur_checker::kernel::ibp::{GridBox, LayerBounds, propagate};
 use secateur_checker::kernel::paired::{PairedNetwork, paired_change};
+use secateur_checker::kernel::point::{
+    PointError, deviation_from_below, enclose_outputs, perturbed_inputs, total_variation_from_below,
+};
 use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy,
     States, Units,
 };
 use secateur_checker::number::{Dyadic, Rational};
+use secateur_checker::reader::certificate::{
+    Certificate, Claim, FileDigest, MaskRecord, Program, SCHEMA_VERSION,
+};
+use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::npy::parse_states;
 use secateur_checker::reader::safetensors::Safetensors;
+use secateur_checker::table::TableError;
 
 /// splitmix64.
 struct Random(u64);
@@ -88,7 +101,7 @@ fn linf(radius: &str) -> PerturbationSet {
 }
 
 fn point(random: &mut Random, center: &[i64], radius: i64) -> Vec<i64> {
-    let corner = random.next() % 2 == 0;
+    let corner = random.next().is_multiple_of(2);
     let step = |c: &i64| {
         let inside = random.between(-radius, radius);
         c + if corner { radius * (2 * random.between(0, 1) - 1) } else { inside }
@@ -144,7 +157,7 @@ fn no_exact_evaluation_of_a_mask_in_the_band_lies_outside() {
         let odds = random.next() % 101;
         let tightest = thin(&mut random, &loosest, None, odds);
         let center: Vec<i64> = (0..3).map(|_| random.between(-1500, 1500)).collect();
-        let families = if random.next() % 4 == 0 {
+        let families = if random.next().is_multiple_of(4) {
             [Family::Band(BandEnd::Zero), Family::BandCrown(BandEnd::Zero)]
         } else {
             TO_ONE
@@ -443,6 +456,222 @@ fn paired_bounds_must_be_of_the_same_network() {
     let moved = LayerBounds { pre: bounds.pre.iter().map(far).collect(), post: bounds.post.clone() };
     let refused = paired_change(&paired, table, &input, &bounds, &moved);
     assert_eq!(refused, Err(GridError::EmptyInterval { layer: 0, neuron: 0 }));
+}
+
+fn r(text: &str) -> Rational {
+    Rational::parse(text).unwrap()
+}
+
+fn set(shape: Perturbation, units: Units) -> PerturbationSet {
+    PerturbationSet { shape, units }
+}
+
+/// Two inputs of weight 1; normaliser (s - 1) / 2 for the first coordinate and s / 4 for the second, clipped at 3.
+fn normalised_pair() -> Policy {
+    let weight = Matrix { rows: 1, columns: 2, values: vec![Dyadic::new(1, 0); 2] };
+    let layer = Layer { weight, bias: vec![Dyadic::new(0, 0)], activation: Activation::Identity };
+    let mean = vec![Dyadic::new(1, 0), Dyadic::new(0, 0)];
+    let std = vec![Dyadic::new(2, 0), Dyadic::new(4, 0)];
+    let normaliser = Some(Normaliser { mean, std, clip: Some(r("3")) });
+    Policy { network: Network { layers: vec![layer] }, head: Head::Deterministic, normaliser, source: None }
+}
+
+/// State (5, 20) is seen as (2, 3) after the clip; in raw units the ball is around (5, 20), else around (2, 3).
+#[test]
+fn a_point_must_lie_in_the_ball_exactly() {
+    let policy = normalised_pair();
+    let state = [Dyadic::new(5, 0), Dyadic::new(20, 0)];
+    let inputs = |shape: Perturbation, units: Units, point: [&str; 2]| {
+        perturbed_inputs(&policy, &state, Units::Raw, &set(shape, units), &point.map(r))
+    };
+    let third = || Perturbation::Linf { radius: r("1/3") };
+    let seen = vec![r("2"), r("3")];
+    let moved = inputs(third(), Units::Normalised, ["7/3", "8/3"]);
+    assert_eq!(moved, Ok((seen.clone(), vec![r("7/3"), r("8/3")])));
+    let beyond = inputs(third(), Units::Normalised, ["2", "3.3333333333333333333333333333333334"]);
+    assert_eq!(beyond, Err(PointError::OutsideBox { coordinate: 1 }));
+    // Raw: mapped, clipped, and compared before the normaliser.
+    assert_eq!(inputs(third(), Units::Raw, ["16/3", "20"]), Ok((seen.clone(), vec![r("13/6"), r("3")])));
+    assert_eq!(inputs(third(), Units::Raw, ["2", "3"]), Err(PointError::OutsideBox { coordinate: 0 }));
+    let five = || Perturbation::L2 { radius: r("5") };
+    assert_eq!(inputs(five(), Units::Raw, ["8", "16"]), Ok((seen, vec![r("3"), r("3")])));
+    assert_eq!(inputs(five(), Units::Raw, ["8", "15.999999999999999999999"]), Err(PointError::OutsideBall));
+    let radii = || Perturbation::PerCoordinate { radii: vec![r("1"), r("0")] };
+    assert!(inputs(radii(), Units::Normalised, ["1", "3"]).is_ok());
+    let moved = inputs(radii(), Units::Normalised, ["1", "3.01"]);
+    assert_eq!(moved, Err(PointError::OutsideBox { coordinate: 1 }));
+    let short = perturbed_inputs(&policy, &state, Units::Raw, &set(third(), Units::Raw), &[r("5")]);
+    assert_eq!(short, Err(PointError::ShapeMismatch));
+}
+
+/// `relu(s) - relu(s)` pruned to `relu(s)`: the dense bound from above is 0, the pruned one from below 1/16. Pruning hurt.
+#[test]
+fn pruning_that_hurts_is_proved_from_both_sides() {
+    let number = |v: i64| Dyadic::new(v, 0);
+    let matrix = |rows, columns, values: Vec<Dyadic>| Matrix { rows, columns, values };
+    let layers = vec![
+        Layer {
+            weight: matrix(2, 1, vec![number(1); 2]),
+            bias: vec![number(0); 2],
+            activation: Activation::Relu,
+        },
+        Layer {
+            weight: matrix(1, 2, vec![number(1), number(-1)]),
+            bias: vec![number(0)],
+            activation: Activation::Identity,
+        },
+    ];
+    let policy = Policy {
+        network: Network { layers },
+        head: Head::Gaussian { log_std: vec![number(0)] },
+        normaliser: None,
+        source: None,
+    };
+    let pruned = Mask { layers: vec![vec![true, true], vec![true, false]] };
+    let (states, ball) = (state(&[512]), linf("1/16"));
+    let family = [Family::Band(BandEnd::Mask(0))];
+    let (bounds, _) = evaluate(&policy, &[full(&policy.network)], &states, &ball, &family).unwrap();
+    assert_eq!(bounds[0][0].deviation, vec![0]);
+    let scale = GridScale::new(&policy.network, &Rational::one()).unwrap();
+    let grid = GridNetwork::new(&policy.network, Some(&pruned), &scale).unwrap();
+    let point = [r("9/16")];
+    let (clean, moved) =
+        perturbed_inputs(&policy, &states.values.values, Units::Normalised, &ball, &point).unwrap();
+    let (clean, moved) = (enclose_outputs(&grid, &clean).unwrap(), enclose_outputs(&grid, &moved).unwrap());
+    let gaps = deviation_from_below(&clean, &moved, grid.value_bits);
+    assert_eq!(gaps, vec![r("1/16")]);
+    // 2 Phi(1/32) - 1 = 0.0249299..., attained by a Gaussian with this shift.
+    let below = total_variation_from_below(&policy.head, &clean, &moved, grid.value_bits).unwrap();
+    let change = OutputChange { deviation: gaps, oscillation: r("0"), euclidean: None };
+    let above = HeadBounds::new(&policy.head).unwrap().total_variation(&change).unwrap();
+    assert!(r("0.02492") < below && below <= above && above.sub(&below) < r("1e-9"));
+    assert_eq!(
+        total_variation_from_below(&Head::Deterministic, &clean, &moved, grid.value_bits),
+        Err(PointError::Deterministic)
+    );
+}
+
+/// Logits (0, 0, 0) to (2^-2, 0, 0): the first probability moves from 1/3 to e^(1/4) / (e^(1/4) + 2) = 0.390990...
+#[test]
+fn a_probability_that_moves_bounds_the_total_variation_from_below() {
+    let logits = |first: i64| GridBox { lower: vec![first, 0, 0], upper: vec![first, 0, 0] };
+    let below = total_variation_from_below(&Head::Categorical, &logits(0), &logits(1 << 38), 40).unwrap();
+    let truth = 0.25f64.exp() / (0.25f64.exp() + 2.0) - 1.0 / 3.0;
+    let near = |offset: f64| r(&format!("{:.15}", truth + offset));
+    assert!(near(-1e-9) < below && below < near(1e-12), "{below}");
+    let none = total_variation_from_below(&Head::Categorical, &logits(0), &logits(0), 40).unwrap();
+    assert!(none.is_zero());
+    let gaussian = Head::Gaussian { log_std: vec![Dyadic::new(0, 0)] };
+    let shape = total_variation_from_below(&gaussian, &logits(0), &logits(0), 40);
+    assert_eq!(shape, Err(PointError::ShapeMismatch));
+}
+
+/// A certificate about `relu(s) - relu(s)` and its pruning, with one claim; the files' bytes stand for themselves.
+fn certificate(policy: &Policy, masks: &[Mask], claim: Claim) -> Certificate {
+    let file = |role: &str, name: &str| FileDigest {
+        role: role.to_owned(),
+        name: name.to_owned(),
+        sha256: sha256_hex(name.as_bytes()),
+    };
+    let record = |mask: &Mask| {
+        let (pruned, total) = pruned_count(mask);
+        MaskRecord { name: "m".to_owned(), digest: mask_digest(mask, &policy.network), pruned, total }
+    };
+    let family = Family::parse(&claim.family);
+    let owned = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect();
+    let program = |id: &str, version: &str| Program { id: id.to_owned(), version: version.to_owned() };
+    Certificate {
+        subjects: vec![file("subject", "policy.json"), file("subject", "policy.safetensors")],
+        weights_digest: weights_digest(&policy.network),
+        head: "categorical".to_owned(),
+        masks: masks.iter().map(record).collect(),
+        perturbation: linf("1/16"),
+        state_units: Units::Normalised,
+        states: 1,
+        claims: vec![claim],
+        verdicts: Vec::new(),
+        witness: None,
+        assumptions: owned(required_assumptions(policy)),
+        limits: owned(required_limits(&family.into_iter().collect::<Vec<_>>())),
+        inputs: vec![
+            file("chain", "chain"),
+            file("mask", "m0"),
+            file("mask", "m1"),
+            file("states", "states"),
+        ],
+        verifier: program("test", "0"),
+        checker: program(CHECKER_ID, SCHEMA_VERSION),
+        seed: "0".to_owned(),
+    }
+}
+
+fn checked(policy: &Policy, masks: &[Mask], certificate: Certificate) -> Result<Verified, Rejection> {
+    let file = |name: &'static str| NamedFile { name, bytes: name.as_bytes() };
+    let subject = Subject {
+        policy,
+        policy_files: [file("policy.json"), file("policy.safetensors")],
+        masks,
+        mask_files: &["chain", "m0", "m1"].map(file),
+        states: &state(&[512]),
+        states_file: file("states"),
+        witness: None,
+    };
+    check(certificate, &subject, &mut |_, _| {})
+}
+
+/// Deviation 1/16 over the band and 0 for the dense mask alone: accepted as they are and looser, refused tighter.
+#[test]
+fn a_band_claim_is_recomputed() {
+    let matrix = |rows, columns, values: &[i64]| Matrix {
+        rows,
+        columns,
+        values: values.iter().map(|&v| Dyadic::new(v, 0)).collect(),
+    };
+    let zero = Dyadic::new(0, 0);
+    let layers = vec![
+        Layer { weight: matrix(2, 1, &[1, 1]), bias: vec![zero; 2], activation: Activation::Relu },
+        Layer { weight: matrix(1, 2, &[1, -1]), bias: vec![zero], activation: Activation::Identity },
+    ];
+    let policy = policy(Network { layers });
+    let masks = [full(&policy.network), Mask { layers: vec![vec![true, true], vec![true, false]] }];
+    let claim = |family: &str, mask: usize, value: &str| Claim {
+        family: family.to_owned(),
+        mask,
+        quantity: "action-deviation".to_owned(),
+        output: Some(0),
+        values: vec![value.to_owned()],
+    };
+    let result = |claim: Claim| checked(&policy, &masks, certificate(&policy, &masks, claim)).map(|_| ());
+    // Bands that end at mask 0 have no step, hence no verdict to state.
+    for family in ["band/0", "band-crown/0"] {
+        assert_eq!(result(claim(family, 0, "0")), Ok(()));
+        assert_eq!(result(claim(family, 0, "0.5")), Ok(()));
+        assert!(matches!(result(claim(family, 0, "-1e-30")), Err(Rejection::ClaimTooTight { .. })));
+        let outside = Rejection::NoSuchClaim { claim: 0, reason: TableError::NoMask };
+        assert_eq!(result(claim(family, 1, "0.5")), Err(outside));
+    }
+    for (family, mask) in [("band/2", 0), ("band-crown/9", 0), ("band/1", 2), ("band/zero", 2)] {
+        let outside = Rejection::NoSuchClaim { claim: 0, reason: TableError::NoMask };
+        assert_eq!(result(claim(family, mask, "9")), Err(outside), "{family}");
+    }
+    assert!(matches!(result(claim("band/00", 0, "0")), Err(Rejection::UnknownFamily { .. })));
+    // The band's two masks make a step; its verdict must be stated, and the bound is 1/16.
+    let mut wide = certificate(&policy, &masks, claim("band/1", 0, "0.0625"));
+    let Err(Rejection::WrongVerdict { found: Some(verdict), .. }) = checked(&policy, &masks, wide.clone())
+    else {
+        panic!("a certificate without its verdict was accepted")
+    };
+    assert_eq!((verdict.verdict.as_str(), verdict.counts), ("tightens-by-theorem", (0, 1, 0)));
+    wide.verdicts.push(*verdict);
+    assert!(checked(&policy, &masks, wide.clone()).is_ok());
+    wide.claims[0].values[0] = "0.0624999999999999999999".to_owned();
+    assert!(matches!(checked(&policy, &masks, wide.clone()), Err(Rejection::ClaimTooTight { .. })));
+    wide.claims[0].values[0] = "0.0625".to_owned();
+    wide.limits.retain(|limit| limit != LIMIT_BANDS);
+    assert_eq!(
+        checked(&policy, &masks, wide).map(|_| ()),
+        Err(Rejection::LimitMissing { limit: LIMIT_BANDS })
+    );
 }
 
 /// A published policy, its first 100 states and its standard deviations.

@@ -2,6 +2,8 @@
 //!
 //! The schema describes shape only; `secateur_checker::reader::certificate` decides what is read.
 
+#![allow(dead_code)] // the types exist for their schemas alone
+
 use schemars::{JsonSchema, schema_for};
 use serde::Serialize;
 
@@ -12,7 +14,8 @@ struct Count(#[schemars(regex(pattern = r"^(0|[1-9][0-9]*)$"))] String);
 /// An exact number: a decimal or a fraction.
 #[derive(Serialize, JsonSchema)]
 struct Number(
-    #[schemars(length(max = 4112), regex(pattern = r"^-?[0-9]+((\.[0-9]+)?([eE][+-]?[0-9]+)?|/[0-9]+)$"))] String,
+    #[schemars(length(max = 4112), regex(pattern = r"^-?[0-9]+((\.[0-9]+)?([eE][+-]?[0-9]+)?|/[0-9]+)$"))]
+    String,
 );
 
 /// A plain SHA-256.

@@ -99,11 +99,18 @@ impl Intervals {
         GridBox { lower: step(&self.lower), upper: step(&self.upper) }
     }
 
-    /// The identity, `size x size`, with `one` on the diagonal.
-    fn identity(size: usize, one: i64) -> Self {
-        let entries = (0..size).flat_map(|i| (0..size).map(move |j| if i == j { one } else { 0 }));
-        let lower: Vec<i64> = entries.collect();
-        Self { columns: size, upper: lower.clone(), lower }
+    /// The band's weights of one layer with `bits` fraction bits: its product with the identity.
+    fn of_weights(layer: &GridLayer, free: &[bool], bits: u32) -> Option<Self> {
+        let one = 1i64.checked_shl(bits)?;
+        let mut table = Self { columns: layer.inputs, lower: Vec::new(), upper: Vec::new() };
+        for ((&weight, &absolute), &free) in layer.weight.iter().zip(&layer.absolute).zip(free) {
+            // A weight cut off at its grid is above its floor; a pruned one is 0 exactly.
+            let high = if absolute == 0 { 0 } else { weight.checked_add(layer.weight_error)? };
+            let (low, high) = if free { (weight.min(0), high.max(0)) } else { (weight, high) };
+            table.lower.push(floor_entry(mul(low, one), layer.weight_bits)?);
+            table.upper.push(ceil_entry(mul(high, one), layer.weight_bits)?);
+        }
+        Some(table)
     }
 
     fn rows(&self) -> impl Iterator<Item = (&[i64], &[i64])> {
@@ -184,10 +191,9 @@ pub fn band_bounds(
 ) -> Result<BandBounds, GridError> {
     let network = &band.loosest;
     let inputs = input.radii.len();
-    let one = 1i64.checked_shl(network.coefficient_bits).ok_or(GridError::Overflow { layer: 0 })?;
     let change = change_set(input);
     let mut values = Intervals::of_boxes(&[&input.region, &input.center]);
-    let mut jacobian = Intervals::identity(inputs, one);
+    let mut jacobian: Option<Intervals> = None;
     let mut backward = crown.then(|| Backward::new(band, input));
     let mut bounds =
         BandBounds { center: GridBox::default(), deviation: input.radii.clone(), oscillation: 0 };
@@ -198,8 +204,12 @@ pub fn band_bounds(
         }
         let mut pre = product(layer, free, &values).ok_or(overflow)?;
         add_bias(&mut pre, layer).ok_or(overflow)?;
-        jacobian = product(layer, free, &jacobian).ok_or(overflow)?;
-        let reach = jacobian.rows().map(|row| reach(network, row, &change));
+        let row_products = match &jacobian {
+            Some(below) => product(layer, free, below),
+            None => Intervals::of_weights(layer, free, network.coefficient_bits),
+        };
+        let mut change_rows = row_products.ok_or(overflow)?;
+        let reach = change_rows.rows().map(|row| reach(network, row, &change));
         let mut spread = reach.collect::<Option<Vec<i64>>>().ok_or(overflow)?;
         if let Some(backward) = &mut backward {
             backward.tighten(band, index, &bounds.deviation, &change, &mut spread)?;
@@ -212,7 +222,8 @@ pub fn band_bounds(
         let slopes =
             ball.intervals().map(|ends| slope_range(&layer.activation, table, network.value_bits, ends));
         let slopes = slopes.collect::<Option<Vec<_>>>().ok_or(overflow)?;
-        scale_rows(&mut jacobian, &slopes).ok_or(overflow)?;
+        scale_rows(&mut change_rows, &slopes).ok_or(overflow)?;
+        jacobian = Some(change_rows);
         let moved =
             slopes.iter().zip(&spread).map(|((_, high), &d)| ceil_entry(mul(*high, d), HULL_SLOPE_BITS));
         bounds.deviation = moved.collect::<Option<_>>().ok_or(overflow)?;
@@ -224,6 +235,7 @@ pub fn band_bounds(
         values = Intervals::of_boxes(&[&post(&ball)?, &bounds.center]);
     }
     let overflow = GridError::Overflow { layer: network.layers.len() };
+    let jacobian = jacobian.ok_or(GridError::ShapeMismatch { layer: 0 })?;
     bounds.oscillation = oscillation(network, &jacobian, &change, &bounds.deviation).ok_or(overflow)?;
     Ok(bounds)
 }

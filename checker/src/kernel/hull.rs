@@ -169,7 +169,7 @@ fn step(layer: &GridLayer, row: &[i64], slope: i64, current: &[i64]) -> Option<i
 mod tests {
     use super::*;
     use crate::kernel::grid::GridScale;
-    use crate::kernel::ibp::propagate;
+    use crate::kernel::ibp::{propagate, value_enclosure};
     use crate::model::{Activation, Layer, Mask, Matrix, Network};
     use crate::number::{Dyadic, Rational};
 
@@ -238,5 +238,49 @@ mod tests {
         assert_eq!(deviation(&network, &slopes, &[1, 1]), Ok(vec![2]));
         let huge = deviation(&network, &slopes, &[i64::MAX, i64::MAX]);
         assert_eq!(huge, Err(GridError::Overflow { layer: 0 }));
+    }
+
+    /// Every secant slope between neighbouring points of an interval lies in its slope range, and the steepest and
+    /// shallowest of 32 come within 1/8 of its ends.
+    #[test]
+    fn secant_slopes_lie_in_the_slope_range() {
+        let (bits, table) = (40u32, TanhTable::shared());
+        let quarter = 1i64 << (bits - 2);
+        let activations = [
+            GridActivation::Identity,
+            GridActivation::Relu,
+            GridActivation::LeakyRelu { numerator: 1, denominator: 3 },
+            GridActivation::Tanh,
+            GridActivation::Sigmoid,
+            GridActivation::Clip { lower: (-quarter, -quarter), upper: (quarter * 3, quarter * 3 + 1) },
+        ];
+        for activation in &activations {
+            for (lower, upper) in [(-5, 2), (-2, 5), (1, 4), (-4, -1), (0, 3), (-3, 0), (-1, 2)] {
+                let ends = (lower * quarter, upper * quarter);
+                let (least, largest) = slope_range(activation, table, bits, ends).unwrap();
+                let points: Vec<i64> = (0..=32).map(|k| ends.0 + (ends.1 - ends.0) / 32 * k).collect();
+                let (mut shallow, mut steep) = (i128::MAX, i128::MIN);
+                for pair in points.windows(2) {
+                    let (x, y) = (pair[0], pair[1]);
+                    let (before, after) = (
+                        value_enclosure(activation, table, bits, x),
+                        value_enclosure(activation, table, bits, y),
+                    );
+                    let rise = (after.unwrap().1 - before.unwrap().0, after.unwrap().0 - before.unwrap().1);
+                    assert!(mul(least, y - x) <= i128::from(rise.0) << HULL_SLOPE_BITS);
+                    assert!(mul(largest, y - x) >= i128::from(rise.1) << HULL_SLOPE_BITS);
+                    shallow = shallow.min((i128::from(rise.0) << HULL_SLOPE_BITS) / i128::from(y - x));
+                    steep = steep.max((i128::from(rise.1) << HULL_SLOPE_BITS) / i128::from(y - x));
+                }
+                assert!(
+                    i128::from(largest) - steep <= 1i128 << (HULL_SLOPE_BITS - 3),
+                    "{activation:?} {lower} {upper}"
+                );
+                assert!(
+                    shallow - i128::from(least) <= 1i128 << (HULL_SLOPE_BITS - 3),
+                    "{activation:?} {lower} {upper}"
+                );
+            }
+        }
     }
 }

@@ -39,7 +39,7 @@ struct Reach {
     cut: bool,
 }
 
-fn radius_of(set: &PerturbationSet, coordinate: usize) -> Result<&Rational, GridError> {
+pub(crate) fn radius_of(set: &PerturbationSet, coordinate: usize) -> Result<&Rational, GridError> {
     let radius = match &set.shape {
         Perturbation::Linf { radius } | Perturbation::L2 { radius } => radius,
         Perturbation::PerCoordinate { radii } => {
@@ -49,18 +49,18 @@ fn radius_of(set: &PerturbationSet, coordinate: usize) -> Result<&Rational, Grid
     if radius.is_negative() { Err(GridError::NegativeRadius) } else { Ok(radius) }
 }
 
-fn normalise(value: &Rational, mean: Dyadic, std: Dyadic) -> Result<Rational, GridError> {
+pub(crate) fn normalise(value: &Rational, mean: Dyadic, std: Dyadic) -> Result<Rational, GridError> {
     value.sub(&mean.to_rational()).div(&std.to_rational()).map_err(|_| GridError::ShapeMismatch { layer: 0 })
 }
 
-fn clip(value: Rational, limit: Option<&Rational>) -> Rational {
+pub(crate) fn clip(value: Rational, limit: Option<&Rational>) -> Rational {
     match limit {
         Some(limit) => value.min(limit.clone()).max(limit.neg()),
         None => value,
     }
 }
 
-fn statistics(normaliser: &Normaliser, coordinate: usize) -> Result<(Dyadic, Dyadic), GridError> {
+pub(crate) fn statistics(normaliser: &Normaliser, coordinate: usize) -> Result<(Dyadic, Dyadic), GridError> {
     let pair = normaliser.mean.get(coordinate).zip(normaliser.std.get(coordinate));
     let (&mean, &std) = pair.ok_or(GridError::ShapeMismatch { layer: 0 })?;
     if std.mantissa <= 0 { Err(GridError::StdNotPositive { coordinate }) } else { Ok((mean, std)) }

@@ -1,0 +1,191 @@
+//! Rule `counterexample.point`: what one perturbed observation proves from below. Trusted. `spec/rules/band.md`.
+//!
+//! The point is rational and its membership is decided exactly; the policy is enclosed at the state and at the point.
+
+use core::fmt;
+
+use crate::kernel::enclose::{Enclosures, TanhTable, exp, sqrt};
+use crate::kernel::error::KernelError;
+use crate::kernel::grid::{GridError, GridNetwork, rational_entry};
+use crate::kernel::ibp::{GridBox, propagate};
+use crate::kernel::input::{clip, normalise, radius_of, statistics};
+use crate::model::{Head, Perturbation, PerturbationSet, Policy, Units};
+use crate::number::{Dyadic, Rational};
+
+/// Why a point proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PointError {
+    /// The point or the state has another width than the policy's input.
+    ShapeMismatch,
+    /// A coordinate lies farther from the state than the radius.
+    OutsideBox {
+        /// Coordinate, from 0.
+        coordinate: usize,
+    },
+    /// The point lies outside the Euclidean ball.
+    OutsideBall,
+    /// The policy could not be enclosed.
+    Grid(GridError),
+    /// A root, an exponential or a distribution function could not be enclosed.
+    Enclosure(KernelError),
+    /// A deterministic head has no total variation.
+    Deterministic,
+}
+
+impl fmt::Display for PointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ShapeMismatch => f.write_str("the point has another width than the policy's input"),
+            Self::OutsideBox { coordinate } => {
+                write!(f, "coordinate {coordinate} of the point is farther from the state than the radius")
+            }
+            Self::OutsideBall => f.write_str("the point is farther from the state than the radius"),
+            Self::Grid(e) => e.fmt(f),
+            Self::Enclosure(e) => e.fmt(f),
+            Self::Deterministic => f.write_str("a deterministic head has no total variation"),
+        }
+    }
+}
+
+impl From<GridError> for PointError {
+    fn from(error: GridError) -> Self {
+        Self::Grid(error)
+    }
+}
+
+impl From<KernelError> for PointError {
+    fn from(error: KernelError) -> Self {
+        Self::Enclosure(error)
+    }
+}
+
+/// The network's exact inputs at the state and at a point of its ball. `point` is in the units of `set`.
+///
+/// Accepts iff `|point_j - state_j| <= radius_j` for every coordinate, or `sum (point_j - state_j)^2 <= radius^2` for l2.
+///
+/// # Errors
+/// [`PointError::OutsideBox`], [`PointError::OutsideBall`], [`PointError::ShapeMismatch`], a negative radius.
+pub fn perturbed_inputs(
+    policy: &Policy,
+    state: &[Dyadic],
+    state_units: Units,
+    set: &PerturbationSet,
+    point: &[Rational],
+) -> Result<(Vec<Rational>, Vec<Rational>), PointError> {
+    let width = policy.network.inputs();
+    if state.len() != width || point.len() != width {
+        return Err(PointError::ShapeMismatch);
+    }
+    let (mut clean, mut moved, mut squares) = (Vec::new(), Vec::new(), Rational::zero());
+    let euclidean = matches!(set.shape, Perturbation::L2 { .. });
+    for (coordinate, (&value, point)) in state.iter().zip(point).enumerate() {
+        let value = value.to_rational();
+        let (origin, seen, read) = match &policy.normaliser {
+            None => (value.clone(), value, point.clone()),
+            Some(normaliser) => {
+                let (mean, std) = statistics(normaliser, coordinate)?;
+                let see = |raw: &Rational| {
+                    Ok::<_, GridError>(clip(normalise(raw, mean, std)?, normaliser.clip.as_ref()))
+                };
+                let raw = match state_units {
+                    Units::Raw => value.clone(),
+                    Units::Normalised => value.mul(&std.to_rational()).add(&mean.to_rational()),
+                };
+                let seen = if state_units == Units::Raw { see(&raw)? } else { value };
+                match set.units {
+                    Units::Normalised => (seen.clone(), seen, point.clone()),
+                    Units::Raw => (raw.clone(), see(&raw)?, see(point)?),
+                }
+            }
+        };
+        let offset = point.sub(&origin);
+        if !euclidean && offset.abs() > *radius_of(set, coordinate)? {
+            return Err(PointError::OutsideBox { coordinate });
+        }
+        squares = squares.add(&offset.mul(&offset));
+        clean.push(seen);
+        moved.push(read);
+    }
+    if euclidean {
+        let radius = radius_of(set, 0)?;
+        if squares > radius.mul(radius) {
+            return Err(PointError::OutsideBall);
+        }
+    }
+    Ok((clean, moved))
+}
+
+/// Encloses the outputs at one exact input.
+///
+/// # Errors
+/// [`GridError`].
+pub fn enclose_outputs(network: &GridNetwork, input: &[Rational]) -> Result<GridBox, GridError> {
+    let entries = input.iter().map(|x| rational_entry(x, network.value_bits));
+    let entries = entries.collect::<Option<Vec<_>>>().ok_or(GridError::MagnitudeTooLarge { layer: 0 })?;
+    let bounds = propagate(network, TanhTable::shared(), &GridBox::from_intervals(entries))?;
+    Ok(bounds.post.into_iter().next_back().unwrap_or_default())
+}
+
+/// Lower bounds of each output's absolute change: the gaps between two enclosures, exact.
+pub fn deviation_from_below(clean: &GridBox, moved: &GridBox, value_bits: u32) -> Vec<Rational> {
+    let gap = |((l1, u1), (l2, u2)): ((i64, i64), (i64, i64))| {
+        let gap = l2.saturating_sub(u1).max(l1.saturating_sub(u2)).max(0);
+        Rational::from_dyadic(gap.into(), i64::from(value_bits).saturating_neg())
+    };
+    clean.intervals().zip(moved.intervals()).map(gap).collect()
+}
+
+/// A lower bound of the total variation between the policies at the state and at the point.
+///
+/// Gaussian: `2 Phi(d / 2) - 1` with every factor of d from below. Categorical: the largest change of one action's
+/// probability, which no total variation is below.
+///
+/// # Errors
+/// [`PointError::Enclosure`], [`PointError::Deterministic`], [`PointError::ShapeMismatch`].
+pub fn total_variation_from_below(
+    head: &Head,
+    clean: &GridBox,
+    moved: &GridBox,
+    value_bits: u32,
+) -> Result<Rational, PointError> {
+    match head {
+        Head::Gaussian { log_std } => {
+            let gaps = deviation_from_below(clean, moved, value_bits);
+            if gaps.len() != log_std.len() {
+                return Err(PointError::ShapeMismatch);
+            }
+            let mut squares = Rational::zero();
+            for (gap, log_std) in gaps.iter().zip(log_std) {
+                let standardised = gap.mul(&exp(&log_std.to_rational().neg())?.lower);
+                squares = squares.add(&standardised.mul(&standardised));
+            }
+            let distance = sqrt(&squares)?.lower;
+            Ok(Enclosures::new().gaussian_tv(&distance)?.lower.max(Rational::zero()))
+        }
+        Head::Categorical => {
+            let mut largest = Rational::zero();
+            for action in 0..clean.lower.len() {
+                let (one, other) =
+                    (probability(clean, action, value_bits)?, probability(moved, action, value_bits)?);
+                largest = largest.max(one.0.sub(&other.1)).max(other.0.sub(&one.1));
+            }
+            Ok(largest)
+        }
+        Head::Deterministic => Err(PointError::Deterministic),
+    }
+}
+
+/// Enclosure of one action's softmax probability, `1 / sum_b exp(z_b - z_a)`.
+fn probability(logits: &GridBox, action: usize, value_bits: u32) -> Result<(Rational, Rational), PointError> {
+    let bits = i64::from(value_bits).saturating_neg();
+    let (own_lower, own_upper) = logits.intervals().nth(action).ok_or(PointError::ShapeMismatch)?;
+    let (mut least, mut largest) = (Rational::one(), Rational::one());
+    for (_, (lower, upper)) in logits.intervals().enumerate().filter(|(other, _)| *other != action) {
+        least = least.add(&exp(&Rational::from_dyadic(lower.saturating_sub(own_upper).into(), bits))?.lower);
+        largest =
+            largest.add(&exp(&Rational::from_dyadic(upper.saturating_sub(own_lower).into(), bits))?.upper);
+    }
+    let inverse = |sum: &Rational| Rational::one().div(sum).map_err(|_| PointError::ShapeMismatch);
+    Ok((inverse(&largest)?, inverse(&least)?))
+}
