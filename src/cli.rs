@@ -41,7 +41,7 @@ pub struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  secateur audit fixtures/pendulum
+  secateur audit fixtures/pendulum-tanh
   secateur import model.onnx --head gaussian --log-std log_std.npy --out hopper/
   secateur prune hopper/ --method magnitude --scope layer --sparsity 0,0.3,0.5 --out hopper/masks/
   secateur keygen --out keys/

@@ -35,7 +35,8 @@ fn accepted_certificates_fit() {
 #[test]
 fn wrong_shapes_do_not_fit() {
     let (validator, good) = (validator(), payload("small"));
-    let changes: [(&str, fn(&mut Value)); 7] = [
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change); 7] = [
         ("a number token", |v| v["predicate"]["claims"][0]["mask"] = json!(0)),
         ("a number token among values", |v| v["predicate"]["claims"][0]["values"][0] = json!(0.5)),
         ("an unknown field", |v| v["predicate"]["note"] = json!("x")),

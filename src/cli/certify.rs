@@ -24,7 +24,8 @@ Example:
   secateur certify cartpole/ --states states.npy --epsilon 0.01 --discount 0.99 --reward-range 1,1 \\
       --episodes-can-end --key keys/secateur.pem --out cartpole.cert.dsse.json
 
-Without --family and --band every family is bounded. Numbers are read exactly: 0.075 is 3/40.")]
+Without --family and --band every family is bounded that needs no search for slopes (crown-optimised and lp do; name
+them) and no band. Numbers are read exactly: 0.075 is 3/40.")]
 pub struct CertifyArguments {
     /// Policy directory (policy.json, policy.safetensors); `secateur import` makes one.
     policy: PathBuf,
