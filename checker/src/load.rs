@@ -21,7 +21,7 @@ use crate::reader::trust::{SignerInfo, Trust, TrustError, TrustFileError, parse_
 use crate::reader::verdict::{Claimed, parse_verdict};
 
 /// Longest file read.
-pub const MAX_FILE: u64 = 512 << 20;
+pub const MAX_FILE: u64 = 100 << 20;
 /// `payloadType` of an envelope that holds a certificate.
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 

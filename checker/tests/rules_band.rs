@@ -590,6 +590,8 @@ fn certificate(policy: &Policy, masks: &[Mask], claim: Claim) -> Certificate {
         states: 1,
         claims: vec![claim],
         verdicts: Vec::new(),
+        regret: Vec::new(),
+        statistical: Vec::new(),
         witness: None,
         assumptions: owned(required_assumptions(policy)),
         limits: owned(required_limits(&family.into_iter().collect::<Vec<_>>())),

@@ -93,13 +93,13 @@ struct Predicate {
     #[schemars(length(min = 1))]
     claims: Vec<Claim>,
     chain: Chain,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<Regret>", length(min = 1, max = 4096))]
     regret: Option<Vec<Regret>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<Statistical>", length(min = 1, max = 4096))]
     statistical: Option<Vec<Statistical>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Witness")]
     witness: Option<Witness>,
     assumptions: Vec<String>,
@@ -212,7 +212,7 @@ struct Claim {
     family: String,
     mask: Count,
     quantity: Quantity,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Count")]
     output: Option<Count>,
     values: Vec<Number>,
@@ -243,13 +243,13 @@ struct Verdict {
     tightened: Count,
     unchanged: Count,
     loosened: Count,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Place")]
     at: Option<Place>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Number")]
     before: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Number")]
     after: Option<Number>,
 }
@@ -274,10 +274,10 @@ enum Word {
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Place {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Count")]
     state: Option<Count>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Count")]
     index: Option<Count>,
 }
@@ -325,10 +325,10 @@ struct Regret {
     family: String,
     mask: Count,
     form: Form,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Number")]
     discount: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Count")]
     horizon: Option<Count>,
     reward_range: Range,
@@ -361,7 +361,7 @@ struct Statistical {
     inequalities: Count,
     method: String,
     value: Number,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Expected")]
     regret: Option<Expected>,
 }

@@ -13,7 +13,7 @@ pub const PROOF_FORMAT: &str = "secateur.proof/1";
 /// Longest property file.
 pub const MAX_PROPERTY: usize = 4 << 20;
 /// Longest proof file.
-pub const MAX_PROOF: usize = 256 << 20;
+pub const MAX_PROOF: usize = 64 << 20;
 /// Slopes are written in units of 1/65536; the slope grid has 8 bits more.
 const SLOPE_UNIT: i64 = 256;
 /// Most digits of a slope or multiplier.
