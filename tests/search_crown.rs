@@ -94,7 +94,8 @@ proptest! {
         };
         let bounds = bound_crown(&network, &region, &mut CrownScratch::default()).output;
         let intervals = bound_ibp(&network, &region).1;
-        prop_assert!(bounds.mean_width() <= intervals.mean_width());
+        // Sums of a mean may round apart in the last place where both bounds coincide.
+        prop_assert!(bounds.mean_width() <= intervals.mean_width() * (1.0 + 1e-12));
         for sample in samples.into_iter().chain([vec![0.0; 5], vec![1.0; 5], vec![-1.0; 5]]) {
             let direction = &sample[..network.inputs()];
             let norm = direction.iter().map(|d| d * d).sum::<f64>().sqrt().max(1.0);

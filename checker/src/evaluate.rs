@@ -67,7 +67,7 @@ pub fn evaluate(
 ) -> Result<Vec<FamilyTable>, EvaluateError> {
     let setup = |reason| EvaluateError::Local { state: None, reason };
     let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
-        .and_then(|local| local.prepare(families))
+        .and_then(|local| local.with_witness(problem.witness).prepare(families))
         .map_err(setup)?;
     let total = local.states();
     let mut states = Vec::with_capacity(total);
