@@ -76,7 +76,7 @@ fn linear_networks_have_their_closed_form() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Dense and sparse layers, every activation, boxes and balls of radius 0 to 1: no sampled point leaves the bounds,
+    /// Dense and sparse layers, every activation, boxes and balls of radius 0 to 1: no sampled point leaves the bounds by more than rounding,
     /// and the bounds are no wider than intervals.
     #[test]
     fn sampled_points_stay_inside(
@@ -102,7 +102,9 @@ proptest! {
             let scale = radius / if is_ball { norm } else { 1.0 };
             let x: Vec<f64> = center.iter().zip(direction).map(|(c, d)| c + scale * d).collect();
             for (o, y) in network.forward(&x).into_iter().enumerate() {
-                prop_assert!(bounds.lower[o] <= y && y <= bounds.upper[o], "{} in {:?}", y, bounds);
+                // Both sides are rounded to nearest on the way; only the checker's bounds are proofs.
+                let slack = 1e-12 * (1.0 + y.abs());
+                prop_assert!(bounds.lower[o] - slack <= y && y <= bounds.upper[o] + slack, "{} in {:?}", y, bounds);
             }
         }
     }
