@@ -15,6 +15,7 @@ pub mod sa_mdp;
 pub mod show;
 pub mod summary;
 pub mod train;
+pub mod train_masks;
 pub mod verify;
 
 use std::io::Write;

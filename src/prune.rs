@@ -14,15 +14,27 @@ use num_traits::ToPrimitive;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use secateur_checker::number::{Dyadic, Rational};
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
 /// Over which weights the fraction is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Each layer on its own: every layer loses the same fraction.
     Layer,
     /// All layers together.
     Global,
+}
+
+impl Scope {
+    /// The word for it in settings and in `chain.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Layer => "layer",
+            Self::Global => "global",
+        }
+    }
 }
 
 /// What ranks the weights; higher is kept longer.
@@ -118,7 +130,7 @@ fn parse_sparsities(texts: &[String]) -> Result<Vec<Rational>, PruneError> {
 }
 
 /// `floor(sparsity * total)`.
-fn pruned_count(sparsity: &Rational, total: usize) -> usize {
+pub fn pruned_count(sparsity: &Rational, total: usize) -> usize {
     let scaled = sparsity.mul(&Rational::from_integer(BigInt::from(total)));
     scaled.numerator().div_floor(scaled.denominator()).to_usize().unwrap_or(total).min(total)
 }

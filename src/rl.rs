@@ -2,7 +2,7 @@
 //! read back by the checker's reader like any other policy. Gymnasium v5 rules; Schulman et al. 2017, arXiv:1707.06347.
 //!
 //! Read `run` for the loop, `trainer` for one turn of it, `rollout` for experience, `ppo` for losses, `regulariser` for
-//! robust training, `net` for gradients.
+//! robust training, `pruning` for masks that shrink meanwhile, `net` for gradients.
 
 pub mod adam;
 pub mod bits;
@@ -18,15 +18,19 @@ pub mod net;
 pub mod normaliser;
 pub mod point;
 pub mod ppo;
+pub mod pruning;
 pub mod regulariser;
 pub mod rng;
 pub mod rollout;
 pub mod run;
+pub mod start;
 pub mod trainer;
 
 pub use checkpoint::CheckpointError;
 pub use config::{ConfigError, TrainConfig};
 pub use evaluate::{Evaluation, evaluate};
 pub use float_policy::FloatPolicy;
-pub use run::{Progress, TrainFiles, train, train_in};
+pub use pruning::PruneConfig;
+pub use run::{Progress, TrainFiles, train, train_from, train_in};
+pub use start::TrainStart;
 pub use trainer::{TrainError, TrainOutcome, Trainer, UpdateRecord};

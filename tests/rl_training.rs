@@ -1,11 +1,13 @@
 //! Training runs: the same bytes on one thread and on two and across interruptions, and policies that get better.
 //! Runs on Hopper need MuJoCo; without it they say so, or fail if `SECATEUR_REQUIRE_MUJOCO` is set.
 
+use secateur::prune::Scope;
 use secateur::rl::config::{InnerMaximum, SaConfig};
 use secateur::rl::env::{EnvironmentError, make_environment};
+use secateur::rl::pruning::{Masks, PruneMethod, PruneSchedule, sparsity};
 use secateur::rl::{
-    CheckpointError, FloatPolicy, Progress, TrainConfig, TrainError, TrainFiles, TrainOutcome, Trainer,
-    UpdateRecord, evaluate, train,
+    CheckpointError, FloatPolicy, Progress, PruneConfig, TrainConfig, TrainError, TrainFiles, TrainOutcome,
+    TrainStart, Trainer, UpdateRecord, evaluate, train, train_from,
 };
 
 /// A short run: four updates of two environments.
@@ -28,11 +30,28 @@ fn short(id: &str, method: Option<InnerMaximum>) -> TrainConfig {
     }
 }
 
+/// The same, micro-pruned to 70 % from the first update to the third.
+fn pruned(id: &str, what: (PruneMethod, PruneSchedule), sa: Option<InnerMaximum>) -> TrainConfig {
+    let (method, schedule) = what;
+    let prune = PruneConfig {
+        method,
+        schedule,
+        scope: Scope::Global,
+        sparsity: "0.7".to_owned(),
+        start: 0.25,
+        end: 0.75,
+        interval: 1,
+    };
+    TrainConfig { prune: Some(prune), ..short(id, sa) }
+}
+
 fn runs() -> Vec<TrainConfig> {
     let mut runs = vec![
         short("Pendulum-v1", Some(InnerMaximum::Ibp)),
         short("Acrobot-v1", Some(InnerMaximum::Pgd)),
         short("CartPole-v1", None),
+        pruned("Pendulum-v1", (PruneMethod::Saliency, PruneSchedule::Cubic), Some(InnerMaximum::Pgd)),
+        pruned("CartPole-v1", (PruneMethod::Random, PruneSchedule::Exponential), None),
     ];
     match make_environment("Hopper-v5") {
         Ok(_) => runs.push(short("Hopper-v5", Some(InnerMaximum::Ibp))),
@@ -65,6 +84,7 @@ fn assert_same(first: &TrainOutcome, second: &TrainOutcome, id: &str) {
     assert_eq!(first.policy, second.policy, "{id}: weights");
     assert_eq!(first.critic, second.critic, "{id}: critic");
     assert_eq!(first.states, second.states, "{id}: states");
+    assert_eq!(first.mask, second.mask, "{id}: mask");
 }
 
 #[test]
@@ -118,7 +138,7 @@ fn checkpoints_of_other_runs_are_refused() {
     let other = TrainConfig { learning_rate: 1e-3, ..config.clone() };
     assert!(matches!(refused(&other), CheckpointError::OtherConfig));
     let text = std::fs::read_to_string(&path).expect("the checkpoint");
-    std::fs::write(&path, text.replacen("checkpoint/1", "checkpoint/9", 1)).expect("writes");
+    std::fs::write(&path, text.replacen("checkpoint/2", "checkpoint/9", 1)).expect("writes");
     assert!(matches!(refused(&config), CheckpointError::Malformed { .. }));
     std::fs::write(&path, &text[..text.len() / 2]).expect("writes");
     assert!(matches!(refused(&config), CheckpointError::Malformed { .. }));
@@ -149,6 +169,101 @@ fn masked_weights_stay_zero_through_checkpoints() {
             assert_eq!(*weight != 0.0, *kept);
         }
     }
+}
+
+/// Weights of 3-16-16-1 after four updates with pruning from the first to the third: t = 0, 1/2, 1, so cubic has
+/// pruned 0, floor(0.7 * 7/8 * 320) = 196 and 224 of 3 * 16 + 16 * 16 + 16 = 320.
+#[test]
+fn masks_shrink_on_schedule_and_the_weights_obey() {
+    for method in [PruneMethod::Magnitude, PruneMethod::Random, PruneMethod::Saliency] {
+        let config = pruned("Pendulum-v1", (method, PruneSchedule::Cubic), None);
+        let mut trainer = Trainer::new(&config).expect("a known task");
+        let (mut counts, mut before) = (Vec::new(), Masks::new());
+        while !trainer.finished() {
+            let record = trainer.update().expect("an update");
+            let masks = trainer.masks().clone();
+            assert_eq!(record.sparsity, sparsity(&masks));
+            let looser = before.iter().flatten().zip(masks.iter().flatten());
+            assert!(looser.clone().all(|(before, now)| *before || !now), "{method:?}: un-pruned");
+            counts.push(masks.iter().flatten().filter(|kept| !**kept).count());
+            before = masks;
+        }
+        assert_eq!(counts, [0, 196, 224, 224], "{method:?}");
+        let mut environment = make_environment("Pendulum-v1").expect("a known task");
+        let outcome = trainer.finish(environment.as_mut()).expect("states");
+        let mask = outcome.mask.expect("a mask");
+        assert_eq!(mask.sparsity, "7/10");
+        for (layer, table) in outcome.float_policy.network.layers.iter().zip(&mask.layers) {
+            assert!(layer.weight.iter().zip(&table.kept).all(|(weight, kept)| *kept == (*weight != 0.0)));
+            assert!(layer.bias.iter().all(|bias| *bias != 0.0), "biases are never pruned");
+        }
+    }
+}
+
+/// Pruned after the last update, the policy is the unpruned run's with a mask on it: nothing was trained in between.
+#[test]
+fn without_fine_tuning_only_the_mask_differs() {
+    let mut config = pruned("Pendulum-v1", (PruneMethod::Magnitude, PruneSchedule::OneShot), None);
+    config.prune = config.prune.map(|prune| PruneConfig { start: 1.0, scope: Scope::Layer, ..prune });
+    let pruned = finish(&config, &TrainFiles::default());
+    let dense = finish(&TrainConfig { prune: None, ..config.clone() }, &TrainFiles::default());
+    assert!(dense.mask.is_none());
+    let mask = pruned.mask.clone().expect("a mask");
+    for (index, table) in mask.layers.iter().enumerate() {
+        let [before, after] = [&dense, &pruned].map(|outcome| &outcome.float_policy.network.layers[index]);
+        assert_eq!(before.bias, after.bias);
+        for ((before, after), kept) in before.weight.iter().zip(&after.weight).zip(&table.kept) {
+            assert_eq!(*after, if *kept { *before } else { 0.0 });
+        }
+    }
+}
+
+/// A best policy of an earlier, looser mask is not kept.
+#[test]
+fn the_best_policy_obeys_the_last_mask() {
+    let mut config = pruned("CartPole-v1", (PruneMethod::Magnitude, PruneSchedule::Linear), None);
+    (config.eval_interval, config.keep_best) = (1, true);
+    let outcome = finish(&config, &TrainFiles::default());
+    let mask = outcome.mask.expect("a mask");
+    // floor(0.7 * 352) = 246 of 4 * 16 + 16 * 16 + 16 * 2 = 352
+    assert_eq!(mask.sparsity, "123/176");
+    for (layer, table) in outcome.float_policy.network.layers.iter().zip(&mask.layers) {
+        assert!(layer.weight.iter().zip(&table.kept).all(|(weight, kept)| *kept || *weight == 0.0));
+    }
+}
+
+/// Training on: from the given weights, under the given mask, with the given normaliser; the same bytes when interrupted.
+#[test]
+fn fine_tuning_starts_where_it_is_told() {
+    let base = finish(&short("Pendulum-v1", None), &TrainFiles::default());
+    let layers = base.float_policy.network.layers.iter();
+    let masks: Masks = layers.map(|layer| (0..layer.weight.len()).map(|at| at % 2 == 0).collect()).collect();
+    let start = TrainStart { policy: base.float_policy.clone(), critic: Some(base.critic.clone()), masks };
+    let config = TrainConfig { finetune: Some(start.digest()), ..short("Pendulum-v1", None) };
+    let still = TrainConfig { learning_rate: 1e-300, ..config.clone() };
+    let unmoved = train_from(&still, &start, &TrainFiles::default(), &mut ()).expect("a short run");
+    let mut wanted = base.float_policy.network.clone();
+    secateur::rl::pruning::apply_masks(&start.masks, &mut wanted);
+    assert_eq!(unmoved.float_policy.network, wanted);
+
+    let tuned = train_from(&config, &start, &TrainFiles::default(), &mut ()).expect("a short run");
+    assert_eq!(tuned.float_policy.normaliser, base.float_policy.normaliser);
+    assert_ne!(tuned.float_policy.network, wanted);
+    assert_eq!(tuned.mask.as_ref().map(|mask| mask.sparsity.as_str()), Some("1/2"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let files = TrainFiles { logs: None, checkpoint: Some(folder.path().join("checkpoint.json")) };
+    train_from(&config, &start, &files, &mut StopAfter(2)).expect("a part");
+    let resumed = train_from(&config, &start, &files, &mut ()).expect("the rest");
+    assert_same(&tuned, &resumed, "fine-tuning");
+
+    let refused = |config: &TrainConfig, start: &TrainStart| {
+        matches!(train_from(config, start, &TrainFiles::default(), &mut ()), Err(TrainError::Start(_)))
+    };
+    let other = TrainStart { masks: Masks::new(), ..start.clone() };
+    assert!(refused(&config, &other), "another start than the settings name");
+    assert!(matches!(train(&config, &TrainFiles::default(), &mut ()), Err(TrainError::Start(_))));
+    let misfit = TrainConfig { finetune: Some(start.digest()), ..short("CartPole-v1", None) };
+    assert!(refused(&misfit, &start), "another task");
 }
 
 /// A CartPole policy after 20,000 steps balances for over 150 steps; an untrained one falls within about 10 to 50.

@@ -67,6 +67,16 @@ pub enum ScopeWord {
     Global,
 }
 
+impl ScopeWord {
+    /// What the word means.
+    pub fn scope(self) -> Scope {
+        match self {
+            Self::Layer => Scope::Layer,
+            Self::Global => Scope::Global,
+        }
+    }
+}
+
 /// How to prune, as audit.toml says it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,11 +109,7 @@ pub fn write_pruned(
             Method::Saliency(scores_from(&arrays, data.layers.len()).map_err(CliError::input)?)
         }
     };
-    let scope = match recipe.scope {
-        ScopeWord::Layer => Scope::Layer,
-        ScopeWord::Global => Scope::Global,
-    };
-    let masks = prune(&data, &method, scope, &recipe.sparsity).map_err(CliError::input)?;
+    let masks = prune(&data, &method, recipe.scope.scope(), &recipe.sparsity).map_err(CliError::input)?;
     let word = |value: &dyn ValueEnumName| value.name();
     let origin = ChainOrigin {
         method: word(&recipe.method),

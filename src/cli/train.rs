@@ -9,13 +9,14 @@ use secateur_checker::reader::digest::weights_digest;
 use serde_json::json;
 
 use crate::cli::progress::{catch_interrupts, stop_requested};
+use crate::cli::train_masks::{MaskFlags, NEW_CHAIN, write_chain};
 use crate::cli::{CliError, Context};
 use crate::policy::emit::{write_npy, write_policy_dir};
 use crate::policy::write::{create_folder, write_atomically};
 use crate::rl::config::{SaConfig, TrainConfig};
 use crate::rl::env::make_environment;
 use crate::rl::evaluate::evaluate;
-use crate::rl::{Progress, TrainFiles, train, trainer::UpdateRecord};
+use crate::rl::{Progress, TrainFiles, train, train_from, trainer::UpdateRecord};
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
@@ -24,10 +25,15 @@ Examples:
   secateur train --env Pendulum-v1 --seed 1 --out pendulum/
   secateur train --env CartPole-v1 --seed 1 --sa-kappa 0.1 --sa-epsilon 0.05 --out cartpole-sa/
   secateur train --config hopper.toml --out hopper/
+  secateur train --env Pendulum-v1 --prune-sparsity 0.9 --prune-schedule cubic --out pendulum-90/
+  secateur train --env Pendulum-v1 --finetune pendulum/ --masks pendulum/masks/ --mask 3 --total-timesteps 50000 \
+      --out pendulum-tuned/
 
 PPO as a reader's reference. The directory gets the policy (normaliser included), states.npy with visited raw
 observations, train.toml with every setting, logs/ with CSV and TensorBoard curves, and a checkpoint: the same command
 goes on from an interrupted run. Equal settings give equal bytes of weights on any number of threads.
+With pruning or under a mask it also gets masks/, a new chain of the one mask that the weights obey: training on changes
+the base weights, so no certificate of another policy carries over. spec/pruning.md defines methods and schedules.
 Hopper-v5, Walker2d-v5, HalfCheetah-v5 and Ant-v5 need libmujoco 3.17.0 (pip install --no-deps mujoco==3.17.0).")]
 pub struct TrainArguments {
     /// Environment by Gymnasium's name; starts from settings that suit it.
@@ -57,6 +63,8 @@ pub struct TrainArguments {
     /// Radius of the SA regulariser, normalised units.
     #[arg(long, value_name = "R", requires = "sa_kappa")]
     sa_epsilon: Option<f64>,
+    #[command(flatten)]
+    masks: MaskFlags,
     /// Visited states to write.
     #[arg(long, value_name = "N")]
     states: Option<usize>,
@@ -94,6 +102,7 @@ fn settings(arguments: &TrainArguments) -> Result<TrainConfig, CliError> {
         sa.epsilon = arguments.sa_epsilon.unwrap_or(sa.epsilon);
         config.sa = Some(sa);
     }
+    arguments.masks.prune(&mut config);
     config.check().map_err(CliError::input)?;
     Ok(config)
 }
@@ -125,7 +134,8 @@ impl Progress for Bar {
 /// # Errors
 /// Exit code 2 for settings, a missing library or an unwritable directory; 4 for an interrupted or diverged run.
 pub fn run(arguments: &TrainArguments, context: Context) -> Result<u8, CliError> {
-    let config = settings(arguments)?;
+    let mut config = settings(arguments)?;
+    let start = arguments.masks.start(&mut config, &arguments.out)?;
     create_folder(&arguments.out).map_err(CliError::input)?;
     let files = TrainFiles {
         logs: Some(arguments.out.join("logs")),
@@ -138,7 +148,11 @@ pub fn run(arguments: &TrainArguments, context: Context) -> Result<u8, CliError>
     }
     catch_interrupts();
     let mut progress = Bar { bar, last: Vec::new() };
-    let outcome = train(&config, &files, &mut progress).map_err(CliError::input)?;
+    let outcome = match &start {
+        Some((start, _)) => train_from(&config, start, &files, &mut progress),
+        None => train(&config, &files, &mut progress),
+    };
+    let outcome = outcome.map_err(CliError::input)?;
     progress.bar.finish_and_clear();
     if !outcome.finished {
         let (done, all) = (outcome.global_step, config.total_timesteps);
@@ -154,6 +168,13 @@ pub fn run(arguments: &TrainArguments, context: Context) -> Result<u8, CliError>
     write_atomically(&arguments.out.join("train.toml"), text.as_bytes()).map_err(CliError::input)?;
     let written = load_policy(&arguments.out).map_err(CliError::internal)?;
     let digest = weights_digest(&written.files.policy.network);
+    let mut notes: Vec<String> = start.iter().map(|(_, said)| said.clone()).collect();
+    if let Some(mask) = &outcome.mask {
+        notes.push(write_chain(&arguments.out, mask, &config)?);
+    }
+    if !notes.is_empty() {
+        notes.push(NEW_CHAIN.to_owned());
+    }
     let mut environment = make_environment(&config.env_id).map_err(CliError::input)?;
     // Seeds of a report count up from 10,000 so that no training or selection has seen them.
     let score = |environment: &mut dyn crate::rl::env::Environment, deterministic| {
@@ -162,7 +183,7 @@ pub fn run(arguments: &TrainArguments, context: Context) -> Result<u8, CliError>
     let deterministic = score(environment.as_mut(), true)?;
     let sampled = score(environment.as_mut(), false)?;
     let text = format!(
-        "{} seed {}, {} steps\nreturn   {:.1} +- {:.1} deterministic, {:.1} +- {:.1} sampled (50 episodes each)\nweights  {digest}\nwritten to {}",
+        "{} seed {}, {} steps\nreturn   {:.1} +- {:.1} deterministic, {:.1} +- {:.1} sampled (50 episodes each)\nweights  {digest}\n{}written to {}",
         config.env_id,
         config.seed,
         outcome.global_step,
@@ -170,10 +191,12 @@ pub fn run(arguments: &TrainArguments, context: Context) -> Result<u8, CliError>
         deterministic.deviation(),
         sampled.mean(),
         sampled.deviation(),
+        notes.iter().map(|note| format!("{note}\n")).collect::<String>(),
         arguments.out.display()
     );
     let document = json!({"env": config.env_id, "seed": config.seed, "steps": outcome.global_step,
         "deterministicReturn": deterministic.mean(), "sampledReturn": sampled.mean(), "weightsDigest": digest,
+        "sparsity": outcome.mask.as_ref().map(|mask| &mask.sparsity), "newChain": !notes.is_empty(),
         "out": arguments.out});
     context.print(&text, &document)?;
     Ok(0)

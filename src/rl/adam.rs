@@ -34,6 +34,15 @@ impl Adam {
         self.first.is_empty()
     }
 
+    /// Forgets the moments of the parameters whose entry is `false`; parameters without an entry keep theirs.
+    pub fn forget(&mut self, kept: impl Iterator<Item = bool>) {
+        for ((first, second), kept) in self.first.iter_mut().zip(&mut self.second).zip(kept) {
+            if !kept {
+                (*first, *second) = (0.0, 0.0);
+            }
+        }
+    }
+
     /// Moves every parameter against `scale` times its gradient.
     pub fn step<'a>(
         &mut self,

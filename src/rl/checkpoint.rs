@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use super::bits;
 use super::config::TrainConfig;
 use super::head::FloatHead;
-use super::normaliser::{RewardScaler, RunningMoments};
+use super::normaliser::{ObservationNormaliser, RewardScaler};
 use super::ppo::{Agent, Optimisers};
+use super::pruning::Masks;
 use super::rng::RngState;
 use super::rollout::SeatState;
 
 /// Version of the format.
-const FORMAT: &str = "secateur.checkpoint/1";
+const FORMAT: &str = "secateur.checkpoint/2";
 
 /// Parameters of an agent without its shape.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,7 +36,7 @@ pub(super) struct BestState {
     #[serde(with = "bits::one")]
     pub score: f64,
     pub agent: AgentState,
-    pub observations: Option<RunningMoments>,
+    pub observations: ObservationNormaliser,
 }
 
 /// State of a run between two updates.
@@ -46,14 +47,14 @@ pub(super) struct Checkpoint {
     pub updates: usize,
     pub agent: AgentState,
     pub optimisers: Optimisers,
-    pub observations: Option<RunningMoments>,
+    pub observations: ObservationNormaliser,
     pub rewards: Option<RewardScaler>,
     pub shuffler: RngState,
     pub ascender: RngState,
     pub seats: Vec<SeatState>,
     pub best: Option<BestState>,
     /// One entry a weight, `true` = kept; empty without masks.
-    pub masks: Vec<Vec<bool>>,
+    pub masks: Masks,
 }
 
 /// Why a checkpoint cannot be used.

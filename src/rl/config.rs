@@ -1,9 +1,11 @@
 //! Settings of a training run, as a TOML file and as flags; names and defaults as in CleanRL's `ppo_continuous_action.py`
 //! (<https://docs.cleanrl.dev/rl-algorithms/ppo/>), RL Zoo's names accepted beside them. Untrusted.
 
+use secateur_checker::number::Rational;
 use serde::{Deserialize, Serialize};
 
 use super::net::FloatActivation;
+use super::pruning::{PruneConfig, PruneMethod, PruneSchedule};
 
 /// Activation of the hidden layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +124,10 @@ pub struct TrainConfig {
     pub norm_reward: bool,
     /// The robust regulariser, if any.
     pub sa: Option<SaConfig>,
+    /// Pruning while training, if any.
+    pub prune: Option<PruneConfig>,
+    /// [`super::TrainStart::digest`] of what a fine-tuning run starts from; none for a fresh start.
+    pub finetune: Option<String>,
     /// Updates between evaluations; 0 for none before the end.
     pub eval_interval: usize,
     /// Episodes an evaluation, deterministic actions.
@@ -163,6 +169,8 @@ impl Default for TrainConfig {
             norm_obs: true,
             norm_reward: true,
             sa: None,
+            prune: None,
+            finetune: None,
             eval_interval: 0,
             eval_episodes: 10,
             keep_best: false,
@@ -314,10 +322,33 @@ impl TrainConfig {
             (self.eval_episodes > 0, "eval_episodes", "at least 1"),
             (!self.keep_best || self.eval_interval > 0, "eval_interval", "at least 1 with keep_best"),
         ];
-        match rows.into_iter().find(|(holds, ..)| !holds) {
+        match rows.into_iter().chain(self.pruning_rows()).find(|(holds, ..)| !holds) {
             Some((_, name, must)) => Err(ConfigError::Range { name, must }),
             None => Ok(()),
         }
+    }
+
+    /// Conditions on `[prune]`.
+    fn pruning_rows(&self) -> Vec<(bool, &'static str, &'static str)> {
+        let Some(prune) = &self.prune else { return Vec::new() };
+        let unit = |value: f64| (0.0..=1.0).contains(&value);
+        let sparsity = prune.final_sparsity();
+        let whole = sparsity.as_ref().is_some_and(|sparsity| *sparsity == Rational::one());
+        let gradual = (prune.schedule != PruneSchedule::OneShot).then_some(prune.end);
+        let exponential = prune.schedule == PruneSchedule::Exponential;
+        let late = prune.method != PruneMethod::Saliency || prune.span(self.updates()).0 > 0;
+        vec![
+            (sparsity.is_some(), "prune.sparsity", "a decimal or a fraction between 0 and 1"),
+            (!(exponential && whole), "prune.sparsity", "below 1 with schedule exponential"),
+            (unit(prune.start), "prune.start", "between 0 and 1"),
+            (
+                gradual.is_none_or(|end| unit(end) && prune.start <= end),
+                "prune.end",
+                "between prune.start and 1",
+            ),
+            (prune.interval > 0, "prune.interval", "at least 1"),
+            (late, "prune.start", "late enough that one update comes before it, for method saliency"),
+        ]
     }
 
     /// Environment steps an update.
@@ -368,6 +399,11 @@ mod tests {
         assert_eq!(wrong("num_minibatches = 7"), "num_minibatches");
         assert_eq!(wrong("total_timesteps = 3"), "total_timesteps");
         assert_eq!(wrong("keep_best = true"), "eval_interval");
+        assert_eq!(wrong("[prune]\nsparsity = 1.5"), "prune.sparsity");
+        assert_eq!(wrong("[prune]\nsparsity = 1\nschedule = 'exponential'"), "prune.sparsity");
+        assert_eq!(wrong("[prune]\nstart = 0.8"), "prune.end");
+        assert_eq!(wrong("[prune]\nstart = 0\nmethod = 'saliency'"), "prune.start");
+        assert_eq!(wrong("[prune]\ninterval = 0"), "prune.interval");
         for id in super::super::env::ENVIRONMENTS {
             TrainConfig::for_environment(id).check().expect("ready-made settings");
         }

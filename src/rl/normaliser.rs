@@ -12,13 +12,16 @@ pub const CLIP: f64 = 10.0;
 const EPSILON: f64 = 1e-8;
 
 /// `clip((x - mean) / std, -clip, clip)`, coordinate by coordinate.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FixedNormaliser {
     /// Means.
+    #[serde(with = "bits")]
     pub mean: Vec<f64>,
     /// Standard deviations, positive.
+    #[serde(with = "bits")]
     pub std: Vec<f64>,
     /// Clip radius; infinite for none.
+    #[serde(with = "bits::one")]
     pub clip: f64,
 }
 
@@ -77,6 +80,49 @@ impl RunningMoments {
         for ((target, x), (mean, variance)) in out.iter_mut().zip(sample).zip(moments) {
             *target = ((x - mean) / (variance + EPSILON).sqrt()).clamp(-CLIP, CLIP);
         }
+    }
+}
+
+/// What a run does to observations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ObservationNormaliser {
+    /// Moments that every observation moves.
+    Running(RunningMoments),
+    /// Moments that stay: those of the policy a fine-tuning run started from, or none at all.
+    Fixed(FixedNormaliser),
+}
+
+impl ObservationNormaliser {
+    /// Takes one more observation in.
+    pub fn update(&mut self, observation: &[f64]) {
+        if let Self::Running(moments) = self {
+            moments.update(observation);
+        }
+    }
+
+    /// The normalised observation.
+    pub fn apply(&self, observation: &[f64]) -> Vec<f64> {
+        match self {
+            Self::Running(moments) => {
+                let mut out = observation.to_vec();
+                moments.normalise(observation, &mut out);
+                out
+            }
+            Self::Fixed(fixed) => fixed.apply(observation),
+        }
+    }
+
+    /// The normaliser as it stands.
+    pub fn fixed(&self) -> FixedNormaliser {
+        match self {
+            Self::Running(moments) => moments.fixed(),
+            Self::Fixed(fixed) => fixed.clone(),
+        }
+    }
+
+    /// Whether both are of one kind.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        matches!(self, Self::Running(_)) == matches!(other, Self::Running(_))
     }
 }
 

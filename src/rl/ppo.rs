@@ -8,6 +8,7 @@ use super::adam::Adam;
 use super::config::TrainConfig;
 use super::head::FloatHead;
 use super::net::Mlp;
+use super::pruning::apply_masks;
 use super::regulariser::regulariser;
 use super::rng::SeededRng;
 use super::rollout::Batch;
@@ -213,14 +214,15 @@ impl Schedule {
 }
 
 /// All epochs over one batch. Policy and value gradients of a minibatch are taken at once on two threads; each is a sum in
-/// a fixed order, so the number of threads changes no bit. `constrain` is applied after every step (masks).
+/// a fixed order, so the number of threads changes no bit. Where `masks` is `false` the gradient of the policy is zero before
+/// the joint gradient is clipped, and the weight is zero after the step.
 pub fn update(
     agent: &mut Agent,
     optimisers: &mut Optimisers,
     batch: &Batch,
     (config, schedule): (&TrainConfig, Schedule),
     (shuffler, ascender): (&mut SeededRng, &mut SeededRng),
-    constrain: &dyn Fn(&mut Agent),
+    masks: &[Vec<bool>],
 ) -> UpdateLosses {
     let size = batch.advantages.len() / config.num_minibatches;
     let mut rows: Vec<usize> = (0..batch.advantages.len()).collect();
@@ -230,12 +232,13 @@ pub fn update(
         let mut divergence = 0.0;
         for chosen in rows.chunks_exact(size) {
             let minibatch = Minibatch::select(batch, chosen, config.norm_adv);
-            let (actor, critic) = rayon::join(
+            let (mut actor, critic) = rayon::join(
                 || actor_gradient(agent, &minibatch, config, schedule.epsilon, ascender),
                 || critic_gradient(agent, &minibatch, config),
             );
+            apply_masks(masks, &mut actor.network);
             step(agent, optimisers, &actor, &critic, (config, schedule));
-            constrain(agent);
+            apply_masks(masks, &mut agent.actor);
             divergence = actor.divergence;
             total.add(&actor, &critic);
             count += 1.0;

@@ -9,7 +9,7 @@ use super::bits;
 use super::env::{Action, ActionSpace, Environment, EnvironmentError, EnvironmentState, Step};
 use super::head::FloatHead;
 use super::net::Mlp;
-use super::normaliser::{RewardScaler, RunningMoments};
+use super::normaliser::{ObservationNormaliser, RewardScaler};
 use super::rng::{RngState, SeededRng};
 
 /// An environment with the episode under way in it.
@@ -123,17 +123,13 @@ pub(super) struct Actor<'a> {
 
 /// Statistics that rollouts update.
 pub(super) struct Statistics<'a> {
-    pub observations: Option<&'a mut RunningMoments>,
+    pub observations: &'a mut ObservationNormaliser,
     pub rewards: Option<&'a mut RewardScaler>,
 }
 
 impl Statistics<'_> {
     fn input(&self, raw: &[f64]) -> Vec<f64> {
-        let mut input = raw.to_vec();
-        if let Some(moments) = &self.observations {
-            moments.normalise(raw, &mut input);
-        }
-        input
+        self.observations.apply(raw)
     }
 }
 
@@ -162,9 +158,7 @@ pub(super) fn collect(
     let mut ends = vec![false; rows];
     for step in 0..steps {
         for (number, seat) in seats.iter_mut().enumerate() {
-            if let Some(moments) = &mut statistics.observations {
-                moments.update(&seat.observation);
-            }
+            statistics.observations.update(&seat.observation);
             let input = statistics.input(&seat.observation);
             let outputs = actor.network.forward_one(&input);
             let action = actor.head.sample(&outputs, &mut seat.rng);
@@ -259,6 +253,7 @@ fn estimate(batch: &mut Batch, rewards: &[f64], ends: &[bool], next: &[f64], (di
 mod tests {
     use super::*;
     use crate::rl::env::make_environment;
+    use crate::rl::normaliser::FixedNormaliser;
 
     /// Two environments of two steps, discount 1/2, lambda 1/2; the first ends after its first step.
     /// Environment 0: A_0 = 1 - 1 = 0; A_1 = 2 + 4/2 - 2 = 2.
@@ -294,7 +289,8 @@ mod tests {
         let head = FloatHead::Deterministic;
         let actor = Actor { network: &critic, head: &head, critic: &critic };
         let mut settled = |terminated, truncated| {
-            let mut none = Statistics { observations: None, rewards: None };
+            let mut identity = ObservationNormaliser::Fixed(FixedNormaliser::identity(3));
+            let mut none = Statistics { observations: &mut identity, rewards: None };
             let step = Step { reward: 1.0, terminated, truncated };
             settle(&mut seat, step, 0, &actor, &mut none, 0.5, &mut Vec::new()).expect("resets")
         };

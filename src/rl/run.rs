@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::config::TrainConfig;
 use super::env::make_environment;
 use super::log::CurveLog;
+use super::start::TrainStart;
 use super::trainer::{MakeEnvironment, TrainError, TrainOutcome, Trainer, UpdateRecord};
 
 /// Where a run leaves its traces; nothing is written for what is `None`.
@@ -33,7 +34,7 @@ impl Progress for () {
 }
 
 /// Names and values of a row of the logs; NaN where there is nothing.
-fn row(record: &UpdateRecord) -> [(&'static str, f64); 12] {
+fn row(record: &UpdateRecord) -> [(&'static str, f64); 13] {
     let count = record.episodes.len() as f64;
     let mean = |total: f64| if count > 0.0 { total / count } else { f64::NAN };
     [
@@ -42,6 +43,7 @@ fn row(record: &UpdateRecord) -> [(&'static str, f64); 12] {
         ("charts/evaluation", record.evaluation.unwrap_or(f64::NAN)),
         ("charts/learning_rate", record.schedule.learning_rate),
         ("charts/epsilon", record.schedule.epsilon),
+        ("charts/sparsity", record.sparsity),
         ("charts/SPS", record.steps_per_second),
         ("losses/policy_loss", record.losses.policy),
         ("losses/value_loss", record.losses.value),
@@ -77,18 +79,35 @@ pub fn train_in(
 ) -> Result<TrainOutcome, TrainError> {
     config.check()?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build()?;
-    pool.install(|| run(config, make, files, progress))
+    pool.install(|| run(config, (make, None), files, progress))
+}
+
+/// Trains on from `start`, under its masks: fine-tuning. The weights change, so the policy is a new base policy with a digest
+/// of its own, and no certificate of the old one says anything about it.
+///
+/// # Errors
+/// Those of [`train_in`]; [`TrainError::Start`].
+pub fn train_from(
+    config: &TrainConfig,
+    start: &TrainStart,
+    files: &TrainFiles,
+    progress: &mut (dyn Progress + Send),
+) -> Result<TrainOutcome, TrainError> {
+    config.check()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build()?;
+    pool.install(|| run(config, (&make_environment, Some(start)), files, progress))
 }
 
 fn run(
     config: &TrainConfig,
-    make: &MakeEnvironment<'_>,
+    (make, start): (&MakeEnvironment<'_>, Option<&TrainStart>),
     files: &TrainFiles,
     progress: &mut (dyn Progress + Send),
 ) -> Result<TrainOutcome, TrainError> {
-    let mut trainer = match &files.checkpoint {
-        Some(path) if path.exists() => Trainer::resume_in(config, make, path)?,
-        _ => Trainer::new_in(config, make)?,
+    let mut trainer = match (&files.checkpoint, start) {
+        (Some(path), _) if path.exists() => Trainer::resume_in(config, make, start, path)?,
+        (_, Some(start)) => Trainer::new_from(config, make, start)?,
+        (_, None) => Trainer::new_in(config, make)?,
     };
     let mut log = match &files.logs {
         Some(directory) => Some(CurveLog::open(directory, trainer.global_step())?),

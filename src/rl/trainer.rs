@@ -13,11 +13,14 @@ use super::evaluate::{evaluate, visited_states};
 use super::float_policy::FloatPolicy;
 use super::head::FloatHead;
 use super::net::Mlp;
-use super::normaliser::{FixedNormaliser, RewardScaler, RunningMoments};
-use super::ppo::{Agent, Optimisers, Schedule, UpdateLosses, update};
+use super::normaliser::{FixedNormaliser, ObservationNormaliser, RewardScaler, RunningMoments};
+use super::ppo::{Agent, Minibatch, Optimisers, Schedule, UpdateLosses, actor_gradient, update};
+use super::pruning::{Masks, all_kept, apply_masks, mask_data, scores, shrink, sparsity};
 use super::rng::SeededRng;
-use super::rollout::{Actor, Episode, Seat, Statistics, collect};
+use super::rollout::{Actor, Batch, Episode, Seat, Statistics, collect};
+use super::start::TrainStart;
 use crate::policy::PolicyData;
+use crate::policy::mask::MaskData;
 
 /// What happened in one update.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +37,8 @@ pub struct UpdateRecord {
     pub schedule: Schedule,
     /// Mean return of an evaluation after this update, if there was one.
     pub evaluation: Option<f64>,
+    /// Fraction of the policy's weights that is pruned once the update is over.
+    pub sparsity: f64,
     /// Environment steps a second of this update, evaluation aside.
     pub steps_per_second: f64,
 }
@@ -66,6 +71,9 @@ pub enum TrainError {
     /// Masks that do not fit the policy's weights.
     #[error("the masks do not fit the policy's weights")]
     Masks,
+    /// A start that does not fit the settings.
+    #[error("the policy to start from does not fit: {0}")]
+    Start(&'static str),
 }
 
 /// What a run produced.
@@ -79,6 +87,8 @@ pub struct TrainOutcome {
     pub critic: Mlp,
     /// Raw observations visited by the stochastic policy in episodes of their own, `[states, width]`.
     pub states: Array2<f64>,
+    /// The mask that the weights obey, if the run had one. The weights are its base weights already multiplied by it.
+    pub mask: Option<MaskData>,
     /// Environment steps done; fewer than asked for if the run was stopped.
     pub global_step: usize,
     /// Whether the run reached its end.
@@ -93,13 +103,13 @@ pub struct Trainer {
     config: TrainConfig,
     agent: Agent,
     optimisers: Optimisers,
-    observations: Option<RunningMoments>,
+    observations: ObservationNormaliser,
     rewards: Option<RewardScaler>,
     shuffler: SeededRng,
     ascender: SeededRng,
     seats: Vec<Seat>,
     best: Option<BestState>,
-    masks: Vec<Vec<bool>>,
+    masks: Masks,
     updates: usize,
 }
 
@@ -117,6 +127,46 @@ impl Trainer {
     /// # Errors
     /// Those of [`Trainer::new`] and of `make`.
     pub fn new_in(config: &TrainConfig, make: &MakeEnvironment<'_>) -> Result<Self, TrainError> {
+        let mut trainer = Self::fresh(config, make)?;
+        if config.finetune.is_some() {
+            return Err(TrainError::Start("the settings name one (finetune), and none is given"));
+        }
+        trainer.prune_if_due(None)?;
+        Ok(trainer)
+    }
+
+    /// Starts a run from the weights, deviations, normaliser and masks of `start`. The settings' `hidden_sizes` and
+    /// `activation` are those of the value network alone; `finetune` is the digest of `start`.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::new_in`]; [`TrainError::Start`].
+    pub fn new_from(
+        config: &TrainConfig,
+        make: &MakeEnvironment<'_>,
+        start: &TrainStart,
+    ) -> Result<Self, TrainError> {
+        if config.finetune.as_ref() != Some(&start.digest()) {
+            return Err(TrainError::Start("the settings' finetune is another digest than its own"));
+        }
+        let mut trainer = Self::fresh(config, make)?;
+        let Agent { actor, critic, head } = &mut trainer.agent;
+        if !start.fits(actor, critic, head) {
+            return Err(TrainError::Start("its network, head, critic or mask has another shape"));
+        }
+        (*actor, *head) = (start.policy.network.clone(), start.policy.head.clone());
+        if let Some(given) = &start.critic {
+            critic.clone_from(given);
+        }
+        trainer.optimisers = Optimisers::new(&trainer.agent);
+        trainer.observations = ObservationNormaliser::Fixed(start.policy.normaliser.clone());
+        if !start.masks.is_empty() {
+            trainer.set_masks(start.masks.clone())?;
+        }
+        trainer.prune_if_due(None)?;
+        Ok(trainer)
+    }
+
+    fn fresh(config: &TrainConfig, make: &MakeEnvironment<'_>) -> Result<Self, TrainError> {
         config.check()?;
         let seat = |number: u64| Seat::new(make(&config.env_id)?, config.seed, number);
         let seats = (0..config.num_envs as u64).map(seat);
@@ -140,7 +190,11 @@ impl Trainer {
         Ok(Self {
             optimisers: Optimisers::new(&agent),
             agent,
-            observations: config.norm_obs.then(|| RunningMoments::new(inputs)),
+            observations: if config.norm_obs {
+                ObservationNormaliser::Running(RunningMoments::new(inputs))
+            } else {
+                ObservationNormaliser::Fixed(FixedNormaliser::identity(inputs))
+            },
             rewards: config.norm_reward.then(|| RewardScaler::new(config.num_envs, config.discount)),
             shuffler: SeededRng::new(config.seed, 1),
             ascender: SeededRng::new(config.seed, 2),
@@ -173,23 +227,58 @@ impl Trainer {
     }
 
     /// From now on keeps the policy's weights at zero where their mask is `false`: one mask a layer, row-major, `true` =
-    /// kept. Biases, deviations, normaliser and critic are never masked.
+    /// kept. Biases, deviations, normaliser and critic are never masked. Adam forgets the moments of pruned weights, and the
+    /// best policy so far is forgotten if the masks change.
     ///
     /// # Errors
     /// [`TrainError::Masks`] unless there is one entry for each weight.
-    pub fn set_masks(&mut self, masks: Vec<Vec<bool>>) -> Result<(), TrainError> {
+    pub fn set_masks(&mut self, masks: Masks) -> Result<(), TrainError> {
         let lengths = self.agent.actor.layers.iter().map(|layer| layer.weight.len());
         if !lengths.eq(masks.iter().map(Vec::len)) {
             return Err(TrainError::Masks);
         }
-        apply_masks(&masks, &mut self.agent);
+        apply_masks(&masks, &mut self.agent.actor);
+        let layers = self.agent.actor.layers.iter().zip(&masks);
+        let entries = layers.flat_map(|(layer, mask)| {
+            mask.iter().copied().chain(std::iter::repeat_n(true, layer.bias.len()))
+        });
+        self.optimisers.actor.forget(entries);
+        if self.masks != masks {
+            self.best = None;
+        }
         self.masks = masks;
         Ok(())
     }
 
+    /// Shrinks the masks if the settings say that weights are pruned now; `batch` is that of the update just done.
+    fn prune_if_due(&mut self, batch: Option<(&Batch, Schedule)>) -> Result<(), TrainError> {
+        let (updates, config) = (self.config.updates(), &self.config);
+        let Some(prune) = config.prune.clone().filter(|prune| prune.is_due(self.updates, updates)) else {
+            return Ok(());
+        };
+        let (agent, ascender) = (&self.agent, &mut self.ascender);
+        let gradient = || match batch {
+            None => agent.actor.zeros_like(),
+            Some((batch, schedule)) => {
+                let rows: Vec<usize> = (0..batch.advantages.len()).collect();
+                let whole = Minibatch::select(batch, &rows, config.norm_adv);
+                actor_gradient(agent, &whole, config, schedule.epsilon, ascender).network
+            }
+        };
+        let scores = scores(prune.method, &agent.actor, config.seed, gradient);
+        let mut masks = if self.masks.is_empty() { all_kept(&self.agent.actor) } else { self.masks.clone() };
+        shrink(&mut masks, &scores, prune.scope, |total| prune.pruned_count(self.updates, updates, total));
+        self.set_masks(masks)
+    }
+
+    /// The masks as they stand; empty if nothing is masked.
+    pub fn masks(&self) -> &Masks {
+        &self.masks
+    }
+
     /// The policy as it stands, rounded to what would be written.
     pub fn policy(&self) -> FloatPolicy {
-        assemble(&self.agent, self.observations.as_ref())
+        assemble(&self.agent, &self.observations)
     }
 
     /// One rollout of every environment and one update from it. Must run inside the run's thread pool to use it.
@@ -201,24 +290,24 @@ impl Trainer {
         let config = &self.config;
         let schedule = Schedule::at(config, self.updates);
         let mut statistics =
-            Statistics { observations: self.observations.as_mut(), rewards: self.rewards.as_mut() };
+            Statistics { observations: &mut self.observations, rewards: self.rewards.as_mut() };
         let actor = Actor { network: &self.agent.actor, head: &self.agent.head, critic: &self.agent.critic };
         let weights = (config.discount, config.gae_lambda);
         let batch = collect(&mut self.seats, &actor, &mut statistics, config.num_steps, weights)?;
-        let masks = &self.masks;
         let losses = update(
             &mut self.agent,
             &mut self.optimisers,
             &batch,
             (config, schedule),
             (&mut self.shuffler, &mut self.ascender),
-            &|agent| apply_masks(masks, agent),
+            &self.masks,
         );
         self.updates += 1;
         if !self.agent.actor.parameters().chain(self.agent.critic.parameters()).all(|entry| entry.is_finite())
         {
             return Err(TrainError::Diverged { global_step: self.global_step() });
         }
+        self.prune_if_due(Some((&batch, schedule)))?;
         Ok(UpdateRecord {
             global_step: self.global_step(),
             total_timesteps: self.config.total_timesteps,
@@ -226,6 +315,7 @@ impl Trainer {
             losses,
             schedule,
             evaluation: None,
+            sparsity: sparsity(&self.masks),
             steps_per_second: self.config.batch_size() as f64 / began.elapsed().as_secs_f64(),
         })
     }
@@ -274,27 +364,34 @@ impl Trainer {
     /// [`CheckpointError::OtherConfig`] if any setting but `threads` differs; [`CheckpointError::Malformed`],
     /// [`CheckpointError::File`], [`CheckpointError::Shape`].
     pub fn resume(config: &TrainConfig, path: &Path) -> Result<Self, TrainError> {
-        Self::resume_in(config, &make_environment, path)
+        Self::resume_in(config, &make_environment, None, path)
     }
 
-    /// The same in environments made by `make`.
+    /// The same in environments made by `make`, of a run that began at `start` if it did.
     ///
     /// # Errors
-    /// Those of [`Trainer::resume`] and of `make`.
+    /// Those of [`Trainer::resume`], [`TrainError::Start`] and of `make`.
     pub fn resume_in(
         config: &TrainConfig,
         make: &MakeEnvironment<'_>,
+        start: Option<&TrainStart>,
         path: &Path,
     ) -> Result<Self, TrainError> {
         let found = Checkpoint::read(path)?;
         if (TrainConfig { threads: config.threads, ..found.config }) != *config {
             return Err(CheckpointError::OtherConfig.into());
         }
-        let mut trainer = Self::new_in(config, make)?;
+        let mut trainer = Self::fresh(config, make)?;
+        if let Some(start) = start {
+            // The shapes are the start's; the checkpoint holds the rest.
+            trainer = Self::new_from(config, make, start)?;
+        } else if config.finetune.is_some() {
+            return Err(TrainError::Start("the settings name one (finetune), and none is given"));
+        }
         found.agent.restore(&mut trainer.agent)?;
         let fits = found.optimisers.actor.len() == trainer.optimisers.actor.len()
             && found.optimisers.critic.len() == trainer.optimisers.critic.len()
-            && found.observations.is_some() == config.norm_obs
+            && found.observations.is_like(&trainer.observations)
             && found.rewards.is_some() == config.norm_reward
             && found.seats.len() == trainer.seats.len();
         if !fits {
@@ -325,27 +422,16 @@ impl Trainer {
             best.agent.restore(&mut agent)?;
             observations = best.observations;
         }
-        let float_policy = assemble(&agent, observations.as_ref());
+        let float_policy = assemble(&agent, &observations);
+        let mask = (!self.masks.is_empty()).then(|| mask_data(&self.masks, &agent.actor));
         let seed = self.config.seed ^ 0x57a7e5 << 40;
         let states = visited_states(&float_policy, environment, self.config.states, seed)?;
         let policy = float_policy.to_data();
-        Ok(TrainOutcome { policy, float_policy, critic: agent.critic, states, global_step, finished })
+        Ok(TrainOutcome { policy, float_policy, critic: agent.critic, states, mask, global_step, finished })
     }
 }
 
-/// Zeroes the weights whose mask is `false`.
-fn apply_masks(masks: &[Vec<bool>], agent: &mut Agent) {
-    for (layer, mask) in agent.actor.layers.iter_mut().zip(masks) {
-        for (weight, kept) in layer.weight.iter_mut().zip(mask) {
-            if !kept {
-                *weight = 0.0;
-            }
-        }
-    }
-}
-
-fn assemble(agent: &Agent, observations: Option<&RunningMoments>) -> FloatPolicy {
-    let width = agent.actor.input_width();
-    let normaliser = observations.map_or_else(|| FixedNormaliser::identity(width), RunningMoments::fixed);
+fn assemble(agent: &Agent, observations: &ObservationNormaliser) -> FloatPolicy {
+    let normaliser = observations.fixed();
     FloatPolicy { network: agent.actor.clone(), head: agent.head.clone(), normaliser }.rounded()
 }
