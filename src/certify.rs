@@ -1,6 +1,7 @@
 //! From a policy, masks, states and an adversary to a signed certificate. Untrusted: the values come from the checker's
 //! rules, and the finished certificate goes through [`secateur_checker::check`] before it is written.
 
+pub mod band;
 pub mod emit;
 pub mod keys;
 pub mod regret;
@@ -27,7 +28,7 @@ use secateur_checker::reader::certificate::{
 };
 use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::dsse::{Envelope, emit_envelope};
-use secateur_checker::table::{FamilyTable, Quantity, TheoremViolated};
+use secateur_checker::table::{FamilyTable, Quantity, TableError, TheoremViolated};
 
 use crate::certify::emit::emit_certificate;
 use crate::certify::keys::Key;
@@ -67,6 +68,12 @@ pub enum CertifyError {
         to: usize,
         /// Last mask of the chain.
         last: usize,
+    },
+    /// A band has no such value.
+    #[error("band: {reason}")]
+    Band {
+        /// Why.
+        reason: TableError,
     },
     /// There is no state.
     #[error("there are no states to certify: the states file has no rows (or --limit is 0)")]

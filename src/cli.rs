@@ -2,6 +2,7 @@
 
 pub mod adversary;
 pub mod audit;
+pub mod band;
 pub mod certify;
 pub mod check;
 pub mod decompose;

@@ -11,7 +11,8 @@ use serde_json::json;
 use crate::certify::keys::{Key, trust_file};
 use crate::certify::{CertifyError, Progress, Request, certify};
 use crate::cli::adversary::{Norm, UnitsWord, families, perturbation};
-use crate::cli::certify::{certify_failure, witness_name};
+use crate::cli::band::{add_bands, band_limit, families_under, fits_head};
+use crate::cli::certify::{certify_failure, find_bands, witness_name};
 use crate::cli::progress::Bar;
 use crate::cli::prune::{Recipe, write_pruned};
 use crate::cli::regret::RegretOptions;
@@ -34,6 +35,7 @@ DIR/audit.toml:
   masks = \"masks\"                # a directory with chain.json; or a table [prune]
   families = [\"ibp\"]             # optional; default all
   limit = 100                    # optional; first rows of the states
+  band-limit = \"tv=0.3\"         # optional, or deviation=0.1: claims the widest band of masks that keeps it
   key = \"key.pem\"                # optional; default an ephemeral key
   discount = \"0.99\"              # optional, as the next four: claims the value an adversary can take
   horizon = \"1000\"               # or, or also, over this many steps
@@ -70,6 +72,7 @@ struct Settings {
     #[serde(default)]
     families: Vec<String>,
     limit: Option<usize>,
+    band_limit: Option<String>,
     discount: Option<String>,
     horizon: Option<String>,
     reward_range: Option<Vec<String>>,
@@ -130,7 +133,8 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
     let load = |e| certify_failure(CertifyError::Load(e));
     let set =
         perturbation(settings.epsilon.as_deref(), settings.radii.as_deref(), settings.norm, settings.units)?;
-    let families = families(&settings.families)?;
+    let mut families = families(&settings.families)?;
+    let limit = settings.band_limit.as_deref().map(band_limit).transpose()?;
     let regret = settings.regret(directory).request()?;
     let policy = load_policy(directory).map_err(load)?;
     let states_path = directory.join(&settings.states);
@@ -164,6 +168,12 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
     let certificate_path = out.join(format!("{name}.cert.dsse.json"));
     let witness_name = witness_name(&certificate_path);
     let states_name = states_path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let bar = Bar::new(context.progress);
+    let reaches = find_bands(&policy, &masks, &states, &set, &bar)?;
+    if let Some(limit) = &limit {
+        fits_head(limit, &policy.files.policy.head)?;
+        families.extend(families_under(limit, &reaches));
+    }
     let request = Request {
         policy: &policy,
         masks: &masks,
@@ -176,7 +186,6 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
         witness_name: &witness_name,
         seed: "0",
     };
-    let bar = Bar::new(context.progress);
     let certified = certify(&request, &key, &bar).map_err(certify_failure)?;
     certified.write(&certificate_path, &witness_name).map_err(certify_failure)?;
     let trust_path = out.join("trust.json");
@@ -195,6 +204,8 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
     let outcome = outcome.map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
     let certificate = outcome.verified.certificate();
     let mut text = summary_text(certificate);
+    let mut document = summary_json(certificate, "verified");
+    add_bands((&mut text, &mut document), &outcome.verified, &reaches, limit.as_ref());
     text.push_str(&format!(
         "\nverified, signed with {key_words}\ncertificate  {}\n",
         certificate_path.display()
@@ -208,7 +219,6 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
         text.push_str(&format!(" --masks {}", masks.display()));
     }
     text.push_str(&format!(" --trust {} {}", trust_path.display(), certificate_path.display()));
-    let mut document = summary_json(certificate, "verified");
     document["certificate"] = json!(certificate_path);
     document["trust"] = json!(trust_path);
     document["ephemeralKey"] = json!(settings.key.is_none());

@@ -4,12 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur_checker::check::NamedFile;
+use secateur_checker::evaluate::Problem;
 use secateur_checker::family::Family;
-use secateur_checker::load::{MaskDirectory, load_masks, load_policy, load_states};
+use secateur_checker::load::{MaskDirectory, PolicyDirectory, load_masks, load_policy, load_states};
+use secateur_checker::model::{PerturbationSet, States};
 
+use crate::certify::band::{BandReach, bound_bands};
 use crate::certify::keys::Key;
 use crate::certify::{Certified, CertifyError, Request, certify};
 use crate::cli::adversary::{Norm, UnitsWord, band, families, perturbation};
+use crate::cli::band::{add_bands, band_limit, families_under, fits_head};
 use crate::cli::progress::Bar;
 use crate::cli::regret::RegretOptions;
 use crate::cli::summary::{summary_json, summary_text};
@@ -23,6 +27,8 @@ Example:
       --key keys/secateur.pem --out hopper.cert.dsse.json
   secateur certify cartpole/ --states states.npy --epsilon 0.01 --discount 0.99 --reward-range 1,1 \\
       --episodes-can-end --key keys/secateur.pem --out cartpole.cert.dsse.json
+  secateur certify hopper/ --masks hopper/masks/ --states states.npy --epsilon 0.01 --band-limit tv=0.3 \\
+      --key keys/secateur.pem --out widest.cert.dsse.json
 
 Without --family and --band every family is bounded that needs no search for slopes (crown-optimised and lp do; name
 them) and no band. Numbers are read exactly: 0.075 is 3/40.")]
@@ -62,6 +68,10 @@ pub struct CertifyArguments {
     /// submask of mask LO. Without --family, nothing else.
     #[arg(long, value_name = "LO..HI")]
     band: Option<String>,
+    /// Find and claim the widest band from the loosest mask that keeps a limit at every state: tv=L (total variation) or
+    /// deviation=L (largest change of an output). Without --family, nothing else.
+    #[arg(long, value_name = "tv=L|deviation=L", conflicts_with = "band")]
+    band_limit: Option<String>,
     /// Signing key, PKCS#8 PEM; `secateur keygen` makes one.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -75,6 +85,22 @@ pub fn witness_name(out: &std::path::Path) -> String {
     let name = out.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let stem = [".cert.dsse.json", ".dsse.json", ".json"].iter().find_map(|end| name.strip_suffix(end));
     format!("{}.witness.safetensors", stem.unwrap_or(&name))
+}
+
+/// Every band from the loosest mask.
+///
+/// # Errors
+/// Exit codes 2 and 4.
+pub fn find_bands(
+    policy: &PolicyDirectory,
+    masks: &MaskDirectory,
+    states: &States,
+    perturbation: &PerturbationSet,
+    bar: &Bar,
+) -> Result<Vec<BandReach>, CliError> {
+    let (policy, masks) = (&policy.files.policy, masks.masks.as_slice());
+    let problem = Problem { policy, masks, states, perturbation, witness: None };
+    bound_bands(&problem, 0, bar).map_err(certify_failure)
 }
 
 /// The exit code of a certification that failed.
@@ -105,8 +131,9 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
     )?;
     let regret = arguments.regret.request()?;
     let band = arguments.band.as_deref().map(band).transpose()?;
-    let mut families = match band {
-        Some(_) if arguments.families.is_empty() => Vec::new(),
+    let limit = arguments.band_limit.as_deref().map(band_limit).transpose()?;
+    let mut families = match (&band, &limit) {
+        (Some(_), _) | (_, Some(_)) if arguments.families.is_empty() => Vec::new(),
         _ => families(&arguments.families)?,
     };
     families.extend(band.into_iter().flat_map(|(_, end)| [Family::Band(end), Family::BandCrown(end)]));
@@ -122,6 +149,13 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
     let states_name =
         arguments.states.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let witness_name = witness_name(&arguments.out);
+    let bar = Bar::new(context.progress);
+    let mut reaches = Vec::new();
+    if let Some(limit) = &limit {
+        fits_head(limit, &policy.files.policy.head)?;
+        reaches = find_bands(&policy, &masks, &states, &set, &bar)?;
+        families.extend(families_under(limit, &reaches));
+    }
     let request = Request {
         policy: &policy,
         masks: &masks,
@@ -134,17 +168,18 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         witness_name: &witness_name,
         seed: "0",
     };
-    let bar = Bar::new(context.progress);
     let certified = certify(&request, &key, &bar);
     bar.finish();
     let certified: Certified = certified.map_err(certify_failure)?;
     certified.write(&arguments.out, &witness_name).map_err(certify_failure)?;
     let certificate = certified.verified.certificate();
     let mut text = summary_text(certificate);
+    let mut document = summary_json(certificate, "verified");
+    add_bands((&mut text, &mut document), &certified.verified, &reaches, limit.as_ref());
     text.push_str(&format!("\nwritten and checked: {}\n", arguments.out.display()));
     if certified.witness.is_some() {
         text.push_str(&format!("witness beside it:   {witness_name}\n"));
     }
-    context.print(&text, &summary_json(certificate, "verified"))?;
+    context.print(&text, &document)?;
     Ok(0)
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::certify::Progress;
 use crate::certify::emit::units_word;
 use crate::cli::adversary::{UnitsWord, exact};
+use crate::cli::band::{add_bands, answer, band_limit};
 use crate::cli::import::reimport;
 use crate::cli::progress::Bar;
 use crate::cli::summary::{summary_json, summary_text};
@@ -53,6 +54,9 @@ pub struct CheckArguments {
     /// Demand these units of the radius.
     #[arg(long, value_enum)]
     units: Option<UnitsWord>,
+    /// Demand that a claimed band of masks keeps a limit at every state: tv=L or deviation=L; exit code 1 if none does.
+    #[arg(long, value_name = "tv=L|deviation=L")]
+    band_limit: Option<String>,
 }
 
 fn failure(error: &Failure) -> CliError {
@@ -70,7 +74,7 @@ fn rejected(message: String) -> CliError {
 /// Checks a certificate.
 ///
 /// # Errors
-/// Exit code 2 for unreadable files, 3 for rejected evidence, 4 for limits.
+/// Exit code 2 for unreadable files and a malformed band limit, 3 for rejected evidence, 4 for limits.
 pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError> {
     let (policy, certificate_path) = match arguments.files.as_slice() {
         [policy, certificate] => (policy, certificate),
@@ -91,6 +95,7 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
         witness: arguments.witness.clone(),
         certificate: certificate_path.clone(),
     };
+    let limit = arguments.band_limit.as_deref().map(band_limit).transpose()?;
     let bar = Bar::new(context.progress);
     let outcome = check_paths(&paths, &mut |done, total| bar.advance("checking", done, total));
     bar.finish();
@@ -132,8 +137,10 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
         outcome.signers.iter().map(|s| json!({"name": s.name(), "keyid": s.keyid()})).collect();
     document["signed"] = json!(!signers.is_empty());
     document["signers"] = json!(signers);
+    add_bands((&mut text, &mut document), &outcome.verified, &[], limit.as_ref());
     context.print(&text, &document)?;
-    Ok(0)
+    let kept = limit.is_none_or(|limit| answer(&outcome.verified, &limit).widest.is_some());
+    Ok(u8::from(!kept))
 }
 
 fn check_source(

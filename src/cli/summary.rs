@@ -39,7 +39,7 @@ fn numbers(claims: &[&Claim]) -> Vec<Rational> {
 }
 
 /// Six significant digits of a decimal, rounded in the direction given.
-fn short(value: &Rational, rounding: Rounding) -> String {
+pub(crate) fn short(value: &Rational, rounding: Rounding) -> String {
     let text = claim_decimal(value, rounding);
     let (mantissa, exponent) = text.split_once('e').map_or((text.as_str(), None), |(m, e)| (m, Some(e)));
     let Ok(number) = mantissa.parse::<f64>() else { return text };
