@@ -176,6 +176,15 @@ fn found_and_proved_agree_and_an_absent_output_proves_nothing() {
     };
     let found = bound_bands(&subject, 0, &Silent).expect("bounded");
     assert_eq!(found, proved_bands(&proved));
+    // Read off the claims once more: the greater output of the lesser family.
+    let claimed = |family: &str, output: usize, state: usize| {
+        let claims = &proved.certificate().claims;
+        let claim = claims.iter().find(|c| c.family == family && c.mask == 0 && c.output == Some(output));
+        rational(&claim.expect("claimed").values[state])
+    };
+    let least = |output, state| claimed("band/1", output, state).min(claimed("band-crown/1", output, state));
+    let by_hand: Vec<_> = (0..2).map(|state| least(0, state).max(least(1, state))).collect();
+    assert_eq!(found[1].deviation, by_hand);
     let largest = found[1].deviation.iter().max().expect("a state").clone();
     let limit = BandLimit { quantity: BandQuantity::Deviation, most: largest.clone() };
     assert_eq!(widest(&found, &limit).map(|r| r.to), Some(BandEnd::Mask(1)));
