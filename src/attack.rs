@@ -5,14 +5,24 @@
 //! (Zhang et al. 2020, arXiv:2003.08938). What is added is not clipped again.
 
 pub mod critic;
+mod fit;
 pub mod learned;
 pub mod mad;
 pub mod random;
+pub mod sarsa;
+pub mod score;
+pub mod suite;
 
 pub use critic::CriticAttack;
-pub use learned::{LearnedAttack, LearnedConfig, train_adversary};
+pub use learned::{LearnedAttack, LearnedConfig, Leverage, train_adversary};
 pub use mad::MadAttack;
 pub use random::RandomAttack;
+pub use sarsa::SarsaAttack;
+pub use score::{EpisodeScore, Measurement, Summary, summarise};
+pub use suite::{
+    AttackError, AttackFiles, AttackKind, AttackOutcome, AttackPlan, AttackProgress, WrittenNumber, plan_key,
+    run_attack, run_transfer,
+};
 
 /// Steps of a gradient attack.
 pub const STEPS: usize = 10;

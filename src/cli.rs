@@ -1,6 +1,8 @@
 //! The command line `secateur`. Untrusted; one file per subcommand, exit codes as `spec/README.md` lists them.
 
 pub mod adversary;
+pub mod attack;
+pub mod attack_tables;
 pub mod audit;
 pub mod band;
 pub mod certify;
@@ -64,6 +66,8 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Attack a policy, and every pruned version of it anew: returns with and without each adversary.
+    Attack(attack::AttackArguments),
     /// The main job: certify a policy's mask chain as its audit.toml says, check the result, print the table.
     Audit(audit::AuditArguments),
     /// Bound a policy under an adversary and sign what was proved.
@@ -169,6 +173,7 @@ pub fn run() -> ExitCode {
 
 fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
     match command {
+        Command::Attack(arguments) => attack::run(&arguments, context),
         Command::Audit(arguments) => audit::run(&arguments, context),
         Command::Certify(arguments) => certify::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context),

@@ -1,6 +1,7 @@
 //! Adversaries: they stay inside the ball, they follow what they claim to follow, and they hurt more than noise does.
 
-use secateur::attack::{CriticAttack, LearnedConfig, MadAttack, RandomAttack, train_adversary};
+use secateur::attack::{CriticAttack, LearnedConfig, Leverage, MadAttack, RandomAttack, train_adversary};
+use secateur::decomposition::ActionMode;
 use secateur::rl::env::{Environment, make_environment};
 use secateur::rl::evaluate::{Adversary, EpisodePlan, run_episodes};
 use secateur::rl::head::FloatHead;
@@ -80,14 +81,20 @@ fn a_learned_adversary_hurts_more_than_noise() {
     let victim = balancer();
     let mut environment = make_environment("CartPole-v1").expect("a known task");
     let train = TrainConfig { total_timesteps: 30_720, ..TrainConfig::for_environment("CartPole-v1") };
-    let config = LearnedConfig { train, radius: 0.8 };
+    let config = LearnedConfig {
+        train,
+        radius: 0.8,
+        leverage: Leverage::Observation,
+        victim_actions: ActionMode::Deterministic,
+    };
     let mut learned = train_adversary(&victim, &config, &TrainFiles::default(), &mut ()).expect("a run");
     let noise = mean_return(&victim, environment.as_mut(), Some(&mut RandomAttack::new(0.8, 1)));
     let attacked = mean_return(&victim, environment.as_mut(), Some(&mut learned));
     assert!(attacked < noise - 50.0, "{attacked} attacked, {noise} with noise");
 }
 
-/// Interrupted in the middle, an adversary's training ends in the same weights.
+/// Interrupted in the middle, an adversary's training ends in the same weights, whatever it moves and however its victim
+/// acts.
 #[test]
 fn adversaries_resume_exactly() {
     struct StopAtOnce;
@@ -107,10 +114,15 @@ fn adversaries_resume_exactly() {
         hidden_sizes: vec![8],
         ..TrainConfig::default()
     };
-    let config = LearnedConfig { train, radius: 0.1 };
-    let whole = train_adversary(&victim, &config, &TrainFiles::default(), &mut ()).expect("a run");
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let files = TrainFiles { logs: None, checkpoint: Some(folder.path().join("adversary.json")) };
-    train_adversary(&victim, &config, &files, &mut StopAtOnce).expect("a part");
-    assert_eq!(train_adversary(&victim, &config, &files, &mut ()).expect("the rest"), whole);
+    for (leverage, victim_actions) in
+        [(Leverage::Observation, ActionMode::Deterministic), (Leverage::Outputs, ActionMode::Sampled)]
+    {
+        let config = LearnedConfig { train: train.clone(), radius: 0.1, leverage, victim_actions };
+        let whole = train_adversary(&victim, &config, &TrainFiles::default(), &mut ()).expect("a run");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let files = TrainFiles { logs: None, checkpoint: Some(folder.path().join("adversary.json")) };
+        train_adversary(&victim, &config, &files, &mut StopAtOnce).expect("a part");
+        let resumed = train_adversary(&victim, &config, &files, &mut ()).expect("the rest");
+        assert_eq!(resumed.adversary, whole.adversary);
+    }
 }

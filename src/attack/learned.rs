@@ -1,13 +1,29 @@
-//! The learned adversary of SA-RL: PPO on the SA-MDP seen from the adversary's side. Untrusted.
-//! Zhang et al. 2021, arXiv:2101.08452 ("optimal attack"): `s^ = s + epsilon hardtanh(a)`, reward minus the victim's.
+//! Adversaries learned by PPO on the SA-MDP seen from their side: reward minus the victim's. Untrusted.
+//! Optimal attack (SA-RL): Zhang et al. 2021, arXiv:2101.08452. PA-AD: Sun et al. 2022, arXiv:2106.05087.
+//! `spec/attacks.md#learned-adversaries`.
 
+use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Candidate, Prepared, Target};
+use crate::decomposition::ActionMode;
 use crate::rl::config::TrainConfig;
 use crate::rl::env::{
     Action, ActionSpace, Environment, EnvironmentError, EnvironmentState, Step, make_environment,
 };
 use crate::rl::evaluate::Adversary;
+use crate::rl::head::{FloatHead, largest};
+use crate::rl::point::PointPass;
+use crate::rl::rng::SeededRng;
 use crate::rl::rollout::with_action;
-use crate::rl::{FloatPolicy, Progress, TrainError, TrainFiles, TrainOutcome, train_in};
+use crate::rl::{FloatPolicy, Progress, TrainError, TrainFiles, TrainOutcome, UpdateRecord, train_in};
+
+/// What an adversary's action is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leverage {
+    /// A displacement of the observation: `s^ = s + radius hardtanh(a)` (SA-RL).
+    Observation,
+    /// A direction `d` in which the victim's outputs are to move; one step `s^ = s + radius sign(grad <d, f(s)>)`
+    /// realises it (PA-AD). Outputs are means over deviations for a Gaussian head, logits for a categorical one.
+    Outputs,
+}
 
 /// What an adversary is trained against, beside the settings of its own training.
 #[derive(Clone, Debug)]
@@ -16,32 +32,96 @@ pub struct LearnedConfig {
     pub train: TrainConfig,
     /// Radius of the l_inf ball.
     pub radius: f64,
+    /// What the adversary's actions are.
+    pub leverage: Leverage,
+    /// How the victim acts meanwhile.
+    pub victim_actions: ActionMode,
 }
 
-/// The victim's environment as its adversary meets it. The victim acts deterministically.
+impl Leverage {
+    /// Numbers in an adversary's action.
+    fn width(self, victim: &FloatPolicy) -> usize {
+        match self {
+            Self::Observation => victim.network.input_width(),
+            Self::Outputs => victim.network.output_width(),
+        }
+    }
+
+    /// Moves `input` inside the ball as `action` says.
+    fn displace(
+        self,
+        victim: &FloatPolicy,
+        pass: &mut PointPass,
+        input: &mut [f64],
+        action: &[f64],
+        radius: f64,
+    ) {
+        match self {
+            Self::Observation => {
+                for (value, direction) in input.iter_mut().zip(action) {
+                    *value += radius * direction.clamp(-1.0, 1.0);
+                }
+            }
+            Self::Outputs => {
+                pass.forward(&victim.network, input);
+                let pull: Vec<f64> = match &victim.head {
+                    FloatHead::Gaussian { log_std } => {
+                        action.iter().zip(log_std).map(|(entry, log_std)| entry * (-log_std).exp()).collect()
+                    }
+                    _ => action.to_vec(),
+                };
+                let slope = pass.backward(&victim.network, &pull);
+                for (value, slope) in input.iter_mut().zip(slope) {
+                    *value += if *slope == 0.0 { 0.0 } else { radius * slope.signum() };
+                }
+            }
+        }
+    }
+}
+
+/// The victim's environment as its adversary meets it.
 struct VictimEnvironment {
     inner: Box<dyn Environment>,
     victim: FloatPolicy,
+    leverage: Leverage,
     radius: f64,
+    victim_actions: ActionMode,
     space: ActionSpace,
+    victim_space: ActionSpace,
     raw: Vec<f64>,
+    pass: PointPass,
+    /// Seed and steps so far: what the victim's draws depend on.
+    noise: (u64, u64),
 }
 
 impl VictimEnvironment {
-    fn new(victim: &FloatPolicy, id: &str, radius: f64) -> Result<Self, EnvironmentError> {
+    fn new(victim: &FloatPolicy, id: &str, config: &LearnedConfig) -> Result<Self, EnvironmentError> {
         let inner = make_environment(id)?;
         let width = inner.observation_width();
+        let victim_space = inner.action_space().clone();
         for (expected, found) in [
             (width, victim.network.input_width()),
             (width, victim.normaliser.mean.len()),
-            (inner.action_space().width(), victim.network.output_width()),
+            (victim_space.width(), victim.network.output_width()),
         ] {
             if expected != found {
                 return Err(EnvironmentError::Width { expected, found });
             }
         }
-        let space = ActionSpace::Continuous { lower: vec![-1.0; width], upper: vec![1.0; width] };
-        Ok(Self { inner, victim: victim.clone(), radius, space, raw: vec![0.0; width] })
+        let actions = config.leverage.width(victim);
+        let space = ActionSpace::Continuous { lower: vec![-1.0; actions], upper: vec![1.0; actions] };
+        Ok(Self {
+            inner,
+            victim: victim.clone(),
+            leverage: config.leverage,
+            radius: config.radius,
+            victim_actions: config.victim_actions,
+            space,
+            victim_space,
+            raw: vec![0.0; width],
+            pass: PointPass::default(),
+            noise: (0, 0),
+        })
     }
 
     /// Writes the victim's input.
@@ -53,12 +133,15 @@ impl VictimEnvironment {
         observation.copy_from_slice(&self.victim.normaliser.apply(&self.raw));
         Ok(())
     }
-}
 
-/// `input + radius hardtanh(direction)`.
-fn displace(input: &mut [f64], direction: &[f64], radius: f64) {
-    for (value, direction) in input.iter_mut().zip(direction) {
-        *value += radius * direction.clamp(-1.0, 1.0);
+    fn victim_action(&mut self, input: &[f64]) -> Vec<f64> {
+        let (seed, step) = self.noise;
+        self.noise.1 += 1;
+        let mut rng = (self.victim_actions == ActionMode::Sampled).then(|| SeededRng::new(seed, step));
+        let action = self.victim.action_at_input(input, rng.as_mut());
+        // Outputs of a deterministic head in a discrete space: the largest is taken.
+        let indexed = matches!(self.victim_space, ActionSpace::Discrete(_)) && action.len() > 1;
+        if indexed { vec![largest(&action) as f64] } else { action }
     }
 }
 
@@ -80,20 +163,23 @@ impl Environment for VictimEnvironment {
     }
 
     fn reset(&mut self, seed: Option<u64>, observation: &mut [f64]) -> Result<(), EnvironmentError> {
+        if let Some(seed) = seed {
+            self.noise = (seed, 0);
+        }
         self.inner.reset(seed, &mut self.raw)?;
         self.show(observation)
     }
 
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Step, EnvironmentError> {
         let Action::Continuous(direction) = action else { return Err(EnvironmentError::Action) };
-        if direction.len() != self.raw.len() {
+        if direction.len() != self.space.width() {
             return Err(EnvironmentError::Action);
         }
         let mut input = self.victim.normaliser.apply(&self.raw);
-        displace(&mut input, direction, self.radius);
-        let chosen = self.victim.action_at_input(&input, None);
-        let space = self.inner.action_space().clone();
-        let step = with_action(&space, &chosen, |action| self.inner.step(action, &mut self.raw))?;
+        self.leverage.displace(&self.victim, &mut self.pass, &mut input, direction, self.radius);
+        let chosen = self.victim_action(&input);
+        let Self { inner, victim_space, raw, .. } = self;
+        let step = with_action(victim_space, &chosen, |action| inner.step(action, raw))?;
         self.show(observation)?;
         Ok(Step { reward: -step.reward, ..step })
     }
@@ -103,23 +189,42 @@ impl Environment for VictimEnvironment {
         self.show(observation)
     }
 
+    /// The present observation, followed by the bits of the noise's seed and counter.
     fn save(&self) -> EnvironmentState {
-        self.inner.save().with_observation(&self.raw)
+        let noise = [self.noise.0, self.noise.1].map(f64::from_bits);
+        self.inner.save().with_observation(&[self.raw.as_slice(), &noise].concat())
     }
 
     fn restore(&mut self, state: &EnvironmentState) -> Result<(), EnvironmentError> {
         self.inner.restore(state)?;
-        let (expected, found) = (self.raw.len(), state.observation().len());
-        if expected != found {
-            return Err(EnvironmentError::Width { expected, found });
-        }
-        self.raw.copy_from_slice(state.observation());
+        let stored = state.observation();
+        let Some((raw, &[seed, count])) =
+            stored.split_last_chunk::<2>().filter(|(raw, _)| raw.len() == self.raw.len())
+        else {
+            return Err(EnvironmentError::Width { expected: self.raw.len() + 2, found: stored.len() });
+        };
+        self.raw.copy_from_slice(raw);
+        self.noise = (seed.to_bits(), count.to_bits());
         Ok(())
     }
 }
 
-/// Trains an adversary against a deterministic victim: once for every mask, since one trained against the dense policy
-/// overstates the pruned one's robustness.
+fn train_outcome(
+    victim: &FloatPolicy,
+    config: &LearnedConfig,
+    files: &TrainFiles,
+    progress: &mut (dyn Progress + Send),
+) -> Result<TrainOutcome, TrainError> {
+    // The victim's inputs are normalised already; no states are handed out.
+    let settings = TrainConfig { norm_obs: false, states: 0, ..config.train.clone() };
+    let make = |id: &str| -> Result<Box<dyn Environment>, EnvironmentError> {
+        Ok(Box::new(VictimEnvironment::new(victim, id, config)?))
+    };
+    train_in(&settings, &make, files, progress)
+}
+
+/// Trains an adversary: once for every mask, since one trained against the dense policy overstates the pruned one's
+/// robustness.
 ///
 /// # Errors
 /// Those of [`crate::rl::train`].
@@ -129,27 +234,115 @@ pub fn train_adversary(
     files: &TrainFiles,
     progress: &mut (dyn Progress + Send),
 ) -> Result<LearnedAttack, TrainError> {
-    // The victim's inputs are normalised already; no states are handed out.
-    let settings = TrainConfig { norm_obs: false, states: 0, ..config.train.clone() };
-    let make = |id: &str| -> Result<Box<dyn Environment>, EnvironmentError> {
-        Ok(Box::new(VictimEnvironment::new(victim, id, config.radius)?))
-    };
-    let TrainOutcome { float_policy, .. } = train_in(&settings, &make, files, progress)?;
-    Ok(LearnedAttack { adversary: float_policy, radius: config.radius })
+    let TrainOutcome { float_policy, .. } = train_outcome(victim, config, files, progress)?;
+    Ok(LearnedAttack::new(float_policy, config))
 }
 
 /// A trained adversary, acting deterministically.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct LearnedAttack {
-    /// From the victim's inputs to a direction.
+    /// From the victim's inputs to an action.
     pub adversary: FloatPolicy,
     /// Radius of the ball.
     pub radius: f64,
+    /// What its actions are.
+    pub leverage: Leverage,
+    /// Whether every coordinate of its actions is pushed to the end it points at.
+    pub corners: bool,
+    pass: PointPass,
+}
+
+impl LearnedAttack {
+    fn new(adversary: FloatPolicy, config: &LearnedConfig) -> Self {
+        let (radius, leverage) = (config.radius, config.leverage);
+        Self { adversary, radius, leverage, corners: false, pass: PointPass::default() }
+    }
 }
 
 impl Adversary for LearnedAttack {
-    fn perturb(&mut self, _: &FloatPolicy, input: &mut Vec<f64>) {
-        let direction = self.adversary.action(input, None);
-        displace(input, &direction, self.radius);
+    fn perturb(&mut self, victim: &FloatPolicy, input: &mut Vec<f64>) {
+        let mut action = self.adversary.action(input, None);
+        if self.corners {
+            action.iter_mut().for_each(|entry| *entry = if *entry == 0.0 { 0.0 } else { entry.signum() });
+        }
+        self.leverage.displace(victim, &mut self.pass, input, &action, self.radius);
     }
+}
+
+/// PPO's settings for adversary `index` of a plan: those of the literature, step sizes in turn.
+fn settings(env_id: &str, plan: &AttackPlan, index: usize, threads: usize) -> TrainConfig {
+    // The largest power of two up to 2,048 that fits, in minibatches of 64.
+    let num_steps = 1 << plan.training_steps.clamp(64, 2048).ilog2();
+    let updates = plan.training_steps / num_steps;
+    TrainConfig {
+        env_id: env_id.to_owned(),
+        seed: plan.seed_for(16 + index as u64),
+        total_timesteps: plan.training_steps,
+        learning_rate: LEARNING_RATES[index % LEARNING_RATES.len()],
+        num_steps,
+        num_minibatches: num_steps / 64,
+        discount: plan.discount.value(),
+        norm_obs: false,
+        eval_interval: (updates / 10).max(1),
+        keep_best: true,
+        states: 0,
+        checkpoint_interval: 10,
+        threads,
+        ..TrainConfig::default()
+    }
+}
+
+/// Step sizes at the start, adversary by adversary.
+const LEARNING_RATES: [f64; 2] = [1e-3, 3e-4];
+
+/// Passes a training run's progress on.
+struct Relay<'a> {
+    phase: String,
+    progress: &'a mut dyn AttackProgress,
+}
+
+impl Progress for Relay<'_> {
+    fn updated(&mut self, record: &UpdateRecord) {
+        self.progress.advance(&self.phase, record.global_step, record.total_timesteps);
+    }
+
+    fn should_stop(&mut self) -> bool {
+        self.progress.should_stop()
+    }
+}
+
+/// Trains the adversaries of a plan.
+pub(super) fn learn(
+    target: &Target<'_>,
+    leverage: Leverage,
+    plan: &AttackPlan,
+    files: &AttackFiles,
+    progress: &mut dyn AttackProgress,
+) -> Result<Prepared, AttackError> {
+    let mut prepared = Prepared { candidates: Vec::new(), training_steps: 0 };
+    for index in 0..plan.adversaries {
+        let train = settings(target.env_id, plan, index, files.threads);
+        let radius = plan.radius.value();
+        let config = LearnedConfig { train, radius, leverage, victim_actions: plan.learns_against };
+        let checkpoint =
+            files.checkpoints.as_ref().map(|folder| folder.join(format!("adversary-{index}.json")));
+        let files = TrainFiles { logs: None, checkpoint };
+        let phase = format!("{} {}/{}", plan.kind, index + 1, plan.adversaries);
+        let mut relay = Relay { phase, progress: &mut *progress };
+        let outcome = train_outcome(target.victim, &config, &files, &mut relay)?;
+        if !outcome.finished {
+            return Err(AttackError::Stopped);
+        }
+        prepared.training_steps += outcome.global_step;
+        let attack = LearnedAttack::new(outcome.float_policy, &config);
+        let name = format!("adversary {index}");
+        if leverage == Leverage::Observation {
+            let corners = LearnedAttack { corners: true, ..attack.clone() };
+            prepared
+                .candidates
+                .push(Candidate { name: format!("{name}, corners"), adversary: Box::new(corners) });
+        }
+        prepared.candidates.push(Candidate { name, adversary: Box::new(attack) });
+    }
+    Ok(prepared)
 }

@@ -1,6 +1,6 @@
 //! `secateur train`: the reference trainer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -16,7 +16,10 @@ use crate::policy::write::{create_folder, write_atomically};
 use crate::rl::config::{SaConfig, TrainConfig};
 use crate::rl::env::make_environment;
 use crate::rl::evaluate::evaluate;
-use crate::rl::{Progress, TrainFiles, train, train_from, trainer::UpdateRecord};
+use crate::rl::head::FloatHead;
+use crate::rl::net::Mlp;
+use crate::rl::normaliser::FixedNormaliser;
+use crate::rl::{FloatPolicy, Progress, TrainFiles, train, train_from, trainer::UpdateRecord};
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
@@ -29,9 +32,10 @@ Examples:
   secateur train --env Pendulum-v1 --finetune pendulum/ --masks pendulum/masks/ --mask 3 --total-timesteps 50000 \
       --out pendulum-tuned/
 
-PPO as a reader's reference. The directory gets the policy (normaliser included), states.npy with visited raw
-observations, train.toml with every setting, logs/ with CSV and TensorBoard curves, and a checkpoint: the same command
-goes on from an interrupted run. Equal settings give equal bytes of weights on any number of threads.
+PPO as a reader's reference. The directory gets the policy (normaliser included), critic/ with its value
+network, states.npy with visited raw observations, train.toml with every setting, logs/ with CSV and TensorBoard
+curves, and a checkpoint: the same command goes on from an interrupted run. Equal settings give equal bytes of
+weights on any number of threads.
 With pruning or under a mask it also gets masks/, a new chain of the one mask that the weights obey: training on changes
 the base weights, so no certificate of another policy carries over. spec/pruning.md defines methods and schedules.
 Hopper-v5, Walker2d-v5, HalfCheetah-v5 and Ant-v5 need libmujoco 3.17.0 (pip install --no-deps mujoco==3.17.0).")]
@@ -129,6 +133,16 @@ impl Progress for Bar {
     }
 }
 
+/// The value network (of scaled rewards, of normalised observations) as a deterministic policy in `critic/`: what
+/// `secateur attack` descends on.
+fn write_critic(out: &Path, critic: &Mlp) -> Result<(), CliError> {
+    let normaliser = FixedNormaliser::identity(critic.input_width());
+    let critic = FloatPolicy { network: critic.clone(), head: FloatHead::Deterministic, normaliser };
+    let folder = out.join("critic");
+    create_folder(&folder).map_err(CliError::input)?;
+    write_policy_dir(&folder, &critic.to_data()).map_err(CliError::input)
+}
+
 /// Trains and writes the policy directory.
 ///
 /// # Errors
@@ -161,6 +175,7 @@ pub fn run(arguments: &TrainArguments, context: Context) -> Result<u8, CliError>
         )));
     }
     write_policy_dir(&arguments.out, &outcome.policy).map_err(CliError::input)?;
+    write_critic(&arguments.out, &outcome.critic)?;
     let (rows, columns) = outcome.states.dim();
     let values: Vec<f64> = outcome.states.iter().copied().collect();
     write_npy(&arguments.out.join("states.npy"), rows, columns, &values).map_err(CliError::input)?;

@@ -193,6 +193,29 @@ impl FloatPolicy {
         self
     }
 
+    /// The policy under a mask: one table a layer, row-major, `true` = kept. Biases, deviations and normaliser stay.
+    ///
+    /// # Errors
+    /// [`FloatPolicyError::Shape`] unless there is one entry for each weight.
+    pub fn masked(&self, kept: &[Vec<bool>]) -> Result<Self, FloatPolicyError> {
+        let mut policy = self.clone();
+        if kept.len() != policy.network.layers.len() {
+            return Err(FloatPolicyError::Shape { layer: kept.len().min(policy.network.layers.len()) });
+        }
+        for (index, (layer, kept)) in policy.network.layers.iter_mut().zip(kept).enumerate() {
+            if layer.weight.len() != kept.len() {
+                return Err(FloatPolicyError::Shape { layer: index });
+            }
+            layer
+                .weight
+                .iter_mut()
+                .zip(kept)
+                .filter(|(_, kept)| !**kept)
+                .for_each(|(weight, _)| *weight = 0.0);
+        }
+        Ok(policy)
+    }
+
     /// The action at a raw observation: the most likely one, or a draw if a generator is given. Coordinates are not clipped;
     /// an index is stored as `f64`.
     pub fn action(&self, observation: &[f64], rng: Option<&mut SeededRng>) -> Vec<f64> {
@@ -241,6 +264,22 @@ mod tests {
         assert_ne!(rounded, policy());
         assert_eq!(FloatPolicy::from_data(&rounded.to_data()), Ok(rounded.clone()));
         assert_eq!(policy().to_data(), rounded.to_data());
+    }
+
+    #[test]
+    fn masks_zero_what_they_drop_and_nothing_else() {
+        let policy = policy();
+        let mut kept = vec![vec![true; 15], vec![true; 10]];
+        assert_eq!(policy.masked(&kept), Ok(policy.clone()));
+        kept[0][4] = false;
+        let masked = policy.masked(&kept).expect("fits");
+        let mut expected = policy.clone();
+        expected.network.layers[0].weight[[1, 1]] = 0.0;
+        assert_eq!(masked, expected);
+        kept[1].pop();
+        assert_eq!(policy.masked(&kept), Err(FloatPolicyError::Shape { layer: 1 }));
+        kept.pop();
+        assert_eq!(policy.masked(&kept), Err(FloatPolicyError::Shape { layer: 1 }));
     }
 
     /// Smallest subnormal, one, the largest finite number and minus two of binary16 (IEEE 754, table 3.5).

@@ -1,0 +1,93 @@
+//! Robust Sarsa: towards the observation whose action an action-value network thinks worst at the true state. Untrusted.
+//! Zhang et al. 2020, arXiv:2003.08938, section 3.5; several networks, the strongest attack counts. `spec/attacks.md#robust-sarsa`.
+
+use super::fit::{Robustness, fit, kept, play};
+use super::mad::softmax;
+use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Candidate, Prepared, Target};
+use super::{STEPS, ascend};
+use crate::rl::FloatPolicy;
+use crate::rl::evaluate::Adversary;
+use crate::rl::net::Mlp;
+use crate::rl::point::PointPass;
+
+/// Sign descent inside the ball on `Q(s, f(s^))`, or on `sum_a softmax(f(s^))_a Q_a(s)` where actions are indices.
+#[derive(Clone, Debug)]
+pub struct SarsaAttack {
+    values: Mlp,
+    discrete: bool,
+    radius: f64,
+    policy_pass: PointPass,
+    value_pass: PointPass,
+}
+
+impl SarsaAttack {
+    /// `values` maps states to a value for each action if `discrete`, else states followed by actions to one value.
+    pub fn new(values: Mlp, discrete: bool, radius: f64) -> Self {
+        let (policy_pass, value_pass) = (PointPass::default(), PointPass::default());
+        Self { values, discrete, radius, policy_pass, value_pass }
+    }
+
+    /// Gradient of the descended value in the policy's outputs; `features` begins with the true state.
+    fn pull(values: &Mlp, pass: &mut PointPass, discrete: bool, centre: &[f64], outputs: &[f64]) -> Vec<f64> {
+        if discrete {
+            let values = pass.forward(values, centre);
+            let chances = softmax(outputs);
+            let expected: f64 = chances.iter().zip(values).map(|(chance, value)| chance * value).sum();
+            return chances.iter().zip(values).map(|(chance, value)| chance * (value - expected)).collect();
+        }
+        pass.forward(values, &[centre, outputs].concat());
+        pass.backward(values, &[1.0])[centre.len()..].to_vec()
+    }
+}
+
+impl Adversary for SarsaAttack {
+    fn perturb(&mut self, policy: &FloatPolicy, input: &mut Vec<f64>) {
+        let centre = input.clone();
+        for _ in 0..STEPS {
+            let outputs = self.policy_pass.forward(&policy.network, input);
+            let mut pull = Self::pull(&self.values, &mut self.value_pass, self.discrete, &centre, outputs);
+            pull.iter_mut().for_each(|entry| *entry = -*entry);
+            let slope = self.policy_pass.backward(&policy.network, &pull);
+            ascend(input, &centre, slope, self.radius / STEPS as f64, self.radius);
+        }
+    }
+}
+
+/// Radius of the box and weight of the spread over it: around the action where actions are coordinates, around the
+/// observation where they are indices (then in units of the attack's radius).
+const ROBUSTNESS: [(f64, f64); 4] = [(0.0, 0.0), (0.05, 0.3), (0.1, 1.0), (0.3, 3.0)];
+
+/// Fits the networks of a plan; all learn from the same experience.
+pub(super) fn critics(
+    target: &Target<'_>,
+    plan: &AttackPlan,
+    files: &AttackFiles,
+    progress: &mut dyn AttackProgress,
+) -> Result<Prepared, AttackError> {
+    let mut experience = None;
+    let mut candidates = Vec::new();
+    for (index, (radius, weight)) in ROBUSTNESS.into_iter().enumerate() {
+        let name = format!("radius {radius}, weight {weight}");
+        let phase = format!("values {}/{}", index + 1, ROBUSTNESS.len());
+        let values = kept(files.checkpoints.as_deref(), &format!("values-{index}.json"), || {
+            let played = match experience.take() {
+                Some(played) => played,
+                None => play(target, plan.training_steps, plan.seed_for(5), progress)?,
+            };
+            let inputs = played.inputs.ncols();
+            let radius = match played.choices {
+                Some(_) => vec![radius * plan.radius.value(); inputs],
+                None => [vec![0.0; inputs], vec![radius; played.actions.ncols()]].concat(),
+            };
+            let settings = (plan.discount.value(), plan.seed_for(6 + index as u64));
+            let values =
+                fit(&played, true, Some(&Robustness { weight, radius }), settings, &phase, progress)?;
+            experience = Some(played);
+            Ok(values)
+        })?;
+        let discrete = values.input_width() == target.victim.network.input_width();
+        let adversary = Box::new(SarsaAttack::new(values, discrete, plan.radius.value()));
+        candidates.push(Candidate { name, adversary });
+    }
+    Ok(Prepared { candidates, training_steps: plan.training_steps })
+}

@@ -1,0 +1,332 @@
+//! `secateur attack`: measured returns of a policy under adversaries, mask by mask. Untrusted; `spec/attacks.md`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use secateur_checker::load::{load_masks, load_policy};
+use serde::{Deserialize, Serialize};
+
+use crate::attack::{
+    AttackError, AttackFiles, AttackKind, AttackOutcome, AttackPlan, AttackProgress, WrittenNumber, plan_key,
+    run_attack, run_transfer,
+};
+use crate::cli::attack_tables::{Row, csv, decomposition, document, tables};
+use crate::cli::progress::{catch_interrupts, stop_requested};
+use crate::cli::{CliError, Context};
+use crate::decomposition::ActionMode;
+use crate::policy::read::{policy_data, read_policy_dir};
+use crate::policy::write::{create_folder, write_atomically};
+use crate::rl::net::Mlp;
+use crate::rl::{FloatPolicy, TrainConfig};
+
+/// Arguments of `attack`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  secateur attack hopper/ --attack mad,critic --epsilon 0.075 --out hopper-attacks/
+  secateur attack fixtures/cartpole-tanh --env CartPole-v1 --masks fixtures/cartpole-tanh/masks --mask all \\
+      --attack random,mad,optimal --epsilon 0.1 --training-steps 50000 --transfer --out cartpole-attacks/
+
+Attacks: random, critic, mad, robust-sarsa, optimal, pa-ad, or all. Everything learned is learned anew for every mask.
+An attack gives an estimate from below of what an adversary can do, never a proof. spec/attacks.md defines each.
+--out gets attack.json, attack.csv, decomposition.json (for `secateur decompose`), results/ and checkpoints/: the same
+command goes on from an interrupted run; another plan or policy starts anew.")]
+pub struct AttackArguments {
+    /// Policy directory.
+    policy: PathBuf,
+    /// Environment by Gymnasium's name. Default: that of the policy's train.toml.
+    #[arg(long, value_name = "ID")]
+    env: Option<String>,
+    /// Mask directory.
+    #[arg(long, value_name = "DIR")]
+    masks: Option<PathBuf>,
+    /// Masks to attack under: numbers, loosest 0, or `all`.
+    #[arg(long, value_name = "K1,K2|all", default_value = "all", requires = "masks", value_delimiter = ',')]
+    mask: Vec<String>,
+    /// Attacks, or `all`.
+    #[arg(long, value_name = "A1,A2,...", value_delimiter = ',', required = true)]
+    attack: Vec<String>,
+    /// Radius of the l_inf ball around the normalised observation: a decimal or a fraction.
+    #[arg(long, value_name = "R")]
+    epsilon: String,
+    /// Episodes of every estimate.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    episodes: usize,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Environment steps that each learned adversary or critic may take.
+    #[arg(long, value_name = "N", default_value_t = 200_000)]
+    training_steps: usize,
+    /// Adversaries trained by `optimal` and `pa-ad`; the strongest counts.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    adversaries: usize,
+    /// Discount of discounted returns and of learning.
+    #[arg(long, value_name = "G", default_value = "0.99")]
+    discount: String,
+    /// How the victim acts while adversaries learn; both ways are measured.
+    #[arg(long, default_value = "deterministic", value_parser = ["deterministic", "sampled"])]
+    learns_against: String,
+    /// Also measure on every mask the attacks made against the dense policy; never a robust score.
+    #[arg(long)]
+    transfer: bool,
+    /// Directory to write.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// A policy to be attacked.
+struct Victim {
+    name: String,
+    /// Weights pruned, and all weights.
+    pruned: [usize; 2],
+    policy: FloatPolicy,
+}
+
+struct Subject {
+    dense: FloatPolicy,
+    critic: Option<Mlp>,
+    env_id: String,
+    victims: Vec<Victim>,
+}
+
+fn environment(arguments: &AttackArguments) -> Result<String, CliError> {
+    if let Some(id) = &arguments.env {
+        return Ok(id.clone());
+    }
+    let path = arguments.policy.join("train.toml");
+    let text = std::fs::read_to_string(&path)
+        .map_err(|e| CliError::input(format!("{}: {e}; give --env ID", path.display())))?;
+    let config =
+        TrainConfig::parse(&text).map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
+    Ok(config.env_id)
+}
+
+/// The value network that `train` left beside the policy.
+fn kept_critic(policy: &Path) -> Result<Option<Mlp>, CliError> {
+    let folder = policy.join("critic");
+    if !folder.join("policy.json").exists() {
+        return Ok(None);
+    }
+    let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", folder.display()));
+    let data = read_policy_dir(&folder).map_err(|e| at(&e))?;
+    Ok(Some(FloatPolicy::from_data(&data).map_err(|e| at(&e))?.network))
+}
+
+fn subject(arguments: &AttackArguments) -> Result<Subject, CliError> {
+    let failed =
+        |e: secateur_checker::load::Failure| CliError { message: e.to_string(), code: e.exit_code() };
+    let loaded = load_policy(&arguments.policy).map_err(failed)?;
+    let data = policy_data(&loaded).ok_or_else(|| CliError::internal("a loaded policy did not read back"))?;
+    let dense = FloatPolicy::from_data(&data).map_err(CliError::input)?;
+    let total = dense.network.layers.iter().map(|layer| layer.weight.len()).sum();
+    let mut victims = Vec::new();
+    match &arguments.masks {
+        None => {
+            victims.push(Victim { name: "dense".to_owned(), pruned: [0, total], policy: dense.clone() });
+        }
+        Some(folder) => {
+            let masks = load_masks(folder, &loaded.files).map_err(failed)?.masks;
+            for number in numbers(&arguments.mask, masks.len())? {
+                let kept = &masks[number].layers;
+                let pruned = kept.iter().flatten().filter(|kept| !**kept).count();
+                let policy = dense.masked(kept).map_err(CliError::input)?;
+                victims.push(Victim { name: format!("mask-{number:02}"), pruned: [pruned, total], policy });
+            }
+        }
+    }
+    let (env_id, critic) = (environment(arguments)?, kept_critic(&arguments.policy)?);
+    Ok(Subject { dense, critic, env_id, victims })
+}
+
+/// The masks asked for, in order.
+fn numbers(words: &[String], count: usize) -> Result<Vec<usize>, CliError> {
+    if words == ["all"] {
+        return Ok((0..count).collect());
+    }
+    let parse = |word: &String| {
+        let wrong = || {
+            CliError::input(format!(
+                "--mask {word:?}: give numbers from 0 to {}, or all",
+                count.saturating_sub(1)
+            ))
+        };
+        word.trim().parse::<usize>().ok().filter(|number| *number < count).ok_or_else(wrong)
+    };
+    let mut found = words.iter().map(parse).collect::<Result<Vec<usize>, CliError>>()?;
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+fn plans(arguments: &AttackArguments) -> Result<Vec<AttackPlan>, CliError> {
+    let known = || AttackKind::ALL.map(|(_, name)| name).join(", ");
+    let mut kinds = Vec::new();
+    for name in &arguments.attack {
+        match (name.as_str(), AttackKind::parse(name)) {
+            ("all", _) => kinds.extend(AttackKind::ALL.map(|(kind, _)| kind)),
+            (_, Some(kind)) => kinds.push(kind),
+            (_, None) => {
+                let known = known();
+                return Err(CliError::input(format!(
+                    "no attack is called {name:?}; choose from {known}, all"
+                )));
+            }
+        }
+    }
+    kinds.sort_unstable();
+    kinds.dedup();
+    let at = |option: &str, e: AttackError| CliError::input(format!("{option}: {e}"));
+    let radius = WrittenNumber::parse(&arguments.epsilon).map_err(|e| at("--epsilon", e))?;
+    let discount = WrittenNumber::parse(&arguments.discount).map_err(|e| at("--discount", e))?;
+    let learns_against = match arguments.learns_against.as_str() {
+        "sampled" => ActionMode::Sampled,
+        _ => ActionMode::Deterministic,
+    };
+    let plan = |kind| {
+        let plan = AttackPlan {
+            discount: discount.clone(),
+            episodes: arguments.episodes,
+            adversaries: arguments.adversaries,
+            learns_against,
+            ..AttackPlan::new(kind, radius.clone(), arguments.seed, arguments.training_steps)
+        };
+        plan.check().map_err(CliError::input)?;
+        Ok(plan)
+    };
+    kinds.into_iter().map(plan).collect()
+}
+
+struct Bar {
+    bar: ProgressBar,
+    job: String,
+}
+
+impl AttackProgress for Bar {
+    fn advance(&mut self, phase: &str, done: usize, total: usize) {
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
+        self.bar.set_message(format!("{} {phase}", self.job));
+    }
+
+    fn should_stop(&mut self) -> bool {
+        stop_requested()
+    }
+}
+
+/// A finished attack as its file holds it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    key: String,
+    outcome: AttackOutcome,
+}
+
+struct Job<'a> {
+    subject: &'a Subject,
+    victim: &'a Victim,
+    plan: &'a AttackPlan,
+    transfer: bool,
+}
+
+impl Job<'_> {
+    fn name(&self) -> String {
+        let how = if self.transfer { "-transfer" } else { "" };
+        format!("{}-{}{how}", self.victim.name, self.plan.kind)
+    }
+
+    /// From its file, if that is of the same plan and policies, else by running it.
+    fn outcome(&self, out: &Path, files: &AttackFiles, bar: &mut Bar) -> Result<AttackOutcome, CliError> {
+        let Subject { dense, critic, env_id, .. } = self.subject;
+        let policy = &self.victim.policy;
+        // The critic is the dense policy's: under a mask that prunes something, another is fitted.
+        let critic = critic.as_ref().filter(|_| self.transfer || policy == dense);
+        let key = plan_key(policy, self.transfer.then_some(dense), critic, env_id, self.plan);
+        let path = out.join("results").join(format!("{}.json", self.name()));
+        let stored =
+            std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Stored>(&bytes).ok());
+        if let Some(stored) = stored.filter(|stored| stored.key == key) {
+            return Ok(stored.outcome);
+        }
+        bar.job = self.name();
+        let run = if self.transfer {
+            run_transfer((dense, critic), policy, env_id, self.plan, files, bar)
+        } else {
+            run_attack(policy, critic, env_id, self.plan, files, bar)
+        };
+        let outcome = run.map_err(|error| match error {
+            AttackError::Stopped => CliError::internal(error),
+            error => CliError::input(format!("{}: {error}", self.name())),
+        })?;
+        let stored = Stored { key, outcome };
+        let bytes = serde_json::to_vec_pretty(&stored).map_err(CliError::internal)?;
+        write_atomically(&path, &bytes).map_err(CliError::input)?;
+        Ok(stored.outcome)
+    }
+}
+
+/// Attacks, writes and prints.
+///
+/// # Errors
+/// Exit code 2 for files, options and environments; 4 for an interrupted run.
+pub fn run(arguments: &AttackArguments, context: Context) -> Result<u8, CliError> {
+    let plans = plans(arguments)?;
+    let subject = subject(arguments)?;
+    create_folder(&arguments.out.join("results")).map_err(CliError::input)?;
+    let target = if context.progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    if let Ok(style) = ProgressStyle::with_template("{msg:40} {bar:30} {pos}/{len} {eta}") {
+        bar.set_style(style);
+    }
+    catch_interrupts();
+    let mut bar = Bar { bar, job: String::new() };
+    let files = AttackFiles {
+        checkpoints: Some(arguments.out.join("checkpoints")),
+        threads: rayon::current_num_threads(),
+    };
+    let mut rows = Vec::new();
+    for victim in &subject.victims {
+        for plan in &plans {
+            for transfer in [false, true] {
+                // What is made against the dense policy itself is no transfer.
+                if transfer && !(arguments.transfer && victim.policy != subject.dense) {
+                    continue;
+                }
+                let job = Job { subject: &subject, victim, plan, transfer };
+                let outcome = job.outcome(&arguments.out, &files, &mut bar)?;
+                rows.push(Row { mask: victim.name.clone(), pruned: victim.pruned, outcome });
+            }
+        }
+    }
+    let dense = dense_clean(&subject, &plans[0], &rows, &mut bar)?;
+    bar.bar.finish_and_clear();
+    let write = |name: &str, bytes: &[u8]| {
+        write_atomically(&arguments.out.join(name), bytes).map_err(CliError::input)
+    };
+    let document = document(&subject.env_id, &rows);
+    write("attack.json", &serde_json::to_vec_pretty(&document).map_err(CliError::internal)?)?;
+    write("attack.csv", csv(&rows).as_bytes())?;
+    let input = decomposition(&plans[0], &dense, &rows)?;
+    write("decomposition.json", &serde_json::to_vec_pretty(&input).map_err(CliError::internal)?)?;
+    let text = format!("{}\nwritten to {}", tables(&subject.env_id, &rows), arguments.out.display());
+    context.print(&text, &document)?;
+    Ok(0)
+}
+
+/// Clean episodes of the dense policy: from a row that has them, else played.
+fn dense_clean(
+    subject: &Subject,
+    plan: &AttackPlan,
+    rows: &[Row],
+    bar: &mut Bar,
+) -> Result<Vec<crate::attack::EpisodeScore>, CliError> {
+    if let Some(row) = rows.iter().find(|row| row.pruned[0] == 0) {
+        return Ok(row.outcome.sampled.clean.clone());
+    }
+    let plan = AttackPlan { kind: AttackKind::Random, ..plan.clone() };
+    bar.job = "dense".to_owned();
+    let files = AttackFiles::default();
+    let outcome = run_attack(&subject.dense, None, &subject.env_id, &plan, &files, bar);
+    Ok(outcome.map_err(CliError::input)?.sampled.clean)
+}
