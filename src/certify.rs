@@ -6,6 +6,7 @@ pub mod emit;
 pub mod keys;
 pub mod regret;
 pub mod schema;
+pub mod trees;
 pub mod witness;
 
 use std::path::Path;
@@ -130,6 +131,8 @@ pub struct Request<'a> {
     pub regret: &'a RegretRequest,
     /// Claims about bands begin at this mask, the loosest that is of interest.
     pub band_from: usize,
+    /// Regions that the family `branch` may bound for each of its trees.
+    pub branch_steps: u64,
     /// File name of the witness side file, if one is needed.
     pub witness_name: &'a str,
     /// Seed recorded in the certificate.
@@ -183,7 +186,8 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
         witness: None,
     };
     let witness = if families.iter().any(|f| f.needs_witness()) {
-        Some(propose_witness(&problem, &local_problem(&problem, &families)?, &families, progress)?)
+        let local = local_problem(&problem, &families)?;
+        Some(propose_witness(&problem, &local, &families, request.branch_steps, progress)?)
     } else {
         None
     };

@@ -318,7 +318,7 @@ pub const LIMIT_STATES: &str = "states: the local families speak of the listed s
 /// A band has the same mask before and after the perturbation.
 pub const LIMIT_BANDS: &str = "bands: a band bounds the change under each of its masks, the same mask before and after, not the distance between two masks";
 /// Families without a theorem.
-pub const LIMIT_MONOTONE: &str = "pruning: ibp, crown, crown-optimised, lp, spectral and pruned-deviation bounds may rise when more weights are pruned and do not carry over to other masks";
+pub const LIMIT_MONOTONE: &str = "pruning: ibp, crown, crown-optimised, lp, branch, spectral and pruned-deviation bounds may rise when more weights are pruned and do not carry over to other masks";
 
 /// Recomputes everything `certificate` says about `subject`; `progress(done, total)` is called after every state.
 ///

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::kernel::band::{BandNetwork, band_bounds};
+use crate::kernel::branch::{bound_tree, fault};
 use crate::kernel::crown::{CrownLayers, NoWitness, Witness, bound_outputs, crown_layers};
 use crate::kernel::enclose::TanhTable;
 use crate::kernel::grid::{GridActivation, GridError, GridNetwork, GridScale};
@@ -16,6 +17,7 @@ use crate::number::Dyadic;
 use crate::reader::safetensors::Safetensors;
 use crate::reader::slopes::{StateSlopes, state_bytes};
 use crate::reader::tensor::Dtype;
+use crate::reader::trees::{Trees, state_block};
 
 /// A bound family. `spec/rules/README.md` lists what each assumes and whether it is monotone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +42,8 @@ pub enum Family {
     CrownOptimised,
     /// Backward linear bounds with slopes from the dual of the triangle relaxation; witness: slopes a state. Not monotone.
     Lp,
+    /// Backward linear bounds over the regions of a split tree; witness: trees a state. Not monotone.
+    Branch,
     /// Slopes over the hull of the listed masks; monotone within the list.
     ChainHull,
     /// The largest interval bound over the mask and all later ones of the list.
@@ -65,7 +69,7 @@ pub enum BandEnd {
 
 impl Family {
     /// Every family that has no parameter, with its name in certificates, in the order certificates list them.
-    pub const ALL: [(Self, &'static str); 14] = [
+    pub const ALL: [(Self, &'static str); 15] = [
         (Self::Sensitivity, "sensitivity"),
         (Self::NormLinf, "norm-product/linf"),
         (Self::NormL1, "norm-product/l1"),
@@ -76,6 +80,7 @@ impl Family {
         (Self::Crown, "crown"),
         (Self::CrownOptimised, "crown-optimised"),
         (Self::Lp, "lp"),
+        (Self::Branch, "branch"),
         (Self::ChainHull, "chain-hull"),
         (Self::EnvelopeIbp, "envelope/ibp"),
         (Self::EnvelopeCrown, "envelope/crown"),
@@ -142,6 +147,7 @@ impl Family {
                 | Self::Crown
                 | Self::CrownOptimised
                 | Self::Lp
+                | Self::Branch
                 | Self::Spectral
                 | Self::PrunedDeviation
         )
@@ -155,7 +161,12 @@ impl Family {
 
     /// Whether certificates carry a witness for it.
     pub fn needs_witness(self) -> bool {
-        matches!(self, Self::NormAbsSpectral | Self::Spectral) || self.has_slopes()
+        matches!(self, Self::NormAbsSpectral | Self::Spectral) || self.is_searched()
+    }
+
+    /// Whether its witness takes a search at every state.
+    pub fn is_searched(self) -> bool {
+        self == Self::Branch || self.has_slopes()
     }
 
     /// Whether its witness is a table of slopes.
@@ -190,6 +201,9 @@ pub struct LocalProblem<'a> {
     /// Fraction bits of every bound it returns.
     pub value_bits: u32,
 }
+
+/// An upper bound of `sum weights_i * output_i`; an output's number and side if it is one output's.
+type BoundOf<'a> = dyn FnMut(&[i64], Option<(usize, bool)>) -> Result<i64, GridError> + 'a;
 
 /// One state's input set with each mask's output enclosure and interval bounds there, shared by the families.
 struct AtState {
@@ -312,6 +326,7 @@ impl<'a> LocalProblem<'a> {
                     crown = Some(known.clone());
                     Ok(if *family == Family::Crown { known } else { envelope(known) })
                 }
+                Family::Branch => self.branch(&at, index),
                 Family::CrownOptimised | Family::Lp => self.with_slopes(&at, *family, index),
                 Family::EnvelopeIbp => Ok(envelope(self.interval(&at)?)),
                 Family::PrunedDeviation => self.pruned_deviation(&at),
@@ -398,6 +413,31 @@ impl<'a> LocalProblem<'a> {
         Ok(bounds)
     }
 
+    /// `crown` met with the trees that the witness file holds for this mask and state, in the order of the targets.
+    fn branch(&self, at: &AtState, state: usize) -> Result<Vec<StateBounds>, GridError> {
+        let mut list = Vec::with_capacity(self.masked.len());
+        for (mask, (network, center)) in self.masked.iter().zip(&at.centers).enumerate() {
+            let layers = crown_layers(network, self.table, &at.input, &NoWitness)?;
+            let layers = layers.ok_or(GridError::EmptyInterval { layer: 0, neuron: 0 })?;
+            let bytes = self.state_trees(mask, state).ok_or(GridError::TreesMissing { mask })?;
+            let mut trees = Trees::new(bytes);
+            list.push(self.bounds_by(center, &mut |weights, _| {
+                let own = bound_outputs(network, self.table, &layers, &at.input, weights, None)?;
+                let nodes = trees.next_tree(network)?;
+                let bound = bound_tree(network, self.table, &at.input, weights, &nodes);
+                Ok(own.min(bound.map_err(|e| fault(trees.count.saturating_sub(1), &e))?))
+            })?);
+            trees.finish()?;
+        }
+        Ok(list)
+    }
+
+    fn state_trees(&self, mask: usize, state: usize) -> Option<&'a [u8]> {
+        let table = self.witness.as_ref()?.tensor(&format!("{}.{mask}", Family::Branch.name())).ok()?;
+        let fits = table.dtype == Dtype::U8 && table.shape == [table.bytes.len()];
+        if fits { state_block(table.bytes, self.states(), state) } else { None }
+    }
+
     fn state_slopes(
         &self,
         network: &GridNetwork,
@@ -423,22 +463,28 @@ impl<'a> LocalProblem<'a> {
         layers: &CrownLayers,
         witness: &dyn Witness,
     ) -> Result<StateBounds, GridError> {
-        let outputs = center.lower.len();
-        let with = |weights: &[i64], row| bound_outputs(network, self.table, layers, &at.input, weights, row);
-        let bound = |weights: &[i64]| with(weights, None);
         // Without a final squash the last layer's rows are the outputs, and its slopes are theirs.
         let last = network.layers.len().saturating_sub(1);
         let squashed = network.layers.last().is_some_and(|l| l.activation != GridActivation::Identity);
-        let row = |output: usize, upper: bool| if squashed { None } else { witness.row(last, output, upper) };
+        self.bounds_by(center, &mut |weights, row| {
+            let row = row.filter(|_| !squashed).and_then(|(output, upper)| witness.row(last, output, upper));
+            bound_outputs(network, self.table, layers, &at.input, weights, row)
+        })
+    }
+
+    /// State bounds from upper bounds on functionals of the outputs: minus and plus each output (given with its number and
+    /// side), then, where margins mean something, every difference of two.
+    fn bounds_by(&self, center: &GridBox, bound: &mut BoundOf<'_>) -> Result<StateBounds, GridError> {
+        let outputs = center.lower.len();
         let mut region = GridBox::default();
         for output in 0..outputs {
-            let negative = with(&unit(outputs, output, -1, None), row(output, false))?;
+            let negative = bound(&unit(outputs, output, -1, None), Some((output, false)))?;
             region.lower.push(negative.checked_neg().ok_or(GridError::Overflow { layer: 0 })?);
-            region.upper.push(with(&unit(outputs, output, 1, None), row(output, true))?);
+            region.upper.push(bound(&unit(outputs, output, 1, None), Some((output, true)))?);
         }
         let mut state = from_box(center, &region)?;
         if self.has_margins() {
-            self.sharpen(&mut state, center, &bound)?;
+            self.sharpen(&mut state, center, bound)?;
         }
         Ok(state)
     }
@@ -448,7 +494,7 @@ impl<'a> LocalProblem<'a> {
         &self,
         state: &mut StateBounds,
         center: &GridBox,
-        bound: &dyn Fn(&[i64]) -> Result<i64, GridError>,
+        bound: &mut BoundOf<'_>,
     ) -> Result<(), GridError> {
         let overflow = GridError::Overflow { layer: 0 };
         let outputs = center.lower.len();
@@ -460,7 +506,7 @@ impl<'a> LocalProblem<'a> {
                 if first == second {
                     continue;
                 }
-                let upper = bound(&unit(outputs, first, 1, Some(second)))?;
+                let upper = bound(&unit(outputs, first, 1, Some(second)), None)?;
                 let clean = first_lower.checked_sub(second_upper).ok_or(overflow)?;
                 oscillation = oscillation.max(upper.checked_sub(clean).ok_or(overflow)?);
                 if second == preferred {

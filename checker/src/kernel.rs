@@ -2,6 +2,7 @@
 
 pub mod back;
 pub mod band;
+pub mod branch;
 pub mod crown;
 pub mod enclose;
 pub mod error;

@@ -16,5 +16,6 @@ pub mod regret;
 pub mod safetensors;
 pub mod slopes;
 pub mod tensor;
+pub mod trees;
 pub mod trust;
 pub mod verdict;

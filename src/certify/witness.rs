@@ -12,6 +12,7 @@ use secateur_checker::model::{Mask, Network};
 
 use crate::bound::FloatRegion;
 use crate::certify::Progress;
+use crate::certify::trees::propose_trees;
 use crate::float::{FloatActivation, FloatError, FloatNetwork};
 use crate::policy::emit::emit_safetensors;
 use crate::search::lp::{LpError, search_lp};
@@ -20,7 +21,7 @@ use crate::search::slopes::witness::{SlopeWitness, TargetSlopes};
 use crate::search::slopes::{SlopeOptions, search_slopes};
 
 /// The witness file for these families: `abs-spectral.MASK.LAYER`, `spectral.MASK.LAYER.factor` and `.rho`, and
-/// `FAMILY.MASK` with one row of slopes a state.
+/// `FAMILY.MASK` with one row of slopes a state, `branch.MASK` with split trees of at most `branch_steps` regions each.
 ///
 /// # Errors
 /// [`WitnessError`].
@@ -28,6 +29,7 @@ pub fn propose_witness(
     problem: &Problem<'_>,
     local: &LocalProblem<'_>,
     families: &[Family],
+    branch_steps: u64,
     progress: &dyn Progress,
 ) -> Result<Vec<u8>, WitnessError> {
     let (network, masks) = (&problem.policy.network, problem.masks);
@@ -43,9 +45,16 @@ pub fn propose_witness(
             tables.push(slope_table(problem, local, *family, mask, progress)?);
         }
     }
+    let mut trees = Vec::new();
+    if families.contains(&Family::Branch) {
+        for mask in 0..masks.len() {
+            trees.push(propose_trees(problem, local, mask, branch_steps, progress)?);
+        }
+    }
     let mut tensors: BTreeMap<String, (&str, &[usize], &[u8])> =
         doubles.iter().map(|(n, shape, bytes)| (n.clone(), ("F64", &shape[..], &bytes[..]))).collect();
     tensors.extend(tables.iter().map(|(n, shape, bytes)| (n.clone(), ("U8", &shape[..], &bytes[..]))));
+    tensors.extend(trees.iter().map(|(n, shape, bytes)| (n.clone(), ("U8", &shape[..], &bytes[..]))));
     Ok(emit_safetensors(&tensors))
 }
 
@@ -62,6 +71,9 @@ pub enum WitnessError {
     /// A state's inputs do not fit the grid.
     #[error("{0}")]
     Grid(GridError),
+    /// A layer is wider than the split trees can name.
+    #[error("branch: a layer of the network is wider than 65535")]
+    TooWide,
     /// Interrupted by the user.
     #[error("interrupted; nothing was written")]
     Interrupted,

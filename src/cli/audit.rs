@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::certify::keys::{Key, trust_file};
+use crate::certify::trees::{BRANCH_STEPS, MAX_BRANCH_STEPS};
 use crate::certify::{CertifyError, Progress, Request, certify};
 use crate::cli::adversary::{Norm, UnitsWord, families, perturbation};
 use crate::cli::band::{add_bands, band_limit, families_under, fits_head};
@@ -34,6 +35,7 @@ DIR/audit.toml:
   units = \"normalised\"           # or raw
   masks = \"masks\"                # a directory with chain.json; or a table [prune]
   families = [\"ibp\"]             # optional; default all
+  branch-steps = 500             # optional; regions for each split tree of family branch
   limit = 100                    # optional; first rows of the states
   band-limit = \"tv=0.3\"         # optional, or deviation=0.1: claims the widest band of masks that keeps it
   key = \"key.pem\"                # optional; default an ephemeral key
@@ -71,6 +73,7 @@ struct Settings {
     prune: Option<Recipe>,
     #[serde(default)]
     families: Vec<String>,
+    branch_steps: Option<u64>,
     limit: Option<usize>,
     band_limit: Option<String>,
     discount: Option<String>,
@@ -114,6 +117,14 @@ impl Settings {
             episodes: self.episodes.as_ref().map(|file| directory.join(file)),
         }
     }
+}
+
+fn branch_steps(setting: Option<u64>) -> Result<u64, CliError> {
+    let steps = setting.unwrap_or(BRANCH_STEPS);
+    if (1..=MAX_BRANCH_STEPS).contains(&steps) {
+        return Ok(steps);
+    }
+    Err(CliError::input(format!("audit.toml: branch-steps {steps} is not between 1 and {MAX_BRANCH_STEPS}")))
 }
 
 fn name_of(directory: &Path) -> String {
@@ -183,6 +194,7 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
         families: &families,
         regret: &regret,
         band_from: 0,
+        branch_steps: branch_steps(settings.branch_steps)?,
         witness_name: &witness_name,
         seed: "0",
     };

@@ -11,6 +11,7 @@ use secateur_checker::model::{PerturbationSet, States};
 
 use crate::certify::band::{BandReach, bound_bands};
 use crate::certify::keys::Key;
+use crate::certify::trees::{BRANCH_STEPS, MAX_BRANCH_STEPS};
 use crate::certify::{Certified, CertifyError, Request, certify};
 use crate::cli::adversary::{Norm, UnitsWord, band, families, perturbation};
 use crate::cli::band::{add_bands, band_limit, families_under, fits_head};
@@ -30,8 +31,8 @@ Example:
   secateur certify hopper/ --masks hopper/masks/ --states states.npy --epsilon 0.01 --band-limit tv=0.3 \\
       --key keys/secateur.pem --out widest.cert.dsse.json
 
-Without --family and --band every family is bounded that needs no search for slopes (crown-optimised and lp do; name
-them) and no band. Numbers are read exactly: 0.075 is 3/40.")]
+Without --family and --band every family is bounded that needs no search at every state (crown-optimised, lp and
+branch do; name them) and no band. Numbers are read exactly: 0.075 is 3/40.")]
 pub struct CertifyArguments {
     /// Policy directory (policy.json, policy.safetensors); `secateur import` makes one.
     policy: PathBuf,
@@ -62,6 +63,9 @@ pub struct CertifyArguments {
     /// Bound families; repeat or separate by commas.
     #[arg(long = "family", value_name = "NAME", value_delimiter = ',')]
     families: Vec<String>,
+    /// Regions that family branch may bound for each of its split trees.
+    #[arg(long, value_name = "N", default_value_t = BRANCH_STEPS, value_parser = clap::value_parser!(u64).range(1..=MAX_BRANCH_STEPS))]
+    branch_steps: u64,
     #[command(flatten)]
     regret: RegretOptions,
     /// Bound every mask between two masks of the chain (families band and band-crown): LO..HI, or LO..zero for every
@@ -165,6 +169,7 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         families: &families,
         regret: &regret,
         band_from: band.map_or(0, |(from, _)| from),
+        branch_steps: arguments.branch_steps,
         witness_name: &witness_name,
         seed: "0",
     };

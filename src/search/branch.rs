@@ -6,6 +6,7 @@
 
 pub mod attack;
 mod node;
+pub mod range;
 pub mod tree;
 
 use std::cmp::Ordering;
@@ -69,6 +70,9 @@ pub enum SplitRule {
     Input,
     /// The sign of a ReLU, as long as one is undecided.
     Relu,
+    /// As [`SplitRule::Auto`], but of the inputs the one whose halving narrows the neurons that the bound loses most at.
+    /// Optimised slopes may leave an input no share in the bound's coefficients though the neurons' widths come from it.
+    Loss,
 }
 
 /// Most inputs that [`SplitRule::Auto`] cuts by input.

@@ -249,6 +249,7 @@ pub fn certify_directory(
         families,
         regret: &RegretRequest::default(),
         band_from: 0,
+        branch_steps: 200,
         witness_name: WITNESS,
         seed: "0",
     };

@@ -6,6 +6,7 @@ use core::fmt;
 use num_bigint::BigInt;
 use num_traits::{ToPrimitive, Zero};
 
+use crate::kernel::branch::TreeFault;
 use crate::model::{Activation, Layer, Mask, Network};
 use crate::number::{Dyadic, Rational};
 
@@ -93,6 +94,18 @@ pub enum GridError {
         /// Mask, from 0.
         mask: usize,
     },
+    /// The witness file has no split trees for a mask, or they do not say where each state's begin.
+    TreesMissing {
+        /// Mask, from 0.
+        mask: usize,
+    },
+    /// A split tree of the witness file is malformed.
+    BadTree {
+        /// Tree of its list, from 0.
+        tree: usize,
+        /// Why.
+        fault: TreeFault,
+    },
     /// A perturbation radius is negative.
     NegativeRadius,
     /// `lower > upper` where an interval was expected.
@@ -102,6 +115,21 @@ pub enum GridError {
         /// Neuron, from 0.
         neuron: usize,
     },
+}
+
+impl GridError {
+    /// Whether the witness is at fault: evidence that does not hold, not a limit of the checker.
+    pub fn is_about_witness(self) -> bool {
+        matches!(
+            self,
+            Self::SlopesMissing { .. }
+                | Self::TreesMissing { .. }
+                | Self::BadTree { .. }
+                | Self::SlopeOutOfRange { .. }
+                | Self::NegativeMultiplier { .. }
+                | Self::UnfoundedMultiplier { .. }
+        )
+    }
 }
 
 impl fmt::Display for GridError {
@@ -140,6 +168,10 @@ impl fmt::Display for GridError {
             Self::SlopesMissing { mask } => {
                 write!(f, "the witness file has no table of slopes of the right shape for mask {mask}")
             }
+            Self::TreesMissing { mask } => {
+                write!(f, "the witness file has no readable split trees for mask {mask}")
+            }
+            Self::BadTree { tree, fault } => write!(f, "split tree {tree} of the witness file {fault}"),
             Self::NegativeRadius => f.write_str("a perturbation radius is negative"),
             Self::EmptyInterval { layer, neuron } => {
                 write!(f, "the interval of layer {layer}, neuron {neuron} is empty")

@@ -74,10 +74,8 @@ pub enum Node {
 /// Slopes (on the slope grid) and multipliers (in units of 1/65536) of one bound, per layer and neuron.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeafWitness {
-    /// Slopes of the lines below; an empty layer takes the derived ones.
-    pub lower: Vec<Vec<i64>>,
-    /// Slopes of the lines above; an empty layer takes the derived ones.
-    pub upper: Vec<Vec<i64>>,
+    /// Slopes of the lines; an empty layer takes the derived ones.
+    pub slopes: Slopes,
     /// Multipliers of the split neurons; an empty layer has none.
     pub multipliers: Vec<Vec<i64>>,
 }
@@ -174,14 +172,15 @@ const MULTIPLIER_BITS: u32 = 16;
 
 /// A node's region: a box of inputs and the signs of split neurons.
 #[derive(Clone)]
-struct Region {
-    lower: Vec<Rational>,
-    upper: Vec<Rational>,
+pub(crate) struct Region {
+    pub(crate) lower: Vec<Rational>,
+    pub(crate) upper: Vec<Rational>,
     /// Layer, neuron, positive.
-    signs: Vec<(usize, usize, bool)>,
+    pub(crate) signs: Vec<(usize, usize, bool)>,
 }
 
-struct Splits<'a>(&'a [(usize, usize, bool)]);
+/// The signs of a region as what backward bounds may assume.
+pub(crate) struct Splits<'a>(pub(crate) &'a [(usize, usize, bool)]);
 
 impl Witness for Splits<'_> {
     fn row(&self, _: usize, _: usize, _: bool) -> Option<&RowWitness> {
@@ -208,8 +207,25 @@ pub fn check_unsat(
     progress: &mut dyn FnMut(usize),
 ) -> Result<(), SplitError> {
     check_case(network, case)?;
-    let mut regions: Vec<Option<Region>> = vec![None; nodes.len()];
     let root = Region { lower: case.lower.clone(), upper: case.upper.clone(), signs: Vec::new() };
+    walk(network, root, nodes, &mut |index, region, leaf| {
+        check_leaf(network, table, case, region, leaf, index)?;
+        progress(index.saturating_add(1));
+        Ok(())
+    })
+}
+
+/// What is done with a leaf: its number, region and node.
+pub(crate) type AtLeaf<'a> = dyn FnMut(usize, &Region, &Node) -> Result<(), SplitError> + 'a;
+
+/// Builds every node's region from the root's and calls `at_leaf` with those of the leaves, which cover the root's.
+pub(crate) fn walk(
+    network: &GridNetwork,
+    root: Region,
+    nodes: &[Node],
+    at_leaf: &mut AtLeaf<'_>,
+) -> Result<(), SplitError> {
+    let mut regions: Vec<Option<Region>> = vec![None; nodes.len()];
     *regions.first_mut().ok_or(SplitError::Orphan { node: 0 })? = Some(root);
     for (index, node) in nodes.iter().enumerate() {
         let region =
@@ -221,10 +237,7 @@ pub fn check_unsat(
             Node::Relu { layer, neuron, children } => {
                 place(&mut regions, index, *children, cut_relu(network, &region, *layer, *neuron, index)?)?;
             }
-            leaf => {
-                check_leaf(network, table, case, &region, leaf, index)?;
-                progress(index.saturating_add(1));
-            }
+            leaf => at_leaf(index, &region, leaf)?,
         }
     }
     Ok(())
@@ -293,14 +306,19 @@ fn cut_relu(
     Ok([with(true), with(false)])
 }
 
-fn input_of(region: &Region, bits: u32) -> Option<InputSet> {
-    let mut input =
-        InputSet { region: GridBox::default(), center: GridBox::default(), radii: Vec::new(), ball: None };
+/// The region's box on the grid, rounded outward.
+pub(crate) fn box_of(region: &Region, bits: u32) -> Option<GridBox> {
+    let mut grid = GridBox::default();
     for (lower, upper) in region.lower.iter().zip(&region.upper) {
-        input.region.lower.push(rational_entry(lower, bits)?.0);
-        input.region.upper.push(rational_entry(upper, bits)?.1);
+        grid.lower.push(rational_entry(lower, bits)?.0);
+        grid.upper.push(rational_entry(upper, bits)?.1);
     }
-    Some(input)
+    Some(grid)
+}
+
+fn input_of(region: &Region, bits: u32) -> Option<InputSet> {
+    let region = box_of(region, bits)?;
+    Some(InputSet { region, center: GridBox::default(), radii: Vec::new(), ball: None })
 }
 
 fn check_leaf(
@@ -361,33 +379,26 @@ impl LeafParts<'_> {
                 functional.constant = functional.constant.checked_add(reach).ok_or(overflow)?;
             }
         }
-        let row = witness.map(|w| self.row(w)).transpose()?;
+        let row = witness.map(|w| row_of(self.region, w, self.network.coefficient_bits)).transpose()?;
         let upper = bound_row(self.network, self.table, functional, self.bounds, self.input, row.as_ref())?;
         Ok(Rational::from_dyadic(upper.into(), i64::from(self.network.value_bits).saturating_neg()).neg())
     }
+}
 
-    /// Only neurons that the region has split may carry a multiplier.
-    fn row(&self, witness: &LeafWitness) -> Result<RowWitness, GridError> {
-        let mut slopes: Slopes = Vec::new();
-        let mut multipliers = Multipliers::default();
-        for (below, above) in witness.lower.iter().zip(&witness.upper) {
-            let choice =
-                |n: usize| SlopeChoice { upper: above.get(n).copied(), lower: below.get(n).copied() };
-            slopes.push((0..below.len().max(above.len())).map(choice).collect());
+/// Only neurons that the region has split carry a multiplier; others are not read.
+pub(crate) fn row_of(region: &Region, witness: &LeafWitness, bits: u32) -> Result<RowWitness, GridError> {
+    let mut multipliers = Multipliers::default();
+    for (layer, neuron, positive) in &region.signs {
+        let value = witness.multipliers.get(*layer).and_then(|m| m.get(*neuron)).copied().unwrap_or(0);
+        let value = scale(value, bits).ok_or(GridError::Overflow { layer: *layer })?;
+        while multipliers.layers.len() <= *layer {
+            multipliers.layers.push(Vec::new());
         }
-        for (layer, neuron, positive) in &self.region.signs {
-            let value = witness.multipliers.get(*layer).and_then(|m| m.get(*neuron)).copied().unwrap_or(0);
-            let value =
-                scale(value, self.network.coefficient_bits).ok_or(GridError::Overflow { layer: *layer })?;
-            while multipliers.layers.len() <= *layer {
-                multipliers.layers.push(Vec::new());
-            }
-            if let Some(list) = multipliers.layers.get_mut(*layer) {
-                list.push(SplitMultiplier { neuron: *neuron, positive: *positive, value });
-            }
+        if let Some(list) = multipliers.layers.get_mut(*layer) {
+            list.push(SplitMultiplier { neuron: *neuron, positive: *positive, value });
         }
-        Ok(RowWitness { slopes, multipliers })
     }
+    Ok(RowWitness { slopes: witness.slopes.clone(), multipliers })
 }
 
 /// A multiplier in units of 1/65536 on the coefficient grid; any rounding is sound as long as it stays not negative.

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::kernel::relax::SlopeChoice;
 use crate::kernel::split::{Case, LeafWitness, Node, OutputConstraint};
 use crate::reader::fields::{Field, FieldError, Fields};
 use crate::reader::json::{JsonError, Numbers, Value, canonical, parse};
@@ -147,7 +148,11 @@ fn witness(field: &Field<'_>) -> Result<LeafWitness, FieldError> {
     let upper = tables(&fields.required("upper")?, SLOPE_UNIT)?;
     let multipliers = tables(&fields.required("multipliers")?, 1)?;
     fields.finish()?;
-    Ok(LeafWitness { lower, upper, multipliers })
+    let slopes = lower.iter().zip(&upper).map(|(below, above)| {
+        let choice = |n: usize| SlopeChoice { upper: above.get(n).copied(), lower: below.get(n).copied() };
+        (0..below.len().max(above.len())).map(choice).collect()
+    });
+    Ok(LeafWitness { slopes: slopes.collect(), multipliers })
 }
 
 /// One string per layer: whole numbers separated by single spaces, or nothing.

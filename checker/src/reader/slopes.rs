@@ -11,7 +11,7 @@ const UNIT_BITS: u32 = 8;
 const BYTES: usize = 2;
 
 /// Slopes stored for one neuron of a layer: none for the identity.
-fn slopes_of(activation: &GridActivation) -> usize {
+pub(super) fn slopes_of(activation: &GridActivation) -> usize {
     match activation {
         GridActivation::Identity => 0,
         GridActivation::Relu | GridActivation::LeakyRelu { .. } | GridActivation::Clip { .. } => 1,
@@ -83,7 +83,7 @@ fn row(network: &GridNetwork, target: usize, bytes: &[u8]) -> Option<RowWitness>
 }
 
 /// Units of 1/65536 on the slope grid; the largest number stands for 1.
-fn slope(stored: u16) -> i64 {
+pub(super) fn slope(stored: u16) -> i64 {
     let units = if stored == u16::MAX { i64::from(stored).saturating_add(1) } else { i64::from(stored) };
     units.checked_shl(UNIT_BITS).unwrap_or(0)
 }

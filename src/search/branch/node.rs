@@ -1,6 +1,6 @@
 //! One region of a search by branching: close it, or say how to cut it. Untrusted. `spec/rules.md` (BACK).
 
-use crate::bound::crown::{CrownScratch, Objectives, bound_crown_split, reach_with_slack};
+use crate::bound::crown::{CrownScratch, FloatSplit, Objectives, bound_crown_split, reach_with_slack};
 use crate::bound::kernel::{PANEL, dispatch};
 use crate::bound::{FloatBounds, FloatRegion};
 use crate::search::slopes::SlopeOptions;
@@ -60,27 +60,44 @@ pub(super) fn bound_node(
     threshold: f64,
     scratch: &mut NodeScratch,
 ) -> Verdict {
-    let network = problem.network;
-    let region = FloatRegion::between(&place.lower, &place.upper);
-    let pre = match bound_crown_split(network, &region, &place.splits, &mut scratch.crown) {
-        Ok(bounds) => bounds.pre,
-        Err(split) => {
-            return Verdict::Closed(SplitLeaf::Empty { layer: split.layer, neuron: split.neuron });
-        }
-    };
-    let layers: Vec<LayerContext> = (0u32..)
-        .zip(network.layers.iter().zip(&pre))
-        .map(|(index, (layer, pre))| {
-            let mut signs = Vec::new();
-            for split in place.splits.iter().filter(|s| s.layer == index) {
-                signs.resize(layer.outputs, 0i8);
-                signs[split.neuron as usize] = if split.positive { 1 } else { -1 };
-            }
-            LayerContext::new(layer.activation, pre, &signs)
-        })
-        .collect();
-    let node = Node { problem, options, threshold, place, region, pre, layers };
-    node.decide(inherited, scratch)
+    match Node::new(problem, options, place, threshold, scratch) {
+        Ok(node) => node.decide(inherited, scratch),
+        Err(split) => Verdict::Closed(SplitLeaf::Empty { layer: split.layer, neuron: split.neuron }),
+    }
+}
+
+/// A region's bound on the only constraint of a problem, and how to go on.
+pub(super) struct Bounded {
+    /// Least value of the constraint that is proved; infinite for an empty region.
+    pub bound: f64,
+    /// What proves it; `None` if the default slopes do.
+    pub leaf: Option<LeafTable>,
+    /// How to cut the region; `None` if it is too small or empty.
+    pub cut: Option<Cut>,
+    /// A point of the region and the constraint's value there, in floats.
+    pub point: (Vec<f64>, f64),
+}
+
+/// Slopes of the neurons whose lines are not exact, and multipliers, rounded to units of 1/65536.
+pub(super) struct LeafTable {
+    /// Per layer: neuron, slope below, slope above.
+    pub slopes: Vec<Vec<(u32, f64, f64)>>,
+    /// Layer, neuron, multiplier.
+    pub multipliers: Vec<(u32, u32, f64)>,
+}
+
+/// Bounds the only constraint over a region as well as it can, or until it exceeds `enough`.
+pub(super) fn bound_region(
+    problem: &BranchProblem<'_>,
+    options: &BranchOptions,
+    place: &Place,
+    enough: f64,
+    scratch: &mut NodeScratch,
+) -> Bounded {
+    match Node::new(problem, options, place, enough, scratch) {
+        Ok(node) => node.bound(scratch),
+        Err(_) => Bounded { bound: f64::INFINITY, leaf: None, cut: None, point: (Vec::new(), f64::INFINITY) },
+    }
 }
 
 struct Node<'a> {
@@ -93,7 +110,62 @@ struct Node<'a> {
     layers: Vec<LayerContext>,
 }
 
-impl Node<'_> {
+impl<'a> Node<'a> {
+    fn new(
+        problem: &'a BranchProblem<'a>,
+        options: &'a BranchOptions,
+        place: &'a Place,
+        threshold: f64,
+        scratch: &mut NodeScratch,
+    ) -> Result<Self, FloatSplit> {
+        let network = problem.network;
+        let region = FloatRegion::between(&place.lower, &place.upper);
+        let pre = bound_crown_split(network, &region, &place.splits, &mut scratch.crown)?.pre;
+        let layers: Vec<LayerContext> = (0u32..)
+            .zip(network.layers.iter().zip(&pre))
+            .map(|(index, (layer, pre))| {
+                let mut signs = Vec::new();
+                for split in place.splits.iter().filter(|s| s.layer == index) {
+                    signs.resize(layer.outputs, 0i8);
+                    signs[split.neuron as usize] = if split.positive { 1 } else { -1 };
+                }
+                LayerContext::new(layer.activation, pre, &signs)
+            })
+            .collect();
+        Ok(Self { problem, options, threshold, place, region, pre, layers })
+    }
+
+    /// The better of default and own slopes.
+    fn bound(&self, scratch: &mut NodeScratch) -> Bounded {
+        let columns = self.columns();
+        let chunk = &columns.columns[..1];
+        let [derived, ..] = self.bound_chunk(&columns, chunk, 0, self.threshold, scratch);
+        let mut found = (derived, None);
+        if derived < self.threshold && self.options.gradient_steps > 0 {
+            self.bound_chunk(&columns, chunk, self.options.gradient_steps, self.threshold, scratch);
+            let (own, target) = self.rounded(&columns, 0, 0, &scratch.panel);
+            if own > derived {
+                found = (own, Some(self.table(&target)));
+            }
+        }
+        let cut = self.choose(0, &scratch.panel);
+        Bounded { bound: found.0, leaf: found.1, cut, point: self.point(0, &scratch.panel) }
+    }
+
+    fn table(&self, target: &TargetSlopes) -> LeafTable {
+        let mut table = LeafTable { slopes: Vec::new(), multipliers: Vec::new() };
+        for (layer, context) in self.layers.iter().enumerate() {
+            let (below, above) = (&target.lower_slope[layer], &target.upper_slope[layer]);
+            let mut loose = context.lines.loose.clone();
+            loose.sort_unstable();
+            let slopes = loose.iter().map(|n| (*n, below[*n as usize], above[*n as usize]));
+            table.slopes.push(slopes.collect());
+            let values = (0u32..).zip(&target.multipliers[layer]).filter(|(_, value)| **value > 0.0);
+            table.multipliers.extend(values.map(|(neuron, value)| (layer as u32, neuron, *value)));
+        }
+        table
+    }
+
     fn decide(&self, inherited: f64, scratch: &mut NodeScratch) -> Verdict {
         let columns = self.columns();
         let enough = self.threshold + self.options.margin * columns.size;
@@ -184,6 +256,29 @@ impl Node<'_> {
         if !own_slopes {
             return Some(SplitLeaf::Constraint { constraint: row, slopes: None });
         }
+        let (value, target) = self.rounded(columns, row, lane, scratch);
+        let units = |table: &Vec<Vec<f64>>| {
+            let unit = |v: &f64| (v * f64::from(SLOPE_DENOMINATOR)).clamp(0.0, f64::from(u32::MAX)) as u32;
+            table.iter().map(|row| row.iter().map(unit).collect()).collect()
+        };
+        (value > self.threshold + 0.5 * self.options.margin * columns.size).then(|| SplitLeaf::Constraint {
+            constraint: row,
+            slopes: Some(LeafSlopes {
+                lower_slope: units(&target.lower_slope),
+                upper_slope: units(&target.upper_slope),
+                multipliers: units(&target.multipliers),
+            }),
+        })
+    }
+
+    /// The slopes found, rounded as they are stored, and the bound they give.
+    fn rounded(
+        &self,
+        columns: &Columns,
+        row: u32,
+        lane: usize,
+        scratch: &PanelScratch,
+    ) -> (f64, TargetSlopes) {
         let column = vec![Column { row, upper: false }];
         let mut target = TargetSlopes::empty(self.layers.len(), column, &self.layers);
         target.fill_column(0, lane, &self.layers, scratch);
@@ -199,18 +294,7 @@ impl Node<'_> {
             place: 0,
         };
         let value = fixed.bound(seed, columns.constant[row as usize]);
-        let units = |table: &Vec<Vec<f64>>| {
-            let unit = |v: &f64| (v * f64::from(SLOPE_DENOMINATOR)).clamp(0.0, f64::from(u32::MAX)) as u32;
-            table.iter().map(|row| row.iter().map(unit).collect()).collect()
-        };
-        (value > self.threshold + 0.5 * self.options.margin * columns.size).then(|| SplitLeaf::Constraint {
-            constraint: row,
-            slopes: Some(LeafSlopes {
-                lower_slope: units(&target.lower_slope),
-                upper_slope: units(&target.upper_slope),
-                multipliers: units(&target.multipliers),
-            }),
-        })
+        (value, target)
     }
 
     /// Of the point that attains the best bound and the middle, the one with the smaller largest constraint.
@@ -234,20 +318,65 @@ impl Node<'_> {
         let by_relu = match self.options.rule {
             SplitRule::Input => false,
             SplitRule::Relu => true,
-            SplitRule::Auto => linear && network.inputs() > AUTO_INPUTS,
+            SplitRule::Auto | SplitRule::Loss => linear && network.inputs() > AUTO_INPUTS,
         };
         let relu = by_relu.then(|| self.choose_relu(lane, scratch)).flatten();
         relu.or_else(|| self.choose_input(lane, scratch))
+    }
+
+    /// Per input, what the bound loses at neurons whose lines are apart, in proportion to the input's share in the width
+    /// of the neuron.
+    fn losses(&self, lane: usize, scratch: &PanelScratch) -> Vec<f64> {
+        let network = self.problem.network;
+        let inputs = network.inputs();
+        let mut losses = vec![0.0; inputs];
+        // How far each input reaches: absolute weights along all paths, one row of inputs a neuron.
+        let mut reach: Vec<f64> = Vec::new();
+        for (index, (layer, (context, pre))) in
+            network.layers.iter().zip(self.layers.iter().zip(&self.pre)).enumerate()
+        {
+            let mut next = vec![0.0; layer.outputs * inputs];
+            for (row, weights) in next.chunks_exact_mut(inputs).zip(layer.weight.chunks_exact(layer.inputs)) {
+                if index == 0 {
+                    row.iter_mut().zip(weights).for_each(|(r, w)| *r = w.abs());
+                    continue;
+                }
+                for (below, weight) in reach.chunks_exact(inputs).zip(weights).filter(|(_, w)| **w != 0.0) {
+                    row.iter_mut().zip(below).for_each(|(r, b)| *r += weight.abs() * b);
+                }
+            }
+            reach = next;
+            for (neuron, row) in reach.chunks_exact_mut(inputs).enumerate() {
+                let line = &context.lines.lines[neuron];
+                let (l, u) = (pre.lower[neuron], pre.upper[neuron]);
+                let middle = 0.5 * (l + u);
+                let apart = (line.upper_slope - line.lower_slope) * middle + line.upper_intercept
+                    - line.lower_intercept;
+                if u > l && apart > 0.0 {
+                    let share = scratch.coefficient(index, neuron, lane).abs() * apart / (u - l);
+                    losses.iter_mut().zip(row.iter()).for_each(|(loss, r)| *loss += share * r);
+                }
+                row.iter_mut().for_each(|r| *r *= line.upper_slope.abs());
+            }
+        }
+        losses
     }
 
     /// The input whose interval the bound depends on most.
     fn choose_input(&self, lane: usize, scratch: &PanelScratch) -> Option<Cut> {
         let mut best = (0.0, None);
         let sides = self.place.lower.iter().zip(&self.place.upper);
-        for ((coordinate, c), (l, u)) in (0u32..).zip(scratch.input_coefficients(lane)).zip(sides) {
+        // Strictly inside the exact box too, of which the floats are the outside.
+        let inner = self.problem.inner.0.iter().zip(&self.problem.inner.1);
+        let sides = sides.zip(inner).map(|((l, u), (il, iu))| (l.max(*il), u.min(*iu)));
+        let weights: Vec<f64> = match self.options.rule {
+            SplitRule::Loss => self.losses(lane, scratch),
+            _ => scratch.input_coefficients(lane).collect(),
+        };
+        for ((coordinate, c), (l, u)) in (0u32..).zip(&weights).zip(sides) {
             let at = 0.5 * (l + u);
             let score = (c.abs() + 1e-9) * (u - l);
-            if *l < at && at < *u && score > best.0 {
+            if l < at && at < u && score > best.0 {
                 best = (score, Some(Cut::Input { coordinate, at }));
             }
         }
