@@ -8,6 +8,7 @@ pub mod band;
 pub mod certify;
 pub mod check;
 pub mod decompose;
+pub mod episodes;
 pub mod import;
 pub mod keygen;
 pub mod progress;
@@ -76,6 +77,8 @@ enum Command {
     Check(check::CheckArguments),
     /// Split measured returns into clean, pruning loss and robustness, beside certified bounds.
     Decompose(decompose::DecomposeArguments),
+    /// Draw the states of a statistical claim: independent episodes, each looked at once at a geometric time.
+    Episodes(episodes::EpisodesArguments),
     /// Read a policy from ONNX, safetensors, NPZ, PyTorch or Stable-Baselines3 into a policy directory.
     Import(import::ImportArguments),
     /// Make an Ed25519 key pair and a trust file.
@@ -178,6 +181,7 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Certify(arguments) => certify::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context),
         Command::Decompose(arguments) => decompose::run(&arguments, context),
+        Command::Episodes(arguments) => episodes::run(&arguments, context),
         Command::Import(arguments) => import::run(&arguments, context),
         Command::Keygen(arguments) => keygen::run(&arguments, context),
         Command::Prune(arguments) => prune::run(&arguments, context),

@@ -25,6 +25,7 @@ pub mod rollout;
 pub mod run;
 pub mod start;
 pub mod trainer;
+pub mod visits;
 
 pub use checkpoint::CheckpointError;
 pub use config::{ConfigError, TrainConfig};

@@ -90,13 +90,16 @@ pub enum Visit<S> {
 /// `limit`, so that it need not be played) and says what it found there; the caller bounds `TV_max` at the states.
 ///
 /// `run` must start from the start distribution each time, with randomness of its own per episode.
-pub fn visit_episodes<S>(
+///
+/// # Errors
+/// The first one of `run`.
+pub fn visit_episodes<S, E>(
     times: &GeometricTime,
     count: u64,
     limit: u64,
-    mut run: impl FnMut(u64, u64) -> Visit<S>,
-) -> Vec<Visit<S>> {
-    let play = |episode| times.time(episode, limit).map_or(Visit::CutOff, |time| run(episode, time));
+    mut run: impl FnMut(u64, u64) -> Result<Visit<S>, E>,
+) -> Result<Vec<Visit<S>>, E> {
+    let play = |episode| times.time(episode, limit).map_or(Ok(Visit::CutOff), |time| run(episode, time));
     (0..count).map(play).collect()
 }
 

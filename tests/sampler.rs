@@ -69,9 +69,9 @@ fn independent_episodes_keep_the_confidence_level() {
             for _ in 0..time {
                 state = step(state, &mut rng);
             }
-            Visit::State(state)
+            Ok::<_, std::convert::Infallible>(Visit::State(state))
         });
-        to_samples(&visits, upper)
+        to_samples(&visits.unwrap(), upper)
     });
     assert!(shares.iter().all(|share| *share <= 0.1), "{shares:?} should be at most the promised 0.1");
 }

@@ -93,6 +93,13 @@ pub enum StatisticalRejection {
         /// Which.
         reason: RegretError,
     },
+    /// Episodes had ended, and the rewards are those of episodes that never end.
+    EndedAlthoughNever {
+        /// Position of the claim.
+        entry: usize,
+        /// Episodes that had ended.
+        ended: usize,
+    },
     /// A claimed value is not a number.
     NotANumber {
         /// Position of the claim.
@@ -164,6 +171,10 @@ impl fmt::Display for StatisticalRejection {
             Self::Regret { entry, reason } => {
                 at(f, *entry)?;
                 reason.fmt(f)
+            }
+            Self::EndedAlthoughNever { entry, ended } => {
+                at(f, *entry)?;
+                write!(f, "{ended} episodes had ended, but its rewards assume that none ever ends")
             }
             Self::NotANumber { entry, field } => write!(f, "statistical claim {entry}: {field} is no number"),
             Self::TooTight { entry, field, claimed, found } => {
@@ -313,6 +324,10 @@ fn check_entry(
     let bound = expected_tv_bound(entry, claim, table, head)?;
     at_least(entry, "value", &claim.value, &bound)?;
     if let Some(regret) = &claim.regret {
+        let ended = claim.sampling.ended;
+        if ended > 0 && !regret.rewards.episodes_can_end {
+            return Err(StatisticalRejection::EndedAlthoughNever { entry, ended });
+        }
         // From the bound found, not from the claim: a looser claim of F must not loosen what follows.
         let lost = expectation(&regret.rewards, discount, &bound)
             .map_err(|reason| StatisticalRejection::Regret { entry, reason })?;

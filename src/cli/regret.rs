@@ -79,6 +79,15 @@ impl RegretOptions {
             ));
         }
         let statistical = self.episodes.as_deref().map(read_episodes).transpose()?;
+        if let (Some(draw), Some(rewards)) = (&statistical, &rewards)
+            && draw.sampling.ended > 0
+            && !rewards.episodes_can_end
+        {
+            let ended = draw.sampling.ended;
+            return Err(CliError::input(format!(
+                "episodes-can-end is false, but {ended} of the episodes drawn had ended; leave it at true"
+            )));
+        }
         Ok(RegretRequest { forms, rewards, statistical })
     }
 

@@ -125,6 +125,19 @@ fn samples_are_states_and_episodes_without_one() {
     assert_eq!(huge, StatisticalRejection::Statistic { entry: 0, reason });
 }
 
+/// Without an ended episode the rewards may say that none ends; with two they may not, whatever value is claimed.
+#[test]
+fn episodes_that_ended_are_episodes_that_can_end() {
+    let case = Case::categorical();
+    let never =
+        entry("hoeffding", "1", "1e9").replace(r#""episodesCanEnd":true"#, r#""episodesCanEnd":false"#);
+    let refused = rejected(&case, &said(&case, vec![never.clone()]));
+    assert_eq!(refused, StatisticalRejection::EndedAlthoughNever { entry: 0, ended: 2 });
+    let none =
+        never.replace(r#""ended":"2""#, r#""ended":"0""#).replace(r#""cutOff":"1""#, r#""cutOff":"3""#);
+    case.check(&said(&case, vec![none])).unwrap();
+}
+
 #[test]
 fn confidence_is_a_probability_that_is_split() {
     let case = Case::categorical();
