@@ -2,6 +2,7 @@
 //! rules, and the finished certificate goes through [`secateur_checker::check`] before it is written.
 
 pub mod band;
+pub mod counterexample;
 pub mod emit;
 pub mod keys;
 pub mod regret;
@@ -31,6 +32,7 @@ use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::dsse::{Envelope, emit_envelope};
 use secateur_checker::table::{FamilyTable, Quantity, TableError, TheoremViolated};
 
+use crate::certify::counterexample::{CounterexampleError, add_counterexample};
 use crate::certify::emit::emit_certificate;
 use crate::certify::keys::Key;
 use crate::certify::regret::{RegretClaimError, RegretRequest, add_regret};
@@ -105,6 +107,9 @@ pub enum CertifyError {
     /// A regret or statistical claim that was asked for cannot be made.
     #[error(transparent)]
     Regret(#[from] RegretClaimError),
+    /// What the points show from below could not be claimed.
+    #[error(transparent)]
+    Counterexample(#[from] CounterexampleError),
     /// Interrupted by the user.
     #[error("interrupted; nothing was written")]
     Interrupted,
@@ -135,6 +140,8 @@ pub struct Request<'a> {
     pub branch_steps: u64,
     /// File name of the witness side file, if one is needed.
     pub witness_name: &'a str,
+    /// Whether to search points that bound the true quantities from below, and to claim what they show.
+    pub counterexample: bool,
     /// Seed recorded in the certificate.
     pub seed: &'a str,
 }
@@ -185,9 +192,10 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
         perturbation: request.perturbation,
         witness: None,
     };
-    let witness = if families.iter().any(|f| f.needs_witness()) {
+    let points = request.counterexample;
+    let witness = if points || families.iter().any(|f| f.needs_witness()) {
         let local = local_problem(&problem, &families)?;
-        Some(propose_witness(&problem, &local, &families, request.branch_steps, progress)?)
+        Some(propose_witness(&problem, &local, &families, request.branch_steps, points, progress)?)
     } else {
         None
     };
@@ -195,6 +203,9 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
     let tables = evaluate_parallel(&problem, &families, progress)?;
     let mut certificate = build(request, &tables, &families, witness.as_deref())?;
     let head = HeadBounds::new(&policy.head).map_err(CertifyError::Head)?;
+    if request.counterexample {
+        add_counterexample(&mut certificate, &problem, &tables, &head, progress)?;
+    }
     add_regret(&mut certificate, request.regret, &tables, &head)?;
     let payload = emit_certificate(&certificate).into_bytes();
     let envelope = key.sign(PAYLOAD_TYPE, payload);
@@ -285,6 +296,8 @@ fn build(
         regret: Vec::new(),
         statistical: Vec::new(),
         verdicts,
+        counterexample: Vec::new(),
+        brackets: Vec::new(),
         witness: witness.map(|bytes| WitnessRecord {
             name: request.witness_name.to_owned(),
             sha256: sha256_hex(bytes),

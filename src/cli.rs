@@ -5,6 +5,7 @@ pub mod attack;
 pub mod attack_tables;
 pub mod audit;
 pub mod band;
+pub mod bracket_summary;
 pub mod certify;
 pub mod check;
 pub mod decompose;

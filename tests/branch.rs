@@ -185,6 +185,7 @@ fn certify_dense(folder: &std::path::Path, set: &PerturbationSet, steps: u64) ->
         regret: &RegretRequest::default(),
         band_from: 0,
         branch_steps: steps,
+        counterexample: false,
         witness_name: problem::WITNESS,
         seed: "0",
     };

@@ -4,6 +4,7 @@
 
 use core::fmt;
 
+use crate::bracket::{BracketRejection, check_counterexample};
 use crate::evaluate::{EvaluateError, Problem, evaluate};
 use crate::family::Family;
 use crate::kernel::head::{HeadBounds, HeadError};
@@ -148,6 +149,8 @@ pub enum Rejection {
     Regret(Box<RegretRejection>),
     /// A statistical claim is not accepted.
     Statistical(Box<StatisticalRejection>),
+    /// A claim from below or a bracket is not accepted.
+    Bracket(Box<BracketRejection>),
     /// A step's verdict is missing, superfluous or not the one found.
     WrongVerdict {
         /// Position in the certificate's list.
@@ -226,6 +229,7 @@ impl fmt::Display for Rejection {
             Self::DuplicateClaim { claim } => write!(f, "claim {claim} repeats an earlier one"),
             Self::Regret(e) => e.fmt(f),
             Self::Statistical(e) => e.fmt(f),
+            Self::Bracket(e) => e.fmt(f),
             Self::WrongVerdict { position, stated, found } => {
                 write!(f, "verdict {position}: the certificate says ")?;
                 verdict_words(f, stated.as_deref())?;
@@ -350,6 +354,8 @@ pub fn check(
     check_regret(&certificate, &tables, &head).map_err(|e| Rejection::Regret(Box::new(e)))?;
     check_statistical(&certificate, &tables, &head).map_err(|e| Rejection::Statistical(Box::new(e)))?;
     check_verdicts(&certificate, &tables)?;
+    check_counterexample(&certificate, &problem, &tables, &head, progress)
+        .map_err(|e| Rejection::Bracket(Box::new(e)))?;
     Ok(Verified { certificate, tables })
 }
 

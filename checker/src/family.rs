@@ -294,7 +294,12 @@ impl<'a> LocalProblem<'a> {
         self.policy.network.outputs() > 1 && !matches!(self.policy.head, Head::Gaussian { .. })
     }
 
-    fn state(&self, index: usize) -> Result<&[Dyadic], GridError> {
+    /// The network pruned by mask `mask`, on the grid.
+    pub(crate) fn masked(&self, mask: usize) -> Option<&GridNetwork> {
+        self.masked.get(mask)
+    }
+
+    pub(crate) fn state(&self, index: usize) -> Result<&[Dyadic], GridError> {
         let columns = self.states.values.columns;
         let start = index.checked_mul(columns).ok_or(GridError::ShapeMismatch { layer: 0 })?;
         let end = start.checked_add(columns).ok_or(GridError::ShapeMismatch { layer: 0 })?;

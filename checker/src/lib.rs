@@ -3,7 +3,9 @@
 //! Start with `checker/README.md`; every rule has a section in `spec/rules/README.md`.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::integer_division))]
 
+pub mod bracket;
 pub mod check;
+pub mod counterexample;
 pub mod evaluate;
 pub mod family;
 pub mod global;

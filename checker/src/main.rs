@@ -133,6 +133,7 @@ fn summary(outcome: &Outcome) -> String {
         certificate.weights_digest
     );
     text.push_str(&signer_lines(&outcome.signers));
+    text.push_str(&hurt_lines(certificate));
     text.push_str(&regret_lines(certificate));
     for line in certificate.assumptions.iter() {
         text.push_str(&format!("assumes  {}\n", EscapedSentence(line)));
@@ -141,6 +142,25 @@ fn summary(outcome: &Outcome) -> String {
         text.push_str(&format!("limit    {}\n", EscapedSentence(line)));
     }
     text.trim_end().to_owned()
+}
+
+/// One line per step that the check showed to have hurt.
+fn hurt_lines(certificate: &Certificate) -> String {
+    let shown = certificate.brackets.iter().filter(|b| b.at.is_some());
+    shown
+        .map(|b| {
+            let (state, output) = b.at.as_ref().map_or((None, None), |at| (at.state, at.index));
+            let output = output.map_or_else(String::new, |i| format!(" of output {i}"));
+            format!(
+                "hurt     step {}, {}{output}: more after than can be before at {} of {} places, most at state {}\n",
+                b.step,
+                Escaped(&b.of),
+                b.hurt,
+                b.places,
+                state.unwrap_or(0)
+            )
+        })
+        .collect()
 }
 
 /// One line per regret claim and per statistical claim; every value was compared with the bound found.

@@ -22,7 +22,7 @@ use secateur_checker::kernel::head::{HeadBounds, OutputChange};
 use secateur_checker::kernel::ibp::{GridBox, LayerBounds, propagate};
 use secateur_checker::kernel::paired::{PairedNetwork, paired_change};
 use secateur_checker::kernel::point::{
-    PointError, deviation_from_below, enclose_outputs, perturbed_inputs, total_variation_from_below,
+    PointError, PointHead, deviation_from_below, enclose_outputs, perturbed_inputs,
 };
 use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy,
@@ -481,26 +481,26 @@ fn normalised_pair() -> Policy {
 fn a_point_must_lie_in_the_ball_exactly() {
     let policy = normalised_pair();
     let state = [Dyadic::new(5, 0), Dyadic::new(20, 0)];
-    let inputs = |shape: Perturbation, units: Units, point: [&str; 2]| {
-        perturbed_inputs(&policy, &state, Units::Raw, &set(shape, units), &point.map(r))
+    let inputs = |shape: Perturbation, units: Units, offset: [&str; 2]| {
+        perturbed_inputs(&policy, &state, Units::Raw, &set(shape, units), &offset.map(r))
     };
     let third = || Perturbation::Linf { radius: r("1/3") };
     let seen = vec![r("2"), r("3")];
-    let moved = inputs(third(), Units::Normalised, ["7/3", "8/3"]);
+    let moved = inputs(third(), Units::Normalised, ["1/3", "-1/3"]);
     assert_eq!(moved, Ok((seen.clone(), vec![r("7/3"), r("8/3")])));
-    let beyond = inputs(third(), Units::Normalised, ["2", "3.3333333333333333333333333333333334"]);
+    let beyond = inputs(third(), Units::Normalised, ["0", "0.3333333333333333333333333333333334"]);
     assert_eq!(beyond, Err(PointError::OutsideBox { coordinate: 1 }));
     // Raw: mapped, clipped, and compared before the normaliser.
-    assert_eq!(inputs(third(), Units::Raw, ["16/3", "20"]), Ok((seen.clone(), vec![r("13/6"), r("3")])));
-    assert_eq!(inputs(third(), Units::Raw, ["2", "3"]), Err(PointError::OutsideBox { coordinate: 0 }));
+    assert_eq!(inputs(third(), Units::Raw, ["1/3", "0"]), Ok((seen.clone(), vec![r("13/6"), r("3")])));
+    assert_eq!(inputs(third(), Units::Raw, ["-3", "-17"]), Err(PointError::OutsideBox { coordinate: 0 }));
     let five = || Perturbation::L2 { radius: r("5") };
-    assert_eq!(inputs(five(), Units::Raw, ["8", "16"]), Ok((seen, vec![r("3"), r("3")])));
-    assert_eq!(inputs(five(), Units::Raw, ["8", "15.999999999999999999999"]), Err(PointError::OutsideBall));
+    assert_eq!(inputs(five(), Units::Raw, ["3", "-4"]), Ok((seen, vec![r("3"), r("3")])));
+    assert_eq!(inputs(five(), Units::Raw, ["3", "-4.000000000000000000001"]), Err(PointError::OutsideBall));
     let radii = || Perturbation::PerCoordinate { radii: vec![r("1"), r("0")] };
-    assert!(inputs(radii(), Units::Normalised, ["1", "3"]).is_ok());
-    let moved = inputs(radii(), Units::Normalised, ["1", "3.01"]);
+    assert!(inputs(radii(), Units::Normalised, ["-1", "0"]).is_ok());
+    let moved = inputs(radii(), Units::Normalised, ["-1", "0.01"]);
     assert_eq!(moved, Err(PointError::OutsideBox { coordinate: 1 }));
-    let short = perturbed_inputs(&policy, &state, Units::Raw, &set(third(), Units::Raw), &[r("5")]);
+    let short = perturbed_inputs(&policy, &state, Units::Raw, &set(third(), Units::Raw), &[r("0")]);
     assert_eq!(short, Err(PointError::ShapeMismatch));
 }
 
@@ -534,19 +534,20 @@ fn pruning_that_hurts_is_proved_from_both_sides() {
     assert_eq!(bounds[0][0].deviation, vec![0]);
     let scale = GridScale::new(&policy.network, &Rational::one()).unwrap();
     let grid = GridNetwork::new(&policy.network, Some(&pruned), &scale).unwrap();
-    let point = [r("9/16")];
+    let offset = [r("1/16")];
     let (clean, moved) =
-        perturbed_inputs(&policy, &states.values.values, Units::Normalised, &ball, &point).unwrap();
+        perturbed_inputs(&policy, &states.values.values, Units::Normalised, &ball, &offset).unwrap();
     let (clean, moved) = (enclose_outputs(&grid, &clean).unwrap(), enclose_outputs(&grid, &moved).unwrap());
     let gaps = deviation_from_below(&clean, &moved, grid.value_bits);
     assert_eq!(gaps, vec![r("1/16")]);
     // 2 Phi(1/32) - 1 = 0.0249299..., attained by a Gaussian with this shift.
-    let below = total_variation_from_below(&policy.head, &clean, &moved, grid.value_bits).unwrap();
+    let below =
+        PointHead::new(&policy.head).unwrap().total_variation(&clean, &moved, grid.value_bits).unwrap();
     let change = OutputChange { deviation: gaps, oscillation: r("0"), euclidean: None };
     let above = HeadBounds::new(&policy.head).unwrap().total_variation(&change).unwrap();
     assert!(r("0.02492") < below && below <= above && above.sub(&below) < r("1e-9"));
     assert_eq!(
-        total_variation_from_below(&Head::Deterministic, &clean, &moved, grid.value_bits),
+        PointHead::new(&Head::Deterministic).unwrap().total_variation(&clean, &moved, grid.value_bits),
         Err(PointError::Deterministic)
     );
 }
@@ -555,15 +556,30 @@ fn pruning_that_hurts_is_proved_from_both_sides() {
 #[test]
 fn a_probability_that_moves_bounds_the_total_variation_from_below() {
     let logits = |first: i64| GridBox { lower: vec![first, 0, 0], upper: vec![first, 0, 0] };
-    let below = total_variation_from_below(&Head::Categorical, &logits(0), &logits(1 << 38), 40).unwrap();
+    let head = PointHead::new(&Head::Categorical).unwrap();
+    let below = head.total_variation(&logits(0), &logits(1 << 38), 40).unwrap();
     let truth = 0.25f64.exp() / (0.25f64.exp() + 2.0) - 1.0 / 3.0;
     let near = |offset: f64| r(&format!("{:.15}", truth + offset));
     assert!(near(-1e-9) < below && below < near(1e-12), "{below}");
-    let none = total_variation_from_below(&Head::Categorical, &logits(0), &logits(0), 40).unwrap();
+    let none = head.total_variation(&logits(0), &logits(0), 40).unwrap();
     assert!(none.is_zero());
     let gaussian = Head::Gaussian { log_std: vec![Dyadic::new(0, 0)] };
-    let shape = total_variation_from_below(&gaussian, &logits(0), &logits(0), 40);
+    let shape = PointHead::new(&gaussian).unwrap().total_variation(&logits(0), &logits(0), 40);
     assert_eq!(shape, Err(PointError::ShapeMismatch));
+}
+
+/// Two of three probabilities grow, (1, 1, 1) / 3 to (e, e, 1) / (2 e + 1): together by 2 e / (2 e + 1) - 2/3 = 0.177970...,
+/// twice what either does alone. A change that the enclosures leave open counts nothing.
+#[test]
+fn all_probabilities_that_grew_count_together() {
+    let head = PointHead::new(&Head::Categorical).unwrap();
+    let exact = |ends: [i64; 3]| GridBox { lower: ends.to_vec(), upper: ends.to_vec() };
+    let (clean, one) = (exact([0, 0, 0]), 1i64 << 40);
+    let below = head.total_variation(&clean, &exact([one, one, 0]), 40).unwrap();
+    assert!(r("0.177969") < below && below < r("0.177971"), "{below}");
+    assert_eq!(head.total_variation(&exact([one, one, 0]), &clean, 40), Ok(below));
+    let open = GridBox { lower: vec![-one, 0, 0], upper: vec![one, 0, 0] };
+    assert_eq!(head.total_variation(&clean, &open, 40), Ok(Rational::zero()));
 }
 
 /// A certificate about `relu(s) - relu(s)` and its pruning, with one claim; the files' bytes stand for themselves.
@@ -590,6 +606,8 @@ fn certificate(policy: &Policy, masks: &[Mask], claim: Claim) -> Certificate {
         states: 1,
         claims: vec![claim],
         verdicts: Vec::new(),
+        counterexample: Vec::new(),
+        brackets: Vec::new(),
         regret: Vec::new(),
         statistical: Vec::new(),
         witness: None,

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::reader::certificate::{
-    Certificate, Claim, FileDigest, MaskRecord, PREDICATE_TYPE, Program, SCHEMA_VERSION, STATEMENT_TYPE,
-    StepVerdict, WitnessRecord,
+    Certificate, Claim, FileDigest, MaskRecord, PREDICATE_TYPE, Place, Program, SCHEMA_VERSION,
+    STATEMENT_TYPE, StepVerdict, WitnessRecord,
 };
 use secateur_checker::reader::json::{Value, canonical};
 
+use crate::certify::counterexample::{emit_chain, emit_counterexample};
 use crate::certify::regret::emit_regret;
 
 pub(crate) fn text(value: impl Into<String>) -> Value {
@@ -40,7 +41,7 @@ fn emit_predicate(certificate: &Certificate) -> Value {
         ("model".to_owned(), emit_model(certificate)),
         ("method".to_owned(), emit_method(certificate)),
         ("claims".to_owned(), list(&certificate.claims, emit_claim)),
-        ("chain".to_owned(), object([("verdicts", list(&certificate.verdicts, emit_verdict))])),
+        ("chain".to_owned(), emit_chain(certificate)),
         ("assumptions".to_owned(), list(&certificate.assumptions, |a| text(a.as_str()))),
         ("limits".to_owned(), list(&certificate.limits, |l| text(l.as_str()))),
         ("inputs".to_owned(), list(&certificate.inputs, emit_input)),
@@ -49,6 +50,7 @@ fn emit_predicate(certificate: &Certificate) -> Value {
         ("seed".to_owned(), text(certificate.seed.as_str())),
     ]);
     fields.extend(emit_regret(certificate));
+    fields.extend(emit_counterexample(certificate));
     if let Some(witness) = &certificate.witness {
         fields.insert("witness".to_owned(), emit_witness(witness));
     }
@@ -147,7 +149,7 @@ fn emit_claim(claim: &Claim) -> Value {
     Value::Object(fields)
 }
 
-fn emit_verdict(verdict: &StepVerdict) -> Value {
+pub(crate) fn emit_verdict(verdict: &StepVerdict) -> Value {
     let (tightened, unchanged, loosened) = verdict.counts;
     let mut fields = BTreeMap::from([
         ("family".to_owned(), text(verdict.family.as_str())),
@@ -159,9 +161,7 @@ fn emit_verdict(verdict: &StepVerdict) -> Value {
         ("loosened".to_owned(), text(loosened.to_string())),
     ]);
     if let Some(at) = &verdict.at {
-        let entries = [("state", at.state), ("index", at.index)];
-        let present = entries.into_iter().filter_map(|(key, n)| Some((key.to_owned(), text(n?.to_string()))));
-        fields.insert("at".to_owned(), Value::Object(present.collect()));
+        fields.insert("at".to_owned(), emit_place(at));
     }
     for (key, value) in [("before", &verdict.before), ("after", &verdict.after)] {
         if let Some(value) = value {
@@ -169,4 +169,10 @@ fn emit_verdict(verdict: &StepVerdict) -> Value {
         }
     }
     Value::Object(fields)
+}
+
+pub(crate) fn emit_place(place: &Place) -> Value {
+    let entries = [("state", place.state), ("index", place.index)];
+    let present = entries.into_iter().filter_map(|(key, n)| Some((key.to_owned(), text(n?.to_string()))));
+    Value::Object(present.collect())
 }

@@ -100,6 +100,9 @@ struct Predicate {
     #[schemars(with = "Vec<Statistical>", length(min = 1, max = 4096))]
     statistical: Option<Vec<Statistical>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<Counterexample>", length(min = 1, max = 65536))]
+    counterexample: Option<Vec<Counterexample>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Witness")]
     witness: Option<Witness>,
     assumptions: Vec<String>,
@@ -231,6 +234,54 @@ enum Quantity {
 #[serde(deny_unknown_fields)]
 struct Chain {
     verdicts: Vec<Verdict>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<Bracket>", length(min = 1, max = 2048))]
+    bracket: Option<Vec<Bracket>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Bracket {
+    of: FromBelow,
+    step: Count,
+    verdict: Shown,
+    hurt: Count,
+    places: Count,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Place")]
+    at: Option<Place>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Number")]
+    at_most_before: Option<Number>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Number")]
+    at_least_after: Option<Number>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Shown {
+    Hurt,
+    NotShown,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum FromBelow {
+    ActionDeviation,
+    TotalVariation,
+}
+
+/// What the witness file's points show from below.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Counterexample {
+    mask: Count,
+    quantity: FromBelow,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Count")]
+    output: Option<Count>,
+    at_least: Vec<Number>,
 }
 
 #[derive(Serialize, JsonSchema)]

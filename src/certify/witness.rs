@@ -15,13 +15,15 @@ use crate::certify::Progress;
 use crate::certify::trees::propose_trees;
 use crate::float::{FloatActivation, FloatError, FloatNetwork};
 use crate::policy::emit::emit_safetensors;
+use crate::search::counterexample::PointSearch;
 use crate::search::lp::{LpError, search_lp};
 use crate::search::norm_witness::{propose_abs_spectral, propose_spectral};
 use crate::search::slopes::witness::{SlopeWitness, TargetSlopes};
 use crate::search::slopes::{SlopeOptions, search_slopes};
 
 /// The witness file for these families: `abs-spectral.MASK.LAYER`, `spectral.MASK.LAYER.factor` and `.rho`, and
-/// `FAMILY.MASK` with one row of slopes a state, `branch.MASK` with split trees of at most `branch_steps` regions each.
+/// `FAMILY.MASK` with one row of slopes a state, `branch.MASK` with split trees of at most `branch_steps` regions each; with
+/// `points`, `counterexample.MASK` with one offset a state.
 ///
 /// # Errors
 /// [`WitnessError`].
@@ -30,6 +32,7 @@ pub fn propose_witness(
     local: &LocalProblem<'_>,
     families: &[Family],
     branch_steps: u64,
+    points: bool,
     progress: &dyn Progress,
 ) -> Result<Vec<u8>, WitnessError> {
     let (network, masks) = (&problem.policy.network, problem.masks);
@@ -51,10 +54,15 @@ pub fn propose_witness(
             trees.push(propose_trees(problem, local, mask, branch_steps, progress)?);
         }
     }
+    let mut offsets = Vec::new();
+    for mask in (0..masks.len()).filter(|_| points) {
+        offsets.push(point_table(problem, mask, progress)?);
+    }
     let mut tensors: BTreeMap<String, (&str, &[usize], &[u8])> =
         doubles.iter().map(|(n, shape, bytes)| (n.clone(), ("F64", &shape[..], &bytes[..]))).collect();
     tensors.extend(tables.iter().map(|(n, shape, bytes)| (n.clone(), ("U8", &shape[..], &bytes[..]))));
     tensors.extend(trees.iter().map(|(n, shape, bytes)| (n.clone(), ("U8", &shape[..], &bytes[..]))));
+    tensors.extend(offsets.iter().map(|(n, shape, bytes)| (n.clone(), ("F64", &shape[..], &bytes[..]))));
     Ok(emit_safetensors(&tensors))
 }
 
@@ -111,6 +119,24 @@ fn slope_table(
     let rows = rows?;
     let columns = rows.first().map_or(0, Vec::len);
     Ok((format!("{}.{mask}", family.name()), [total, columns], rows.concat()))
+}
+
+/// One offset a state, at which the policy under this mask acts as differently as the search found.
+fn point_table(problem: &Problem<'_>, mask: usize, progress: &dyn Progress) -> Result<Table, WitnessError> {
+    let search = PointSearch::new(problem, mask)?;
+    let (total, done) = (problem.states.values.rows, AtomicUsize::new(0));
+    let rows: Result<Vec<Vec<u8>>, WitnessError> = (0..total)
+        .into_par_iter()
+        .map(|state| {
+            if progress.stopped() {
+                return Err(WitnessError::Interrupted);
+            }
+            let offset = search.search(state);
+            progress.advance("attacking", done.fetch_add(1, Ordering::Relaxed) + 1, total);
+            Ok(offset.iter().flat_map(|o| o.to_le_bytes()).collect())
+        })
+        .collect();
+    Ok((format!("counterexample.{mask}"), [total, problem.policy.network.inputs()], rows?.concat()))
 }
 
 /// The box of inputs at a state; an l2 ball is searched by its box, which costs tightness only.

@@ -38,6 +38,7 @@ DIR/audit.toml:
   branch-steps = 500             # optional; regions for each split tree of family branch
   limit = 100                    # optional; first rows of the states
   band-limit = \"tv=0.3\"         # optional, or deviation=0.1: claims the widest band of masks that keeps it
+  counterexample = false         # default true: bounds from below, by an attack on each state
   key = \"key.pem\"                # optional; default an ephemeral key
   discount = \"0.99\"              # optional, as the next four: claims the value an adversary can take
   horizon = \"1000\"               # or, or also, over this many steps
@@ -76,6 +77,8 @@ struct Settings {
     branch_steps: Option<u64>,
     limit: Option<usize>,
     band_limit: Option<String>,
+    #[serde(default = "yes")]
+    counterexample: bool,
     discount: Option<String>,
     horizon: Option<String>,
     reward_range: Option<Vec<String>>,
@@ -90,6 +93,10 @@ fn raw() -> UnitsWord {
 
 fn normalised() -> UnitsWord {
     UnitsWord::Normalised
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn linf() -> Norm {
@@ -195,6 +202,7 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
         regret: &regret,
         band_from: 0,
         branch_steps: branch_steps(settings.branch_steps)?,
+        counterexample: settings.counterexample,
         witness_name: &witness_name,
         seed: "0",
     };

@@ -76,6 +76,9 @@ pub struct CertifyArguments {
     /// deviation=L (largest change of an output). Without --family, nothing else.
     #[arg(long, value_name = "tv=L|deviation=L", conflicts_with = "band")]
     band_limit: Option<String>,
+    /// Search no points that bound the true quantities from below, and claim nothing from below.
+    #[arg(long)]
+    no_counterexample: bool,
     /// Signing key, PKCS#8 PEM; `secateur keygen` makes one.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -114,7 +117,8 @@ pub fn certify_failure(error: CertifyError) -> CliError {
         CertifyError::SelfCheck(_)
         | CertifyError::Interrupted
         | CertifyError::Evaluate(_)
-        | CertifyError::Head(_) => CliError::internal(error),
+        | CertifyError::Head(_)
+        | CertifyError::Counterexample(_) => CliError::internal(error),
         CertifyError::Load(failure) => CliError { message: error.to_string(), code: failure.exit_code() },
         _ => CliError::input(error),
     }
@@ -170,6 +174,7 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         regret: &regret,
         band_from: band.map_or(0, |(from, _)| from),
         branch_steps: arguments.branch_steps,
+        counterexample: !arguments.no_counterexample,
         witness_name: &witness_name,
         seed: "0",
     };

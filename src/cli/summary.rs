@@ -8,6 +8,7 @@ use secateur_checker::reader::escaped::Escaped;
 use serde_json::{Value, json};
 
 use crate::certify::emit::units_word;
+use crate::cli::bracket_summary::{bracket_json, bracket_text};
 use crate::cli::regret_summary::{regret_json, regret_text, statistical_json};
 
 /// What each quantity's column shows of its values.
@@ -97,6 +98,7 @@ pub fn summary_text(certificate: &Certificate) -> String {
         text.push_str(&format!("{}\n", verdict_table(certificate)));
         text.push_str(&loosened_lines(certificate));
     }
+    text.push_str(&bracket_text(certificate));
     text.push_str(&regret_text(certificate));
     for (word, lines) in [("assumes", &certificate.assumptions), ("limit", &certificate.limits)] {
         for line in lines {
@@ -107,11 +109,11 @@ pub fn summary_text(certificate: &Certificate) -> String {
 }
 
 /// A sentence without control characters.
-fn plain(line: &str) -> String {
+pub(crate) fn plain(line: &str) -> String {
     line.chars().filter(|c| !c.is_control()).take(2000).collect()
 }
 
-fn table() -> Table {
+pub(crate) fn table() -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
     table
@@ -222,7 +224,7 @@ pub fn summary_json(certificate: &Certificate, result: &str) -> Value {
     json!({"result": result, "weightsDigest": certificate.weights_digest, "head": certificate.head,
            "perturbation": perturbation_words(certificate), "states": certificate.states, "masks": masks,
            "regret": regret_json(certificate), "statistical": statistical_json(certificate),
-           "verdicts": verdicts, "assumptions": certificate.assumptions, "limits": certificate.limits})
+           "verdicts": verdicts, "bracket": bracket_json(certificate), "assumptions": certificate.assumptions, "limits": certificate.limits})
 }
 
 /// Largest claim per quantity (least margin), as exact decimals.

@@ -92,7 +92,7 @@ fn entry(tensor: &TensorData) -> (&str, &[usize], &[u8]) {
 }
 
 /// A safetensors file: tensors in the order of their names, the header padded with spaces to a multiple of 8 bytes.
-pub(crate) fn emit_safetensors(tensors: &BTreeMap<String, (&str, &[usize], &[u8])>) -> Vec<u8> {
+pub fn emit_safetensors(tensors: &BTreeMap<String, (&str, &[usize], &[u8])>) -> Vec<u8> {
     let (mut header, mut data) = (Map::new(), Vec::new());
     for (name, (dtype, shape, bytes)) in tensors {
         let begin = data.len();

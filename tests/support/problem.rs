@@ -236,6 +236,17 @@ pub fn certify_directory(
     perturbation: &PerturbationSet,
     key: &Key,
 ) -> Result<Certified, CertifyError> {
+    certify_with(root, families, perturbation, key, false)
+}
+
+/// With `counterexample`, beside bounds from below and brackets.
+pub fn certify_with(
+    root: &Path,
+    families: &[Family],
+    perturbation: &PerturbationSet,
+    key: &Key,
+    counterexample: bool,
+) -> Result<Certified, CertifyError> {
     let policy = load_policy(&root.join("policy")).map_err(CertifyError::Load)?;
     let masks = load_masks(&root.join("masks"), &policy.files).map_err(CertifyError::Load)?;
     let (states, bytes) =
@@ -250,6 +261,7 @@ pub fn certify_directory(
         regret: &RegretRequest::default(),
         band_from: 0,
         branch_steps: 200,
+        counterexample,
         witness_name: WITNESS,
         seed: "0",
     };

@@ -68,6 +68,22 @@ pub struct OutputChange {
     pub euclidean: Option<Rational>,
 }
 
+impl OutputChange {
+    /// What two bounds on the same changes say together.
+    pub fn meet(&self, other: &Self) -> Self {
+        let euclidean = match (&self.euclidean, &other.euclidean) {
+            (Some(one), Some(two)) => Some(one.min(two).clone()),
+            (one, two) => one.as_ref().or(two.as_ref()).cloned(),
+        };
+        let pairs = self.deviation.iter().zip(&other.deviation);
+        Self {
+            deviation: pairs.map(|(one, two)| one.min(two).clone()).collect(),
+            oscillation: self.oscillation.clone().min(other.oscillation.clone()),
+            euclidean,
+        }
+    }
+}
+
 impl HeadBounds {
     /// Prepares the constants of `head`.
     ///
@@ -95,17 +111,16 @@ impl HeadBounds {
         if change.deviation.len() != self.inverse_std.len() {
             return Err(HeadError::ShapeMismatch);
         }
-        if let Some(norm) = &change.euclidean {
-            let largest = self.inverse_std.iter().max().cloned().unwrap_or_default();
-            let scaled = norm.mul(&Rational::from_dyadic(largest, i64::from(BITS).saturating_neg()));
-            return Ok(scaled.mul(&scaled));
-        }
         let mut sum = BigInt::zero();
         for (deviation, inverse) in change.deviation.iter().zip(&self.inverse_std) {
             let standardised = deviation.ceil_scaled(BITS) * inverse;
             sum += &standardised * &standardised;
         }
-        Ok(Rational::from_dyadic(sum, i64::from(BITS).saturating_mul(-4)))
+        let by_outputs = Rational::from_dyadic(sum, i64::from(BITS).saturating_mul(-4));
+        let Some(norm) = &change.euclidean else { return Ok(by_outputs) };
+        let largest = self.inverse_std.iter().max().cloned().unwrap_or_default();
+        let scaled = norm.mul(&Rational::from_dyadic(largest, i64::from(BITS).saturating_neg()));
+        Ok(by_outputs.min(scaled.mul(&scaled)))
     }
 
     /// Upper bound on the total variation between the clean and the perturbed action distribution.

@@ -1,6 +1,6 @@
 //! Rule `counterexample.point`: what one perturbed observation proves from below. Trusted. `spec/rules/band.md`.
 //!
-//! The point is rational and its membership is decided exactly; the policy is enclosed at the state and at the point.
+//! The point's offset from the state is rational and its membership is decided exactly; the policy is enclosed at both.
 
 use core::fmt;
 
@@ -11,6 +11,9 @@ use crate::kernel::ibp::{GridBox, propagate};
 use crate::kernel::input::{clip, normalise, radius_of, statistics};
 use crate::model::{Head, Perturbation, PerturbationSet, Policy, Units};
 use crate::number::{Dyadic, Rational};
+
+/// Fraction bits of inverse standard deviations.
+const INVERSE_BITS: u32 = 128;
 
 /// Why a point proves nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,9 +63,9 @@ impl From<KernelError> for PointError {
     }
 }
 
-/// The network's exact inputs at the state and at a point of its ball. `point` is in the units of `set`.
+/// The network's exact inputs at the state and at the point that lies `offset` from it, in the units of `set`.
 ///
-/// Accepts iff `|point_j - state_j| <= radius_j` for every coordinate, or `sum (point_j - state_j)^2 <= radius^2` for l2.
+/// Accepts iff `|offset_j| <= radius_j` for every coordinate, or `sum offset_j^2 <= radius^2` for l2.
 ///
 /// # Errors
 /// [`PointError::OutsideBox`], [`PointError::OutsideBall`], [`PointError::ShapeMismatch`], a negative radius.
@@ -71,18 +74,22 @@ pub fn perturbed_inputs(
     state: &[Dyadic],
     state_units: Units,
     set: &PerturbationSet,
-    point: &[Rational],
+    offset: &[Rational],
 ) -> Result<(Vec<Rational>, Vec<Rational>), PointError> {
     let width = policy.network.inputs();
-    if state.len() != width || point.len() != width {
+    if state.len() != width || offset.len() != width {
         return Err(PointError::ShapeMismatch);
     }
     let (mut clean, mut moved, mut squares) = (Vec::new(), Vec::new(), Rational::zero());
     let euclidean = matches!(set.shape, Perturbation::L2 { .. });
-    for (coordinate, (&value, point)) in state.iter().zip(point).enumerate() {
+    for (coordinate, (&value, offset)) in state.iter().zip(offset).enumerate() {
+        if !euclidean && offset.abs() > *radius_of(set, coordinate)? {
+            return Err(PointError::OutsideBox { coordinate });
+        }
+        squares = squares.add(&offset.mul(offset));
         let value = value.to_rational();
-        let (origin, seen, read) = match &policy.normaliser {
-            None => (value.clone(), value, point.clone()),
+        let (seen, read) = match &policy.normaliser {
+            None => (value.clone(), value.add(offset)),
             Some(normaliser) => {
                 let (mean, std) = statistics(normaliser, coordinate)?;
                 let see = |raw: &Rational| {
@@ -92,18 +99,16 @@ pub fn perturbed_inputs(
                     Units::Raw => value.clone(),
                     Units::Normalised => value.mul(&std.to_rational()).add(&mean.to_rational()),
                 };
-                let seen = if state_units == Units::Raw { see(&raw)? } else { value };
-                match set.units {
-                    Units::Normalised => (seen.clone(), seen, point.clone()),
-                    Units::Raw => (raw.clone(), see(&raw)?, see(point)?),
+                match (set.units, state_units) {
+                    (Units::Raw, _) => (see(&raw)?, see(&raw.add(offset))?),
+                    (Units::Normalised, Units::Normalised) => (value.clone(), value.add(offset)),
+                    (Units::Normalised, Units::Raw) => {
+                        let seen = see(&raw)?;
+                        (seen.clone(), seen.add(offset))
+                    }
                 }
             }
         };
-        let offset = point.sub(&origin);
-        if !euclidean && offset.abs() > *radius_of(set, coordinate)? {
-            return Err(PointError::OutsideBox { coordinate });
-        }
-        squares = squares.add(&offset.mul(&offset));
         clean.push(seen);
         moved.push(read);
     }
@@ -136,43 +141,69 @@ pub fn deviation_from_below(clean: &GridBox, moved: &GridBox, value_bits: u32) -
     clean.intervals().zip(moved.intervals()).map(gap).collect()
 }
 
-/// A lower bound of the total variation between the policies at the state and at the point.
-///
-/// Gaussian: `2 Phi(d / 2) - 1` with every factor of d from below. Categorical: the largest change of one action's
-/// probability, which no total variation is below.
-///
-/// # Errors
-/// [`PointError::Enclosure`], [`PointError::Deterministic`], [`PointError::ShapeMismatch`].
-pub fn total_variation_from_below(
-    head: &Head,
-    clean: &GridBox,
-    moved: &GridBox,
-    value_bits: u32,
-) -> Result<Rational, PointError> {
-    match head {
-        Head::Gaussian { log_std } => {
-            let gaps = deviation_from_below(clean, moved, value_bits);
-            if gaps.len() != log_std.len() {
-                return Err(PointError::ShapeMismatch);
+/// A head with the constants of its lower bounds.
+pub struct PointHead<'a> {
+    head: &'a Head,
+    enclosures: Enclosures,
+    /// `1 / sigma` from below; empty unless Gaussian.
+    inverse_std: Vec<Rational>,
+}
+
+impl<'a> PointHead<'a> {
+    /// Prepares the constants of `head`.
+    ///
+    /// # Errors
+    /// [`PointError::Enclosure`] for a standard deviation too small to invert.
+    pub fn new(head: &'a Head) -> Result<Self, PointError> {
+        let mut inverse_std = Vec::new();
+        if let Head::Gaussian { log_std } = head {
+            for log_std in log_std {
+                let floor = exp(&log_std.to_rational().neg())?.lower.floor_scaled(INVERSE_BITS);
+                inverse_std.push(Rational::from_dyadic(floor, i64::from(INVERSE_BITS).saturating_neg()));
             }
-            let mut squares = Rational::zero();
-            for (gap, log_std) in gaps.iter().zip(log_std) {
-                let standardised = gap.mul(&exp(&log_std.to_rational().neg())?.lower);
-                squares = squares.add(&standardised.mul(&standardised));
-            }
-            let distance = sqrt(&squares)?.lower;
-            Ok(Enclosures::new().gaussian_tv(&distance)?.lower.max(Rational::zero()))
         }
-        Head::Categorical => {
-            let mut largest = Rational::zero();
-            for action in 0..clean.lower.len() {
-                let (one, other) =
-                    (probability(clean, action, value_bits)?, probability(moved, action, value_bits)?);
-                largest = largest.max(one.0.sub(&other.1)).max(other.0.sub(&one.1));
+        Ok(Self { head, enclosures: Enclosures::new(), inverse_std })
+    }
+
+    /// A lower bound of the total variation between the policies at the state and at the point.
+    ///
+    /// Gaussian: `2 Phi(d / 2) - 1` with every factor of d from below. Categorical: what the probabilities of the actions
+    /// that grew (or of those that shrank) have changed by, each from below.
+    ///
+    /// # Errors
+    /// [`PointError::Enclosure`], [`PointError::Deterministic`], [`PointError::ShapeMismatch`].
+    pub fn total_variation(
+        &self,
+        clean: &GridBox,
+        moved: &GridBox,
+        value_bits: u32,
+    ) -> Result<Rational, PointError> {
+        match self.head {
+            Head::Gaussian { .. } => {
+                let gaps = deviation_from_below(clean, moved, value_bits);
+                if gaps.len() != self.inverse_std.len() {
+                    return Err(PointError::ShapeMismatch);
+                }
+                let squares =
+                    gaps.iter().zip(&self.inverse_std).fold(Rational::zero(), |sum, (gap, inverse)| {
+                        let standardised = gap.mul(inverse);
+                        sum.add(&standardised.mul(&standardised))
+                    });
+                let distance = sqrt(&squares)?.lower;
+                Ok(self.enclosures.gaussian_tv(&distance)?.lower.max(Rational::zero()))
             }
-            Ok(largest)
+            Head::Categorical => {
+                let (mut grown, mut shrunk) = (Rational::zero(), Rational::zero());
+                for action in 0..clean.lower.len() {
+                    let before = probability(clean, action, value_bits)?;
+                    let after = probability(moved, action, value_bits)?;
+                    grown = grown.add(&after.0.sub(&before.1).max(Rational::zero()));
+                    shrunk = shrunk.add(&before.0.sub(&after.1).max(Rational::zero()));
+                }
+                Ok(grown.max(shrunk))
+            }
+            Head::Deterministic => Err(PointError::Deterministic),
         }
-        Head::Deterministic => Err(PointError::Deterministic),
     }
 }
 

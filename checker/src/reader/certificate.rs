@@ -3,6 +3,9 @@
 
 use crate::model::{Perturbation, PerturbationSet, Units};
 use crate::number::Rational;
+use crate::reader::counterexample::{
+    BracketVerdict, CounterexampleClaim, bracket_verdicts, counterexample_claims,
+};
 use crate::reader::fields::{Field, FieldError};
 use crate::reader::json::{JsonError, Numbers, Value, canonical, parse};
 use crate::reader::regret::{RegretClaim, StatisticalClaim, regret_claims, statistical_claims};
@@ -193,6 +196,10 @@ pub struct Certificate {
     pub statistical: Vec<StatisticalClaim>,
     /// Verdicts.
     pub verdicts: Vec<StepVerdict>,
+    /// Lower bounds from points of the witness file.
+    pub counterexample: Vec<CounterexampleClaim>,
+    /// Where they exceed what was the most one step before.
+    pub brackets: Vec<BracketVerdict>,
     /// Witness side file, if any family needs one.
     pub witness: Option<WitnessRecord>,
     /// What must hold for the claims to mean something.
@@ -253,6 +260,7 @@ fn predicate_fields(
     }
     let mut chain = fields.required("chain")?.object()?;
     let verdicts = chain.required("verdicts")?.array()?.iter().map(verdict).collect::<Result<Vec<_>, _>>()?;
+    let brackets = bracket_verdicts(&mut chain)?;
     chain.finish()?;
     let witness = fields.optional("witness").map(|w| witness(&w)).transpose()?;
     let certificate = Certificate {
@@ -267,6 +275,8 @@ fn predicate_fields(
         regret: regret_claims(&mut fields)?,
         statistical: statistical_claims(&mut fields)?,
         verdicts,
+        counterexample: counterexample_claims(&mut fields)?,
+        brackets,
         witness,
         assumptions: words(&fields.required("assumptions")?)?,
         limits: words(&fields.required("limits")?)?,
@@ -430,7 +440,7 @@ fn verdict(field: &Field<'_>) -> Result<StepVerdict, FieldError> {
     Ok(StepVerdict { family, of, step, verdict, counts, at, before, after })
 }
 
-fn place(field: &Field<'_>) -> Result<Place, FieldError> {
+pub(super) fn place(field: &Field<'_>) -> Result<Place, FieldError> {
     let mut fields = field.object()?;
     let state = fields.optional("state").map(|s| s.count()).transpose()?;
     let index = fields.optional("index").map(|i| i.count()).transpose()?;

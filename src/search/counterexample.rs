@@ -1,0 +1,323 @@
+//! Points of a state's ball at which the policy does something as different as it can: what rule `counterexample.point`
+//! turns into lower bounds. Untrusted; the checker evaluates every point again. `spec/certificate-bracket.md`.
+//!
+//! Corners, linearised corners and signed gradient steps, all in `f64`; what is returned lies in the ball exactly.
+
+mod ball;
+
+use secateur_checker::evaluate::Problem;
+use secateur_checker::model::{Head, Units};
+use secateur_checker::number::Rational;
+
+use crate::float::{FloatActivation, FloatError, FloatNetwork, dyadic_to_float, rational_to_float};
+use crate::rl::head::FloatHead;
+use crate::rl::net::{Dense, FloatActivation as NetActivation, Mlp};
+use crate::rl::point::PointPass;
+use crate::rl::rng::SeededRng;
+
+use ball::FloatBall;
+
+/// Up to this many inputs every corner of a box is a start.
+const ALL_CORNERS: usize = 4;
+/// Random corners otherwise.
+const RANDOM_STARTS: usize = 4;
+/// The best starts go on by gradient steps.
+const ASCENTS: usize = 3;
+/// Gradient steps from each.
+const STEPS: usize = 8;
+/// Up to this many inputs each coordinate of the best point of a box is tried at both ends.
+const FLIPPED: usize = 64;
+
+/// How one coordinate of an offset reaches the network: `clip((origin + offset - mean) / std)`, or `origin + offset`.
+#[derive(Clone, Copy)]
+struct Lens {
+    origin: f64,
+    normaliser: Option<(f64, f64)>,
+    clip: f64,
+}
+
+impl Lens {
+    /// The input read at this offset and its derivative.
+    fn read(self, offset: f64) -> (f64, f64) {
+        let point = self.origin + offset;
+        let Some((mean, std)) = self.normaliser else { return (point, 1.0) };
+        let seen = (point - mean) / std;
+        if seen.abs() < self.clip { (seen, 1.0 / std) } else { (seen.clamp(-self.clip, self.clip), 0.0) }
+    }
+}
+
+/// The search under one mask, for every state of a problem.
+pub struct PointSearch<'a> {
+    problem: &'a Problem<'a>,
+    network: Mlp,
+    head: FloatHead,
+    ball: FloatBall,
+    stream: u64,
+}
+
+/// What the search holds at one state.
+struct AtState<'a> {
+    search: &'a PointSearch<'a>,
+    lenses: Vec<Lens>,
+    clean: Vec<f64>,
+    pass: PointPass,
+    input: Vec<f64>,
+    slopes: Vec<f64>,
+}
+
+impl<'a> PointSearch<'a> {
+    /// Lowers the policy under mask `mask` to floats.
+    ///
+    /// # Errors
+    /// [`FloatError`].
+    pub fn new(problem: &'a Problem<'a>, mask: usize) -> Result<Self, FloatError> {
+        let network = FloatNetwork::from_model(&problem.policy.network, problem.masks.get(mask))?;
+        let head = match &problem.policy.head {
+            Head::Gaussian { log_std } => {
+                FloatHead::Gaussian { log_std: log_std.iter().map(|d| dyadic_to_float(*d)).collect() }
+            }
+            Head::Categorical => FloatHead::Categorical,
+            Head::Deterministic => FloatHead::Deterministic,
+        };
+        let ball = FloatBall::new(problem.perturbation, network.inputs());
+        let stream = mask.saturating_mul(problem.states.values.rows) as u64;
+        Ok(Self { problem, network: lower(&network), head, ball, stream })
+    }
+
+    /// The offset from state `state` of the best point found; it lies in the ball exactly.
+    pub fn search(&self, state: usize) -> Vec<f64> {
+        let width = self.problem.policy.network.inputs();
+        let lenses: Option<Vec<Lens>> = (0..width).map(|j| self.lens(state, j)).collect();
+        let Some(lenses) = lenses else { return vec![0.0; width] };
+        let mut at = AtState {
+            search: self,
+            lenses,
+            clean: Vec::new(),
+            pass: PointPass::default(),
+            input: Vec::new(),
+            slopes: Vec::new(),
+        };
+        at.clean = at.outputs(&vec![0.0; width]);
+        let found = at.best(&mut SeededRng::new(0, self.stream + state as u64));
+        self.ball.inside(found)
+    }
+
+    fn lens(&self, state: usize, coordinate: usize) -> Option<Lens> {
+        let Problem { policy, states, perturbation, .. } = self.problem;
+        let value = dyadic_to_float(*states.values.values.get(state * states.values.columns + coordinate)?);
+        let plain = Lens { origin: value, normaliser: None, clip: f64::INFINITY };
+        let Some(normaliser) = &policy.normaliser else { return Some(plain) };
+        let mean = dyadic_to_float(*normaliser.mean.get(coordinate)?);
+        let std = dyadic_to_float(*normaliser.std.get(coordinate)?);
+        let clip = normaliser.clip.as_ref().map_or(f64::INFINITY, rational_to_float);
+        let raw = if states.units == Units::Raw { value } else { value * std + mean };
+        let lens = Lens { origin: raw, normaliser: Some((mean, std)), clip };
+        Some(match (perturbation.units, states.units) {
+            (Units::Raw, _) => lens,
+            (Units::Normalised, Units::Normalised) => plain,
+            (Units::Normalised, Units::Raw) => Lens { origin: lens.read(0.0).0, ..plain },
+        })
+    }
+}
+
+/// The same network in the shape that [`PointPass`] runs.
+fn lower(network: &FloatNetwork) -> Mlp {
+    let layers = network.layers.iter().map(|layer| {
+        let rows = layer.weight.chunks_exact(layer.inputs);
+        let mut weight = ndarray::Array2::zeros((layer.outputs, layer.inputs));
+        for (mut target, row) in weight.rows_mut().into_iter().zip(rows) {
+            target.iter_mut().zip(row).for_each(|(t, w)| *t = *w);
+        }
+        let activation = match layer.activation {
+            FloatActivation::Identity => NetActivation::Identity,
+            FloatActivation::Relu => NetActivation::Relu,
+            FloatActivation::LeakyRelu(slope) => NetActivation::LeakyRelu(slope),
+            FloatActivation::Tanh => NetActivation::Tanh,
+            FloatActivation::Sigmoid => NetActivation::Sigmoid,
+            FloatActivation::Clip(lower, upper) => NetActivation::Clip(lower, upper),
+        };
+        Dense { weight, bias: layer.bias.iter().copied().collect(), activation }
+    });
+    Mlp { layers: layers.collect() }
+}
+
+fn softmax(logits: &[f64]) -> Vec<f64> {
+    let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = logits.iter().map(|logit| (logit - highest).exp()).collect();
+    let total: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / total).collect()
+}
+
+impl AtState<'_> {
+    fn outputs(&mut self, offset: &[f64]) -> Vec<f64> {
+        self.input.clear();
+        self.slopes.clear();
+        for (lens, offset) in self.lenses.iter().zip(offset) {
+            let (read, slope) = lens.read(*offset);
+            self.input.push(read);
+            self.slopes.push(slope);
+        }
+        self.pass.forward(&self.search.network, &self.input).to_vec()
+    }
+
+    /// Gradient in the offset at the point last read.
+    fn pull(&mut self, outputs: &[f64]) -> Vec<f64> {
+        let inputs = self.pass.backward(&self.search.network, outputs);
+        inputs.iter().zip(&self.slopes).map(|(gradient, slope)| gradient * slope).collect()
+    }
+
+    /// What is maximised: the squared standardised distance, the total variation, or the largest deviation.
+    fn value(&self, outputs: &[f64]) -> f64 {
+        let changes = outputs.iter().zip(&self.clean).map(|(moved, clean)| moved - clean);
+        match &self.search.head {
+            FloatHead::Gaussian { log_std } => {
+                changes.zip(log_std).map(|(change, log_std)| (change * (-log_std).exp()).powi(2)).sum()
+            }
+            FloatHead::Categorical => {
+                let (moved, clean) = (softmax(outputs), softmax(&self.clean));
+                moved.iter().zip(&clean).map(|(moved, clean)| (moved - clean).max(0.0)).sum()
+            }
+            FloatHead::Deterministic => changes.fold(0.0, |most, change| change.abs().max(most)),
+        }
+    }
+
+    /// Its gradient in the outputs.
+    fn gradient(&self, outputs: &[f64]) -> Vec<f64> {
+        let changes: Vec<f64> = outputs.iter().zip(&self.clean).map(|(moved, clean)| moved - clean).collect();
+        match &self.search.head {
+            FloatHead::Gaussian { log_std } => {
+                changes.iter().zip(log_std).map(|(change, log_std)| change * (-2.0 * log_std).exp()).collect()
+            }
+            FloatHead::Categorical => {
+                let (moved, clean) = (softmax(outputs), softmax(&self.clean));
+                let grown: Vec<f64> =
+                    moved.iter().zip(&clean).map(|(m, c)| f64::from(u8::from(m > c))).collect();
+                let mean: f64 = grown.iter().zip(&moved).map(|(grown, moved)| grown * moved).sum();
+                grown.iter().zip(&moved).map(|(grown, moved)| moved * (grown - mean)).collect()
+            }
+            FloatHead::Deterministic => {
+                let most = changes.iter().fold(0.0f64, |most, change| change.abs().max(most));
+                changes.iter().map(|c| if c.abs() == most { c.signum() } else { 0.0 }).collect()
+            }
+        }
+    }
+
+    /// What the starts raise and lower: each output, or each action's probability.
+    fn directions(&self) -> Vec<Vec<f64>> {
+        let probabilities = softmax(&self.clean);
+        let count = self.clean.len();
+        let entry = |chosen: usize, other: usize| {
+            let own = f64::from(u8::from(chosen == other));
+            match self.search.head {
+                FloatHead::Categorical => probabilities[chosen] * (own - probabilities[other]),
+                _ => own,
+            }
+        };
+        (0..count).map(|chosen| (0..count).map(|other| entry(chosen, other)).collect()).collect()
+    }
+
+    fn starts(&mut self, rng: &mut SeededRng) -> Vec<Vec<f64>> {
+        let width = self.lenses.len();
+        let ball = &self.search.ball;
+        let mut starts = Vec::new();
+        let corner = |bits: &dyn Fn(usize) -> bool| {
+            let signs: Vec<f64> = (0..width).map(|j| if bits(j) { 1.0 } else { -1.0 }).collect();
+            ball.farthest(&signs)
+        };
+        if width <= ALL_CORNERS {
+            starts.extend((0..1usize << width).map(|corners| corner(&|j| corners >> j & 1 == 1)));
+        } else {
+            starts.push(corner(&|_| true));
+            starts.push(corner(&|_| false));
+            for _ in 0..RANDOM_STARTS {
+                let signs: Vec<bool> = (0..width).map(|_| rng.next_u64() >> 63 == 1).collect();
+                starts.push(corner(&|j| signs[j]));
+            }
+        }
+        for direction in self.directions() {
+            self.outputs(&vec![0.0; width]);
+            let slope = self.pull(&direction);
+            let against: Vec<f64> = slope.iter().map(|s| -s).collect();
+            starts.push(self.search.ball.farthest(&slope));
+            starts.push(self.search.ball.farthest(&against));
+        }
+        starts
+    }
+
+    fn best(&mut self, rng: &mut SeededRng) -> Vec<f64> {
+        let mut ranked: Vec<(f64, Vec<f64>)> = Vec::new();
+        for start in self.starts(rng) {
+            let outputs = self.outputs(&start);
+            let value = self.value(&outputs);
+            if value.is_finite() && !ranked.iter().any(|(_, other)| *other == start) {
+                ranked.push((value, start));
+            }
+        }
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+        ranked.truncate(ASCENTS);
+        let mut best = (0.0, vec![0.0; self.lenses.len()]);
+        for start in ranked {
+            let found = self.ascend(start);
+            if found.0 > best.0 {
+                best = found;
+            }
+        }
+        self.flip(best).1
+    }
+
+    /// Steps towards the point of the ball that is farthest along the gradient; halved while they lose.
+    fn ascend(&mut self, (mut value, mut point): (f64, Vec<f64>)) -> (f64, Vec<f64>) {
+        for _ in 0..STEPS {
+            let outputs = self.outputs(&point);
+            let gradient = self.gradient(&outputs);
+            let slope = self.pull(&gradient);
+            let ahead = self.search.ball.farthest(&slope);
+            let mut step = 1.0;
+            let gained = (0..4).find_map(|_| {
+                let moved: Vec<f64> = point.iter().zip(&ahead).map(|(p, a)| p + step * (a - p)).collect();
+                step *= 0.5;
+                let outputs = self.outputs(&moved);
+                let found = self.value(&outputs);
+                (found > value).then_some((found, moved))
+            });
+            match gained {
+                Some(gained) => (value, point) = gained,
+                None => break,
+            }
+        }
+        (value, point)
+    }
+
+    /// Each coordinate of a box at either end.
+    fn flip(&mut self, (mut value, mut point): (f64, Vec<f64>)) -> (f64, Vec<f64>) {
+        let width = point.len();
+        if width > FLIPPED {
+            return (value, point);
+        }
+        for coordinate in 0..width {
+            let Some(end) = self.search.ball.end(coordinate) else { break };
+            for end in [-end, end] {
+                let kept = point[coordinate];
+                point[coordinate] = end;
+                let outputs = self.outputs(&point);
+                let found = self.value(&outputs);
+                if found > value {
+                    value = found;
+                } else {
+                    point[coordinate] = kept;
+                }
+            }
+        }
+        (value, point)
+    }
+}
+
+/// The largest float that is not above a rational number.
+fn float_below(value: &Rational) -> f64 {
+    let nearest = rational_to_float(value);
+    match crate::float::float_to_rational(nearest) {
+        Some(exact) if exact <= *value => nearest,
+        Some(_) => nearest.next_down(),
+        None => f64::MAX,
+    }
+}
