@@ -16,6 +16,7 @@ pub mod progress;
 pub mod prune;
 pub mod regret;
 pub mod regret_summary;
+pub mod report;
 pub mod sa_mdp;
 pub mod show;
 pub mod summary;
@@ -86,6 +87,8 @@ enum Command {
     Keygen(keygen::KeygenArguments),
     /// Make a chain of nested pruning masks.
     Prune(prune::PruneArguments),
+    /// Several certificates in one table: how each family moved along each policy's mask chain.
+    Report(report::ReportArguments),
     /// Solve a finite SA-MDP exactly and compare the gap with the regret bounds.
     SaMdp(sa_mdp::SaMdpArguments),
     /// Print what a certificate claims, without checking it.
@@ -186,6 +189,7 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Import(arguments) => import::run(&arguments, context),
         Command::Keygen(arguments) => keygen::run(&arguments, context),
         Command::Prune(arguments) => prune::run(&arguments, context),
+        Command::Report(arguments) => report::run(&arguments, context),
         Command::SaMdp(arguments) => sa_mdp::run(&arguments, context),
         Command::Show(arguments) => show::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),

@@ -13,6 +13,7 @@ pub mod import;
 pub mod policy;
 pub mod property;
 pub mod prune;
+pub mod report;
 pub mod rl;
 pub mod sa_mdp;
 pub mod search;

@@ -187,7 +187,7 @@ fn moments(samples: &[Sample], needed: usize) -> Result<Moments, StatisticError>
 /// [`StatisticError`], one variant per side condition.
 ///
 /// # References
-/// `spec/rules/regret.md#statistichoeffding`; Hoeffding 1963, doi:10.1080/01621459.1963.10500830, Theorem 1.
+/// `spec/rules/regret.md#statistichoeffding`; Hoeffding 1963, doi:10.1080/01621459.1963.10500830.
 pub fn hoeffding(
     _sampler: Sampler,
     samples: &[Sample],
@@ -209,7 +209,7 @@ pub fn hoeffding(
 /// [`StatisticError`], one variant per side condition.
 ///
 /// # References
-/// `spec/rules/regret.md#statisticbernstein`; Maurer and Pontil 2009, arXiv:0907.3740, Theorem 4.
+/// `spec/rules/regret.md#statisticbernstein`; Maurer and Pontil 2009, arXiv:0907.3740.
 pub fn bernstein(
     _sampler: Sampler,
     samples: &[Sample],

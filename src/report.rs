@@ -1,0 +1,125 @@
+//! Several certificates in one table: per policy and bound family, how the values moved along the mask chain. Untrusted:
+//! it counts what certificates say; whether they were checked is said beside every row.
+
+use secateur_checker::family::Family;
+use secateur_checker::reader::certificate::Certificate;
+
+/// What is known of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It was checked against its policy, masks and states, and a trusted key signed it.
+    Verified,
+    /// It was checked against its files, but no signature was.
+    VerifiedUnsigned,
+    /// It was read. Nothing was checked.
+    ClaimsOnly,
+}
+
+impl Standing {
+    /// In tables and JSON.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::VerifiedUnsigned => "verified, unsigned",
+            Self::ClaimsOnly => "claims only",
+        }
+    }
+}
+
+/// Steps of a chain by verdict, and the values compared in them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moves {
+    /// Steps of a family that is monotone by theorem, none of whose values rose.
+    pub by_theorem: usize,
+    /// Steps of another family in which no value rose and some fell.
+    pub tightened: usize,
+    /// Steps of another family in which nothing moved.
+    pub unchanged: usize,
+    /// Steps of another family in which some value rose.
+    pub loosened: usize,
+    /// Steps of a monotone family in which some value rose: never in a certificate that was checked.
+    pub violated: usize,
+    /// Values that fell, stayed and rose, over all steps.
+    pub values: [usize; 3],
+}
+
+impl Moves {
+    /// All steps.
+    pub fn steps(&self) -> usize {
+        self.by_theorem + self.tightened + self.unchanged + self.loosened + self.violated
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.by_theorem += other.by_theorem;
+        self.tightened += other.tightened;
+        self.unchanged += other.unchanged;
+        self.loosened += other.loosened;
+        self.violated += other.violated;
+        self.values.iter_mut().zip(other.values).for_each(|(sum, more)| *sum += more);
+    }
+}
+
+/// One family of one policy, or of all of them together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Name of the policy; `None` in a row of sums.
+    pub policy: Option<String>,
+    /// Whether the certificate was checked; `None` in a row of sums.
+    pub standing: Option<Standing>,
+    /// Family.
+    pub family: String,
+    /// What was compared.
+    pub of: String,
+    /// Number of states, as the certificate says; 0 in a row of sums.
+    pub states: usize,
+    /// How it moved.
+    pub moves: Moves,
+}
+
+/// The rows of one certificate, in the order of its verdicts.
+pub fn rows(policy: &str, standing: Standing, certificate: &Certificate) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    for verdict in &certificate.verdicts {
+        let (fell, stayed, rose) = verdict.counts;
+        let monotone = Family::parse(&verdict.family).is_some_and(Family::is_monotone);
+        let mut moves = Moves { values: [fell, stayed, rose], ..Moves::default() };
+        // By the counts, not by the word, which a certificate that was not checked may have wrong.
+        *match (monotone, rose, fell) {
+            (true, 0, _) => &mut moves.by_theorem,
+            (true, ..) => &mut moves.violated,
+            (false, 0, 0) => &mut moves.unchanged,
+            (false, 0, _) => &mut moves.tightened,
+            (false, ..) => &mut moves.loosened,
+        } += 1;
+        match rows.iter_mut().find(|row| row.family == verdict.family && row.of == verdict.of) {
+            Some(row) => row.moves.add(&moves),
+            None => rows.push(Row {
+                policy: Some(policy.to_owned()),
+                standing: Some(standing),
+                family: verdict.family.clone(),
+                of: verdict.of.clone(),
+                states: certificate.states,
+                moves,
+            }),
+        }
+    }
+    rows
+}
+
+/// One row per family and quantity over all policies, in the order they first appear.
+pub fn sums(rows: &[Row]) -> Vec<Row> {
+    let mut sums: Vec<Row> = Vec::new();
+    for row in rows {
+        match sums.iter_mut().find(|sum| sum.family == row.family && sum.of == row.of) {
+            Some(sum) => sum.moves.add(&row.moves),
+            None => sums.push(Row { policy: None, standing: None, states: 0, ..row.clone() }),
+        }
+    }
+    sums
+}
+
+/// Steps of families that are monotone by theorem, and violations among them.
+pub fn theorem_steps(rows: &[Row]) -> (usize, usize) {
+    let of = |count: fn(&Moves) -> usize| rows.iter().map(|row| count(&row.moves)).sum();
+    (of(|moves| moves.by_theorem + moves.violated), of(|moves| moves.violated))
+}
