@@ -302,7 +302,7 @@ impl Writer<'_> {
                     let local = c.regret.iter_mut().find(|r| r.family == "ibp").expect("a local claim");
                     local.region = secateur_checker::reader::regret::Region::AllStates;
                 }),
-                ("regret-never-ends", "TooTight", "equal rewards, and episodes that never end", &|c| {
+                ("regret-equal-rewards", "TooTight", "equal rewards said to lose nothing", &|c| {
                     // Rewards of [1, 1] lose nothing only if no episode can end; here they can.
                     c.regret[0].rewards =
                         RewardRange { lower: rational("1"), upper: rational("1"), episodes_can_end: true };
