@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::learned::{Leverage, learn};
 use super::score::{Measurement, mean, measure};
-use super::{CriticAttack, MadAttack, RandomAttack};
+use super::{MadAttack, RandomAttack};
 use crate::decomposition::ActionMode;
 use crate::rl::env::{EnvironmentError, make_environment};
 use crate::rl::evaluate::Adversary;
@@ -23,7 +23,7 @@ use crate::rl::{FloatPolicy, TrainError};
 pub enum AttackKind {
     /// A uniform draw from the ball.
     Random,
-    /// Sign descent on a value network.
+    /// Sign descent or ascent on a value network.
     Critic,
     /// Sign ascent on the change of the policy.
     Mad,
@@ -398,7 +398,8 @@ fn prepare(
         (AttackKind::Random, _) => Ok(ready(Box::new(RandomAttack::new(radius, plan.seed_for(0))), "random")),
         (AttackKind::Mad, _) => Ok(ready(Box::new(MadAttack::new(radius, plan.seed_for(0))), "mad")),
         (AttackKind::Critic, Some(critic)) => {
-            Ok(ready(Box::new(CriticAttack::new(critic.clone(), radius)), "kept critic"))
+            let candidates = super::critic::candidates(critic, "kept critic", radius);
+            Ok(Prepared { candidates, training_steps: 0 })
         }
         (AttackKind::Critic, None) => super::fit::critics(target, plan, &own, progress),
         (AttackKind::RobustSarsa, _) => super::sarsa::critics(target, plan, &own, progress),
