@@ -342,7 +342,10 @@ impl Adversary for Mistaken {
     }
 }
 
-/// Identifies an outcome: equal keys, equal outcomes. Lower-case hex SHA-256 over plan, environment and every number of the policies
+/// Version of what the attacks are; a change of any of them gets a new number, so that older results are not taken for new ones.
+const DEFINITIONS: u32 = 2;
+
+/// Identifies an outcome: equal keys, equal outcomes. Lower-case hex SHA-256 over the version of the attacks, plan, environment and every number of the policies
 /// involved; `source` is the policy a transferred attack was made against.
 pub fn plan_key(
     victim: &FloatPolicy,
@@ -351,7 +354,7 @@ pub fn plan_key(
     env_id: &str,
     plan: &AttackPlan,
 ) -> String {
-    let mut text = format!("secateur.attack/1\n{env_id}\n{}\n", serde_json::json!(plan));
+    let mut text = format!("secateur.attack/{DEFINITIONS}\n{env_id}\n{}\n", serde_json::json!(plan));
     let network = |network: &Mlp| {
         let shape = |layer: &crate::rl::net::Dense| format!("{:?}{:?}", layer.weight.dim(), layer.activation);
         let shapes: Vec<String> = network.layers.iter().map(shape).collect();
