@@ -19,6 +19,7 @@ pub mod regret_summary;
 pub mod sa_mdp;
 pub mod show;
 pub mod summary;
+pub mod sweep;
 pub mod train;
 pub mod train_masks;
 pub mod verify;
@@ -90,6 +91,8 @@ enum Command {
     SaMdp(sa_mdp::SaMdpArguments),
     /// Print what a certificate claims, without checking it.
     Show(show::ShowArguments),
+    /// Train, prune, attack and certify over seeds, sparsities and attacks; tables and plots.
+    Sweep(sweep::SweepArguments),
     /// Train a policy with PPO: the reference trainer.
     Train(train::TrainArguments),
     /// Decide a VNN-LIB property of a network and sign the proof or the counterexample.
@@ -188,6 +191,7 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Prune(arguments) => prune::run(&arguments, context),
         Command::SaMdp(arguments) => sa_mdp::run(&arguments, context),
         Command::Show(arguments) => show::run(&arguments, context),
+        Command::Sweep(arguments) => sweep::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Verify(arguments) => verify::run(&arguments, context),
         Command::Schema => {
