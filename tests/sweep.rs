@@ -306,6 +306,8 @@ fn limits_dry_runs_and_partial_tables() {
         "{dry:?}"
     );
     assert!(!out.exists(), "a dry run writes nothing");
+    let nothing = sweep(folder.path(), "out", &["--plots-only"]);
+    assert!(nothing.code == 2 && nothing.stderr.contains("holds no sweep") && !out.exists(), "{nothing:?}");
     let ran = sweep(folder.path(), "out", &["--limit-jobs", "12"]);
     assert!(ran.code == 4 && ran.stderr.contains("the same command goes on"), "{ran:?}");
     assert_eq!(jobs(&out).len(), 12);
@@ -326,6 +328,10 @@ fn two_sweeps_do_not_share_a_folder() {
     wait_for_jobs(&folder.path().join("out"), 1);
     let second = sweep(folder.path(), "out", &[]);
     assert!(second.code == 4 && second.stderr.contains("another sweep is running"), "{second:?}");
+    // Looking is allowed.
+    for looking in ["--dry-run", "--plots-only"] {
+        assert_eq!(sweep(folder.path(), "out", &[looking]).code, 0, "{looking}");
+    }
     first.kill().expect("SIGKILL");
     first.wait().expect("it ended");
 }

@@ -43,7 +43,7 @@ pub struct SweepArguments {
     /// Say what would be run and about how long it takes; run nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Run nothing; tables and plots of what is there.
+    /// Run nothing; tables and plots of what is there, also while a sweep runs.
     #[arg(long, conflicts_with = "dry_run")]
     plots_only: bool,
     /// Stop after this many jobs were run.
@@ -120,10 +120,20 @@ pub fn run(arguments: &SweepArguments, context: Context) -> Result<u8, CliError>
     if arguments.dry_run {
         return dry_run(arguments, &plan, workers, context);
     }
-    let store = Store::open(&arguments.out).map_err(|error| match error {
-        StoreError::Busy(_) => CliError::internal(error),
-        error => CliError::input(error),
-    })?;
+    let store = if arguments.plots_only {
+        if !arguments.out.join("jobs").is_dir() {
+            let place = arguments.out.display();
+            return Err(CliError::input(format!(
+                "{place} holds no sweep; run it without --plots-only first"
+            )));
+        }
+        Store::look_into(&arguments.out)
+    } else {
+        Store::open(&arguments.out).map_err(|error| match error {
+            StoreError::Busy(_) => CliError::internal(error),
+            error => CliError::input(error),
+        })?
+    };
     if !arguments.plots_only {
         let done = whole(&plan, &store);
         let bar = Bar::new(context.progress, plan.cost(|index| !done[index]));
@@ -180,12 +190,7 @@ fn dry_run(
     workers: usize,
     context: Context,
 ) -> Result<u8, CliError> {
-    // Looking does not make a folder.
-    let done = if arguments.out.join("jobs").is_dir() {
-        whole(plan, &Store::open(&arguments.out).map_err(CliError::internal)?)
-    } else {
-        vec![false; plan.jobs.len()]
-    };
+    let done = whole(plan, &Store::look_into(&arguments.out));
     let mut kinds: Vec<(String, usize, usize, f64)> = Vec::new();
     for (job, done) in plan.jobs.iter().zip(&done) {
         let name = job.group();

@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn ticks_are_round() {
         let words = |range, most| ticks(range, most).into_iter().map(|(_, word)| word).collect::<Vec<_>>();
-        assert_eq!(words((-0.02, 1.02), 5), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(words((-0.02, 1.02), 6), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(words((-300.0, 3300.0), 5), ["0", "1000", "2000", "3000"]);
         assert_eq!(words((0.0, 500_000.0), 5), ["0", "100k", "200k", "300k", "400k", "500k"]);
         assert_eq!(words((1.0, 1.0), 5), Vec::<String>::new());

@@ -8,6 +8,7 @@ use secateur_checker::kernel::regret::RewardRange;
 use secateur_checker::number::Rational;
 use serde::{Deserialize, Serialize};
 
+use crate::certify::trees::BRANCH_STEPS;
 use crate::rl::config::{ConfigError, TrainConfig};
 
 /// A setting that cannot be used.
@@ -206,6 +207,9 @@ pub struct SweepConfig {
     /// Bound families; those of `certify`.
     #[serde(default = "families")]
     pub families: Vec<String>,
+    /// Regions a split tree of family `branch` may have.
+    #[serde(default = "branch_steps")]
+    pub branch_steps: u64,
     /// How masks are made.
     #[serde(default)]
     pub prune: MaskRecipe,
@@ -237,6 +241,10 @@ fn discount() -> String {
 
 fn families() -> Vec<String> {
     ["sensitivity", "ibp", "crown", "pruned-deviation"].map(str::to_owned).to_vec()
+}
+
+fn branch_steps() -> u64 {
+    BRANCH_STEPS
 }
 
 fn vanilla() -> Vec<VariantConfig> {

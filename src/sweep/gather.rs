@@ -136,6 +136,7 @@ fn add_bounds(group: &mut Group, lineage: &Lineage, mut found: CertifiedBounds) 
         Some(bounds) => {
             bounds.pruned.append(&mut found.pruned);
             bounds.total_variation.append(&mut found.total_variation);
+            bounds.reached.append(&mut found.reached);
         }
     }
 }

@@ -79,6 +79,9 @@ pub enum Spec {
         discount: String,
         /// Reward range and whether episodes can end; without it no regret claims.
         rewards: Option<([String; 2], bool)>,
+        /// Regions a split tree of family `branch` may have, where it is among the families.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        branch_steps: Option<u64>,
     },
     /// Runs uniformly random actions; needs nothing.
     RandomPolicy {
@@ -118,7 +121,7 @@ impl Spec {
         match self {
             Self::Train { .. } => ("train", 1),
             Self::Prune { .. } => ("prune", 1),
-            Self::Certify { .. } => ("certify", 1),
+            Self::Certify { .. } => ("certify", 2),
             Self::RandomPolicy { .. } => ("random-policy", 1),
             Self::Clean { .. } => ("clean", 1),
             Self::Attack { .. } => ("attack", 1),

@@ -60,10 +60,11 @@ struct Description {
     inputs: Vec<String>,
 }
 
-/// A sweep's folder, held by this process alone.
+/// A sweep's folder.
 pub struct Store {
     root: PathBuf,
-    _lock: File,
+    /// Held by whoever runs jobs.
+    _lock: Option<File>,
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
@@ -82,10 +83,15 @@ impl Store {
         let path = root.join("lock");
         let lock = File::options().create(true).append(true).open(&path).map_err(failed(&path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { root: root.to_owned(), _lock: Some(lock) }),
             Err(fs::TryLockError::WouldBlock) => Err(StoreError::Busy(root.to_owned())),
             Err(fs::TryLockError::Error(source)) => Err(StoreError::File { path, source }),
         }
+    }
+
+    /// A sweep's folder to be looked at, also while a sweep runs in it: results are whole or not there.
+    pub fn look_into(root: &Path) -> Self {
+        Self { root: root.to_owned(), _lock: None }
     }
 
     /// The sweep's folder.

@@ -54,8 +54,7 @@ pub struct Scores {
 impl Scores {
     /// Whether the clean policy is too bad to be chosen.
     pub fn collapsed(self) -> bool {
-        // Written so that a NaN counts as collapsed.
-        !(self.clean >= COLLAPSED)
+        self.clean.is_nan() || self.clean < COLLAPSED
     }
 }
 
@@ -136,9 +135,10 @@ mod tests {
         assert_eq!(choose(Rule::HighestMean, &scores(&[(0.5, 0.0)])), Some(0));
     }
 
+    /// Regrets 1/2, 1/2 and 5/8.
     #[test]
     fn of_equals_the_sparsest() {
-        let masks = scores(&[(1.0, 0.5), (1.0, 0.5), (0.9, 0.4)]);
+        let masks = scores(&[(1.0, 0.5), (1.0, 0.5), (0.875, 0.25)]);
         assert_eq!(choose(Rule::HighestMinimum, &masks), Some(1));
         assert_eq!(choose(Rule::LowestRegret, &masks), Some(1));
     }

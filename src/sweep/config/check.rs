@@ -6,6 +6,7 @@ use secateur_checker::family::Family;
 use secateur_checker::number::Rational;
 
 use super::{MaskMethod, SweepConfig, SweepConfigError, VariantConfig, exact};
+use crate::certify::trees::MAX_BRANCH_STEPS;
 
 fn distinct<T: Ord + ToString>(name: &'static str, list: &[T]) -> Result<(), SweepConfigError> {
     let mut seen = BTreeSet::new();
@@ -42,6 +43,11 @@ impl SweepConfig {
             (sparsities.windows(2).all(|pair| pair[0] < pair[1]), "sparsities", "increasing from 0"),
             (sparsities.last().is_some_and(|last| *last <= Rational::one()), "sparsities", "at most 1"),
             (!discount.is_negative() && discount < Rational::one(), "discount", "at least 0 and below 1"),
+            (
+                (1..=MAX_BRANCH_STEPS).contains(&self.branch_steps),
+                "branch-steps",
+                "at least 1 and no more than `secateur certify` takes",
+            ),
             (self.bootstrap.resamples >= 100, "bootstrap.resamples", "at least 100"),
             (confidence > 0.0 && confidence < 1.0, "bootstrap.confidence", "between 0 and 1"),
             (

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{JobContext, JobError, RESULT};
 use crate::certify::keys::Key;
 use crate::certify::regret::RegretRequest;
+use crate::certify::trees::BRANCH_STEPS;
 use crate::certify::{Certified, Progress, Request, certify};
 use crate::policy::emit::{ChainOrigin, write_mask_chain};
 use crate::policy::mask::MaskData;
@@ -53,6 +54,11 @@ pub struct CertifiedBounds {
     pub pruned: Vec<(usize, usize)>,
     /// Bounds on total variations.
     pub total_variation: Vec<Claimed>,
+    /// For each mask, loosest first, total variations that a checked point of the ball reaches: one decimal a state.
+    pub reached: Vec<Vec<String>>,
+    /// For each step of the chain: states at which pruning is proved to have raised the largest total variation, and states
+    /// compared.
+    pub hurt: Vec<(usize, usize)>,
 }
 
 struct Watch<'a>(&'a dyn SweepProgress);
@@ -119,7 +125,7 @@ fn number(text: &str) -> Result<Rational, JobError> {
 }
 
 pub(super) fn run(spec: &Spec, context: &JobContext<'_>) -> Result<(), JobError> {
-    let Spec::Certify { epsilon, families, discount, rewards } = spec else {
+    let Spec::Certify { epsilon, families, discount, rewards, branch_steps } = spec else {
         return Err(JobError::Other("no certification; please report this".to_owned()));
     };
     let read = |failure: Failure| JobError::Other(failure.to_string());
@@ -154,6 +160,8 @@ pub(super) fn run(spec: &Spec, context: &JobContext<'_>) -> Result<(), JobError>
         perturbation: &set,
         families: &families,
         regret: &regret,
+        branch_steps: branch_steps.unwrap_or(BRANCH_STEPS),
+        counterexample: true,
         band_from: 0,
         witness_name: WITNESS,
         seed: "0",
@@ -195,5 +203,11 @@ fn bounds(
         });
     }
     let pruned = certificate.masks.iter().map(|mask| (mask.pruned, mask.total)).collect();
-    Ok(CertifiedBounds { states: certificate.states, pruned, total_variation })
+    let mut of_masks: Vec<_> =
+        certificate.counterexample.iter().filter(|claim| claim.quantity == name).collect();
+    of_masks.sort_by_key(|claim| claim.mask);
+    let reached = of_masks.iter().map(|claim| claim.at_least.clone()).collect();
+    let steps = certificate.brackets.iter().filter(|verdict| verdict.of == name);
+    let hurt = steps.map(|verdict| (verdict.hurt, verdict.places)).collect();
+    Ok(CertifiedBounds { states: certificate.states, pruned, total_variation, reached, hurt })
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use secateur_checker::family::Family;
+
 use super::{Cell, Job, Lineage, Plan, PlanError, Spec};
 use crate::attack::suite::{AttackKind, AttackPlan, WrittenNumber};
 use crate::sweep::config::{AttackEntry, EnvironmentConfig, SweepConfig, SweepConfigError, VariantConfig};
@@ -129,11 +131,13 @@ impl Builder<'_> {
             let spec = Spec::Prune { recipe: config.prune.clone(), sparsity };
             pruned.push(self.push(&id, label, spec, vec![train]));
         }
+        let branches = config.families.iter().any(|name| Family::parse(name) == Some(Family::Branch));
         let spec = Spec::Certify {
             epsilon: environment.epsilon.clone(),
             families: config.families.clone(),
             discount: config.discount.clone(),
             rewards: environment.reward_range.clone().map(|range| (range, environment.episodes_can_end)),
+            branch_steps: branches.then_some(config.branch_steps),
         };
         let needs: Vec<usize> = [train].into_iter().chain(pruned.iter().copied()).collect();
         let certify = self.push(&id, format!("{name} certify"), spec, needs);

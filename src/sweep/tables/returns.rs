@@ -164,6 +164,9 @@ fn section(
 }
 
 fn people(found: &Measured, trained: usize, scale: Option<Scale>) -> String {
+    if found.interval.is_none() {
+        return "-".to_owned();
+    }
     let count = if found.seeds == trained { String::new() } else { format!(" ({} seeds)", found.seeds) };
     let score = scale.and_then(|scale| Some(found.interval?.map(|value| scale.score(value))));
     let score = score.map_or(String::new(), |score| format!("<br>{}", interval_text(Some(score), 2)));
