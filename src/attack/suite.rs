@@ -8,7 +8,7 @@ use secateur_checker::reader::digest::sha256_hex;
 use serde::{Deserialize, Serialize};
 
 use super::learned::{Leverage, learn};
-use super::score::{Measurement, mean, measure};
+use super::score::{EpisodeScore, Measurement, mean, measure};
 use super::{MadAttack, RandomAttack};
 use crate::decomposition::ActionMode;
 use crate::rl::env::{EnvironmentError, make_environment};
@@ -371,6 +371,21 @@ pub fn plan_key(
         text.push_str(&part.unwrap_or_default());
     }
     sha256_hex(text.as_bytes())
+}
+
+/// Clean episodes: the ones that every attack of a plan with this seed is measured beside.
+///
+/// # Errors
+/// [`AttackError`].
+pub fn measure_clean(
+    victim: &FloatPolicy,
+    env_id: &str,
+    plan: &AttackPlan,
+    actions: ActionMode,
+    progress: &mut dyn AttackProgress,
+) -> Result<Vec<EpisodeScore>, AttackError> {
+    let mut environment = make_environment(env_id)?;
+    measure((victim, environment.as_mut()), (plan, actions, plan.seed_for(2)), None, "clean", progress)
 }
 
 fn prepare(
