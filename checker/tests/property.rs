@@ -2,6 +2,7 @@
 //! it differs from in one place.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::disallowed_types,
@@ -60,8 +61,7 @@ fn network() -> Network {
 
 impl Case {
     fn new(bounds: [&str; 2], claimed: Claimed, proof: Option<Vec<u8>>) -> Self {
-        let policy =
-            Policy { network: network(), head: Head::Deterministic, normaliser: None, source: None };
+        let policy = Policy { network: network(), head: Head::Deterministic, normaliser: None, source: None };
         let files = [b"manifest".to_vec(), b"tensors".to_vec(), property(bounds)];
         let digest = |(name, bytes): (&&str, &Vec<u8>)| FileDigest {
             role: "subject".into(),
@@ -126,11 +126,11 @@ fn both_verdicts_are_accepted() {
 
 #[test]
 fn files_are_bound_by_their_digests() {
-    for index in 0..3 {
+    for (index, name) in NAMES.into_iter().enumerate() {
         let other = Case::unsat().with(|c| c.files[index].push(b' '));
         let found = sha256_hex(&other.files[index]);
         let stated = Case::unsat().certificate.subjects[index].sha256.clone();
-        let name = NAMES[index].to_owned();
+        let name = name.to_owned();
         assert_eq!(other.refused(), PropertyRejection::WrongFile { name, stated, found });
     }
     let other = Case::unsat().with(|c| c.proof.as_mut().unwrap().push(b' '));
@@ -161,8 +161,7 @@ fn the_proof_has_the_stated_size() {
 
 #[test]
 fn weights_are_bound_by_their_digest() {
-    let other =
-        Case::unsat().with(|c| c.policy.network.layers[1].weight.values[0] = Dyadic::new(1, -1));
+    let other = Case::unsat().with(|c| c.policy.network.layers[1].weight.values[0] = Dyadic::new(1, -1));
     let (stated, found) = (weights_digest(&network()), weights_digest(&other.policy.network));
     assert_eq!(other.refused(), PropertyRejection::WrongWeights { stated, found });
 }

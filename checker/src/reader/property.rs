@@ -238,7 +238,8 @@ mod tests {
         let within = CASE.replace(r#"{"bound""#, r#"{"also":"x","bound""#);
         assert_eq!(at(property(&within)), refused("unknown", "cases[0].constraints[0].also"));
         assert_eq!(at(property(&CASE.replace("1/3", "1/0"))), refused("number", "cases[0].upper[0]"));
-        let zero = FieldError::Number { path: "cases[0].upper[0]".into(), error: NumberError::ZeroDenominator };
+        let zero =
+            FieldError::Number { path: "cases[0].upper[0]".into(), error: NumberError::ZeroDenominator };
         assert_eq!(property(&CASE.replace("1/3", "1/0")), Err(PropertyError::Field(zero)));
         assert_eq!(
             at(property(&CASE.replace("0.5", "nan"))),
@@ -263,8 +264,10 @@ mod tests {
             r#"{"node":"empty"}"#,
         ];
         let witness = LeafWitness {
-            lower: vec![vec![SLOPE_UNIT, -2 * SLOPE_UNIT]],
-            upper: vec![vec![]],
+            slopes: vec![vec![
+                SlopeChoice { lower: Some(SLOPE_UNIT), upper: None },
+                SlopeChoice { lower: Some(-2 * SLOPE_UNIT), upper: None },
+            ]],
             multipliers: vec![vec![]],
         };
         let expected = vec![
@@ -275,11 +278,7 @@ mod tests {
             Node::Empty,
         ];
         assert_eq!(proof(&nodes.join(",")), Ok(vec![expected]));
-        let multipliers = LeafWitness {
-            lower: vec![vec![]],
-            upper: vec![vec![]],
-            multipliers: vec![vec![0, 65536]],
-        };
+        let multipliers = LeafWitness { slopes: vec![vec![]], multipliers: vec![vec![0, 65536]] };
         assert_eq!(witness_with("", "0 65536"), Ok(vec![vec![Node::Farkas { witness: multipliers }]]));
     }
 
@@ -313,7 +312,11 @@ mod tests {
             assert!(witness_with(good, good).is_ok(), "{good:?}");
         }
         for bad in [" ", "1 ", " 1", "1  2", "+1", "-", "0x1", "1.5", "1,2", "1000000000000"] {
-            assert_eq!(at(witness_with(bad, "")), refused("range", "cases[0][0].witness.lower[0]"), "{bad:?}");
+            assert_eq!(
+                at(witness_with(bad, "")),
+                refused("range", "cases[0][0].witness.lower[0]"),
+                "{bad:?}"
+            );
             let multipliers = refused("range", "cases[0][0].witness.multipliers[0]");
             assert_eq!(at(witness_with("", bad)), multipliers, "{bad:?}");
         }

@@ -167,9 +167,10 @@ mod tests {
     fn the_payload_is_canonical_json() {
         let spaced = format!("{} ", unsat());
         assert_eq!(refused(&spaced), CertificateError::NotCanonical);
-        assert_eq!(changed(&sat(), r#""3""#, "3"), CertificateError::Json(JsonError::NumberToken {
-            at: sat().find(r#""3""#).unwrap()
-        }));
+        assert_eq!(
+            changed(&sat(), r#""3""#, "3"),
+            CertificateError::Json(JsonError::NumberToken { at: sat().find(r#""3""#).unwrap() })
+        );
         let twice = changed(&sat(), r#""result":"sat""#, r#""result":"sat","result":"unsat""#);
         assert!(matches!(twice, CertificateError::Json(JsonError::DuplicateKey { .. })));
     }
@@ -201,7 +202,8 @@ mod tests {
         assert_eq!(flipped, missing("predicate", "counterexample"));
         let both = changed(&sat(), r#""counterexample""#, r#""also":"x","counterexample""#);
         assert_eq!(both, CertificateError::NotCanonical);
-        let proof = format!(r#","proof":{{"digest":{{"sha256":"{DIGEST}"}},"name":"p","size":"7"}},"result""#);
+        let proof =
+            format!(r#","proof":{{"digest":{{"sha256":"{DIGEST}"}},"name":"p","size":"7"}},"result""#);
         assert_eq!(changed(&sat(), r#","result""#, &proof), unknown("predicate", "proof"));
     }
 
