@@ -22,18 +22,18 @@ use secateur_checker::evaluate::{EvaluateError, Problem, assemble, evaluate_stat
 use secateur_checker::family::{BandEnd, Family, LocalProblem};
 use secateur_checker::kernel::head::{HeadBounds, HeadError};
 use secateur_checker::kernel::nested::{MaskError, check_nested};
-use secateur_checker::load::{Failure, MaskDirectory, PAYLOAD_TYPE, PolicyDirectory};
+use secateur_checker::load::{Failure, MaskDirectory, PolicyDirectory};
 use secateur_checker::model::{PerturbationSet, States};
 use secateur_checker::number::claim_decimal;
 use secateur_checker::reader::certificate::{
     Certificate, Claim, FileDigest, MaskRecord, Program, SCHEMA_VERSION, WitnessRecord, parse_certificate,
 };
 use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
-use secateur_checker::reader::dsse::{Envelope, emit_envelope};
+use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE};
 use secateur_checker::table::{FamilyTable, Quantity, TableError, TheoremViolated};
 
 use crate::certify::counterexample::{CounterexampleError, add_counterexample};
-use crate::certify::emit::emit_certificate;
+use crate::certify::emit::{emit_certificate, emit_envelope};
 use crate::certify::keys::Key;
 use crate::certify::regret::{RegretClaimError, RegretRequest, add_regret};
 use crate::certify::witness::{WitnessError, propose_witness};
