@@ -12,7 +12,7 @@ use secateur::bound::FloatRegion;
 use secateur::bound::crown::{CrownScratch, bound_crown};
 use secateur::float::FloatNetwork;
 use secateur_checker::evaluate::{Problem, evaluate};
-use secateur_checker::family::Family;
+use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::load::{MaskDirectory, PolicyDirectory, load_masks, load_policy, load_states};
 use secateur_checker::model::{PerturbationSet, States, Units};
 
@@ -29,8 +29,12 @@ struct Loaded {
 
 impl Loaded {
     fn new(states: usize) -> Self {
+        Self::with_masks(10, states)
+    }
+
+    fn with_masks(masks: usize, states: usize) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let spec = Spec { widths: vec![17, 64, 64, 6], masks: 10, states, ..Spec::small(1) };
+        let spec = Spec { widths: vec![17, 64, 64, 6], masks, states, ..Spec::small(1) };
         let files = Files::write(folder.path(), &spec);
         let policy = load_policy(&files.policy_dir()).expect("a policy");
         let masks = load_masks(&files.masks_dir(), &policy.files).expect("masks");
@@ -152,5 +156,19 @@ fn check_local(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, check_global, check_local);
+/// Bands from the loosest of two masks; the band of the second alone is evaluated beside it, as the family says.
+fn check_band(criterion: &mut Criterion) {
+    let loaded = Loaded::with_masks(2, 1000);
+    let mut group = criterion.benchmark_group("check_band");
+    group.sample_size(10);
+    for family in
+        [Family::Band(BandEnd::Mask(1)), Family::Band(BandEnd::Zero), Family::BandCrown(BandEnd::Mask(1))]
+    {
+        let name = format!("{}, 2 masks x 1000 states", family.name());
+        group.bench_function(name, |b| b.iter(|| black_box(loaded.check(&[family]))));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, check_global, check_local, check_band);
 criterion_main!(benches);

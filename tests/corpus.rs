@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cases::{names, sidecar, write_corpus};
-use secateur_checker::load::{CheckPaths, check_paths};
+use secateur_checker::load::{
+    CheckPaths, Failure, PropertyFiles, check_paths, check_property_files, load_policy,
+};
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("certificates")
@@ -34,6 +36,24 @@ fn paths(root: &Path, folder: &str, name: &str) -> (CheckPaths, cases::Sidecar) 
     (paths, sidecar)
 }
 
+/// Whether one case is accepted, by the library; then, how many signed it.
+fn judge(paths: &CheckPaths, sidecar: &cases::Sidecar) -> Result<usize, Failure> {
+    let Some(property) = &sidecar.property else {
+        return check_paths(paths, &mut |_, _| {}).map(|outcome| outcome.signers.len());
+    };
+    let policy = load_policy(&paths.policy)?;
+    let property = std::fs::read(property_file(paths, property, "property.json")).expect("a property");
+    let files = PropertyFiles { manifest: &policy.manifest, tensors: &policy.tensors, property: &property };
+    let trust = paths.trust.as_deref();
+    check_property_files(&files, &paths.certificate, None, trust, &mut |_| {})
+        .map(|(_, signers)| signers.len())
+}
+
+/// A property lies beside the problem's policy.
+fn property_file(paths: &CheckPaths, name: &str, extension: &str) -> PathBuf {
+    paths.policy.with_file_name(format!("{name}.{extension}"))
+}
+
 #[test]
 fn every_accepted_certificate_is_accepted() {
     let root = corpus();
@@ -42,9 +62,8 @@ fn every_accepted_certificate_is_accepted() {
     for name in names {
         let (paths, sidecar) = paths(&root, "accepted", &name);
         assert_eq!((sidecar.exit, &sidecar.reason), (0, &None), "{name}");
-        let outcome = check_paths(&paths, &mut |_, _| {});
-        let outcome = outcome.unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert!(!outcome.signers.is_empty(), "{name}");
+        let signers = judge(&paths, &sidecar).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(signers > 0, "{name}");
     }
 }
 
@@ -55,8 +74,8 @@ fn every_rejected_certificate_fails_with_its_reason() {
     assert!(!names.is_empty(), "an empty corpus proves nothing");
     for name in names {
         let (paths, sidecar) = paths(&root, "rejected", &name);
-        let reason = sidecar.reason.unwrap_or_else(|| panic!("{name}: no reason"));
-        let failure = match check_paths(&paths, &mut |_, _| {}) {
+        let reason = sidecar.reason.clone().unwrap_or_else(|| panic!("{name}: no reason"));
+        let failure = match judge(&paths, &sidecar) {
             Ok(_) => panic!("{name} was accepted"),
             Err(failure) => failure,
         };
@@ -68,6 +87,30 @@ fn every_rejected_certificate_fails_with_its_reason() {
     }
 }
 
+/// Both programs on one case; they must agree on the exit code. A property is given to `secateur check` as VNN-LIB, and to
+/// `secateur-check` in the canonical form.
+fn run_both(root: &Path, paths: &CheckPaths, sidecar: &cases::Sidecar) -> programs::Ran {
+    let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let (policy, trust) = (text(&paths.policy), text(paths.trust.as_deref().expect("given")));
+    let certificate = text(&paths.certificate);
+    let Some(property) = &sidecar.property else {
+        let (masks, states) = (text(paths.masks.as_deref().expect("given")), text(&paths.states));
+        let arguments = [&policy, "--masks", &masks, "--states", &states, "--trust", &trust, &certificate]
+            .map(String::from);
+        return programs::check_both(root, &arguments.each_ref().map(String::as_str));
+    };
+    let (source, canonical) = (
+        text(&property_file(paths, property, "vnnlib")),
+        text(&property_file(paths, property, "property.json")),
+    );
+    let long = ["--quiet", "check", &policy, &source, &certificate, "--trust", &trust];
+    let short = [&policy, "--property", &canonical, "--trust", &trust, &certificate];
+    let long = programs::run(programs::secateur(root).args(long));
+    let short = programs::run(programs::secateur_check(root).args(short));
+    assert_eq!(long.code, short.code, "secateur said {long:?}, secateur-check said {short:?}");
+    long
+}
+
 /// The programs agree with the library, and with each other, on what the process says to its caller.
 #[test]
 fn both_programs_exit_with_the_code_of_the_sidecar() {
@@ -75,20 +118,7 @@ fn both_programs_exit_with_the_code_of_the_sidecar() {
     for folder in ["accepted", "rejected"] {
         for name in names(&root, folder) {
             let (paths, sidecar) = paths(&root, folder, &name);
-            let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
-            let optional = |path: &Option<PathBuf>| text(path.as_deref().expect("given"));
-            let arguments = [
-                text(&paths.policy),
-                "--masks".to_owned(),
-                optional(&paths.masks),
-                "--states".to_owned(),
-                text(&paths.states),
-                "--trust".to_owned(),
-                optional(&paths.trust),
-                text(&paths.certificate),
-            ];
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            let ran = programs::check_both(&root, &arguments);
+            let ran = run_both(&root, &paths, &sidecar);
             assert_eq!(ran.code, i32::from(sidecar.exit), "{folder}/{name}: {ran:?}");
             assert_eq!(ran.stdout.contains("verified, signed by"), sidecar.exit == 0, "{folder}/{name}");
         }

@@ -1,6 +1,9 @@
 //! The committed corpus of certificates: three small problems, and every way a certificate can be wrong.
 //! `tests/corpus.rs` writes it, and holds what is committed against the checker. Fixed seeds and keys.
 
+#[path = "family_cases.rs"]
+mod family_cases;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -32,6 +35,9 @@ pub struct Sidecar {
     /// What the failure's `Debug` form contains; absent if accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Property that the certificate is about instead of masks and states: `NAME.property.json` beside the problem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub property: Option<String>,
 }
 
 struct Writer<'a> {
@@ -74,6 +80,7 @@ pub fn write_corpus(root: &Path) {
     writer.claims();
     writer.verdicts();
     writer.witnesses();
+    writer.families();
 }
 
 /// The Gaussian problem with a last mask that keeps what the one before it pruned.
@@ -151,7 +158,7 @@ impl Writer<'_> {
             "rejected",
             name,
             bytes.as_ref(),
-            &Sidecar { note: note.to_owned(), problem, trust, exit, reason },
+            &Sidecar { note: note.to_owned(), problem, trust, exit, reason, property: None },
         );
     }
 
@@ -178,7 +185,7 @@ impl Writer<'_> {
     fn accepted(&self) {
         let accept = |problem: &str, name: &str, trust: &str, note: &str, envelope: &Envelope| {
             let (note, problem, trust) = (note.to_owned(), problem.to_owned(), trust.to_owned());
-            let sidecar = Sidecar { note, problem, trust, exit: 0, reason: None };
+            let sidecar = Sidecar { note, problem, trust, exit: 0, reason: None, property: None };
             self.put("accepted", name, emit_envelope(envelope).as_bytes(), &sidecar);
         };
         let every = [

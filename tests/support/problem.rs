@@ -248,6 +248,17 @@ pub fn certify_with(
     key: &Key,
     counterexample: bool,
 ) -> Result<Certified, CertifyError> {
+    certify_claiming(root, families, perturbation, key, (&RegretRequest::default(), counterexample))
+}
+
+/// With regret and statistical claims.
+pub fn certify_claiming(
+    root: &Path,
+    families: &[Family],
+    perturbation: &PerturbationSet,
+    key: &Key,
+    (regret, counterexample): (&RegretRequest, bool),
+) -> Result<Certified, CertifyError> {
     let policy = load_policy(&root.join("policy")).map_err(CertifyError::Load)?;
     let masks = load_masks(&root.join("masks"), &policy.files).map_err(CertifyError::Load)?;
     let (states, bytes) =
@@ -259,7 +270,7 @@ pub fn certify_with(
         states_file: NamedFile { name: "states.npy", bytes: &bytes },
         perturbation,
         families,
-        regret: &RegretRequest::default(),
+        regret,
         band_from: 0,
         branch_steps: 200,
         counterexample,
