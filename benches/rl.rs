@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
-use secateur::attack::{CriticAttack, MadAttack, RandomAttack};
+use secateur::attack::{CriticAttack, LearnedAttack, Leverage, MadAttack, RandomAttack, SarsaAttack};
 use secateur::rl::env::make_environment;
 use secateur::rl::evaluate::Adversary;
 use secateur::rl::head::FloatHead;
@@ -60,11 +60,13 @@ fn gradient(criterion: &mut Criterion) {
     });
 }
 
-/// What an attack adds to a step of an episode: ten steps through 11-64-64-3.
+/// What an attack adds to a step of an episode, ten steps of the gradient attacks through 11-64-64-3; `forward` is what a clean
+/// step does anyway.
 fn attacks(criterion: &mut Criterion) {
     let mut rng = SeededRng::new(1, 0);
     let mut network = |outputs| Mlp::orthogonal(&[11, 64, 64, outputs], FloatActivation::Tanh, 1.0, &mut rng);
-    let (actor, critic) = (network(3), network(1));
+    let (actor, critic, adversary, director) = (network(3), network(1), network(11), network(3));
+    let values = Mlp::orthogonal(&[14, 64, 64, 1], FloatActivation::Tanh, 1.0, &mut rng);
     let head = FloatHead::Gaussian { log_std: vec![-1.0; 3] };
     let policy = FloatPolicy { network: actor, head, normaliser: FixedNormaliser::identity(11) };
     let input: Vec<f64> = (0..11).map(|_| rng.normal()).collect();
@@ -81,6 +83,13 @@ fn attacks(criterion: &mut Criterion) {
     measure("random", &mut RandomAttack::new(0.075, 1));
     measure("critic", &mut CriticAttack::new(critic, 0.075));
     measure("mad", &mut MadAttack::new(0.075, 1));
+    measure("robust-sarsa", &mut SarsaAttack::new(values, false, 0.075));
+    let learned = |network, leverage| {
+        let (head, normaliser) = (FloatHead::Deterministic, FixedNormaliser::identity(11));
+        LearnedAttack::new(FloatPolicy { network, head, normaliser }, 0.075, leverage)
+    };
+    measure("optimal", &mut learned(adversary, Leverage::Observation));
+    measure("pa-ad", &mut learned(director, Leverage::Outputs));
 }
 
 fn all(criterion: &mut Criterion) {

@@ -15,25 +15,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use secateur_checker::check::{
-    CHECKER_ID, NamedFile, Rejection, Subject, Verified, check, head_name, pruned_count,
+    CHECKER_ID, NamedFile, Rejection, Subject, Verified, check, family_assumptions, head_name, pruned_count,
     required_assumptions, required_limits,
 };
 use secateur_checker::evaluate::{EvaluateError, Problem, assemble, evaluate_state};
 use secateur_checker::family::{BandEnd, Family, LocalProblem};
 use secateur_checker::kernel::head::{HeadBounds, HeadError};
 use secateur_checker::kernel::nested::{MaskError, check_nested};
-use secateur_checker::load::{Failure, MaskDirectory, PAYLOAD_TYPE, PolicyDirectory};
+use secateur_checker::load::{Failure, MaskDirectory, PolicyDirectory};
 use secateur_checker::model::{PerturbationSet, States};
 use secateur_checker::number::claim_decimal;
 use secateur_checker::reader::certificate::{
     Certificate, Claim, FileDigest, MaskRecord, Program, SCHEMA_VERSION, WitnessRecord, parse_certificate,
 };
 use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
-use secateur_checker::reader::dsse::{Envelope, emit_envelope};
+use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE};
 use secateur_checker::table::{FamilyTable, Quantity, TableError, TheoremViolated};
 
 use crate::certify::counterexample::{CounterexampleError, add_counterexample};
-use crate::certify::emit::emit_certificate;
+use crate::certify::emit::{emit_certificate, emit_envelope};
 use crate::certify::keys::Key;
 use crate::certify::regret::{RegretClaimError, RegretRequest, add_regret};
 use crate::certify::witness::{WitnessError, propose_witness};
@@ -303,7 +303,7 @@ fn build(
             sha256: sha256_hex(bytes),
             size: bytes.len(),
         }),
-        assumptions: owned(required_assumptions(policy)),
+        assumptions: owned([required_assumptions(policy), family_assumptions(families)].concat()),
         limits: owned(required_limits(families)),
         inputs: inputs(request),
         verifier: Program { id: VERIFIER_ID.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },

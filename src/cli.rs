@@ -20,6 +20,7 @@ pub mod report;
 pub mod sa_mdp;
 pub mod show;
 pub mod summary;
+pub mod sweep;
 pub mod train;
 pub mod train_masks;
 pub mod verify;
@@ -93,6 +94,8 @@ enum Command {
     SaMdp(sa_mdp::SaMdpArguments),
     /// Print what a certificate claims, without checking it.
     Show(show::ShowArguments),
+    /// Train, prune, attack and certify over seeds, sparsities and attacks; tables and plots.
+    Sweep(sweep::SweepArguments),
     /// Train a policy with PPO: the reference trainer.
     Train(train::TrainArguments),
     /// Decide a VNN-LIB property of a network and sign the proof or the counterexample.
@@ -192,6 +195,7 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Report(arguments) => report::run(&arguments, context),
         Command::SaMdp(arguments) => sa_mdp::run(&arguments, context),
         Command::Show(arguments) => show::run(&arguments, context),
+        Command::Sweep(arguments) => sweep::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Verify(arguments) => verify::run(&arguments, context),
         Command::Schema => {

@@ -23,6 +23,7 @@ pub mod regulariser;
 pub mod rng;
 pub mod rollout;
 pub mod run;
+pub mod saliency;
 pub mod start;
 pub mod trainer;
 pub mod visits;

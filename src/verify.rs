@@ -1,16 +1,17 @@
 //! Decides VNN-LIB properties of networks and signs what was decided. Untrusted: the search's tree or point goes through
 //! [`secateur_checker::property::check_property`] before a person sees a verdict. `spec/property.md`.
 
+pub mod kept;
+
 use secateur_checker::check::{ASSUME_REAL, CHECKER_ID, NamedFile};
 use secateur_checker::kernel::split::Case;
-use secateur_checker::load::PAYLOAD_TYPE;
 use secateur_checker::number::Rational;
 use secateur_checker::property::{Decided, PropertySubject, check_property};
 use secateur_checker::reader::certificate::{
     FileDigest, Program, SCHEMA_VERSION, STATEMENT_TYPE, WitnessRecord,
 };
 use secateur_checker::reader::digest::{sha256_hex, weights_digest};
-use secateur_checker::reader::dsse::Envelope;
+use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE};
 use secateur_checker::reader::json::{Value, canonical};
 use secateur_checker::reader::policy::{PolicyFiles, parse_policy};
 use secateur_checker::reader::property::{PROOF_FORMAT, PROPERTY_FORMAT, parse_property};
@@ -140,7 +141,7 @@ pub fn verify(
 }
 
 /// Steps between two looks at `stop`.
-const STEPS_A_ROUND: u64 = 2000;
+const STEPS_A_ROUND: u64 = 64;
 
 fn search_case(
     network: &FloatNetwork,

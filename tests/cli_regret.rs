@@ -4,15 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use secateur::certify::emit::emit_certificate;
+use secateur::certify::emit::{emit_certificate, emit_envelope};
 use secateur::certify::keys::Key;
 use secateur::policy::emit::{write_npy, write_policy_dir};
 use secateur::policy::{ActivationSpec, HeadData, LayerData, PolicyData, TensorData};
 use secateur_checker::kernel::regret::{RewardRange, sup};
-use secateur_checker::load::PAYLOAD_TYPE;
 use secateur_checker::number::Rational;
 use secateur_checker::reader::certificate::{Certificate, parse_certificate};
-use secateur_checker::reader::dsse::{emit_envelope, parse_envelope};
+use secateur_checker::reader::dsse::{PAYLOAD_TYPE, parse_envelope};
 use serde_json::Value;
 
 const SEED: [u8; 32] = [7; 32];

@@ -52,6 +52,30 @@ fn a_pruned_policy_starts_a_chain_of_its_own() {
     assert!(read("more/mask-00.safetensors") == read("p/masks/mask-00.safetensors"), "zeros go first");
 }
 
+/// By states, and by the scores a file gives; each with one source.
+#[test]
+fn saliency_needs_one_source_of_scores() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    assert_eq!(train(folder.path(), &["--out", "p"]).code, 0);
+    let prune = |rest: &[&str]| {
+        let start = ["-q", "prune", "p", "--method", "saliency", "--sparsity", "0,0.5", "--out", "masks"];
+        run(secateur(folder.path()).args(start).args(rest))
+    };
+    let by_states = prune(&["--states", "p/states.npy"]);
+    assert!(by_states.code == 0 && by_states.stdout.contains("48 of 96 weights pruned"), "{by_states:?}");
+    let read = |path: &str| std::fs::read(folder.path().join(path)).expect("a mask");
+    let found = read("masks/mask-01.safetensors");
+    assert_eq!(prune(&["--states", "p/states.npy", "--state-units", "normalised"]).code, 0);
+    assert!(found != read("masks/mask-01.safetensors"), "units count");
+    let none = prune(&[]);
+    assert!(
+        none.code == 2 && none.stderr.contains("--scores") && none.stderr.contains("--states"),
+        "{none:?}"
+    );
+    let both = prune(&["--states", "p/states.npy", "--scores", "p/policy.safetensors"]);
+    assert_eq!(both.code, 2, "{both:?}");
+}
+
 #[test]
 fn fine_tuning_says_where_it_started() {
     let folder = tempfile::tempdir().expect("temporary folder");

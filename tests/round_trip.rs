@@ -4,11 +4,11 @@
 mod problem;
 
 use problem::{Problem, Spec, all_families, certify_directory, key, rational};
-use secateur::certify::emit::emit_certificate;
+use secateur::certify::emit::{emit_certificate, emit_envelope};
 use secateur::policy::ActivationSpec;
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::reader::certificate::parse_certificate;
-use secateur_checker::reader::dsse::{emit_envelope, parse_envelope};
+use secateur_checker::reader::dsse::parse_envelope;
 
 fn round_trip(spec: &Spec, set: &PerturbationSet) {
     let folder = tempfile::tempdir().expect("temporary folder");

@@ -22,8 +22,6 @@ use crate::reader::verdict::{Claimed, parse_verdict};
 
 /// Longest file read.
 pub const MAX_FILE: u64 = 100 << 20;
-/// `payloadType` of an envelope that holds a certificate.
-pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
 /// What is wrong with one file.
 #[derive(Debug)]
@@ -41,8 +39,6 @@ pub enum FileProblem {
     States(NpyError),
     /// It is no envelope.
     Envelope(DsseError),
-    /// The envelope holds something else.
-    PayloadType(String),
     /// It is no trust file.
     Trust(TrustFileError),
     /// It is no certificate.
@@ -60,9 +56,6 @@ impl fmt::Display for FileProblem {
             Self::Mask(e) => e.fmt(f),
             Self::States(e) => e.fmt(f),
             Self::Envelope(e) => e.fmt(f),
-            Self::PayloadType(found) => {
-                write!(f, "the payload type is {}, not {PAYLOAD_TYPE}", Escaped(found))
-            }
             Self::Trust(e) => e.fmt(f),
             Self::Certificate(e) => e.fmt(f),
             Self::Property(e) => e.fmt(f),
@@ -306,9 +299,6 @@ impl Signed {
 fn open_envelope(path: &Path, trust: Option<&Path>) -> Result<(Signed, Vec<SignerInfo>), Failure> {
     let problem = |problem| Failure::File { path: path.to_owned(), problem };
     let envelope = parse_envelope(&read_file(path)?).map_err(|e| problem(FileProblem::Envelope(e)))?;
-    if envelope.payload_type != PAYLOAD_TYPE {
-        return Err(problem(FileProblem::PayloadType(envelope.payload_type)));
-    }
     let mut signed = Signed { path: path.to_owned(), payload: Vec::new(), trust: None };
     let mut signers = Vec::new();
     if let Some(path) = trust {

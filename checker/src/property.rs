@@ -42,6 +42,13 @@ pub enum PropertyRejection {
     },
     /// The certificate lists other files, or needs a proof file that was not given.
     Files,
+    /// The proof file has another length than the certificate says.
+    ProofSize {
+        /// Length in the certificate.
+        stated: usize,
+        /// Length of the file at hand.
+        found: usize,
+    },
     /// The weights have another digest.
     WrongWeights {
         /// Digest in the certificate.
@@ -89,6 +96,9 @@ impl fmt::Display for PropertyRejection {
                 )
             }
             Self::Files => f.write_str("the certificate is about other files, or its proof file is missing"),
+            Self::ProofSize { stated, found } => {
+                write!(f, "the proof file has {found} bytes, the certificate says {stated}")
+            }
             Self::WrongWeights { stated, found } => {
                 write!(f, "the weights are {found}, the certificate speaks of {}", Escaped(stated))
             }
@@ -196,7 +206,9 @@ fn check_files(
     match (&certificate.claimed, &subject.proof) {
         (Claimed::Unsat { proof }, Some(file)) => {
             let (name, sha256) = (proof.name.clone(), proof.sha256.clone());
-            check_file(&FileDigest { role: "proof".to_owned(), name, sha256 }, file)
+            check_file(&FileDigest { role: "proof".to_owned(), name, sha256 }, file)?;
+            let (stated, found) = (proof.size, file.bytes.len());
+            if stated == found { Ok(()) } else { Err(PropertyRejection::ProofSize { stated, found }) }
         }
         (Claimed::Sat { .. }, None) => Ok(()),
         _ => Err(PropertyRejection::Files),

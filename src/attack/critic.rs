@@ -1,24 +1,33 @@
 //! The critic attack: towards the state the victim's own value network thinks worst. Untrusted.
 //! Pattanaik et al. 2018, arXiv:1712.03632, with sign steps as in Zhang et al. 2020, arXiv:2003.08938, appendix D.
 
+use super::suite::Candidate;
 use super::{STEPS, ascend};
 use crate::rl::FloatPolicy;
 use crate::rl::evaluate::Adversary;
 use crate::rl::net::Mlp;
 use crate::rl::point::PointPass;
 
-/// Sign descent on `V(s^)` inside the ball.
+/// Sign descent, or ascent, on `V(s^)` inside the ball.
 #[derive(Clone, Debug)]
 pub struct CriticAttack {
     critic: Mlp,
     radius: f64,
+    /// What the gradient is multiplied by.
+    sense: f64,
     pass: PointPass,
 }
 
 impl CriticAttack {
-    /// `critic` maps normalised observations to one value.
+    /// Towards low values. `critic` maps normalised observations to one value.
     pub fn new(critic: Mlp, radius: f64) -> Self {
-        Self { critic, radius, pass: PointPass::default() }
+        Self { critic, radius, sense: -1.0, pass: PointPass::default() }
+    }
+
+    /// Towards high values: a victim that thinks itself safe corrects less. Descent, the literature's choice, shows the victim a
+    /// state worse than the true one, and it may act all the more carefully.
+    pub fn flattering(critic: Mlp, radius: f64) -> Self {
+        Self { sense: 1.0, ..Self::new(critic, radius) }
     }
 }
 
@@ -27,8 +36,46 @@ impl Adversary for CriticAttack {
         let centre = input.clone();
         for _ in 0..STEPS {
             self.pass.forward(&self.critic, input);
-            let slope = self.pass.backward(&self.critic, &[-1.0]);
+            let slope = self.pass.backward(&self.critic, &[self.sense]);
             ascend(input, &centre, slope, self.radius / STEPS as f64, self.radius);
+        }
+    }
+}
+
+/// Both ways of using a critic, for an attack that keeps the stronger.
+pub(super) fn candidates(critic: &Mlp, name: &str, radius: f64) -> Vec<Candidate> {
+    let down =
+        Candidate { name: name.to_owned(), adversary: Box::new(CriticAttack::new(critic.clone(), radius)) };
+    let up = Box::new(CriticAttack::flattering(critic.clone(), radius));
+    vec![down, Candidate { name: format!("{name}, upwards"), adversary: up }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rl::head::FloatHead;
+    use crate::rl::net::{Dense, FloatActivation};
+    use crate::rl::normaliser::FixedNormaliser;
+    use ndarray::{Array1, arr2};
+
+    /// V(s) = s_0 - 2 s_1 falls fastest along the signs (-, +): both coordinates end at the ball's edge.
+    #[test]
+    fn a_linear_critic_is_followed_to_the_corner() {
+        let layer = Dense {
+            weight: arr2(&[[1.0, -2.0, 0.0]]),
+            bias: Array1::zeros(1),
+            activation: FloatActivation::Identity,
+        };
+        let critic = Mlp { layers: vec![layer] };
+        let (head, normaliser) = (FloatHead::Deterministic, FixedNormaliser::identity(3));
+        let policy = FloatPolicy { network: critic.clone(), head, normaliser };
+        for (mut attack, expected) in [
+            (CriticAttack::new(critic.clone(), 0.5), [0.5, 1.5, 1.0]),
+            (CriticAttack::flattering(critic, 0.5), [1.5, 0.5, 1.0]),
+        ] {
+            let mut input = vec![1.0; 3];
+            attack.perturb(&policy, &mut input);
+            assert!(input.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{input:?}");
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Values of a fixed policy learned from its own episodes by TD(0), for attacks that descend on them. Untrusted.
-//! `spec/attacks.md#critics`; robust action values: Zhang et al. 2020, arXiv:2003.08938, section 3.5 and appendix D.
+//! `spec/attacks.md#critics`; robust action values: Zhang et al. 2020, arXiv:2003.08938, appendix D.
 
 use std::path::Path;
 
 use ndarray::{Array2, Axis, Zip};
 use serde::{Deserialize, Serialize};
 
-use super::CriticAttack;
-use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Candidate, Prepared, Target};
+use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Prepared, Target};
 use crate::policy::write::{create_folder, write_atomically};
 use crate::rl::adam::Adam;
 use crate::rl::bits;
@@ -377,8 +376,7 @@ pub(super) fn critics(
         let settings = (plan.discount.value(), plan.seed_for(4));
         fit(&experience, false, None, settings, "fitting values", progress)
     })?;
-    let adversary = Box::new(CriticAttack::new(critic, plan.radius.value()));
-    let candidates = vec![Candidate { name: "fitted critic".to_owned(), adversary }];
+    let candidates = super::critic::candidates(&critic, "fitted critic", plan.radius.value());
     Ok(Prepared { candidates, training_steps: plan.training_steps })
 }
 
@@ -386,7 +384,7 @@ pub(super) fn critics(
 mod tests {
     use super::*;
 
-    /// Three rows: a step that goes on, a final one, another final one; states 0, 1, 2.
+    /// Six rows of random numbers, of which every third is final.
     fn batch(width: usize, outputs: usize, rng: &mut SeededRng) -> Transitions {
         let rows = 6;
         Transitions {

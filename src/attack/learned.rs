@@ -235,7 +235,7 @@ pub fn train_adversary(
     progress: &mut (dyn Progress + Send),
 ) -> Result<LearnedAttack, TrainError> {
     let TrainOutcome { float_policy, .. } = train_outcome(victim, config, files, progress)?;
-    Ok(LearnedAttack::new(float_policy, config))
+    Ok(LearnedAttack::new(float_policy, config.radius, config.leverage))
 }
 
 /// A trained adversary, acting deterministically.
@@ -253,8 +253,8 @@ pub struct LearnedAttack {
 }
 
 impl LearnedAttack {
-    fn new(adversary: FloatPolicy, config: &LearnedConfig) -> Self {
-        let (radius, leverage) = (config.radius, config.leverage);
+    /// An adversary whose actions are as long as `leverage` needs, used as trained.
+    pub fn new(adversary: FloatPolicy, radius: f64, leverage: Leverage) -> Self {
         Self { adversary, radius, leverage, corners: false, pass: PointPass::default() }
     }
 }
@@ -334,7 +334,7 @@ pub(super) fn learn(
             return Err(AttackError::Stopped);
         }
         prepared.training_steps += outcome.global_step;
-        let attack = LearnedAttack::new(outcome.float_policy, &config);
+        let attack = LearnedAttack::new(outcome.float_policy, radius, leverage);
         let name = format!("adversary {index}");
         if leverage == Leverage::Observation {
             let corners = LearnedAttack { corners: true, ..attack.clone() };
@@ -345,4 +345,56 @@ pub(super) fn learn(
         prepared.candidates.push(Candidate { name, adversary: Box::new(attack) });
     }
     Ok(prepared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rl::net::{Dense, FloatActivation, Mlp};
+    use crate::rl::normaliser::FixedNormaliser;
+    use ndarray::{Array1, arr2};
+
+    fn victim(head: FloatHead) -> FloatPolicy {
+        let weight = arr2(&[[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]);
+        let layer = Dense { weight, bias: Array1::zeros(2), activation: FloatActivation::Identity };
+        FloatPolicy { network: Mlp { layers: vec![layer] }, head, normaliser: FixedNormaliser::identity(3) }
+    }
+
+    /// `W^T (-1, 1) = (0, 1, 0)`; with deviations (1/10, 1) it is `W^T (-10, 1) = (-9, 1, 0)`.
+    #[test]
+    fn a_direction_of_outputs_is_realised_by_signs() {
+        let gaussian = FloatHead::Gaussian { log_std: vec![0.1f64.ln(), 0.0] };
+        for (head, expected) in [(FloatHead::Categorical, [1.0, 1.5, 1.0]), (gaussian, [0.5, 1.5, 1.0])] {
+            let mut input = [1.0; 3];
+            let pass = &mut PointPass::default();
+            Leverage::Outputs.displace(&victim(head), pass, &mut input, &[-1.0, 1.0], 0.5);
+            assert_eq!(input, expected);
+        }
+    }
+
+    #[test]
+    fn displacements_are_clipped_to_the_ball() {
+        let mut input = [1.0; 3];
+        let pass = &mut PointPass::default();
+        Leverage::Observation.displace(
+            &victim(FloatHead::Categorical),
+            pass,
+            &mut input,
+            &[0.5, -7.0, 2.0],
+            0.5,
+        );
+        assert_eq!(input, [1.25, 0.5, 1.5]);
+    }
+
+    /// Steps fit the smallest budgets, in minibatches of 64.
+    #[test]
+    fn settings_fit_every_budget() {
+        let radius = super::super::WrittenNumber::parse("0.1").expect("a number");
+        for (steps, rollout) in [(64, 64), (100, 64), (2047, 1024), (200_000, 2048)] {
+            let plan = AttackPlan::new(super::super::AttackKind::Optimal, radius.clone(), 1, steps);
+            let found = settings("Pendulum-v1", &plan, 0, 1);
+            assert_eq!((found.num_steps, found.num_minibatches), (rollout, rollout / 64));
+            found.check().expect("usable settings");
+        }
+    }
 }

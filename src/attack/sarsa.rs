@@ -1,5 +1,5 @@
 //! Robust Sarsa: towards the observation whose action an action-value network thinks worst at the true state. Untrusted.
-//! Zhang et al. 2020, arXiv:2003.08938, section 3.5; several networks, the strongest attack counts. `spec/attacks.md#robust-sarsa`.
+//! Zhang et al. 2020, arXiv:2003.08938, appendix D; several networks, the strongest attack counts. `spec/attacks.md#robust-sarsa`.
 
 use super::fit::{Robustness, fit, kept, play};
 use super::mad::softmax;
@@ -27,7 +27,7 @@ impl SarsaAttack {
         Self { values, discrete, radius, policy_pass, value_pass }
     }
 
-    /// Gradient of the descended value in the policy's outputs; `features` begins with the true state.
+    /// Gradient of the descended value in the policy's outputs; `centre` is the true state.
     fn pull(values: &Mlp, pass: &mut PointPass, discrete: bool, centre: &[f64], outputs: &[f64]) -> Vec<f64> {
         if discrete {
             let values = pass.forward(values, centre);
@@ -90,4 +90,41 @@ pub(super) fn critics(
         candidates.push(Candidate { name, adversary });
     }
     Ok(Prepared { candidates, training_steps: plan.training_steps })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rl::net::FloatActivation;
+    use crate::rl::rng::SeededRng;
+
+    /// The gradient is that of central differences of `Q(s, a)` in the action, and of the expected value in the logits.
+    #[test]
+    fn pulls_are_those_of_differences() {
+        let mut rng = SeededRng::new(81, 0);
+        let outputs = [0.3, -0.8, 1.1];
+        let centre = [0.5, -0.2, 0.9, 1.4];
+        for discrete in [false, true] {
+            let widths = if discrete { [4, 8, 8, 3] } else { [7, 8, 8, 1] };
+            let values = Mlp::orthogonal(&widths, FloatActivation::Tanh, 1.0, &mut rng);
+            let value = |outputs: &[f64]| {
+                if discrete {
+                    let values = values.forward_one(&centre);
+                    softmax(outputs).iter().zip(&values).map(|(chance, value)| chance * value).sum()
+                } else {
+                    values.forward_one(&[&centre, outputs].concat())[0]
+                }
+            };
+            let found = SarsaAttack::pull(&values, &mut PointPass::default(), discrete, &centre, &outputs);
+            for index in 0..3 {
+                let shifted = |step: f64| {
+                    let mut outputs = outputs;
+                    outputs[index] += step;
+                    value(&outputs)
+                };
+                let expected = (shifted(1e-6) - shifted(-1e-6)) / 2e-6;
+                assert!((found[index] - expected).abs() < 1e-8, "{discrete} {index}");
+            }
+        }
+    }
 }

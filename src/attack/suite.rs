@@ -8,8 +8,8 @@ use secateur_checker::reader::digest::sha256_hex;
 use serde::{Deserialize, Serialize};
 
 use super::learned::{Leverage, learn};
-use super::score::{Measurement, mean, measure};
-use super::{CriticAttack, MadAttack, RandomAttack};
+use super::score::{EpisodeScore, Measurement, mean, measure};
+use super::{MadAttack, RandomAttack};
 use crate::decomposition::ActionMode;
 use crate::rl::env::{EnvironmentError, make_environment};
 use crate::rl::evaluate::Adversary;
@@ -23,7 +23,7 @@ use crate::rl::{FloatPolicy, TrainError};
 pub enum AttackKind {
     /// A uniform draw from the ball.
     Random,
-    /// Sign descent on a value network.
+    /// Sign descent or ascent on a value network.
     Critic,
     /// Sign ascent on the change of the policy.
     Mad,
@@ -342,7 +342,10 @@ impl Adversary for Mistaken {
     }
 }
 
-/// Identifies an outcome: equal keys, equal outcomes. Lower-case hex SHA-256 over plan, environment and every number of the policies
+/// Version of what the attacks are; a change of any of them gets a new number, so that older results are not taken for new ones.
+const DEFINITIONS: u32 = 2;
+
+/// Identifies an outcome: equal keys, equal outcomes. Lower-case hex SHA-256 over the version of the attacks, plan, environment and every number of the policies
 /// involved; `source` is the policy a transferred attack was made against.
 pub fn plan_key(
     victim: &FloatPolicy,
@@ -351,7 +354,7 @@ pub fn plan_key(
     env_id: &str,
     plan: &AttackPlan,
 ) -> String {
-    let mut text = format!("secateur.attack/1\n{env_id}\n{}\n", serde_json::json!(plan));
+    let mut text = format!("secateur.attack/{DEFINITIONS}\n{env_id}\n{}\n", serde_json::json!(plan));
     let network = |network: &Mlp| {
         let shape = |layer: &crate::rl::net::Dense| format!("{:?}{:?}", layer.weight.dim(), layer.activation);
         let shapes: Vec<String> = network.layers.iter().map(shape).collect();
@@ -368,6 +371,21 @@ pub fn plan_key(
         text.push_str(&part.unwrap_or_default());
     }
     sha256_hex(text.as_bytes())
+}
+
+/// Clean episodes: the ones that every attack of a plan with this seed is measured beside.
+///
+/// # Errors
+/// [`AttackError`].
+pub fn measure_clean(
+    victim: &FloatPolicy,
+    env_id: &str,
+    plan: &AttackPlan,
+    actions: ActionMode,
+    progress: &mut dyn AttackProgress,
+) -> Result<Vec<EpisodeScore>, AttackError> {
+    let mut environment = make_environment(env_id)?;
+    measure((victim, environment.as_mut()), (plan, actions, plan.seed_for(2)), None, "clean", progress)
 }
 
 fn prepare(
@@ -398,7 +416,8 @@ fn prepare(
         (AttackKind::Random, _) => Ok(ready(Box::new(RandomAttack::new(radius, plan.seed_for(0))), "random")),
         (AttackKind::Mad, _) => Ok(ready(Box::new(MadAttack::new(radius, plan.seed_for(0))), "mad")),
         (AttackKind::Critic, Some(critic)) => {
-            Ok(ready(Box::new(CriticAttack::new(critic.clone(), radius)), "kept critic"))
+            let candidates = super::critic::candidates(critic, "kept critic", radius);
+            Ok(Prepared { candidates, training_steps: 0 })
         }
         (AttackKind::Critic, None) => super::fit::critics(target, plan, &own, progress),
         (AttackKind::RobustSarsa, _) => super::sarsa::critics(target, plan, &own, progress),

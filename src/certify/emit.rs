@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
+use secateur_checker::reader::base64;
 use secateur_checker::reader::certificate::{
     Certificate, Claim, FileDigest, MaskRecord, PREDICATE_TYPE, Place, Program, SCHEMA_VERSION,
     STATEMENT_TYPE, StepVerdict, WitnessRecord,
 };
+use secateur_checker::reader::dsse::{Envelope, EnvelopeSignature};
 use secateur_checker::reader::json::{Value, canonical};
 
 use crate::certify::counterexample::{emit_chain, emit_counterexample};
@@ -31,6 +33,18 @@ pub fn emit_certificate(certificate: &Certificate) -> String {
         ("predicateType", text(PREDICATE_TYPE)),
         ("subject", list(&certificate.subjects, emit_subject)),
         ("predicate", emit_predicate(certificate)),
+    ]))
+}
+
+/// An envelope as canonical JSON; the checker's `parse_envelope` reads it back.
+pub fn emit_envelope(envelope: &Envelope) -> String {
+    let signature = |s: &EnvelopeSignature| {
+        object([("keyid", text(s.keyid.as_str())), ("sig", text(base64::encode(&s.sig)))])
+    };
+    canonical(&object([
+        ("payload", text(base64::encode(&envelope.payload))),
+        ("payloadType", text(envelope.payload_type.as_str())),
+        ("signatures", list(&envelope.signatures, signature)),
     ]))
 }
 

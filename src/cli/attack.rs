@@ -104,7 +104,7 @@ fn environment(arguments: &AttackArguments) -> Result<String, CliError> {
 }
 
 /// The value network that `train` left beside the policy.
-fn kept_critic(policy: &Path) -> Result<Option<Mlp>, CliError> {
+pub(super) fn kept_critic(policy: &Path) -> Result<Option<Mlp>, CliError> {
     let folder = policy.join("critic");
     if !folder.join("policy.json").exists() {
         return Ok(None);

@@ -46,7 +46,7 @@ DIR/audit.toml:
   episodes-can-end = true        # default; false only if no episode ever ends
   episodes = \"episodes.json\"     # how the states were drawn, for statistical claims
   [prune]                        # instead of masks
-  method = \"magnitude\"           # or random
+  method = \"magnitude\"           # or random; or saliency, with scores or states, a file
   scope = \"layer\"                # or global
   sparsity = [\"0\", \"0.5\"]")]
 pub struct AuditArguments {
@@ -173,7 +173,7 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
         (Some(masks), None) => Some(directory.join(masks)),
         (None, Some(recipe)) => {
             let masks = out.join("masks");
-            write_pruned(&policy, recipe, &masks)?;
+            write_pruned(&policy, &recipe.clone().inside(directory), &masks)?;
             Some(masks)
         }
         (None, None) => None,

@@ -3,22 +3,30 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use secateur_checker::load::{PolicyDirectory, load_policy};
+use ndarray::Array2;
+use secateur_checker::load::{Failure, PolicyDirectory, load_policy, load_states};
+use secateur_checker::model::Units;
+use secateur_checker::number::Dyadic;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::cli::adversary::UnitsWord;
 use crate::cli::{CliError, Context};
 use crate::import::read_arrays;
 use crate::policy::emit::{ChainOrigin, write_mask_chain};
 use crate::policy::mask::MaskData;
 use crate::policy::read::policy_data;
+use crate::policy::{PolicyData, TensorData};
 use crate::prune::{Method, Scope, prune, scores_from};
+use crate::rl::FloatPolicy;
+use crate::rl::saliency::fisher_scores;
 
 /// Arguments of `prune`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   secateur prune hopper/ --method magnitude --scope layer --sparsity 0,0.1,0.3,0.5,0.9 --out hopper/masks/
+  secateur prune hopper/ --method saliency --states hopper/states.npy --sparsity 0,0.5 --out hopper/masks/
 
 Masks are nested by construction. Biases, standard deviations and the normaliser are never pruned.
 spec/pruning.md defines each method exactly.")]
@@ -38,8 +46,14 @@ pub struct PruneArguments {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Scores of --method saliency: an .npz or .safetensors with one table per weight; the lowest are pruned first.
-    #[arg(long, value_name = "FILE", required_if_eq("method", "saliency"))]
+    #[arg(long, value_name = "FILE", conflicts_with = "states")]
     scores: Option<PathBuf>,
+    /// States (.npy) of --method saliency: scores by what each weight does to the actions there (Fisher information).
+    #[arg(long, value_name = "FILE")]
+    states: Option<PathBuf>,
+    /// Units of --states.
+    #[arg(long, value_enum, default_value_t = UnitsWord::Raw)]
+    state_units: UnitsWord,
     /// Mask directory to write.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -53,7 +67,7 @@ pub enum MethodWord {
     Magnitude,
     /// A seeded random order.
     Random,
-    /// Smallest score first, from a file.
+    /// Smallest score first: from a file of scores, or from states.
     Saliency,
 }
 
@@ -78,8 +92,8 @@ impl ScopeWord {
 }
 
 /// How to prune, as audit.toml says it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Recipe {
     method: MethodWord,
     scope: ScopeWord,
@@ -87,6 +101,71 @@ pub struct Recipe {
     #[serde(default)]
     seed: u64,
     scores: Option<PathBuf>,
+    states: Option<PathBuf>,
+    #[serde(default = "raw")]
+    state_units: UnitsWord,
+}
+
+fn raw() -> UnitsWord {
+    UnitsWord::Raw
+}
+
+impl Recipe {
+    /// Takes relative paths from `directory`.
+    pub fn inside(mut self, directory: &Path) -> Self {
+        let place = |path: PathBuf| directory.join(path);
+        (self.scores, self.states) = (self.scores.map(place), self.states.map(place));
+        self
+    }
+}
+
+/// The tables of scores that method saliency ranks by.
+fn saliency(
+    policy: &PolicyDirectory,
+    data: &PolicyData,
+    recipe: &Recipe,
+) -> Result<Vec<TensorData>, CliError> {
+    match (&recipe.scores, &recipe.states) {
+        (Some(path), None) => {
+            let arrays = read_arrays(path).map_err(CliError::input)?;
+            scores_from(&arrays, data.layers.len()).map_err(CliError::input)
+        }
+        (None, Some(path)) => {
+            let failure = |e: Failure| CliError { message: e.to_string(), code: e.exit_code() };
+            let (states, _) = load_states(path, recipe.state_units.into()).map_err(failure)?;
+            let float = FloatPolicy::from_data(data).map_err(CliError::input)?;
+            let (rows, columns) = (states.values.rows, states.values.columns);
+            let inputs = policy.files.policy.network.layers.first().map_or(0, |layer| layer.weight.columns);
+            if columns != inputs || rows == 0 {
+                let path = path.display();
+                return Err(CliError::input(format!(
+                    "{path}: {rows} x {columns}, but the policy reads rows of {inputs}; give at least one"
+                )));
+            }
+            let values: Vec<f64> = states.values.values.iter().map(|entry| float_of(*entry)).collect();
+            let values = values.chunks_exact(columns).flat_map(|row| match states.units {
+                Units::Raw => float.normaliser.apply(row),
+                Units::Normalised => row.to_vec(),
+            });
+            let table =
+                Array2::from_shape_vec((rows, columns), values.collect()).map_err(CliError::internal)?;
+            let scores = fisher_scores(&float, table.view());
+            let pairs = scores.iter().zip(&data.layers);
+            Ok(pairs
+                .map(|(scores, layer)| TensorData::from_f64(layer.weight.shape.clone(), scores))
+                .collect())
+        }
+        _ => Err(CliError::input(
+            "method saliency needs one of: --scores, a file of scores; --states, a file of states",
+        )),
+    }
+}
+
+/// A stored float as `f64`: exact, since the mantissa has at most 53 bits.
+fn float_of(entry: Dyadic) -> f64 {
+    // In two steps, because 2^exponent alone may be subnormal.
+    let half = entry.exponent / 2;
+    entry.mantissa as f64 * 2f64.powi(half) * 2f64.powi(entry.exponent - half)
 }
 
 /// Prunes as the recipe says and writes the chain.
@@ -102,12 +181,7 @@ pub fn write_pruned(
     let method = match recipe.method {
         MethodWord::Magnitude => Method::Magnitude,
         MethodWord::Random => Method::Random { seed: recipe.seed },
-        MethodWord::Saliency => {
-            let path = recipe.scores.as_ref();
-            let path = path.ok_or_else(|| CliError::input("method saliency needs scores, a file"))?;
-            let arrays = read_arrays(path).map_err(CliError::input)?;
-            Method::Saliency(scores_from(&arrays, data.layers.len()).map_err(CliError::input)?)
-        }
+        MethodWord::Saliency => Method::Saliency(saliency(policy, &data, recipe)?),
     };
     let masks = prune(&data, &method, recipe.scope.scope(), &recipe.sparsity).map_err(CliError::input)?;
     let word = |value: &dyn ValueEnumName| value.name();
@@ -143,6 +217,8 @@ pub fn run(arguments: &PruneArguments, context: Context) -> Result<u8, CliError>
         sparsity: arguments.sparsity.clone(),
         seed: arguments.seed,
         scores: arguments.scores.clone(),
+        states: arguments.states.clone(),
+        state_units: arguments.state_units,
     };
     let masks = write_pruned(&policy, &recipe, &arguments.out)?;
     let total = |mask: &MaskData| mask.layers.iter().map(|l| l.kept.len()).sum::<usize>();

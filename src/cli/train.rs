@@ -16,9 +16,7 @@ use crate::policy::write::{create_folder, write_atomically};
 use crate::rl::config::{SaConfig, TrainConfig};
 use crate::rl::env::make_environment;
 use crate::rl::evaluate::evaluate;
-use crate::rl::head::FloatHead;
 use crate::rl::net::Mlp;
-use crate::rl::normaliser::FixedNormaliser;
 use crate::rl::{FloatPolicy, Progress, TrainFiles, train, train_from, trainer::UpdateRecord};
 
 /// Arguments of `train`.
@@ -136,8 +134,7 @@ impl Progress for Bar {
 /// The value network (of scaled rewards, of normalised observations) as a deterministic policy in `critic/`: what
 /// `secateur attack` descends on.
 fn write_critic(out: &Path, critic: &Mlp) -> Result<(), CliError> {
-    let normaliser = FixedNormaliser::identity(critic.input_width());
-    let critic = FloatPolicy { network: critic.clone(), head: FloatHead::Deterministic, normaliser };
+    let critic = FloatPolicy::of_critic(critic.clone());
     let folder = out.join("critic");
     create_folder(&folder).map_err(CliError::input)?;
     write_policy_dir(&folder, &critic.to_data()).map_err(CliError::input)

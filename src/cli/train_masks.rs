@@ -8,6 +8,7 @@ use secateur_checker::load::{load_masks, load_policy};
 use secateur_checker::reader::digest::weights_digest;
 
 use crate::cli::CliError;
+use crate::cli::attack::kept_critic;
 use crate::cli::prune::{MethodWord, ScopeWord};
 use crate::policy::emit::write_mask_chain;
 use crate::policy::mask::MaskData;
@@ -135,7 +136,7 @@ impl MaskFlags {
             masks = found.swap_remove(index).layers;
             said.push_str(&format!("\nmask     {index} of {} stays in force", folder.display()));
         }
-        let start = TrainStart { policy, critic: None, masks };
+        let start = TrainStart { policy, critic: kept_critic(directory)?, masks };
         config.finetune = Some(start.digest());
         Ok(Some((start, said)))
     }

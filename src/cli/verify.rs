@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::certify::emit::emit_envelope;
 use clap::Args;
 use secateur_checker::load::{PropertyFiles, check_property_files, load_policy};
 use secateur_checker::reader::certificate::FileDigest;
 use secateur_checker::reader::digest::sha256_hex;
-use secateur_checker::reader::dsse::emit_envelope;
 use secateur_checker::reader::escaped::Escaped;
 use secateur_checker::reader::verdict::Claimed;
 use serde_json::json;
@@ -19,6 +19,7 @@ use crate::policy::emit::{emit_manifest, emit_tensors};
 use crate::policy::write::write_atomically;
 use crate::property::vnnlib::parse_vnnlib;
 use crate::search::branch::{BranchOptions, BranchState};
+use crate::verify::kept::{emit_search, parse_search};
 use crate::verify::{Answer, Question, VerifyError, verify};
 
 /// Arguments of `verify`.
@@ -27,9 +28,10 @@ use crate::verify::{Answer, Question, VerifyError, verify};
 Examples:
   secateur verify net.onnx prop.vnnlib --key keys/secateur.pem --out proof.cert.dsse.json
   secateur check net.onnx prop.vnnlib --trust keys/trust.json proof.cert.dsse.json
+  secateur verify net.onnx prop.vnnlib --steps 5000 --resume search.json    # again and again, until it is decided
 
 The first line printed is unsat (no input satisfies the property; a proof is written beside the certificate), sat (an
-exact input does) or unknown (the step budget ended first; --state keeps the search so that it can go on).
+exact input does) or unknown (the step budget ended first; --resume keeps the search so that it can go on).
 Exit code 0 for sat and unsat, 1 for unknown.")]
 pub struct VerifyArguments {
     /// ONNX network, or a policy directory.
@@ -45,8 +47,8 @@ pub struct VerifyArguments {
     /// Most regions bounded per case.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     steps: u64,
-    /// File that an unfinished search is kept in and taken up from.
-    #[arg(long, value_name = "FILE")]
+    /// File that an unfinished search (budget used up, or Ctrl-C) is kept in and taken up from; it may not exist yet.
+    #[arg(long, visible_alias = "resume", value_name = "FILE")]
     state: Option<PathBuf>,
     /// Directory for the canonical files that `secateur-check --property` reads.
     #[arg(long, value_name = "DIR")]
@@ -90,12 +92,11 @@ fn proof_name(out: Option<&PathBuf>) -> String {
     format!("{}.proof.json", stem.unwrap_or(&name))
 }
 
-fn read_states(path: Option<&PathBuf>) -> Result<Vec<BranchState>, CliError> {
+fn read_states(path: Option<&PathBuf>, question: &Question) -> Result<Vec<BranchState>, CliError> {
     let Some(path) = path.filter(|p| p.exists()) else { return Ok(Vec::new()) };
-    let text =
-        std::fs::read_to_string(path).map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
-    let states = serde_json::from_str(&text);
-    states.map_err(|e| CliError::input(format!("{}: not a kept search ({e}); remove it", path.display())))
+    let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
+    let bytes = std::fs::read(path).map_err(|e| at(&e))?;
+    parse_search(question, &bytes).map_err(|e| at(&e))
 }
 
 /// Decides, signs, writes.
@@ -109,7 +110,7 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
         Some(path) => Key::read(path).map_err(CliError::input)?,
         None => Key::generate().map_err(CliError::internal)?,
     };
-    let states = read_states(arguments.state.as_ref())?;
+    let states = read_states(arguments.state.as_ref(), &question)?;
     let options =
         BranchOptions { max_steps: arguments.steps, seed: arguments.seed, ..BranchOptions::default() };
     let name = proof_name(arguments.out.as_ref());
@@ -127,7 +128,7 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
                 "unknown\nthe search stopped; some constraint is at least {best_bound:.6} where it is open"
             );
             if let Some(path) = &arguments.state {
-                let kept = serde_json::to_vec(&states).map_err(CliError::internal)?;
+                let kept = emit_search(&question, states).map_err(CliError::internal)?;
                 write_atomically(path, &kept).map_err(CliError::input)?;
                 text.push_str(&format!("\nkept in {}; the same command goes on from there", path.display()));
             }

@@ -12,7 +12,7 @@ const EPSILON: f64 = 1e-5;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adam {
     #[serde(with = "bits")]
-    first: Vec<f64>,
+    pub(super) first: Vec<f64>,
     #[serde(with = "bits")]
     second: Vec<f64>,
     steps: i32,
@@ -67,6 +67,19 @@ impl Adam {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Without a gradient, a parameter moves on by its moments, unless they were forgotten.
+    #[test]
+    fn forgotten_moments_move_nothing() {
+        let mut adam = Adam::new(3);
+        let mut parameters = [1.0; 3];
+        adam.step(parameters.iter_mut(), [2.0; 3].iter(), 1.0, 0.1);
+        let before = parameters;
+        adam.forget([true, false].into_iter());
+        adam.step(parameters.iter_mut(), [0.0; 3].iter(), 1.0, 0.1);
+        assert_eq!(parameters[1], before[1]);
+        assert!(parameters[0] < before[0] && parameters[2] < before[2]);
+    }
 
     /// The first step has length `rate |g| / (|g| + epsilon)`, whatever the gradient; the second by hand from the algorithm.
     #[test]

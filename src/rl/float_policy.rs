@@ -159,6 +159,12 @@ impl FloatPolicy {
         Ok(Self { network: Mlp { layers }, head, normaliser })
     }
 
+    /// A value network of normalised observations as a deterministic policy: how it is written, in a folder `critic/`.
+    pub fn of_critic(critic: Mlp) -> Self {
+        let normaliser = FixedNormaliser::identity(critic.input_width());
+        Self { network: critic, head: FloatHead::Deterministic, normaliser }
+    }
+
     /// The policy as it is written: F32 tensors; no normaliser if it is the identity.
     pub fn to_data(&self) -> PolicyData {
         let layer = |layer: &Dense| LayerData {

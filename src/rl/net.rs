@@ -76,7 +76,7 @@ impl FloatActivation {
     }
 
     /// Multiplies `gradient` by the derivative, told from the function's values `post`.
-    fn pull_back(self, post: &Array2<f64>, gradient: &mut Array2<f64>) {
+    pub(super) fn pull_back(self, post: &Array2<f64>, gradient: &mut Array2<f64>) {
         let zip = Zip::from(gradient).and(post);
         match self {
             Self::Identity => {}
@@ -116,6 +116,11 @@ pub struct Tape {
 }
 
 impl Tape {
+    /// Input of layer `index`, which is the output of the one before.
+    pub(super) fn post(&self, index: usize) -> &Array2<f64> {
+        &self.posts[index]
+    }
+
     /// Outputs `[states, out]`.
     pub fn outputs(&self) -> &Array2<f64> {
         &self.posts[self.posts.len() - 1]

@@ -392,6 +392,45 @@ mod tests {
         }
     }
 
+    /// After one step Adam's first moment is a tenth of the clipped gradient: its scale shows that the gradient at pruned
+    /// weights did not count in the joint norm, and the pruned weights are zero.
+    #[test]
+    fn gradients_of_pruned_weights_do_not_count() {
+        let (mut agent, minibatch) = setting(heads()[0].clone(), FloatActivation::Tanh);
+        let masks: Vec<Vec<bool>> =
+            agent.actor.layers.iter().map(|layer| vec![false; layer.weight.len()]).collect();
+        let config = TrainConfig {
+            num_minibatches: 1,
+            update_epochs: 1,
+            norm_adv: false,
+            max_grad_norm: 1e-3,
+            ..config(None)
+        };
+        let mut actor = actor_gradient(&agent, &minibatch, &config, 0.0, &mut SeededRng::new(1, 0));
+        let critic = critic_gradient(&agent, &minibatch, &config).network;
+        let norm = |actor: &ActorGradient| {
+            let entries = actor.network.parameters().chain(&actor.log_std).chain(critic.parameters());
+            entries.map(|entry| entry * entry).sum::<f64>().sqrt()
+        };
+        let whole = norm(&actor);
+        apply_masks(&masks, &mut actor.network);
+        let masked = norm(&actor);
+        assert!(masked < 0.99 * whole, "{masked} and {whole}");
+        let Minibatch { observations, actions, log_probabilities, values, advantages, returns } = minibatch;
+        let episodes = Vec::new();
+        let batch = Batch { observations, actions, log_probabilities, values, advantages, returns, episodes };
+        let mut optimisers = Optimisers::new(&agent);
+        let schedule = Schedule { learning_rate: 1e-3, epsilon: 0.0 };
+        let (mut shuffler, mut ascender) = (SeededRng::new(1, 1), SeededRng::new(1, 2));
+        let rngs = (&mut shuffler, &mut ascender);
+        update(&mut agent, &mut optimisers, &batch, (&config, schedule), rngs, &masks);
+        for (found, entry) in optimisers.critic.first.iter().zip(critic.parameters()) {
+            let wanted = 0.1 * entry * 1e-3 / (masked + 1e-6);
+            assert!((found - wanted).abs() < 1e-9 * wanted.abs().max(1e-9), "{found} and {wanted}");
+        }
+        assert!(agent.actor.layers.iter().all(|layer| layer.weight.iter().all(|weight| *weight == 0.0)));
+    }
+
     /// Rate 3e-4 (1 - 1/4); the radius is half way up its ramp from 0 to 1/2 of training.
     #[test]
     fn schedule_by_hand() {

@@ -116,6 +116,7 @@ pub enum BranchOutcome {
 
 /// Where a search stands: a tree with open leaves. Plain data, so that it can be written down and taken up again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BranchState {
     tree: SplitTree,
     open: Vec<Open>,
@@ -231,6 +232,15 @@ impl BranchState {
     /// The lowest bound of an open region.
     fn lowest(&self) -> f64 {
         self.open.iter().fold(f64::INFINITY, |m, o| m.min(o.bound))
+    }
+
+    /// Whether the tree is one over `inputs` inputs and layers of the given widths whose open leaves are the ones listed,
+    /// as for a state that was read from a file.
+    pub fn fits(&self, inputs: usize, widths: &[usize]) -> bool {
+        let mut listed: Vec<usize> = self.open.iter().map(|o| o.node).collect();
+        listed.sort_unstable();
+        let open = self.tree.nodes.iter().enumerate().filter(|(_, n)| matches!(n, SplitNode::Open));
+        open.map(|(index, _)| index).eq(listed) && self.tree.fits(inputs, widths)
     }
 
     /// Regions bounded so far.

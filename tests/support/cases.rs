@@ -8,13 +8,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use secateur::certify::emit::emit_certificate;
+use secateur::certify::emit::{emit_certificate, emit_envelope};
 use secateur::policy::emit::emit_mask;
 use secateur_checker::family::Family;
-use secateur_checker::load::{PAYLOAD_TYPE, load_masks, load_policy};
+use secateur_checker::load::{load_masks, load_policy};
 use secateur_checker::reader::certificate::{Certificate, FileDigest, WitnessRecord};
 use secateur_checker::reader::digest::{mask_digest, sha256_hex};
-use secateur_checker::reader::dsse::{Envelope, emit_envelope};
+use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE};
 use serde_json::{Value, json};
 
 use crate::decimal::nudged;

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use secateur::certify::emit::emit_envelope;
 use secateur::certify::keys::Key;
 use secateur::certify::regret::RegretRequest;
 use secateur::certify::{Certified, CertifyError, Request, Silent, certify};
@@ -13,12 +14,12 @@ use secateur::policy::{ActivationSpec, HeadData, LayerData, NormaliserData, Poli
 use secateur_checker::check::NamedFile;
 use secateur_checker::family::Family;
 use secateur_checker::load::{
-    CheckPaths, Failure, Outcome, PAYLOAD_TYPE, check_paths, load_masks, load_policy, load_states,
+    CheckPaths, Failure, Outcome, check_paths, load_masks, load_policy, load_states,
 };
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::number::Rational;
 use secateur_checker::reader::certificate::{Certificate, parse_certificate};
-use secateur_checker::reader::dsse::{Envelope, emit_envelope, parse_envelope};
+use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE, parse_envelope};
 
 /// SplitMix64: the same numbers everywhere, for every version of every crate.
 /// Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators", figure 16.

@@ -175,23 +175,6 @@ pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8
     out
 }
 
-/// Writes an envelope as canonical JSON; [`parse_envelope`] reads it back.
-pub fn emit_envelope(envelope: &Envelope) -> String {
-    use super::json::Value;
-    let text = |t: &str| Value::String(t.to_owned());
-    let object = |members: Vec<(&str, Value)>| {
-        Value::Object(members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
-    };
-    let signature = |s: &EnvelopeSignature| {
-        object(vec![("keyid", text(&s.keyid)), ("sig", text(&base64::encode(&s.sig)))])
-    };
-    json::canonical(&object(vec![
-        ("payload", text(&base64::encode(&envelope.payload))),
-        ("payloadType", text(&envelope.payload_type)),
-        ("signatures", Value::Array(envelope.signatures.iter().map(signature).collect())),
-    ]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,11 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn envelopes_round_trip() {
+    fn envelopes_are_read() {
         let envelope = read("e30=", PAYLOAD_TYPE, &signature(&[9; 64])).unwrap();
         assert_eq!(envelope.payload, b"{}");
         assert_eq!(envelope.signatures, [EnvelopeSignature { keyid: "SHA256:x".into(), sig: [9; 64] }]);
-        assert_eq!(parse_envelope(emit_envelope(&envelope).as_bytes()), Ok(envelope));
     }
 
     #[test]

@@ -174,3 +174,153 @@ fn tables(field: &Field<'_>, unit: i64) -> Result<Vec<Vec<i64>>, FieldError> {
     };
     field.array()?.iter().map(layer).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::number::{NumberError, Rational};
+
+    const CASE: &str =
+        r#"{"constraints":[{"bound":"0.5","coefficients":["1","-2"]}],"lower":["0"],"upper":["1/3"]}"#;
+
+    fn property(cases: &str) -> Result<Property, PropertyError> {
+        parse_property(format!(r#"{{"cases":[{cases}],"format":"secateur.property/1"}}"#).as_bytes())
+    }
+
+    fn proof(nodes: &str) -> Result<Vec<Vec<Node>>, PropertyError> {
+        parse_proof(format!(r#"{{"cases":[[{nodes}]],"format":"secateur.proof/1"}}"#).as_bytes())
+    }
+
+    fn witness_with(lower: &str, multipliers: &str) -> Result<Vec<Vec<Node>>, PropertyError> {
+        let (lower, multipliers) = (format!(r#""{lower}""#), format!(r#""{multipliers}""#));
+        let witness = format!(r#"{{"lower":[{lower}],"multipliers":[{multipliers}],"upper":[""]}}"#);
+        proof(&format!(r#"{{"node":"farkas","witness":{witness}}}"#))
+    }
+
+    fn at<T: core::fmt::Debug>(result: Result<T, PropertyError>) -> (&'static str, String) {
+        match result.expect_err("refused") {
+            PropertyError::Field(FieldError::Missing { path, key }) => ("missing", format!("{path}.{key}")),
+            PropertyError::Field(FieldError::Unknown { path, key }) => ("unknown", format!("{path}.{key}")),
+            PropertyError::Field(FieldError::WrongType { path, .. }) => ("type", path),
+            PropertyError::Field(FieldError::UnknownWord { path, .. }) => ("word", path),
+            PropertyError::Field(FieldError::Number { path, .. }) => ("number", path),
+            PropertyError::Field(FieldError::OutOfRange { path, .. }) => ("range", path),
+            PropertyError::Json(_) => ("json", String::new()),
+            PropertyError::NotCanonical => ("canonical", String::new()),
+            PropertyError::NoCases => ("cases", String::new()),
+        }
+    }
+
+    fn refused(kind: &'static str, path: &str) -> (&'static str, String) {
+        (kind, path.to_owned())
+    }
+
+    #[test]
+    fn numbers_of_a_property_are_exact() {
+        let parsed = property(CASE).unwrap();
+        let number = |text| Rational::parse(text).unwrap();
+        let constraint =
+            OutputConstraint { coefficients: vec![number("1"), number("-2")], bound: number("1/2") };
+        let case =
+            Case { lower: vec![number("0")], upper: vec![number("1/3")], constraints: vec![constraint] };
+        assert_eq!(parsed, Property { cases: vec![case] });
+    }
+
+    #[test]
+    fn properties_are_refused_by_clause() {
+        assert_eq!(at(property("")), refused("cases", ""));
+        assert_eq!(at(property(&format!(" {CASE}"))), refused("canonical", ""));
+        assert_eq!(at(property("1")), refused("json", ""));
+        assert_eq!(at(property(r#""x""#)), refused("type", "cases[0]"));
+        assert_eq!(at(property(&CASE.replace("lower", "least"))), refused("missing", "cases[0].lower"));
+        let more = CASE.replacen('{', r#"{"about":"x","#, 1);
+        assert_eq!(at(property(&more)), refused("unknown", "cases[0].about"));
+        let within = CASE.replace(r#"{"bound""#, r#"{"also":"x","bound""#);
+        assert_eq!(at(property(&within)), refused("unknown", "cases[0].constraints[0].also"));
+        assert_eq!(at(property(&CASE.replace("1/3", "1/0"))), refused("number", "cases[0].upper[0]"));
+        let zero =
+            FieldError::Number { path: "cases[0].upper[0]".into(), error: NumberError::ZeroDenominator };
+        assert_eq!(property(&CASE.replace("1/3", "1/0")), Err(PropertyError::Field(zero)));
+        assert_eq!(
+            at(property(&CASE.replace("0.5", "nan"))),
+            refused("number", "cases[0].constraints[0].bound")
+        );
+        let other = br#"{"cases":[],"format":"secateur.property/2"}"#;
+        assert_eq!(at(parse_property(other)), refused("word", "format"));
+        let extra = br#"{"cases":[],"format":"secateur.property/1","more":"x"}"#;
+        assert_eq!(at(parse_property(extra)), refused("unknown", ".more"));
+        let large = vec![b' '; MAX_PROPERTY + 1];
+        let size = JsonError::TooLarge { size: MAX_PROPERTY + 1, cap: MAX_PROPERTY };
+        assert_eq!(parse_property(&large), Err(PropertyError::Json(size)));
+    }
+
+    #[test]
+    fn every_kind_of_node_is_read() {
+        let nodes = [
+            r#"{"at":"1/4","children":["1","2"],"coordinate":"0","node":"input"}"#,
+            r#"{"children":["3","4"],"layer":"1","neuron":"7","node":"relu"}"#,
+            r#"{"constraint":"2","node":"leaf"}"#,
+            r#"{"constraint":"0","node":"leaf","witness":{"lower":["1 -2"],"multipliers":[""],"upper":[""]}}"#,
+            r#"{"node":"empty"}"#,
+        ];
+        let witness = LeafWitness {
+            slopes: vec![vec![
+                SlopeChoice { lower: Some(SLOPE_UNIT), upper: None },
+                SlopeChoice { lower: Some(-2 * SLOPE_UNIT), upper: None },
+            ]],
+            multipliers: vec![vec![]],
+        };
+        let expected = vec![
+            Node::Input { coordinate: 0, at: Rational::parse("1/4").unwrap(), children: [1, 2] },
+            Node::Relu { layer: 1, neuron: 7, children: [3, 4] },
+            Node::Leaf { constraint: 2, witness: None },
+            Node::Leaf { constraint: 0, witness: Some(witness) },
+            Node::Empty,
+        ];
+        assert_eq!(proof(&nodes.join(",")), Ok(vec![expected]));
+        let multipliers = LeafWitness { slopes: vec![vec![]], multipliers: vec![vec![0, 65536]] };
+        assert_eq!(witness_with("", "0 65536"), Ok(vec![vec![Node::Farkas { witness: multipliers }]]));
+    }
+
+    #[test]
+    fn nodes_are_refused_by_clause() {
+        let node = |text: &str| at(proof(text));
+        assert_eq!(node(r#"{"node":"hole"}"#), refused("word", "cases[0][0].node"));
+        assert_eq!(node(r#"{"children":["1","2"]}"#), refused("missing", "cases[0][0].node"));
+        assert_eq!(node(r#"{"node":"farkas"}"#), refused("missing", "cases[0][0].witness"));
+        assert_eq!(node(r#"{"node":"leaf"}"#), refused("missing", "cases[0][0].constraint"));
+        assert_eq!(node(r#"{"node":"empty","witness":"x"}"#), refused("unknown", "cases[0][0].witness"));
+        let relu = |children: &str, neuron: &str| {
+            node(&format!(r#"{{"children":{children},"layer":"0","neuron":"{neuron}","node":"relu"}}"#))
+        };
+        for children in [r#"["1"]"#, r#"["1","2","3"]"#, "[]"] {
+            assert_eq!(relu(children, "0"), refused("range", "cases[0][0].children"));
+        }
+        assert_eq!(relu(r#"["1","-2"]"#, "0"), refused("range", "cases[0][0].children[1]"));
+        assert_eq!(relu(r#"["1","2"]"#, "00"), refused("range", "cases[0][0].neuron"));
+        let input = r#"{"at":"1/0","children":["1","2"],"coordinate":"0","node":"input"}"#;
+        assert_eq!(node(input), refused("number", "cases[0][0].at"));
+        let other = br#"{"cases":[],"format":"secateur.proof/2"}"#;
+        assert_eq!(at(parse_proof(other)), refused("word", "format"));
+        let extra = br#"{"cases":[],"format":"secateur.proof/1","holes":[]}"#;
+        assert_eq!(at(parse_proof(extra)), refused("unknown", ".holes"));
+    }
+
+    #[test]
+    fn tables_are_whole_numbers_and_single_spaces() {
+        for good in ["", "0", "-1", "65536 0 1", "999999999999"] {
+            assert!(witness_with(good, good).is_ok(), "{good:?}");
+        }
+        for bad in [" ", "1 ", " 1", "1  2", "+1", "-", "0x1", "1.5", "1,2", "1000000000000"] {
+            assert_eq!(
+                at(witness_with(bad, "")),
+                refused("range", "cases[0][0].witness.lower[0]"),
+                "{bad:?}"
+            );
+            let multipliers = refused("range", "cases[0][0].witness.multipliers[0]");
+            assert_eq!(at(witness_with("", bad)), multipliers, "{bad:?}");
+        }
+        let lacking = r#"{"node":"farkas","witness":{"lower":[],"multipliers":[]}}"#;
+        assert_eq!(at(proof(lacking)), refused("missing", "cases[0][0].witness.upper"));
+    }
+}

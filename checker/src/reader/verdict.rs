@@ -96,3 +96,161 @@ fn sat(field: &Field<'_>) -> Result<Claimed, FieldError> {
     fields.finish()?;
     Ok(Claimed::Sat { case, point })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::json::JsonError;
+
+    const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn statement(claim: &str, result: &str) -> String {
+        let file = |name: &str| format!(r#"{{"digest":{{"sha256":"{DIGEST}"}},"name":"{name}"}}"#);
+        let program = r#"{"id":"x","version":"1"}"#;
+        let mut members = vec![
+            r#""assumptions":["a"]"#.to_owned(),
+            format!(r#""checker":{program}"#),
+            claim.to_owned(),
+            format!(r#""inputs":[{{"digest":{{"sha256":"{DIGEST}"}},"name":"n","role":"source"}}]"#),
+            format!(r#""result":"{result}""#),
+            r#""schemaVersion":"1.0.0""#.to_owned(),
+            r#""semantics":"real-arithmetic""#.to_owned(),
+            format!(r#""verifier":{program}"#),
+            r#""weightsDigest":"sha256:w""#.to_owned(),
+        ];
+        members.sort();
+        let (files, predicate) = (["a", "b", "c"].map(file).join(","), members.join(","));
+        format!(
+            r#"{{"_type":"{STATEMENT_TYPE}","predicate":{{{predicate}}},"predicateType":"{PREDICATE_TYPE}","subject":[{files}]}}"#
+        )
+    }
+
+    fn unsat() -> String {
+        let proof = format!(r#""proof":{{"digest":{{"sha256":"{DIGEST}"}},"name":"p","size":"7"}}"#);
+        statement(&proof, "unsat")
+    }
+
+    fn sat() -> String {
+        statement(r#""counterexample":{"case":"3","point":["1/2","-0.25"]}"#, "sat")
+    }
+
+    fn refused(text: &str) -> CertificateError {
+        parse_verdict(text.as_bytes()).expect_err("refused")
+    }
+
+    fn changed(text: &str, from: &str, to: &str) -> CertificateError {
+        assert!(text.contains(from), "{from}");
+        refused(&text.replacen(from, to, 1))
+    }
+
+    fn missing(path: &str, key: &str) -> CertificateError {
+        CertificateError::Field(FieldError::Missing { path: path.into(), key: key.into() })
+    }
+
+    fn unknown(path: &str, key: &str) -> CertificateError {
+        CertificateError::Field(FieldError::Unknown { path: path.into(), key: key.into() })
+    }
+
+    #[test]
+    fn both_verdicts_are_read() {
+        let certificate = parse_verdict(unsat().as_bytes()).unwrap();
+        assert_eq!(certificate.subjects.len(), 3);
+        assert_eq!((certificate.inputs.len(), certificate.inputs[0].role.as_str()), (1, "source"));
+        let proof = WitnessRecord { name: "p".into(), sha256: DIGEST.into(), size: 7 };
+        assert_eq!(certificate.claimed, Claimed::Unsat { proof });
+        let point = ["1/2", "-1/4"].map(|t| Rational::parse(t).unwrap()).to_vec();
+        let certificate = parse_verdict(sat().as_bytes()).unwrap();
+        assert_eq!(certificate.claimed, Claimed::Sat { case: 3, point });
+    }
+
+    #[test]
+    fn the_payload_is_canonical_json() {
+        let spaced = format!("{} ", unsat());
+        assert_eq!(refused(&spaced), CertificateError::NotCanonical);
+        assert_eq!(
+            changed(&sat(), r#""3""#, "3"),
+            CertificateError::Json(JsonError::NumberToken { at: sat().find(r#""3""#).unwrap() })
+        );
+        let twice = changed(&sat(), r#""result":"sat""#, r#""result":"sat","result":"unsat""#);
+        assert!(matches!(twice, CertificateError::Json(JsonError::DuplicateKey { .. })));
+    }
+
+    /// Unknown, other and missing words; nothing is taken for `unsat` that does not say so.
+    #[test]
+    fn words_are_known_or_refused() {
+        let word = |error: CertificateError| match error {
+            CertificateError::Field(FieldError::UnknownWord { path, .. }) => path,
+            other => panic!("{other:?}"),
+        };
+        for other in ["unknown", "verified", "", "UNSAT"] {
+            let to = format!(r#""result":"{other}""#);
+            assert_eq!(word(changed(&unsat(), r#""result":"unsat""#, &to)), "predicate.result");
+        }
+        assert_eq!(word(changed(&unsat(), "Statement/v1", "Statement/v2")), "_type");
+        assert_eq!(word(changed(&unsat(), "property/v1", "certificate/v1")), "predicateType");
+        assert_eq!(word(changed(&unsat(), "real-arithmetic", "float32")), "predicate.semantics");
+        let version = changed(&unsat(), "1.0.0", "1.0.1");
+        assert_eq!(version, CertificateError::Version { found: "1.0.1".into() });
+    }
+
+    /// `unsat` needs its proof and has no point, `sat` the other way round.
+    #[test]
+    fn each_verdict_has_its_own_evidence() {
+        let flipped = changed(&sat(), r#""result":"sat""#, r#""result":"unsat""#);
+        assert_eq!(flipped, missing("predicate", "proof"));
+        let flipped = changed(&unsat(), r#""result":"unsat""#, r#""result":"sat""#);
+        assert_eq!(flipped, missing("predicate", "counterexample"));
+        let both = changed(&sat(), r#""counterexample""#, r#""also":"x","counterexample""#);
+        assert_eq!(both, CertificateError::NotCanonical);
+        let proof =
+            format!(r#","proof":{{"digest":{{"sha256":"{DIGEST}"}},"name":"p","size":"7"}},"result""#);
+        assert_eq!(changed(&sat(), r#","result""#, &proof), unknown("predicate", "proof"));
+    }
+
+    #[test]
+    fn keys_are_complete_and_known() {
+        let top = changed(&unsat(), r#","subject""#, r#","seed":"0","subject""#);
+        assert_eq!(top, unknown("", "seed"));
+        let file = changed(&unsat(), r#","name":"a""#, r#","name":"a","path":"/""#);
+        assert_eq!(file, unknown("subject[0]", "path"));
+        let proof = changed(&unsat(), r#","size":"7""#, "");
+        assert_eq!(proof, missing("predicate.proof", "size"));
+        let point = changed(&sat(), r#"{"case":"3","#, "{");
+        assert_eq!(point, missing("predicate.counterexample", "case"));
+        for key in ["assumptions", "checker", "inputs", "semantics", "verifier", "weightsDigest"] {
+            let text = unsat();
+            let mut value = parse(text.as_bytes(), MAX_PAYLOAD, Numbers::Refused).unwrap();
+            let crate::reader::json::Value::Object(top) = &mut value else { panic!("an object") };
+            let Some(crate::reader::json::Value::Object(predicate)) = top.get_mut("predicate") else {
+                panic!("a predicate")
+            };
+            predicate.remove(key);
+            assert_eq!(refused(&canonical(&value)), missing("predicate", key));
+        }
+    }
+
+    #[test]
+    fn digests_numbers_and_counts_are_well_formed() {
+        let range = |error: CertificateError| match error {
+            CertificateError::Field(FieldError::OutOfRange { path, .. }) => path,
+            other => panic!("{other:?}"),
+        };
+        let upper = DIGEST.to_uppercase();
+        assert_eq!(range(changed(&sat(), DIGEST, &upper)), "predicate.inputs[0].digest.sha256");
+        assert_eq!(range(changed(&unsat(), r#""7""#, r#""07""#)), "predicate.proof.size");
+        assert_eq!(range(changed(&sat(), r#""3""#, r#""-3""#)), "predicate.counterexample.case");
+        let point = changed(&sat(), "-0.25", "1/0");
+        let path = "predicate.counterexample.point[1]".into();
+        let error = crate::number::NumberError::ZeroDenominator;
+        assert_eq!(point, CertificateError::Field(FieldError::Number { path, error }));
+    }
+
+    #[test]
+    fn subjects_are_capped() {
+        let text = unsat();
+        let one = format!(r#"{{"digest":{{"sha256":"{DIGEST}"}},"name":"a"}}"#);
+        let many = vec![one.clone(); MAX_SUBJECTS + 1].join(",");
+        let error = CertificateError::TooMany { what: "subjects", cap: MAX_SUBJECTS };
+        assert_eq!(changed(&text, &one, &many), error);
+    }
+}

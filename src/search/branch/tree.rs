@@ -152,6 +152,33 @@ impl SplitTree {
         place
     }
 
+    /// Whether every node but the root is the child of exactly one node before it, its parent, and every cut names an
+    /// input or a neuron that exists.
+    pub(super) fn fits(&self, inputs: usize, widths: &[usize]) -> bool {
+        let mut parents = vec![None; self.nodes.len()];
+        for (index, node) in self.nodes.iter().enumerate() {
+            let (exists, children) = match *node {
+                SplitNode::Open | SplitNode::Leaf(_) => continue,
+                SplitNode::Relu { layer, neuron, positive, negative } => {
+                    let width = widths.get(layer as usize).copied().unwrap_or(0);
+                    ((neuron as usize) < width, [positive, negative])
+                }
+                SplitNode::Input { coordinate, below, above, .. } => {
+                    ((coordinate as usize) < inputs, [below, above])
+                }
+            };
+            for child in children {
+                let Some(slot) = parents.get_mut(child).filter(|p| exists && child > index && p.is_none())
+                else {
+                    return false;
+                };
+                *slot = Some(index);
+            }
+        }
+        let stated = self.parents.iter().map(|p| Some(*p)).skip(1);
+        !parents.is_empty() && self.parents.len() == parents.len() && parents.into_iter().skip(1).eq(stated)
+    }
+
     /// Number of leaves that are not open.
     pub fn leaves(&self) -> usize {
         self.nodes.iter().filter(|n| matches!(n, SplitNode::Leaf(_))).count()

@@ -1,0 +1,229 @@
+//! `secateur sweep`: policies trained, pruned, attacked and certified, as jobs that resume.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+
+use crate::cli::progress::{catch_interrupts, stop_requested};
+use crate::cli::{CliError, Context};
+use crate::sweep::config::SweepConfig;
+use crate::sweep::engine::{Limits, Outcome, SweepProgress, run_plan};
+use crate::sweep::gather::{gather, whole};
+use crate::sweep::plan::Plan;
+use crate::sweep::plots::write_plots;
+use crate::sweep::store::{Store, StoreError};
+use crate::sweep::tables::{tables, write_tables};
+
+/// Arguments of `sweep`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  secateur sweep fixtures/sweeps/small.toml --out small.sweep --dry-run
+  secateur sweep fixtures/sweeps/small.toml --out small.sweep
+  secateur sweep fixtures/sweeps/small.toml --out small.sweep --plots-only
+
+Trains policies, prunes them, runs episodes with and without attacks and certifies bounds, for every environment, way to
+train, seed and sparsity of CONFIG. --out gets one folder a job under jobs/, tables (CSV, JSON, Markdown) under tables/ and SVG plots
+under plots/. The same command goes on after an interruption or a kill; jobs whose configuration changed are run again, the
+others are not. spec/sweep.md describes CONFIG, the files and every definition.
+Hopper-v5, Walker2d-v5, HalfCheetah-v5 and Ant-v5 need libmujoco 3.17.0 (pip install --no-deps mujoco==3.17.0).
+Exit codes: 0 everything is done, 2 CONFIG or an environment cannot be used, 4 stopped early or a job failed.")]
+pub struct SweepArguments {
+    /// What to sweep over, TOML.
+    config: PathBuf,
+    /// Folder of jobs, tables and plots.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Jobs at a time, each on one thread; default: one per core.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Say what would be run and about how long it takes; run nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Run nothing; tables and plots of what is there, also while a sweep runs.
+    #[arg(long, conflicts_with = "dry_run")]
+    plots_only: bool,
+    /// Stop after this many jobs were run.
+    #[arg(long, value_name = "N")]
+    limit_jobs: Option<usize>,
+}
+
+/// One bar over the cost of all jobs.
+struct Bar {
+    bar: ProgressBar,
+    cost: Mutex<f64>,
+}
+
+impl Bar {
+    fn new(visible: bool, cost: f64) -> Self {
+        let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        // In thousandths of a second, so that short jobs move it.
+        let bar = ProgressBar::with_draw_target(Some((1000.0 * cost) as u64), target);
+        if let Ok(style) = ProgressStyle::with_template("sweep {bar:30} {percent} % eta {eta} {msg}") {
+            bar.set_style(style);
+        }
+        catch_interrupts();
+        Self { bar, cost: Mutex::new(0.0) }
+    }
+}
+
+impl SweepProgress for Bar {
+    fn note(&self, text: &str) {
+        self.bar.suspend(|| eprintln!("{text}"));
+    }
+
+    fn began(&self, label: &str) {
+        self.bar.set_message(label.to_owned());
+    }
+
+    fn advanced(&self, cost: f64) {
+        if let Ok(mut done) = self.cost.lock() {
+            *done += cost;
+            self.bar.set_position((1000.0 * done.max(0.0)) as u64);
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        stop_requested()
+    }
+}
+
+fn read(path: &Path) -> Result<(SweepConfig, Plan), CliError> {
+    let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|e| at(&e))?;
+    let config = SweepConfig::parse(&text).map_err(|e| at(&e))?;
+    let plan = Plan::new(&config).map_err(|e| at(&e))?;
+    Ok((config, plan))
+}
+
+/// `1 h 02 min`, `3 min` or `10 s`.
+fn duration(seconds: f64) -> String {
+    let seconds = seconds.max(0.0).round() as u64;
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{seconds} s"),
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes:02} min"),
+    }
+}
+
+/// Runs, or says what would be run.
+///
+/// # Errors
+/// Exit code 2 for CONFIG, a missing library or an unwritable folder; 4 for jobs that failed or were not run.
+pub fn run(arguments: &SweepArguments, context: Context) -> Result<u8, CliError> {
+    let (config, plan) = read(&arguments.config)?;
+    let workers = arguments.jobs.filter(|jobs| *jobs > 0);
+    let workers = workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    if arguments.dry_run {
+        return dry_run(arguments, &plan, workers, context);
+    }
+    let store = if arguments.plots_only {
+        if !arguments.out.join("jobs").is_dir() {
+            let place = arguments.out.display();
+            return Err(CliError::input(format!(
+                "{place} holds no sweep; run it without --plots-only first"
+            )));
+        }
+        Store::look_into(&arguments.out)
+    } else {
+        Store::open(&arguments.out).map_err(|error| match error {
+            StoreError::Busy(_) => CliError::internal(error),
+            error => CliError::input(error),
+        })?
+    };
+    if !arguments.plots_only {
+        let done = whole(&plan, &store);
+        let bar = Bar::new(context.progress, plan.cost(|index| !done[index]));
+        let limits = Limits { workers, jobs: arguments.limit_jobs };
+        let outcome = run_plan(&plan, &store, limits, &bar);
+        bar.bar.finish_and_clear();
+        unfinished(&plan, &outcome)?;
+    }
+    let grid = gather(&config, &plan, &store).map_err(CliError::internal)?;
+    let tables = tables(&config, &grid).map_err(CliError::internal)?;
+    let folder = store.root().join("tables");
+    let written = write_tables(&folder, &tables, grid.jobs).map_err(CliError::input)?;
+    let plots = write_plots(&config, &grid, &store.root().join("plots")).map_err(CliError::input)?;
+    let (all, there) = grid.jobs;
+    let list = |paths: &[PathBuf]| -> String {
+        paths.iter().map(|path| format!("  {}\n", path.display())).collect()
+    };
+    let text = format!(
+        "{there} of {all} jobs have results\ntables (each also .csv and .json)\n{}plots\n{}",
+        list(&written),
+        list(&plots)
+    );
+    let document = json!({"jobs": all, "done": there, "tables": written, "plots": plots});
+    context.print(&text, &document)?;
+    Ok(0)
+}
+
+/// # Errors
+/// Exit code 4 if a job failed or was not run.
+fn unfinished(plan: &Plan, outcome: &Outcome) -> Result<(), CliError> {
+    let left = plan.jobs.len() - outcome.done;
+    if let Some((label, reason)) = outcome.failed.first() {
+        let (failed, blocked) = (outcome.failed.len(), outcome.blocked);
+        return Err(CliError::internal(format!(
+            "{failed} jobs failed and {blocked} need them; first, {label}: {reason}. {} of {} are done; --plots-only makes \
+             tables of these",
+            outcome.done,
+            plan.jobs.len()
+        )));
+    }
+    if left > 0 {
+        return Err(CliError::internal(format!(
+            "stopped with {} of {} jobs done; the same command goes on from there",
+            outcome.done,
+            plan.jobs.len()
+        )));
+    }
+    Ok(())
+}
+
+fn dry_run(
+    arguments: &SweepArguments,
+    plan: &Plan,
+    workers: usize,
+    context: Context,
+) -> Result<u8, CliError> {
+    let done = whole(plan, &Store::look_into(&arguments.out));
+    let mut kinds: Vec<(String, usize, usize, f64)> = Vec::new();
+    for (job, done) in plan.jobs.iter().zip(&done) {
+        let name = job.group();
+        let position = kinds.iter().position(|(kind, ..)| *kind == name).unwrap_or_else(|| {
+            kinds.push((name, 0, 0, 0.0));
+            kinds.len() - 1
+        });
+        let entry = &mut kinds[position];
+        entry.1 += 1;
+        if !done {
+            entry.2 += 1;
+            entry.3 += job.cost;
+        }
+    }
+    let total: f64 = kinds.iter().map(|(.., cost)| cost).sum();
+    let mut text = String::new();
+    for (name, all, left, cost) in &kinds {
+        text.push_str(&format!(
+            "{name:24} {left:>5} of {all:>5} to run, about {} of one core\n",
+            duration(*cost)
+        ));
+    }
+    let left: usize = kinds.iter().map(|(_, _, left, _)| left).sum();
+    text.push_str(&format!(
+        "{:24} {left:>5} of {:>5} to run, about {} with {workers} jobs at a time\n",
+        "together",
+        plan.jobs.len(),
+        duration(total / workers as f64)
+    ));
+    let rows: Vec<_> = kinds
+        .iter()
+        .map(|(name, all, left, cost)| json!({"kind": name, "jobs": all, "toRun": left, "coreSeconds": cost.round()}))
+        .collect();
+    context.print(&text, &json!({"kinds": rows, "workers": workers, "coreSeconds": total.round()}))?;
+    Ok(0)
+}

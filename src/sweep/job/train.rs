@@ -1,0 +1,66 @@
+//! Training jobs: policy, critic, visited states and the curve. Untrusted.
+//! `spec/sweep.md#train`.
+
+use std::path::Path;
+
+use super::{CURVE, JobContext, JobError};
+use crate::policy::emit::{write_npy, write_policy_dir};
+use crate::policy::write::write_atomically;
+use crate::rl::{FloatPolicy, Progress, TrainConfig, TrainFiles, UpdateRecord, train};
+
+/// Column of the log that differs from run to run.
+const SPEED: &str = "charts/SPS";
+
+struct Watch<'a> {
+    context: &'a JobContext<'a>,
+    told: f64,
+}
+
+impl Progress for Watch<'_> {
+    fn updated(&mut self, record: &UpdateRecord) {
+        let share = record.global_step as f64 / record.total_timesteps.max(1) as f64;
+        // The rest of the cost is told when the job ends.
+        let reached = self.context.cost * share.min(1.0);
+        self.context.progress.advanced(reached - self.told);
+        self.told = reached;
+    }
+
+    fn should_stop(&mut self) -> bool {
+        self.context.progress.stopped()
+    }
+}
+
+/// The log without its column of speeds, which no two runs share.
+fn curve(log: &Path) -> Result<String, JobError> {
+    let text = std::fs::read_to_string(log)
+        .map_err(|e| JobError::Read { path: log.to_owned(), reason: e.to_string() })?;
+    let speed = text.lines().next().and_then(|head| head.split(',').position(|name| name == SPEED));
+    let line = |line: &str| {
+        let kept = line.split(',').enumerate().filter(|(column, _)| Some(*column) != speed);
+        kept.map(|(_, cell)| cell).collect::<Vec<_>>().join(",") + "\n"
+    };
+    Ok(text.lines().map(line).collect())
+}
+
+pub(super) fn run(config: &TrainConfig, context: &JobContext<'_>) -> Result<(), JobError> {
+    let files = TrainFiles {
+        logs: Some(context.work.join("logs")),
+        checkpoint: Some(context.work.join("checkpoint.json")),
+    };
+    let mut watch = Watch { context, told: 0.0 };
+    let outcome = train(config, &files, &mut watch);
+    context.progress.advanced(-watch.told);
+    let outcome = outcome?;
+    if !outcome.finished {
+        return Err(JobError::Interrupted);
+    }
+    write_policy_dir(&context.out.join("policy"), &outcome.policy)?;
+    write_policy_dir(&context.out.join("critic"), &FloatPolicy::of_critic(outcome.critic).to_data())?;
+    let (rows, columns) = outcome.states.dim();
+    let values: Vec<f64> = outcome.states.iter().copied().collect();
+    write_npy(&context.out.join("states.npy"), rows, columns, &values)?;
+    let settings = toml::to_string(config).map_err(|e| JobError::Other(e.to_string()))?;
+    write_atomically(&context.out.join("train.toml"), settings.as_bytes())?;
+    let curve = curve(&context.work.join("logs/progress.csv"))?;
+    Ok(write_atomically(&context.out.join(CURVE), curve.as_bytes())?)
+}

@@ -1,0 +1,78 @@
+//! An unfinished search as a file, bound to the network and the property it is about. Untrusted: whatever the file says,
+//! the tree it leads to goes through the checker. `spec/property.md#unfinished-searches`.
+
+use secateur_checker::reader::digest::sha256_hex;
+use serde::{Deserialize, Serialize};
+
+use super::Question;
+use crate::search::branch::BranchState;
+
+/// Value of `format`.
+const FORMAT: &str = "secateur.search/1";
+
+/// Why a file is no search that can be gone on with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeptError {
+    /// Not such a file.
+    #[error("not a kept search ({0}); remove it to begin anew")]
+    Malformed(#[from] serde_json::Error),
+    /// A file of another format or version.
+    #[error("its format is not {FORMAT}; remove it to begin anew")]
+    Format,
+    /// It belongs to another question.
+    #[error("it was kept for another {0}; name another file to begin anew")]
+    Other(&'static str),
+    /// Its tree does not fit the network.
+    #[error("its tree of case {0} is broken; remove the file to begin anew")]
+    Broken(usize),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    format: String,
+    /// SHA-256 of `policy.json`, `policy.safetensors` and `property.json`.
+    manifest: String,
+    tensors: String,
+    property: String,
+    states: Vec<BranchState>,
+}
+
+/// The file's contents: one state per case and the digests of what they are about.
+///
+/// # Errors
+/// [`KeptError::Malformed`] if a state cannot be written.
+pub fn emit_search(question: &Question, states: Vec<BranchState>) -> Result<Vec<u8>, KeptError> {
+    let kept = Kept {
+        format: FORMAT.to_owned(),
+        manifest: sha256_hex(&question.manifest),
+        tensors: sha256_hex(&question.tensors),
+        property: sha256_hex(&question.property),
+        states,
+    };
+    Ok(serde_json::to_vec(&kept)?)
+}
+
+/// The states in a file that was kept for the same question.
+///
+/// # Errors
+/// [`KeptError`].
+pub fn parse_search(question: &Question, bytes: &[u8]) -> Result<Vec<BranchState>, KeptError> {
+    let kept: Kept = serde_json::from_slice(bytes)?;
+    if kept.format != FORMAT {
+        return Err(KeptError::Format);
+    }
+    let network_matches =
+        kept.manifest == sha256_hex(&question.manifest) && kept.tensors == sha256_hex(&question.tensors);
+    if !network_matches {
+        return Err(KeptError::Other("network"));
+    }
+    if kept.property != sha256_hex(&question.property) || kept.states.len() != question.cases.len() {
+        return Err(KeptError::Other("property"));
+    }
+    let network = &question.policy.policy.network;
+    let widths: Vec<usize> = network.layers.iter().map(|l| l.weight.rows).collect();
+    let broken = kept.states.iter().position(|s| !s.fits(network.inputs(), &widths));
+    broken.map_or(Ok(kept.states), |case| Err(KeptError::Broken(case)))
+}
