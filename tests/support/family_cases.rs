@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use secateur::certify::emit::emit_envelope;
 use secateur::certify::regret::{RegretRequest, StatisticalRequest};
 use secateur::cli::verify::question;
 use secateur::search::branch::BranchOptions;
@@ -12,7 +13,7 @@ use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::kernel::regret::RewardRange;
 use secateur_checker::reader::certificate::{Certificate, Claim};
 use secateur_checker::reader::digest::sha256_hex;
-use secateur_checker::reader::dsse::{Envelope, emit_envelope};
+use secateur_checker::reader::dsse::Envelope;
 use secateur_checker::reader::regret::{RegretForm, Sampling};
 use secateur_checker::regret_claim::regret_assumptions;
 use secateur_checker::statistical_claim::statistical_assumptions;
