@@ -42,7 +42,7 @@ impl Writer<'_> {
     /// Every case of this file.
     pub fn families(&self) {
         self.bands();
-        self.envelopes();
+        self.envelope_families();
         self.paired();
         self.slopes();
         self.branch();
@@ -146,7 +146,7 @@ impl Writer<'_> {
         );
     }
 
-    fn envelopes(&self) {
+    fn envelope_families(&self) {
         let families = [Family::Ibp, Family::Crown, Family::EnvelopeIbp, Family::EnvelopeCrown];
         let certificate = self.made("gaussian", "envelopes", &families, &RegretRequest::default());
         self.accept("gaussian", "envelopes", "local families and their envelopes", &certificate);
