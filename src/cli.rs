@@ -12,6 +12,7 @@ pub mod import;
 pub mod keygen;
 pub mod progress;
 pub mod prune;
+pub mod regions;
 pub mod regret;
 pub mod regret_summary;
 pub mod sa_mdp;

@@ -2,6 +2,7 @@
 //! recomputes whatever is found here. `spec/trust.md`.
 
 pub mod branch;
+pub mod cover;
 pub mod lp;
 pub mod norm_witness;
 pub mod slopes;

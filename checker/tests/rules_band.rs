@@ -592,6 +592,7 @@ fn certificate(policy: &Policy, masks: &[Mask], claim: Claim) -> Certificate {
         verdicts: Vec::new(),
         regret: Vec::new(),
         statistical: Vec::new(),
+        regions: Vec::new(),
         witness: None,
         assumptions: owned(required_assumptions(policy)),
         limits: owned(required_limits(&family.into_iter().collect::<Vec<_>>())),

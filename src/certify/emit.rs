@@ -9,6 +9,7 @@ use secateur_checker::reader::certificate::{
 };
 use secateur_checker::reader::json::{Value, canonical};
 
+use crate::certify::regions::emit_regions;
 use crate::certify::regret::emit_regret;
 
 pub(crate) fn text(value: impl Into<String>) -> Value {
@@ -49,6 +50,7 @@ fn emit_predicate(certificate: &Certificate) -> Value {
         ("seed".to_owned(), text(certificate.seed.as_str())),
     ]);
     fields.extend(emit_regret(certificate));
+    fields.extend(emit_regions(&certificate.regions));
     if let Some(witness) = &certificate.witness {
         fields.insert("witness".to_owned(), emit_witness(witness));
     }

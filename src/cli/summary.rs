@@ -8,6 +8,7 @@ use secateur_checker::reader::escaped::Escaped;
 use serde_json::{Value, json};
 
 use crate::certify::emit::units_word;
+use crate::cli::regions::{regions_json, regions_text};
 use crate::cli::regret_summary::{regret_json, regret_text, statistical_json};
 
 /// What each quantity's column shows of its values.
@@ -97,6 +98,7 @@ pub fn summary_text(certificate: &Certificate) -> String {
         text.push_str(&format!("{}\n", verdict_table(certificate)));
         text.push_str(&loosened_lines(certificate));
     }
+    text.push_str(&regions_text(certificate));
     text.push_str(&regret_text(certificate));
     for (word, lines) in [("assumes", &certificate.assumptions), ("limit", &certificate.limits)] {
         for line in lines {
@@ -221,7 +223,7 @@ pub fn summary_json(certificate: &Certificate, result: &str) -> Value {
         .collect();
     json!({"result": result, "weightsDigest": certificate.weights_digest, "head": certificate.head,
            "perturbation": perturbation_words(certificate), "states": certificate.states, "masks": masks,
-           "regret": regret_json(certificate), "statistical": statistical_json(certificate),
+           "regions": regions_json(certificate), "regret": regret_json(certificate), "statistical": statistical_json(certificate),
            "verdicts": verdicts, "assumptions": certificate.assumptions, "limits": certificate.limits})
 }
 

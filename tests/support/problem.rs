@@ -250,6 +250,7 @@ pub fn certify_directory(
         regret: &RegretRequest::default(),
         band_from: 0,
         branch_steps: 200,
+        regions: &[],
         witness_name: WITNESS,
         seed: "0",
     };

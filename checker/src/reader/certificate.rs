@@ -5,6 +5,7 @@ use crate::model::{Perturbation, PerturbationSet, Units};
 use crate::number::Rational;
 use crate::reader::fields::{Field, FieldError};
 use crate::reader::json::{JsonError, Numbers, Value, canonical, parse};
+use crate::reader::regions::{RegionEntry, region_entries};
 use crate::reader::regret::{RegretClaim, StatisticalClaim, regret_claims, statistical_claims};
 
 use core::fmt;
@@ -191,6 +192,8 @@ pub struct Certificate {
     pub regret: Vec<RegretClaim>,
     /// Confidence bounds on `F(theta)`; no proofs.
     pub statistical: Vec<StatisticalClaim>,
+    /// Bounds that hold at every state of a box.
+    pub regions: Vec<RegionEntry>,
     /// Verdicts.
     pub verdicts: Vec<StepVerdict>,
     /// Witness side file, if any family needs one.
@@ -266,6 +269,7 @@ fn predicate_fields(
         claims,
         regret: regret_claims(&mut fields)?,
         statistical: statistical_claims(&mut fields)?,
+        regions: region_entries(&mut fields)?,
         verdicts,
         witness,
         assumptions: words(&fields.required("assumptions")?)?,
