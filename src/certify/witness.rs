@@ -23,7 +23,7 @@ use crate::search::slopes::{SlopeOptions, search_slopes};
 
 /// The witness file for these families: `abs-spectral.MASK.LAYER`, `spectral.MASK.LAYER.factor` and `.rho`, and
 /// `FAMILY.MASK` with one row of slopes a state, `branch.MASK` with split trees of at most `branch_steps` regions each; with
-/// `points`, `counterexample.MASK` with one offset a state.
+/// `points`, `counterexample.MASK` with one offset a state; and `region.K` with the trees given.
 ///
 /// # Errors
 /// [`WitnessError`].
@@ -33,6 +33,7 @@ pub fn propose_witness(
     families: &[Family],
     branch_steps: u64,
     points: bool,
+    regions: &[Vec<u8>],
     progress: &dyn Progress,
 ) -> Result<Vec<u8>, WitnessError> {
     let (network, masks) = (&problem.policy.network, problem.masks);
@@ -63,6 +64,9 @@ pub fn propose_witness(
     tensors.extend(tables.iter().map(|(n, shape, bytes)| (n.clone(), ("U8", &shape[..], &bytes[..]))));
     tensors.extend(trees.iter().map(|(n, shape, bytes)| (n.clone(), ("U8", &shape[..], &bytes[..]))));
     tensors.extend(offsets.iter().map(|(n, shape, bytes)| (n.clone(), ("F64", &shape[..], &bytes[..]))));
+    let lengths: Vec<[usize; 1]> = regions.iter().map(|tree| [tree.len()]).collect();
+    let named = regions.iter().zip(&lengths).enumerate();
+    tensors.extend(named.map(|(k, (tree, shape))| (format!("region.{k}"), ("U8", &shape[..], &tree[..]))));
     Ok(emit_safetensors(&tensors))
 }
 

@@ -274,6 +274,7 @@ pub fn certify_claiming(
         band_from: 0,
         branch_steps: 200,
         counterexample,
+        regions: &[],
         witness_name: WITNESS,
         seed: "0",
     };
