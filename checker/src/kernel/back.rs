@@ -8,7 +8,8 @@ use num_bigint::{BigInt, BigUint};
 use num_traits::{ToPrimitive, Zero};
 
 use crate::kernel::grid::{
-    GridActivation, GridError, GridLayer, GridNetwork, SLOPE_BITS, ceil_entry, dot, magnitude, mul, scale_up,
+    GridActivation, GridError, GridLayer, GridNetwork, SLOPE_BITS, absolute_sum, ceil_entry, dot_within,
+    fits, magnitude, mul, scale_up,
 };
 use crate::kernel::ibp::GridBox;
 use crate::kernel::input::InputSet;
@@ -188,13 +189,12 @@ fn through_affine(
     relaxed: &RelaxedLayer,
 ) -> Option<i128> {
     let mut sum = constant.checked_add(relaxed.input_magnitude)?;
-    let mut reach = 0i128;
+    let reach = absolute_sum(coefficients)?;
     for (&coefficient, (&lower, &upper)) in
         coefficients.iter().zip(layer.bias_lower.iter().zip(&layer.bias_upper))
     {
         let bias = if coefficient >= 0 { upper } else { lower };
         sum = sum.checked_add(mul(coefficient, bias))?;
-        reach = reach.checked_add(i128::from(coefficient.saturating_abs()))?;
     }
     if layer.weight_error != 0 {
         // sum_i |c_i| * 2^-weight_bits * sum_j |x_j|, in big integers because the product may pass 2^127.
@@ -207,8 +207,10 @@ fn through_affine(
     if used.checked_mul(2)? < coefficients.len() {
         sparse_product(coefficients, next, layer)?;
     } else {
+        let safe = fits(reach, layer.largest);
         for column in layer.transposed.chunks_exact(layer.outputs.max(1)) {
-            next.push(i64::try_from(dot(coefficients, column)?.checked_shr(layer.weight_bits)?).ok()?);
+            let sum = dot_within(coefficients, column, safe)?;
+            next.push(i64::try_from(sum.checked_shr(layer.weight_bits)?).ok()?);
         }
     }
     Some(sum)

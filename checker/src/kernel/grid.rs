@@ -208,6 +208,28 @@ pub fn dot(a: &[i64], b: &[i64]) -> Option<i128> {
     a.iter().zip(b).try_fold(0i128, |sum, (&x, &y)| sum.checked_add(mul(x, y)))
 }
 
+/// `sum |a_i|`, for [`dot_within`]; `None` on overflow.
+#[inline]
+pub fn absolute_sum(a: &[i64]) -> Option<u128> {
+    a.iter().try_fold(0u128, |sum, x| sum.checked_add(u128::from(x.unsigned_abs())))
+}
+
+/// Whether every partial sum of `sum a_i * b_i` fits an i128 if `sum |a_i| <= reach` and `|b_i| <= largest`.
+#[inline]
+pub fn fits(reach: u128, largest: u64) -> bool {
+    reach.checked_mul(u128::from(largest)).is_some_and(|bound| i128::try_from(bound).is_ok())
+}
+
+/// [`dot`] without a test per product where [`fits`] has been asked before (`safe`): no partial sum can wrap then.
+#[inline]
+pub fn dot_within(a: &[i64], b: &[i64], safe: bool) -> Option<i128> {
+    if safe {
+        Some(a.iter().zip(b).fold(0i128, |sum, (&x, &y)| sum.wrapping_add(mul(x, y))))
+    } else {
+        dot(a, b)
+    }
+}
+
 /// `floor(x / 2^bits)`.
 #[inline]
 pub fn floor_shift(x: i128, bits: u32) -> Option<i128> {
@@ -317,7 +339,16 @@ impl GridScale {
 
 /// `ceil(|value| * 2^ESTIMATE_BITS)`.
 fn estimate(value: Dyadic) -> BigInt {
-    value.to_rational().abs().ceil_scaled(ESTIMATE_BITS)
+    let magnitude = value.mantissa.unsigned_abs();
+    let shift = i64::from(value.exponent).saturating_add(i64::from(ESTIMATE_BITS));
+    if shift >= 0 {
+        return BigInt::from(magnitude) << shift.unsigned_abs();
+    }
+    // A shift by 64 or more leaves a fraction of one step.
+    let down = u32::try_from(shift.unsigned_abs()).unwrap_or(u32::MAX);
+    let floor = magnitude.checked_shr(down).unwrap_or(0);
+    let exact = floor.checked_shl(down).unwrap_or(0) == magnitude;
+    BigInt::from(floor) + BigInt::from(u8::from(!exact))
 }
 
 /// Largest row sum of magnitudes and largest single magnitude, on the estimate's grid.
@@ -365,6 +396,8 @@ pub struct GridLayer {
     pub transposed: Vec<i64>,
     /// Upper ends of the weights' magnitudes, out x in; 0 exactly where pruned.
     pub absolute: Vec<i64>,
+    /// Largest magnitude in `weight`.
+    pub largest: u64,
     /// Fraction bits of `weight`.
     pub weight_bits: u32,
     /// 0 if every weight is exact on the grid, else 1: each weight is within `weight_error * 2^-weight_bits` above.
@@ -438,6 +471,11 @@ impl GridNetwork {
     }
 }
 
+/// The largest magnitude of a table.
+pub(crate) fn largest(weight: &[i64]) -> u64 {
+    weight.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0)
+}
+
 fn grid_layer(
     layer: &Layer,
     kept: Option<&[bool]>,
@@ -482,13 +520,14 @@ fn grid_layer(
         bias_upper.push(if exact { floor } else { floor.checked_add(1).ok_or(overflow)? });
     }
     let activation = grid_activation(&layer.activation, value_bits, index)?;
-    let transposed = transpose(&weight, inputs);
+    let (transposed, largest) = (transpose(&weight, inputs), largest(&weight));
     Ok(GridLayer {
         inputs,
         outputs,
         weight,
         transposed,
         absolute,
+        largest,
         weight_bits,
         weight_error,
         bias_lower,
@@ -578,7 +617,29 @@ mod tests {
         assert_eq!((floor_entry(1 << 80, 1), ceil_entry(-1, 200)), (None, None));
         assert_eq!(dot(&[i64::MIN, i64::MIN], &[i64::MIN, i64::MIN]), None);
         assert_eq!(dot(&[2, -3], &[5, 7]), Some(-11));
+        // 2^64 * 2^63 = 2^127 is one more than an i128 holds; one step less of reach fits.
+        assert!(!fits(1 << 64, 1 << 63) && fits((1 << 64) - 1, 1 << 63));
+        assert_eq!(absolute_sum(&[i64::MIN, 1]), Some((1 << 63) + 1));
+        for safe in [false, true] {
+            assert_eq!(dot_within(&[2, -3], &[5, 7], safe), Some(-11));
+        }
+        assert_eq!(dot_within(&[i64::MIN, i64::MIN], &[i64::MIN, i64::MIN], false), None);
         assert_eq!(transpose(&[1, 2, 3, 4, 5, 6], 3), vec![1, 4, 2, 5, 3, 6]);
+    }
+
+    /// Against exact rationals, for shifts to either side of the estimate's grid and beyond 64 bits.
+    #[test]
+    fn estimates_are_rounded_up() {
+        for mantissa in [0, 1, -1, 3, -5, 1 << 40, i64::MAX, i64::MIN] {
+            for exponent in [-1074, -90, -88, -87, -64, -30, -25, -24, -23, 0, 5, 70] {
+                let value = Dyadic::new(mantissa, exponent);
+                assert_eq!(
+                    estimate(value),
+                    value.to_rational().abs().ceil_scaled(ESTIMATE_BITS),
+                    "{value:?}"
+                );
+            }
+        }
     }
 
     /// `|(1, -2)| . 4 + 3 = 15` needs 4 whole bits, less than the 12 to spare. With weight and input `2^20` the value

@@ -3,7 +3,8 @@
 
 use crate::kernel::enclose::TanhTable;
 use crate::kernel::grid::{
-    GridActivation, GridError, GridLayer, GridNetwork, ceil_entry, floor_entry, magnitude, mul,
+    GridActivation, GridError, GridLayer, GridNetwork, absolute_sum, ceil_entry, dot_within, fits,
+    floor_entry, magnitude, mul,
 };
 
 /// A box on the value grid: `lower[i] <= x_i * 2^value_bits <= upper[i]`.
@@ -73,11 +74,16 @@ pub fn affine(layer: &GridLayer, index: usize, input: &GridBox) -> Result<GridBo
         doubled_half.push(upper.checked_sub(lower).ok_or(overflow)?);
     }
     let slack = weight_slack(layer, input).ok_or(overflow)?;
+    let reach = absolute_sum(&doubled_middle)
+        .zip(absolute_sum(&doubled_half))
+        .map(|(m, h)| m.max(h))
+        .ok_or(overflow)?;
+    let safe = fits(reach, layer.largest);
     let mut output =
         GridBox { lower: Vec::with_capacity(layer.outputs), upper: Vec::with_capacity(layer.outputs) };
     let biases = layer.bias_lower.iter().zip(&layer.bias_upper);
     for (row, (&bias_lower, &bias_upper)) in layer.weight.chunks_exact(layer.inputs).zip(biases) {
-        let (middle, half) = row_interval(row, &doubled_middle, &doubled_half).ok_or(overflow)?;
+        let (middle, half) = row_interval(row, &doubled_middle, &doubled_half, safe).ok_or(overflow)?;
         let shift = layer.weight_bits.saturating_add(1);
         let lower = middle.checked_sub(half).and_then(|x| x.checked_sub(slack)).ok_or(overflow)?;
         let upper = middle.checked_add(half).and_then(|x| x.checked_add(slack)).ok_or(overflow)?;
@@ -89,8 +95,13 @@ pub fn affine(layer: &GridLayer, index: usize, input: &GridBox) -> Result<GridBo
     Ok(output)
 }
 
+/// `w . middle` and `|w| . half`; `safe` as in [`dot_within`].
 #[inline]
-fn row_interval(row: &[i64], middle: &[i64], half: &[i64]) -> Option<(i128, i128)> {
+fn row_interval(row: &[i64], middle: &[i64], half: &[i64], safe: bool) -> Option<(i128, i128)> {
+    if safe {
+        let sums = row.iter().zip(half).fold(0i128, |h, (&w, &r)| h.wrapping_add(mul(w.saturating_abs(), r)));
+        return Some((dot_within(row, middle, safe)?, sums));
+    }
     row.iter().zip(middle.iter().zip(half)).try_fold((0i128, 0i128), |(m, h), (&w, (&x, &r))| {
         Some((m.checked_add(mul(w, x))?, h.checked_add(mul(w.saturating_abs(), r))?))
     })
