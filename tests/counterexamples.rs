@@ -255,6 +255,7 @@ fn certify_files(policy: &Path, masks: &Path, states: &Path, radius: &str, limit
         witness_name: "w.witness.safetensors",
         branch_steps: 200,
         counterexample: true,
+        regions: &[],
         seed: "0",
     };
     certify(&request, &key(1), &Silent).expect("certified").verified.certificate().clone()

@@ -61,6 +61,7 @@ fn certify_regions(
         regret: &RegretRequest::default(),
         band_from: 0,
         branch_steps: 1,
+        counterexample: false,
         regions,
         witness_name: problem::WITNESS,
         seed: "0",

@@ -105,6 +105,8 @@ fn certificate(set: PerturbationSet, regions: Vec<RegionEntry>) -> Certificate {
         claims: Vec::new(),
         regret: Vec::new(),
         statistical: Vec::new(),
+        counterexample: Vec::new(),
+        brackets: Vec::new(),
         regions,
         verdicts: Vec::new(),
         witness: None,

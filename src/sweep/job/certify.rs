@@ -162,6 +162,7 @@ pub(super) fn run(spec: &Spec, context: &JobContext<'_>) -> Result<(), JobError>
         regret: &regret,
         branch_steps: branch_steps.unwrap_or(BRANCH_STEPS),
         counterexample: true,
+        regions: &[],
         band_from: 0,
         witness_name: WITNESS,
         seed: "0",
