@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use secateur_checker::check::{
-    CHECKER_ID, NamedFile, Rejection, Subject, Verified, check, head_name, pruned_count,
+    CHECKER_ID, NamedFile, Rejection, Subject, Verified, check, family_assumptions, head_name, pruned_count,
     required_assumptions, required_limits,
 };
 use secateur_checker::evaluate::{EvaluateError, Problem, assemble, evaluate_state};
@@ -303,7 +303,7 @@ fn build(
             sha256: sha256_hex(bytes),
             size: bytes.len(),
         }),
-        assumptions: owned(required_assumptions(policy)),
+        assumptions: owned([required_assumptions(policy), family_assumptions(families)].concat()),
         limits: owned(required_limits(families)),
         inputs: inputs(request),
         verifier: Program { id: VERIFIER_ID.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },

@@ -292,17 +292,25 @@ pub fn required_assumptions(policy: &Policy) -> Vec<&'static str> {
     list
 }
 
+/// Assumptions that a certificate with claims of these families must list besides.
+pub fn family_assumptions(families: &[Family]) -> Vec<&'static str> {
+    if families.iter().any(|f| f.is_float32()) { vec![ASSUME_FLOAT32] } else { Vec::new() }
+}
+
 /// Limits that a certificate with claims of these families must list.
 pub fn required_limits(families: &[Family]) -> Vec<&'static str> {
     let mut list = vec![LIMIT_TRUTH];
     if families.iter().any(|f| f.is_local()) {
         list.push(LIMIT_STATES);
     }
-    if families.iter().any(|f| !f.is_monotone()) {
+    if families.iter().any(|f| !f.is_monotone() && !f.is_float32()) {
         list.push(LIMIT_MONOTONE);
     }
     if families.iter().any(|f| f.band_end().is_some()) {
         list.push(LIMIT_BANDS);
+    }
+    if families.iter().any(|f| f.is_float32()) {
+        list.push(LIMIT_FLOAT32);
     }
     list
 }
@@ -310,6 +318,8 @@ pub fn required_limits(families: &[Family]) -> Vec<&'static str> {
 /// The network is evaluated over the real numbers.
 pub const ASSUME_REAL: &str =
     "real-arithmetic: the network is the function over the real numbers with exactly the stored weights";
+/// Which executions the families of binary32 inference speak of.
+pub const ASSUME_FLOAT32: &str = "float32: the families float32/ibp and float32/crown speak of IEEE 754 binary32 inference with the stored weights: products and sums are rounded to nearest, in any order, fused or not; subnormal numbers are kept or flushed to zero; the input is the exactly normalised observation, rounded once; tanh and sigmoid are within 2^-22 of the real functions; slopes and limits of activations are rounded once; the action distribution is exactly that of the outputs computed";
 /// The head is taken at its word.
 pub const ASSUME_HEAD: &str = "head: the outputs mean what the policy file says they mean";
 /// The importer is not trusted.
@@ -321,6 +331,8 @@ pub const LIMIT_TRUTH: &str =
 pub const LIMIT_STATES: &str = "states: the local families speak of the listed states only";
 /// A band has the same mask before and after the perturbation.
 pub const LIMIT_BANDS: &str = "bands: a band bounds the change under each of its masks, the same mask before and after, not the distance between two masks";
+/// What the families of binary32 inference do not say.
+pub const LIMIT_FLOAT32: &str = "float32: float32/ibp and float32/crown bounds may rise when more weights are pruned and do not carry over to other masks; all other bounds speak of real arithmetic";
 /// Families without a theorem.
 pub const LIMIT_MONOTONE: &str = "pruning: ibp, crown, crown-optimised, lp, branch, spectral and pruned-deviation bounds may rise when more weights are pruned and do not carry over to other masks";
 
@@ -479,7 +491,7 @@ fn claimed_families(certificate: &Certificate) -> Result<Vec<Family>, Rejection>
 }
 
 fn check_lists(certificate: &Certificate, policy: &Policy, families: &[Family]) -> Result<(), Rejection> {
-    for assumption in required_assumptions(policy) {
+    for assumption in required_assumptions(policy).into_iter().chain(family_assumptions(families)) {
         if !certificate.assumptions.iter().any(|a| a == assumption) {
             return Err(Rejection::AssumptionMissing { assumption });
         }

@@ -7,6 +7,7 @@ use crate::kernel::band::{BandNetwork, band_bounds};
 use crate::kernel::branch::{bound_tree, fault};
 use crate::kernel::crown::{CrownLayers, NoWitness, Witness, bound_outputs, crown_layers};
 use crate::kernel::enclose::TanhTable;
+use crate::kernel::float32::{check_binary32, rounding_errors};
 use crate::kernel::grid::{GridActivation, GridError, GridNetwork, GridScale};
 use crate::kernel::hull::{deviation, hull_slopes};
 use crate::kernel::ibp::{GridBox, LayerBounds, propagate};
@@ -52,6 +53,10 @@ pub enum Family {
     EnvelopeCrown,
     /// The pruned policy against the dense one, on the same input. Not monotone.
     PrunedDeviation,
+    /// `ibp` for binary32 inference. Not monotone.
+    Float32Ibp,
+    /// `crown` for binary32 inference. Not monotone.
+    Float32Crown,
     /// Every mask from the listed one down to the band's end; monotone by theorem.
     Band(BandEnd),
     /// The same by backward bounds over the band; the least along the list.
@@ -69,7 +74,7 @@ pub enum BandEnd {
 
 impl Family {
     /// Every family that has no parameter, with its name in certificates, in the order certificates list them.
-    pub const ALL: [(Self, &'static str); 15] = [
+    pub const ALL: [(Self, &'static str); 17] = [
         (Self::Sensitivity, "sensitivity"),
         (Self::NormLinf, "norm-product/linf"),
         (Self::NormL1, "norm-product/l1"),
@@ -85,6 +90,8 @@ impl Family {
         (Self::EnvelopeIbp, "envelope/ibp"),
         (Self::EnvelopeCrown, "envelope/crown"),
         (Self::PrunedDeviation, "pruned-deviation"),
+        (Self::Float32Ibp, "float32/ibp"),
+        (Self::Float32Crown, "float32/crown"),
     ];
 
     /// The family with this name; `band/K` and `band-crown/K` end at mask K, `band/zero` at the mask that keeps nothing.
@@ -150,7 +157,14 @@ impl Family {
                 | Self::Branch
                 | Self::Spectral
                 | Self::PrunedDeviation
+                | Self::Float32Ibp
+                | Self::Float32Crown
         )
+    }
+
+    /// Whether it covers binary32 inference, beside the network over the reals.
+    pub fn is_float32(self) -> bool {
+        matches!(self, Self::Float32Ibp | Self::Float32Crown)
     }
 
     /// Whether the bound compares a policy's clean and perturbed action, as regret under an adversary needs; the
@@ -250,7 +264,8 @@ impl<'a> LocalProblem<'a> {
     /// Prepares what the families of bands and pairs need beside the masked networks.
     ///
     /// # Errors
-    /// [`GridError::NoBand`] if a band ends at a mask that the list does not have; [`GridError::NotNested`].
+    /// [`GridError::NoBand`] if a band ends at a mask that the list does not have; [`GridError::NotNested`];
+    /// [`GridError::NotBinary32`].
     pub fn prepare(mut self, families: &[Family]) -> Result<Self, GridError> {
         let network = &self.policy.network;
         for end in families.iter().filter_map(|f| f.band_end()) {
@@ -261,6 +276,9 @@ impl<'a> LocalProblem<'a> {
             let masks = self.masks.iter().take(Family::Band(end).covers(self.masks.len()));
             let bands = masks.map(|mask| BandNetwork::new(network, mask, tightest, &self.scale));
             self.bands.insert(end, bands.collect::<Result<_, _>>()?);
+        }
+        if families.iter().any(|f| f.is_float32()) {
+            check_binary32(network)?;
         }
         if families.contains(&Family::PrunedDeviation) {
             let pairs = self.masks.iter().map(|mask| PairedNetwork::new(network, mask, &self.scale));
@@ -323,17 +341,22 @@ impl<'a> LocalProblem<'a> {
             .iter()
             .map(|family| match family {
                 Family::ChainHull => self.chain_hull(&at),
-                Family::Crown | Family::EnvelopeCrown => {
+                Family::Crown | Family::EnvelopeCrown | Family::Float32Crown => {
                     let known = match crown.take() {
                         Some(known) => known,
                         None => self.crown(&at)?,
                     };
                     crown = Some(known.clone());
-                    Ok(if *family == Family::Crown { known } else { envelope(known) })
+                    match family {
+                        Family::EnvelopeCrown => Ok(envelope(known)),
+                        Family::Float32Crown => self.float32(&at, known),
+                        _ => Ok(known),
+                    }
                 }
                 Family::Branch => self.branch(&at, index),
                 Family::CrownOptimised | Family::Lp => self.with_slopes(&at, *family, index),
                 Family::EnvelopeIbp => Ok(envelope(self.interval(&at)?)),
+                Family::Float32Ibp => self.float32(&at, self.interval(&at)?),
                 Family::PrunedDeviation => self.pruned_deviation(&at),
                 Family::Band(end) => self.band(&at, *end, false),
                 Family::BandCrown(end) => self.band(&at, *end, true),
@@ -381,6 +404,15 @@ impl<'a> LocalProblem<'a> {
             list.push(state);
         }
         Ok(list)
+    }
+
+    /// Rule `float32.change`: what binary32 inference makes of bounds over the reals, each mask with its own errors.
+    fn float32(&self, at: &AtState, mut bounds: Vec<StateBounds>) -> Result<Vec<StateBounds>, GridError> {
+        for (state, (network, ball)) in bounds.iter_mut().zip(self.masked.iter().zip(&at.balls)) {
+            let errors = rounding_errors(network, &at.input.region, ball)?;
+            widen(state, &errors).ok_or(GridError::Overflow { layer: network.layers.len() })?;
+        }
+        Ok(bounds)
     }
 
     fn pruned_deviation(&self, at: &AtState) -> Result<Vec<StateBounds>, GridError> {
@@ -525,6 +557,19 @@ impl<'a> LocalProblem<'a> {
     }
 }
 
+/// Both ends of a change are off by at most their output's error, a difference of two outputs by two of them.
+fn widen(state: &mut StateBounds, errors: &[i64]) -> Option<()> {
+    let largest = errors.iter().copied().max()?;
+    for (deviation, error) in state.deviation.iter_mut().zip(errors) {
+        *deviation = deviation.checked_add(error.checked_mul(2)?)?;
+    }
+    state.oscillation = state.oscillation.checked_add(largest.checked_mul(4)?)?;
+    if let Some(margin) = &mut state.margin {
+        *margin = margin.checked_sub(largest.checked_mul(2)?)?;
+    }
+    Some(())
+}
+
 fn dense_outputs(network: &GridNetwork) -> usize {
     network.layers.last().map_or(0, |layer| layer.outputs)
 }
@@ -635,6 +680,16 @@ mod tests {
         assert_eq!(bounds, StateBounds { deviation: vec![5, 20], oscillation: 25, margin: Some(-15) });
         let bounds = from_deviation(&region(&[(10, 11), (0, 2)]), vec![3, 4]).unwrap();
         assert_eq!(bounds, StateBounds { deviation: vec![3, 4], oscillation: 7, margin: Some(10 - 2 - 7) });
+    }
+
+    /// Errors 3 and 5: deviations grow by 6 and 10, the oscillation by 20, the margin falls by 10.
+    #[test]
+    fn binary32_widens_deviation_oscillation_and_margin() {
+        let mut state = StateBounds { deviation: vec![1, 2], oscillation: 7, margin: Some(4) };
+        assert_eq!(widen(&mut state, &[3, 5]), Some(()));
+        assert_eq!(state, StateBounds { deviation: vec![7, 12], oscillation: 27, margin: Some(-6) });
+        assert_eq!(widen(&mut state, &[i64::MAX, 0]), None);
+        assert_eq!(widen(&mut state, &[]), None);
     }
 
     /// A clean value known to `[10, 12]`: the perturbed `[9, 13]` may be 3 above it or 3 below.

@@ -6,6 +6,7 @@ pub mod branch;
 pub mod crown;
 pub mod enclose;
 pub mod error;
+pub mod float32;
 pub mod grid;
 pub mod head;
 pub mod hull;

@@ -109,8 +109,10 @@ pub fn band(text: &str) -> Result<(usize, BandEnd), CliError> {
 /// Exit code 2 for an unknown name.
 pub fn families(names: &[String]) -> Result<Vec<Family>, CliError> {
     if names.is_empty() {
-        // Searching slopes or trees takes much longer than every other family together, so it is done on demand only.
-        return Ok(Family::ALL.iter().map(|(family, _)| *family).filter(|f| !f.is_searched()).collect());
+        // Searching slopes or trees takes much longer than every other family together, so it is done on demand only;
+        // binary32 inference has an assumption of its own, and not every policy has such weights.
+        let default = Family::ALL.iter().map(|(family, _)| *family);
+        return Ok(default.filter(|f| !f.is_searched() && !f.is_float32()).collect());
     }
     let known: Vec<&str> = Family::ALL.iter().map(|(_, name)| *name).collect();
     let parse = |name: &String| {

@@ -32,7 +32,7 @@ Example:
       --key keys/secateur.pem --out widest.cert.dsse.json
 
 Without --family and --band every family is bounded that needs no search at every state (crown-optimised, lp and
-branch do; name them) and no band. Numbers are read exactly: 0.075 is 3/40.")]
+branch do; name them), no band and not float32/ibp, float32/crown (for binary32 inference). Numbers are read exactly: 0.075 is 3/40.")]
 pub struct CertifyArguments {
     /// Policy directory (policy.json, policy.safetensors); `secateur import` makes one.
     policy: PathBuf,

@@ -106,6 +106,16 @@ pub enum GridError {
         /// Why.
         fault: TreeFault,
     },
+    /// A weight or bias is no binary32 number.
+    NotBinary32 {
+        /// Layer, from 0.
+        layer: usize,
+    },
+    /// A layer has more inputs than the rounding errors of binary32 are bounded for.
+    TooWideForBinary32 {
+        /// Layer, from 0.
+        layer: usize,
+    },
     /// A perturbation radius is negative.
     NegativeRadius,
     /// `lower > upper` where an interval was expected.
@@ -172,6 +182,12 @@ impl fmt::Display for GridError {
                 write!(f, "the witness file has no readable split trees for mask {mask}")
             }
             Self::BadTree { tree, fault } => write!(f, "split tree {tree} of the witness file {fault}"),
+            Self::NotBinary32 { layer } => {
+                write!(f, "a weight or bias of layer {layer} is no binary32 number")
+            }
+            Self::TooWideForBinary32 { layer } => {
+                write!(f, "layer {layer} is too wide for the bounds on binary32's rounding errors")
+            }
             Self::NegativeRadius => f.write_str("a perturbation radius is negative"),
             Self::EmptyInterval { layer, neuron } => {
                 write!(f, "the interval of layer {layer}, neuron {neuron} is empty")
