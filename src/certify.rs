@@ -5,6 +5,7 @@ pub mod band;
 pub mod counterexample;
 pub mod emit;
 pub mod keys;
+pub mod regions;
 pub mod regret;
 pub mod schema;
 pub mod trees;
@@ -30,13 +31,15 @@ use secateur_checker::reader::certificate::{
 };
 use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::dsse::{Envelope, emit_envelope};
+use secateur_checker::region_claim::LIMIT_REGIONS;
 use secateur_checker::table::{FamilyTable, Quantity, TableError, TheoremViolated};
 
 use crate::certify::counterexample::{CounterexampleError, add_counterexample};
 use crate::certify::emit::emit_certificate;
 use crate::certify::keys::Key;
+use crate::certify::regions::{RegionError, RegionRequest, RegionSubject, propose_regions, validate_regions};
 use crate::certify::regret::{RegretClaimError, RegretRequest, add_regret};
-use crate::certify::witness::{WitnessError, propose_witness};
+use crate::certify::witness::{Wanted, WitnessError, propose_witness};
 use crate::policy::write::{WriteError, write_atomically};
 
 /// Id this program writes into certificates.
@@ -104,6 +107,9 @@ pub enum CertifyError {
     /// The finished certificate did not pass its own check: a defect of this program.
     #[error("the finished certificate was rejected ({0}); nothing was written; please report this")]
     SelfCheck(String),
+    /// A region cannot be claimed.
+    #[error(transparent)]
+    Region(#[from] RegionError),
     /// A regret or statistical claim that was asked for cannot be made.
     #[error(transparent)]
     Regret(#[from] RegretClaimError),
@@ -136,6 +142,8 @@ pub struct Request<'a> {
     pub regret: &'a RegretRequest,
     /// Claims about bands begin at this mask, the loosest that is of interest.
     pub band_from: usize,
+    /// Boxes of states to claim.
+    pub regions: &'a [RegionRequest],
     /// Regions that the family `branch` may bound for each of its trees.
     pub branch_steps: u64,
     /// File name of the witness side file, if one is needed.
@@ -192,20 +200,34 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
         perturbation: request.perturbation,
         witness: None,
     };
+    let head = HeadBounds::new(&policy.head).map_err(CertifyError::Head)?;
+    let subject = RegionSubject {
+        policy,
+        masks: &request.masks.masks,
+        units: request.states.units,
+        set: request.perturbation,
+        head: &head,
+    };
+    let regions = propose_regions(&subject, request.regions, progress)?;
     let points = request.counterexample;
-    let witness = if points || families.iter().any(|f| f.needs_witness()) {
+    let searched = points || !regions.trees.is_empty();
+    let witness = if searched || families.iter().any(|f| f.needs_witness()) {
         let local = local_problem(&problem, &families)?;
-        Some(propose_witness(&problem, &local, &families, request.branch_steps, points, progress)?)
+        let wanted = Wanted { branch_steps: request.branch_steps, regions: &regions.trees, points };
+        Some(propose_witness(&problem, &local, &families, &wanted, progress)?)
     } else {
         None
     };
     problem.witness = witness.as_deref();
     let tables = evaluate_parallel(&problem, &families, progress)?;
     let mut certificate = build(request, &tables, &families, witness.as_deref())?;
-    let head = HeadBounds::new(&policy.head).map_err(CertifyError::Head)?;
     if request.counterexample {
         add_counterexample(&mut certificate, &problem, &tables, &head, progress)?;
     }
+    if !regions.entries.is_empty() {
+        certificate.limits.push(LIMIT_REGIONS.to_owned());
+    }
+    certificate.regions = regions.entries;
     add_regret(&mut certificate, request.regret, &tables, &head)?;
     let payload = emit_certificate(&certificate).into_bytes();
     let envelope = key.sign(PAYLOAD_TYPE, payload);
@@ -235,6 +257,7 @@ fn validate(request: &Request<'_>) -> Result<(), CertifyError> {
         }
     }
     check_nested(network, &request.masks.masks).map_err(CertifyError::Masks)?;
+    validate_regions(request.regions, expected)?;
     Ok(request.regret.validate(&request.policy.files.policy.head)?)
 }
 
@@ -295,6 +318,7 @@ fn build(
         claims: claims(request, tables)?,
         regret: Vec::new(),
         statistical: Vec::new(),
+        regions: Vec::new(),
         verdicts,
         counterexample: Vec::new(),
         brackets: Vec::new(),

@@ -14,6 +14,7 @@ pub mod import;
 pub mod keygen;
 pub mod progress;
 pub mod prune;
+pub mod regions;
 pub mod regret;
 pub mod regret_summary;
 pub mod report;

@@ -3,6 +3,7 @@
 
 pub mod branch;
 pub mod counterexample;
+pub mod cover;
 pub mod lp;
 pub mod norm_witness;
 pub mod slopes;

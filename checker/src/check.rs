@@ -14,6 +14,7 @@ use crate::number::{Rational, Rounding};
 use crate::reader::certificate::{Certificate, FileDigest, SCHEMA_VERSION, StepVerdict};
 use crate::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use crate::reader::escaped::Escaped;
+use crate::region_claim::{RegionRejection, check_regions};
 use crate::regret_claim::{RegretRejection, check_regret};
 use crate::statistical_claim::{StatisticalRejection, check_statistical};
 use crate::table::{FamilyTable, Quantity, TableError, TheoremViolated};
@@ -151,6 +152,8 @@ pub enum Rejection {
     Statistical(Box<StatisticalRejection>),
     /// A claim from below or a bracket is not accepted.
     Bracket(Box<BracketRejection>),
+    /// A claim about a region is not accepted.
+    Region(Box<RegionRejection>),
     /// A step's verdict is missing, superfluous or not the one found.
     WrongVerdict {
         /// Position in the certificate's list.
@@ -230,6 +233,7 @@ impl fmt::Display for Rejection {
             Self::Regret(e) => e.fmt(f),
             Self::Statistical(e) => e.fmt(f),
             Self::Bracket(e) => e.fmt(f),
+            Self::Region(e) => e.fmt(f),
             Self::WrongVerdict { position, stated, found } => {
                 write!(f, "verdict {position}: the certificate says ")?;
                 verdict_words(f, stated.as_deref())?;
@@ -353,6 +357,8 @@ pub fn check(
     check_claims(&certificate, &tables, &head)?;
     check_regret(&certificate, &tables, &head).map_err(|e| Rejection::Regret(Box::new(e)))?;
     check_statistical(&certificate, &tables, &head).map_err(|e| Rejection::Statistical(Box::new(e)))?;
+    check_regions(&certificate, subject.policy, subject.masks, problem.witness, &head, progress)
+        .map_err(|e| Rejection::Region(Box::new(e)))?;
     check_verdicts(&certificate, &tables)?;
     check_counterexample(&certificate, &problem, &tables, &head, progress)
         .map_err(|e| Rejection::Bracket(Box::new(e)))?;

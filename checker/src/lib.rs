@@ -15,6 +15,7 @@ pub mod model;
 pub mod number;
 pub mod property;
 pub mod reader;
+pub mod region_claim;
 pub mod regret_claim;
 pub mod statistical_claim;
 pub mod table;

@@ -99,6 +99,7 @@ impl Failure {
             Self::Rejected(rejection) => match &**rejection {
                 Rejection::Evaluate(EvaluateError::Global { reason, .. }) if reason.is_about_witness() => 3,
                 Rejection::Evaluate(EvaluateError::Local { reason, .. }) if reason.is_about_witness() => 3,
+                Rejection::Region(reason) if !reason.is_about_evidence() => 4,
                 Rejection::Evaluate(_) | Rejection::Head(_) | Rejection::Theorem(_) => 4,
                 _ => 3,
             },

@@ -13,6 +13,7 @@ pub mod npy;
 pub mod pem;
 pub mod policy;
 pub mod property;
+pub mod regions;
 pub mod regret;
 pub mod safetensors;
 pub mod slopes;

@@ -144,6 +144,7 @@ fn certificate(policy: &Policy, witness: &[u8]) -> Certificate {
         brackets: Vec::new(),
         regret: Vec::new(),
         statistical: Vec::new(),
+        regions: Vec::new(),
         witness: Some(WitnessRecord {
             name: "w".to_owned(),
             sha256: sha256_hex(witness),

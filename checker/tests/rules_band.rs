@@ -610,6 +610,7 @@ fn certificate(policy: &Policy, masks: &[Mask], claim: Claim) -> Certificate {
         brackets: Vec::new(),
         regret: Vec::new(),
         statistical: Vec::new(),
+        regions: Vec::new(),
         witness: None,
         assumptions: owned(required_assumptions(policy)),
         limits: owned(required_limits(&family.into_iter().collect::<Vec<_>>())),

@@ -198,11 +198,11 @@ fn deep_and_large_trees_are_refused() {
     };
     assert!(read(&chain(MAX_DEPTH)).is_ok());
     assert_eq!(read(&chain(MAX_DEPTH + 1)), bad(TreeFault::TooDeep));
-    // A full tree of depth 16 has 2^17 - 1 nodes.
-    let full = (0..16).fold(vec![0], |child: Vec<u8>, _| relu(0, [&child, &child]));
+    // A full tree of depth 18 has 2^19 - 1 nodes.
+    let full = (0..18).fold(vec![0], |child: Vec<u8>, _| relu(0, [&child, &child]));
     assert_eq!(read(&full), bad(TreeFault::TooManyNodes));
-    let half = (0..15).fold(vec![0], |child: Vec<u8>, _| relu(0, [&child, &child]));
-    assert_eq!(read(&half).map(|n| n.len()), Ok((1 << 16) - 1));
+    let half = (0..17).fold(vec![0], |child: Vec<u8>, _| relu(0, [&child, &child]));
+    assert_eq!(read(&half).map(|n| n.len()), Ok((1 << 18) - 1));
 }
 
 /// Smooth layers have two slopes a neuron, the identity none.

@@ -10,6 +10,7 @@ use secateur_checker::reader::certificate::{
 use secateur_checker::reader::json::{Value, canonical};
 
 use crate::certify::counterexample::{emit_chain, emit_counterexample};
+use crate::certify::regions::emit_regions;
 use crate::certify::regret::emit_regret;
 
 pub(crate) fn text(value: impl Into<String>) -> Value {
@@ -51,6 +52,7 @@ fn emit_predicate(certificate: &Certificate) -> Value {
     ]);
     fields.extend(emit_regret(certificate));
     fields.extend(emit_counterexample(certificate));
+    fields.extend(emit_regions(&certificate.regions));
     if let Some(witness) = &certificate.witness {
         fields.insert("witness".to_owned(), emit_witness(witness));
     }

@@ -94,6 +94,9 @@ struct Predicate {
     claims: Vec<Claim>,
     chain: Chain,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<RegionBox>", length(min = 1, max = 1024))]
+    regions: Option<Vec<RegionBox>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<Regret>", length(min = 1, max = 4096))]
     regret: Option<Vec<Regret>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -368,6 +371,37 @@ enum Form {
 enum Region {
     AllStates,
     ListedStates,
+}
+
+/// Every state of a box under one mask.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RegionBox {
+    lower: Vec<Number>,
+    upper: Vec<Number>,
+    mask: Count,
+    #[schemars(length(min = 1))]
+    claims: Vec<RegionClaim>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RegionClaim {
+    quantity: Quantity,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Count")]
+    output: Option<Count>,
+    value: Number,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<Share>")]
+    shares: Option<Vec<Share>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Share {
+    threshold: Number,
+    fraction: Number,
 }
 
 #[derive(Serialize, JsonSchema)]

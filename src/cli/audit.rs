@@ -16,6 +16,7 @@ use crate::cli::band::{add_bands, band_limit, families_under, fits_head};
 use crate::cli::certify::{certify_failure, find_bands, witness_name};
 use crate::cli::progress::Bar;
 use crate::cli::prune::{Recipe, write_pruned};
+use crate::cli::regions::RegionSettings;
 use crate::cli::regret::RegretOptions;
 use crate::cli::summary::{summary_json, summary_text};
 use crate::cli::{CliError, Context};
@@ -45,6 +46,11 @@ DIR/audit.toml:
   reward-range = [\"0\", \"1\"]      # least and greatest reward of a step
   episodes-can-end = true        # default; false only if no episode ever ends
   episodes = \"episodes.json\"     # how the states were drawn, for statistical claims
+  [[region]]                     # optional: every state of this box
+  lower = [\"-0.5\", \"-1\"]        # in the units of the states, one number per input
+  upper = [\"0.5\", \"1\"]
+  steps = 4000                   # optional; cells bounded
+  thresholds = [\"0.2\"]          # optional; on which fraction of the box it is kept
   [prune]                        # instead of masks
   method = \"magnitude\"           # or random
   scope = \"layer\"                # or global
@@ -75,6 +81,8 @@ struct Settings {
     #[serde(default)]
     families: Vec<String>,
     branch_steps: Option<u64>,
+    #[serde(default)]
+    region: Vec<RegionSettings>,
     limit: Option<usize>,
     band_limit: Option<String>,
     #[serde(default = "yes")]
@@ -192,6 +200,7 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
         fits_head(limit, &policy.files.policy.head)?;
         families.extend(families_under(limit, &reaches));
     }
+    let regions = settings.region.iter().map(RegionSettings::request).collect::<Result<Vec<_>, _>>()?;
     let request = Request {
         policy: &policy,
         masks: &masks,
@@ -201,6 +210,7 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
         families: &families,
         regret: &regret,
         band_from: 0,
+        regions: &regions,
         branch_steps: branch_steps(settings.branch_steps)?,
         counterexample: settings.counterexample,
         witness_name: &witness_name,

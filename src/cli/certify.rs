@@ -11,11 +11,13 @@ use secateur_checker::model::{PerturbationSet, States};
 
 use crate::certify::band::{BandReach, bound_bands};
 use crate::certify::keys::Key;
+use crate::certify::regions::RegionError;
 use crate::certify::trees::{BRANCH_STEPS, MAX_BRANCH_STEPS};
 use crate::certify::{Certified, CertifyError, Request, certify};
 use crate::cli::adversary::{Norm, UnitsWord, band, families, perturbation};
 use crate::cli::band::{add_bands, band_limit, families_under, fits_head};
 use crate::cli::progress::Bar;
+use crate::cli::regions::RegionOptions;
 use crate::cli::regret::RegretOptions;
 use crate::cli::summary::{summary_json, summary_text};
 use crate::cli::{CliError, Context};
@@ -30,6 +32,8 @@ Example:
       --episodes-can-end --key keys/secateur.pem --out cartpole.cert.dsse.json
   secateur certify hopper/ --masks hopper/masks/ --states states.npy --epsilon 0.01 --band-limit tv=0.3 \\
       --key keys/secateur.pem --out widest.cert.dsse.json
+  secateur certify cartpole/ --states states.npy --epsilon 0.01 --units raw --region-lower=-0.5,-0.5,-0.1,-0.5 \\
+      --region-upper=0.5,0.5,0.1,0.5 --region-threshold 0.2 --key keys/secateur.pem --out box.cert.dsse.json
 
 Without --family and --band every family is bounded that needs no search at every state (crown-optimised, lp and
 branch do; name them) and no band. Numbers are read exactly: 0.075 is 3/40.")]
@@ -66,6 +70,8 @@ pub struct CertifyArguments {
     /// Regions that family branch may bound for each of its split trees.
     #[arg(long, value_name = "N", default_value_t = BRANCH_STEPS, value_parser = clap::value_parser!(u64).range(1..=MAX_BRANCH_STEPS))]
     branch_steps: u64,
+    #[command(flatten)]
+    regions: RegionOptions,
     #[command(flatten)]
     regret: RegretOptions,
     /// Bound every mask between two masks of the chain (families band and band-crown): LO..HI, or LO..zero for every
@@ -115,6 +121,9 @@ pub fn certify_failure(error: CertifyError) -> CliError {
     match &error {
         CertifyError::Theorem(_) => CliError { message: error.to_string(), code: 1 },
         CertifyError::SelfCheck(_)
+        | CertifyError::Region(
+            RegionError::Cell { .. } | RegionError::Prove { .. } | RegionError::Interrupted,
+        )
         | CertifyError::Interrupted
         | CertifyError::Evaluate(_)
         | CertifyError::Head(_)
@@ -173,6 +182,7 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         families: &families,
         regret: &regret,
         band_from: band.map_or(0, |(from, _)| from),
+        regions: &arguments.regions.requests()?,
         branch_steps: arguments.branch_steps,
         counterexample: !arguments.no_counterexample,
         witness_name: &witness_name,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::certify::emit::units_word;
 use crate::cli::bracket_summary::{bracket_json, bracket_text};
+use crate::cli::regions::{regions_json, regions_text};
 use crate::cli::regret_summary::{regret_json, regret_text, statistical_json};
 
 /// What each quantity's column shows of its values.
@@ -99,6 +100,7 @@ pub fn summary_text(certificate: &Certificate) -> String {
         text.push_str(&loosened_lines(certificate));
     }
     text.push_str(&bracket_text(certificate));
+    text.push_str(&regions_text(certificate));
     text.push_str(&regret_text(certificate));
     for (word, lines) in [("assumes", &certificate.assumptions), ("limit", &certificate.limits)] {
         for line in lines {
@@ -223,8 +225,9 @@ pub fn summary_json(certificate: &Certificate, result: &str) -> Value {
         .collect();
     json!({"result": result, "weightsDigest": certificate.weights_digest, "head": certificate.head,
            "perturbation": perturbation_words(certificate), "states": certificate.states, "masks": masks,
-           "regret": regret_json(certificate), "statistical": statistical_json(certificate),
-           "verdicts": verdicts, "bracket": bracket_json(certificate), "assumptions": certificate.assumptions, "limits": certificate.limits})
+           "regions": regions_json(certificate), "regret": regret_json(certificate),
+           "statistical": statistical_json(certificate), "verdicts": verdicts, "bracket": bracket_json(certificate),
+           "assumptions": certificate.assumptions, "limits": certificate.limits})
 }
 
 /// Largest claim per quantity (least margin), as exact decimals.

@@ -262,6 +262,7 @@ pub fn certify_with(
         band_from: 0,
         branch_steps: 200,
         counterexample,
+        regions: &[],
         witness_name: WITNESS,
         seed: "0",
     };

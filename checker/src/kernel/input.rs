@@ -31,11 +31,12 @@ pub struct InputSet {
     pub ball: Option<GridBall>,
 }
 
-/// An exact interval of one coordinate: least, unperturbed and greatest value the network can read.
+/// One coordinate over an interval of states: what the network reads unperturbed and perturbed, and how far apart at most.
 struct Reach {
     lower: Rational,
-    center: Rational,
+    center: (Rational, Rational),
     upper: Rational,
+    radius: Rational,
     cut: bool,
 }
 
@@ -67,36 +68,43 @@ pub(crate) fn statistics(normaliser: &Normaliser, coordinate: usize) -> Result<(
 }
 
 fn reach(
-    state: Dyadic,
+    (low, high): (&Rational, &Rational),
     state_units: Units,
     set: &PerturbationSet,
     normaliser: Option<&Normaliser>,
     coordinate: usize,
 ) -> Result<Reach, GridError> {
     let radius = radius_of(set, coordinate)?;
-    let state = state.to_rational();
-    let Some(normaliser) = normaliser else {
-        return Ok(Reach { lower: state.sub(radius), upper: state.add(radius), center: state, cut: false });
+    let added = |center: (Rational, Rational)| {
+        let (lower, upper) = (center.0.sub(radius), center.1.add(radius));
+        Reach { lower, center, upper, radius: radius.clone(), cut: false }
     };
+    let Some(normaliser) = normaliser else { return Ok(added((low.clone(), high.clone()))) };
     let (mean, std) = statistics(normaliser, coordinate)?;
     let limit = normaliser.clip.as_ref();
-    let seen = match state_units {
-        Units::Raw => clip(normalise(&state, mean, std)?, limit),
-        Units::Normalised => state.clone(),
+    let seen = |state: &Rational| match state_units {
+        Units::Raw => Ok(clip(normalise(state, mean, std)?, limit)),
+        Units::Normalised => Ok(state.clone()),
     };
+    let seen = (seen(low)?, seen(high)?);
     if set.units == Units::Normalised {
-        return Ok(Reach { lower: seen.sub(radius), upper: seen.add(radius), center: seen, cut: false });
+        return Ok(added(seen));
     }
-    let raw = match state_units {
-        Units::Raw => state,
+    let raw = |state: &Rational| match state_units {
+        Units::Raw => state.clone(),
         Units::Normalised => state.mul(&std.to_rational()).add(&mean.to_rational()),
     };
-    let lower = normalise(&raw.sub(radius), mean, std)?;
-    let upper = normalise(&raw.add(radius), mean, std)?;
+    let lower = normalise(&raw(low).sub(radius), mean, std)?;
+    let upper = normalise(&raw(high).add(radius), mean, std)?;
     let (clipped_lower, clipped_upper) = (clip(lower.clone(), limit), clip(upper.clone(), limit));
     let cut = clipped_lower != lower || clipped_upper != upper;
     // A normalised state beyond the clip cannot occur; its image is what the network would read.
-    Ok(Reach { lower: clipped_lower, center: clip(seen, limit), upper: clipped_upper, cut })
+    let center = (clip(seen.0, limit), clip(seen.1, limit));
+    // The clip does not expand distances, and neither end of a change leaves its interval.
+    let whole = radius.div(&std.to_rational()).map_err(|_| GridError::ShapeMismatch { layer: 0 })?;
+    let (rise, fall) = (clipped_upper.sub(&center.0), center.1.sub(&clipped_lower));
+    let radius = rise.max(fall).min(whole);
+    Ok(Reach { lower: clipped_lower, center, upper: clipped_upper, radius, cut })
 }
 
 /// A bound on the magnitude of every input coordinate over all states; fixes the grids.
@@ -111,9 +119,28 @@ pub fn input_magnitude(
     let mut largest = Rational::zero();
     for row in states.values.values.chunks(states.values.columns.max(1)) {
         for (coordinate, &state) in row.iter().enumerate() {
-            let reach = reach(state, states.units, set, policy.normaliser.as_ref(), coordinate)?;
+            let state = state.to_rational();
+            let reach = reach((&state, &state), states.units, set, policy.normaliser.as_ref(), coordinate)?;
             largest = largest.max(reach.lower.abs()).max(reach.upper.abs());
         }
+    }
+    Ok(largest)
+}
+
+/// The same over all states of a box from `lower` to `upper`.
+///
+/// # Errors
+/// As [`input_magnitude`].
+pub fn cell_magnitude(
+    policy: &Policy,
+    (lower, upper): (&[Rational], &[Rational]),
+    state_units: Units,
+    set: &PerturbationSet,
+) -> Result<Rational, GridError> {
+    let mut largest = Rational::zero();
+    for (coordinate, ends) in lower.iter().zip(upper).enumerate() {
+        let reach = reach(ends, state_units, set, policy.normaliser.as_ref(), coordinate)?;
+        largest = largest.max(reach.lower.abs()).max(reach.upper.abs());
     }
     Ok(largest)
 }
@@ -130,29 +157,44 @@ pub fn input_set(
     set: &PerturbationSet,
     value_bits: u32,
 ) -> Result<InputSet, GridError> {
+    let state: Vec<Rational> = state.iter().map(|x| x.to_rational()).collect();
+    cell_set(policy, (&state, &state), state_units, set, value_bits)
+}
+
+/// The input set of every state between `lower` and `upper`: `center` holds what the network reads unperturbed at any of
+/// them, `region` what it reads perturbed, `radii` bound the change at each.
+///
+/// # Errors
+/// As [`input_set`].
+pub fn cell_set(
+    policy: &Policy,
+    (lower, upper): (&[Rational], &[Rational]),
+    state_units: Units,
+    set: &PerturbationSet,
+    value_bits: u32,
+) -> Result<InputSet, GridError> {
     let extra = match &set.shape {
-        Perturbation::PerCoordinate { radii } => radii.len() != state.len(),
+        Perturbation::PerCoordinate { radii } => radii.len() != lower.len(),
         _ => false,
     };
-    if extra || state.len() != policy.network.inputs() {
+    if extra || lower.len() != policy.network.inputs() || upper.len() != lower.len() {
         return Err(GridError::ShapeMismatch { layer: 0 });
     }
     let entry = |value: BigInt| value.to_i64().ok_or(GridError::MagnitudeTooLarge { layer: 0 });
     let mut input = InputSet {
         region: GridBox::default(),
         center: GridBox::default(),
-        radii: Vec::with_capacity(state.len()),
+        radii: Vec::with_capacity(lower.len()),
         ball: None,
     };
     let mut semi_axes = Vec::new();
-    for (coordinate, &value) in state.iter().enumerate() {
-        let reach = reach(value, state_units, set, policy.normaliser.as_ref(), coordinate)?;
+    for (coordinate, ends) in lower.iter().zip(upper).enumerate() {
+        let reach = reach(ends, state_units, set, policy.normaliser.as_ref(), coordinate)?;
         input.region.lower.push(entry(reach.lower.floor_scaled(value_bits))?);
         input.region.upper.push(entry(reach.upper.ceil_scaled(value_bits))?);
-        input.center.lower.push(entry(reach.center.floor_scaled(value_bits))?);
-        input.center.upper.push(entry(reach.center.ceil_scaled(value_bits))?);
-        let radius = reach.upper.sub(&reach.center).max(reach.center.sub(&reach.lower));
-        let radius = entry(radius.ceil_scaled(value_bits))?;
+        input.center.lower.push(entry(reach.center.0.floor_scaled(value_bits))?);
+        input.center.upper.push(entry(reach.center.1.ceil_scaled(value_bits))?);
+        let radius = entry(reach.radius.ceil_scaled(value_bits))?;
         input.radii.push(radius);
         semi_axes.push((!reach.cut).then_some(radius));
     }

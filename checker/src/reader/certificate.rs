@@ -8,6 +8,7 @@ use crate::reader::counterexample::{
 };
 use crate::reader::fields::{Field, FieldError};
 use crate::reader::json::{JsonError, Numbers, Value, canonical, parse};
+use crate::reader::regions::{RegionEntry, region_entries};
 use crate::reader::regret::{RegretClaim, StatisticalClaim, regret_claims, statistical_claims};
 
 use core::fmt;
@@ -194,6 +195,8 @@ pub struct Certificate {
     pub regret: Vec<RegretClaim>,
     /// Confidence bounds on `F(theta)`; no proofs.
     pub statistical: Vec<StatisticalClaim>,
+    /// Bounds that hold at every state of a box.
+    pub regions: Vec<RegionEntry>,
     /// Verdicts.
     pub verdicts: Vec<StepVerdict>,
     /// Lower bounds from points of the witness file.
@@ -274,6 +277,7 @@ fn predicate_fields(
         claims,
         regret: regret_claims(&mut fields)?,
         statistical: statistical_claims(&mut fields)?,
+        regions: region_entries(&mut fields)?,
         verdicts,
         counterexample: counterexample_claims(&mut fields)?,
         brackets,

@@ -9,7 +9,7 @@ use crate::number::Dyadic;
 use crate::reader::slopes::{slope, slopes_of};
 
 /// Most nodes of a tree.
-pub const MAX_NODES: usize = 1 << 16;
+pub const MAX_NODES: usize = 1 << 18;
 /// Most cuts above a node; bounds how many regions wait at a time.
 pub const MAX_DEPTH: usize = 512;
 /// Bytes of one entry of the table of ends.

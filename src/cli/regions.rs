@@ -1,0 +1,191 @@
+//! Options that name boxes of states, shared by `certify` and `audit`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use secateur_checker::number::{Rational, Rounding};
+use secateur_checker::reader::certificate::Certificate;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::certify::regions::{MAX_REGION_STEPS, REGION_STEPS, RegionRequest};
+use crate::cli::CliError;
+use crate::cli::adversary::exact;
+use crate::cli::summary::short;
+
+/// Boxes of states to claim.
+#[derive(Debug, Default, Args)]
+pub struct RegionOptions {
+    /// Boxes to claim for every state in them: a TOML file with tables [[region]] as in audit.toml.
+    #[arg(long = "region", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// One more box: its least value per input, in the states' units.
+    #[arg(
+        long,
+        value_name = "A,B,...",
+        value_delimiter = ',',
+        requires = "region_upper",
+        allow_hyphen_values = true
+    )]
+    region_lower: Option<Vec<String>>,
+    /// Its greatest value per input.
+    #[arg(
+        long,
+        value_name = "A,B,...",
+        value_delimiter = ',',
+        requires = "region_lower",
+        allow_hyphen_values = true
+    )]
+    region_upper: Option<Vec<String>>,
+    /// Cells bounded for each region, mask and kind of claim.
+    #[arg(long, value_name = "N")]
+    region_steps: Option<u64>,
+    /// Prove on which fraction of the box's volume the total variation (without a distribution, each output's change) is
+    /// at most this; several by commas.
+    #[arg(long, value_name = "X", value_delimiter = ',')]
+    region_threshold: Vec<String>,
+}
+
+/// One `[[region]]` of a TOML file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RegionSettings {
+    lower: Vec<String>,
+    upper: Vec<String>,
+    steps: Option<u64>,
+    #[serde(default)]
+    thresholds: Vec<String>,
+}
+
+/// A file of nothing but regions.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegionFile {
+    region: Vec<RegionSettings>,
+}
+
+impl RegionSettings {
+    /// The request, its numbers read exactly.
+    ///
+    /// # Errors
+    /// Exit code 2.
+    pub fn request(&self) -> Result<RegionRequest, CliError> {
+        let numbers = |option: &str, texts: &[String]| {
+            texts.iter().map(|t| exact(option, t)).collect::<Result<Vec<_>, _>>()
+        };
+        let steps = self.steps.unwrap_or(REGION_STEPS);
+        if !(1..=MAX_REGION_STEPS).contains(&steps) {
+            return Err(CliError::input(format!(
+                "region steps {steps} are not between 1 and {MAX_REGION_STEPS}"
+            )));
+        }
+        Ok(RegionRequest {
+            lower: numbers("region lower", &self.lower)?,
+            upper: numbers("region upper", &self.upper)?,
+            steps,
+            thresholds: numbers("region threshold", &self.thresholds)?,
+        })
+    }
+}
+
+impl RegionOptions {
+    /// The boxes that the options name.
+    ///
+    /// # Errors
+    /// Exit code 2 for an unreadable file or number.
+    pub fn requests(&self) -> Result<Vec<RegionRequest>, CliError> {
+        let mut settings = match &self.file {
+            Some(path) => read(path)?,
+            None => Vec::new(),
+        };
+        if let (Some(lower), Some(upper)) = (&self.region_lower, &self.region_upper) {
+            let (lower, upper) = (lower.clone(), upper.clone());
+            settings.push(RegionSettings { lower, upper, steps: None, thresholds: Vec::new() });
+        }
+        if settings.is_empty() && (self.region_steps.is_some() || !self.region_threshold.is_empty()) {
+            return Err(CliError::input(
+                "--region-steps and --region-threshold need a box: --region FILE, or --region-lower and --region-upper",
+            ));
+        }
+        for one in &mut settings {
+            one.steps = one.steps.or(self.region_steps);
+            if one.thresholds.is_empty() {
+                one.thresholds.clone_from(&self.region_threshold);
+            }
+        }
+        settings.iter().map(RegionSettings::request).collect()
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<RegionSettings>, CliError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| CliError::input(format!("{}: {e}; it must hold tables [[region]]", path.display())))?;
+    let parsed: Result<RegionFile, _> = toml::from_str(&text);
+    let file = parsed.map_err(|e| {
+        CliError::input(format!(
+            "{}: {e}each [[region]] has lower and upper, lists of numbers in quotes such as \"-0.5\"",
+            path.display()
+        ))
+    })?;
+    Ok(file.region)
+}
+
+/// The regions' claims, one line each.
+pub fn regions_text(certificate: &Certificate) -> String {
+    let mut text = String::new();
+    for (index, entry) in certificate.regions.iter().enumerate() {
+        for claim in &entry.claims {
+            let output = claim.output.map_or_else(String::new, |o| format!(" of output {o}"));
+            let (word, rounding) = match claim.quantity.as_str() {
+                "same-action-margin" => ("at least", Rounding::Down),
+                _ => ("at most", Rounding::Up),
+            };
+            let value = Rational::parse(&claim.value).map_or_else(|_| String::new(), |v| short(&v, rounding));
+            text.push_str(&format!(
+                "region {index} (mask {}): {}{output} is {word} {value} at every state of {}",
+                entry.mask,
+                plain(&claim.quantity),
+                box_words(&entry.lower, &entry.upper)
+            ));
+            for share in &claim.shares {
+                let percent = share.fraction.mul(&Rational::from_integer(100.into()));
+                let side = if word == "at most" { "at most" } else { "above" };
+                text.push_str(&format!(
+                    "; {side} {} on {} % of its volume",
+                    short(&share.threshold, Rounding::Up),
+                    short(&percent, Rounding::Down)
+                ));
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn plain(word: &str) -> String {
+    word.chars().filter(|c| !c.is_control()).collect()
+}
+
+fn box_words(lower: &[Rational], upper: &[Rational]) -> String {
+    let sides = lower.iter().zip(upper);
+    let sides = sides.map(|(l, u)| format!("[{}, {}]", short(l, Rounding::Down), short(u, Rounding::Up)));
+    sides.collect::<Vec<_>>().join(" x ")
+}
+
+/// The same for programs.
+pub fn regions_json(certificate: &Certificate) -> Value {
+    let exact = |numbers: &[Rational]| numbers.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let entries = certificate.regions.iter().map(|entry| {
+        let claims = entry.claims.iter().map(|claim| {
+            let shares = claim
+                .shares
+                .iter()
+                .map(|s| json!({"threshold": s.threshold.to_string(), "fraction": s.fraction.to_string()}));
+            json!({"quantity": claim.quantity, "output": claim.output, "value": claim.value,
+                   "shares": shares.collect::<Vec<_>>()})
+        });
+        json!({"lower": exact(&entry.lower), "upper": exact(&entry.upper), "mask": entry.mask,
+               "claims": claims.collect::<Vec<_>>()})
+    });
+    Value::Array(entries.collect())
+}
