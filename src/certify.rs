@@ -39,7 +39,7 @@ use crate::certify::emit::{emit_certificate, emit_envelope};
 use crate::certify::keys::Key;
 use crate::certify::regions::{RegionError, RegionRequest, RegionSubject, propose_regions, validate_regions};
 use crate::certify::regret::{RegretClaimError, RegretRequest, add_regret};
-use crate::certify::witness::{WitnessError, propose_witness};
+use crate::certify::witness::{Wanted, WitnessError, propose_witness};
 use crate::policy::write::{WriteError, write_atomically};
 
 /// Id this program writes into certificates.
@@ -210,11 +210,11 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
     };
     let regions = propose_regions(&subject, request.regions, progress)?;
     let points = request.counterexample;
-    let needed = points || !regions.trees.is_empty() || families.iter().any(|f| f.needs_witness());
-    let witness = if needed {
+    let searched = points || !regions.trees.is_empty();
+    let witness = if searched || families.iter().any(|f| f.needs_witness()) {
         let local = local_problem(&problem, &families)?;
-        let steps = request.branch_steps;
-        Some(propose_witness(&problem, &local, &families, steps, points, &regions.trees, progress)?)
+        let wanted = Wanted { branch_steps: request.branch_steps, regions: &regions.trees, points };
+        Some(propose_witness(&problem, &local, &families, &wanted, progress)?)
     } else {
         None
     };

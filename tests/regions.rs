@@ -20,7 +20,7 @@ use secateur_checker::number::Rational;
 use secateur_checker::reader::digest::sha256_hex;
 use secateur_checker::region_claim::{LIMIT_REGIONS, RegionRejection};
 
-fn written(gaussian: bool) -> (tempfile::TempDir, Problem) {
+fn written(gaussian: bool, seed: u64) -> (tempfile::TempDir, Problem) {
     let folder = tempfile::tempdir().expect("temporary folder");
     let spec = Spec {
         widths: vec![2, 8, 2],
@@ -28,7 +28,7 @@ fn written(gaussian: bool) -> (tempfile::TempDir, Problem) {
         gaussian,
         masks: 2,
         states: 1,
-        ..Spec::small(31)
+        ..Spec::small(seed)
     };
     let problem = Problem::write(folder.path(), &spec);
     (folder, problem)
@@ -61,8 +61,8 @@ fn certify_regions(
         regret: &RegretRequest::default(),
         band_from: 0,
         branch_steps: 1,
-        counterexample: false,
         regions,
+        counterexample: false,
         witness_name: problem::WITNESS,
         seed: "0",
     };
@@ -76,8 +76,9 @@ fn float(text: &str) -> f64 {
 /// More cells prove more, and no state of the box and perturbation of it passes what is claimed of all of them.
 #[test]
 fn no_state_of_the_box_passes_its_claims() {
-    for gaussian in [false, true] {
-        let (_folder, problem) = written(gaussian);
+    let mut mixed = 0;
+    for (gaussian, seed) in [(true, 31), (false, 31), (false, 32), (false, 33), (false, 34)] {
+        let (_folder, problem) = written(gaussian, seed);
         let set = linf("1/20");
         let coarse = certify_regions(&problem, &set, &[request(20, "1/20")]).expect("certified");
         let fine = certify_regions(&problem, &set, &[request(1500, "1/20")]).expect("certified");
@@ -100,7 +101,7 @@ fn no_state_of_the_box_passes_its_claims() {
                 let (before, after) = (float(&a.value), float(&b.value));
                 let better =
                     if a.quantity == "same-action-margin" { after >= before } else { after < before };
-                assert!(better, "{}: {before} {after}", a.quantity);
+                assert!(better || before == after, "{}: {before} {after}", a.quantity);
                 assert!(a.shares.iter().zip(&b.shares).all(|(x, y)| x.fraction <= y.fraction));
             }
             let margin = value("same-action-margin", None);
@@ -131,19 +132,21 @@ fn no_state_of_the_box_passes_its_claims() {
                 Some(_) => {
                     let proved = rational_to_float(&entry.claims[0].shares[0].fraction);
                     let sampled = f64::from(kept) / f64::from(rounds);
-                    assert!(proved > 0.3 && proved <= sampled + 0.03, "{proved} {sampled}");
+                    assert!(proved <= sampled + 0.03 && proved > sampled - 0.3, "{proved} {sampled}");
+                    mixed += u32::from(proved > 0.1 && sampled < 0.99);
                 }
                 None => assert!(most > 0.7, "the bound is near the truth: {most}"),
             }
         }
     }
+    assert!(mixed > 0, "some box has states of both kinds");
 }
 
 /// What is signed anew with a better number, another box or another tree is refused.
 #[test]
 fn changed_regions_are_refused() {
-    let (folder, problem) = written(false);
-    let certified = certify_regions(&problem, &linf("1/20"), &[request(300, "1/20")]).expect("certified");
+    let (folder, problem) = written(false, 31);
+    let certified = certify_regions(&problem, &linf("1/20"), &[request(300, "1/1000")]).expect("certified");
     let refused = |change: &dyn Fn(&mut secateur_checker::reader::certificate::Certificate)| {
         certified.write(&problem.certificate_file(), problem::WITNESS).expect("written");
         problem.resign(&key(1), |certificate| change(certificate));
@@ -202,7 +205,7 @@ fn changed_regions_are_refused() {
 
 #[test]
 fn boxes_that_do_not_fit_are_refused_before_the_search() {
-    let (_folder, problem) = written(false);
+    let (_folder, problem) = written(false, 31);
     let certify = |change: fn(&mut RegionRequest)| {
         let mut request = request(10, "1/2");
         change(&mut request);
@@ -215,7 +218,7 @@ fn boxes_that_do_not_fit_are_refused_before_the_search() {
 
 #[test]
 fn the_cells_do_not_depend_on_the_number_of_threads() {
-    let (_folder, problem) = written(false);
+    let (_folder, problem) = written(false, 31);
     let set = linf("1/20");
     let files = [1, 2, 8].map(|threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
@@ -229,7 +232,7 @@ fn the_cells_do_not_depend_on_the_number_of_threads() {
 /// From the command line, from a file and from audit.toml.
 #[test]
 fn boxes_come_from_options_and_files() {
-    let (folder, _problem) = written(false);
+    let (folder, _problem) = written(false, 31);
     std::fs::write(folder.path().join("k.pem"), key(1).private_pem()).expect("key written");
     let certify = |options: &[&str]| {
         let files = ["--masks", "masks", "--states", "states.npy", "--epsilon", "1/20", "--family", "ibp"];

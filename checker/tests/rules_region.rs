@@ -105,10 +105,10 @@ fn certificate(set: PerturbationSet, regions: Vec<RegionEntry>) -> Certificate {
         claims: Vec::new(),
         regret: Vec::new(),
         statistical: Vec::new(),
-        counterexample: Vec::new(),
-        brackets: Vec::new(),
         regions,
         verdicts: Vec::new(),
+        counterexample: Vec::new(),
+        brackets: Vec::new(),
         witness: None,
         assumptions: Vec::new(),
         limits: vec![LIMIT_REGIONS.to_owned()],
@@ -334,7 +334,7 @@ fn no_state_of_a_cell_passes_its_bounds() {
     let (mut kept, mut near) = (0, 0);
     for round in 0..240 {
         let (relu, normaliser, raw, ball) =
-            (round % 2 == 0, round % 3 != 0, round / 2 % 2 == 0, round / 4 % 2 == 0);
+            (round % 2 == 0, round % 3 != 0, (round >> 1) % 2 == 0, (round >> 2) % 2 == 0);
         let activation = if relu { Activation::Relu } else { Activation::Tanh };
         let mut draw = |rows: usize, columns: usize, activation: Activation| Layer {
             weight: Matrix { rows, columns, values: (0..rows * columns).map(|_| random.weight()).collect() },

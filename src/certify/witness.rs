@@ -21,9 +21,19 @@ use crate::search::norm_witness::{propose_abs_spectral, propose_spectral};
 use crate::search::slopes::witness::{SlopeWitness, TargetSlopes};
 use crate::search::slopes::{SlopeOptions, search_slopes};
 
+/// What a witness file holds beside the families' own evidence.
+pub struct Wanted<'a> {
+    /// Regions that `branch` may bound for each of its trees.
+    pub branch_steps: u64,
+    /// The trees of the regions claimed.
+    pub regions: &'a [Vec<u8>],
+    /// Whether attack points are searched.
+    pub points: bool,
+}
+
 /// The witness file for these families: `abs-spectral.MASK.LAYER`, `spectral.MASK.LAYER.factor` and `.rho`, and
-/// `FAMILY.MASK` with one row of slopes a state, `branch.MASK` with split trees of at most `branch_steps` regions each; with
-/// `points`, `counterexample.MASK` with one offset a state; and `region.K` with the trees given.
+/// `FAMILY.MASK` with one row of slopes a state, `branch.MASK` with split trees, `counterexample.MASK` with one offset a
+/// state, `region.K` with region K's tree.
 ///
 /// # Errors
 /// [`WitnessError`].
@@ -31,9 +41,7 @@ pub fn propose_witness(
     problem: &Problem<'_>,
     local: &LocalProblem<'_>,
     families: &[Family],
-    branch_steps: u64,
-    points: bool,
-    regions: &[Vec<u8>],
+    wanted: &Wanted<'_>,
     progress: &dyn Progress,
 ) -> Result<Vec<u8>, WitnessError> {
     let (network, masks) = (&problem.policy.network, problem.masks);
@@ -52,11 +60,11 @@ pub fn propose_witness(
     let mut trees = Vec::new();
     if families.contains(&Family::Branch) {
         for mask in 0..masks.len() {
-            trees.push(propose_trees(problem, local, mask, branch_steps, progress)?);
+            trees.push(propose_trees(problem, local, mask, wanted.branch_steps, progress)?);
         }
     }
     let mut offsets = Vec::new();
-    for mask in (0..masks.len()).filter(|_| points) {
+    for mask in (0..masks.len()).filter(|_| wanted.points) {
         offsets.push(point_table(problem, mask, progress)?);
     }
     let mut tensors: BTreeMap<String, (&str, &[usize], &[u8])> =
@@ -64,8 +72,8 @@ pub fn propose_witness(
     tensors.extend(tables.iter().map(|(n, shape, bytes)| (n.clone(), ("U8", &shape[..], &bytes[..]))));
     tensors.extend(trees.iter().map(|(n, shape, bytes)| (n.clone(), ("U8", &shape[..], &bytes[..]))));
     tensors.extend(offsets.iter().map(|(n, shape, bytes)| (n.clone(), ("F64", &shape[..], &bytes[..]))));
-    let lengths: Vec<[usize; 1]> = regions.iter().map(|tree| [tree.len()]).collect();
-    let named = regions.iter().zip(&lengths).enumerate();
+    let lengths: Vec<[usize; 1]> = wanted.regions.iter().map(|tree| [tree.len()]).collect();
+    let named = wanted.regions.iter().zip(&lengths).enumerate();
     tensors.extend(named.map(|(k, (tree, shape))| (format!("region.{k}"), ("U8", &shape[..], &tree[..]))));
     Ok(emit_safetensors(&tensors))
 }

@@ -225,8 +225,9 @@ pub fn summary_json(certificate: &Certificate, result: &str) -> Value {
         .collect();
     json!({"result": result, "weightsDigest": certificate.weights_digest, "head": certificate.head,
            "perturbation": perturbation_words(certificate), "states": certificate.states, "masks": masks,
-           "regions": regions_json(certificate), "regret": regret_json(certificate), "statistical": statistical_json(certificate),
-           "verdicts": verdicts, "bracket": bracket_json(certificate), "assumptions": certificate.assumptions, "limits": certificate.limits})
+           "regions": regions_json(certificate), "regret": regret_json(certificate),
+           "statistical": statistical_json(certificate), "verdicts": verdicts, "bracket": bracket_json(certificate),
+           "assumptions": certificate.assumptions, "limits": certificate.limits})
 }
 
 /// Largest claim per quantity (least margin), as exact decimals.
