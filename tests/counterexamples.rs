@@ -256,7 +256,6 @@ fn certify_files(policy: &Path, masks: &Path, states: &Path, radius: &str, limit
         branch_steps: 200,
         regions: &[],
         counterexample: true,
-        regions: &[],
         seed: "0",
     };
     certify(&request, &key(1), &Silent).expect("certified").verified.certificate().clone()
