@@ -10,7 +10,14 @@ use proptest::prelude::*;
 use secateur::bound::FloatRegion;
 use secateur::bound::crown::{CrownScratch, bound_crown, bound_crown_all, bound_objectives};
 use secateur::bound::ibp::bound_ibp;
-use secateur::float::{FloatActivation, FloatLayer, FloatNetwork};
+use secateur::float::{FloatActivation, FloatLayer, FloatNetwork, float_to_rational};
+use secateur_checker::kernel::crown::{NoWitness, bound_outputs, crown_layers};
+use secateur_checker::kernel::enclose::TanhTable;
+use secateur_checker::kernel::grid::{GridNetwork, GridScale, rational_entry};
+use secateur_checker::kernel::ibp::GridBox;
+use secateur_checker::kernel::input::InputSet;
+use secateur_checker::model::{Activation, Layer, Matrix, Network};
+use secateur_checker::number::{Dyadic, Rational};
 
 #[test]
 fn widths_are_at_most_the_recorded_ones() {
@@ -26,6 +33,66 @@ fn widths_are_at_most_the_recorded_ones() {
             let width = bound_ibp(&network, &region).1.mean_width();
             let recorded = files::recorded_width(stem, "single64", radius, "IBP");
             assert!((width / recorded - 1.0).abs() < 1e-9, "{stem} at {radius}: {width} against {recorded}");
+        }
+    }
+}
+
+/// The network as the checker reads it.
+fn checked(network: &FloatNetwork) -> Network {
+    let dyadic = |x: &f64| Dyadic::from_ieee(x.to_bits(), 52, 11).expect("finite");
+    let layers = network.layers.iter().map(|layer| Layer {
+        weight: Matrix {
+            rows: layer.bias.len(),
+            columns: layer.inputs,
+            values: layer.weight.iter().map(dyadic).collect(),
+        },
+        bias: layer.bias.iter().map(dyadic).collect(),
+        activation: match layer.activation {
+            FloatActivation::Tanh => Activation::Tanh,
+            FloatActivation::Relu => Activation::Relu,
+            _ => Activation::Identity,
+        },
+    });
+    Network { layers: layers.collect() }
+}
+
+/// Mean width of the outputs by the checker's `crown` with derived slopes over an l_inf ball.
+fn proved_width(network: &Network, state: &[f64], radius: f64) -> f64 {
+    let exact = |x: f64| float_to_rational(x).expect("finite");
+    let largest = state.iter().map(|x| exact(x.abs() + radius + 1.0)).max().expect("a coordinate");
+    let scale = GridScale::new(network, &largest).expect("a grid");
+    let grid = GridNetwork::new(network, None, &scale).expect("on the grid");
+    let region = state.iter().map(|x| {
+        let (low, high) = (exact(*x).sub(&exact(radius)), exact(*x).add(&exact(radius)));
+        let entry = |end: &Rational| rational_entry(end, grid.value_bits).expect("an entry");
+        (entry(&low).0, entry(&high).1)
+    });
+    let region = GridBox::from_intervals(region);
+    let input = InputSet { center: region.clone(), radii: vec![0; state.len()], region, ball: None };
+    let table = TanhTable::shared();
+    let layers = crown_layers(&grid, table, &input, &NoWitness).expect("bounds").expect("a box is not empty");
+    let outputs = network.outputs();
+    let bound = |output: usize, sign: i64| {
+        let mut weights = vec![0; outputs];
+        weights[output] = sign;
+        bound_outputs(&grid, table, &layers, &input, &weights, None).expect("a bound")
+    };
+    let total: i64 = (0..outputs).map(|output| bound(output, 1) + bound(output, -1)).sum();
+    total as f64 / outputs as f64 / 2f64.powi(grid.value_bits as i32)
+}
+
+/// What the checker proves is as tight as float64 CROWN; the large digit classifier at the smallest radius only.
+#[test]
+fn proved_widths_are_at_most_the_recorded_ones() {
+    for stem in files::NETWORKS {
+        let (Some(network), Some(states)) = (files::network(stem, None), files::states(stem)) else { return };
+        let radii: &[f64] = if stem.starts_with('f') { &[0.01] } else { &[0.01, 0.05, 0.1] };
+        let network = checked(&network);
+        for &radius in radii {
+            let width = proved_width(&network, &states[0], radius);
+            let recorded = files::recorded_width(stem, "single64", radius, "CROWN");
+            println!("{stem} {radius}: proved {width}, recorded {recorded}, {:e}", width / recorded - 1.0);
+            assert!(width <= recorded * (1.0 + 1e-6), "{stem} at {radius}: {width} against {recorded}");
         }
     }
 }
