@@ -1,6 +1,6 @@
 //! Claims about every state of a box: rules `region.cell` and `region.cover`. Trusted. `spec/rules/region.md`.
 //!
-//! A tree of input cuts covers the box; each cell's change is bounded by `hull.band` over the cell enlarged by the
+//! A tree of input cuts covers the box; each cell's change is bounded as a band's of one mask over the cell enlarged by the
 //! adversary's set, with the adversary's radii alone as the change of the input.
 
 use core::fmt;
@@ -183,7 +183,7 @@ impl<'a> RegionProblem<'a> {
     /// [`GridError`].
     pub fn cell(&self, cell: (&[Rational], &[Rational])) -> Result<StateBounds, GridError> {
         let input = self.input(cell)?;
-        let bounds = band_bounds(&self.band, self.table, &input, false)?;
+        let bounds = band_bounds(&self.band, self.table, &input, true)?;
         let (deviation, oscillation) = (bounds.deviation, bounds.oscillation);
         let margin =
             if self.margins { Some(self.margin(&input, &bounds.center, oscillation)?) } else { None };

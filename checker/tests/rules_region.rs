@@ -173,6 +173,25 @@ fn margins_by_hand() {
     assert!(matches!(at("-0.2499", &[]), Err(RegionRejection::TooTight { .. })));
 }
 
+/// Logits `relu(2x + 1/8) - 1/8` and `x/8`, radius 1/4. The first never trails by more than `1/8 + 5/32 = 9/32` over the
+/// enlarged box, but just left of 0 the second is preferred, and moving x up by 1/4 takes its lead to about -2/5: only the
+/// oscillation `(2 - 1/8)/4 = 15/32` bounds that.
+#[test]
+fn a_lead_that_may_be_lost_is_no_margin() {
+    let mut policy = policy(
+        vec![layer(2, &[2, 1], Activation::Relu), layer(2, &[1, 0, 0, 1], Activation::Identity)],
+        Head::Categorical,
+    );
+    policy.network.layers[0].bias = vec![Dyadic::new(1, -3), Dyadic::new(2, 0)];
+    policy.network.layers[1].bias = vec![Dyadic::new(-1, -3), Dyadic::new(-1, -2)];
+    policy.network.layers[1].weight.values[3] = Dyadic::new(1, -3);
+    let at = |value: &str| {
+        check(&policy, entry(&["-1"], &["1"], vec![claim("same-action-margin", None, value, &[])]), &[0])
+    };
+    assert_eq!(at("-0.46876"), Ok(()));
+    assert!(matches!(at("-0.3"), Err(RegionRejection::TooTight { .. })));
+}
+
 /// On quarters, with mean 1, std 1/2 and clip 2.
 #[test]
 fn cell_inputs_by_hand() {

@@ -1,7 +1,8 @@
 //! Cuts a box of states into cells whose bounds prove a claim about the whole box. Untrusted; the bounds are the checker's
 //! own, so that what is found is what will be proved. `spec/rules/region.md`.
 //!
-//! Half of the cells cut in a round are those with the worst bound, half the largest that do not keep the threshold yet.
+//! Of the cells cut in a round a quarter are those with the worst bound, the others the largest that do not keep the threshold
+//! yet, as long as there are such.
 //! A round's cells are bounded in parallel and taken in order, so that the tree does not depend on the number of threads.
 
 use rayon::prelude::*;
@@ -38,11 +39,11 @@ struct Cell {
     children: Option<[usize; 2]>,
 }
 
-/// A tree of cells in the layout of the checker's `reader::trees`, with the bounds of its leaves.
+/// A tree of cells in the layout of the checker's `reader::trees`.
 pub struct Cover {
     /// The tree.
     pub bytes: Vec<u8>,
-    /// The leaves' bounds with their shares of the volume, in floats.
+    /// Number of cells.
     pub cells: usize,
 }
 
@@ -90,7 +91,9 @@ fn choose(cells: &[Cell], open: &mut Vec<usize>, budget: usize) -> Vec<usize> {
     let mut chosen = Vec::new();
     // Worst last; then the older.
     open.sort_unstable_by(|a, b| cells[*a].badness.total_cmp(&cells[*b].badness).then(b.cmp(a)));
-    let worst = budget.div_ceil(2).min(open.len());
+    let unkept = open.iter().filter(|i| !cells[**i].kept).count();
+    let largest = (budget * 3 / 4).min(unkept);
+    let worst = (budget - largest).min(open.len());
     chosen.extend(open.split_off(open.len() - worst).into_iter().rev());
     let size = |index: &usize| if cells[*index].kept { 0.0 } else { cells[*index].share };
     open.sort_unstable_by(|a, b| size(a).total_cmp(&size(b)).then(b.cmp(a)));
