@@ -203,7 +203,7 @@ fn binary32_inference_stays_inside() {
             let values =
                 center.iter().map(|x| Dyadic::from_ieee(x.to_bits(), 52, 11).expect("finite")).collect();
             let states = States { values: Matrix { rows: 1, columns: widths[0], values }, units: Units::Raw };
-            let bounds = [Family::Float32Ibp, Family::Float32Crown]
+            let bounds = [Family::Binary32Ibp, Family::Binary32Crown]
                 .map(|family| deviations(&policy, &states, &linf("1/32"), family).expect("bounds").remove(0));
             let allowed = errors(&policy.network, &center, 1.0 / 32.0);
             for _ in 0..60 {
@@ -260,7 +260,8 @@ fn the_order_of_a_sum_can_cost_what_the_rule_allows() {
     let policy = policy(net);
     let values = vec![Dyadic::new(1, 0); ones + 1];
     let states = States { values: Matrix { rows: 1, columns: ones + 1, values }, units: Units::Raw };
-    for (family, zero) in [(Family::Ibp, true), (Family::Float32Ibp, false), (Family::Float32Crown, false)] {
+    for (family, zero) in [(Family::Ibp, true), (Family::Binary32Ibp, false), (Family::Binary32Crown, false)]
+    {
         let bound = deviations(&policy, &states, &linf("0"), family).expect("bounds").remove(0).remove(0);
         assert_eq!(bound < least, zero, "{family:?}: {bound}");
     }
@@ -274,7 +275,7 @@ fn weights_that_are_not_binary32_are_refused() {
     let values = vec![Dyadic::ZERO; 2];
     let states = States { values: Matrix { rows: 1, columns: 2, values }, units: Units::Raw };
     assert!(deviations(&policy, &states, &linf("1/32"), Family::Ibp).is_ok());
-    for family in [Family::Float32Ibp, Family::Float32Crown] {
+    for family in [Family::Binary32Ibp, Family::Binary32Crown] {
         let reason = GridError::NotBinary32 { layer: 1 };
         let refused = Err(EvaluateError::Local { state: None, reason });
         assert_eq!(deviations(&policy, &states, &linf("1/32"), family), refused);
@@ -284,7 +285,7 @@ fn weights_that_are_not_binary32_are_refused() {
     let mut doubles = files.policy.clone();
     doubles.layers[0].bias = TensorData::from_f64(vec![8], &[0.1; 8]);
     secateur::policy::emit::write_policy_dir(&files.policy_dir(), &doubles).expect("written");
-    let made = problem::certify_directory(folder.path(), &[Family::Float32Ibp], &linf("1/20"), &key(1));
+    let made = problem::certify_directory(folder.path(), &[Family::Binary32Ibp], &linf("1/20"), &key(1));
     assert!(matches!(made.map(|_| ()), Err(CertifyError::Evaluate(_))));
 }
 
@@ -295,7 +296,7 @@ fn certificates_say_which_families_cover_binary32() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let spec = Spec { gaussian, activation: ActivationSpec::Tanh, ..Spec::small(seed) };
         let files = Files::write(folder.path(), &spec);
-        let families = [Family::Ibp, Family::Float32Ibp, Family::Float32Crown];
+        let families = [Family::Ibp, Family::Binary32Ibp, Family::Binary32Crown];
         let certified = files.certify_to_disk(&families, &key(1));
         assert!(files.check().is_ok());
         let certificate = certified.verified.certificate();
@@ -334,7 +335,7 @@ fn certificates_say_which_families_cover_binary32() {
             let claim = c.claims.iter_mut().find(|claim| claim.family == "float32/ibp").expect("a claim");
             claim.values = real;
         });
-        assert!(matches!(tight, Rejection::ClaimTooTight { family: Family::Float32Ibp, .. }), "{tight:?}");
+        assert!(matches!(tight, Rejection::ClaimTooTight { family: Family::Binary32Ibp, .. }), "{tight:?}");
     }
     let folder = tempfile::tempdir().expect("temporary folder");
     let without = Files::write(folder.path(), &Spec::small(1)).certify(&[Family::Ibp], &key(1));

@@ -54,9 +54,9 @@ pub enum Family {
     /// The pruned policy against the dense one, on the same input. Not monotone.
     PrunedDeviation,
     /// `ibp` for binary32 inference. Not monotone.
-    Float32Ibp,
+    Binary32Ibp,
     /// `crown` for binary32 inference. Not monotone.
-    Float32Crown,
+    Binary32Crown,
     /// Every mask from the listed one down to the band's end; monotone by theorem.
     Band(BandEnd),
     /// The same by backward bounds over the band; the least along the list.
@@ -90,8 +90,8 @@ impl Family {
         (Self::EnvelopeIbp, "envelope/ibp"),
         (Self::EnvelopeCrown, "envelope/crown"),
         (Self::PrunedDeviation, "pruned-deviation"),
-        (Self::Float32Ibp, "float32/ibp"),
-        (Self::Float32Crown, "float32/crown"),
+        (Self::Binary32Ibp, "float32/ibp"),
+        (Self::Binary32Crown, "float32/crown"),
     ];
 
     /// The family with this name; `band/K` and `band-crown/K` end at mask K, `band/zero` at the mask that keeps nothing.
@@ -157,14 +157,14 @@ impl Family {
                 | Self::Branch
                 | Self::Spectral
                 | Self::PrunedDeviation
-                | Self::Float32Ibp
-                | Self::Float32Crown
+                | Self::Binary32Ibp
+                | Self::Binary32Crown
         )
     }
 
     /// Whether it covers binary32 inference, beside the network over the reals.
     pub fn is_float32(self) -> bool {
-        matches!(self, Self::Float32Ibp | Self::Float32Crown)
+        matches!(self, Self::Binary32Ibp | Self::Binary32Crown)
     }
 
     /// Whether the bound compares a policy's clean and perturbed action, as regret under an adversary needs; the
@@ -341,7 +341,7 @@ impl<'a> LocalProblem<'a> {
             .iter()
             .map(|family| match family {
                 Family::ChainHull => self.chain_hull(&at),
-                Family::Crown | Family::EnvelopeCrown | Family::Float32Crown => {
+                Family::Crown | Family::EnvelopeCrown | Family::Binary32Crown => {
                     let known = match crown.take() {
                         Some(known) => known,
                         None => self.crown(&at)?,
@@ -349,14 +349,14 @@ impl<'a> LocalProblem<'a> {
                     crown = Some(known.clone());
                     match family {
                         Family::EnvelopeCrown => Ok(envelope(known)),
-                        Family::Float32Crown => self.float32(&at, known),
+                        Family::Binary32Crown => self.float32(&at, known),
                         _ => Ok(known),
                     }
                 }
                 Family::Branch => self.branch(&at, index),
                 Family::CrownOptimised | Family::Lp => self.with_slopes(&at, *family, index),
                 Family::EnvelopeIbp => Ok(envelope(self.interval(&at)?)),
-                Family::Float32Ibp => self.float32(&at, self.interval(&at)?),
+                Family::Binary32Ibp => self.float32(&at, self.interval(&at)?),
                 Family::PrunedDeviation => self.pruned_deviation(&at),
                 Family::Band(end) => self.band(&at, *end, false),
                 Family::BandCrown(end) => self.band(&at, *end, true),
