@@ -134,6 +134,7 @@ fn summary(outcome: &Outcome) -> String {
     );
     text.push_str(&signer_lines(&outcome.signers));
     text.push_str(&hurt_lines(certificate));
+    text.push_str(&region_lines(certificate));
     text.push_str(&regret_lines(certificate));
     for line in certificate.assumptions.iter() {
         text.push_str(&format!("assumes  {}\n", EscapedSentence(line)));
@@ -161,6 +162,29 @@ fn hurt_lines(certificate: &Certificate) -> String {
             )
         })
         .collect()
+}
+
+/// One line per claim about a box; every value and fraction was compared with what the cells prove.
+fn region_lines(certificate: &Certificate) -> String {
+    let mut text = String::new();
+    for entry in &certificate.regions {
+        let sides = entry.lower.iter().zip(&entry.upper).map(|(l, u)| format!("[{l}, {u}]"));
+        let sides = sides.collect::<Vec<_>>().join(" x ");
+        for claim in &entry.claims {
+            let output = claim.output.map_or_else(String::new, |i| format!(" of output {i}"));
+            let (quantity, value) = (Escaped(&claim.quantity), Escaped(&claim.value));
+            text.push_str(&format!(
+                "region   mask {}, {quantity}{output}: {value} bounds all of {sides}",
+                entry.mask
+            ));
+            for share in &claim.shares {
+                let (threshold, fraction) = (&share.threshold, &share.fraction);
+                text.push_str(&format!("; {threshold} bounds {fraction} of its volume"));
+            }
+            text.push('\n');
+        }
+    }
+    text
 }
 
 /// One line per regret claim and per statistical claim; every value was compared with the bound found.

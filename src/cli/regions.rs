@@ -152,7 +152,7 @@ pub fn regions_text(certificate: &Certificate) -> String {
                 let side = if word == "at most" { "at most" } else { "above" };
                 text.push_str(&format!(
                     "; {side} {} on {} % of its volume",
-                    short(&share.threshold, Rounding::Up),
+                    short(&share.threshold, rounding),
                     short(&percent, Rounding::Down)
                 ));
             }
@@ -166,9 +166,10 @@ fn plain(word: &str) -> String {
     word.chars().filter(|c| !c.is_control()).collect()
 }
 
+/// Rounded inward: what is printed lies in the box.
 fn box_words(lower: &[Rational], upper: &[Rational]) -> String {
     let sides = lower.iter().zip(upper);
-    let sides = sides.map(|(l, u)| format!("[{}, {}]", short(l, Rounding::Down), short(u, Rounding::Up)));
+    let sides = sides.map(|(l, u)| format!("[{}, {}]", short(l, Rounding::Up), short(u, Rounding::Down)));
     sides.collect::<Vec<_>>().join(" x ")
 }
 
