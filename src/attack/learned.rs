@@ -2,6 +2,7 @@
 //! Optimal attack (SA-RL): Zhang et al. 2021, arXiv:2101.08452. PA-AD: Sun et al. 2022, arXiv:2106.05087.
 //! `spec/attacks.md#learned-adversaries`.
 
+use super::imitate::{SHARE, imitation};
 use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Candidate, Prepared, Target};
 use crate::decomposition::ActionMode;
 use crate::rl::config::TrainConfig;
@@ -13,7 +14,9 @@ use crate::rl::head::{FloatHead, largest};
 use crate::rl::point::PointPass;
 use crate::rl::rng::SeededRng;
 use crate::rl::rollout::with_action;
-use crate::rl::{FloatPolicy, Progress, TrainError, TrainFiles, TrainOutcome, UpdateRecord, train_in};
+use crate::rl::{
+    FloatPolicy, Progress, TrainError, TrainFiles, TrainOutcome, TrainStart, UpdateRecord, train_in,
+};
 
 /// What an adversary's action is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,15 +215,17 @@ impl Environment for VictimEnvironment {
 fn train_outcome(
     victim: &FloatPolicy,
     config: &LearnedConfig,
+    start: Option<&TrainStart>,
     files: &TrainFiles,
     progress: &mut (dyn Progress + Send),
 ) -> Result<TrainOutcome, TrainError> {
     // The victim's inputs are normalised already; no states are handed out.
-    let settings = TrainConfig { norm_obs: false, states: 0, ..config.train.clone() };
+    let finetune = start.map(TrainStart::digest);
+    let settings = TrainConfig { norm_obs: false, states: 0, finetune, ..config.train.clone() };
     let make = |id: &str| -> Result<Box<dyn Environment>, EnvironmentError> {
         Ok(Box::new(VictimEnvironment::new(victim, id, config)?))
     };
-    train_in(&settings, &make, files, progress)
+    train_in(&settings, &make, start, files, progress)
 }
 
 /// Trains an adversary: once for every mask, since one trained against the dense policy overstates the pruned one's
@@ -234,7 +239,7 @@ pub fn train_adversary(
     files: &TrainFiles,
     progress: &mut (dyn Progress + Send),
 ) -> Result<LearnedAttack, TrainError> {
-    let TrainOutcome { float_policy, .. } = train_outcome(victim, config, files, progress)?;
+    let TrainOutcome { float_policy, .. } = train_outcome(victim, config, None, files, progress)?;
     Ok(LearnedAttack::new(float_policy, config.radius, config.leverage))
 }
 
@@ -269,8 +274,8 @@ impl Adversary for LearnedAttack {
     }
 }
 
-/// PPO's settings for adversary `index` of a plan: those of the literature, step sizes in turn.
-fn settings(env_id: &str, plan: &AttackPlan, index: usize, threads: usize) -> TrainConfig {
+/// PPO's settings for adversary `index` of a plan, the `turn`-th against victims that act so: those of the literature, step sizes in turn.
+fn settings(env_id: &str, plan: &AttackPlan, (index, turn): (usize, usize), threads: usize) -> TrainConfig {
     // The largest power of two up to 2,048 that fits, in minibatches of 64.
     let num_steps = 1 << plan.training_steps.clamp(64, 2048).ilog2();
     let updates = plan.training_steps / num_steps;
@@ -278,7 +283,7 @@ fn settings(env_id: &str, plan: &AttackPlan, index: usize, threads: usize) -> Tr
         env_id: env_id.to_owned(),
         seed: plan.seed_for(16 + index as u64),
         total_timesteps: plan.training_steps,
-        learning_rate: LEARNING_RATES[index % LEARNING_RATES.len()],
+        learning_rate: LEARNING_RATES[turn % LEARNING_RATES.len()],
         num_steps,
         num_minibatches: num_steps / 64,
         discount: plan.discount.value(),
@@ -311,7 +316,7 @@ impl Progress for Relay<'_> {
     }
 }
 
-/// Trains the adversaries of a plan.
+/// Trains the adversaries of a plan. Those over observations start from an imitation, which is itself the first candidate.
 pub(super) fn learn(
     target: &Target<'_>,
     leverage: Leverage,
@@ -320,31 +325,44 @@ pub(super) fn learn(
     progress: &mut dyn AttackProgress,
 ) -> Result<Prepared, AttackError> {
     let mut prepared = Prepared { candidates: Vec::new(), training_steps: 0 };
+    let radius = plan.radius.value();
+    let start = match leverage {
+        Leverage::Observation => Some(imitation(target, plan, files, progress)?),
+        Leverage::Outputs => None,
+    };
+    if let Some(start) = &start {
+        prepared.offer("imitation", LearnedAttack::new(start.policy.clone(), radius, leverage));
+        prepared.training_steps += plan.training_steps / SHARE;
+    }
     for index in 0..plan.adversaries {
-        let train = settings(target.env_id, plan, index, files.threads);
-        let radius = plan.radius.value();
-        let config = LearnedConfig { train, radius, leverage, victim_actions: plan.learns_against };
+        let (victim_actions, turn) = plan.learns_against.mode(index);
+        let train = settings(target.env_id, plan, (index, turn), files.threads);
+        let config = LearnedConfig { train, radius, leverage, victim_actions };
         let checkpoint =
             files.checkpoints.as_ref().map(|folder| folder.join(format!("adversary-{index}.json")));
         let files = TrainFiles { logs: None, checkpoint };
         let phase = format!("{} {}/{}", plan.kind, index + 1, plan.adversaries);
         let mut relay = Relay { phase, progress: &mut *progress };
-        let outcome = train_outcome(target.victim, &config, &files, &mut relay)?;
+        let outcome = train_outcome(target.victim, &config, start.as_ref(), &files, &mut relay)?;
         if !outcome.finished {
             return Err(AttackError::Stopped);
         }
         prepared.training_steps += outcome.global_step;
         let attack = LearnedAttack::new(outcome.float_policy, radius, leverage);
-        let name = format!("adversary {index}");
-        if leverage == Leverage::Observation {
-            let corners = LearnedAttack { corners: true, ..attack.clone() };
-            prepared
-                .candidates
-                .push(Candidate { name: format!("{name}, corners"), adversary: Box::new(corners) });
-        }
-        prepared.candidates.push(Candidate { name, adversary: Box::new(attack) });
+        prepared.offer(&format!("adversary {index}"), attack);
     }
     Ok(prepared)
+}
+
+impl Prepared {
+    /// Adds an adversary; one over observations also with every coordinate at the end it points at.
+    fn offer(&mut self, name: &str, attack: LearnedAttack) {
+        if attack.leverage == Leverage::Observation {
+            let corners = Box::new(LearnedAttack { corners: true, ..attack.clone() });
+            self.candidates.push(Candidate { name: format!("{name}, corners"), adversary: corners });
+        }
+        self.candidates.push(Candidate { name: name.to_owned(), adversary: Box::new(attack) });
+    }
 }
 
 #[cfg(test)]
@@ -392,7 +410,7 @@ mod tests {
         let radius = super::super::WrittenNumber::parse("0.1").expect("a number");
         for (steps, rollout) in [(64, 64), (100, 64), (2047, 1024), (200_000, 2048)] {
             let plan = AttackPlan::new(super::super::AttackKind::Optimal, radius.clone(), 1, steps);
-            let found = settings("Pendulum-v1", &plan, 0, 1);
+            let found = settings("Pendulum-v1", &plan, (0, 0), 1);
             assert_eq!((found.num_steps, found.num_minibatches), (rollout, rollout / 64));
             found.check().expect("usable settings");
         }

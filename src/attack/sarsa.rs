@@ -1,10 +1,12 @@
 //! Robust Sarsa: towards the observation whose action an action-value network thinks worst at the true state. Untrusted.
 //! Zhang et al. 2020, arXiv:2003.08938, appendix D; several networks, the strongest attack counts. `spec/attacks.md#robust-sarsa`.
 
-use super::fit::{Robustness, fit, kept, play};
+use super::fit::{Experience, Robustness, fit, kept, play};
 use super::mad::softmax;
 use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Candidate, Prepared, Target};
 use super::{STEPS, ascend};
+use ndarray::Array2;
+
 use crate::rl::FloatPolicy;
 use crate::rl::evaluate::Adversary;
 use crate::rl::net::Mlp;
@@ -21,9 +23,10 @@ pub struct SarsaAttack {
 }
 
 impl SarsaAttack {
-    /// `values` maps states to a value for each action if `discrete`, else states followed by actions to one value.
-    pub fn new(values: Mlp, discrete: bool, radius: f64) -> Self {
+    /// `values` maps states to a value for each action, or states followed by actions to one value.
+    pub fn new(values: Mlp, victim: &FloatPolicy, radius: f64) -> Self {
         let (policy_pass, value_pass) = (PointPass::default(), PointPass::default());
+        let discrete = values.input_width() == victim.network.input_width();
         Self { values, discrete, radius, policy_pass, value_pass }
     }
 
@@ -57,6 +60,30 @@ impl Adversary for SarsaAttack {
 /// observation where they are indices (then in units of the attack's radius).
 const ROBUSTNESS: [(f64, f64); 4] = [(0.0, 0.0), (0.05, 0.3), (0.1, 1.0), (0.3, 3.0)];
 
+/// The penalty of one entry of [`ROBUSTNESS`].
+fn around(played: &Experience, (radius, weight): (f64, f64), plan: &AttackPlan) -> Robustness {
+    let inputs = played.inputs.ncols();
+    let radius = match played.choices {
+        Some(_) => vec![radius * plan.radius.value(); inputs],
+        None => [vec![0.0; inputs], vec![radius; played.actions.ncols()]].concat(),
+    };
+    Robustness { weight, radius }
+}
+
+/// Values for an adversary to start from, the third of [`ROBUSTNESS`], and the states of `steps` steps they were fitted on.
+pub(super) fn fit_values(
+    target: &Target<'_>,
+    plan: &AttackPlan,
+    steps: usize,
+    progress: &mut dyn AttackProgress,
+) -> Result<(Mlp, Array2<f64>), AttackError> {
+    let played = play(target, steps, plan.seed_for(12), progress)?;
+    let robustness = around(&played, ROBUSTNESS[2], plan);
+    let settings = (plan.discount.value(), plan.seed_for(13));
+    let values = fit(&played, true, Some(&robustness), settings, "values", progress)?;
+    Ok((values, played.inputs))
+}
+
 /// Fits the networks of a plan; all learn from the same experience.
 pub(super) fn critics(
     target: &Target<'_>,
@@ -74,19 +101,13 @@ pub(super) fn critics(
                 Some(played) => played,
                 None => play(target, plan.training_steps, plan.seed_for(5), progress)?,
             };
-            let inputs = played.inputs.ncols();
-            let radius = match played.choices {
-                Some(_) => vec![radius * plan.radius.value(); inputs],
-                None => [vec![0.0; inputs], vec![radius; played.actions.ncols()]].concat(),
-            };
             let settings = (plan.discount.value(), plan.seed_for(6 + index as u64));
-            let values =
-                fit(&played, true, Some(&Robustness { weight, radius }), settings, &phase, progress)?;
+            let robustness = around(&played, (radius, weight), plan);
+            let values = fit(&played, true, Some(&robustness), settings, &phase, progress)?;
             experience = Some(played);
             Ok(values)
         })?;
-        let discrete = values.input_width() == target.victim.network.input_width();
-        let adversary = Box::new(SarsaAttack::new(values, discrete, plan.radius.value()));
+        let adversary = Box::new(SarsaAttack::new(values, target.victim, plan.radius.value()));
         candidates.push(Candidate { name, adversary });
     }
     Ok(Prepared { candidates, training_steps: plan.training_steps })

@@ -122,6 +122,34 @@ impl From<WrittenNumber> for String {
     }
 }
 
+/// How the victim acts while adversaries learn. Both ways are measured afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LearnsAgainst {
+    /// Every adversary meets the mean or the most likely action.
+    Deterministic,
+    /// Every adversary meets sampled actions.
+    Sampled,
+    /// The first, third, ... adversary meets sampled actions, the others deterministic ones.
+    Both,
+}
+
+impl LearnsAgainst {
+    /// The stable names, as in files and on the command line.
+    pub const NAMES: [(Self, &'static str); 3] =
+        [(Self::Deterministic, "deterministic"), (Self::Sampled, "sampled"), (Self::Both, "both")];
+
+    /// How the victim acts while adversary `index` learns, and how many adversaries before it met the same.
+    pub fn mode(self, index: usize) -> (ActionMode, usize) {
+        match self {
+            Self::Deterministic => (ActionMode::Deterministic, index),
+            Self::Sampled => (ActionMode::Sampled, index),
+            Self::Both if index.is_multiple_of(2) => (ActionMode::Sampled, index / 2),
+            Self::Both => (ActionMode::Deterministic, index / 2),
+        }
+    }
+}
+
 /// What to run. Equal plans against equal victims give equal outcomes, on any number of threads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -140,12 +168,12 @@ pub struct AttackPlan {
     pub training_steps: usize,
     /// Adversaries trained by an attack that trains some; the one of lowest return counts.
     pub adversaries: usize,
-    /// How the victim acts while an adversary learns. Both ways are measured afterwards.
-    pub learns_against: ActionMode,
+    /// How the victim acts while an adversary learns.
+    pub learns_against: LearnsAgainst,
 }
 
 impl AttackPlan {
-    /// The literature's protocol for an attack of this radius: 50 episodes, adversaries that learn against deterministic actions.
+    /// The literature's protocol for an attack of this radius: 50 episodes, two adversaries, one that learns against sampled actions and one against deterministic ones.
     pub fn new(kind: AttackKind, radius: WrittenNumber, seed: u64, training_steps: usize) -> Self {
         Self {
             kind,
@@ -155,7 +183,7 @@ impl AttackPlan {
             seed,
             training_steps,
             adversaries: 2,
-            learns_against: ActionMode::Deterministic,
+            learns_against: LearnsAgainst::Both,
         }
     }
 
@@ -343,7 +371,7 @@ impl Adversary for Mistaken {
 }
 
 /// Version of what the attacks are; a change of any of them gets a new number, so that older results are not taken for new ones.
-const DEFINITIONS: u32 = 2;
+const DEFINITIONS: u32 = 3;
 
 /// Identifies an outcome: equal keys, equal outcomes. Lower-case hex SHA-256 over the version of the attacks, plan, environment and every number of the policies
 /// involved; `source` is the policy a transferred attack was made against.

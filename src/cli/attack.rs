@@ -8,13 +8,12 @@ use secateur_checker::load::{load_masks, load_policy};
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{
-    AttackError, AttackFiles, AttackKind, AttackOutcome, AttackPlan, AttackProgress, WrittenNumber, plan_key,
-    run_attack, run_transfer,
+    AttackError, AttackFiles, AttackKind, AttackOutcome, AttackPlan, AttackProgress, LearnsAgainst,
+    WrittenNumber, plan_key, run_attack, run_transfer,
 };
 use crate::cli::attack_tables::{Row, csv, decomposition, document, tables};
 use crate::cli::progress::{catch_interrupts, stop_requested};
 use crate::cli::{CliError, Context};
-use crate::decomposition::ActionMode;
 use crate::policy::read::{policy_data, read_policy_dir};
 use crate::policy::write::{create_folder, write_atomically};
 use crate::rl::net::Mlp;
@@ -65,8 +64,8 @@ pub struct AttackArguments {
     /// Discount of discounted returns and of learning.
     #[arg(long, value_name = "G", default_value = "0.99")]
     discount: String,
-    /// How the victim acts while adversaries learn; both ways are measured.
-    #[arg(long, default_value = "deterministic", value_parser = ["deterministic", "sampled"])]
+    /// How the victim acts while adversaries learn: `both` alternates from adversary to adversary. Both ways are measured.
+    #[arg(long, default_value = "both", value_parser = LearnsAgainst::NAMES.map(|(_, name)| name))]
     learns_against: String,
     /// Also measure on every mask the attacks made against the dense policy; never a robust score.
     #[arg(long)]
@@ -180,10 +179,8 @@ fn plans(arguments: &AttackArguments) -> Result<Vec<AttackPlan>, CliError> {
     let at = |option: &str, e: AttackError| CliError::input(format!("{option}: {e}"));
     let radius = WrittenNumber::parse(&arguments.epsilon).map_err(|e| at("--epsilon", e))?;
     let discount = WrittenNumber::parse(&arguments.discount).map_err(|e| at("--discount", e))?;
-    let learns_against = match arguments.learns_against.as_str() {
-        "sampled" => ActionMode::Sampled,
-        _ => ActionMode::Deterministic,
-    };
+    let named = LearnsAgainst::NAMES.iter().find(|(_, name)| *name == arguments.learns_against);
+    let learns_against = named.map_or(LearnsAgainst::Both, |(against, _)| *against);
     let plan = |kind| {
         let plan = AttackPlan {
             discount: discount.clone(),

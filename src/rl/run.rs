@@ -64,38 +64,37 @@ pub fn train(
     files: &TrainFiles,
     progress: &mut (dyn Progress + Send),
 ) -> Result<TrainOutcome, TrainError> {
-    train_in(config, &make_environment, files, progress)
+    train_in(config, &make_environment, None, files, progress)
 }
 
-/// The same in environments made by `make`.
+/// The same in environments made by `make`, on from `start` if there is one.
 ///
 /// # Errors
-/// Those of [`train`] and of `make`.
+/// Those of [`train_from`] and of `make`.
 pub fn train_in(
     config: &TrainConfig,
     make: &MakeEnvironment<'_>,
+    start: Option<&TrainStart>,
     files: &TrainFiles,
     progress: &mut (dyn Progress + Send),
 ) -> Result<TrainOutcome, TrainError> {
     config.check()?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build()?;
-    pool.install(|| run(config, (make, None), files, progress))
+    pool.install(|| run(config, (make, start), files, progress))
 }
 
 /// Trains on from `start`, under its masks: fine-tuning. The weights change, so the policy is a new base policy with a digest
 /// of its own, and no certificate of the old one says anything about it.
 ///
 /// # Errors
-/// Those of [`train_in`]; [`TrainError::Start`].
+/// Those of [`train`]; [`TrainError::Start`].
 pub fn train_from(
     config: &TrainConfig,
     start: &TrainStart,
     files: &TrainFiles,
     progress: &mut (dyn Progress + Send),
 ) -> Result<TrainOutcome, TrainError> {
-    config.check()?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build()?;
-    pool.install(|| run(config, (&make_environment, Some(start)), files, progress))
+    train_in(config, &make_environment, Some(start), files, progress)
 }
 
 fn run(

@@ -1,0 +1,114 @@
+//! Where an adversary over observations starts: a network that imitates an attack by gradients. Untrusted.
+//! Behaviour cloning of sign descent on action values, `spec/attacks.md#learned-adversaries`.
+
+use ndarray::{Array2, Axis};
+
+use super::fit::kept;
+use super::sarsa::{SarsaAttack, fit_values};
+use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Target};
+use crate::rl::adam::Adam;
+use crate::rl::evaluate::Adversary;
+use crate::rl::head::FloatHead;
+use crate::rl::net::{FloatActivation, Mlp};
+use crate::rl::normaliser::FixedNormaliser;
+use crate::rl::pruning::Masks;
+use crate::rl::rng::SeededRng;
+use crate::rl::{FloatPolicy, TrainStart};
+
+/// Rows of a minibatch.
+const MINIBATCH: usize = 128;
+/// Passes over the states.
+const PASSES: usize = 20;
+/// Adam's step size at the start; it falls linearly to 0.
+const LEARNING_RATE: f64 = 1e-3;
+/// Logarithm of the deviation with which the adversary explores from its start.
+const LOG_STD: f64 = -1.0;
+/// Of the steps an adversary may take, one in this many is the victim's own, to fit the values.
+pub(super) const SHARE: usize = 4;
+
+/// An adversary over observations, for PPO to go on from: tanh 64-64, fitted to the displacements, in units of the radius, that a robust
+/// Sarsa attack makes at the states of `training_steps / SHARE` steps of the victim's own episodes.
+pub(super) fn imitation(
+    target: &Target<'_>,
+    plan: &AttackPlan,
+    files: &AttackFiles,
+    progress: &mut dyn AttackProgress,
+) -> Result<TrainStart, AttackError> {
+    let network = kept(files.checkpoints.as_deref(), "imitation.json", || {
+        let steps = plan.training_steps / SHARE;
+        let (values, states) = fit_values(target, plan, steps, progress)?;
+        let mut teacher = SarsaAttack::new(values, target.victim, plan.radius.value());
+        let mut wanted = Array2::zeros(states.raw_dim());
+        for (index, (state, mut wanted)) in states.rows().into_iter().zip(wanted.rows_mut()).enumerate() {
+            let mut input = state.to_vec();
+            teacher.perturb(target.victim, &mut input);
+            for ((wanted, moved), state) in wanted.iter_mut().zip(&input).zip(state) {
+                // At radius 0 nothing moves and there is nothing to imitate.
+                let part = (moved - state) / plan.radius.value();
+                *wanted = if part.is_finite() { part } else { 0.0 };
+            }
+            if index.is_multiple_of(4096) {
+                progress.advance("imitating", index, steps);
+                if progress.should_stop() {
+                    return Err(AttackError::Stopped);
+                }
+            }
+        }
+        regress(&states, &wanted, plan.seed_for(11), progress)
+    })?;
+    let width = network.input_width();
+    let head = FloatHead::Gaussian { log_std: vec![LOG_STD; width] };
+    let policy = FloatPolicy { network, head, normaliser: FixedNormaliser::identity(width) };
+    Ok(TrainStart { policy, critic: None, masks: Masks::new() })
+}
+
+/// The network of least mean squared distance from `wanted` that Adam finds.
+fn regress(
+    inputs: &Array2<f64>,
+    wanted: &Array2<f64>,
+    seed: u64,
+    progress: &mut dyn AttackProgress,
+) -> Result<Mlp, AttackError> {
+    let mut rng = SeededRng::new(seed, 0);
+    let widths = [inputs.ncols(), 64, 64, wanted.ncols()];
+    let mut network = Mlp::orthogonal(&widths, FloatActivation::Tanh, 1.0, &mut rng);
+    let mut adam = Adam::new(network.parameters().count());
+    let mut rows: Vec<usize> = (0..inputs.nrows()).collect();
+    let updates = PASSES * rows.len().div_ceil(MINIBATCH);
+    let mut done = 0;
+    for _ in 0..PASSES {
+        rng.shuffle(&mut rows);
+        for chosen in rows.chunks(MINIBATCH) {
+            let tape = network.forward(inputs.select(Axis(0), chosen).view());
+            let error = (tape.outputs() - &wanted.select(Axis(0), chosen)) / chosen.len() as f64;
+            let mut gradient = network.zeros_like();
+            network.backward(&tape, &error, &mut gradient);
+            let rate = LEARNING_RATE * (1.0 - done as f64 / updates as f64);
+            adam.step(network.parameters_mut(), gradient.parameters(), 1.0, rate);
+            done += 1;
+        }
+        progress.advance("imitating", done, updates);
+        if progress.should_stop() {
+            return Err(AttackError::Stopped);
+        }
+    }
+    Ok(network)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Corners that depend on the state's signs are learned: nine in ten coordinates have the right sign.
+    #[test]
+    fn corners_are_imitated() {
+        let mut rng = SeededRng::new(5, 0);
+        let inputs = Array2::from_shape_fn((2000, 3), |_| rng.normal());
+        let wanted = inputs.mapv(|entry: f64| -entry.signum());
+        let network = regress(&inputs, &wanted, 1, &mut ()).expect("a fit");
+        let found = network.forward(inputs.view());
+        let pairs = found.outputs().iter().zip(&wanted);
+        let right = pairs.filter(|(found, wanted)| **found * **wanted > 0.0).count();
+        assert!(right > 5400, "{right} of 6000");
+    }
+}
