@@ -137,8 +137,10 @@ fn network(inputs: usize, outputs: usize, seed: u64) -> Mlp {
     Mlp::orthogonal(&[inputs, 8, 8, outputs], FloatActivation::Tanh, 3.0, &mut SeededRng::new(seed, 0))
 }
 
-/// One attack of every kind, against a policy of 6 inputs and 3 outputs.
-fn every_attack(discrete: bool, radius: f64, seed: u64) -> Vec<Box<dyn Adversary>> {
+/// One attack of every kind, against a policy of 6 inputs and 3 outputs, and whether it moves every point: ten sign steps may step to and fro
+/// around a point from which nothing is to be gained.
+fn every_attack(policy: &FloatPolicy, radius: f64, seed: u64) -> Vec<(Box<dyn Adversary>, bool)> {
+    let discrete = policy.head == FloatHead::Categorical;
     let values = if discrete { network(6, 3, seed + 1) } else { network(9, 1, seed + 1) };
     let learned = |outputs: usize, leverage, corners| {
         let (head, normaliser) = (FloatHead::Deterministic, FixedNormaliser::identity(6));
@@ -148,19 +150,19 @@ fn every_attack(discrete: bool, radius: f64, seed: u64) -> Vec<Box<dyn Adversary
         attack
     };
     vec![
-        Box::new(RandomAttack::new(radius, seed)),
-        Box::new(CriticAttack::new(network(6, 1, seed + 3), radius)),
-        Box::new(CriticAttack::flattering(network(6, 1, seed + 3), radius)),
-        Box::new(MadAttack::new(radius, seed)),
-        Box::new(SarsaAttack::new(values, discrete, radius)),
-        Box::new(learned(6, Leverage::Observation, false)),
-        Box::new(learned(6, Leverage::Observation, true)),
-        Box::new(learned(3, Leverage::Outputs, false)),
+        (Box::new(RandomAttack::new(radius, seed)), true),
+        (Box::new(CriticAttack::new(network(6, 1, seed + 3), radius)), false),
+        (Box::new(CriticAttack::flattering(network(6, 1, seed + 3), radius)), false),
+        (Box::new(MadAttack::new(radius, seed)), false),
+        (Box::new(SarsaAttack::new(values, policy, radius)), false),
+        (Box::new(learned(6, Leverage::Observation, false)), true),
+        (Box::new(learned(6, Leverage::Observation, true)), true),
+        (Box::new(learned(3, Leverage::Outputs, false)), true),
     ]
 }
 
 proptest! {
-    /// No attack leaves the ball, by more than the rounding of one addition; all but the smallest radius move something (no unit saturates here).
+    /// No attack leaves the ball, by more than the rounding of one addition; what must move moves at all but the smallest radius (no unit saturates here).
     #[test]
     fn attacks_stay_in_the_ball(
         radius in 0.0..2.0f64,
@@ -178,7 +180,7 @@ proptest! {
             head: heads[head].clone(),
             normaliser: FixedNormaliser::identity(6),
         };
-        for mut attack in every_attack(head == 1, radius, seed) {
+        for (mut attack, moves) in every_attack(&policy, radius, seed) {
             let mut moved = centre.clone();
             attack.start(seed);
             attack.perturb(&policy, &mut moved);
@@ -186,7 +188,7 @@ proptest! {
             for (a, b) in moved.iter().zip(&centre) {
                 prop_assert!((a - b).abs() <= radius + 1e-14 * (a.abs() + radius), "{} from {} by {}", a, b, radius);
             }
-            prop_assert!(radius < 1e-9 || moved != centre);
+            prop_assert!(!moves || radius < 1e-9 || moved != centre);
         }
     }
 }
@@ -246,6 +248,36 @@ fn learned_adversaries_find_a_known_optimum() {
         assert!(mean(&found.clean) > 400.0, "{}", mean(&found.clean));
         assert!(mean(&found.attacked) < least + 1.0, "{kind}: {} and {least}", mean(&found.attacked));
     }
+}
+
+/// An adversary over observations starts from an imitation, which is offered too; every one is offered as trained and at the corners. What was played
+/// for the imitation counts.
+#[test]
+fn candidates_of_learned_attacks() {
+    let victim = linear_player();
+    let corners = |name: &str| [format!("{name}, corners"), name.to_owned()];
+    for (kind, expected, steps) in [
+        (
+            AttackKind::Optimal,
+            ["imitation", "adversary 0", "adversary 1"].map(corners).concat(),
+            2 * 256 + 64,
+        ),
+        (AttackKind::PaAd, vec!["adversary 0".to_owned(), "adversary 1".to_owned()], 2 * 256),
+    ] {
+        let plan = AttackPlan { adversaries: 2, ..plan(kind, "0.3", 256, 2) };
+        let found = run_attack(&victim, None, "CartPole-v1", &plan, &AttackFiles::default(), &mut ());
+        let found = found.expect("a run");
+        assert_eq!((found.candidates, found.training_steps), (expected, steps));
+    }
+}
+
+/// Without a ball nothing can be imitated, and nothing moves.
+#[test]
+fn a_learned_adversary_without_radius_moves_nothing() {
+    let plan = plan(AttackKind::Optimal, "0", 256, 2);
+    let found = run_attack(&linear_player(), None, "CartPole-v1", &plan, &AttackFiles::default(), &mut ());
+    let found = found.expect("a run");
+    assert_eq!(found.deterministic.attacked, found.deterministic.clean);
 }
 
 /// The same outcome on one thread and on two.

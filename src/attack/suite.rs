@@ -490,3 +490,21 @@ fn measure_all(
     let training_steps = prepared.training_steps;
     Ok(AttackOutcome { plan: plan.clone(), transfer, training_steps, candidates, deterministic, sampled })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Turns count the adversaries that met the same way of acting: their step sizes alternate.
+    #[test]
+    fn both_ways_of_acting_alternate() {
+        use ActionMode::{Deterministic, Sampled};
+        let modes = |against: LearnsAgainst| [0, 1, 2, 3].map(|index| against.mode(index));
+        assert_eq!(
+            modes(LearnsAgainst::Both),
+            [(Sampled, 0), (Deterministic, 0), (Sampled, 1), (Deterministic, 1)]
+        );
+        assert_eq!(modes(LearnsAgainst::Sampled), [0, 1, 2, 3].map(|index| (Sampled, index)));
+        assert_eq!(modes(LearnsAgainst::Deterministic), [0, 1, 2, 3].map(|index| (Deterministic, index)));
+    }
+}
