@@ -167,6 +167,17 @@ mod tests {
         assert_eq!(render(&figure()), include_str!("../fixtures/plots/small.svg"));
     }
 
+    /// Two points at the same place, and one elsewhere.
+    #[test]
+    fn words_of_hidden_points_stand_together() {
+        let mut figure = figure();
+        let points = &mut figure.panels[0].series[0].points;
+        points[0].label = "dense".to_owned();
+        points.push(Point { label: "70 %".to_owned(), ..points[1].clone() });
+        let text = render(&figure);
+        assert!(text.contains(">50 % &lt;b&gt;, 70 %<") && text.contains(">dense<"), "{text}");
+    }
+
     #[test]
     fn nothing_to_draw_is_said() {
         let mut empty = figure();

@@ -133,15 +133,32 @@ fn overlap(a: Area, b: Area) -> f64 {
     side(a.0.max(b.0), a.1.min(b.1)) * side(a.2.max(b.2), a.3.min(b.3))
 }
 
+/// Where each series has words, and which: those of points whose markers hide one another stand together.
+fn words(panel: &Panel, x: Scale, y: Scale) -> Vec<(usize, (f64, f64), String)> {
+    let mut found: Vec<(usize, (f64, f64), String)> = Vec::new();
+    for series in &panel.series {
+        let first = found.len();
+        for point in series.points.iter().filter(|point| !point.label.is_empty()) {
+            let (px, py) = (x.place(point.x), y.place(point.y));
+            let hidden = |at: &(f64, f64)| (at.0 - px).abs().max((at.1 - py).abs()) < 4.0;
+            match found[first..].iter_mut().find(|(_, at, _)| hidden(at)) {
+                Some((.., words)) => *words = format!("{words}, {}", point.label),
+                None => found.push((series.style, (px, py), point.label.clone())),
+            }
+        }
+    }
+    found
+}
+
 /// Words beside points, each where it covers the least of markers, other words and the frame.
 fn labels(out: &mut Svg, panel: &Panel, x: Scale, y: Scale) {
     const SIZE: f64 = 10.0;
-    let all = || panel.series.iter().flat_map(|series| series.points.iter().map(move |p| (series.style, p)));
-    let mut taken: Vec<Area> = all()
-        .map(|(_, p)| (x.place(p.x) - 5.0, x.place(p.x) + 5.0, y.place(p.y) - 5.0, y.place(p.y) + 5.0))
+    let points = panel.series.iter().flat_map(|series| &series.points);
+    let mut taken: Vec<Area> = points
+        .map(|p| (x.place(p.x) - 5.0, x.place(p.x) + 5.0, y.place(p.y) - 5.0, y.place(p.y) + 5.0))
         .collect();
-    for (style, point) in all().filter(|(_, point)| !point.label.is_empty()) {
-        let (px, py, wide) = (x.place(point.x), y.place(point.y), text_width(&point.label, SIZE));
+    for (style, (px, py), words) in words(panel, x, y) {
+        let wide = text_width(&words, SIZE);
         let area = |dx: f64, dy: f64| (px + dx, px + dx + wide, py + dy - 8.5, py + dy + 1.5);
         let places = [
             (7.0, -6.0),
@@ -169,6 +186,6 @@ fn labels(out: &mut Svg, panel: &Panel, x: Scale, y: Scale) {
             "fill=\"{}\" stroke=\"#ffffff\" stroke-width=\"3\" stroke-linejoin=\"round\" paint-order=\"stroke\"",
             colour(style)
         );
-        out.text((px + best.0, py + best.1), &point.label, SIZE, &ink);
+        out.text((px + best.0, py + best.1), &words, SIZE, &ink);
     }
 }
