@@ -109,7 +109,7 @@ fn a_whole_sweep() {
     assert_eq!([count("attack"), count("transfer"), count("prune")], [16, 4, 12 - 2]);
     assert!(std::fs::read_dir(out.join("work")).expect("a folder").next().is_none());
     let names: Vec<String> = report(&out).iter().flat_map(|files| files.keys().cloned()).collect();
-    assert_eq!(names.len(), 6 * 3 + 6, "{names:?}");
+    assert_eq!(names.len(), 7 * 3 + 6, "{names:?}");
     // Groups times sparsities times what stands under each.
     let sampled = rows(&out, "returns-sampled.json");
     let under = |what: &str| sampled.iter().filter(|row| row["under"] == what).count();
@@ -121,6 +121,12 @@ fn a_whole_sweep() {
     assert!(sampled.iter().filter(dense).all(|row| row["score"] == 1.0 || row["score"].is_null()));
     let bounds = rows(&out, "certified-bounds.json");
     assert!(bounds.iter().any(|row| row["family"] == "crown" && row["mean"].as_f64() > Some(0.0)));
+    let steps = rows(&out, "steps.json");
+    let crown: Vec<_> = steps.iter().filter(|row| row["family that rose"] == "crown").collect();
+    // 2 seeds, 6 states, an output an action.
+    let places = |row: &&serde_json::Value| if row["environment"] == "CartPole-v1" { 24 } else { 12 };
+    assert!(!crown.is_empty() && crown.iter().all(|row| row["places"] == places(row)), "{steps:?}");
+    assert!(steps.iter().any(|row| row["of"] == "total-variation" && row["family that rose"].is_null()));
     let decomposed = rows(&out, "decomposition.json");
     assert_eq!(decomposed.len(), 6);
     for row in &decomposed {

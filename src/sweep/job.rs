@@ -20,7 +20,7 @@ use crate::prune::{Method, Scope, prune};
 use crate::rl::TrainError;
 use crate::rl::env::EnvironmentError;
 
-pub use certify::{CertifiedBounds, Claimed};
+pub use certify::{CertifiedBounds, Claimed, StepCount};
 pub use episodes::Episodes;
 
 use super::config::{MaskMethod, MaskRecipe, MaskScope};

@@ -121,7 +121,7 @@ impl Spec {
         match self {
             Self::Train { .. } => ("train", 1),
             Self::Prune { .. } => ("prune", 1),
-            Self::Certify { .. } => ("certify", 2),
+            Self::Certify { .. } => ("certify", 3),
             Self::RandomPolicy { .. } => ("random-policy", 1),
             Self::Clean { .. } => ("clean", 1),
             Self::Attack { .. } => ("attack", 1),

@@ -4,6 +4,7 @@
 mod bounds;
 mod decomposition;
 mod returns;
+mod steps;
 mod sweet_spots;
 mod transfer;
 
@@ -166,6 +167,7 @@ pub fn tables(config: &SweepConfig, grid: &Grid) -> Result<Vec<Table>, TableErro
         returns::table(config, grid, SAMPLED, "returns-sampled")?,
         returns::table(config, grid, DETERMINISTIC, "returns-deterministic")?,
         bounds::table(grid)?,
+        steps::table(grid),
         decomposition::table(config, grid)?,
         sweet_spots::table(config, grid),
         transfer::table(config, grid),

@@ -10,6 +10,7 @@ use secateur_checker::kernel::regret::RewardRange;
 use secateur_checker::load::{Failure, load_masks, load_policy, load_states};
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
+use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::regret::RegretForm;
 use secateur_checker::regret_claim::{largest_total_variation, regret_bound};
 use secateur_checker::table::Quantity;
@@ -56,9 +57,47 @@ pub struct CertifiedBounds {
     pub total_variation: Vec<Claimed>,
     /// For each mask, loosest first, total variations that a checked point of the ball reaches: one decimal a state.
     pub reached: Vec<Vec<String>>,
-    /// For each step of the chain: states at which pruning is proved to have raised the largest total variation, and states
-    /// compared.
-    pub hurt: Vec<(usize, usize)>,
+    /// The verdicts on each step of the chain.
+    pub steps: Vec<StepCount>,
+}
+
+/// In how many places a step of a chain did something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepCount {
+    /// `action-deviation` or `total-variation`.
+    pub of: String,
+    /// The family whose bound rose; `None` where the step is proved to have hurt.
+    pub family: Option<String>,
+    /// Step `k` goes from mask `k - 1` to mask `k`.
+    pub step: usize,
+    /// Places where it did.
+    pub counted: usize,
+    /// Places compared.
+    pub places: usize,
+}
+
+/// The checker's verdicts on each step: of families on outputs, then what points prove.
+fn steps(certificate: &Certificate) -> Vec<StepCount> {
+    let outputs = Quantity::ActionDeviation.name();
+    let rose = certificate.verdicts.iter().filter(|verdict| verdict.of == outputs).map(|verdict| {
+        let (fell, stayed, rose) = verdict.counts;
+        StepCount {
+            of: verdict.of.clone(),
+            family: Some(verdict.family.clone()),
+            step: verdict.step,
+            counted: rose,
+            places: fell + stayed + rose,
+        }
+    });
+    let hurt = certificate.brackets.iter().map(|verdict| StepCount {
+        of: verdict.of.clone(),
+        family: None,
+        step: verdict.step,
+        counted: verdict.hurt,
+        places: verdict.places,
+    });
+    rose.chain(hurt).collect()
 }
 
 struct Watch<'a>(&'a dyn SweepProgress);
@@ -208,7 +247,6 @@ fn bounds(
         certificate.counterexample.iter().filter(|claim| claim.quantity == name).collect();
     of_masks.sort_by_key(|claim| claim.mask);
     let reached = of_masks.iter().map(|claim| claim.at_least.clone()).collect();
-    let steps = certificate.brackets.iter().filter(|verdict| verdict.of == name);
-    let hurt = steps.map(|verdict| (verdict.hurt, verdict.places)).collect();
-    Ok(CertifiedBounds { states: certificate.states, pruned, total_variation, reached, hurt })
+    let steps = steps(certificate);
+    Ok(CertifiedBounds { states: certificate.states, pruned, total_variation, reached, steps })
 }

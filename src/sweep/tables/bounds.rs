@@ -117,29 +117,12 @@ pub fn reached_bounds(group: &Group) -> Result<FamilyBounds, TableError> {
     Ok(FamilyBounds { family: REACHED.to_owned(), masks })
 }
 
-/// For each step of a group's chain in how many states, over all seeds, pruning is proved to have hurt.
-fn hurt(grid: &Grid, group: &Group) -> String {
-    let mut lines = String::new();
-    for (step, pair) in grid.sparsities.windows(2).enumerate() {
-        let found = group.bounds.values().filter_map(|found| found.hurt.get(step));
-        let (hurt, all) = found.fold((0, 0), |sum, (hurt, all)| (sum.0 + hurt, sum.1 + all));
-        if all > 0 {
-            lines.push_str(&format!(
-                "- from {} to {}: proved to have hurt in {hurt} of {all} states\n",
-                pair[0], pair[1]
-            ));
-        }
-    }
-    if lines.is_empty() { lines } else { format!("\n{lines}") }
-}
-
 pub(super) fn table(grid: &Grid) -> Result<Table, TableError> {
     let mut rows = Vec::new();
     let mut markdown = "# Certified bounds on total variation\n\nUpper bounds on the total variation between the action distribution at a state and at any point of the l_inf ball around it \
         (normalised units), for actions drawn from the policy; `pruned-deviation` bounds that between the pruned and the dense policy at the same state. Over \
         the states that the dense policy of each seed visited; `sensitivity` and the norms hold everywhere. Every number was recomputed by the checker and upper bounds are rounded up. \
-        A bound that falls does not say that the policy became more robust. `reached by a checked point`: from below, rounded down: the true largest total variation is at least that. A step \
-        is proved to have hurt at a state where a point reaches more after it than anything could before it.\n"
+        A bound that falls does not say that the policy became more robust. `reached by a checked point`: from below, rounded down: the true largest total variation is at least that.\n"
         .to_owned();
     for group in &grid.groups {
         let states = group.bounds.values().map(|found| found.states).max().unwrap_or(0);
@@ -162,13 +145,12 @@ pub(super) fn table(grid: &Grid) -> Result<Table, TableError> {
         }
         let columns = ["family", "sparsity", "mean", "median", "max"].map(str::to_owned);
         markdown.push_str(&format!(
-            "\n## {}, {}, epsilon {}\n\n{} seeds, {states} states each.\n\n{}{}",
+            "\n## {}, {}, epsilon {}\n\n{} seeds, {states} states each.\n\n{}",
             group.environment,
             group.variant,
             group.epsilon,
             group.bounds.len(),
-            markdown_table(&columns, &people),
-            hurt(grid, group)
+            markdown_table(&columns, &people)
         ));
     }
     let columns =
