@@ -200,16 +200,33 @@ pub(super) fn fit(
     if let Some(last) = network.layers.last_mut() {
         last.bias.fill(mean * scale);
     }
+    let rows = (0..experience.rewards.len()).filter(|row| experience.ends[*row] != End::Cut).collect();
+    descend(&mut network, rows, &mut rng, (phase, progress), |network, chosen| {
+        let batch = Transitions::select(experience, &view, chosen, scale);
+        temporal_difference(network, &batch, robustness, discount).1
+    })?;
+    if network.parameters().all(|entry| entry.is_finite()) {
+        Ok(network)
+    } else {
+        Err(TrainError::Diverged { global_step: experience.rewards.len() }.into())
+    }
+}
+
+/// Adam on minibatches of `rows`, in an order of its own in each of [`PASSES`] passes.
+pub(super) fn descend(
+    network: &mut Mlp,
+    mut rows: Vec<usize>,
+    rng: &mut SeededRng,
+    (phase, progress): (&str, &mut dyn AttackProgress),
+    gradient: impl Fn(&Mlp, &[usize]) -> Mlp,
+) -> Result<(), AttackError> {
     let mut adam = Adam::new(network.parameters().count());
-    let mut rows: Vec<usize> =
-        (0..experience.rewards.len()).filter(|row| experience.ends[*row] != End::Cut).collect();
     let updates = PASSES * rows.len().div_ceil(MINIBATCH);
     let mut done = 0;
     for _ in 0..PASSES {
         rng.shuffle(&mut rows);
         for chosen in rows.chunks(MINIBATCH) {
-            let batch = Transitions::select(experience, &view, chosen, scale);
-            let (_, gradient) = temporal_difference(&network, &batch, robustness, discount);
+            let gradient = gradient(network, chosen);
             let rate = LEARNING_RATE * (1.0 - done as f64 / updates as f64);
             adam.step(network.parameters_mut(), gradient.parameters(), 1.0, rate);
             done += 1;
@@ -219,11 +236,7 @@ pub(super) fn fit(
             return Err(AttackError::Stopped);
         }
     }
-    if network.parameters().all(|entry| entry.is_finite()) {
-        Ok(network)
-    } else {
-        Err(TrainError::Diverged { global_step: experience.rewards.len() }.into())
-    }
+    Ok(())
 }
 
 /// Some rows with what follows them.

@@ -3,10 +3,9 @@
 
 use ndarray::{Array2, Axis};
 
-use super::fit::kept;
+use super::fit::{descend, kept};
 use super::sarsa::{SarsaAttack, fit_values};
 use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Target};
-use crate::rl::adam::Adam;
 use crate::rl::evaluate::Adversary;
 use crate::rl::head::FloatHead;
 use crate::rl::net::{FloatActivation, Mlp};
@@ -15,12 +14,6 @@ use crate::rl::pruning::Masks;
 use crate::rl::rng::SeededRng;
 use crate::rl::{FloatPolicy, TrainStart};
 
-/// Rows of a minibatch.
-const MINIBATCH: usize = 128;
-/// Passes over the states.
-const PASSES: usize = 20;
-/// Adam's step size at the start; it falls linearly to 0.
-const LEARNING_RATE: f64 = 1e-3;
 /// Logarithm of the deviation with which the adversary explores from its start.
 const LOG_STD: f64 = -1.0;
 /// Of the steps an adversary may take, one in this many is the victim's own, to fit the values.
@@ -72,26 +65,14 @@ fn regress(
     let mut rng = SeededRng::new(seed, 0);
     let widths = [inputs.ncols(), 64, 64, wanted.ncols()];
     let mut network = Mlp::orthogonal(&widths, FloatActivation::Tanh, 1.0, &mut rng);
-    let mut adam = Adam::new(network.parameters().count());
-    let mut rows: Vec<usize> = (0..inputs.nrows()).collect();
-    let updates = PASSES * rows.len().div_ceil(MINIBATCH);
-    let mut done = 0;
-    for _ in 0..PASSES {
-        rng.shuffle(&mut rows);
-        for chosen in rows.chunks(MINIBATCH) {
-            let tape = network.forward(inputs.select(Axis(0), chosen).view());
-            let error = (tape.outputs() - &wanted.select(Axis(0), chosen)) / chosen.len() as f64;
-            let mut gradient = network.zeros_like();
-            network.backward(&tape, &error, &mut gradient);
-            let rate = LEARNING_RATE * (1.0 - done as f64 / updates as f64);
-            adam.step(network.parameters_mut(), gradient.parameters(), 1.0, rate);
-            done += 1;
-        }
-        progress.advance("imitating", done, updates);
-        if progress.should_stop() {
-            return Err(AttackError::Stopped);
-        }
-    }
+    let rows = (0..inputs.nrows()).collect();
+    descend(&mut network, rows, &mut rng, ("imitating", progress), |network, chosen| {
+        let tape = network.forward(inputs.select(Axis(0), chosen).view());
+        let error = (tape.outputs() - &wanted.select(Axis(0), chosen)) / chosen.len() as f64;
+        let mut gradient = network.zeros_like();
+        network.backward(&tape, &error, &mut gradient);
+        gradient
+    })?;
     Ok(network)
 }
 
