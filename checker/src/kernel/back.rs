@@ -20,7 +20,7 @@ use crate::kernel::relax::Relaxation;
 pub struct RelaxedLayer {
     /// One per neuron.
     pub neurons: Vec<Relaxation>,
-    /// `sum_j max |pre_j|`, on the value grid.
+    /// `sum_j max |pre_j|` over the neurons whose lines may cut a coefficient off, on the value grid.
     pub pre_magnitude: i128,
     /// `sum_j max |x_j|` over the layer's inputs, on the value grid.
     pub input_magnitude: i128,
