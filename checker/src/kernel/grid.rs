@@ -411,11 +411,9 @@ pub struct GridLayer {
     pub outputs: usize,
     /// Weights out x in, floored to the grid; 0 where pruned.
     pub weight: Vec<i64>,
-    /// The same, in x out.
-    pub transposed: Vec<i64>,
     /// Upper ends of the weights' magnitudes, out x in; 0 exactly where pruned.
     pub absolute: Vec<i64>,
-    /// Largest magnitude in `weight`.
+    /// Largest number in `absolute`, and so at least every magnitude in `weight`.
     pub largest: u64,
     /// Fraction bits of `weight`.
     pub weight_bits: u32,
@@ -475,29 +473,44 @@ impl GridNetwork {
     pub fn new(network: &Network, mask: Option<&Mask>, scale: &GridScale) -> Result<Self, GridError> {
         let mut layers = Vec::with_capacity(network.layers.len());
         for (index, (layer, &bits)) in network.layers.iter().zip(&scale.weight_bits).enumerate() {
-            let kept = match mask {
-                Some(m) => {
-                    Some(m.layers.get(index).ok_or(GridError::ShapeMismatch { layer: index })?.as_slice())
-                }
-                None => None,
-            };
-            layers.push(grid_layer(layer, kept, bits, scale.value_bits, index)?);
+            layers.push(grid_layer(layer, bits, scale.value_bits, index)?);
         }
         if layers.len() != network.layers.len() {
             return Err(GridError::ShapeMismatch { layer: layers.len() });
         }
-        Ok(Self { layers, value_bits: scale.value_bits, coefficient_bits: scale.coefficient_bits })
+        let dense = Self { layers, value_bits: scale.value_bits, coefficient_bits: scale.coefficient_bits };
+        match mask {
+            Some(mask) => dense.pruned(mask),
+            None => Ok(dense),
+        }
+    }
+
+    /// The network without the weights that `mask` drops: they become 0, everything else stays.
+    ///
+    /// # Errors
+    /// [`GridError::ShapeMismatch`] with the layer.
+    pub fn pruned(&self, mask: &Mask) -> Result<Self, GridError> {
+        let mut pruned = self.clone();
+        for (index, layer) in pruned.layers.iter_mut().enumerate() {
+            let kept = mask.layers.get(index).filter(|kept| kept.len() == layer.weight.len());
+            let kept = kept.ok_or(GridError::ShapeMismatch { layer: index })?;
+            let entries = layer.weight.iter_mut().zip(&mut layer.absolute).zip(kept);
+            for ((weight, absolute), _) in entries.filter(|(_, keep)| !**keep) {
+                (*weight, *absolute) = (0, 0);
+            }
+            layer.largest = largest(&layer.absolute);
+        }
+        Ok(pruned)
     }
 }
 
 /// The largest magnitude of a table.
-pub(crate) fn largest(weight: &[i64]) -> u64 {
-    weight.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0)
+fn largest(table: &[i64]) -> u64 {
+    table.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0)
 }
 
 fn grid_layer(
     layer: &Layer,
-    kept: Option<&[bool]>,
     weight_bits: u32,
     value_bits: u32,
     index: usize,
@@ -505,11 +518,7 @@ fn grid_layer(
     let overflow = GridError::Overflow { layer: index };
     let (outputs, inputs) = (layer.weight.rows, layer.weight.columns);
     let expected = outputs.checked_mul(inputs).ok_or(GridError::ShapeMismatch { layer: index })?;
-    let fits = layer.weight.values.len() == expected
-        && layer.bias.len() == outputs
-        && kept.is_none_or(|k| k.len() == expected)
-        && inputs > 0;
-    if !fits {
+    if layer.weight.values.len() != expected || layer.bias.len() != outputs || inputs == 0 {
         return Err(GridError::ShapeMismatch { layer: index });
     }
     let mut weight = Vec::with_capacity(expected);
@@ -517,19 +526,12 @@ fn grid_layer(
     let mut weight_error = 0;
     for &value in &layer.weight.values {
         let (entry, exact) = dyadic_entry(value, weight_bits).ok_or(overflow)?;
-        // The error is that of the dense layer, so that every mask of a chain rounds alike.
+        // The error is that of the dense layer under every mask, so that the masks of a chain round alike.
         weight_error = if exact { weight_error } else { 1 };
         weight.push(entry);
         // A floored negative number has grown in magnitude already.
         let grow = if exact || entry < 0 { 0 } else { 1 };
-        absolute.push(entry.saturating_abs().checked_add(grow).ok_or(overflow)?);
-    }
-    if let Some(kept) = kept {
-        for ((entry, magnitude), &keep) in weight.iter_mut().zip(absolute.iter_mut()).zip(kept) {
-            if !keep {
-                (*entry, *magnitude) = (0, 0);
-            }
-        }
+        absolute.push(entry.checked_abs().and_then(|a| a.checked_add(grow)).ok_or(overflow)?);
     }
     let mut bias_lower = Vec::with_capacity(outputs);
     let mut bias_upper = Vec::with_capacity(outputs);
@@ -539,12 +541,11 @@ fn grid_layer(
         bias_upper.push(if exact { floor } else { floor.checked_add(1).ok_or(overflow)? });
     }
     let activation = grid_activation(&layer.activation, value_bits, index)?;
-    let (transposed, largest) = (transpose(&weight, inputs), largest(&weight));
+    let largest = largest(&absolute);
     Ok(GridLayer {
         inputs,
         outputs,
         weight,
-        transposed,
         absolute,
         largest,
         weight_bits,
@@ -553,11 +554,6 @@ fn grid_layer(
         bias_upper,
         activation,
     })
-}
-
-/// The `columns x rows` transpose of a row-major table with `columns` columns.
-pub fn transpose(values: &[i64], columns: usize) -> Vec<i64> {
-    (0..columns).flat_map(|j| values.iter().skip(j).step_by(columns.max(1)).copied()).collect()
 }
 
 fn grid_activation(
@@ -643,7 +639,6 @@ mod tests {
             assert_eq!(dot_within(&[2, -3], &[5, 7], safe), Some(-11));
         }
         assert_eq!(dot_within(&[i64::MIN, i64::MIN], &[i64::MIN, i64::MIN], false), None);
-        assert_eq!(transpose(&[1, 2, 3, 4, 5, 6], 3), vec![1, 4, 2, 5, 3, 6]);
     }
 
     /// Against exact rationals, for shifts to either side of the estimate's grid, beyond 64 bits and beyond 128.
@@ -672,14 +667,14 @@ mod tests {
         assert_eq!(coarse, Ok(GridScale { value_bits: 19, coefficient_bits: 39, weight_bits: vec![39] }));
     }
 
-    /// Neuron by neuron. First layer: values to `2^14 + 3` and 4, coefficients to `2^14` and 1. Then `1 . (2^14 + 3) + 2^14 . 4 + 3`,
-    /// 17 bits, and `1 . 2^14 + 2^14 . 1`, 16 bits after rounding up, where the product of row sums has 29.
+    /// Neuron by neuron. First layer: values to `2^14 + 3` and 7, coefficients to `2^14` and 4. Then `4 (2^14 + 3) + 2^14 . 7 + 3`,
+    /// 18 bits where the larger term has 17, and `4 . 2^14 + 2^14 . 4`, likewise, where the product of row sums has 29.
     #[test]
     fn magnitudes_are_bounded_neuron_by_neuron() {
-        let first = layer(&[(1, 14), (0, 0), (0, 0), (1, 0)], 2, Activation::Relu);
-        let second = layer(&[(1, 0), (1, 14)], 1, Activation::Identity);
+        let first = layer(&[(1, 14), (0, 0), (0, 0), (1, 2)], 2, Activation::Relu);
+        let second = layer(&[(1, 2), (1, 14)], 1, Activation::Identity);
         let found = GridScale::new(&Network { layers: vec![first, second] }, &integer(1));
-        assert_eq!(found, Ok(GridScale { value_bits: 43, coefficient_bits: 44, weight_bits: vec![45, 45] }));
+        assert_eq!(found, Ok(GridScale { value_bits: 42, coefficient_bits: 42, weight_bits: vec![45, 45] }));
     }
 
     /// Inputs of `2^42` leave 60 - 44 + 1 = 17 bits of values below `2^43`; `2^44` would leave 15.
