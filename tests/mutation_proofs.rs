@@ -1,5 +1,6 @@
 //! Proofs of properties with one thing changed: whatever a tree says, it proves nothing false. Each changed tree is put before
-//! the property it was made for and before one that a point is known to satisfy, which no tree may refute.
+//! the property it was made for and before one that a point is known to satisfy, which no tree may refute. Multipliers of any sign
+//! are put before a small box around such a point, where most ReLUs keep their sign: there a negative one would prove anything.
 
 use std::path::Path;
 
@@ -9,9 +10,9 @@ use secateur::cli::verify::question;
 use secateur::search::branch::BranchOptions;
 use secateur::verify::{Answer, Question, verify};
 use secateur_checker::kernel::enclose::TanhTable;
-use secateur_checker::kernel::grid::GridNetwork;
+use secateur_checker::kernel::grid::{GridError, GridNetwork};
 use secateur_checker::kernel::relax::SlopeChoice;
-use secateur_checker::kernel::split::{Case, LeafWitness, Node, check_sat, check_unsat};
+use secateur_checker::kernel::split::{Case, LeafWitness, Node, SplitError, check_sat, check_unsat};
 use secateur_checker::number::Rational;
 use secateur_checker::property::prepare;
 use secateur_checker::reader::property::{Property, parse_proof};
@@ -23,6 +24,8 @@ struct Proved {
     cases: Vec<Case>,
     trees: Vec<Vec<Node>>,
     attained: Vec<Case>,
+    /// `attained` over a 64th of the box, around the point.
+    near: Vec<Case>,
 }
 
 fn proved(network: &str, property: &str) -> Proved {
@@ -36,14 +39,14 @@ fn proved(network: &str, property: &str) -> Proved {
     let trees = parse_proof(&proof).expect("a proof");
     let stated = Property { cases: asked.cases.clone() };
     let grid = prepare(&asked.policy.policy, &stated).expect("a grid");
-    let attained = asked.cases.iter().map(|case| attained(&grid, case)).collect();
-    Proved { grid, cases: asked.cases, trees, attained }
+    let (attained, near) = asked.cases.iter().map(|case| attained(&grid, case)).unzip();
+    Proved { grid, cases: asked.cases, trees, attained, near }
 }
 
-/// The case with the least right-hand side, to 1/1024, that some point of 4,000 of its box satisfies.
-fn attained(grid: &GridNetwork, case: &Case) -> Case {
+/// The case with the least right-hand side, to 1/1024, that some point of 4,000 of its box satisfies, and the same near the point.
+fn attained(grid: &GridNetwork, case: &Case) -> (Case, Case) {
     let mut random = 1u64;
-    let mut best: Option<Case> = None;
+    let mut best: Option<(Case, Vec<Rational>)> = None;
     for round in 0..4000 {
         // Ends of the box every other time, else any of 65 places.
         let mut part = || {
@@ -53,18 +56,51 @@ fn attained(grid: &GridNetwork, case: &Case) -> Case {
         };
         let ends = case.lower.iter().zip(&case.upper);
         let point: Vec<Rational> = ends.map(|(l, u)| l.add(&u.sub(l).mul(&part()))).collect();
-        let mut tried = best.clone().unwrap_or_else(|| {
+        let loosest = || {
             let mut case = case.clone();
             case.constraints[0].bound = Rational::from_integer(64.into());
             case
-        });
+        };
+        let mut tried = best.as_ref().map_or_else(loosest, |(case, _)| case.clone());
         let step = Rational::from_dyadic(1.into(), -10);
         while check_sat(grid, TanhTable::shared(), &tried, &point).is_ok() {
-            best = Some(tried.clone());
+            best = Some((tried.clone(), point.clone()));
             tried.constraints[0].bound = tried.constraints[0].bound.sub(&step);
         }
     }
-    best.expect("some point satisfies the loosest bound")
+    let (attained, point) = best.expect("some point satisfies the loosest bound");
+    let mut near = attained.clone();
+    for ((lower, upper), x) in near.lower.iter_mut().zip(&mut near.upper).zip(point) {
+        let reach = upper.sub(lower).mul(&Rational::from_dyadic(1.into(), -7));
+        (*lower, *upper) = (lower.clone().max(x.sub(&reach)), upper.clone().min(x.add(&reach)));
+    }
+    (attained, near)
+}
+
+/// A neuron before its activation, as raw numbers, and a multiplier of its sign.
+type Split = ([usize; 2], i64);
+
+/// The complete tree that splits the given neurons one after the other, whatever their bounds, with their multipliers at every leaf.
+fn tree_of(grid: &GridNetwork, splits: &[Split]) -> Vec<Node> {
+    let mut witness = LeafWitness::default();
+    let place = |[layer, neuron]: [usize; 2]| {
+        let layer = layer % grid.layers.len();
+        (layer, neuron % grid.layers[layer].outputs)
+    };
+    witness.multipliers.extend(grid.layers.iter().map(|layer| vec![0; layer.outputs]));
+    for &(raw, multiplier) in splits {
+        let (layer, neuron) = place(raw);
+        witness.multipliers[layer][neuron] = multiplier;
+    }
+    let mut nodes = Vec::new();
+    for (depth, &(raw, _)) in splits.iter().enumerate() {
+        let (layer, neuron) = place(raw);
+        for index in (1 << depth) - 1..(2 << depth) - 1 {
+            nodes.push(Node::Relu { layer, neuron, children: [2 * index + 1, 2 * index + 2] });
+        }
+    }
+    nodes.resize((2 << splits.len()) - 1, Node::Leaf { constraint: 0, witness: Some(witness) });
+    nodes
 }
 
 /// What to change, as raw numbers that are reduced to what the tree has.
@@ -186,4 +222,48 @@ fn changed_sign_trees_prove_nothing_false() {
     proptest!(ProptestConfig::with_cases(300), |(changes in proptest::collection::vec(change(), 1..4))| {
         changed_proofs_prove_nothing_false(&proved, &changes)?;
     });
+}
+
+/// Each neuron split alone near a point that satisfies the case: a multiplier that is not negative proves nothing false, a negative
+/// one is refused as such, at every neuron.
+#[test]
+fn negative_multipliers_are_refused_where_they_would_prove_anything() {
+    for (network, property) in [("narrow.onnx", "narrow-unsat.vnnlib"), ("wide.onnx", "wide-unsat.vnnlib")] {
+        let Proved { grid, near, .. } = proved(network, property);
+        for (case, layer) in near.iter().flat_map(|case| (0..grid.layers.len()).map(move |l| (case, l))) {
+            for neuron in 0..grid.layers[layer].outputs {
+                let refused = |multiplier| {
+                    let tree = tree_of(&grid, &[([layer, neuron], multiplier)]);
+                    check_unsat(&grid, TanhTable::shared(), case, &tree, &mut |_| {})
+                };
+                for multiplier in [0, 1 << 10, 1 << 16, 1 << 20] {
+                    let found = refused(multiplier);
+                    assert!(matches!(found, Err(SplitError::NotProved { .. })), "{found:?}");
+                    let found = refused(-multiplier - 1);
+                    let reason = GridError::NegativeMultiplier { layer, neuron };
+                    assert!(
+                        matches!(found, Err(SplitError::Grid { reason: r, .. }) if r == reason),
+                        "{found:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Several neurons split at once, with multipliers of any sign and size.
+#[test]
+fn trees_with_any_multipliers_prove_nothing_false() {
+    let split = || (any::<[usize; 2]>(), -70_000i64..70_000, 0u32..12);
+    for (network, property) in [("narrow.onnx", "narrow-unsat.vnnlib"), ("wide.onnx", "wide-unsat.vnnlib")] {
+        let proved = proved(network, property);
+        proptest!(ProptestConfig::with_cases(300), |(raw in proptest::collection::vec(split(), 1..4))| {
+            let splits: Vec<Split> = raw.iter().map(|&(place, number, shift)| (place, number << shift)).collect();
+            for case in &proved.near {
+                let tree = tree_of(&proved.grid, &splits);
+                let refuted = check_unsat(&proved.grid, TanhTable::shared(), case, &tree, &mut |_| {});
+                prop_assert!(refuted.is_err(), "{:?}", splits);
+            }
+        });
+    }
 }

@@ -1,6 +1,7 @@
 //! The bound families: the index of names, and their values at a state or for all states.
 //! Trusted. `spec/rules/local.md`, `spec/rules/global.md`.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use crate::kernel::band::{BandNetwork, band_bounds};
@@ -219,11 +220,13 @@ pub struct LocalProblem<'a> {
 /// An upper bound of `sum weights_i * output_i`; an output's number and side if it is one output's.
 type BoundOf<'a> = dyn FnMut(&[i64], Option<(usize, bool)>) -> Result<i64, GridError> + 'a;
 
-/// One state's input set with each mask's output enclosure and interval bounds there, shared by the families.
+/// One state's input set with each mask's output enclosure and bounds there, shared by the families.
 struct AtState {
     input: InputSet,
     centers: Vec<GridBox>,
     balls: Vec<LayerBounds>,
+    /// Backward bounds with derived slopes, once a family asks for them.
+    layers: OnceCell<Vec<CrownLayers>>,
 }
 
 impl<'a> LocalProblem<'a> {
@@ -242,8 +245,8 @@ impl<'a> LocalProblem<'a> {
         }
         let magnitude = input_magnitude(policy, states, set)?;
         let scale = GridScale::new(&policy.network, &magnitude)?;
-        let masked = masks.iter().map(|mask| GridNetwork::new(&policy.network, Some(mask), &scale));
-        let masked = masked.collect::<Result<Vec<_>, _>>()?;
+        let dense = GridNetwork::new(&policy.network, None, &scale)?;
+        let masked = masks.iter().map(|mask| dense.pruned(mask)).collect::<Result<Vec<_>, _>>()?;
         let (table, value_bits) = (TanhTable::shared(), scale.value_bits);
         let (bands, paired) = (BTreeMap::new(), None);
         Ok(Self {
@@ -330,7 +333,7 @@ impl<'a> LocalProblem<'a> {
     /// [`GridError`].
     pub fn evaluate(&self, index: usize, families: &[Family]) -> Result<Vec<Vec<StateBounds>>, GridError> {
         let input = self.input_at(index)?;
-        let mut at = AtState { input, centers: Vec::new(), balls: Vec::new() };
+        let mut at = AtState { input, centers: Vec::new(), balls: Vec::new(), layers: OnceCell::new() };
         let plain = families.iter().any(|f| f.band_end().is_none());
         for network in self.masked.iter().filter(|_| plain) {
             at.centers.push(propagate(network, self.table, &at.input.center)?.post.pop().unwrap_or_default());
@@ -427,14 +430,24 @@ impl<'a> LocalProblem<'a> {
         changes.collect()
     }
 
-    fn crown(&self, at: &AtState) -> Result<Vec<StateBounds>, GridError> {
-        let mut bounds = Vec::with_capacity(self.masked.len());
-        for (network, center) in self.masked.iter().zip(&at.centers) {
-            let layers = crown_layers(network, self.table, &at.input, &NoWitness)?;
-            let layers = layers.ok_or(GridError::EmptyInterval { layer: 0, neuron: 0 })?;
-            bounds.push(self.crown_bounds(network, at, center, &layers, &NoWitness)?);
+    /// Every mask's layers by backward bounds with derived slopes, computed once a state.
+    fn layers<'s>(&self, at: &'s AtState) -> Result<&'s [CrownLayers], GridError> {
+        if let Some(known) = at.layers.get() {
+            return Ok(known);
         }
-        Ok(bounds)
+        let layers = self.masked.iter().map(|network| {
+            let layers = crown_layers(network, self.table, &at.input, &NoWitness)?;
+            layers.ok_or(GridError::EmptyInterval { layer: 0, neuron: 0 })
+        });
+        let layers = layers.collect::<Result<_, _>>()?;
+        Ok(at.layers.get_or_init(|| layers))
+    }
+
+    fn crown(&self, at: &AtState) -> Result<Vec<StateBounds>, GridError> {
+        let masks = self.masked.iter().zip(&at.centers).zip(self.layers(at)?);
+        masks
+            .map(|((network, center), layers)| self.crown_bounds(network, at, center, layers, &NoWitness))
+            .collect()
     }
 
     /// Backward bounds with the slopes that the witness file holds for this family, mask and state.
@@ -453,13 +466,12 @@ impl<'a> LocalProblem<'a> {
     /// `crown` met with the trees that the witness file holds for this mask and state, in the order of the targets.
     fn branch(&self, at: &AtState, state: usize) -> Result<Vec<StateBounds>, GridError> {
         let mut list = Vec::with_capacity(self.masked.len());
-        for (mask, (network, center)) in self.masked.iter().zip(&at.centers).enumerate() {
-            let layers = crown_layers(network, self.table, &at.input, &NoWitness)?;
-            let layers = layers.ok_or(GridError::EmptyInterval { layer: 0, neuron: 0 })?;
+        let masks = self.masked.iter().zip(&at.centers).zip(self.layers(at)?);
+        for (mask, ((network, center), layers)) in masks.enumerate() {
             let bytes = self.state_trees(mask, state).ok_or(GridError::TreesMissing { mask })?;
             let mut trees = Trees::new(bytes);
             list.push(self.bounds_by(center, &mut |weights, _| {
-                let own = bound_outputs(network, self.table, &layers, &at.input, weights, None)?;
+                let own = bound_outputs(network, self.table, layers, &at.input, weights, None)?;
                 let nodes = trees.next_tree(network)?;
                 let bound = bound_tree(network, self.table, &at.input, weights, &nodes);
                 Ok(own.min(bound.map_err(|e| fault(trees.count.saturating_sub(1), &e))?))

@@ -8,8 +8,8 @@ use num_bigint::{BigInt, BigUint};
 use num_traits::{ToPrimitive, Zero};
 
 use crate::kernel::grid::{
-    GridActivation, GridError, GridLayer, GridNetwork, SLOPE_BITS, absolute_sum, ceil_entry, dot_within,
-    fits, magnitude, mul, scale_up,
+    GridActivation, GridError, GridLayer, GridNetwork, SLOPE_BITS, absolute_sum, ceil_entry, fits, magnitude,
+    mul, scale_up,
 };
 use crate::kernel::ibp::GridBox;
 use crate::kernel::input::InputSet;
@@ -20,7 +20,7 @@ use crate::kernel::relax::Relaxation;
 pub struct RelaxedLayer {
     /// One per neuron.
     pub neurons: Vec<Relaxation>,
-    /// `sum_j max |pre_j|`, on the value grid.
+    /// `sum_j max |pre_j|` over the neurons whose lines may cut a coefficient off, on the value grid.
     pub pre_magnitude: i128,
     /// `sum_j max |x_j|` over the layer's inputs, on the value grid.
     pub input_magnitude: i128,
@@ -62,19 +62,20 @@ impl Functional {
             *layer.bias_upper.get(neuron)?
         };
         let mut constant = scale_up(i128::from(bias), network.coefficient_bits)?;
-        let coefficients: Vec<i64> = if layer.weight_bits > network.coefficient_bits {
-            let shift = layer.weight_bits.checked_sub(network.coefficient_bits)?;
-            // Each floored coefficient, and each floored weight, is at most one step too small.
-            let steps = i128::from(layer.weight_error).checked_add(1)?;
-            constant = constant.checked_add(input_magnitude.checked_mul(steps)?)?;
-            signed(row, negative).map(|w| w?.checked_shr(shift)).collect::<Option<_>>()?
-        } else {
-            let shift = network.coefficient_bits.checked_sub(layer.weight_bits)?;
-            let step = scale_up(i128::from(layer.weight_error), shift)?;
-            constant = constant.checked_add(input_magnitude.checked_mul(step)?)?;
-            let scaled = signed(row, negative).map(|w| i64::try_from(scale_up(i128::from(w?), shift)?).ok());
-            scaled.collect::<Option<_>>()?
-        };
+        let (finer, coarser) = (
+            layer.weight_bits.saturating_sub(network.coefficient_bits),
+            network.coefficient_bits.saturating_sub(layer.weight_bits),
+        );
+        // Each floored weight is at most one step of its grid too small, each floored coefficient one of its own.
+        let step = scale_up(i128::from(layer.weight_error), coarser)?;
+        let steps = if finer > 0 { step.checked_add(1)? } else { step };
+        constant = constant.checked_add(input_magnitude.checked_mul(steps)?)?;
+        let factor = i64::try_from(scale_up(1, coarser)?).ok()?;
+        let mut coefficients = Vec::with_capacity(row.len());
+        for &weight in row {
+            let weight = if negative { weight.checked_neg()? } else { weight };
+            coefficients.push(weight.checked_shr(finer)?.checked_mul(factor)?);
+        }
         Some(Self { coefficients, constant, layer: index })
     }
 
@@ -84,10 +85,6 @@ impl Functional {
             weights.iter().map(|&w| i64::try_from(scale_up(i128::from(w), network.coefficient_bits)?).ok());
         Some(Self { coefficients: scaled.collect::<Option<_>>()?, constant: 0, layer: network.layers.len() })
     }
-}
-
-fn signed(row: &[i64], negative: bool) -> impl Iterator<Item = Option<i64>> {
-    row.iter().map(move |&w| if negative { w.checked_neg() } else { Some(w) })
 }
 
 /// Multipliers of split constraints: per layer, `(neuron, multiplier)` with the multiplier on the coefficient grid, for
@@ -202,33 +199,25 @@ fn through_affine(
         let cut: BigInt = (steps >> layer.weight_bits) + 1;
         sum = sum.checked_add(cut.to_i128()?)?;
     }
-    next.clear();
-    let used = coefficients.iter().filter(|&&c| c != 0).count();
-    if used.checked_mul(2)? < coefficients.len() {
-        sparse_product(coefficients, next, layer)?;
-    } else {
-        let safe = fits(reach, layer.largest);
-        for column in layer.transposed.chunks_exact(layer.outputs.max(1)) {
-            let sum = dot_within(coefficients, column, safe)?;
-            next.push(i64::try_from(sum.checked_shr(layer.weight_bits)?).ok()?);
+    let safe = fits(reach, layer.largest);
+    let mut sums = vec![0i128; layer.inputs];
+    for (&coefficient, row) in coefficients.iter().zip(layer.weight.chunks_exact(layer.inputs.max(1))) {
+        if coefficient != 0 {
+            add_row(&mut sums, coefficient, row, safe)?;
         }
+    }
+    next.clear();
+    for product in sums {
+        next.push(i64::try_from(product.checked_shr(layer.weight_bits)?).ok()?);
     }
     Some(sum)
 }
 
-/// `c W` where most of c is 0: rows of the used neurons only.
-fn sparse_product(coefficients: &[i64], next: &mut Vec<i64>, layer: &GridLayer) -> Option<()> {
-    let mut sums = vec![0i128; layer.inputs];
-    for (&coefficient, row) in coefficients.iter().zip(layer.weight.chunks_exact(layer.inputs.max(1))) {
-        if coefficient == 0 {
-            continue;
-        }
-        for (sum, &weight) in sums.iter_mut().zip(row) {
-            *sum = sum.checked_add(mul(coefficient, weight))?;
-        }
-    }
-    for sum in sums {
-        next.push(i64::try_from(sum.checked_shr(layer.weight_bits)?).ok()?);
+/// `sums += coefficient * row`; if [`fits`] has been asked before (`safe`), without a test per product: none can wrap then.
+fn add_row(sums: &mut [i128], coefficient: i64, row: &[i64], safe: bool) -> Option<()> {
+    for (sum, &weight) in sums.iter_mut().zip(row) {
+        let product = mul(coefficient, weight);
+        *sum = if safe { sum.wrapping_add(product) } else { sum.checked_add(product)? };
     }
     Some(())
 }
@@ -433,17 +422,33 @@ mod tests {
         assert_eq!((row.coefficients, row.constant), (vec![0], 6));
     }
 
-    /// `c W` by rows of few used neurons equals `c W` by columns.
+    /// `c W` row by row: `5 (3, 4)`, then `1 (1, 2)` and `2 (5, 6)` on top.
     #[test]
-    fn sparse_and_dense_products_agree() {
+    fn products_by_hand() {
         let network = on_grid(vec![layer(3, &[1, 2, 3, 4, 5, 6], Activation::Relu)]);
-        let layer = &network.layers[0];
         let relaxed = RelaxedLayer { neurons: Vec::new(), pre_magnitude: 0, input_magnitude: 0 };
-        let mut sparse = Vec::new();
-        through_affine(&[0, 5, 0], &mut sparse, 0, layer, &relaxed).unwrap();
-        assert_eq!(sparse, vec![15, 20]);
-        let mut dense = Vec::new();
-        through_affine(&[1, 5, 0], &mut dense, 0, layer, &relaxed).unwrap();
-        assert_eq!(dense, vec![16, 22]);
+        let mut next = vec![7];
+        through_affine(&[0, 5, 0], &mut next, 0, &network.layers[0], &relaxed).unwrap();
+        assert_eq!(next, vec![15, 20]);
+        through_affine(&[1, 5, 2], &mut next, 0, &network.layers[0], &relaxed).unwrap();
+        assert_eq!(next, vec![26, 34]);
+    }
+
+    /// `2 (2^63)^2 = 2^127` is one beyond an i128: the sum is refused unless its size was asked for before.
+    #[test]
+    fn products_are_tested_unless_they_fit() {
+        let mut sums = [0, 1i128 << 126];
+        assert_eq!(add_row(&mut sums, i64::MIN, &[3, i64::MIN], false), None);
+        for safe in [false, true] {
+            let mut sums = [1, 2];
+            assert_eq!(add_row(&mut sums, -3, &[5, 7], safe), Some(()));
+            assert_eq!(sums, [-14, -19]);
+        }
+        // Four such products add up to 2^128 - 2^66 + 4, which would wrap to a small number.
+        let mut network = on_grid(vec![layer(4, &[1; 4], Activation::Relu)]);
+        let edge = &mut network.layers[0];
+        (edge.weight, edge.absolute, edge.largest) = (vec![i64::MAX; 4], vec![i64::MAX; 4], 1 << 63);
+        let relaxed = RelaxedLayer { neurons: Vec::new(), pre_magnitude: 0, input_magnitude: 0 };
+        assert_eq!(through_affine(&[i64::MAX; 4], &mut Vec::new(), 0, edge, &relaxed), None);
     }
 }

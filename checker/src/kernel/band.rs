@@ -7,8 +7,7 @@
 use crate::kernel::back::{Functional, RelaxedLayer, concretize, upper_bound};
 use crate::kernel::enclose::TanhTable;
 use crate::kernel::grid::{
-    GridError, GridLayer, GridNetwork, GridScale, SLOPE_BITS, ceil_entry, dot, floor_entry, largest,
-    magnitude, mul, transpose,
+    GridError, GridLayer, GridNetwork, GridScale, SLOPE_BITS, ceil_entry, dot, floor_entry, magnitude, mul,
 };
 use crate::kernel::hull::{HULL_SLOPE_BITS, slope_range};
 use crate::kernel::ibp::{GridBox, activation};
@@ -66,8 +65,6 @@ impl BandNetwork {
                 let error = if absolute == 0 { 0 } else { layer.weight_error };
                 spread.push(i64::try_from(reach).ok().and_then(|r| r.checked_add(error)).unwrap_or(i64::MAX));
             }
-            layer.transposed = transpose(&layer.weight, layer.inputs);
-            layer.largest = largest(&layer.weight);
             layer.weight_error = 0;
             band.free.push(free);
             band.spread.push(spread);

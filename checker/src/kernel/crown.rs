@@ -4,7 +4,7 @@
 
 use crate::kernel::back::{Functional, Multipliers, RelaxedLayer, total_magnitude, upper_bound};
 use crate::kernel::enclose::TanhTable;
-use crate::kernel::grid::{GridActivation, GridError, GridNetwork, SLOPE_BITS};
+use crate::kernel::grid::{GridActivation, GridError, GridNetwork, SLOPE_BITS, magnitude};
 use crate::kernel::ibp::{self, GridBox};
 use crate::kernel::input::InputSet;
 use crate::kernel::relax::{Relaxation, SlopeChoice, relax};
@@ -205,15 +205,20 @@ fn relax_layer(
     let layer = network.layers.get(index).ok_or(GridError::ShapeMismatch { layer: index })?;
     let limit = 1i64 << SLOPE_BITS;
     let mut neurons: Vec<Relaxation> = Vec::with_capacity(pre.lower.len());
+    let mut pre_magnitude = 0i128;
     for (neuron, interval) in pre.intervals().enumerate() {
         let choice = choice(neuron);
         let outside = [choice.upper, choice.lower].into_iter().flatten().any(|s| s.saturating_abs() > limit);
         if outside {
             return Err(GridError::SlopeOutOfRange { layer: index, neuron });
         }
-        neurons.push(relax(&layer.activation, table, network.value_bits, interval, choice).ok_or(overflow)?);
+        let lines = relax(&layer.activation, table, network.value_bits, interval, choice).ok_or(overflow)?;
+        if lines.cuts() {
+            let (lower, upper) = interval;
+            pre_magnitude = pre_magnitude.checked_add(i128::from(magnitude(lower, upper))).ok_or(overflow)?;
+        }
+        neurons.push(lines);
     }
-    let pre_magnitude = total_magnitude(pre).ok_or(overflow)?;
     Ok(RelaxedLayer { neurons, pre_magnitude, input_magnitude })
 }
 
@@ -354,6 +359,21 @@ mod tests {
         };
         assert_eq!(bound(2), bound(0));
         assert_eq!(bound(1), Err(GridError::ShapeMismatch { layer: 0 }));
+    }
+
+    /// relu of `x + 2`, of `x` and of `x - 2` over `[-1, 1]`: the outer two keep their sign and cut nothing, the one between
+    /// has a chord of slope 1/2 and pays with its 1; tanh pays with all of `3 + 1 + 3`.
+    #[test]
+    fn neurons_pay_for_the_slopes_that_cut() {
+        for (activation, paid) in [(Activation::Relu, 1), (Activation::Tanh, 7)] {
+            let weight = Matrix { rows: 3, columns: 1, values: vec![Dyadic::new(1, 0); 3] };
+            let bias = [2, 0, -2].map(|b| Dyadic::new(b, 0)).to_vec();
+            let network = Network { layers: vec![Layer { weight, bias, activation }] };
+            let scale = GridScale::new(&network, &Rational::one()).unwrap();
+            let network = GridNetwork::new(&network, None, &scale).unwrap();
+            let bounds = crown_layers(&network, TanhTable::shared(), &interval(-ONE, ONE), &NoWitness);
+            assert_eq!(bounds.unwrap().unwrap().relaxed[0].pre_magnitude, i128::from(paid * ONE));
+        }
     }
 
     /// `3x + 4y` over the unit ball: the first layer's bounds are 5, where the box says 7.

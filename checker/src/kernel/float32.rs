@@ -232,7 +232,6 @@ mod tests {
                 inputs,
                 outputs: 1,
                 weight: vec![0; inputs],
-                transposed: vec![0; inputs],
                 absolute: vec![0; inputs],
                 ..grid.layers[0].clone()
             };

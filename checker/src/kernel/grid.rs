@@ -4,7 +4,7 @@
 use core::fmt;
 
 use num_bigint::BigInt;
-use num_traits::{ToPrimitive, Zero};
+use num_traits::ToPrimitive;
 
 use crate::kernel::branch::TreeFault;
 use crate::model::{Activation, Layer, Mask, Network};
@@ -302,82 +302,101 @@ pub struct GridScale {
 impl GridScale {
     /// Chooses the grids from a bound `input` on the magnitude of every input coordinate.
     ///
-    /// With `B` the largest of `max_i sum_j |w_ij| x_j + |b_i|` over the layers (x bounded layer by layer), activations
-    /// get `min(48, 60 - ceil(log2 B))` fraction bits; coefficients likewise from the product of largest row sums.
+    /// With `B` the largest magnitude of a value, bounded neuron by neuron, activations get `min(48, 60 - ceil(log2 B))`
+    /// fraction bits; coefficients likewise from the largest one that a neuron's row can be carried back to.
     ///
     /// # Errors
     /// [`GridError::MagnitudeTooLarge`] if fewer than 16 bits would remain.
     pub fn new(network: &Network, input: &Rational) -> Result<Self, GridError> {
-        let one = BigInt::from(1u8) << ESTIMATE_BITS;
-        let mut post = input.abs().ceil_scaled(ESTIMATE_BITS);
-        let mut largest = post.clone().max(one.clone());
-        let mut product = one.clone();
-        let mut weight_bits = Vec::new();
+        let outside = GridError::MagnitudeTooLarge { layer: 0 };
+        let input = input.abs().ceil_scaled(ESTIMATE_BITS).to_u128().ok_or(outside)?;
+        let mut below = vec![Reach { value: input, coefficient: 0 }; network.inputs()];
+        let mut largest = Reach { value: input.max(ONE), coefficient: ONE };
+        let mut scale = Self {
+            value_bits: bits_for(largest.value, VALUE_BITS).ok_or(outside)?,
+            coefficient_bits: COEFFICIENT_BITS,
+            weight_bits: Vec::with_capacity(network.layers.len()),
+        };
         for (index, layer) in network.layers.iter().enumerate() {
             let too_large = GridError::MagnitudeTooLarge { layer: index };
-            let (row_sum, entry) = row_sums(layer);
-            let bias = layer.bias.iter().map(|&b| estimate(b)).max().unwrap_or_default();
-            let pre = ((&row_sum * &post) >> ESTIMATE_BITS) + bias + 1;
-            weight_bits.push(bits_for(&entry, WEIGHT_BITS).ok_or(too_large)?);
-            product = (&product * row_sum.max(one.clone())) >> ESTIMATE_BITS;
-            post = post_magnitude(&layer.activation, &pre);
-            largest = largest.max(pre).max(post.clone());
-            let fits =
-                bits_for(&largest, VALUE_BITS).is_some() && bits_for(&product, COEFFICIENT_BITS).is_some();
-            if !fits {
-                return Err(too_large);
+            let (above, entry) = layer_reach(layer, &below).ok_or(too_large)?;
+            for neuron in &above {
+                largest.value = largest.value.max(neuron.value);
+                largest.coefficient = largest.coefficient.max(neuron.coefficient);
             }
+            below = above;
+            for neuron in &mut below {
+                neuron.value = post_magnitude(&layer.activation, neuron.value).ok_or(too_large)?;
+                largest.value = largest.value.max(neuron.value);
+            }
+            scale.value_bits = bits_for(largest.value, VALUE_BITS).ok_or(too_large)?;
+            scale.coefficient_bits = bits_for(largest.coefficient, COEFFICIENT_BITS).ok_or(too_large)?;
+            scale.weight_bits.push(bits_for(entry, WEIGHT_BITS).ok_or(too_large)?);
         }
-        let last = GridError::MagnitudeTooLarge { layer: network.layers.len() };
-        Ok(Self {
-            value_bits: bits_for(&largest, VALUE_BITS).ok_or(last)?,
-            coefficient_bits: bits_for(&product, COEFFICIENT_BITS).ok_or(last)?,
-            weight_bits,
-        })
+        Ok(scale)
     }
 }
 
-/// `ceil(|value| * 2^ESTIMATE_BITS)`.
-fn estimate(value: Dyadic) -> BigInt {
-    let magnitude = value.mantissa.unsigned_abs();
-    let shift = i64::from(value.exponent).saturating_add(i64::from(ESTIMATE_BITS));
+/// 1 on the estimate's grid.
+const ONE: u128 = 1 << ESTIMATE_BITS;
+
+/// What one neuron cannot exceed, on the estimate's grid.
+#[derive(Clone, Copy)]
+struct Reach {
+    /// The magnitude of its value.
+    value: u128,
+    /// The magnitude of every coefficient that its row becomes on its way back to the input; slopes are at most 1.
+    coefficient: u128,
+}
+
+/// The reach of a layer's neurons before its activation, from that of its inputs, and its largest weight. `None` if a
+/// number passes 2^128, far beyond any grid.
+fn layer_reach(layer: &Layer, below: &[Reach]) -> Option<(Vec<Reach>, u128)> {
+    let mut above = Vec::with_capacity(layer.bias.len());
+    let mut largest = 0;
+    let rows = layer.weight.values.chunks(layer.weight.columns.max(1));
+    for (row, &bias) in rows.zip(&layer.bias) {
+        let (mut value, mut carried, mut entry) = (0u128, 0u128, 0u128);
+        for (&weight, below) in row.iter().zip(below) {
+            let weight = estimate(weight)?;
+            entry = entry.max(weight);
+            value = value.checked_add(weight.checked_mul(below.value)?)?;
+            carried = carried.checked_add(weight.checked_mul(below.coefficient)?)?;
+        }
+        let value = (value >> ESTIMATE_BITS).checked_add(estimate(bias)?)?.checked_add(1)?;
+        let coefficient = entry.max((carried >> ESTIMATE_BITS).checked_add(1)?);
+        above.push(Reach { value, coefficient });
+        largest = largest.max(entry);
+    }
+    Some((above, largest))
+}
+
+/// `ceil(|value| * 2^ESTIMATE_BITS)`; `None` from 2^128.
+fn estimate(value: Dyadic) -> Option<u128> {
+    let magnitude = u128::from(value.mantissa.unsigned_abs());
+    let shift = i64::from(value.exponent).checked_add(i64::from(ESTIMATE_BITS))?;
+    let amount = u32::try_from(shift.unsigned_abs()).ok()?;
     if shift >= 0 {
-        return BigInt::from(magnitude) << shift.unsigned_abs();
+        return 1u128.checked_shl(amount)?.checked_mul(magnitude);
     }
     // A shift by 64 or more leaves a fraction of one step.
-    let down = u32::try_from(shift.unsigned_abs()).unwrap_or(u32::MAX);
-    let floor = magnitude.checked_shr(down).unwrap_or(0);
-    let exact = floor.checked_shl(down).unwrap_or(0) == magnitude;
-    BigInt::from(floor) + BigInt::from(u8::from(!exact))
+    let step = 1u128.checked_shl(amount.min(64))?;
+    Some(magnitude.div_ceil(step))
 }
 
-/// Largest row sum of magnitudes and largest single magnitude, on the estimate's grid.
-fn row_sums(layer: &Layer) -> (BigInt, BigInt) {
-    let mut largest_sum = BigInt::zero();
-    let mut largest_entry = BigInt::zero();
-    for row in layer.weight.values.chunks(layer.weight.columns.max(1)) {
-        let mut sum = BigInt::zero();
-        for &weight in row {
-            let entry = estimate(weight);
-            sum += &entry;
-            largest_entry = largest_entry.max(entry);
-        }
-        largest_sum = largest_sum.max(sum);
-    }
-    (largest_sum, largest_entry)
-}
-
-fn post_magnitude(activation: &Activation, pre: &BigInt) -> BigInt {
+fn post_magnitude(activation: &Activation, pre: u128) -> Option<u128> {
     match activation {
-        Activation::Identity | Activation::Relu | Activation::LeakyRelu { .. } => pre.clone(),
-        Activation::Tanh | Activation::Sigmoid => BigInt::from(1u8) << ESTIMATE_BITS,
-        Activation::Clip { lower, upper } => lower.abs().max(upper.abs()).ceil_scaled(ESTIMATE_BITS),
+        Activation::Identity | Activation::Relu | Activation::LeakyRelu { .. } => Some(pre),
+        Activation::Tanh | Activation::Sigmoid => Some(ONE),
+        Activation::Clip { lower, upper } => {
+            lower.abs().max(upper.abs()).ceil_scaled(ESTIMATE_BITS).to_u128()
+        }
     }
 }
 
 /// Fraction bits for numbers of the estimated magnitude: at most `finest`, `None` below the coarsest.
-fn bits_for(estimate: &BigInt, finest: u32) -> Option<u32> {
-    let length = u32::try_from(estimate.bits()).ok()?;
+fn bits_for(estimate: u128, finest: u32) -> Option<u32> {
+    let length = u128::BITS.checked_sub(estimate.leading_zeros())?;
     let whole = length.saturating_sub(ESTIMATE_BITS);
     let bits = ENTRY_BITS.checked_sub(whole)?.min(finest);
     (bits >= COARSEST_BITS).then_some(bits)
@@ -392,11 +411,9 @@ pub struct GridLayer {
     pub outputs: usize,
     /// Weights out x in, floored to the grid; 0 where pruned.
     pub weight: Vec<i64>,
-    /// The same, in x out.
-    pub transposed: Vec<i64>,
     /// Upper ends of the weights' magnitudes, out x in; 0 exactly where pruned.
     pub absolute: Vec<i64>,
-    /// Largest magnitude in `weight`.
+    /// Largest number in `absolute`, and so at least every magnitude in `weight`.
     pub largest: u64,
     /// Fraction bits of `weight`.
     pub weight_bits: u32,
@@ -456,29 +473,44 @@ impl GridNetwork {
     pub fn new(network: &Network, mask: Option<&Mask>, scale: &GridScale) -> Result<Self, GridError> {
         let mut layers = Vec::with_capacity(network.layers.len());
         for (index, (layer, &bits)) in network.layers.iter().zip(&scale.weight_bits).enumerate() {
-            let kept = match mask {
-                Some(m) => {
-                    Some(m.layers.get(index).ok_or(GridError::ShapeMismatch { layer: index })?.as_slice())
-                }
-                None => None,
-            };
-            layers.push(grid_layer(layer, kept, bits, scale.value_bits, index)?);
+            layers.push(grid_layer(layer, bits, scale.value_bits, index)?);
         }
         if layers.len() != network.layers.len() {
             return Err(GridError::ShapeMismatch { layer: layers.len() });
         }
-        Ok(Self { layers, value_bits: scale.value_bits, coefficient_bits: scale.coefficient_bits })
+        let dense = Self { layers, value_bits: scale.value_bits, coefficient_bits: scale.coefficient_bits };
+        match mask {
+            Some(mask) => dense.pruned(mask),
+            None => Ok(dense),
+        }
+    }
+
+    /// The network without the weights that `mask` drops: they become 0, everything else stays.
+    ///
+    /// # Errors
+    /// [`GridError::ShapeMismatch`] with the layer.
+    pub fn pruned(&self, mask: &Mask) -> Result<Self, GridError> {
+        let mut pruned = self.clone();
+        for (index, layer) in pruned.layers.iter_mut().enumerate() {
+            let kept = mask.layers.get(index).filter(|kept| kept.len() == layer.weight.len());
+            let kept = kept.ok_or(GridError::ShapeMismatch { layer: index })?;
+            let entries = layer.weight.iter_mut().zip(&mut layer.absolute).zip(kept);
+            for ((weight, absolute), _) in entries.filter(|(_, keep)| !**keep) {
+                (*weight, *absolute) = (0, 0);
+            }
+            layer.largest = largest(&layer.absolute);
+        }
+        Ok(pruned)
     }
 }
 
 /// The largest magnitude of a table.
-pub(crate) fn largest(weight: &[i64]) -> u64 {
-    weight.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0)
+fn largest(table: &[i64]) -> u64 {
+    table.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0)
 }
 
 fn grid_layer(
     layer: &Layer,
-    kept: Option<&[bool]>,
     weight_bits: u32,
     value_bits: u32,
     index: usize,
@@ -486,11 +518,7 @@ fn grid_layer(
     let overflow = GridError::Overflow { layer: index };
     let (outputs, inputs) = (layer.weight.rows, layer.weight.columns);
     let expected = outputs.checked_mul(inputs).ok_or(GridError::ShapeMismatch { layer: index })?;
-    let fits = layer.weight.values.len() == expected
-        && layer.bias.len() == outputs
-        && kept.is_none_or(|k| k.len() == expected)
-        && inputs > 0;
-    if !fits {
+    if layer.weight.values.len() != expected || layer.bias.len() != outputs || inputs == 0 {
         return Err(GridError::ShapeMismatch { layer: index });
     }
     let mut weight = Vec::with_capacity(expected);
@@ -498,19 +526,12 @@ fn grid_layer(
     let mut weight_error = 0;
     for &value in &layer.weight.values {
         let (entry, exact) = dyadic_entry(value, weight_bits).ok_or(overflow)?;
-        // The error is that of the dense layer, so that every mask of a chain rounds alike.
+        // The error is that of the dense layer under every mask, so that the masks of a chain round alike.
         weight_error = if exact { weight_error } else { 1 };
         weight.push(entry);
         // A floored negative number has grown in magnitude already.
         let grow = if exact || entry < 0 { 0 } else { 1 };
-        absolute.push(entry.saturating_abs().checked_add(grow).ok_or(overflow)?);
-    }
-    if let Some(kept) = kept {
-        for ((entry, magnitude), &keep) in weight.iter_mut().zip(absolute.iter_mut()).zip(kept) {
-            if !keep {
-                (*entry, *magnitude) = (0, 0);
-            }
-        }
+        absolute.push(entry.checked_abs().and_then(|a| a.checked_add(grow)).ok_or(overflow)?);
     }
     let mut bias_lower = Vec::with_capacity(outputs);
     let mut bias_upper = Vec::with_capacity(outputs);
@@ -520,12 +541,11 @@ fn grid_layer(
         bias_upper.push(if exact { floor } else { floor.checked_add(1).ok_or(overflow)? });
     }
     let activation = grid_activation(&layer.activation, value_bits, index)?;
-    let (transposed, largest) = (transpose(&weight, inputs), largest(&weight));
+    let largest = largest(&absolute);
     Ok(GridLayer {
         inputs,
         outputs,
         weight,
-        transposed,
         absolute,
         largest,
         weight_bits,
@@ -534,11 +554,6 @@ fn grid_layer(
         bias_upper,
         activation,
     })
-}
-
-/// The `columns x rows` transpose of a row-major table with `columns` columns.
-pub fn transpose(values: &[i64], columns: usize) -> Vec<i64> {
-    (0..columns).flat_map(|j| values.iter().skip(j).step_by(columns.max(1)).copied()).collect()
 }
 
 fn grid_activation(
@@ -624,10 +639,9 @@ mod tests {
             assert_eq!(dot_within(&[2, -3], &[5, 7], safe), Some(-11));
         }
         assert_eq!(dot_within(&[i64::MIN, i64::MIN], &[i64::MIN, i64::MIN], false), None);
-        assert_eq!(transpose(&[1, 2, 3, 4, 5, 6], 3), vec![1, 4, 2, 5, 3, 6]);
     }
 
-    /// Against exact rationals, for shifts to either side of the estimate's grid and beyond 64 bits.
+    /// Against exact rationals, for shifts to either side of the estimate's grid, beyond 64 bits and beyond 128.
     #[test]
     fn estimates_are_rounded_up() {
         for mantissa in [0, 1, -1, 3, -5, 1 << 40, i64::MAX, i64::MIN] {
@@ -635,7 +649,7 @@ mod tests {
                 let value = Dyadic::new(mantissa, exponent);
                 assert_eq!(
                     estimate(value),
-                    value.to_rational().abs().ceil_scaled(ESTIMATE_BITS),
+                    value.to_rational().abs().ceil_scaled(ESTIMATE_BITS).to_u128(),
                     "{value:?}"
                 );
             }
@@ -651,6 +665,16 @@ mod tests {
         assert_eq!(fine, Ok(finest));
         let coarse = GridScale::new(&single(layer(&[(1, 20)], 1, Activation::Relu)), &integer(1 << 20));
         assert_eq!(coarse, Ok(GridScale { value_bits: 19, coefficient_bits: 39, weight_bits: vec![39] }));
+    }
+
+    /// Neuron by neuron. First layer: values to `2^14 + 3` and 7, coefficients to `2^14` and 4. Then `4 (2^14 + 3) + 2^14 . 7 + 3`,
+    /// 18 bits where the larger term has 17, and `4 . 2^14 + 2^14 . 4`, likewise, where the product of row sums has 29.
+    #[test]
+    fn magnitudes_are_bounded_neuron_by_neuron() {
+        let first = layer(&[(1, 14), (0, 0), (0, 0), (1, 2)], 2, Activation::Relu);
+        let second = layer(&[(1, 2), (1, 14)], 1, Activation::Identity);
+        let found = GridScale::new(&Network { layers: vec![first, second] }, &integer(1));
+        assert_eq!(found, Ok(GridScale { value_bits: 42, coefficient_bits: 42, weight_bits: vec![45, 45] }));
     }
 
     /// Inputs of `2^42` leave 60 - 44 + 1 = 17 bits of values below `2^43`; `2^44` would leave 15.

@@ -57,8 +57,8 @@ impl GridBox {
 
 /// Rule `ibp.affine`: bounds of `weight * x + bias` over a box, for every neuron of `layer`.
 ///
-/// With middle `(lower + upper) / 2` and half-width `(upper - lower) / 2` the bounds are `w.middle -+ |w|.half-width`,
-/// exact in i128 and rounded outward once; weights cut off at the grid add `sum |x_j|` grid steps.
+/// With middle `(lower + upper) / 2` and half-width `(upper - lower) / 2` the bounds are `w.middle -+ |w|.half-width`, `|w|`
+/// from above, exact in i128 and rounded outward once; weights cut off at the grid add `sum |x_j|` grid steps.
 ///
 /// # Errors
 /// [`GridError::Overflow`], [`GridError::ShapeMismatch`].
@@ -82,8 +82,10 @@ pub fn affine(layer: &GridLayer, index: usize, input: &GridBox) -> Result<GridBo
     let mut output =
         GridBox { lower: Vec::with_capacity(layer.outputs), upper: Vec::with_capacity(layer.outputs) };
     let biases = layer.bias_lower.iter().zip(&layer.bias_upper);
-    for (row, (&bias_lower, &bias_upper)) in layer.weight.chunks_exact(layer.inputs).zip(biases) {
-        let (middle, half) = row_interval(row, &doubled_middle, &doubled_half, safe).ok_or(overflow)?;
+    let rows = layer.weight.chunks_exact(layer.inputs).zip(layer.absolute.chunks_exact(layer.inputs));
+    for ((row, absolute), (&bias_lower, &bias_upper)) in rows.zip(biases) {
+        let middle = dot_within(row, &doubled_middle, safe).ok_or(overflow)?;
+        let half = dot_within(absolute, &doubled_half, safe).ok_or(overflow)?;
         let shift = layer.weight_bits.saturating_add(1);
         let lower = middle.checked_sub(half).and_then(|x| x.checked_sub(slack)).ok_or(overflow)?;
         let upper = middle.checked_add(half).and_then(|x| x.checked_add(slack)).ok_or(overflow)?;
@@ -93,18 +95,6 @@ pub fn affine(layer: &GridLayer, index: usize, input: &GridBox) -> Result<GridBo
         output.upper.push(upper);
     }
     Ok(output)
-}
-
-/// `w . middle` and `|w| . half`; `safe` as in [`dot_within`].
-#[inline]
-fn row_interval(row: &[i64], middle: &[i64], half: &[i64], safe: bool) -> Option<(i128, i128)> {
-    if safe {
-        let sums = row.iter().zip(half).fold(0i128, |h, (&w, &r)| h.wrapping_add(mul(w.saturating_abs(), r)));
-        return Some((dot_within(row, middle, safe)?, sums));
-    }
-    row.iter().zip(middle.iter().zip(half)).try_fold((0i128, 0i128), |(m, h), (&w, (&x, &r))| {
-        Some((m.checked_add(mul(w, x))?, h.checked_add(mul(w.saturating_abs(), r))?))
-    })
 }
 
 /// Twice `weight_error * sum_j |x_j|`, in grid steps of the product.

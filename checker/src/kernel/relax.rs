@@ -24,6 +24,13 @@ pub struct Relaxation {
     pub lower: Line,
 }
 
+impl Relaxation {
+    /// Whether a coefficient times a slope may fall between the steps of its grid: not if both slopes are 0 or 1.
+    pub fn cuts(&self) -> bool {
+        [self.upper.slope, self.lower.slope].into_iter().any(|s| s != 0 && s != SLOPE_ONE)
+    }
+}
+
 /// Slopes asked for by a witness, on the grid of [`SLOPE_BITS`]; `None` takes the derived default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct SlopeChoice {
@@ -486,6 +493,17 @@ mod tests {
                 let found = tangent_offset(TanhTable::shared(), 48, point, 0, end).unwrap();
                 assert!(Rational::from_dyadic(found.into(), -84) >= least, "{point} {end}");
             }
+        }
+    }
+
+    /// Any coefficient times 0 or 1 stays on its grid; a coefficient of one step times any slope in between does not.
+    #[test]
+    fn only_slopes_of_0_and_1_cut_nothing() {
+        for slope in [0, 1, SLOPE_ONE / 2, SLOPE_ONE - 1, SLOPE_ONE, SLOPE_ONE + 1, -1] {
+            let cut = slope % SLOPE_ONE != 0;
+            let (upper, lower) = (line(slope, 0), line(SLOPE_ONE, 0));
+            assert_eq!(Relaxation { upper, lower }.cuts(), cut);
+            assert_eq!(Relaxation { upper: lower, lower: upper }.cuts(), cut);
         }
     }
 
