@@ -9,7 +9,7 @@ mod onnx;
 #[path = "support/problem.rs"]
 mod problem;
 
-use problem::{Random, Spec, random_policy};
+use problem::{Spec, random_policy};
 use secateur::certify::keys::Key;
 use secateur::float::{FloatNetwork, float_to_rational, rational_to_float};
 use secateur::policy::ActivationSpec;
@@ -138,8 +138,8 @@ fn trees_are_smaller_where_contradictions_are_seen() {
     assert!(smaller > 2 && only > 0);
 }
 
-/// Every leaf of a contradiction with one number changed, taken to another leaf, or turned into a leaf of the constraint:
-/// the tree proves nothing of a case that a point satisfies.
+/// Every leaf of a contradiction with one number changed, taken to another leaf or to all, or turned into a leaf of the
+/// constraint: the tree proves nothing of a case that a point satisfies.
 #[test]
 fn changed_contradictions_prove_nothing_false() {
     let (asked, table) = (asked(FRUITFUL), TanhTable::shared());
@@ -158,6 +158,10 @@ fn changed_contradictions_prove_nothing_false() {
         let Node::Farkas { witness } = node else { continue };
         let mut put = |at: usize, node: Node| {
             let mut changed = proof.clone();
+            // The point lies in some leaf, so that all of them at once must not be refuted either.
+            leaves.iter().for_each(|leaf| changed[*leaf] = node.clone());
+            assert!(check_unsat(&grid, table, &attained, &changed, &mut |_| {}).is_err(), "everywhere");
+            changed.clone_from(&proof);
             changed[at] = node;
             tried += 1;
             // What is still accepted is true: the case has no answer.
