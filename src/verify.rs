@@ -257,6 +257,9 @@ fn emit_node(node: &SplitNode, relu_only: bool) -> Value {
                 Some(slopes) => object([kind, place, ("witness", emit_slopes(slopes, relu_only))]),
             }
         }
+        SplitNode::Leaf(SplitLeaf::Farkas { slopes }) => {
+            object([("node", text("farkas")), ("witness", emit_slopes(slopes, relu_only))])
+        }
         // An open leaf cannot occur in a finished tree; "empty" makes the checker refuse it.
         SplitNode::Leaf(SplitLeaf::Empty { .. }) | SplitNode::Open => object([("node", text("empty"))]),
     }

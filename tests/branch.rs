@@ -102,22 +102,12 @@ fn changes(
     family: Family,
     witness: Option<&[u8]>,
 ) -> Result<Changes, EvaluateError> {
-    let policy = load_policy(&problem.policy_dir()).expect("a policy");
-    let masks = load_masks(&problem.masks_dir(), &policy.files).expect("masks");
-    let (states, _) = load_states(&problem.states_file(), Units::Normalised).expect("states");
-    let stated = secateur_checker::evaluate::Problem {
-        policy: &policy.files.policy,
-        masks: &masks.masks,
-        states: &states,
-        perturbation: set,
-        witness,
-    };
     let float = |d: &Vec<Rational>| d.iter().map(rational_to_float).collect();
-    let tables = evaluate(&stated, &[family], &mut |_, _| {})?;
+    let table = problem.table(set, family, witness)?;
     let of_mask = |m: &secateur_checker::table::MaskTable| {
         m.changes.iter().map(|c| (float(&c.deviation), rational_to_float(&c.oscillation))).collect()
     };
-    Ok(tables[0].masks.iter().map(of_mask).collect())
+    Ok(table.masks.iter().map(of_mask).collect())
 }
 
 /// On small networks of two inputs the bounds are within 1 % of the exact change, which every piece was searched for.
@@ -175,20 +165,10 @@ fn certify_dense(folder: &std::path::Path, set: &PerturbationSet, steps: u64) ->
     let policy = load_policy(&folder.join("policy")).expect("a policy");
     let masks = MaskDirectory::dense(&policy.files.policy.network);
     let (states, bytes) = load_states(&folder.join("states.npy"), Units::Normalised).expect("states");
+    let families = [Family::Crown, Family::Branch];
     let request = Request {
-        policy: &policy,
-        masks: &masks,
-        states: &states,
-        states_file: NamedFile { name: "states.npy", bytes: &bytes },
-        perturbation: set,
-        families: &[Family::Crown, Family::Branch],
-        regret: &RegretRequest::default(),
-        band_from: 0,
         branch_steps: steps,
-        counterexample: false,
-        regions: &[],
-        witness_name: problem::WITNESS,
-        seed: "0",
+        ..problem::request(&policy, &masks, (&states, &bytes), set, &families)
     };
     certify(&request, &key(1), &Silent).expect("certified")
 }

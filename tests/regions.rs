@@ -51,21 +51,8 @@ fn certify_regions(
     let policy = load_policy(&problem.policy_dir()).expect("a policy");
     let masks = load_masks(&problem.masks_dir(), &policy.files).expect("masks");
     let (states, bytes) = load_states(&problem.states_file(), Units::Normalised).expect("states");
-    let request = Request {
-        policy: &policy,
-        masks: &masks,
-        states: &states,
-        states_file: NamedFile { name: "states.npy", bytes: &bytes },
-        perturbation: set,
-        families: &[Family::Sensitivity],
-        regret: &RegretRequest::default(),
-        band_from: 0,
-        branch_steps: 1,
-        regions,
-        counterexample: false,
-        witness_name: problem::WITNESS,
-        seed: "0",
-    };
+    let families = [Family::Sensitivity];
+    let request = Request { regions, ..problem::request(&policy, &masks, (&states, &bytes), set, &families) };
     certify(&request, &key(1), &Silent)
 }
 

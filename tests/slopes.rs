@@ -19,18 +19,8 @@ fn deviations(
     family: Family,
     witness: Option<&[u8]>,
 ) -> Result<Vec<Vec<Vec<Rational>>>, EvaluateError> {
-    let policy = load_policy(&problem.policy_dir()).expect("a policy");
-    let masks = load_masks(&problem.masks_dir(), &policy.files).expect("masks");
-    let (states, _) = load_states(&problem.states_file(), Units::Normalised).expect("states");
-    let stated = secateur_checker::evaluate::Problem {
-        policy: &policy.files.policy,
-        masks: &masks.masks,
-        states: &states,
-        perturbation: &problem::linf("1/20"),
-        witness,
-    };
-    let tables = evaluate(&stated, &[family], &mut |_, _| {})?;
-    let values = tables[0].masks.iter().map(|m| m.changes.iter().map(|c| c.deviation.clone()).collect());
+    let table = problem.table(&problem::linf("1/20"), family, witness)?;
+    let values = table.masks.iter().map(|m| m.changes.iter().map(|c| c.deviation.clone()).collect());
     Ok(values.collect())
 }
 

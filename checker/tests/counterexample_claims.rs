@@ -2,6 +2,9 @@
 //! `relu(s) - relu(s)` pruned to `relu(s)` at 1/2 with radius 1/16: 0 before, 1/16 after.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects)]
 
+#[path = "fixtures/hinges.rs"]
+mod hinges;
+
 use secateur_checker::bracket::{BracketRejection, LIMIT_COUNTEREXAMPLE};
 use secateur_checker::check::{
     CHECKER_ID, LIMIT_MONOTONE, LIMIT_STATES, LIMIT_TRUTH, NamedFile, Rejection, Subject, check, head_name,
@@ -10,9 +13,7 @@ use secateur_checker::check::{
 use secateur_checker::counterexample::PointsError;
 use secateur_checker::kernel::point::PointError;
 use secateur_checker::kernel::regret::RewardRange;
-use secateur_checker::model::{
-    Activation, Head, Layer, Mask, Matrix, Network, Perturbation, PerturbationSet, Policy, States, Units,
-};
+use secateur_checker::model::{Head, Mask, Matrix, Perturbation, PerturbationSet, Policy, States, Units};
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::reader::certificate::{
     Certificate, Claim, FileDigest, MaskRecord, Place, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
@@ -34,17 +35,7 @@ fn r(text: &str) -> Rational {
 }
 
 fn policy(head: Head) -> Policy {
-    let matrix = |rows, columns, values: &[i64]| Matrix {
-        rows,
-        columns,
-        values: values.iter().map(|&v| Dyadic::new(v, 0)).collect(),
-    };
-    let zero = Dyadic::new(0, 0);
-    let layers = vec![
-        Layer { weight: matrix(2, 1, &[1, 1]), bias: vec![zero; 2], activation: Activation::Relu },
-        Layer { weight: matrix(1, 2, &[1, -1]), bias: vec![zero], activation: Activation::Identity },
-    ];
-    Policy { network: Network { layers }, head, normaliser: None, source: None }
+    Policy { network: hinges::cancelling(), head, normaliser: None, source: None }
 }
 
 fn gaussian() -> Policy {
@@ -52,7 +43,7 @@ fn gaussian() -> Policy {
 }
 
 fn masks() -> Vec<Mask> {
-    [true, false].map(|kept| Mask { layers: vec![vec![true, true], vec![true, kept]] }).to_vec()
+    hinges::cancelling_masks().to_vec()
 }
 
 /// A safetensors file of binary64 tensors, in order.

@@ -9,10 +9,14 @@
     clippy::panic
 )]
 
+#[path = "fixtures/hinges.rs"]
+mod hinges;
+
+use hinges::sum_and_difference;
 use secateur_checker::check::{ASSUME_REAL, CHECKER_ID, NamedFile};
 use secateur_checker::kernel::grid::GridError;
 use secateur_checker::kernel::split::SplitError;
-use secateur_checker::model::{Activation, Head, Layer, Matrix, Network, Normaliser, Policy};
+use secateur_checker::model::{Head, Normaliser, Policy};
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::property::{Decided, PropertyRejection, PropertySubject, check_property};
 use secateur_checker::reader::certificate::{FileDigest, Program, SCHEMA_VERSION, WitnessRecord};
@@ -48,20 +52,14 @@ struct Case {
     certificate: PropertyCertificate,
 }
 
-fn network() -> Network {
-    let layer = |rows, columns, weights: &[i64], activation| Layer {
-        weight: Matrix { rows, columns, values: weights.iter().map(|&w| Dyadic::new(w, 0)).collect() },
-        bias: vec![Dyadic::ZERO; rows],
-        activation,
-    };
-    let layers =
-        vec![layer(2, 2, &[1, 1, 1, -1], Activation::Relu), layer(1, 2, &[1, 1], Activation::Identity)];
-    Network { layers }
-}
-
 impl Case {
     fn new(bounds: [&str; 2], claimed: Claimed, proof: Option<Vec<u8>>) -> Self {
-        let policy = Policy { network: network(), head: Head::Deterministic, normaliser: None, source: None };
+        let policy = Policy {
+            network: sum_and_difference(),
+            head: Head::Deterministic,
+            normaliser: None,
+            source: None,
+        };
         let files = [b"manifest".to_vec(), b"tensors".to_vec(), property(bounds)];
         let digest = |(name, bytes): (&&str, &Vec<u8>)| FileDigest {
             role: "subject".into(),
@@ -162,7 +160,7 @@ fn the_proof_has_the_stated_size() {
 #[test]
 fn weights_are_bound_by_their_digest() {
     let other = Case::unsat().with(|c| c.policy.network.layers[1].weight.values[0] = Dyadic::new(1, -1));
-    let (stated, found) = (weights_digest(&network()), weights_digest(&other.policy.network));
+    let (stated, found) = (weights_digest(&sum_and_difference()), weights_digest(&other.policy.network));
     assert_eq!(other.refused(), PropertyRejection::WrongWeights { stated, found });
 }
 

@@ -8,8 +8,14 @@
 )]
 #![allow(clippy::integer_division, clippy::print_stderr, clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "fixtures/hinges.rs"]
+mod hinges;
+#[path = "oracle/random.rs"]
+mod random;
+
 use std::path::PathBuf;
 
+use random::Random;
 use secateur_checker::check::{
     CHECKER_ID, LIMIT_BANDS, NamedFile, Rejection, Subject, Verified, check, pruned_count,
     required_assumptions, required_limits,
@@ -36,21 +42,6 @@ use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::npy::parse_states;
 use secateur_checker::reader::safetensors::Safetensors;
 use secateur_checker::table::TableError;
-
-/// splitmix64.
-struct Random(u64);
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-    fn between(&mut self, low: i64, high: i64) -> i64 {
-        low + (self.next() % (high - low + 1) as u64) as i64
-    }
-}
 
 /// Weights and biases are multiples of 2^-6.
 const WEIGHT: i32 = -6;
@@ -270,18 +261,8 @@ fn one_layer_by_hand() {
 /// `relu(x) - relu(x)` has deviation 0 as one mask and 1/16 over the band that may drop the second term.
 #[test]
 fn signs_are_kept_where_the_band_allows() {
-    let matrix = |rows, columns, values: &[i64]| Matrix {
-        rows,
-        columns,
-        values: values.iter().map(|&v| Dyadic::new(v, 0)).collect(),
-    };
-    let zero = Dyadic::new(0, 0);
-    let layers = vec![
-        Layer { weight: matrix(2, 1, &[1, 1]), bias: vec![zero; 2], activation: Activation::Relu },
-        Layer { weight: matrix(1, 2, &[1, -1]), bias: vec![zero], activation: Activation::Identity },
-    ];
-    let policy = policy(Network { layers });
-    let masks = [full(&policy.network), Mask { layers: vec![vec![true, true], vec![true, false]] }];
+    let policy = policy(hinges::cancelling());
+    let masks = hinges::cancelling_masks();
     let families = [0, 1].map(|k| Family::Band(BandEnd::Mask(k)));
     let (bounds, bits) = evaluate(&policy, &masks, &state(&[512]), &linf("1/16"), &families).unwrap();
     assert_eq!(bounds[0][0].deviation, vec![0]);
@@ -643,18 +624,8 @@ fn checked(policy: &Policy, masks: &[Mask], certificate: Certificate) -> Result<
 /// Deviation 1/16 over the band and 0 for the dense mask alone: accepted as they are and looser, refused tighter.
 #[test]
 fn a_band_claim_is_recomputed() {
-    let matrix = |rows, columns, values: &[i64]| Matrix {
-        rows,
-        columns,
-        values: values.iter().map(|&v| Dyadic::new(v, 0)).collect(),
-    };
-    let zero = Dyadic::new(0, 0);
-    let layers = vec![
-        Layer { weight: matrix(2, 1, &[1, 1]), bias: vec![zero; 2], activation: Activation::Relu },
-        Layer { weight: matrix(1, 2, &[1, -1]), bias: vec![zero], activation: Activation::Identity },
-    ];
-    let policy = policy(Network { layers });
-    let masks = [full(&policy.network), Mask { layers: vec![vec![true, true], vec![true, false]] }];
+    let policy = policy(hinges::cancelling());
+    let masks = hinges::cancelling_masks();
     let claim = |family: &str, mask: usize, value: &str| Claim {
         family: family.to_owned(),
         mask,

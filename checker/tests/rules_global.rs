@@ -7,7 +7,11 @@
 )]
 #![allow(clippy::integer_division, clippy::panic, clippy::as_conversions)]
 
+#[path = "oracle/random.rs"]
+mod random;
+
 use num_bigint::BigInt;
+use random::Random;
 use secateur_checker::kernel::error::KernelError;
 use secateur_checker::kernel::norm::{
     NormFamily, NormProduct, SpectralWitness, norm_product, norm_product_abs_spectral, norm_product_chain,
@@ -41,21 +45,6 @@ fn unit_ball() -> Perturbation {
 
 fn linf(radius: &str) -> Perturbation {
     Perturbation::Linf { radius: r(radius) }
-}
-
-/// splitmix64.
-struct Random(u64);
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-    fn between(&mut self, low: i64, high: i64) -> i64 {
-        low + i64::try_from(self.next() % u64::try_from(high - low + 1).unwrap()).unwrap()
-    }
 }
 
 fn random_network(random: &mut Random, widths: &[usize]) -> Network {

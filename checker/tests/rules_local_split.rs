@@ -6,13 +6,16 @@
     clippy::disallowed_types
 )]
 
+#[path = "fixtures/hinges.rs"]
+mod hinges;
+
+use hinges::sum_and_difference;
 use secateur_checker::kernel::enclose::TanhTable;
 use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
 use secateur_checker::kernel::split::{
     Case, LeafWitness, Node, OutputConstraint, SplitError, check_sat, check_unsat,
 };
-use secateur_checker::model::{Activation, Layer, Matrix, Network};
-use secateur_checker::number::{Dyadic, Rational};
+use secateur_checker::number::Rational;
 
 fn r(text: &str) -> Rational {
     Rational::parse(text).unwrap()
@@ -20,14 +23,7 @@ fn r(text: &str) -> Rational {
 
 /// `relu(x + y) + relu(x - y)`.
 fn network() -> GridNetwork {
-    let layer = |rows, columns, weights: &[i64], activation| Layer {
-        weight: Matrix { rows, columns, values: weights.iter().map(|&w| Dyadic::new(w, 0)).collect() },
-        bias: vec![Dyadic::ZERO; rows],
-        activation,
-    };
-    let layers =
-        vec![layer(2, 2, &[1, 1, 1, -1], Activation::Relu), layer(1, 2, &[1, 1], Activation::Identity)];
-    let network = Network { layers };
+    let network = sum_and_difference();
     let scale = GridScale::new(&network, &Rational::one()).unwrap();
     GridNetwork::new(&network, None, &scale).unwrap()
 }

@@ -5,11 +5,14 @@
 
 #[path = "oracle/fixed.rs"]
 mod fixed;
+#[path = "oracle/probe.rs"]
+mod probe;
 #[path = "oracle/random.rs"]
 mod random;
 
-use fixed::{BITS, Ends, Trace, change, ends_of, grid, read, trace};
+use fixed::{Ends, Trace, change, ends_of, grid, read, trace};
 use num_bigint::BigInt;
+use probe::check_point;
 use random::{Case, Random, case};
 use secateur_checker::evaluate::{Problem, evaluate};
 use secateur_checker::family::Family;
@@ -23,7 +26,6 @@ use secateur_checker::kernel::input::{input_magnitude, input_set};
 use secateur_checker::kernel::relax::SlopeChoice;
 use secateur_checker::model::{Activation, Head, Perturbation};
 use secateur_checker::number::Rational;
-use secateur_checker::table::FamilyTable;
 
 const FAMILIES: [Family; 7] = [
     Family::Sensitivity,
@@ -35,63 +37,8 @@ const FAMILIES: [Family; 7] = [
     Family::ChainHull,
 ];
 
-/// `true` if the lower end of the left is above the right: a contradiction that no rounding explains.
-fn above(left: &BigInt, right: &Rational) -> bool {
-    *left > right.ceil_scaled(BITS)
-}
-
-/// The change of every output between two points.
-fn moved(clean: &Trace, perturbed: &Trace) -> Vec<Ends> {
-    let pairs = clean.outputs.iter().zip(&perturbed.outputs);
-    pairs.map(|(c, p)| (&p.0 - &c.1, &p.1 - &c.0)).collect()
-}
-
-/// Panics if a point of the set crosses a bound of the tables.
-fn check_point(case: &Case, tables: &[FamilyTable], clean: &[Trace], input: &[Ends], label: &str) {
-    for (mask, clean) in case.masks.iter().zip(clean).enumerate().map(|(m, pair)| (m, pair.1)) {
-        let perturbed = trace(&case.policy.network, &case.masks[mask], input);
-        let changes = moved(clean, &perturbed);
-        for table in tables {
-            let values = &table.masks[mask];
-            let bound = &values.changes[0];
-            let place = format!("{label}: {} of mask {mask}", table.family.name());
-            for ((low, high), deviation) in changes.iter().zip(&bound.deviation) {
-                assert!(!above(low, deviation) && !above(&-high, deviation), "{place}: deviation");
-            }
-            for (i, (low, _)) in changes.iter().enumerate() {
-                for (_, (_, high)) in changes.iter().enumerate().filter(|(j, _)| *j != i) {
-                    assert!(!above(&(low - high), &bound.oscillation), "{place}: oscillation");
-                }
-            }
-            if let Some(euclidean) = &bound.euclidean {
-                let least = |(low, high): &Ends| low.clone().max(-high).max(0.into());
-                let square: BigInt = changes.iter().map(|c| least(c).pow(2)).sum();
-                assert!(square <= euclidean.mul(euclidean).ceil_scaled(2 * BITS), "{place}: euclidean");
-            }
-            if let Some(Some(margin)) = values.margins.first() {
-                // The margin belongs to some output: the checker's preferred one, which leads wherever it is positive.
-                let leads = (0..changes.len()).any(|i| {
-                    let others = perturbed.outputs.iter().enumerate().filter(|(j, _)| *j != i);
-                    others
-                        .into_iter()
-                        .all(|(_, o)| perturbed.outputs[i].1.clone() - &o.0 >= margin.floor_scaled(BITS))
-                });
-                assert!(leads, "{place}: margin");
-                if margin.is_positive() {
-                    assert_eq!(leader(&perturbed), leader(clean), "{place}: the action changed");
-                }
-            }
-        }
-    }
-}
-
-fn leader(trace: &Trace) -> usize {
-    let best = trace.outputs.iter().enumerate().max_by(|a, b| a.1.0.cmp(&b.1.0));
-    best.map_or(0, |(i, _)| i)
-}
-
 /// Evaluates all families on a case and probes them; returns the number of probes (0 if the grid refused the case).
-fn probe(random: &mut Random, case: &Case, points: usize, label: &str) -> usize {
+fn probe_case(random: &mut Random, case: &Case, points: usize, label: &str) -> usize {
     let problem = Problem {
         policy: &case.policy,
         masks: &case.masks,
@@ -122,7 +69,7 @@ fn probe_many(seeds: std::ops::Range<u64>, points: usize) -> usize {
     for seed in seeds {
         let mut random = Random(seed);
         let case = case(&mut random);
-        probes += probe(&mut random, &case, points, &format!("seed {seed}"));
+        probes += probe_case(&mut random, &case, points, &format!("seed {seed}"));
     }
     probes
 }
@@ -314,7 +261,7 @@ fn the_probes_reach_tight_bounds() {
         values: vec![secateur_checker::number::Dyadic::ZERO],
     };
     case.set.shape = Perturbation::Linf { radius: random::r("1/20") };
-    assert_eq!(probe(&mut random, &case, 50, "relu"), 50);
+    assert_eq!(probe_case(&mut random, &case, 50, "relu"), 50);
     let moved = trace(&case.policy.network, &case.masks[0], &read(&case, &[random::r("1/20")]));
     assert_eq!(moved.outputs[0], ends_of(&random::r("1/20")));
 }

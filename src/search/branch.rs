@@ -91,11 +91,20 @@ pub struct BranchOptions {
     pub max_steps: u64,
     /// Seed of the attack.
     pub seed: u64,
+    /// Whether regions are looked for whose signs contradict each other in sum.
+    pub contradictions: bool,
 }
 
 impl Default for BranchOptions {
     fn default() -> Self {
-        Self { rule: SplitRule::Auto, gradient_steps: 30, margin: 1e-6, max_steps: 1_000_000, seed: 0 }
+        Self {
+            rule: SplitRule::Auto,
+            gradient_steps: 30,
+            margin: 1e-6,
+            max_steps: 1_000_000,
+            seed: 0,
+            contradictions: true,
+        }
     }
 }
 

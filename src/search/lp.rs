@@ -64,7 +64,8 @@ struct Optimum {
     slopes: Vec<(usize, usize, f64)>,
 }
 
-/// Improves the outputs' bounds and slopes of `base` to those of the linear program over its bounds of the hidden layers.
+/// Improves the outputs' bounds and slopes of `base` to those of the linear program over its bounds of the hidden layers;
+/// a network without hidden layers keeps them.
 ///
 /// # Errors
 /// [`LpError`], one variant per reason.
@@ -79,6 +80,10 @@ pub fn search_lp(
         return Err(LpError::Activation { layer });
     }
     let mut found = base.clone();
+    if last == 0 {
+        // The interval bounds of a single layer are the program's optimum; there is no line to choose.
+        return Ok(found);
+    }
     let Some(target) = found.witness.targets.iter_mut().find(|t| t.target == last) else {
         return Err(LpError::Empty);
     };

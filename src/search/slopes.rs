@@ -133,6 +133,7 @@ impl<'a> Search<'a> {
                 layers: &self.layers,
                 objectives,
                 columns,
+                sizing: columns.len(),
                 steps,
                 options: self.options,
                 enough: f64::INFINITY,

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // every test program uses a part of this file
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use secateur::certify::emit::emit_envelope;
 use secateur::certify::keys::Key;
@@ -12,14 +13,17 @@ use secateur::policy::emit::{ChainOrigin, write_mask_chain, write_npy, write_pol
 use secateur::policy::mask::{MaskData, MaskTable};
 use secateur::policy::{ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, TensorData};
 use secateur_checker::check::NamedFile;
+use secateur_checker::evaluate::{EvaluateError, evaluate};
 use secateur_checker::family::Family;
 use secateur_checker::load::{
-    CheckPaths, Failure, Outcome, check_paths, load_masks, load_policy, load_states,
+    CheckPaths, Failure, MaskDirectory, Outcome, PolicyDirectory, check_paths, load_masks, load_policy,
+    load_states,
 };
-use secateur_checker::model::{Perturbation, PerturbationSet, Units};
+use secateur_checker::model::{Perturbation, PerturbationSet, States, Units};
 use secateur_checker::number::Rational;
 use secateur_checker::reader::certificate::{Certificate, parse_certificate};
 use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE, parse_envelope};
+use secateur_checker::table::FamilyTable;
 
 /// SplitMix64: the same numbers everywhere, for every version of every crate.
 /// Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators", figure 16.
@@ -194,6 +198,26 @@ impl Problem {
         }
     }
 
+    /// What the checker makes of one family with the witness's bytes as given.
+    pub fn table(
+        &self,
+        perturbation: &PerturbationSet,
+        family: Family,
+        witness: Option<&[u8]>,
+    ) -> Result<FamilyTable, EvaluateError> {
+        let policy = load_policy(&self.policy_dir()).expect("a policy").files;
+        let masks = load_masks(&self.masks_dir(), &policy).expect("masks").masks;
+        let (states, _) = load_states(&self.states_file(), Units::Normalised).expect("states");
+        let stated = secateur_checker::evaluate::Problem {
+            policy: &policy.policy,
+            masks: &masks,
+            states: &states,
+            perturbation,
+            witness,
+        };
+        Ok(evaluate(&stated, &[family], &mut |_, _| {})?.remove(0))
+    }
+
     /// Checks the files as they lie on disk now.
     pub fn check(&self) -> Result<Outcome, Failure> {
         check_paths(&self.check_paths(), &mut |_, _| {})
@@ -264,21 +288,37 @@ pub fn certify_claiming(
     let (states, bytes) =
         load_states(&root.join("states.npy"), Units::Normalised).map_err(CertifyError::Load)?;
     let request = Request {
-        policy: &policy,
-        masks: &masks,
-        states: &states,
-        states_file: NamedFile { name: "states.npy", bytes: &bytes },
+        regret,
+        counterexample,
+        ..request(&policy, &masks, (&states, &bytes), perturbation, families)
+    };
+    certify(&request, key, &Silent)
+}
+
+/// Families alone: no regret, no points, no regions.
+pub fn request<'a>(
+    policy: &'a PolicyDirectory,
+    masks: &'a MaskDirectory,
+    (states, bytes): (&'a States, &'a [u8]),
+    perturbation: &'a PerturbationSet,
+    families: &'a [Family],
+) -> Request<'a> {
+    static NO_REGRET: LazyLock<RegretRequest> = LazyLock::new(RegretRequest::default);
+    Request {
+        policy,
+        masks,
+        states,
+        states_file: NamedFile { name: "states.npy", bytes },
         perturbation,
         families,
-        regret,
+        regret: &NO_REGRET,
         band_from: 0,
         branch_steps: 200,
-        counterexample,
+        counterexample: false,
         regions: &[],
         witness_name: WITNESS,
         seed: "0",
-    };
-    certify(&request, key, &Silent)
+    }
 }
 
 pub fn key(byte: u8) -> Key {

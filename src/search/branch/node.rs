@@ -15,6 +15,11 @@ use super::{AUTO_INPUTS, BranchOptions, BranchProblem, SplitRule};
 const RATE: f64 = 0.4;
 const DECAY: f64 = 0.85;
 
+/// Largest multiplier that [`Node::raised`] stores; four bytes hold it.
+const MOST_MULTIPLIER: f64 = 65_535.0;
+/// How often [`Node::raised`] doubles its multipliers.
+const RAISES: u32 = 4;
+
 /// What became of a region.
 pub(super) enum Verdict {
     /// Proved.
@@ -49,6 +54,9 @@ struct Columns {
     columns: Vec<Column>,
     /// Largest of the constraints' coefficients and right-hand sides.
     size: f64,
+    /// The column without weights, whose constant is the threshold: it exceeds the threshold only where the multipliers add
+    /// the signs up to a contradiction. The last one; absent in a region without signs.
+    empty: Option<u32>,
 }
 
 /// Bounds the constraints over a region whose parent had the bound `inherited`; closes it if one exceeds `threshold`.
@@ -100,6 +108,17 @@ pub(super) fn bound_region(
     }
 }
 
+/// Slopes and multipliers in the units of a certificate.
+fn in_units(target: &TargetSlopes) -> LeafSlopes {
+    let unit = |v: &f64| (v * f64::from(SLOPE_DENOMINATOR)).clamp(0.0, f64::from(u32::MAX)) as u32;
+    let units = |table: &Vec<Vec<f64>>| table.iter().map(|row| row.iter().map(unit).collect()).collect();
+    LeafSlopes {
+        lower_slope: units(&target.lower_slope),
+        upper_slope: units(&target.upper_slope),
+        multipliers: units(&target.multipliers),
+    }
+}
+
 struct Node<'a> {
     problem: &'a BranchProblem<'a>,
     options: &'a BranchOptions,
@@ -138,14 +157,20 @@ impl<'a> Node<'a> {
     /// The better of default and own slopes.
     fn bound(&self, scratch: &mut NodeScratch) -> Bounded {
         let columns = self.columns();
-        let chunk = &columns.columns[..1];
+        let chunk = &columns.columns[..];
         let [derived, ..] = self.bound_chunk(&columns, chunk, 0, self.threshold, scratch);
         let mut found = (derived, None);
         if derived < self.threshold && self.options.gradient_steps > 0 {
-            self.bound_chunk(&columns, chunk, self.options.gradient_steps, self.threshold, scratch);
-            let (own, target) = self.rounded(&columns, 0, 0, &scratch.panel);
-            if own > derived {
-                found = (own, Some(self.table(&target)));
+            let steps = self.options.gradient_steps;
+            let [_, empty, ..] = self.bound_chunk(&columns, chunk, steps, self.threshold, scratch);
+            let own = self.rounded(&columns, 0, 0, &scratch.panel);
+            let raised = (columns.empty.is_some() && empty > self.threshold)
+                .then(|| self.raised(&columns, 1, &scratch.panel))
+                .flatten();
+            for (value, target) in [Some(own), raised].into_iter().flatten() {
+                if value > found.0 {
+                    found = (value, Some(self.table(&target)));
+                }
             }
         }
         let cut = self.choose(0, &scratch.panel);
@@ -175,6 +200,14 @@ impl<'a> Node<'a> {
                 let values = self.bound_chunk(&columns, chunk, steps, enough, scratch);
                 let found = values.into_iter().zip(chunk).map(|(v, c)| (v, c.row));
                 for (lane, (value, row)) in found.enumerate() {
+                    if columns.empty == Some(row) {
+                        if value > self.threshold
+                            && let Some(leaf) = self.close_empty(&columns, lane, &scratch.panel)
+                        {
+                            return Verdict::Closed(leaf);
+                        }
+                        continue;
+                    }
                     if value > enough
                         && let Some(leaf) = self.close(&columns, row, lane, steps > 0, &scratch.panel)
                     {
@@ -198,7 +231,9 @@ impl<'a> Node<'a> {
 
     fn columns(&self) -> Columns {
         let constraints = &self.problem.constraints;
-        let (outputs, count) = (self.problem.network.outputs(), constraints.len());
+        let (outputs, asked) = (self.problem.network.outputs(), constraints.len());
+        let signed = self.options.contradictions && !self.place.splits.is_empty();
+        let count = asked + usize::from(signed);
         let mut weight = vec![0.0; outputs * count];
         let mut size: f64 = 0.0;
         for (r, constraint) in constraints.iter().enumerate() {
@@ -208,9 +243,10 @@ impl<'a> Node<'a> {
             }
             size = size.max(constraint.bound.abs());
         }
-        let constant = constraints.iter().map(|c| -c.bound).collect();
+        let mut constant: Vec<f64> = constraints.iter().map(|c| -c.bound).collect();
+        constant.resize(count, self.threshold);
         let columns = (0u32..).take(count).map(|row| Column { row, upper: false }).collect();
-        Columns { weight, constant, columns, size }
+        Columns { weight, constant, columns, size, empty: signed.then_some(asked as u32) }
     }
 
     fn bound_chunk(
@@ -235,6 +271,7 @@ impl<'a> Node<'a> {
             layers: &self.layers,
             objectives: &objectives,
             columns: chunk,
+            sizing: chunk.iter().filter(|c| columns.empty != Some(c.row)).count(),
             steps,
             options: &SlopeOptions { hidden_steps: 0, output_steps: steps, rate: RATE, decay: DECAY },
             enough: enough + self.options.margin * columns.size,
@@ -257,18 +294,55 @@ impl<'a> Node<'a> {
             return Some(SplitLeaf::Constraint { constraint: row, slopes: None });
         }
         let (value, target) = self.rounded(columns, row, lane, scratch);
-        let units = |table: &Vec<Vec<f64>>| {
-            let unit = |v: &f64| (v * f64::from(SLOPE_DENOMINATOR)).clamp(0.0, f64::from(u32::MAX)) as u32;
-            table.iter().map(|row| row.iter().map(unit).collect()).collect()
+        (value > self.threshold + 0.5 * self.options.margin * columns.size)
+            .then(|| SplitLeaf::Constraint { constraint: row, slopes: Some(in_units(&target)) })
+    }
+
+    /// The leaf of an empty region, if its multipliers, of which the largest becomes 1, still add the signs up to a
+    /// contradiction once rounded.
+    fn close_empty(&self, columns: &Columns, lane: usize, scratch: &PanelScratch) -> Option<SplitLeaf> {
+        let mut target = self.target(columns.empty?, lane, scratch);
+        let (largest, reach) = self.multiplied(&target);
+        if largest <= 0.0 {
+            return None;
+        }
+        target.multipliers.iter_mut().flatten().for_each(|m| *m /= largest);
+        target.quantise();
+        let gap = self.value(&target, &vec![0.0; self.problem.network.outputs()], 0.0);
+        (gap > self.options.margin * reach).then(|| SplitLeaf::Farkas { slopes: in_units(&target) })
+    }
+
+    /// The largest multiplier, and the largest magnitude of a neuron that has one.
+    fn multiplied(&self, target: &TargetSlopes) -> (f64, f64) {
+        let (mut largest, mut reach) = (0.0f64, 0.0f64);
+        for (table, pre) in target.multipliers.iter().zip(&self.pre) {
+            for (value, (l, u)) in table.iter().zip(pre.lower.iter().zip(&pre.upper)) {
+                if *value > 0.0 {
+                    largest = largest.max(*value);
+                    reach = reach.max(l.abs().max(u.abs()));
+                }
+            }
+        }
+        (largest, reach)
+    }
+
+    /// Slopes and multipliers of an empty region for the first constraint: multiples of those that show it empty raise the
+    /// bound without end, here above the threshold. The bound and they, rounded; `None` if they do not get there.
+    fn raised(&self, columns: &Columns, lane: usize, scratch: &PanelScratch) -> Option<(f64, TargetSlopes)> {
+        let found = self.target(columns.empty?, lane, scratch);
+        let stride = columns.constant.len();
+        let weights: Vec<f64> = columns.weight.chunks_exact(stride).map(|w| w[0]).collect();
+        let goal = self.threshold + self.options.margin * columns.size;
+        let scaled = |times: f64| {
+            let mut target = found.clone();
+            target.multipliers.iter_mut().flatten().for_each(|m| *m = (*m * times).min(MOST_MULTIPLIER));
+            target.quantise();
+            (self.value(&target, &weights, columns.constant[0]), target)
         };
-        (value > self.threshold + 0.5 * self.options.margin * columns.size).then(|| SplitLeaf::Constraint {
-            constraint: row,
-            slopes: Some(LeafSlopes {
-                lower_slope: units(&target.lower_slope),
-                upper_slope: units(&target.upper_slope),
-                multipliers: units(&target.multipliers),
-            }),
-        })
+        let gap = self.value(&found, &vec![0.0; weights.len()], 0.0);
+        let times = (goal - scaled(0.0).0) / gap;
+        let tried = (0..RAISES).map(|doubled| scaled(1.01 * times * f64::from(1u32 << doubled)));
+        tried.filter(|_| gap > 0.0).find(|(value, _)| *value > goal)
     }
 
     /// The slopes found, rounded as they are stored, and the bound they give.
@@ -279,22 +353,32 @@ impl<'a> Node<'a> {
         lane: usize,
         scratch: &PanelScratch,
     ) -> (f64, TargetSlopes) {
+        let mut target = self.target(row, lane, scratch);
+        target.quantise();
+        let stride = columns.constant.len();
+        let weights: Vec<f64> = columns.weight.chunks_exact(stride).map(|w| w[row as usize]).collect();
+        (self.value(&target, &weights, columns.constant[row as usize]), target)
+    }
+
+    /// The slopes found for a column.
+    fn target(&self, row: u32, lane: usize, scratch: &PanelScratch) -> TargetSlopes {
         let column = vec![Column { row, upper: false }];
         let mut target = TargetSlopes::empty(self.layers.len(), column, &self.layers);
         target.fill_column(0, lane, &self.layers, scratch);
-        target.quantise();
-        let stride = columns.constant.len();
-        let seed = columns.weight.chunks_exact(stride).map(|w| w[row as usize]).collect();
+        target
+    }
+
+    /// The bound that slopes and multipliers give of `weights . outputs + constant`.
+    fn value(&self, target: &TargetSlopes, weights: &[f64], constant: f64) -> f64 {
         let fixed = FixedSlopes {
             network: self.problem.network,
             region: &self.region,
             pre: &self.pre,
             splits: &self.place.splits,
-            target: &target,
+            target,
             place: 0,
         };
-        let value = fixed.bound(seed, columns.constant[row as usize]);
-        (value, target)
+        fixed.bound(weights.to_vec(), constant)
     }
 
     /// Of the point that attains the best bound and the middle, the one with the smaller largest constraint.

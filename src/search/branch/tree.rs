@@ -53,6 +53,11 @@ pub enum SplitLeaf {
         /// Slopes and multipliers of the bound; `None` if the default slopes prove it.
         slopes: Option<LeafSlopes>,
     },
+    /// The multipliers add the region's signs up to a contradiction, whatever the constraints.
+    Farkas {
+        /// Slopes and multipliers of the bound of the constant 0, which is above 0.
+        slopes: LeafSlopes,
+    },
 }
 
 /// Slopes and multipliers of one bound, in units of 1/65536, per layer and neuron.

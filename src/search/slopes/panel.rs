@@ -34,6 +34,8 @@ pub struct Panel<'a> {
     pub layers: &'a [LayerContext],
     pub objectives: &'a Objectives<'a>,
     pub columns: &'a [Column],
+    /// How many columns, from the first, size the steps of multipliers; those behind them have no weights.
+    pub sizing: usize,
     pub steps: usize,
     pub options: &'a SlopeOptions,
     /// Stop as soon as any column exceeds this.
@@ -72,7 +74,7 @@ impl Work for Panel<'_> {
             }
             let correction = 1.0 - SQUARE_DECAY.powi(i32::try_from(iteration).unwrap_or(i32::MAX - 1) + 1);
             let step = Step { rate, correction: correction.sqrt() };
-            forward::<FUSED>(self.network, &self.layers[..=last], scratch, step);
+            forward::<FUSED>(self.network, &self.layers[..=last], scratch, self.sizing, step);
             rate *= self.options.decay;
         }
         *self.values = best;
@@ -219,6 +221,7 @@ fn forward<const FUSED: bool>(
     network: &FloatNetwork,
     layers: &[LayerContext],
     scratch: &mut PanelScratch,
+    sizing: usize,
     step: Step,
 ) {
     let mut rows: Vec<u32> = (0u32..).take(network.inputs()).collect();
@@ -250,12 +253,12 @@ fn forward<const FUSED: bool>(
                 }));
             }
         }
-        climb_layer(context, state, &scratch.pre, step);
+        climb_layer(context, state, &scratch.pre, sizing, step);
     }
 }
 
 #[inline(always)]
-fn climb_layer(context: &LayerContext, state: &mut LayerState, pre: &[Lane], step: Step) {
+fn climb_layer(context: &LayerContext, state: &mut LayerState, pre: &[Lane], sizing: usize, step: Step) {
     let hinge = context.is_hinge();
     let unit = if context.activation == Some(FloatActivation::Sigmoid) { 0.5 } else { 1.0 };
     for (place, neuron) in context.lines.loose.iter().enumerate() {
@@ -274,7 +277,7 @@ fn climb_layer(context: &LayerContext, state: &mut LayerState, pre: &[Lane], ste
         let sign = context.signs[place];
         if sign != 0.0 {
             let derivative = v.map(|v| -sign * v);
-            let scale = c.iter().fold(0.0, |m: f64, c| m.max(c.abs())).max(1e-3);
+            let scale = c.iter().take(sizing).fold(0.0, |m: f64, c| m.max(c.abs())).max(1e-3);
             state.multiplier.climb(place, &derivative, 0.0, f64::INFINITY, scale, step);
         }
     }
