@@ -189,8 +189,8 @@ fn is_leaf(node: &Node) -> bool {
 fn changes(witness: &LeafWitness) -> Vec<LeafWitness> {
     let mut found = vec![LeafWitness::default()];
     for (layer, row) in witness.multipliers.iter().enumerate() {
-        for neuron in 0..row.len() {
-            for value in [0, -1, -65_536, 2 * row[neuron], row[neuron] / 2, 1 << 40, i64::MAX, i64::MIN] {
+        for (neuron, old) in row.iter().enumerate() {
+            for value in [0, -1, -65_536, 2 * old, old / 2, 1 << 40, i64::MAX, i64::MIN] {
                 let mut changed = witness.clone();
                 changed.multipliers[layer][neuron] = value;
                 found.push(changed);

@@ -5,6 +5,7 @@
 mod files;
 
 use secateur::bound::FloatRegion;
+use secateur::float::{FloatActivation, FloatLayer, FloatNetwork};
 use secateur::search::lp::{LpError, search_lp};
 use secateur::search::slopes::witness::bound_with_slopes;
 use secateur::search::slopes::{SlopeOptions, search_slopes};
@@ -36,4 +37,18 @@ fn tanh_has_no_triangle() {
     let region = FloatRegion::linf(states[0].clone(), 0.05);
     let base = search_slopes(&network, &region, &SlopeOptions::for_network(&network));
     assert_eq!(search_lp(&network, &region, &base), Err(LpError::Activation { layer: 0 }));
+}
+
+/// `(x + 2 y, x - y + 1)` over the unit box: intervals are exact, and there is nothing to choose.
+#[test]
+fn a_single_layer_keeps_its_bounds() {
+    let weight = vec![1.0, 2.0, 1.0, -1.0];
+    let layer = FloatLayer::new(2, weight, vec![0.0, 1.0], FloatActivation::Identity).unwrap();
+    let network = FloatNetwork::new(vec![layer]).unwrap();
+    let region = FloatRegion::linf(vec![0.0; 2], 1.0);
+    let base = search_slopes(&network, &region, &SlopeOptions::for_network(&network));
+    let output = search_lp(&network, &region, &base).unwrap().bounds.output;
+    let close =
+        |found: &[f64], expected: [f64; 2]| found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 1e-9);
+    assert!(close(&output.lower, [-3.0, -1.0]) && close(&output.upper, [3.0, 3.0]), "{output:?}");
 }

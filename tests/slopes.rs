@@ -6,11 +6,10 @@ mod problem;
 
 use problem::{Problem, Random, Spec, key};
 use secateur::policy::ActivationSpec;
-use secateur_checker::evaluate::{EvaluateError, evaluate};
+use secateur_checker::evaluate::EvaluateError;
 use secateur_checker::family::Family;
 use secateur_checker::kernel::grid::GridError;
-use secateur_checker::load::{load_masks, load_policy, load_states};
-use secateur_checker::model::Units;
+use secateur_checker::load::{load_masks, load_policy};
 use secateur_checker::number::Rational;
 
 /// Deviations of `family` with the witness's bytes as given: mask, state, output.

@@ -2,6 +2,7 @@
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::disallowed_types,
+    clippy::float_arithmetic,
     clippy::unwrap_used,
     clippy::indexing_slicing
 )]
