@@ -137,8 +137,8 @@ fn network(inputs: usize, outputs: usize, seed: u64) -> Mlp {
     Mlp::orthogonal(&[inputs, 8, 8, outputs], FloatActivation::Tanh, 3.0, &mut SeededRng::new(seed, 0))
 }
 
-/// One attack of every kind, against a policy of 6 inputs and 3 outputs, and whether it moves every point: ten sign steps may step to and fro
-/// around a point from which nothing is to be gained.
+/// One attack of every kind, against a policy of 6 inputs and 3 outputs, and whether it moves every point: ten sign
+/// steps may step to and fro around a point from which nothing is to be gained.
 fn every_attack(policy: &FloatPolicy, radius: f64, seed: u64) -> Vec<(Box<dyn Adversary>, bool)> {
     let discrete = policy.head == FloatHead::Categorical;
     let values = if discrete { network(6, 3, seed + 1) } else { network(9, 1, seed + 1) };
@@ -162,7 +162,8 @@ fn every_attack(policy: &FloatPolicy, radius: f64, seed: u64) -> Vec<(Box<dyn Ad
 }
 
 proptest! {
-    /// No attack leaves the ball, by more than the rounding of one addition; what must move moves at all but the smallest radius (no unit saturates here).
+    /// No attack leaves the ball, by more than the rounding of one addition; what must move moves at all but the
+    /// smallest radius (no unit saturates here).
     #[test]
     fn attacks_stay_in_the_ball(
         radius in 0.0..2.0f64,
@@ -198,8 +199,8 @@ fn plan(kind: AttackKind, radius: &str, training_steps: usize, episodes: usize) 
     AttackPlan { episodes, adversaries: 1, ..AttackPlan::new(kind, radius, 3, training_steps) }
 }
 
-/// A CartPole player whose logits are `+-(0.2 x + 0.3 v + 2 angle + angular velocity)`: it balances, and an adversary of this
-/// radius decides every action.
+/// A CartPole player whose logits are `+-(0.2 x + 0.3 v + 2 angle + angular velocity)`: it balances, and an adversary
+/// of this radius decides every action.
 fn linear_player() -> FloatPolicy {
     let weight = ndarray::arr2(&[[-0.2, -0.3, -2.0, -1.0], [0.2, 0.3, 2.0, 1.0]]);
     let bias = ndarray::Array1::zeros(2);
@@ -226,8 +227,8 @@ fn fewest(environment: &mut dyn Environment, limit: usize) -> usize {
     best
 }
 
-/// Where the adversary decides every action, the worst return is known by trying all sequences: learned adversaries come within
-/// a step of it, and the victim alone lasts.
+/// Where the adversary decides every action, the worst return is known by trying all sequences: learned adversaries
+/// come within a step of it, and the victim alone lasts.
 #[test]
 fn learned_adversaries_find_a_known_optimum() {
     let victim = linear_player();
@@ -250,8 +251,8 @@ fn learned_adversaries_find_a_known_optimum() {
     }
 }
 
-/// An adversary over observations starts from an imitation, which is offered too; every one is offered as trained and at the corners. What was played
-/// for the imitation counts.
+/// An adversary over observations starts from an imitation, which is offered too; every one is offered as trained and
+/// at the corners. What was played for the imitation counts.
 #[test]
 fn candidates_of_learned_attacks() {
     let victim = linear_player();

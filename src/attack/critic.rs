@@ -24,8 +24,8 @@ impl CriticAttack {
         Self { critic, radius, sense: -1.0, pass: PointPass::default() }
     }
 
-    /// Towards high values: a victim that thinks itself safe corrects less. Descent, the literature's choice, shows the victim a
-    /// state worse than the true one, and it may act all the more carefully.
+    /// Towards high values: a victim that thinks itself safe corrects less. Descent, the literature's choice, shows the
+    /// victim a state worse than the true one, and it may act all the more carefully.
     pub fn flattering(critic: Mlp, radius: f64) -> Self {
         Self { sense: 1.0, ..Self::new(critic, radius) }
     }

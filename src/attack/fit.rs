@@ -445,8 +445,8 @@ mod tests {
         }
     }
 
-    /// Rewards 1, 2 | 4 with a final end after the second row and a cut at the last, discount 1/2: returns 2, 2, 4; mean 8/3, variance
-    /// 8/9.
+    /// Rewards 1, 2 | 4 with a final end after the second row and a cut at the last, discount 1/2: returns 2, 2, 4;
+    /// mean 8/3, variance 8/9.
     #[test]
     fn returns_by_hand() {
         let experience = Experience {
@@ -460,8 +460,8 @@ mod tests {
         assert!((mean - 8.0 / 3.0).abs() < 1e-15 && (deviation - (8.0f64 / 9.0).sqrt()).abs() < 1e-15);
     }
 
-    /// A two-state episode 0 -> 1 -> end with rewards 1 and 3, discount 1/2: V(1) = 3, V(0) = 1 + 3/2; the fit is of values divided
-    /// by the deviation of the returns, 1/4.
+    /// A two-state episode 0 -> 1 -> end with rewards 1 and 3, discount 1/2: V(1) = 3, V(0) = 1 + 3/2; the fit is of
+    /// values divided by the deviation of the returns, 1/4.
     #[test]
     fn values_of_a_chain() {
         let count = 4000;

@@ -19,8 +19,9 @@ const LOG_STD: f64 = -1.0;
 /// Of the steps an adversary may take, one in this many is the victim's own, to fit the values.
 pub(super) const SHARE: usize = 4;
 
-/// An adversary over observations, for PPO to go on from: tanh 64-64, fitted to the displacements, in units of the radius, that a robust
-/// Sarsa attack makes at the states of `training_steps / SHARE` steps of the victim's own episodes.
+/// An adversary over observations, for PPO to go on from: tanh 64-64, fitted to the displacements, in units of the
+/// radius, that a robust Sarsa attack makes at the states of `training_steps / SHARE` steps of the victim's own
+/// episodes.
 pub(super) fn imitation(
     target: &Target<'_>,
     plan: &AttackPlan,

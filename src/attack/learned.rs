@@ -274,7 +274,8 @@ impl Adversary for LearnedAttack {
     }
 }
 
-/// PPO's settings for adversary `index` of a plan, the `turn`-th against victims that act so: those of the literature, step sizes in turn.
+/// PPO's settings for adversary `index` of a plan, the `turn`-th against victims that act so: those of the literature,
+/// step sizes in turn.
 fn settings(env_id: &str, plan: &AttackPlan, (index, turn): (usize, usize), threads: usize) -> TrainConfig {
     // The largest power of two up to 2,048 that fits, in minibatches of 64.
     let num_steps = 1 << plan.training_steps.clamp(64, 2048).ilog2();

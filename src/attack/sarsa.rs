@@ -1,5 +1,6 @@
-//! Robust Sarsa: towards the observation whose action an action-value network thinks worst at the true state. Untrusted.
-//! Zhang et al. 2020, arXiv:2003.08938, appendix D; several networks, the strongest attack counts. `spec/attacks.md#robust-sarsa`.
+//! Robust Sarsa: towards the observation whose action an action-value network thinks worst at the true state.
+//! Untrusted. Zhang et al. 2020, arXiv:2003.08938, appendix D; several networks, the strongest attack counts.
+//! `spec/attacks.md#robust-sarsa`.
 
 use super::fit::{Experience, Robustness, fit, kept, play};
 use super::mad::softmax;

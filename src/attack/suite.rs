@@ -173,7 +173,8 @@ pub struct AttackPlan {
 }
 
 impl AttackPlan {
-    /// The literature's protocol for an attack of this radius: 50 episodes, two adversaries, one that learns against sampled actions and one against deterministic ones.
+    /// The literature's protocol for an attack of this radius: 50 episodes, two adversaries, one that learns against
+    /// sampled actions and one against deterministic ones.
     pub fn new(kind: AttackKind, radius: WrittenNumber, seed: u64, training_steps: usize) -> Self {
         Self {
             kind,
@@ -315,7 +316,8 @@ pub(super) struct Target<'a> {
 
 /// Runs an attack against `victim`. Everything learned is learned about this victim, mask included: call it once per mask.
 ///
-/// `critic` is the value network of this very policy; pass `None` for a pruned policy that kept the dense one's, and one is fitted.
+/// `critic` is the value network of this very policy; pass `None` for a pruned policy that kept the dense one's, and
+/// one is fitted.
 ///
 /// # Errors
 /// [`AttackError`].
@@ -370,11 +372,12 @@ impl Adversary for Mistaken {
     }
 }
 
-/// Version of what the attacks are; a change of any of them gets a new number, so that older results are not taken for new ones.
-const DEFINITIONS: u32 = 3;
+/// Version of what the attacks are; a change of any of them gets a new number, so that older results are not taken for
+/// new ones.
+pub const DEFINITIONS: u32 = 3;
 
-/// Identifies an outcome: equal keys, equal outcomes. Lower-case hex SHA-256 over the version of the attacks, plan, environment and every number of the policies
-/// involved; `source` is the policy a transferred attack was made against.
+/// Identifies an outcome: equal keys, equal outcomes. Lower-case hex SHA-256 over the version of the attacks, plan,
+/// environment and every number of the policies involved; `source` is the policy a transferred attack was made against.
 pub fn plan_key(
     victim: &FloatPolicy,
     source: Option<&FloatPolicy>,

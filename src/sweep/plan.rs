@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::config::{MaskRecipe, SweepConfig, SweepConfigError};
 use super::cost::Pace;
-use crate::attack::suite::{AttackKind, AttackPlan};
+use crate::attack::suite::{AttackKind, AttackPlan, DEFINITIONS};
 use crate::rl::TrainConfig;
 use crate::rl::env::{EnvironmentError, make_environment};
 
@@ -124,8 +124,8 @@ impl Spec {
             Self::Certify { .. } => ("certify", 3),
             Self::RandomPolicy { .. } => ("random-policy", 1),
             Self::Clean { .. } => ("clean", 1),
-            Self::Attack { .. } => ("attack", 1),
-            Self::Transfer { .. } => ("transfer", 1),
+            Self::Attack { .. } => ("attack", DEFINITIONS),
+            Self::Transfer { .. } => ("transfer", DEFINITIONS),
         }
     }
 }

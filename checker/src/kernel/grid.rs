@@ -667,8 +667,9 @@ mod tests {
         assert_eq!(coarse, Ok(GridScale { value_bits: 19, coefficient_bits: 39, weight_bits: vec![39] }));
     }
 
-    /// Neuron by neuron. First layer: values to `2^14 + 3` and 7, coefficients to `2^14` and 4. Then `4 (2^14 + 3) + 2^14 . 7 + 3`,
-    /// 18 bits where the larger term has 17, and `4 . 2^14 + 2^14 . 4`, likewise, where the product of row sums has 29.
+    /// Neuron by neuron. First layer: values to `2^14 + 3` and 7, coefficients to `2^14` and 4. Then `4 (2^14 + 3) +
+    /// 2^14 . 7 + 3`, 18 bits where the larger term has 17, and `4 . 2^14 + 2^14 . 4`, likewise, where the product of
+    /// row sums has 29.
     #[test]
     fn magnitudes_are_bounded_neuron_by_neuron() {
         let first = layer(&[(1, 14), (0, 0), (0, 0), (1, 2)], 2, Activation::Relu);

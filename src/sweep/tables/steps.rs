@@ -1,5 +1,5 @@
-//! What each step of a chain of masks did to bounds, and what it is proved to have done to the policy. Untrusted; every count is of
-//! the checker's verdicts. `spec/sweep.md#bounds`.
+//! What each step of a chain of masks did to bounds, and what it is proved to have done to the policy. Untrusted; every
+//! count is of the checker's verdicts. `spec/sweep.md#bounds`.
 
 use secateur_checker::table::Quantity;
 
@@ -16,7 +16,8 @@ fn total(group: &Group, step: usize, same: impl Fn(&StepCount) -> bool) -> Optio
     })
 }
 
-/// Kinds of verdicts in the order in which they were found: quantity and family, or none where a step is proved to have hurt.
+/// Kinds of verdicts in the order in which they were found: quantity and family, or none where a step is proved to have
+/// hurt.
 fn kinds(grid: &Grid) -> Vec<(String, Option<String>)> {
     let mut kinds = Vec::new();
     for count in grid.groups.iter().flat_map(|group| group.bounds.values()).flat_map(|found| &found.steps) {
@@ -93,7 +94,8 @@ mod tests {
     use crate::sweep::job::CertifiedBounds;
     use std::collections::BTreeMap;
 
-    /// Two seeds: 1 of 4 and 2 of 4 outputs rose in the first step; the second step of the second seed hurt in 3 of 5 states.
+    /// Two seeds: 1 of 4 and 2 of 4 outputs rose in the first step; the second step of the second seed hurt in 3 of 5
+    /// states.
     #[test]
     fn counts_of_seeds_add_up() {
         let count = |of: &str, family: Option<&str>, step, counted, places| StepCount {
