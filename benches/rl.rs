@@ -83,7 +83,7 @@ fn attacks(criterion: &mut Criterion) {
     measure("random", &mut RandomAttack::new(0.075, 1));
     measure("critic", &mut CriticAttack::new(critic, 0.075));
     measure("mad", &mut MadAttack::new(0.075, 1));
-    measure("robust-sarsa", &mut SarsaAttack::new(values, false, 0.075));
+    measure("robust-sarsa", &mut SarsaAttack::new(values, &policy, 0.075));
     let learned = |network, leverage| {
         let (head, normaliser) = (FloatHead::Deterministic, FixedNormaliser::identity(11));
         LearnedAttack::new(FloatPolicy { network, head, normaliser }, 0.075, leverage)
