@@ -1,5 +1,6 @@
 //! What an independent check costs: `cargo bench --bench check`. One thread; a plain `f64` pass of the same families
-//! runs beside each for the ratio. The policy is 17-64-64-6, tanh, Gaussian, drawn from a fixed seed, with 10 masks.
+//! runs beside each for the ratio. The policy is 17-64-64-6, tanh, Gaussian, drawn from a fixed seed, with 10 masks; `crown` also
+//! on 17-256-256-6.
 
 #[path = "../tests/support/problem.rs"]
 mod problem;
@@ -29,12 +30,13 @@ struct Loaded {
 
 impl Loaded {
     fn new(states: usize) -> Self {
-        Self::with_masks(10, states)
+        Self::of(64, 10, states)
     }
 
-    fn with_masks(masks: usize, states: usize) -> Self {
+    /// 17-`width`-`width`-6.
+    fn of(width: usize, masks: usize, states: usize) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let spec = Spec { widths: vec![17, 64, 64, 6], masks, states, ..Spec::small(1) };
+        let spec = Spec { widths: vec![17, width, width, 6], masks, states, ..Spec::small(1) };
         let files = Files::write(folder.path(), &spec);
         let policy = load_policy(&files.policy_dir()).expect("a policy");
         let masks = load_masks(&files.masks_dir(), &policy.files).expect("masks");
@@ -142,23 +144,26 @@ fn check_local(criterion: &mut Criterion) {
     group.bench_function("ibp and chain-hull, plain f64", |b| {
         b.iter(|| loaded.points.iter().map(|p| plain_local(&loaded.networks, p)).sum::<f64>());
     });
-    let one = Loaded::new(1);
-    group.bench_function("crown, 10 masks x 1 state", |b| b.iter(|| black_box(one.check(&[Family::Crown]))));
-    group.bench_function("crown, the search's f64", |b| {
-        let mut scratch = CrownScratch::default();
-        b.iter(|| {
-            for network in &one.networks {
-                let region = FloatRegion::linf(one.points[0].clone(), RADIUS);
-                black_box(bound_crown(network, &region, &mut scratch));
-            }
+    for (width, masks) in [(64, 10), (256, 2)] {
+        let one = Loaded::of(width, masks, 1);
+        let name = format!("crown, 17-{width}-{width}-6, {masks} masks x 1 state");
+        group.bench_function(&name, |b| b.iter(|| black_box(one.check(&[Family::Crown]))));
+        group.bench_function(format!("{name}, the search's f64"), |b| {
+            let mut scratch = CrownScratch::default();
+            b.iter(|| {
+                for network in &one.networks {
+                    let region = FloatRegion::linf(one.points[0].clone(), RADIUS);
+                    black_box(bound_crown(network, &region, &mut scratch));
+                }
+            });
         });
-    });
+    }
     group.finish();
 }
 
 /// Bands from the loosest of two masks; the band of the second alone is evaluated beside it, as the family says.
 fn check_band(criterion: &mut Criterion) {
-    let loaded = Loaded::with_masks(2, 1000);
+    let loaded = Loaded::of(64, 2, 1000);
     let mut group = criterion.benchmark_group("check_band");
     group.sample_size(10);
     for family in
