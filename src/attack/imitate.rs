@@ -80,6 +80,36 @@ fn regress(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attack::suite::{AttackKind, WrittenNumber};
+    use crate::rl::net::Dense;
+    use ndarray::{Array1, arr2};
+
+    /// At the states that were played, nine in ten coordinates that the attack on the fitted values moves are moved to the same side.
+    #[test]
+    fn an_imitation_moves_as_the_attack_does() {
+        let weight = arr2(&[[-0.2, -0.3, -2.0, -1.0], [0.2, 0.3, 2.0, 1.0]]);
+        let layer = Dense { weight, bias: Array1::zeros(2), activation: FloatActivation::Identity };
+        let (head, normaliser) = (FloatHead::Categorical, FixedNormaliser::identity(4));
+        let victim = FloatPolicy { network: Mlp { layers: vec![layer] }, head, normaliser };
+        let target = Target { victim: &victim, critic: None, env_id: "CartPole-v1" };
+        let radius = WrittenNumber::parse("0.3").expect("a number");
+        let plan = AttackPlan::new(AttackKind::Optimal, radius, 3, 8192);
+        let start = imitation(&target, &plan, &AttackFiles::default(), &mut ()).expect("an imitation");
+        let (values, states) = fit_values(&target, &plan, 8192 / SHARE, &mut ()).expect("values");
+        let mut attack = SarsaAttack::new(values, &victim, 0.3);
+        let (mut same, mut all) = (0, 0);
+        for state in states.rows() {
+            let mut moved = state.to_vec();
+            attack.perturb(&victim, &mut moved);
+            let found = start.policy.network.forward_one(&state.to_vec());
+            let pairs = moved.iter().zip(&state).zip(found).filter(|((moved, state), _)| moved != state);
+            for ((moved, state), found) in pairs {
+                all += 1;
+                same += usize::from((moved - state) * found > 0.0);
+            }
+        }
+        assert!(all > 1000 && same * 10 > all * 9, "{same} of {all}");
+    }
 
     /// Corners that depend on the state's signs are learned: nine in ten coordinates have the right sign.
     #[test]
