@@ -58,7 +58,7 @@ pub(super) fn table(config: &SweepConfig, grid: &Grid) -> Table {
     let names =
         ["environment", "variant", "sparsity", "actions", "attack", "carried over", "made for the mask"];
     let markdown = format!(
-        "# Attacks carried over from the dense policy\n\nMean return of the pruned policies under an attack that was made against the dense policy of the same training run, beside that under \
+        "# Attacks carried over from the dense policy\n\nMean return of the pruned policies under an attack that was made against the dense policy of the same seed (for policies pruned while they were trained, another training run), beside that under \
          the attack made against the pruned policy itself. The first is not a robust score: it overstates what the pruned policy withstands wherever it is higher.\n\n{}",
         markdown_table(&names.map(str::to_owned), &people)
     );
