@@ -12,6 +12,10 @@ pub(super) fn draw(out: &mut Svg, panel: &Panel, (left, top): (f64, f64), (width
     let inner = (left + ROOM.0, left + width - ROOM.1, top + ROOM.2, top + height - ROOM.3);
     let middle = (inner.0 + inner.1) / 2.0;
     out.text((middle, top + 16.0), &panel.title, 12.0, "text-anchor=\"middle\" font-weight=\"bold\"");
+    let nothing = |out: &mut Svg| {
+        let at = (middle, (inner.2 + inner.3) / 2.0);
+        out.text(at, "no results yet", 12.0, "text-anchor=\"middle\" fill=\"#888\"");
+    };
     let points = || panel.series.iter().flat_map(|series| &series.points);
     let xs =
         points().flat_map(|p| [p.x].into_iter().chain(p.x_interval.into_iter().flat_map(|(l, h)| [l, h])));
@@ -19,25 +23,13 @@ pub(super) fn draw(out: &mut Svg, panel: &Panel, (left, top): (f64, f64), (width
         points().flat_map(|p| [p.y].into_iter().chain(p.y_interval.into_iter().flat_map(|(l, h)| [l, h])));
     let ranges = (panel.x_range.or_else(|| range_of(xs)), panel.y_range.or_else(|| range_of(ys)));
     let (Some(x_range), Some(y_range)) = ranges else {
-        out.text(
-            (middle, (inner.2 + inner.3) / 2.0),
-            "no results yet",
-            12.0,
-            "text-anchor=\"middle\" fill=\"#888\"",
-        );
-        return;
+        return nothing(out);
     };
     let x = Scale { data: x_range, pixels: (inner.0, inner.1) };
     let y = Scale { data: y_range, pixels: (inner.3, inner.2) };
     axes(out, panel, x, y, left);
     if points().next().is_none() {
-        out.text(
-            (middle, (inner.2 + inner.3) / 2.0),
-            "no results yet",
-            12.0,
-            "text-anchor=\"middle\" fill=\"#888\"",
-        );
-        return;
+        return nothing(out);
     }
     if panel.diagonal {
         let (low, high) = (x_range.0.max(y_range.0), x_range.1.min(y_range.1));

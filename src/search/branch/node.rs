@@ -59,6 +59,13 @@ struct Columns {
     empty: Option<u32>,
 }
 
+impl Columns {
+    /// The weights of a column, one an output.
+    fn weights(&self, row: u32) -> Vec<f64> {
+        self.weight.chunks_exact(self.constant.len()).map(|w| w[row as usize]).collect()
+    }
+}
+
 /// Bounds the constraints over a region whose parent had the bound `inherited`; closes it if one exceeds `threshold`.
 pub(super) fn bound_node(
     problem: &BranchProblem<'_>,
@@ -330,8 +337,7 @@ impl<'a> Node<'a> {
     /// bound without end, here above the threshold. The bound and they, rounded; `None` if they do not get there.
     fn raised(&self, columns: &Columns, lane: usize, scratch: &PanelScratch) -> Option<(f64, TargetSlopes)> {
         let found = self.target(columns.empty?, lane, scratch);
-        let stride = columns.constant.len();
-        let weights: Vec<f64> = columns.weight.chunks_exact(stride).map(|w| w[0]).collect();
+        let weights = columns.weights(0);
         let goal = self.threshold + self.options.margin * columns.size;
         let scaled = |times: f64| {
             let mut target = found.clone();
@@ -355,9 +361,7 @@ impl<'a> Node<'a> {
     ) -> (f64, TargetSlopes) {
         let mut target = self.target(row, lane, scratch);
         target.quantise();
-        let stride = columns.constant.len();
-        let weights: Vec<f64> = columns.weight.chunks_exact(stride).map(|w| w[row as usize]).collect();
-        (self.value(&target, &weights, columns.constant[row as usize]), target)
+        (self.value(&target, &columns.weights(row), columns.constant[row as usize]), target)
     }
 
     /// The slopes found for a column.
