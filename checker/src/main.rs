@@ -9,6 +9,7 @@ use secateur_checker::load::{
 };
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::escaped::{Escaped, EscapedSentence};
+use secateur_checker::reader::property::MAX_PROPERTY;
 use secateur_checker::reader::regret::RegretForm;
 use secateur_checker::reader::trust::SignerInfo;
 
@@ -70,7 +71,7 @@ fn check_policy(given: Given) -> Result<String, Failure> {
 
 fn check_property(given: &Given, property: &Path) -> Result<String, Failure> {
     let policy = load_policy(&given.policy)?;
-    let property = read_file(property)?;
+    let property = read_file(property, MAX_PROPERTY)?;
     let files = PropertyFiles { manifest: &policy.manifest, tensors: &policy.tensors, property: &property };
     let (witness, trust) = (given.witness.as_deref(), given.trust.as_deref());
     let (decided, signers) = check_property_files(&files, &given.certificate, witness, trust, &mut |_| {})?;

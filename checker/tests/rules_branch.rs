@@ -4,7 +4,8 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    clippy::disallowed_types
+    clippy::disallowed_types,
+    clippy::panic
 )]
 
 use secateur_checker::kernel::branch::{TreeFault, bound_tree};
@@ -46,19 +47,41 @@ fn unit(ball: bool) -> InputSet {
     }
 }
 
-fn bound(input: &InputSet, bytes: &[u8]) -> Result<i64, SplitError> {
-    let network = network();
+fn bound_over(
+    network: &GridNetwork,
+    input: &InputSet,
+    weights: &[i64],
+    bytes: &[u8],
+) -> Result<i64, SplitError> {
     let mut trees = Trees::new(bytes);
-    let nodes = trees.next_tree(&network).unwrap();
+    trees.begin();
+    let found = bound_tree(network, TanhTable::shared(), input, weights, &mut |_| trees.node(network))?;
     trees.finish().unwrap();
-    bound_tree(&network, TanhTable::shared(), input, &[1], &nodes)
+    Ok(found)
+}
+
+fn bound(input: &InputSet, bytes: &[u8]) -> Result<i64, SplitError> {
+    bound_over(&network(), input, &[1], bytes)
+}
+
+/// All nodes of the one tree in `bytes`.
+fn nodes_of(network: &GridNetwork, bytes: &[u8]) -> Result<Vec<Node>, GridError> {
+    let (mut trees, mut nodes) = (Trees::new(bytes), Vec::new());
+    trees.begin();
+    while !trees.is_complete() {
+        let (index, node) = trees.node(network).map_err(|e| match e {
+            SplitError::Grid { reason, .. } => reason,
+            other => panic!("{other}"),
+        })?;
+        assert_eq!(index, nodes.len());
+        nodes.push(node);
+    }
+    trees.finish()?;
+    Ok(nodes)
 }
 
 fn read(bytes: &[u8]) -> Result<Vec<Node>, GridError> {
-    let mut trees = Trees::new(bytes);
-    let nodes = trees.next_tree(&network())?;
-    trees.finish()?;
-    Ok(nodes)
+    nodes_of(&network(), bytes)
 }
 
 fn near(found: Result<i64, SplitError>, value: i64) {
@@ -118,10 +141,7 @@ fn slopes_and_multipliers_are_read() {
         bytes.extend(multiplier);
         bytes
     };
-    let least = |bytes: &[u8]| {
-        let nodes = Trees::new(bytes).next_tree(&network).unwrap();
-        bound_tree(&network, TanhTable::shared(), &unit(false), &[-1], &nodes)
-    };
+    let least = |bytes: &[u8]| bound_over(&network, &unit(false), &[-1], bytes);
     near(least(&leaf(0, &[0, 0])), 0);
     // Both lines below with slope 1: `-(x + y) - (x - y) = -2x`, at most 2; intervals say 0, and the lesser counts.
     near(least(&leaf(65535, &[0, 0])), 0);
@@ -148,10 +168,9 @@ fn places_must_exist_and_cuts_lie_inside() {
     let twice = relu(0, [&relu(0, [&[0], &[0]]), &[0]]);
     assert_eq!(fails(&twice), SplitError::NoSuchPlace { node: 1 });
     // Nodes of other proofs bound nothing.
-    let other = bound_tree(&network(), TanhTable::shared(), &unit(false), &[1], &[Node::Empty]);
+    let table = TanhTable::shared();
+    let other = bound_tree(&network(), table, &unit(false), &[1], &mut |index| Ok((index, Node::Empty)));
     assert_eq!(other, Err(SplitError::NotEmpty { node: 0 }));
-    let none = bound_tree(&network(), TanhTable::shared(), &unit(false), &[1], &[]);
-    assert_eq!(none, Err(SplitError::Orphan { node: 0 }));
 }
 
 /// Bounds that contradict each other everywhere prove nothing: the unperturbed input is in the set.
@@ -174,6 +193,11 @@ fn malformed_trees_are_refused() {
     assert_eq!(read(&[2, 0, 0, 0]), bad(TreeFault::Truncated));
     assert_eq!(read(&[4]), bad(TreeFault::UnknownNode));
     assert_eq!(read(&[0, 0]), Err(GridError::BadTree { tree: 1, fault: TreeFault::Trailing }));
+    let mut beyond = Trees::new(&[0]);
+    beyond.begin();
+    assert!(beyond.node(&network()).is_ok() && beyond.is_complete());
+    let reason = GridError::BadTree { tree: 0, fault: TreeFault::NoTree };
+    assert_eq!(beyond.node(&network()), Err(SplitError::Grid { node: 1, reason }));
     for at in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         assert_eq!(read(&cut(0, at, [&[0], &[0]])), bad(TreeFault::NotANumber));
     }
@@ -198,6 +222,13 @@ fn deep_and_large_trees_are_refused() {
     };
     assert!(read(&chain(MAX_DEPTH)).is_ok());
     assert_eq!(read(&chain(MAX_DEPTH + 1)), bad(TreeFault::TooDeep));
+    // The same, leaning the other way: nothing waits, yet as many cuts lie above the last leaf.
+    let turned = |depth: usize| [relu(0, [&[0], &[]]).repeat(depth), vec![0]].concat();
+    assert!(read(&turned(MAX_DEPTH)).is_ok());
+    assert_eq!(read(&turned(MAX_DEPTH + 1)), bad(TreeFault::TooDeep));
+    // Caps are limits; what is malformed is not.
+    let about = |fault| GridError::BadTree { tree: 0, fault }.is_about_witness();
+    assert!(!about(TreeFault::TooDeep) && !about(TreeFault::TooManyNodes) && about(TreeFault::Truncated));
     // A full tree of depth 18 has 2^19 - 1 nodes.
     let full = (0..18).fold(vec![0], |child: Vec<u8>, _| relu(0, [&child, &child]));
     assert_eq!(read(&full), bad(TreeFault::TooManyNodes));
@@ -210,7 +241,7 @@ fn deep_and_large_trees_are_refused() {
 fn smooth_layers_have_two_slopes() {
     let network = network_of(Activation::Tanh);
     let leaf = [1, 1, 0, 1, 0, 7, 0, 9, 0, 0, 0];
-    let nodes = Trees::new(&leaf).next_tree(&network).unwrap();
+    let nodes = nodes_of(&network, &leaf).unwrap();
     let Node::Leaf { witness: Some(witness), .. } = &nodes[0] else { panic!("a leaf") };
     let choice = witness.slopes[0][1];
     assert_eq!((choice.lower, choice.upper), (Some(7 << 8), Some(9 << 8)));

@@ -4,6 +4,7 @@
 use crate::number::Rational;
 use crate::reader::certificate::{CertificateError, capped};
 use crate::reader::fields::{Field, FieldError, Fields};
+use crate::reader::policy::MAX_WIDTH;
 
 /// Most regions of a certificate.
 pub const MAX_REGIONS: usize = 1024;
@@ -13,7 +14,7 @@ pub const MAX_REGIONS: usize = 1024;
 pub struct Share {
     /// The threshold.
     pub threshold: Rational,
-    /// Claimed fraction of the volume.
+    /// Claimed fraction of the volume, in [0, 1].
     pub fraction: Rational,
 }
 
@@ -63,8 +64,8 @@ fn entry(field: &Field<'_>) -> Result<RegionEntry, CertificateError> {
         return Err(CertificateError::Empty { what: "a region's claims" });
     }
     let entry = RegionEntry {
-        lower: fields.required("lower")?.rationals()?,
-        upper: fields.required("upper")?.rationals()?,
+        lower: fields.required("lower")?.rationals(MAX_WIDTH)?,
+        upper: fields.required("upper")?.rationals(MAX_WIDTH)?,
         mask: fields.required("mask")?.count()?,
         claims: claims.iter().map(claim).collect::<Result<_, _>>()?,
     };
@@ -89,7 +90,7 @@ fn share(field: &Field<'_>) -> Result<Share, FieldError> {
     let mut fields = field.object()?;
     let share = Share {
         threshold: fields.required("threshold")?.rational()?,
-        fraction: fields.required("fraction")?.rational()?,
+        fraction: fields.required("fraction")?.fraction()?,
     };
     fields.finish()?;
     Ok(share)
