@@ -30,6 +30,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use secateur_checker::load::Failure;
 
 /// Certifies what a pruned neural-network policy can be pushed into doing, and checks such certificates.
 #[derive(Debug, Parser)]
@@ -129,6 +130,12 @@ impl CliError {
     /// Exit code 4: a limit or an internal error.
     pub fn internal(message: impl std::fmt::Display) -> Self {
         Self { message: message.to_string(), code: 4 }
+    }
+}
+
+impl From<Failure> for CliError {
+    fn from(failure: Failure) -> Self {
+        Self { message: failure.to_string(), code: failure.exit_code() }
     }
 }
 

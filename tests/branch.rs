@@ -191,8 +191,10 @@ fn tree_width(folder: &std::path::Path, set: &PerturbationSet, witness: &[u8]) -
         for sign in [-1, 1] {
             let mut weights = vec![0; outputs];
             weights[output] = sign;
-            let nodes = trees.next_tree(&network).expect("a tree");
-            let bound = bound_tree(&network, TanhTable::shared(), &input, &weights, &nodes).expect("a bound");
+            trees.begin();
+            let mut next = |_| trees.node(&network);
+            let bound = bound_tree(&network, TanhTable::shared(), &input, &weights, &mut next);
+            let bound = bound.expect("a bound");
             sum += bound as f64 / 2f64.powi(network.value_bits as i32);
         }
     }

@@ -60,10 +60,10 @@ impl Irregular {
 impl fmt::Display for Irregular {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Folder => "a folder",
-            Self::Pipe => "a pipe",
-            Self::Device => "a device",
-            Self::Other => "a socket or the like",
+            Self::Folder => "it is a folder, not a file",
+            Self::Pipe => "it is a pipe, not a regular file: write what comes out of it to a file first",
+            Self::Device => "it is a device, not a regular file",
+            Self::Other => "it is a socket or the like, not a regular file",
         })
     }
 }
@@ -101,8 +101,8 @@ impl fmt::Display for FileProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(e) => e.fmt(f),
-            Self::Irregular(kind) => write!(f, "is {kind}, not a regular file; copy what it holds into one"),
-            Self::TooLarge { cap } => write!(f, "longer than {cap} bytes"),
+            Self::Irregular(kind) => kind.fmt(f),
+            Self::TooLarge { cap } => write!(f, "longer than the {cap} bytes that are read of such a file"),
             Self::Policy(e) => e.fmt(f),
             Self::Mask(e) => e.fmt(f),
             Self::States(e) => e.fmt(f),
@@ -177,30 +177,34 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Reads a whole regular file of at most `cap` bytes; both are tested before it is opened.
+/// Reads a whole regular file of at most `cap` bytes; both are tested before it is opened. The only place where files are
+/// opened.
+///
+/// # Errors
+/// [`FileProblem::Io`], [`FileProblem::Irregular`], [`FileProblem::TooLarge`].
+pub fn read_regular(path: &Path, cap: usize) -> Result<Vec<u8>, FileProblem> {
+    // Before it is opened: opening a pipe waits for somebody to write into it.
+    let found = std::fs::metadata(path).map_err(FileProblem::Io)?;
+    if let Some(kind) = Irregular::of(&found) {
+        return Err(FileProblem::Irregular(kind));
+    }
+    let most = u64::try_from(cap).unwrap_or(u64::MAX);
+    if found.len() > most {
+        return Err(FileProblem::TooLarge { cap });
+    }
+    let file = File::open(path).map_err(FileProblem::Io)?;
+    let mut bytes = Vec::new();
+    // One byte more than the cap shows that the file has grown since.
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(FileProblem::Io)?;
+    if bytes.len() > cap { Err(FileProblem::TooLarge { cap }) } else { Ok(bytes) }
+}
+
+/// [`read_regular`] with the file's name.
 ///
 /// # Errors
 /// [`Failure::File`].
 pub fn read_file(path: &Path, cap: usize) -> Result<Vec<u8>, Failure> {
-    let failure = |problem| Failure::File { path: path.to_owned(), problem };
-    let unreadable = |e| failure(FileProblem::Io(e));
-    // Before it is opened: opening a pipe waits for somebody to write into it.
-    let found = std::fs::metadata(path).map_err(unreadable)?;
-    if let Some(kind) = Irregular::of(&found) {
-        return Err(failure(FileProblem::Irregular(kind)));
-    }
-    let most = u64::try_from(cap).unwrap_or(u64::MAX);
-    let mut bytes = Vec::new();
-    if found.len() <= most {
-        // One byte more than the cap shows that the file has grown since.
-        let file = File::open(path).map_err(unreadable)?;
-        file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
-    }
-    if found.len() <= most && bytes.len() <= cap {
-        Ok(bytes)
-    } else {
-        Err(failure(FileProblem::TooLarge { cap }))
-    }
+    read_regular(path, cap).map_err(|problem| Failure::File { path: path.to_owned(), problem })
 }
 
 fn plain_name(path: &Path) -> String {

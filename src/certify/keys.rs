@@ -8,6 +8,8 @@ use secateur_checker::reader::dsse::{Envelope, EnvelopeSignature, pre_authentica
 use secateur_checker::reader::json::{Value, canonical};
 use secateur_checker::reader::pem::PublicKey;
 
+use crate::policy::input::{MAX_TEXT, read_text};
+
 use crate::policy::write::{WriteError, create_folder, write_atomically};
 
 /// DER of `PrivateKeyInfo` for Ed25519 up to the 32 bytes of the seed (RFC 8410 section 7).
@@ -72,8 +74,8 @@ impl Key {
     /// # Errors
     /// [`KeyError::Read`], [`KeyError::Malformed`].
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+        let text =
+            read_text(path, MAX_TEXT).map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
         Self::parse(&text).ok_or_else(|| KeyError::Malformed { path: path.to_owned() })
     }
 

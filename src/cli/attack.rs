@@ -14,6 +14,7 @@ use crate::attack::{
 use crate::cli::attack_tables::{Row, csv, decomposition, document, tables};
 use crate::cli::progress::{catch_interrupts, stop_requested};
 use crate::cli::{CliError, Context};
+use crate::policy::input::{MAX_OWN, MAX_TEXT, read_bytes, read_text};
 use crate::policy::read::{policy_data, read_policy_dir};
 use crate::policy::write::{create_folder, write_atomically};
 use crate::rl::net::Mlp;
@@ -95,7 +96,7 @@ fn environment(arguments: &AttackArguments) -> Result<String, CliError> {
         return Ok(id.clone());
     }
     let path = arguments.policy.join("train.toml");
-    let text = std::fs::read_to_string(&path)
+    let text = read_text(&path, MAX_TEXT)
         .map_err(|e| CliError::input(format!("{}: {e}; give --env ID", path.display())))?;
     let config =
         TrainConfig::parse(&text).map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
@@ -242,7 +243,7 @@ impl Job<'_> {
         let key = plan_key(policy, self.transfer.then_some(dense), critic, env_id, self.plan);
         let path = out.join("results").join(format!("{}.json", self.name()));
         let stored =
-            std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Stored>(&bytes).ok());
+            read_bytes(&path, MAX_OWN).ok().and_then(|bytes| serde_json::from_slice::<Stored>(&bytes).ok());
         if let Some(stored) = stored.filter(|stored| stored.key == key) {
             return Ok(stored.outcome);
         }

@@ -20,6 +20,7 @@ use crate::cli::regions::RegionSettings;
 use crate::cli::regret::RegretOptions;
 use crate::cli::summary::{summary_json, summary_text};
 use crate::cli::{CliError, Context};
+use crate::policy::input::{MAX_TEXT, read_text};
 use crate::policy::write::{create_folder, write_atomically};
 
 /// Arguments of `audit`.
@@ -113,7 +114,7 @@ fn linf() -> Norm {
 
 fn settings(directory: &Path) -> Result<Settings, CliError> {
     let path = directory.join("audit.toml");
-    let text = std::fs::read_to_string(&path).map_err(|e| {
+    let text = read_text(&path, MAX_TEXT).map_err(|e| {
         CliError::input(format!("{}: {e}; `secateur audit --help` shows what it must say", path.display()))
     })?;
     let parsed: Result<Settings, _> = toml::from_str(&text);

@@ -17,6 +17,7 @@ use crate::cli::import::reimport;
 use crate::cli::progress::Bar;
 use crate::cli::summary::{summary_json, summary_text};
 use crate::cli::{CliError, Context, verify};
+use crate::import::MAX_FILE;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -148,7 +149,7 @@ fn check_source(
     source: &std::path::Path,
     certificate: &secateur_checker::reader::certificate::Certificate,
 ) -> Result<(), CliError> {
-    let bytes = read_file(source).map_err(|e| failure(&e))?;
+    let bytes = read_file(source, MAX_FILE).map_err(|e| failure(&e))?;
     let found = sha256_hex(&bytes);
     let stated = certificate.inputs.iter().find(|f| f.role == "source");
     let Some(stated) = stated else {

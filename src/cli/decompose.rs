@@ -6,7 +6,7 @@ use clap::Args;
 use secateur_checker::load::read_file;
 
 use crate::cli::{CliError, Context};
-use crate::decomposition::{MaskTerms, decompose, emit_json, emit_table, parse_input};
+use crate::decomposition::{MAX_BYTES, MaskTerms, decompose, emit_json, emit_table, parse_input};
 
 /// Arguments of `decompose`.
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ pub struct DecomposeArguments {
 /// Exit code 2 for a file that is not of the described form.
 pub fn run(arguments: &DecomposeArguments, context: Context) -> Result<u8, CliError> {
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", arguments.file.display()));
-    let bytes = read_file(&arguments.file).map_err(CliError::input)?;
+    let bytes = read_file(&arguments.file, MAX_BYTES)?;
     let decomposition = decompose(&parse_input(&bytes).map_err(|e| at(&e))?);
     context.print(&emit_table(&decomposition, arguments.digits), &emit_json(&decomposition))?;
     Ok(u8::from(decomposition.masks.iter().any(exceeded)))

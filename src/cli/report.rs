@@ -9,7 +9,7 @@ use comfy_table::{
 };
 use secateur_checker::load::{CheckPaths, check_paths, read_file};
 use secateur_checker::reader::certificate::parse_certificate;
-use secateur_checker::reader::dsse::parse_envelope;
+use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
 use secateur_checker::reader::escaped::Escaped;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::certify::Progress;
 use crate::cli::progress::Bar;
 use crate::cli::{CliError, Context};
+use crate::policy::input::{MAX_TEXT, read_text};
 use crate::report::{Row, Standing, rows, sums, theorem_steps};
 
 /// Arguments of `report`.
@@ -80,7 +81,7 @@ fn name_of(certificate: &Path) -> String {
 
 fn read_list(path: &Path) -> Result<Vec<Entry>, CliError> {
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| at(&e))?;
+    let text = read_text(path, MAX_TEXT).map_err(|e| at(&e))?;
     let list: List = toml::from_str(&text).map_err(|e| at(&e))?;
     if list.policy.is_empty() {
         return Err(at(&"no [[policy]] is listed"));
@@ -129,7 +130,7 @@ fn read_only(certificates: &[PathBuf]) -> Result<Vec<Row>, CliError> {
     let mut all = Vec::new();
     for path in certificates {
         let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
-        let envelope = parse_envelope(&read_file(path).map_err(CliError::input)?).map_err(|e| at(&e))?;
+        let envelope = parse_envelope(&read_file(path, MAX_ENVELOPE)?).map_err(|e| at(&e))?;
         let certificate = parse_certificate(&envelope.payload).map_err(|e| at(&e))?;
         all.extend(rows(&name_of(path), Standing::ClaimsOnly, &certificate));
     }

@@ -8,7 +8,7 @@ use secateur_checker::load::read_file;
 use secateur_checker::number::Rational;
 
 use crate::cli::{CliError, Context};
-use crate::sa_mdp::{Comparison, FiniteSaMdp, compare, emit_json, parse_document};
+use crate::sa_mdp::{Comparison, FiniteSaMdp, MAX_BYTES, compare, emit_json, parse_document};
 
 /// Arguments of `sa-mdp`.
 #[derive(Debug, Args)]
@@ -34,7 +34,7 @@ pub struct SaMdpArguments {
 /// own test.
 pub fn run(arguments: &SaMdpArguments, context: Context) -> Result<u8, CliError> {
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", arguments.file.display()));
-    let bytes = read_file(&arguments.file).map_err(CliError::input)?;
+    let bytes = read_file(&arguments.file, MAX_BYTES)?;
     let model = parse_document(&bytes).map_err(|e| at(&e))?;
     let compared = compare(&model, arguments.horizon).map_err(|e| match e {
         crate::sa_mdp::CompareError::Bellman(e) => CliError::internal(e),

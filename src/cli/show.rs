@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use secateur_checker::load::read_file;
 use secateur_checker::reader::certificate::parse_certificate;
-use secateur_checker::reader::dsse::parse_envelope;
+use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
 use secateur_checker::reader::escaped::Escaped;
 
 use crate::cli::summary::{summary_json, summary_text};
@@ -25,7 +25,7 @@ pub struct ShowArguments {
 /// Exit code 2 if it cannot be read.
 pub fn run(arguments: &ShowArguments, context: Context) -> Result<u8, CliError> {
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", arguments.certificate.display()));
-    let bytes = read_file(&arguments.certificate).map_err(CliError::input)?;
+    let bytes = read_file(&arguments.certificate, MAX_ENVELOPE)?;
     let envelope = parse_envelope(&bytes).map_err(|e| at(&e))?;
     let certificate = parse_certificate(&envelope.payload).map_err(|e| at(&e))?;
     let mut text = summary_text(&certificate);

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::cli::progress::{catch_interrupts, stop_requested};
 use crate::cli::{CliError, Context};
+use crate::policy::input::{MAX_TEXT, read_text};
 use crate::sweep::config::SweepConfig;
 use crate::sweep::engine::{Limits, Outcome, SweepProgress, run_plan};
 use crate::sweep::gather::{gather, whole};
@@ -93,7 +94,7 @@ impl SweepProgress for Bar {
 
 fn read(path: &Path) -> Result<(SweepConfig, Plan), CliError> {
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| at(&e))?;
+    let text = read_text(path, MAX_TEXT).map_err(|e| at(&e))?;
     let config = SweepConfig::parse(&text).map_err(|e| at(&e))?;
     let plan = Plan::new(&config).map_err(|e| at(&e))?;
     Ok((config, plan))

@@ -12,6 +12,7 @@ use crate::cli::progress::{catch_interrupts, stop_requested};
 use crate::cli::train_masks::{MaskFlags, NEW_CHAIN, write_chain};
 use crate::cli::{CliError, Context};
 use crate::policy::emit::{write_npy, write_policy_dir};
+use crate::policy::input::{MAX_TEXT, read_text};
 use crate::policy::write::{create_folder, write_atomically};
 use crate::rl::config::{SaConfig, TrainConfig};
 use crate::rl::env::make_environment;
@@ -78,8 +79,8 @@ pub struct TrainArguments {
 fn settings(arguments: &TrainArguments) -> Result<TrainConfig, CliError> {
     let mut config = match (&arguments.config, &arguments.env) {
         (Some(path), _) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
+            let text =
+                read_text(path, MAX_TEXT).map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
             TrainConfig::parse(&text).map_err(|e| CliError::input(format!("{}: {e}", path.display())))?
         }
         (None, Some(id)) => TrainConfig::for_environment(id),

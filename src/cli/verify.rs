@@ -16,6 +16,7 @@ use crate::cli::progress::{catch_interrupts, stop_requested};
 use crate::cli::{CliError, Context};
 use crate::import::{HeadKind, ImportOptions, import, read_capped};
 use crate::policy::emit::{emit_manifest, emit_tensors};
+use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::write::write_atomically;
 use crate::property::vnnlib::parse_vnnlib;
 use crate::search::branch::{BranchOptions, BranchState};
@@ -95,7 +96,7 @@ fn proof_name(out: Option<&PathBuf>) -> String {
 fn read_states(path: Option<&PathBuf>, question: &Question) -> Result<Vec<BranchState>, CliError> {
     let Some(path) = path.filter(|p| p.exists()) else { return Ok(Vec::new()) };
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
-    let bytes = std::fs::read(path).map_err(|e| at(&e))?;
+    let bytes = read_bytes(path, MAX_OWN).map_err(|e| at(&e))?;
     parse_search(question, &bytes).map_err(|e| at(&e))
 }
 

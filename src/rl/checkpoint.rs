@@ -15,6 +15,7 @@ use super::ppo::{Agent, Optimisers};
 use super::pruning::Masks;
 use super::rng::RngState;
 use super::rollout::SeatState;
+use crate::policy::input::{MAX_OWN, read_bytes};
 
 /// Version of the format.
 const FORMAT: &str = "secateur.checkpoint/2";
@@ -133,7 +134,8 @@ impl Checkpoint {
 
     pub(super) fn read(path: &Path) -> Result<Self, CheckpointError> {
         let name = || path.display().to_string();
-        let bytes = fs::read(path).map_err(|source| CheckpointError::File { path: name(), source })?;
+        let bytes =
+            read_bytes(path, MAX_OWN).map_err(|source| CheckpointError::File { path: name(), source })?;
         let malformed = |reason: String| CheckpointError::Malformed { path: name(), reason };
         let found: Self = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
         if found.format == FORMAT {

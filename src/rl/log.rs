@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::policy::input::{MAX_OWN, read_text};
+
 /// A row of named numbers at an environment step.
 pub type Row<'a> = (usize, &'a [(&'static str, f64)]);
 
@@ -91,7 +93,7 @@ impl CurveLog {
     pub fn open(directory: &Path, resume_at: usize) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         let path = directory.join("progress.csv");
-        let kept = if resume_at > 0 && path.exists() { fs::read_to_string(&path)? } else { String::new() };
+        let kept = if resume_at > 0 && path.exists() { read_text(&path, MAX_OWN)? } else { String::new() };
         let belongs = |line: &&str| {
             let step = line.split(',').next().unwrap_or_default();
             step.parse::<usize>().map_or(step == "global_step", |step| step <= resume_at)
