@@ -76,6 +76,8 @@ pub enum FileProblem {
     Io(std::io::Error),
     /// It is no regular file: nothing says how long it is, or when it ends.
     Irregular(Irregular),
+    /// It is no folder, where a folder is wanted.
+    NotAFolder,
     /// It is longer than the files of its kind may be.
     TooLarge {
         /// Most bytes.
@@ -102,6 +104,7 @@ impl fmt::Display for FileProblem {
         match self {
             Self::Io(e) => e.fmt(f),
             Self::Irregular(kind) => kind.fmt(f),
+            Self::NotAFolder => f.write_str("it is not a folder with the files of a policy or of masks"),
             Self::TooLarge { cap } => write!(f, "longer than the {cap} bytes that are read of such a file"),
             Self::Policy(e) => e.fmt(f),
             Self::Mask(e) => e.fmt(f),
@@ -207,6 +210,13 @@ pub fn read_file(path: &Path, cap: usize) -> Result<Vec<u8>, Failure> {
     read_regular(path, cap).map_err(|problem| Failure::File { path: path.to_owned(), problem })
 }
 
+/// Accepts a folder, and what is not there, which its files will say.
+fn check_folder(path: &Path) -> Result<(), Failure> {
+    let other = std::fs::metadata(path).is_ok_and(|found| !found.is_dir());
+    let failure = || Failure::File { path: path.to_owned(), problem: FileProblem::NotAFolder };
+    if other { Err(failure()) } else { Ok(()) }
+}
+
 fn plain_name(path: &Path) -> String {
     path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
@@ -227,6 +237,7 @@ pub struct PolicyDirectory {
 /// # Errors
 /// [`Failure::File`].
 pub fn load_policy(directory: &Path) -> Result<PolicyDirectory, Failure> {
+    check_folder(directory)?;
     let manifest_path = directory.join("policy.json");
     let manifest = read_file(&manifest_path, policy::MAX_MANIFEST)?;
     let tensors = read_file(&directory.join("policy.safetensors"), safetensors::MAX_FILE)?;
@@ -258,6 +269,7 @@ impl MaskDirectory {
 /// [`Failure::File`].
 pub fn load_masks(directory: &Path, policy: &PolicyFiles) -> Result<MaskDirectory, Failure> {
     let problem = |path: &Path, e| Failure::File { path: path.to_owned(), problem: FileProblem::Mask(e) };
+    check_folder(directory)?;
     let chain_path = directory.join("chain.json");
     let chain_bytes = read_file(&chain_path, mask::MAX_MANIFEST)?;
     let chain = parse_chain_manifest(&chain_bytes).map_err(|e| problem(&chain_path, e))?;

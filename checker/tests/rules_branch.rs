@@ -21,6 +21,11 @@ use secateur_checker::reader::trees::{MAX_DEPTH, Trees, state_block};
 const ONE: i64 = 1 << 48;
 
 fn network_of(hidden: Activation) -> GridNetwork {
+    network_with(hidden, 0)
+}
+
+/// With inputs up to `2^scale` in the grid's eyes.
+fn network_with(hidden: Activation, scale: i64) -> GridNetwork {
     let layer = |rows, columns, weights: &[i64], activation| Layer {
         weight: Matrix { rows, columns, values: weights.iter().map(|&w| Dyadic::new(w, 0)).collect() },
         bias: vec![Dyadic::ZERO; rows],
@@ -28,7 +33,8 @@ fn network_of(hidden: Activation) -> GridNetwork {
     };
     let layers = vec![layer(2, 2, &[1, 1, 1, -1], hidden), layer(1, 2, &[1, 1], Activation::Identity)];
     let network = Network { layers };
-    let scale = GridScale::new(&network, &Rational::one()).unwrap();
+    let largest = Rational::from_dyadic(1.into(), scale);
+    let scale = GridScale::new(&network, &largest).unwrap();
     GridNetwork::new(&network, None, &scale).unwrap()
 }
 
@@ -151,6 +157,23 @@ fn slopes_and_multipliers_are_read() {
     let both = [&[2, 0, 0, 0, 0, 0][..], &one, &[0, 0, 1, 0], &one].concat();
     let with = relu(0, [&relu(1, [&leaf(0, &both), &[0]]), &[0]]);
     assert!(bound(&unit(false), &with).unwrap() >= 2 * ONE);
+}
+
+/// Biases of 2^20 leave the grid little room: multipliers of 65535 on all neurons drive the sum beyond it, which is the
+/// witness's fault.
+#[test]
+fn multipliers_beyond_the_grid_are_the_witnesss_fault() {
+    let network = network_with(Activation::Relu, 20);
+    let leaf = |value: u32| {
+        let both: Vec<u8> =
+            [0u8, 1].iter().flat_map(|n| [0, 0, *n, 0].into_iter().chain(value.to_le_bytes())).collect();
+        [&[1, 0, 0, 2, 0][..], &both].concat()
+    };
+    let at =
+        |value| bound_over(&network, &unit(false), &[1], &relu(0, [&relu(1, [&leaf(value), &[0]]), &[0]]));
+    assert!(at(1).is_ok());
+    let Err(SplitError::Grid { reason, .. }) = at(u32::MAX) else { panic!("within the grid") };
+    assert!(matches!(reason, GridError::WitnessTooLarge { .. }) && reason.is_about_witness(), "{reason}");
 }
 
 #[test]
