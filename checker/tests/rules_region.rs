@@ -22,7 +22,7 @@ use secateur_checker::reader::certificate::{Certificate, CertificateError, Progr
 use secateur_checker::reader::fields::{Field, FieldError};
 use secateur_checker::reader::json::{Numbers, parse};
 use secateur_checker::reader::policy::MAX_WIDTH;
-use secateur_checker::reader::regions::{RegionClaim, RegionEntry, Share, region_entries};
+use secateur_checker::reader::regions::{MAX_SHARES, RegionClaim, RegionEntry, Share, region_entries};
 use secateur_checker::region_claim::{LIMIT_REGIONS, RegionProblem, RegionRejection, check_regions};
 use secateur_checker::table::TableError;
 
@@ -446,6 +446,11 @@ fn entries_are_refused_by_clause() {
     let path = "regions[0].lower".to_owned();
     let many = CertificateError::Field(FieldError::TooMany { path, cap: MAX_WIDTH });
     assert_eq!(read(&vec![r#""x""#; MAX_WIDTH + 1].join(","), "1"), Err(many));
+    let shares =
+        vec![r#"1","threshold":"0"},{"fraction":"1"#; MAX_SHARES].join(r#"","threshold":"0"},{"fraction":""#);
+    let path = "regions[0].claims[0].shares".to_owned();
+    let many = CertificateError::Field(FieldError::TooMany { path, cap: MAX_SHARES });
+    assert_eq!(read(r#""0""#, &shares), Err(many));
     let path = || "regions[0].claims[0].shares[0].fraction".to_owned();
     for outside in ["-1/8", "1.0001"] {
         let error = FieldError::OutOfRange { path: path(), expected: "a fraction in [0, 1]" };

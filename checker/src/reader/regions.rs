@@ -8,6 +8,8 @@ use crate::reader::policy::MAX_WIDTH;
 
 /// Most regions of a certificate.
 pub const MAX_REGIONS: usize = 1024;
+/// Most shares of a claim; each is compared at every cell.
+pub const MAX_SHARES: usize = 1024;
 
 /// A part of a box's volume on which a quantity is proved to keep a threshold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +77,11 @@ fn entry(field: &Field<'_>) -> Result<RegionEntry, CertificateError> {
 
 fn claim(field: &Field<'_>) -> Result<RegionClaim, FieldError> {
     let mut fields = field.object()?;
-    let shares = fields.optional("shares").map(|s| s.array()).transpose()?.unwrap_or_default();
+    let place = fields.optional("shares");
+    let shares = place.as_ref().map(Field::array).transpose()?.unwrap_or_default();
+    if let Some(place) = place.filter(|_| shares.len() > MAX_SHARES) {
+        return Err(FieldError::TooMany { path: place.path().to_owned(), cap: MAX_SHARES });
+    }
     let claim = RegionClaim {
         quantity: fields.required("quantity")?.string()?.to_owned(),
         output: fields.optional("output").map(|o| o.count()).transpose()?,
