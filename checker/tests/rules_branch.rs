@@ -27,6 +27,7 @@ fn network_of(hidden: Activation) -> GridNetwork {
 /// With inputs up to `2^scale` in the grid's eyes.
 fn network_with(hidden: Activation, scale: i64) -> GridNetwork {
     let layer = |rows, columns, weights: &[i64], activation| Layer {
+        fixed: false,
         weight: Matrix { rows, columns, values: weights.iter().map(|&w| Dyadic::new(w, 0)).collect() },
         bias: vec![Dyadic::ZERO; rows],
         activation,
