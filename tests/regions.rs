@@ -274,6 +274,7 @@ fn degenerate_regions_are_covered() {
             _ => Activation::Clip { lower: rational("-1"), upper: Rational::one() },
         };
         let mut layer = |rows: usize, columns: usize, activation: Activation| Layer {
+            fixed: false,
             weight: Matrix {
                 rows,
                 columns,
