@@ -25,9 +25,7 @@ use crate::certify::emit::{emit_input, emit_program, emit_subject, emit_witness,
 use crate::certify::keys::Key;
 use crate::float::{FloatNetwork, rational_to_float};
 use crate::search::branch::tree::{LeafSlopes, SplitLeaf, SplitNode, SplitTree};
-use crate::search::branch::{
-    BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch_with,
-};
+use crate::search::branch::{BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch_with};
 
 /// Why nothing was decided or signed.
 #[derive(Debug, thiserror::Error)]
@@ -185,10 +183,11 @@ fn observation_of(normaliser: Option<&Normaliser>, case: &Case, point: &[Rationa
     let Some(normaliser) = normaliser else { return point.to_vec() };
     let statistics = normaliser.mean.iter().zip(&normaliser.std);
     let sides = case.lower.iter().zip(&case.upper);
-    let before = |((x, (mean, std)), (lower, upper)): ((&Rational, (&Dyadic, &Dyadic)), (&Rational, &Rational))| {
-        let before = x.mul(&std.to_rational()).add(&mean.to_rational());
-        before.max(lower.clone()).min(upper.clone())
-    };
+    let before =
+        |((x, (mean, std)), (lower, upper)): ((&Rational, (&Dyadic, &Dyadic)), (&Rational, &Rational))| {
+            let before = x.mul(&std.to_rational()).add(&mean.to_rational());
+            before.max(lower.clone()).min(upper.clone())
+        };
     point.iter().zip(statistics).zip(sides).map(before).collect()
 }
 

@@ -71,7 +71,8 @@ fn combinations_must_violate_strictly() {
         goal.constraints.extend(case("-1", &format!("-{least}")).constraints);
         goal
     };
-    let combination = |multipliers: &[i64]| Node::Combination { multipliers: multipliers.to_vec(), witness: None };
+    let combination =
+        |multipliers: &[i64]| Node::Combination { multipliers: multipliers.to_vec(), witness: None };
     let by = |goal: &Case, multipliers: &[i64]| unsat(goal, &[combination(multipliers)]);
     let apart = goal("1", "3/2");
     for equal in [[1, 1], [7, 7], [999_999_999_999; 2]] {

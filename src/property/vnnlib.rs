@@ -236,7 +236,9 @@ fn refuse_command(at: Position, parts: &[Expression<'_>]) -> VnnlibError {
     match parts.first().map(|p| &p.node) {
         Some(Node::Atom(word)) if VERSION_2.contains(word) => VnnlibError::Version2 { at },
         Some(Node::Atom("declare-fun")) => VnnlibError::DeclareFun { at },
-        Some(Node::Atom("declare-const" | "assert")) | Some(Node::List(_)) | None => VnnlibError::Command { at },
+        Some(Node::Atom("declare-const" | "assert")) | Some(Node::List(_)) | None => {
+            VnnlibError::Command { at }
+        }
         Some(Node::Atom(word)) => VnnlibError::UnknownCommand { at, name: word.chars().take(40).collect() },
     }
 }
@@ -490,7 +492,10 @@ mod tests {
         let cases = [
             (format!("{bounds}(assert (<= Y_0 Y_1)"), VnnlibError::Unclosed { at: at(4, 1) }),
             (format!("{bounds}(assert (<= Y_0 Y_1)))"), VnnlibError::Unopened { at: at(4, 22) }),
-            (format!("{bounds}(assert (< Y_0 Y_1))"), operator(at(4, 9), "<", "sets are closed here: write <=")),
+            (
+                format!("{bounds}(assert (< Y_0 Y_1))"),
+                operator(at(4, 9), "<", "sets are closed here: write <="),
+            ),
             (format!("{bounds}(assert (= Y_0 1))"), operator(at(4, 9), "=", "write (and (<= a b) (>= a b))")),
             (format!("{bounds}(assert (or (<= Y_0 1) (<= Y_1)))"), VnnlibError::Formula { at: at(4, 24) }),
             (format!("{bounds}(assert (or))"), VnnlibError::Formula { at: at(4, 9) }),
@@ -499,7 +504,10 @@ mod tests {
             (format!("{bounds}(declare-const X_1 Int)"), VnnlibError::Command { at: at(4, 1) }),
             (format!("{bounds}(declare-fun X_1 () Real)"), VnnlibError::DeclareFun { at: at(4, 1) }),
             (format!("{bounds}\n (vnnlib-version <2.0>)"), VnnlibError::Version2 { at: at(5, 2) }),
-            (format!("{bounds}(declare-network N (declare-input X Real [1]))"), VnnlibError::Version2 { at: at(4, 1) }),
+            (
+                format!("{bounds}(declare-network N (declare-input X Real [1]))"),
+                VnnlibError::Version2 { at: at(4, 1) },
+            ),
             (format!("{bounds}(assert (<= Y_0 Y_2))"), VnnlibError::Term { at: at(4, 17) }),
             (format!("{bounds}(assert (<= Y_0 1/2))"), VnnlibError::Term { at: at(4, 17) }),
             (

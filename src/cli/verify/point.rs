@@ -38,7 +38,8 @@ impl Found<'_> {
         let all = details || self.inputs.len() <= MOST_LISTED;
         let shown = if all { self.inputs.len() } else { SHOWN };
         for (index, input) in self.inputs.iter().take(shown).enumerate() {
-            let value = if details { input.to_string() } else { rounded(rational_to_float(input)).to_string() };
+            let value =
+                if details { input.to_string() } else { rounded(rational_to_float(input)).to_string() };
             text.push_str(&format!("\n  X_{index} = {value}"));
         }
         if shown < self.inputs.len() {

@@ -55,7 +55,6 @@ pub fn read_property(path: &Path) -> Result<(Vec<u8>, Vec<Case>), CliError> {
     refuse(path, &bytes, &NO_PROPERTY)?;
     // Comments may be in any encoding; anywhere else the replacement character is refused with its place.
     let text = String::from_utf8_lossy(&bytes);
-    let property =
-        parse_vnnlib(&text).map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
+    let property = parse_vnnlib(&text).map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
     Ok((bytes, property.cases))
 }

@@ -30,7 +30,8 @@ pub fn search_point(
     seed: u64,
 ) -> (Vec<f64>, f64) {
     let mut trail = Trail::default();
-    let best = descend(network, (lower, upper), constraints, seed, 0.0, &mut |x, worst| trail.visit(x, worst));
+    let best =
+        descend(network, (lower, upper), constraints, seed, 0.0, &mut |x, worst| trail.visit(x, worst));
     if best.1 <= 0.0 {
         return best;
     }
@@ -100,8 +101,6 @@ pub(super) struct Worst {
     pub constraint: usize,
     /// Its value.
     pub value: f64,
-    /// The next largest one's value; minus infinity if there is none.
-    pub next: f64,
     /// Its gradient.
     pub gradient: Vec<f64>,
 }
@@ -117,13 +116,11 @@ pub(super) fn worst(network: &FloatNetwork, constraints: &[FloatConstraint], x: 
         pres.push(pre);
     }
     let output = posts.last().map_or(x, Vec::as_slice);
-    let values: Vec<f64> = constraints.iter().map(|c| c.value(output)).collect();
-    let Some((index, value)) = values.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)) else {
+    let values = constraints.iter().map(|c| c.value(output)).enumerate();
+    let Some((index, value)) = values.max_by(|a, b| a.1.total_cmp(&b.1)) else {
         let (value, gradient) = (f64::NEG_INFINITY, vec![0.0; x.len()]);
-        return Worst { constraint: 0, value, next: value, gradient };
+        return Worst { constraint: 0, value, gradient };
     };
-    let others = values.iter().enumerate().filter(|(other, _)| *other != index);
-    let next = others.fold(f64::NEG_INFINITY, |most, (_, value)| most.max(*value));
     let mut gradient = constraints[index].coefficients.clone();
     for (layer, pre) in network.layers.iter().zip(&pres).rev() {
         let mut below = vec![0.0; layer.inputs];
@@ -135,7 +132,7 @@ pub(super) fn worst(network: &FloatNetwork, constraints: &[FloatConstraint], x: 
         }
         gradient = below;
     }
-    Worst { constraint: index, value, next, gradient }
+    Worst { constraint: index, value, gradient }
 }
 
 fn derivative(activation: FloatActivation, z: f64) -> f64 {

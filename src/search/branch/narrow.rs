@@ -9,7 +9,7 @@ use super::attack::{Worst, worst};
 /// How often a line between two points is halved.
 const HALVINGS: usize = 60;
 /// Steps onto the largest constraint.
-const STEPS: usize = 40;
+const STEPS: usize = 80;
 
 /// For each constraint the best point at which it is the largest.
 #[derive(Default)]
@@ -49,7 +49,8 @@ impl Trail {
         }
         self.seen.sort_by(|a, b| a.value.total_cmp(&b.value));
         self.seen.truncate(starts);
-        let mut near = Near { network, sides, constraints, best: None };
+        let widths = constraints.iter().map(|c| width(c, constraints)).collect();
+        let mut near = Near { network, sides, constraints, widths, best: None };
         for (index, first) in self.seen.iter().enumerate() {
             for second in self.seen.iter().take(index) {
                 near.between(first, second);
@@ -63,10 +64,24 @@ impl Trail {
     }
 }
 
+/// The distance from a constraint's boundary to the nearest one that faces it, in units of the constraint; infinite if none
+/// does.
+fn width(constraint: &FloatConstraint, constraints: &[FloatConstraint]) -> f64 {
+    let opposite = |other: &FloatConstraint| {
+        let pairs = || constraint.coefficients.iter().zip(&other.coefficients);
+        let times = -pairs().find(|(c, _)| **c != 0.0).map_or(0.0, |(c, o)| c / o);
+        let faces = times > 0.0 && times.is_finite() && pairs().all(|(c, o)| *c == -times * o);
+        faces.then(|| (constraint.bound + times * other.bound).max(0.0))
+    };
+    constraints.iter().filter_map(opposite).fold(f64::INFINITY, f64::min)
+}
+
 struct Near<'a> {
     network: &'a FloatNetwork,
     sides: (&'a [f64], &'a [f64]),
     constraints: &'a [FloatConstraint],
+    /// How wide each constraint's band is.
+    widths: Vec<f64>,
     best: Option<(Vec<f64>, f64)>,
 }
 
@@ -92,8 +107,11 @@ impl Near<'_> {
         }
     }
 
-    /// Steps along the gradient to where the largest constraint would vanish if it were linear, and on to the middle of what
-    /// the next one leaves free. Inputs that would leave the box do not take part.
+    /// Steps along the gradient to where the largest constraint would vanish if it were linear, and on by as much, but not
+    /// beyond the middle of its band. Inputs that would leave the box do not take part.
+    ///
+    /// # References
+    /// Motzkin and Schoenberg 1954, the relaxation method for linear inequalities.
     fn onto(&mut self, start: &[f64]) {
         let mut x = start.to_vec();
         let (lower, upper) = self.sides;
@@ -106,8 +124,7 @@ impl Near<'_> {
             if found.value <= 0.0 || square <= 0.0 || !square.is_finite() {
                 return;
             }
-            let room = (-0.5 * (found.value + found.next)).clamp(0.0, found.value);
-            let step = (found.value + room) / square;
+            let step = (found.value + found.value.min(0.5 * self.widths[found.constraint])) / square;
             for (i, x) in x.iter_mut().enumerate() {
                 *x = (*x - step * slope[i]).clamp(lower[i], upper[i]);
             }
