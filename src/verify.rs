@@ -8,7 +8,7 @@ use secateur_checker::kernel::enclose::TanhTable;
 use secateur_checker::kernel::input::read_observation;
 use secateur_checker::kernel::split::{Case, check_sat};
 use secateur_checker::model::Normaliser;
-use secateur_checker::number::{Dyadic, Rational};
+use secateur_checker::number::Rational;
 use secateur_checker::property::{Decided, PropertySubject, check_property, prepare, read_property};
 use secateur_checker::reader::certificate::{
     FileDigest, Program, SCHEMA_VERSION, STATEMENT_TYPE, WitnessRecord,
@@ -183,12 +183,11 @@ fn observation_of(normaliser: Option<&Normaliser>, case: &Case, point: &[Rationa
     let Some(normaliser) = normaliser else { return point.to_vec() };
     let statistics = normaliser.mean.iter().zip(&normaliser.std);
     let sides = case.lower.iter().zip(&case.upper);
-    let before =
-        |((x, (mean, std)), (lower, upper)): ((&Rational, (&Dyadic, &Dyadic)), (&Rational, &Rational))| {
-            let before = x.mul(&std.to_rational()).add(&mean.to_rational());
-            before.max(lower.clone()).min(upper.clone())
-        };
-    point.iter().zip(statistics).zip(sides).map(before).collect()
+    let before = point.iter().zip(statistics).zip(sides).map(|((x, (mean, std)), (lower, upper))| {
+        let before = x.mul(std).add(&mean.to_rational());
+        before.max(lower.clone()).min(upper.clone())
+    });
+    before.collect()
 }
 
 /// The outputs at an observation, in floats: for people to read.

@@ -184,7 +184,7 @@ fn real_arithmetic_must_be_assumed() {
 
 /// Means -1 and -1, standard deviations 2 and 1: the box `[1/4, 1] x [-1, 1]` is read as `[5/8, 1] x [0, 2]`.
 fn shifted(clip: Option<&str>) -> Normaliser {
-    let std = vec![Dyadic::new(2, 0), Dyadic::new(1, 0)];
+    let std = vec![Rational::parse("2").unwrap(), Rational::one()];
     let clip = clip.map(|c| Rational::parse(c).unwrap());
     Normaliser { mean: vec![Dyadic::new(-1, 0); 2], std, clip }
 }
@@ -194,8 +194,7 @@ fn point(case: &mut Case, inputs: [&str; 2]) {
     *point = inputs.map(|x| Rational::parse(x).unwrap()).to_vec();
 }
 
-/// (1/2, -3/4) is read as (3/4, 1/4), where the output is 1 + 1/2, (1/4, -7/8) as (5/8, 1/8): 3/4 + 1/2. A point that is
-/// in the box only once it is read is outside.
+/// (1/2, -3/4) is read as (3/4, 1/4), where the output is 1 + 1/2, (1/4, -7/8) as (5/8, 1/8): 3/4 + 1/2.
 #[test]
 fn a_point_is_read_through_the_normaliser() {
     let at = |bounds: [&str; 2], inputs: [&str; 2]| {
@@ -272,7 +271,7 @@ fn boxes_fit_before_they_are_read() {
     });
     assert_eq!(turned, refused);
     let flat = with(|c| {
-        c.policy.normaliser = Some(Normaliser { std: vec![Dyadic::ZERO; 2], ..shifted(None) });
+        c.policy.normaliser = Some(Normaliser { std: vec![Rational::zero(); 2], ..shifted(None) });
     });
     assert_eq!(flat, PropertyRejection::Grid(GridError::StdNotPositive { coordinate: 0 }));
 }
