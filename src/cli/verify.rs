@@ -1,5 +1,8 @@
 //! `secateur verify`: VNN-LIB properties of networks.
 
+mod point;
+mod source;
+
 use std::path::{Path, PathBuf};
 
 use crate::certify::emit::emit_envelope;
@@ -14,14 +17,13 @@ use serde_json::json;
 use crate::certify::keys::Key;
 use crate::cli::progress::{catch_interrupts, stop_requested};
 use crate::cli::{CliError, Context};
-use crate::import::{HeadKind, ImportOptions, import, read_capped};
+use crate::import::{HeadKind, ImportOptions, import};
 use crate::policy::emit::{emit_manifest, emit_tensors};
 use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::write::write_atomically;
-use crate::property::vnnlib::parse_vnnlib;
 use crate::search::branch::{BranchOptions, BranchState};
 use crate::verify::kept::{emit_search, parse_search};
-use crate::verify::{Answer, Question, VerifyError, verify};
+use crate::verify::{Answer, Question, VerifyError, outputs_at, verify};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -32,10 +34,10 @@ Examples:
   secateur verify net.onnx prop.vnnlib --steps 5000 --resume search.json    # again and again, until it is decided
 
 The first line printed is unsat (no input satisfies the property; a proof is written beside the certificate), sat (an
-exact input does) or unknown (the step budget ended first; --resume keeps the search so that it can go on).
+exact input does; printed in decimals with the outputs) or unknown (the step budget ended first; --resume keeps the search so that it can go on).
 Exit code 0 for sat and unsat, 1 for unknown.")]
 pub struct VerifyArguments {
-    /// ONNX network, or a policy directory.
+    /// ONNX network, or a policy directory; the property speaks of inputs before its normaliser, if it has one.
     network: PathBuf,
     /// VNN-LIB 1.0 property.
     property: PathBuf,
@@ -54,6 +56,9 @@ pub struct VerifyArguments {
     /// Directory for the canonical files that `secateur-check --property` reads.
     #[arg(long, value_name = "DIR")]
     canonical: Option<PathBuf>,
+    /// Print a counterexample exactly, as fractions.
+    #[arg(long)]
+    details: bool,
     /// Seed of the search for counterexamples.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -64,10 +69,7 @@ pub struct VerifyArguments {
 /// # Errors
 /// Exit code 2.
 pub fn question(network: &Path, property: &Path) -> Result<Question, CliError> {
-    let bytes = read_capped(property).map_err(CliError::input)?;
-    let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", property.display()));
-    let source = String::from_utf8(bytes.clone()).map_err(|e| at(&e))?;
-    let cases = parse_vnnlib(&source).map_err(|e| at(&e))?.cases;
+    let (bytes, cases) = source::read_property(property)?;
     let record = |role: &str, path: &Path, bytes: &[u8]| FileDigest {
         role: role.to_owned(),
         name: path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
@@ -79,7 +81,7 @@ pub fn question(network: &Path, property: &Path) -> Result<Question, CliError> {
             load_policy(network).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
         (policy.manifest, policy.tensors)
     } else {
-        inputs.push(record("source", network, &read_capped(network).map_err(CliError::input)?));
+        inputs.push(record("source", network, &source::read_network(network)?));
         let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
         let data = import(network, &options).map_err(CliError::input)?;
         (emit_manifest(&data), emit_tensors(&data))
@@ -151,9 +153,10 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
                     text.push_str(&format!("\nchecked proof of {} bytes", proof.size))
                 }
                 Claimed::Sat { case, point } => {
-                    let point: Vec<String> = point.iter().map(ToString::to_string).collect();
-                    text.push_str(&format!("\nchecked counterexample in case {case}: {}", point.join(" ")));
-                    document["counterexample"] = json!(point);
+                    let outputs = outputs_at(&question, point).map_err(CliError::internal)?;
+                    let found = point::Found { case: *case, inputs: point, outputs: &outputs };
+                    text.push_str(&found.lines(arguments.details));
+                    found.describe(&mut document);
                 }
             }
             if let Some(out) = &arguments.out {
