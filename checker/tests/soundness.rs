@@ -12,6 +12,8 @@ mod probe;
 #[path = "oracle/random.rs"]
 mod random;
 
+#[path = "soundness/below.rs"]
+mod below;
 #[path = "soundness/claims.rs"]
 mod claims;
 #[path = "soundness/functions.rs"]
@@ -22,6 +24,10 @@ mod fuzz;
 mod generate;
 #[path = "soundness/points.rs"]
 mod points;
+#[path = "soundness/regions.rs"]
+mod regions;
+#[path = "soundness/regret.rs"]
+mod regret;
 #[path = "soundness/tally.rs"]
 mod tally;
 #[path = "soundness/truth.rs"]

@@ -173,7 +173,7 @@ fn nearest(ends: &Ends) -> f32 {
 }
 
 /// The masks of the pool of which a family's value under a listed mask speaks.
-fn scope(family: Family, mask: usize, quantity: Quantity, case: &Case, pool: &[Mask]) -> Vec<usize> {
+pub fn scope(family: Family, mask: usize, quantity: Quantity, case: &Case, pool: &[Mask]) -> Vec<usize> {
     let below = |one: &Mask, other: &Mask| {
         let pairs = one.layers.iter().flatten().zip(other.layers.iter().flatten());
         pairs.into_iter().all(|(one, other)| *other || !*one)

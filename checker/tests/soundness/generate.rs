@@ -85,7 +85,11 @@ fn corner_layer(random: &mut Random, (inputs, outputs): (usize, usize), last: bo
     let mut values: Vec<Dyadic> = (0..inputs * outputs).map(|_| entry(random, palette)).collect();
     let mut biases: Vec<Dyadic> = (0..outputs).map(|_| bias(random, palette)).collect();
     let place = |random: &mut Random, n: usize| random.between(0, n as i64 - 1) as usize;
-    if random.one_in(5) {
+    if random.one_in(2) {
+        let share = random.pick(&[2, 3]);
+        values.iter_mut().filter(|_| random.one_in(share)).for_each(|w| *w = Dyadic::ZERO);
+    }
+    if random.one_in(4) {
         let row = place(random, outputs);
         values[row * inputs..(row + 1) * inputs].fill(Dyadic::ZERO);
     }

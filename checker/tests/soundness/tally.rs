@@ -26,6 +26,8 @@ pub struct Entry {
 #[derive(Default)]
 pub struct Tally {
     pub networks: usize,
+    /// Outputs of a policy evaluated at a point.
+    pub evaluations: usize,
     /// Networks that the grid refuses.
     pub refused: BTreeMap<String, usize>,
     pub kinds: BTreeMap<Kind, Entry>,
@@ -74,18 +76,20 @@ impl Tally {
     pub fn hold(&mut self, claim: &Claim<'_>, truth: &Truth, place: &dyn Fn(usize) -> String) {
         let Some(peak) = peak_of(truth, claim) else { return };
         let kind = (claim.family.to_owned(), head_word(claim.head), claim.quantity.name());
-        let (found, value) = (exact(&peak.value), claim.value);
-        let from_above = claim.quantity.rounding() == Rounding::Up;
-        let holds = if from_above {
-            peak.value <= value.ceil_scaled(BITS)
+        let value = claim.value;
+        let (holds, scaled) = if claim.quantity.rounding() == Rounding::Up {
+            let scaled = value.ceil_scaled(BITS);
+            (peak.value <= scaled, scaled)
         } else {
-            value.floor_scaled(BITS) <= peak.value
+            let scaled = value.floor_scaled(BITS);
+            (scaled <= peak.value, scaled)
         };
-        let near = value.abs().mul(&Rational::new(1.into(), 100.into()).expect("a hundredth"));
+        let gap: BigInt = (&peak.value - &scaled) * 100;
         let entry = self.kinds.entry(kind.clone()).or_default();
         entry.evaluations += truth.pairs;
-        entry.attained += usize::from(!value.is_zero() && found.sub(value).abs() <= near);
+        entry.attained += usize::from(!value.is_zero() && gap.magnitude() <= scaled.magnitude());
         if !holds {
+            let found = exact(&peak.value);
             let what = format!("{} is {value}, found {found}", claim.quantity.name());
             self.violation(kind, &what, &place(peak.pair));
         }
@@ -103,9 +107,11 @@ impl Tally {
     pub fn report(&self, all: bool) -> String {
         let sum = |of: fn(&Entry) -> usize| self.kinds.values().map(of).sum::<usize>();
         let mut text = format!(
-            "{} networks, {} claims, {} exact evaluations, {} claims met within 1 %; refused {:?}\n",
+            "{} networks, {} claims held against {} exact evaluations in {} comparisons, {} of them met within 1 %; \
+             refused {:?}\n",
             self.networks,
             sum(|e| e.claims),
+            self.evaluations,
             sum(|e| e.evaluations),
             sum(|e| e.attained),
             self.refused
