@@ -116,7 +116,7 @@ pub fn read_at(
     };
     let seen = state.iter().zip(change).enumerate().map(|(i, (state, change))| {
         let Some(normaliser) = &policy.normaliser else { return state.add(change) };
-        let (mean, std) = (normaliser.mean[i].to_rational(), normaliser.std[i].to_rational());
+        let (mean, std) = (normaliser.mean[i].to_rational(), normaliser.std[i].clone());
         let normalise = |x: &Rational| clip(x.sub(&mean).div(&std).unwrap());
         match (state_units, set_units) {
             (Units::Raw, Units::Normalised) => normalise(state).add(change),

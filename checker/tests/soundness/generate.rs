@@ -105,7 +105,11 @@ fn corner_layer(random: &mut Random, (inputs, outputs): (usize, usize), last: bo
     }
     let activation =
         if last && !random.one_in(4) { Activation::Identity } else { random.pick(&activations()) };
-    Layer { weight: Matrix { rows: outputs, columns: inputs, values }, bias: biases, activation }
+    // A scale layer: diagonal, and no mask touches it.
+    let fixed = inputs == outputs && random.one_in(4);
+    let diagonal = |at: &usize| fixed && at / inputs != at % inputs;
+    (0..values.len()).filter(diagonal).for_each(|at| values[at] = Dyadic::ZERO);
+    Layer { fixed, weight: Matrix { rows: outputs, columns: inputs, values }, bias: biases, activation }
 }
 
 fn corner(random: &mut Random) -> Case {
@@ -128,7 +132,7 @@ fn corner(random: &mut Random) -> Case {
     };
     let normaliser = random.one_in(2).then(|| Normaliser {
         mean: (0..inputs).map(|_| Dyadic::new(random.between(-4, 4), -2)).collect(),
-        std: (0..inputs).map(|_| random.pick(&[(1, 0), (1, -1), (1, 1), (3, -2), (1, -6)])).map(dyadic).collect(),
+        std: (0..inputs).map(|_| r(random.pick(&["1", "1/2", "2", "3/4", "1/64", "5/7"]))).collect(),
         clip: random.pick(&[None, Some("1"), Some("1/3"), Some("2"), Some("10")]).map(r),
     });
     let units = [Units::Raw, Units::Normalised];
@@ -148,17 +152,13 @@ fn corner(random: &mut Random) -> Case {
     Case { policy, masks, states: States { values, units: state_units }, set }
 }
 
-fn dyadic((mantissa, exponent): (i64, i32)) -> Dyadic {
-    Dyadic::new(mantissa, exponent)
-}
-
 /// Small numbers, and the two ends of the clip where they are dyadic.
 fn state_entry(random: &mut Random, normaliser: Option<&Normaliser>, input: usize, units: Units) -> Dyadic {
     if let Some((n, clip)) = normaliser.and_then(|n| Some((n, n.clip.as_ref()?)))
         && random.one_in(3)
     {
         let end = if random.one_in(2) { clip.clone() } else { clip.neg() };
-        let raw = end.mul(&n.std[input].to_rational()).add(&n.mean[input].to_rational());
+        let raw = end.mul(&n.std[input]).add(&n.mean[input].to_rational());
         let end = if units == Units::Raw { raw } else { end };
         if let Some(end) = exact_dyadic(&end.floor_scaled(40), 40) {
             return end;
@@ -190,11 +190,10 @@ fn nested(random: &mut Random, network: &Network) -> Vec<Mask> {
     for step in 0..count {
         if step > 0 || random.one_in(3) {
             let share = random.pick(&[1, 2, 3, 6, 100]);
-            for entry in kept.iter_mut().flatten() {
-                *entry = *entry && !(share < 100 && random.one_in(share + 1));
-            }
-            if random.one_in(8) {
-                kept.iter_mut().flatten().for_each(|k| *k = false);
+            let none = random.one_in(8);
+            let learned = kept.iter_mut().zip(&network.layers).filter(|(_, layer)| !layer.fixed);
+            for entry in learned.flat_map(|(kept, _)| kept) {
+                *entry = *entry && !none && !(share < 100 && random.one_in(share + 1));
             }
         }
         masks.push(Mask { layers: kept.clone() });
@@ -261,7 +260,7 @@ pub fn unlisted(random: &mut Random, network: &Network, masks: &[Mask], count: u
         let way = random.between(0, 3);
         let layers = masks[loose].layers.iter().enumerate().map(|(layer, kept)| {
             let entry = |(index, &kept): (usize, &bool)| {
-                let fixed = masks.get(tight).is_some_and(|m| m.layers[layer][index]);
+                let fixed = network.layers[layer].fixed || masks.get(tight).is_some_and(|m| m.layers[layer][index]);
                 let positive = network.layers[layer].weight.values[index].mantissa > 0;
                 let wanted = match way {
                     0 => positive,
