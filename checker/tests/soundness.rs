@@ -16,6 +16,8 @@ mod random;
 mod below;
 #[path = "soundness/claims.rs"]
 mod claims;
+#[path = "soundness/draws.rs"]
+mod draws;
 #[path = "soundness/functions.rs"]
 mod functions;
 #[path = "soundness/fuzz.rs"]

@@ -41,7 +41,10 @@ pub fn hold_points(seed: u64, case: &Case, proved: &Proved<'_>, tally: &mut Tall
                     entry.attained += usize::from(least.is_positive());
                     if least.floor_scaled(BITS) > most.1 {
                         let found = super::tally::exact(&most.1);
-                        let what = format!("{} of output {output:?} is at least {least}, found {found}", quantity.name());
+                        let what = format!(
+                            "{} of output {output:?} is at least {least}, found {found}",
+                            quantity.name()
+                        );
                         tally.violation(kind.clone(), &what, &story(seed, case));
                     }
                     for family in contradicted(case, proved, (state, mask), quantity, output, least) {

@@ -147,7 +147,10 @@ pub fn at_state(random: &mut Random, case: &Case, pool: &[Mask], state: usize) -
 
 pub fn listed(case: &Case, state: usize) -> Vec<Rational> {
     let columns = case.states.values.columns;
-    case.states.values.values[state * columns..(state + 1) * columns].iter().map(|d| d.to_rational()).collect()
+    case.states.values.values[state * columns..(state + 1) * columns]
+        .iter()
+        .map(|d| d.to_rational())
+        .collect()
 }
 
 /// Any two executions at the state and at every point.
@@ -220,7 +223,11 @@ pub fn hold_all(
         let word = family_word(table.family);
         if let Err(e) = table.verdicts() {
             let kind = (word.clone(), super::tally::head_word(head), "verdicts");
-            tally.violation(kind, &format!("rose against its theorem at step {}", e.step), &story(seed, case));
+            tally.violation(
+                kind,
+                &format!("rose against its theorem at step {}", e.step),
+                &story(seed, case),
+            );
         }
         for mask in 0..table.masks.len() {
             for (quantity, output) in asked(case.policy.network.outputs()) {

@@ -148,7 +148,11 @@ fn pi_twice() -> Ends {
         let mut n = 1u32;
         while !power.is_zero() {
             let term: BigInt = &power / n;
-            if n % 4 == 1 { sum += term } else { sum -= term };
+            if n % 4 == 1 {
+                sum += term
+            } else {
+                sum -= term
+            };
             power /= inverse * inverse;
             n += 2;
         }
@@ -224,8 +228,7 @@ fn categorical(first: &[Ends], second: &[Ends]) -> Distances {
         let drift = drift.fold((BigInt::zero(), BigInt::zero()), |sum, term| plus(&sum, &term));
         coarse(&minus(&plus(&drift, there_sum), here_sum))
     };
-    let divergence =
-        [from(&p, first, second, &p_sum, &q_sum), from(&q, second, first, &q_sum, &p_sum)];
+    let divergence = [from(&p, first, second, &p_sum, &q_sum), from(&q, second, first, &q_sum, &p_sum)];
     Distances { total_variation, divergence }
 }
 
@@ -288,7 +291,8 @@ mod tests {
         let found = distances(&Head::Categorical, &a, &b).unwrap();
         let value = tanh(&Rational::parse("2").unwrap());
         let inside = |ends: &Ends, scale: u32| {
-            ends.0 <= value.upper.ceil_scaled(BITS) * scale && ends.1 >= value.lower.floor_scaled(BITS) * scale
+            ends.0 <= value.upper.ceil_scaled(BITS) * scale
+                && ends.1 >= value.lower.floor_scaled(BITS) * scale
         };
         assert!(inside(&found.total_variation, 1));
         assert!(inside(&found.divergence[0], 4) && inside(&found.divergence[1], 4));

@@ -138,7 +138,8 @@ fn corner(random: &mut Random) -> Case {
     let units = [Units::Raw, Units::Normalised];
     let (state_units, set_units) = (random.pick(&units), random.pick(&units));
     let rows = random.pick(&[1usize, 1, 2, 3]);
-    let values = (0..rows * inputs).map(|i| state_entry(random, normaliser.as_ref(), i % inputs, state_units));
+    let values =
+        (0..rows * inputs).map(|i| state_entry(random, normaliser.as_ref(), i % inputs, state_units));
     let values = Matrix { rows, columns: inputs, values: values.collect() };
     let masks = nested(random, &network);
     let policy = Policy { network, head, normaliser, source: None };
@@ -226,8 +227,7 @@ fn settle(random: &mut Random, case: &mut Case) {
         let to = random.between(0, outputs as i64 - 1) as usize;
         for from in (0..outputs).filter(|o| *o != to) {
             let gap = &pre[to].0 - &pre[from].0;
-            let off = BigInt::from(random.pick(&[-1, 0, 0, 1]))
-                << (BITS - random.pick(&[3u32, 20, 44, 60]));
+            let off = BigInt::from(random.pick(&[-1, 0, 0, 1])) << (BITS - random.pick(&[3u32, 20, 44, 60]));
             if random.one_in(2) && pre[from].0 == pre[from].1 && pre[to].0 == pre[to].1 {
                 shift_bias(case, last, from, &(gap + off));
             }
@@ -260,7 +260,8 @@ pub fn unlisted(random: &mut Random, network: &Network, masks: &[Mask], count: u
         let way = random.between(0, 3);
         let layers = masks[loose].layers.iter().enumerate().map(|(layer, kept)| {
             let entry = |(index, &kept): (usize, &bool)| {
-                let fixed = network.layers[layer].fixed || masks.get(tight).is_some_and(|m| m.layers[layer][index]);
+                let fixed =
+                    network.layers[layer].fixed || masks.get(tight).is_some_and(|m| m.layers[layer][index]);
                 let positive = network.layers[layer].weight.values[index].mantissa > 0;
                 let wanted = match way {
                     0 => positive,

@@ -66,13 +66,18 @@ impl Place<'_> {
             .map(|input| {
                 let mut moved = zero.clone();
                 moved[input] = step.clone();
-                at(&moved).iter().zip(&clean).map(|(m, c)| to_float(&(&m.0 - &c.0, BigInt::from(0)))).collect()
+                at(&moved)
+                    .iter()
+                    .zip(&clean)
+                    .map(|(m, c)| to_float(&(&m.0 - &c.0, BigInt::from(0))))
+                    .collect()
             })
             .collect();
         let outputs = clean.len();
         let weight = |i: usize, j: usize| slopes.iter().map(move |s| s[i] - if i == j { 0.0 } else { s[j] });
         let pairs = (0..outputs).flat_map(|i| (0..outputs).map(move |j| (i, j)));
-        let directions = pairs.flat_map(|(i, j)| [1.0, -1.0].map(|sign| weight(i, j).map(|w| w * sign).collect()));
+        let directions =
+            pairs.flat_map(|(i, j)| [1.0, -1.0].map(|sign| weight(i, j).map(|w| w * sign).collect()));
         directions.filter_map(|direction: Vec<f64>| on_sphere(&direction, radius)).collect()
     }
 

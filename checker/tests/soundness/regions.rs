@@ -153,4 +153,3 @@ fn volume_in(lower: &[Rational], upper: &[Rational], from: &[Rational], to: &[Ra
     let wide = sides.filter(|(_, (from, to))| from < to).map(|((l, u), _)| u.sub(l));
     wide.fold(Rational::one(), |product, side| product.mul(&side))
 }
-

@@ -183,7 +183,8 @@ pub fn hold_regret(
     for table in proved.tables.iter().filter(|t| t.family.bounds_adversary()) {
         let Ok(largest) = largest_total_variation(table, &proved.head, mask) else { continue };
         for form in &forms {
-            let bound = regret_bound(form, &model.range, &largest).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+            let bound =
+                regret_bound(form, &model.range, &largest).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
             let (clean, attacked) = if matches!(form, RegretForm::Horizon { .. }) { &steps } else { &sums };
             let gap = clean.iter().zip(attacked).map(|(c, a)| c.sub(a)).max().unwrap_or_else(Rational::zero);
             let word = family_word(table.family);

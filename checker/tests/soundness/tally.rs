@@ -41,7 +41,9 @@ const SHOWN: usize = 4;
 
 pub fn family_word(family: Family) -> String {
     match family.band_end() {
-        Some(BandEnd::Mask(_)) => family.name().split('/').next().map_or_else(String::new, |w| format!("{w}/K")),
+        Some(BandEnd::Mask(_)) => {
+            family.name().split('/').next().map_or_else(String::new, |w| format!("{w}/K"))
+        }
         _ => family.name(),
     }
 }
@@ -118,7 +120,8 @@ impl Tally {
         );
         for ((family, head, quantity), entry) in self.kinds.iter().filter(|_| all) {
             let Entry { claims, evaluations, attained } = entry;
-            writeln!(text, "  {family} {head} {quantity}: {claims}, {evaluations}, {attained}").expect("written");
+            writeln!(text, "  {family} {head} {quantity}: {claims}, {evaluations}, {attained}")
+                .expect("written");
         }
         text
     }

@@ -144,7 +144,10 @@ fn least_lead(clean: &[Ends], there: &[Ends], same: &dyn Fn(usize, usize) -> boo
     let outputs = clean.len();
     let lead = |p: usize| {
         let others = (0..outputs).filter(|j| *j != p);
-        others.map(|j| if same(p, j) { BigInt::zero() } else { &there[p].1 - &there[j].0 }).min().unwrap_or_default()
+        others
+            .map(|j| if same(p, j) { BigInt::zero() } else { &there[p].1 - &there[j].0 })
+            .min()
+            .unwrap_or_default()
     };
     let surely = |p: &usize| (0..outputs).all(|j| j == *p || same(*p, j) || clean[*p].0 >= clean[j].1);
     let maybe = |p: &usize| (0..outputs).all(|j| clean[*p].1 >= clean[j].0);
@@ -160,7 +163,11 @@ pub fn same_outputs(network: &Network, mask: &Mask) -> impl Fn(usize, usize) -> 
         let columns = layer.weight.columns;
         let entry = |row: usize, at: usize| {
             let index = row * columns + at;
-            if kept[index] { layer.weight.values[index].to_rational() } else { secateur_checker::number::Rational::zero() }
+            if kept[index] {
+                layer.weight.values[index].to_rational()
+            } else {
+                secateur_checker::number::Rational::zero()
+            }
         };
         layer.bias[i] == layer.bias[j] && (0..columns).all(|at| entry(i, at) == entry(j, at))
     }
