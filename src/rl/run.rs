@@ -1,8 +1,9 @@
 //! The training loop: updates, evaluations, logs, checkpoints, until the end or until told to stop. Untrusted.
 //! The order of everything is CleanRL's `ppo_continuous_action.py`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::checkpoint::Checkpoint;
 use super::config::TrainConfig;
 use super::env::make_environment;
 use super::log::CurveLog;
@@ -97,6 +98,12 @@ pub fn train_from(
     train_in(config, &make_environment, Some(start), files, progress)
 }
 
+/// Whether a run with these settings can go on from the checkpoint.
+pub fn belongs_to(checkpoint: &Path, config: &TrainConfig) -> bool {
+    let same = |found: Checkpoint| TrainConfig { threads: config.threads, ..found.config } == *config;
+    Checkpoint::read(checkpoint).is_ok_and(same)
+}
+
 fn run(
     config: &TrainConfig,
     (make, start): (&MakeEnvironment<'_>, Option<&TrainStart>),
@@ -108,6 +115,10 @@ fn run(
         (_, Some(start)) => Trainer::new_from(config, make, start)?,
         (_, None) => Trainer::new_in(config, make)?,
     };
+    if let Some(path) = files.checkpoint.as_ref().filter(|path| !path.exists()) {
+        // From here on logs are there, and only a checkpoint says that they are of this run.
+        trainer.save(path)?;
+    }
     let mut log = match &files.logs {
         Some(directory) => Some(CurveLog::open(directory, trainer.global_step())?),
         None => None,
