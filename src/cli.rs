@@ -23,6 +23,7 @@ pub mod regret_summary;
 pub mod report;
 pub mod sa_mdp;
 pub mod show;
+pub mod streams;
 pub mod summary;
 pub mod sweep;
 pub mod train;
@@ -105,7 +106,7 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Print the JSON Schema of a certificate's payload.
     #[command(hide = true)]
-    Schema(output::DocumentOutput),
+    Schema(streams::DocumentOutput),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -153,7 +154,7 @@ impl Context {
             Format::Text => format!("{}\n", text.trim_end()),
             Format::Json => format!("{json:#}\n"),
         };
-        output::print_bytes(document.as_bytes())
+        streams::print_bytes(document.as_bytes())
     }
 }
 
@@ -170,7 +171,7 @@ pub fn run() -> ExitCode {
     if let Some(threads) = arguments.threads
         && rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().is_err()
     {
-        output::complain(&format!("error: cannot start {threads} threads"));
+        streams::complain(&format!("error: cannot start {threads} threads"));
         return ExitCode::from(4);
     }
     let context = Context { format: arguments.format, progress: !arguments.quiet };
@@ -180,7 +181,7 @@ pub fn run() -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            output::complain(&format!("error: {}", error.message));
+            streams::complain(&format!("error: {}", error.message));
             ExitCode::from(error.code)
         }
     }
@@ -210,7 +211,7 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut script);
-            output::print_bytes(&script)?;
+            streams::print_bytes(&script)?;
             Ok(0)
         }
     }

@@ -1,4 +1,4 @@
-//! What every command does to files that are there, to closed pipes and to Ctrl-C: `spec/semantics.md#outputs`.
+//! What every command does to files that are there, to closed pipes and to Ctrl-C: `spec/outputs.md`.
 
 #[path = "support/problem.rs"]
 mod problem;
@@ -92,7 +92,13 @@ fn writers() -> Vec<Writer> {
             "train",
             "train --config settings.toml",
             "out",
-            &["out/policy.json", "out/policy.safetensors", "out/critic/policy.json", "out/states.npy", "out/train.toml"],
+            &[
+                "out/policy.json",
+                "out/policy.safetensors",
+                "out/critic/policy.json",
+                "out/states.npy",
+                "out/train.toml",
+            ],
         ),
         writer(
             "attack",
@@ -293,7 +299,8 @@ fn no_stale_masks() {
     assert_eq!(prune("0", &["--force"]).code, 0);
     assert_eq!(names("out"), ["chain.json", "mask-00.safetensors", "notes.txt"]);
     // A policy without masks does not keep those of the policy that was there, nor its value network.
-    let import = ["-q", "import", "policy/policy.safetensors", "--head", "categorical", "--activation", "tanh"];
+    let import =
+        ["-q", "import", "policy/policy.safetensors", "--head", "categorical", "--activation", "tanh"];
     let import = |more: &[&str]| run(secateur(root).args(import).args(["--out", "policy2"]).args(more));
     assert_eq!(import(&["--mask", "masks/mask-00.safetensors"]).code, 0);
     assert_eq!(names("policy2/masks"), ["chain.json", "mask-00.safetensors"]);
@@ -309,7 +316,8 @@ fn no_stale_masks() {
 fn no_stale_witness() {
     let folder = bench();
     let certify = |more: &[&str]| {
-        let start = ["-q", "certify", "policy", "--states", "states.npy", "--epsilon", "0.05", "--key", "k.pem"];
+        let start =
+            ["-q", "certify", "policy", "--states", "states.npy", "--epsilon", "0.05", "--key", "k.pem"];
         run(secateur(folder.path()).args(start).args(["--out", "out/c.cert.dsse.json"]).args(more))
     };
     assert_eq!(certify(&[]).code, 0);
@@ -331,7 +339,8 @@ fn an_audit_again_keeps_what_was_handed_out() {
         let text = format!("states = \"../states.npy\"\nepsilon = \"0.05\"\nfamilies = [\"crown\"]\n{text}");
         std::fs::write(root.join("policy/audit.toml"), text).expect("written");
     };
-    let audit = |more: &[&str]| run(secateur(root).args(["-q", "audit", "policy", "--out", "out"]).args(more));
+    let audit =
+        |more: &[&str]| run(secateur(root).args(["-q", "audit", "policy", "--out", "out"]).args(more));
     settings("[prune]\nmethod = \"magnitude\"\nscope = \"layer\"\nsparsity = [\"0\", \"0.3\", \"0.5\"]");
     let first = audit(&[]);
     assert_eq!(first.code, 0, "{first:?}");
@@ -389,9 +398,12 @@ fn a_dash_is_standard_input_where_a_document_is_read() {
         let input = std::fs::File::open(folder.path().join(file)).expect("opened");
         run(secateur(folder.path()).args(arguments).stdin(input))
     };
-    for (file, command) in
-        [("c.cert.dsse.json", "show"), ("c.cert.dsse.json", "report"), ("m.json", "decompose"), ("a.json", "sa-mdp")]
-    {
+    for (file, command) in [
+        ("c.cert.dsse.json", "show"),
+        ("c.cert.dsse.json", "report"),
+        ("m.json", "decompose"),
+        ("a.json", "sa-mdp"),
+    ] {
         let piped = pipe(file, &[command, "-", "--out", "-"]);
         let named = run(secateur(folder.path()).args([command, file]));
         assert_eq!((piped.code, named.code), (0, 0), "{piped:?} {named:?}");
@@ -461,11 +473,17 @@ fn an_interrupt_ends_every_command() {
     Problem::write(&root.join("wide"), &wide).certify_to_disk(&[Family::Crown], &key(1));
     let cartpole = fixture("cartpole-tanh");
     let certify = "certify wide/policy --masks wide/masks --states wide/states.npy --epsilon 0.2 --key k.pem";
-    let drawn = format!("episodes {cartpole} --env CartPole-v1 --discount 0.999 --episodes 100000 --out drawn");
-    let attack = format!("attack {cartpole} --attack optimal --epsilon 0.1 --training-steps 9000000 --out attacked");
-    let check = "check wide/policy --masks wide/masks --states wide/states.npy --unsigned wide/c.cert.dsse.json";
+    let drawn =
+        format!("episodes {cartpole} --env CartPole-v1 --discount 0.999 --episodes 100000 --out drawn");
+    let attack =
+        format!("attack {cartpole} --attack optimal --epsilon 0.1 --training-steps 9000000 --out attacked");
+    let check =
+        "check wide/policy --masks wide/masks --states wide/states.npy --unsigned wide/c.cert.dsse.json";
     let cases = [
-        (format!("{certify} --family crown,band/zero,branch --branch-steps 100000 --out c"), "nothing was written"),
+        (
+            format!("{certify} --family crown,band/zero,branch --branch-steps 100000 --out c"),
+            "nothing was written",
+        ),
         (check.to_owned(), "nothing was written"),
         (
             "train --env Pendulum-v1 --total-timesteps 9000000 --out trained".to_owned(),
@@ -479,7 +497,9 @@ fn an_interrupt_ends_every_command() {
         let mut command = secateur(root);
         command.arg("-q").args(case.split_whitespace());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().expect("the program starts");
+        let mut child = command.spawn().expect("the program starts");
+        // Held open, so that a command that reads it waits.
+        let _stdin = child.stdin.take();
         std::thread::sleep(Duration::from_millis(500));
         let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
         assert!(killed.expect("kill is there").success(), "{case} had ended before");

@@ -14,6 +14,7 @@ use crate::attack::{
 use crate::cli::attack_tables::{Row, csv, decomposition, document, tables};
 use crate::cli::interrupt::{kept, stop_requested};
 use crate::cli::output::{Force, OutputPlan, Outputs, write};
+use crate::cli::streams::refuse_dash;
 use crate::cli::{CliError, Context};
 use crate::policy::read::{policy_data, read_policy_dir};
 use crate::policy::write::{create_folder, write_atomically};
@@ -321,6 +322,7 @@ fn outputs(arguments: &AttackArguments, jobs: &[Job<'_>]) -> Result<Outputs, Cli
 /// # Errors
 /// Exit code 2 for files, options and environments; 4 for an interrupted run.
 pub fn run(arguments: &AttackArguments, context: Context) -> Result<u8, CliError> {
+    refuse_dash([("POLICY", Some(arguments.policy.as_path())), ("--masks", arguments.masks.as_deref())])?;
     let plans = plans(arguments)?;
     let subject = subject(arguments)?;
     let jobs = jobs(&subject, &plans, arguments.transfer);

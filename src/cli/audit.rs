@@ -14,14 +14,15 @@ use crate::certify::keys::Key;
 use crate::certify::trees::{BRANCH_STEPS, MAX_BRANCH_STEPS};
 use crate::certify::{CertifyError, Progress, Request, certify};
 use crate::cli::adversary::{Norm, UnitsWord, families, perturbation};
+use crate::cli::audit_folder::AuditFolder;
 use crate::cli::band::{add_bands, band_limit, families_under, fits_head};
 use crate::cli::certify::{certify_failure, find_bands, witness_name};
-use crate::cli::audit_folder::AuditFolder;
 use crate::cli::output::{Force, OutputPlan, write};
 use crate::cli::progress::Bar;
 use crate::cli::prune::{Pruned, Recipe, pruned};
 use crate::cli::regions::RegionSettings;
 use crate::cli::regret::RegretOptions;
+use crate::cli::streams::refuse_dash;
 use crate::cli::summary::{summary_json, summary_text};
 use crate::cli::{CliError, Context};
 
@@ -195,6 +196,7 @@ fn plan(arguments: &AuditArguments, settings: &Settings, folder: &AuditFolder) -
 /// Exit codes 1 (a theorem was violated), 2, 3 and 4.
 pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError> {
     let directory = &arguments.directory;
+    refuse_dash([("DIR", Some(directory.as_path()))])?;
     let settings = settings(directory)?;
     let name = name_of(directory);
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.audit")));

@@ -1,5 +1,5 @@
 //! The folder that `secateur audit` writes into, also when an earlier audit did: what was handed out stays good. Untrusted.
-//! `spec/certificate-files.md#audit`.
+//! `spec/outputs.md#audit`.
 
 use std::path::{Path, PathBuf};
 
@@ -81,7 +81,9 @@ impl AuditFolder {
             let bytes = read_file(&certificate).map_err(CliError::input)?;
             parse_envelope(&bytes).map_err(|e| {
                 let path = certificate.display();
-                CliError::input(format!("{path} is no certificate ({e}); --force replaces it, or give another --out"))
+                CliError::input(format!(
+                    "{path} is no certificate ({e}); --force replaces it, or give another --out"
+                ))
             })?;
         }
         let path = self.trust();
@@ -133,9 +135,11 @@ impl AuditFolder {
         let folder = (1..).map(|n| self.out.join(format!("earlier-{n}"))).find(|path| !there(path));
         let folder = folder.unwrap_or_default();
         let names = chain_names(&self.masks()).unwrap_or_default();
-        let masks = names.iter().map(String::as_str).chain(["chain.json"]).map(|name| self.masks().join(name));
+        let masks =
+            names.iter().map(String::as_str).chain(["chain.json"]).map(|name| self.masks().join(name));
         for path in [self.certificate(), self.witness()].into_iter().chain(masks).filter(|path| there(path)) {
-            let bytes = read_file(&path).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
+            let bytes =
+                read_file(&path).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
             if let Ok(inside) = path.strip_prefix(&self.out) {
                 set.add(folder.join(inside), bytes);
             }

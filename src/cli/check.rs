@@ -14,8 +14,8 @@ use crate::certify::emit::units_word;
 use crate::cli::adversary::{UnitsWord, exact};
 use crate::cli::band::{add_bands, answer, band_limit};
 use crate::cli::import::reimport;
-use crate::cli::output::refuse_dash;
 use crate::cli::progress::Bar;
+use crate::cli::streams::refuse_dash;
 use crate::cli::summary::{summary_json, summary_text};
 use crate::cli::{CliError, Context, verify};
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::output::{DocumentOutput, read_document};
+use crate::cli::streams::{DocumentOutput, read_document};
 use crate::cli::{CliError, Context};
 use crate::decomposition::{MaskTerms, decompose, emit_json, emit_table, parse_input};
 

@@ -14,6 +14,7 @@ use crate::cli::adversary::exact;
 use crate::cli::output::{Force, OutputPlan, write};
 use crate::cli::progress::Bar;
 use crate::cli::regret::EPISODES_FORMAT;
+use crate::cli::streams::refuse_dash;
 use crate::cli::{CliError, Context};
 use crate::policy::emit::emit_npy;
 use crate::policy::read::policy_data;
@@ -197,6 +198,7 @@ fn validate(arguments: &EpisodesArguments) -> Result<Rational, CliError> {
 /// # Errors
 /// Exit code 2 for options, files and an environment that do not fit; 4 if interrupted.
 pub fn run(arguments: &EpisodesArguments, context: Context) -> Result<u8, CliError> {
+    refuse_dash([("POLICY", Some(arguments.policy.as_path())), ("--masks", arguments.masks.as_deref())])?;
     let discount = validate(arguments)?;
     let times = GeometricTime::new(seed_from(arguments.seed), &discount).map_err(CliError::input)?;
     let loaded = load_policy(&arguments.policy).map_err(CliError::input)?;

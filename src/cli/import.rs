@@ -174,7 +174,8 @@ fn plan(arguments: &ImportArguments, options: &ImportOptions) -> OutputPlan {
         plan = plan.input(path);
     }
     for name in ["critic", "train.toml", "checkpoint.json"] {
-        plan = plan.foreign(&out.join(name), "belongs to a policy that `secateur train` makes there; move it away");
+        plan = plan
+            .foreign(&out.join(name), "belongs to a policy that `secateur train` makes there; move it away");
     }
     match arguments.mask.len() + arguments.pruned.len() {
         0 => plan.leftover_masks(&masks, &[]),

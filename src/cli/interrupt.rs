@@ -1,18 +1,19 @@
 //! Ctrl-C: the first ends every command within a second, between two writes, and says what was kept; the second at once.
+//! Untrusted. `spec/outputs.md#interrupts`.
 
 use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::cli::output::complain;
+use crate::cli::streams::complain;
 use crate::policy::write::end_writing;
 
 /// Exit code of an interrupted command.
 pub const INTERRUPTED: u8 = 4;
 
 /// How long a command may take to notice and to end in its own way.
-const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_millis(750);
 /// How long a write may take to end after that.
 const LAST_WRITE: Duration = Duration::from_secs(30);
 

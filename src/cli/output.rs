@@ -1,16 +1,17 @@
 //! What a command will write, tested before it does any work: nothing that is there is replaced without `--force`, and no
-//! input ever. Untrusted. `spec/semantics.md#outputs`.
+//! input ever. Untrusted. `spec/outputs.md`.
 
 use std::collections::BTreeSet;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use secateur_checker::load::{MAX_FILE, read_file};
+use secateur_checker::load::read_file;
 use secateur_checker::reader::mask::parse_chain_manifest;
 
+use crate::cli::CliError;
 use crate::cli::interrupt::kept;
-use crate::cli::{CliError, Context, Format};
+use crate::cli::streams::is_dash;
 use crate::policy::write::{FileSet, hold, parent_of};
 
 /// `--force`, one meaning for every command that writes.
@@ -19,97 +20,6 @@ pub struct Force {
     /// Replace what earlier runs left at the outputs; an input of the command is never replaced.
     #[arg(long)]
     pub force: bool,
-}
-
-/// Where a document goes.
-#[derive(Clone, Debug, Default, Args)]
-pub struct DocumentOutput {
-    /// File to write the document to; - is standard output.
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    out: PathBuf,
-    #[command(flatten)]
-    force: Force,
-}
-
-/// Whether a path is the word for standard input or output; a file of that name is `./-`.
-pub fn is_dash(path: &Path) -> bool {
-    path.as_os_str() == "-"
-}
-
-/// Refuses `-` where a path must name a file or folder.
-///
-/// # Errors
-/// Exit code 2.
-pub fn refuse_dash<'a>(
-    inputs: impl IntoIterator<Item = (&'a str, Option<&'a Path>)>,
-) -> Result<(), CliError> {
-    for (option, path) in inputs {
-        if path.is_some_and(is_dash) {
-            return Err(CliError::input(format!(
-                "{option} -: standard input is not read here; a file or folder called - is ./-"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Reads a document from a file, or from standard input if the path is `-`.
-///
-/// # Errors
-/// Exit codes 2 and 4 (longer than a file may be).
-pub fn read_document(path: &Path) -> Result<Vec<u8>, CliError> {
-    if !is_dash(path) {
-        return read_file(path).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() });
-    }
-    let mut bytes = Vec::new();
-    let read = std::io::stdin().lock().take(MAX_FILE + 1).read_to_end(&mut bytes);
-    read.map_err(|e| CliError::input(format!("standard input: {e}")))?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(CliError::internal(format!("standard input: longer than {MAX_FILE} bytes")));
-    }
-    Ok(bytes)
-}
-
-impl DocumentOutput {
-    /// Tests the target.
-    ///
-    /// # Errors
-    /// Exit code 2.
-    pub fn test<'a>(&self, inputs: impl IntoIterator<Item = &'a Path>) -> Result<Outputs, CliError> {
-        let plan = inputs.into_iter().fold(OutputPlan::new(self.force), OutputPlan::document);
-        if is_dash(&self.out) { plan.test() } else { plan.file("--out", &self.out).test() }
-    }
-
-    /// Prints or writes the document in the format asked for.
-    ///
-    /// # Errors
-    /// Exit code 2 if it cannot be written, 4 if standard output fails.
-    pub fn emit(
-        &self,
-        outputs: &Outputs,
-        context: Context,
-        text: &str,
-        json: &serde_json::Value,
-    ) -> Result<(), CliError> {
-        let document = match context.format {
-            Format::Text => format!("{}\n", text.trim_end()),
-            Format::Json => format!("{json:#}\n"),
-        };
-        self.emit_bytes(outputs, document.as_bytes())
-    }
-
-    /// The same of a document with one format.
-    ///
-    /// # Errors
-    /// Those of [`DocumentOutput::emit`].
-    pub fn emit_bytes(&self, outputs: &Outputs, document: &[u8]) -> Result<(), CliError> {
-        if is_dash(&self.out) {
-            return print_bytes(document);
-        }
-        let mut set = outputs.set();
-        set.add(&self.out, document);
-        write(set)
-    }
 }
 
 /// Writes the files of a command, after which an interrupt has nothing to undo.
@@ -124,25 +34,6 @@ pub fn write(set: FileSet) -> Result<(), CliError> {
         kept("all files are written");
     }
     Ok(())
-}
-
-/// Writes to standard output; a reader that has closed it has read enough.
-///
-/// # Errors
-/// Exit code 4 for any other failure.
-pub fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(CliError::internal(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Writes a line to standard error, where nobody may be listening.
-pub fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// What a command reads and what it will write.
@@ -323,12 +214,12 @@ impl OutputPlan {
         self.shapes()?;
         self.collisions()?;
         self.existing()?;
-        let parents = files.iter().map(|(option, path, _)| (*option, parent_of(path)));
-        let parents = parents.chain(folders.iter().map(|(option, path)| (*option, path.as_path())));
+        let places = files.iter().map(|(option, path, _)| (*option, path, parent_of(path)));
+        let places = places.chain(folders.iter().map(|(option, path)| (*option, path, path.as_path())));
         let mut tested = BTreeSet::new();
-        for (option, folder) in parents {
+        for (option, path, folder) in places {
             if tested.insert(folder.to_owned()) {
-                writable(option, folder)?;
+                writable(option, path, folder)?;
             }
         }
         let stale = self.stale.into_iter().chain(self.moving).filter(|path| there(path)).collect();
@@ -385,11 +276,8 @@ impl OutputPlan {
         for (option, path) in outputs.clone().chain(going) {
             if let Some(input) = self.inputs.iter().find(|input| is_same(input, path)) {
                 let (path, input) = (path.display(), input.display());
-                let which = if path.to_string() == input.to_string() {
-                    String::new()
-                } else {
-                    format!(" {input}")
-                };
+                let which =
+                    if path.to_string() == input.to_string() { String::new() } else { format!(" {input}") };
                 return Err(CliError::input(format!(
                     "{option} {path} is an input of this command{which}; an input is never replaced, with --force neither: \
                      give another --out"
@@ -478,26 +366,21 @@ fn full(path: &Path) -> PathBuf {
     }
 }
 
-/// Tests that files can be made in `folder`, or in the nearest folder above it that exists; leaves nothing there.
-fn writable(option: &str, folder: &Path) -> Result<(), CliError> {
+/// Tests that files can be made in `folder`, or in the nearest folder above it that exists, for the output `path`; leaves
+/// nothing there.
+fn writable(option: &str, path: &Path, folder: &Path) -> Result<(), CliError> {
     let mut nearest = folder;
     while !there(nearest) {
         nearest = parent_of(nearest);
     }
-    let refused = |reason: &dyn std::fmt::Display| {
-        let place = if nearest == folder {
-            folder.display().to_string()
-        } else {
-            format!("{}: {}", folder.display(), nearest.display())
-        };
-        CliError::input(format!("{option} {place}: {reason}; give another {option}"))
+    let refused = |reason: &str| {
+        let (path, nearest) = (path.display(), nearest.display());
+        CliError::input(format!("{option} {path}: {nearest} {reason}; give another {option}"))
     };
     if !nearest.is_dir() {
-        return Err(refused(&"it is not a folder"));
+        return Err(refused("is not a folder"));
     }
     let _held = hold();
-    match tempfile::tempfile_in(nearest) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(refused(&format!("nothing can be written there ({})", error.kind()))),
-    }
+    let made = tempfile::tempfile_in(nearest);
+    made.map(drop).map_err(|error| refused(&format!("cannot be written to ({})", error.kind())))
 }

@@ -15,8 +15,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::certify::Progress;
-use crate::cli::output::{DocumentOutput, is_dash, read_document, refuse_dash};
+use crate::cli::output::OutputPlan;
 use crate::cli::progress::Bar;
+use crate::cli::streams::{DocumentOutput, is_dash, read_document, refuse_dash};
 use crate::cli::{CliError, Context};
 use crate::report::{Row, Standing, rows, sums, theorem_steps};
 
@@ -77,8 +78,9 @@ struct Entry {
 }
 
 impl Entry {
-    fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.certificate, &self.states].into_iter()
+    fn read_by(&self, plan: OutputPlan) -> OutputPlan {
+        let plan = plan.policy(&self.policy).masks(self.masks.as_deref());
+        plan.input(&self.certificate).input(&self.states)
     }
 }
 
@@ -157,8 +159,9 @@ pub fn run(arguments: &ReportArguments, context: Context) -> Result<u8, CliError
     let (listed, trust) = (arguments.list.as_deref(), arguments.trust.as_deref());
     refuse_dash([("--list", listed), ("--trust", trust)])?;
     let entries = listed.map(read_list).transpose()?.unwrap_or_default();
-    let read = entries.iter().flat_map(Entry::files).chain(&arguments.certificates);
-    let outputs = arguments.out.test(read.map(PathBuf::as_path).chain(listed).chain(trust))?;
+    let given = arguments.certificates.iter().map(PathBuf::as_path).chain(listed).chain(trust);
+    let plan = given.fold(arguments.out.plan(), OutputPlan::document);
+    let outputs = arguments.out.test_with(entries.iter().fold(plan, |plan, entry| entry.read_by(plan)))?;
     let bar = Bar::new(context.progress);
     let all = match &arguments.list {
         Some(_) => checked(arguments, entries, &bar),

@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use secateur_checker::number::Rational;
 
-use crate::cli::output::{DocumentOutput, read_document};
+use crate::cli::streams::{DocumentOutput, read_document};
 use crate::cli::{CliError, Context};
 use crate::sa_mdp::{Comparison, FiniteSaMdp, compare, emit_json, parse_document};
 

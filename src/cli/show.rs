@@ -7,8 +7,8 @@ use secateur_checker::reader::certificate::parse_certificate;
 use secateur_checker::reader::dsse::parse_envelope;
 use secateur_checker::reader::escaped::Escaped;
 
+use crate::cli::streams::{DocumentOutput, read_document};
 use crate::cli::summary::{summary_json, summary_text};
-use crate::cli::output::{DocumentOutput, read_document};
 use crate::cli::{CliError, Context};
 
 /// Arguments of `show`.

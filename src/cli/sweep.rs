@@ -8,7 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use crate::cli::interrupt::{kept, stop_requested};
-use crate::cli::output::{Force, OutputPlan, complain, there};
+use crate::cli::output::{Force, OutputPlan, there};
+use crate::cli::streams::{complain, refuse_dash};
 use crate::cli::{CliError, Context};
 use crate::sweep::config::SweepConfig;
 use crate::sweep::engine::{Limits, Outcome, SweepProgress, run_plan};
@@ -139,6 +140,7 @@ fn duration(seconds: f64) -> String {
 /// # Errors
 /// Exit code 2 for CONFIG, a missing library or an unwritable folder; 4 for jobs that failed or were not run.
 pub fn run(arguments: &SweepArguments, context: Context) -> Result<u8, CliError> {
+    refuse_dash([("CONFIG", Some(arguments.config.as_path()))])?;
     let (config, plan) = read(&arguments.config)?;
     let workers = arguments.jobs.filter(|jobs| *jobs > 0);
     let workers = workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));

@@ -9,16 +9,17 @@ use secateur_checker::reader::digest::weights_digest;
 use serde_json::json;
 
 use crate::cli::interrupt::{kept, stop_requested};
-use crate::cli::output::{Force, Outputs, OutputPlan, there, write};
+use crate::cli::output::{Force, OutputPlan, Outputs, there, write};
 use crate::cli::prune::mask_names;
+use crate::cli::streams::refuse_dash;
 use crate::cli::train_masks::{MaskFlags, NEW_CHAIN, add_chain};
 use crate::cli::{CliError, Context};
 use crate::policy::emit::{add_policy, emit_npy};
+use crate::policy::write::FileSet;
 use crate::policy::write::create_folder;
 use crate::rl::config::{SaConfig, TrainConfig};
 use crate::rl::env::make_environment;
 use crate::rl::evaluate::evaluate;
-use crate::policy::write::FileSet;
 use crate::rl::{
     FloatPolicy, Progress, TrainFiles, TrainOutcome, belongs_to, train, train_from, trainer::UpdateRecord,
 };
@@ -202,11 +203,16 @@ fn add_outcome(
 /// # Errors
 /// Exit code 2 for settings, a missing library or an unwritable directory; 4 for an interrupted or diverged run.
 pub fn run(arguments: &TrainArguments, context: Context) -> Result<u8, CliError> {
+    let (config, from) = (arguments.config.as_deref(), arguments.masks.finetuned());
+    refuse_dash([("--config", config), ("--finetune", from)])?;
     let mut config = settings(arguments)?;
     let start = arguments.masks.start(&mut config, &arguments.out)?;
     let outputs = outputs(arguments, &config)?;
     let files = progress_files(arguments, &config)?;
-    kept(format!("{} keeps the last checkpoint; the same command goes on from there", arguments.out.display()));
+    kept(format!(
+        "{} keeps the last checkpoint; the same command goes on from there",
+        arguments.out.display()
+    ));
     let target = if context.progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(Some(config.total_timesteps as u64), target);
     if let Ok(style) = ProgressStyle::with_template("training {bar:40} {pos}/{len} {eta} {msg}") {

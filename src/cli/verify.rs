@@ -13,7 +13,8 @@ use serde_json::json;
 
 use crate::certify::keys::Key;
 use crate::cli::interrupt::{kept, stop_requested};
-use crate::cli::output::{Force, Outputs, OutputPlan, write};
+use crate::cli::output::{Force, OutputPlan, Outputs, write};
+use crate::cli::streams::refuse_dash;
 use crate::cli::{CliError, Context};
 use crate::import::{HeadKind, ImportOptions, import, read_capped};
 use crate::policy::emit::{emit_manifest, emit_tensors};
@@ -107,6 +108,11 @@ fn read_states(path: Option<&PathBuf>, question: &Question) -> Result<Vec<Branch
 /// # Errors
 /// Exit codes 2 and 4; unknown is exit code 1 and no error.
 pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError> {
+    refuse_dash([
+        ("NETWORK", Some(arguments.network.as_path())),
+        ("PROPERTY", Some(arguments.property.as_path())),
+        ("--resume", arguments.state.as_deref()),
+    ])?;
     let name = proof_name(arguments.out.as_ref());
     let question = question(&arguments.network, &arguments.property)?;
     let outputs = outputs(arguments, &name, &question)?;

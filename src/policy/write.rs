@@ -1,5 +1,5 @@
 //! Writing files so that a reader sees the old bytes or the new ones, never half of them; several that belong together, all
-//! or none. Untrusted. `spec/semantics.md#files`.
+//! or none. Untrusted. `spec/outputs.md#writing`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

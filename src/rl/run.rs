@@ -2,6 +2,7 @@
 //! The order of everything is CleanRL's `ppo_continuous_action.py`.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::checkpoint::Checkpoint;
 use super::config::TrainConfig;
@@ -18,6 +19,9 @@ pub struct TrainFiles {
     /// The checkpoint; an existing one is resumed from.
     pub checkpoint: Option<PathBuf>,
 }
+
+/// Work that a run with a checkpoint loses at most when it is ended within an update, beside that update.
+const LONGEST_LOSS: Duration = Duration::from_secs(10);
 
 /// Watches a run, and may end it.
 pub trait Progress {
@@ -124,10 +128,11 @@ fn run(
         None => None,
     };
     let mut environment = make(&config.env_id)?;
+    let mut saved = Instant::now();
     while !trainer.finished() {
         let mut record = trainer.update()?;
         let due = |interval: usize| interval > 0 && trainer.updates().is_multiple_of(interval);
-        let save = due(config.checkpoint_interval);
+        let save = due(config.checkpoint_interval) || saved.elapsed() > LONGEST_LOSS;
         if due(config.eval_interval) || config.keep_best && trainer.finished() {
             record.evaluation = Some(trainer.evaluate(environment.as_mut())?);
         }
@@ -138,6 +143,7 @@ fn run(
         let stop = progress.should_stop() && !trainer.finished();
         if let Some(path) = files.checkpoint.as_ref().filter(|_| save || stop || trainer.finished()) {
             trainer.save(path)?;
+            saved = Instant::now();
         }
         if stop {
             break;
