@@ -143,7 +143,7 @@ fn saliency(
     match (&recipe.scores, &recipe.states) {
         (Some(path), None) => {
             let arrays = read_arrays(path).map_err(CliError::input)?;
-            scores_from(&arrays, data.layers.len()).map_err(CliError::input)
+            scores_from(&arrays, &data).map_err(CliError::input)
         }
         (None, Some(path)) => {
             let failure = |e: Failure| CliError { message: e.to_string(), code: e.exit_code() };
@@ -268,6 +268,7 @@ pub fn run(arguments: &PruneArguments, context: Context) -> Result<u8, CliError>
         states: arguments.states.clone(),
         state_units: arguments.state_units,
     };
+<<<<<<< HEAD
     let outputs = OutputPlan::new(arguments.force)
         .policy(&arguments.policy)
         .inputs(recipe.files())
@@ -281,6 +282,10 @@ pub fn run(arguments: &PruneArguments, context: Context) -> Result<u8, CliError>
     write(set)?;
     let masks = pruned.masks;
     let total = |mask: &MaskData| mask.layers.iter().map(|l| l.kept.len()).sum::<usize>();
+=======
+    let masks = write_pruned(&policy, &recipe, &arguments.out)?;
+    let total = MaskData::weights;
+>>>>>>> main
     let lines: Vec<String> = masks
         .iter()
         .enumerate()

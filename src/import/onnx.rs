@@ -7,7 +7,7 @@
 //! ONNX operator schemas, opset 6 to 21.
 
 use super::{Draft, Problem};
-use crate::policy::{ActivationSpec, LayerData, NormaliserData, TensorData, TensorDtype};
+use crate::policy::{ActivationSpec, LayerData, NormaliserData, Scaling, TensorData, TensorDtype};
 use prost::Message;
 use std::collections::HashMap;
 
@@ -236,7 +236,8 @@ impl Chain {
             }
             None => TensorData::zeros(weight.dtype, rows),
         };
-        self.layers.push((name, LayerData { weight, bias, activation: ActivationSpec::Identity }));
+        self.layers
+            .push((name, LayerData { fixed: false, weight, bias, activation: ActivationSpec::Identity }));
         self.width = Some(rows);
         Ok(())
     }
@@ -371,7 +372,9 @@ impl Chain {
         let width = self.layers.first().and_then(|(_, l)| l.weight.shape.get(1)).copied().unwrap_or(0);
         let normaliser = (!nothing).then(|| NormaliserData {
             mean: self.mean.unwrap_or_else(|| TensorData::zeros(TensorDtype::F32, width)),
-            std: self.std.unwrap_or_else(|| TensorData::from_f32(vec![width], &vec![1.0; width])),
+            scaling: Scaling::Std(
+                self.std.unwrap_or_else(|| TensorData::from_f32(vec![width], &vec![1.0; width])),
+            ),
             clip: self.clip,
         });
         Draft { layers: self.layers, head: None, log_std: None, normaliser }
