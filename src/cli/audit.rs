@@ -21,12 +21,8 @@ use crate::cli::output::{Force, OutputPlan, write};
 use crate::cli::progress::Bar;
 use crate::cli::prune::{Pruned, Recipe, pruned};
 use crate::cli::regions::RegionSettings;
-<<<<<<< HEAD
-use crate::cli::regret::RegretOptions;
-use crate::cli::streams::refuse_dash;
-=======
 use crate::cli::regret::{RegretOptions, keep_first};
->>>>>>> main
+use crate::cli::streams::refuse_dash;
 use crate::cli::summary::{summary_json, summary_text};
 use crate::cli::{CliError, Context};
 

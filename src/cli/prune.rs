@@ -268,7 +268,6 @@ pub fn run(arguments: &PruneArguments, context: Context) -> Result<u8, CliError>
         states: arguments.states.clone(),
         state_units: arguments.state_units,
     };
-<<<<<<< HEAD
     let outputs = OutputPlan::new(arguments.force)
         .policy(&arguments.policy)
         .inputs(recipe.files())
@@ -281,11 +280,7 @@ pub fn run(arguments: &PruneArguments, context: Context) -> Result<u8, CliError>
     pruned.add_to(&mut set, &arguments.out);
     write(set)?;
     let masks = pruned.masks;
-    let total = |mask: &MaskData| mask.layers.iter().map(|l| l.kept.len()).sum::<usize>();
-=======
-    let masks = write_pruned(&policy, &recipe, &arguments.out)?;
     let total = MaskData::weights;
->>>>>>> main
     let lines: Vec<String> = masks
         .iter()
         .enumerate()
