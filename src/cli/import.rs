@@ -9,10 +9,12 @@ use secateur_checker::reader::digest::weights_digest;
 use secateur_checker::reader::policy::parse_policy;
 use serde_json::json;
 
+use crate::cli::output::{Force, OutputPlan, write};
+use crate::cli::prune::mask_names;
 use crate::cli::{CliError, Context};
 use crate::import::masks::{import_mask, mask_from_pruned};
 use crate::import::{HeadKind, ImportOptions, LogStd, import};
-use crate::policy::emit::{ChainOrigin, emit_manifest, emit_tensors, write_mask_chain, write_policy_dir};
+use crate::policy::emit::{ChainOrigin, add_mask_chain, add_policy, emit_manifest, emit_tensors};
 use crate::policy::read::activation_spec;
 use crate::policy::{ActivationSpec, PolicyData};
 
@@ -60,6 +62,8 @@ pub struct ImportArguments {
     /// Policy directory to write; masks go into its folder masks/.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    #[command(flatten)]
+    force: Force,
 }
 
 /// Head on the command line.
@@ -117,18 +121,21 @@ fn activation(name: &str) -> Result<ActivationSpec, String> {
 /// Exit code 2 for a file that cannot be imported or written, 4 if what was written does not read back.
 pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError> {
     let options = options(arguments);
+    let outputs = plan(arguments, &options).test()?;
     let data = import(&arguments.source, &options).map_err(CliError::input)?;
     // Read back from memory first, so that nothing is written that the checker would refuse.
     parse_policy(&emit_manifest(&data), &emit_tensors(&data))
         .map_err(|e| CliError::input(format!("{}: {e}", arguments.source.display())))?;
     let masks = masks(arguments, &options, &data)?;
-    write_policy_dir(&arguments.out, &data).map_err(CliError::input)?;
+    let mut set = outputs.set();
+    add_policy(&mut set, &arguments.out, &data);
     if !masks.is_empty() {
         let method = if arguments.pruned.is_empty() { "imported" } else { "derived" };
         let origin =
             ChainOrigin { method: method.to_owned(), scope: "file".to_owned(), seed: "0".to_owned() };
-        write_mask_chain(&arguments.out.join("masks"), &masks, &origin).map_err(CliError::input)?;
+        add_mask_chain(&mut set, &arguments.out.join("masks"), &masks, &origin);
     }
+    write(set)?;
     let written = load_policy(&arguments.out).map_err(CliError::internal)?;
     let policy = &written.files.policy;
     let widths: Vec<String> = std::iter::once(policy.network.inputs())
@@ -137,7 +144,7 @@ pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError
         .collect();
     let digest = weights_digest(&policy.network);
     let head = secateur_checker::check::head_name(&policy.head);
-    let text = format!(
+    let mut text = format!(
         "imported {} to {}\nnetwork  {}, {head} head{}\nweights  {digest}\nmasks    {}",
         arguments.source.display(),
         arguments.out.display(),
@@ -145,10 +152,35 @@ pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError
         if policy.normaliser.is_some() { ", with observation normaliser" } else { "" },
         masks.len()
     );
+    text.extend(outputs.removed().map(|words| format!("\n{words}")));
     let document = json!({"out": arguments.out, "weightsDigest": digest, "head": head, "widths": widths,
                           "normaliser": policy.normaliser.is_some(), "masks": masks.len()});
     context.print(&text, &document)?;
     Ok(0)
+}
+
+/// The policy, and its masks; neither masks nor what `train` left beside another policy may stay beside it.
+fn plan(arguments: &ImportArguments, options: &ImportOptions) -> OutputPlan {
+    let (out, masks) = (&arguments.out, arguments.out.join("masks"));
+    let mut plan = OutputPlan::new(arguments.force)
+        .input(&arguments.source)
+        .inputs(&arguments.normaliser)
+        .inputs(&arguments.mask)
+        .inputs(&arguments.pruned)
+        .folder("--out", out)
+        .file("--out", &out.join("policy.safetensors"))
+        .file("--out", &out.join("policy.json"));
+    if let Some(LogStd::File(path)) = &options.log_std {
+        plan = plan.input(path);
+    }
+    for name in ["critic", "train.toml", "checkpoint.json"] {
+        plan = plan
+            .foreign(&out.join(name), "belongs to a policy that `secateur train` makes there; move it away");
+    }
+    match arguments.mask.len() + arguments.pruned.len() {
+        0 => plan.leftover_masks(&masks, &[]),
+        count => plan.mask_chain("--out", &masks, &mask_names(count)),
+    }
 }
 
 fn masks(
