@@ -208,19 +208,25 @@ fn onnx_nodes_that_are_no_chain_are_named() {
     assert_eq!(refused(&[first(), node("Relu", &["x"], "y")]), "1 (Relu \"\")");
 }
 
+/// On its own the file is the pruned network; where its masks are imported apart, its weights are those before pruning.
 #[test]
 fn pytorch_pruning_pairs_give_a_policy_and_its_mask() {
     let file = torch_zip(&[
-        ("0.weight_orig", 2, 2, &[1.0, 2.0, 3.0, 4.0]),
-        ("0.weight_mask", 2, 2, &[1.0, 0.0, 0.0, 1.0]),
-        ("2.weight_orig", 1, 2, &[5.0, 6.0]),
-        ("2.weight_mask", 1, 2, &[1.0, 1.0]),
+        ("0.weight_orig", &[2, 2], &[1.0, 2.0, 3.0, 4.0]),
+        ("0.weight_mask", &[2, 2], &[1.0, 0.0, 0.0, 1.0]),
+        ("0.bias", &[2], &[0.0, 0.0]),
+        ("2.weight_orig", &[1, 2], &[5.0, 6.0]),
+        ("2.weight_mask", &[1, 2], &[1.0, 1.0]),
+        ("2.bias", &[1], &[0.0]),
     ]);
     let folder = Folder::new();
     let path = folder.file("pruned.pt", &file);
-    let policy = import(&path, &stated()).expect("readable");
-    assert_eq!(policy.layers[0].weight.floats(), [1.0, 2.0, 3.0, 4.0]);
-    let mask = import_mask(&path, &policy).expect("a mask");
+    let pruned = import(&path, &stated()).expect("readable");
+    assert_eq!(pruned.layers[0].weight.floats(), [1.0, 0.0, 0.0, 4.0]);
+    let apart = ImportOptions { masks_apart: true, ..stated() };
+    let dense = import_accounted(&path, &apart).expect("readable");
+    assert_eq!(dense.policy.layers[0].weight.floats(), [1.0, 2.0, 3.0, 4.0]);
+    let mask = import_mask(&path, &dense).expect("a mask");
     assert_eq!(mask.layers[0].kept, [true, false, false, true]);
     assert_eq!((mask.layers[1].kept.as_slice(), mask.sparsity.as_str()), (&[true, true][..], "1/3"));
 }
