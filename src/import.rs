@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub mod archive;
 pub mod array;
 pub mod masks;
+mod modules;
 mod named;
 mod names;
 mod normaliser;
@@ -146,13 +147,18 @@ pub enum Problem {
     )]
     NotAffine { name: String, shape: Vec<usize> },
     #[error(
-        "has no layers {0}; name the policy's tensors with a prefix, or check that this is the policy file"
+        "has no layers {0}; name the policy's tensors with --prefix, or check that this is the policy file"
     )]
     NoLayers(String),
     #[error(
-        "layer {after:?} reads {reads} values but {before:?} gives {gives}; choose the policy's layers by a prefix"
+        "layer {after:?} reads {reads} values but {before:?} gives {gives}; choose the policy's layers with --prefix or --layers"
     )]
     Chain { before: String, gives: usize, after: String, reads: usize },
+    #[error(
+        "{layer:?} of shape {shape:?} and the others form a chain only if they are [in, out]; weights are [out, in], so \
+         transpose them and save again"
+    )]
+    Transposed { layer: String, shape: [usize; 2] },
     #[error("tensor {0:?} is missing")]
     Missing(String),
     #[error(
@@ -223,13 +229,13 @@ pub enum Problem {
     OtherFile { what: String, next: &'static str },
     #[error("tensor {name:?} should have {wanted} entries but has shape {shape:?}")]
     WrongSize { name: String, wanted: usize, shape: Vec<usize> },
-    #[error("does not show the activation; give it (tanh, relu, ...)")]
+    #[error("does not show the activation; give it with --activation (tanh, relu, ...)")]
     NoActivation,
     #[error("activation {0:?} is not one of identity, relu, leaky_relu, tanh, sigmoid, hardtanh, clip")]
     Activation(String),
-    #[error("does not show what its outputs mean; give the head (gaussian, categorical or deterministic)")]
+    #[error("does not show what its outputs mean; give it with --head (gaussian, categorical or deterministic)")]
     NoHead,
-    #[error("a gaussian head needs log standard deviations; give them as numbers or as a .npy file")]
+    #[error("a gaussian head needs log standard deviations; give them with --log-std, as numbers or as a .npy file")]
     NoLogStd,
     #[error("{name} is {text:?}, which is no number ({reason})")]
     Number { name: &'static str, text: String, reason: String },
@@ -251,6 +257,8 @@ pub enum Problem {
     OnnxTensor { name: String, reason: &'static str },
     #[error("Stable-Baselines3 archive: {0}")]
     StableBaselines(&'static str),
+    #[error("has no mask: neither {0:?} nor \"M0\" nor \"layer.0.weight\" is there")]
+    NoMask(String),
     #[error("mask {name:?} {reason}")]
     Mask { name: String, reason: &'static str },
     #[error("weight {name:?}, row {row}, column {column}: the pruned value is neither 0 nor the dense value")]

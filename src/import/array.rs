@@ -1,7 +1,7 @@
 //! Typed arrays as foreign files hold them, before it is known what they are for. Untrusted. `spec/semantics.md#files`.
 
 use super::Problem;
-use crate::policy::{TensorData, TensorDtype};
+use crate::policy::{ActivationSpec, TensorData, TensorDtype};
 use indexmap::IndexMap;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,6 +87,8 @@ pub struct Arrays {
     pub metadata: BTreeMap<String, String>,
     /// Names of tensors that the file says are none (`bias=False` in a pickled module).
     pub absent: BTreeSet<String>,
+    /// Pickled modules whose classes say their layers: where they are, and stems with activations.
+    pub chains: Vec<(String, Vec<(String, ActivationSpec)>)>,
 }
 
 impl Array {

@@ -27,7 +27,7 @@ fn mask_of(arrays: &Arrays, imported: &Imported) -> Result<MaskData, Problem> {
         [free().map(|i| format!("M{i}")).collect(), free().map(weight_name).collect()];
     let mut named: Vec<Option<String>> = vec![None; layers.len()];
     let by_number = numbered.iter().find(|names| names.iter().any(|name| zero_one(arrays, name)));
-    if let Some(names) = by_number.filter(|_| !arrays.named.keys().any(|name| is_mask(name))) {
+    if let Some(names) = by_number.filter(|_| !arrays.named.keys().any(|name| has_mask_leaf(name))) {
         for (index, name) in free().zip(names) {
             if !arrays.named.contains_key(name) {
                 return Err(Problem::Missing(name.clone()));
@@ -64,7 +64,11 @@ fn zero_one(arrays: &Arrays, name: &str) -> bool {
 
 /// Whether a name is that of a mask: `M0`, `STEM.weight_mask` or `STEM.mask`.
 pub fn is_mask(name: &str) -> bool {
-    name.rsplit(['.', '/']).next().is_some_and(|leaf| ["weight_mask", "mask"].contains(&leaf)) || is_numbered(name)
+    has_mask_leaf(name) || is_numbered(name)
+}
+
+fn has_mask_leaf(name: &str) -> bool {
+    name.rsplit(['.', '/']).next().is_some_and(|leaf| ["weight_mask", "mask"].contains(&leaf))
 }
 
 fn is_numbered(name: &str) -> bool {
@@ -95,7 +99,7 @@ fn refuse_strays(arrays: &Arrays, imported: &Imported, named: &[Option<String>])
     }
     if named.iter().all(Option::is_none) {
         let wanted = imported.names.first().map_or("M0", String::as_str);
-        return Err(Problem::Missing(format!("{wanted}_mask\" (or \"M0\", \"layer.0.weight")));
+        return Err(Problem::NoMask(format!("{wanted}_mask")));
     }
     for (name, array) in arrays.named.iter().filter(|(name, _)| name.ends_with("bias_mask")) {
         let folded = imported.used.contains(name) || other(name, array);

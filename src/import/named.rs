@@ -19,6 +19,9 @@ type Named<'a> = (&'a str, &'a Array);
 /// # Errors
 /// [`Problem`]: a tensor that nothing uses, layers whose order is not certain, a file that contradicts the options.
 pub(super) fn draft(arrays: &Arrays, options: &ImportOptions) -> Result<Draft, Problem> {
+    if let Some(layers) = chain_of(arrays, options)? {
+        return planned(arrays, options, layers);
+    }
     let mut reading = Reading::new(arrays, options)?;
     let special = reading.take_special()?;
     let stems = reading.take_stems()?;
@@ -31,11 +34,10 @@ pub(super) fn draft(arrays: &Arrays, options: &ImportOptions) -> Result<Draft, P
 }
 
 /// Builds a policy from an explicit list: stems in their order, each with its activation. What else the file holds is
-/// used or ignored as elsewhere.
+/// used or ignored as elsewhere; options may confirm the list, not change it.
 ///
 /// # Errors
 /// [`Problem`]; [`Problem::Unread`] for a layer that is not listed.
-#[allow(dead_code)] // for formats that say which layers they have
 pub(super) fn planned(
     arrays: &Arrays,
     options: &ImportOptions,
@@ -44,12 +46,38 @@ pub(super) fn planned(
     let mut reading = Reading::new(arrays, options)?;
     let special = reading.take_special()?;
     let stems = reading.take_stems()?;
+    if options.layers.is_some() {
+        return Err(Problem::NoEffect { option: "--layers", reason: "the file says which layers it has".into() });
+    }
+    let hidden = layers.split_last().map_or(&[][..], |(_, hidden)| hidden);
+    if let Some(stated) = &options.activation
+        && let Some((_, own)) = hidden.iter().find(|(_, own)| own != stated)
+    {
+        let (given, file) = (format!("{stated:?}"), format!("{own:?}"));
+        return Err(Problem::Contradicts { option: "--activation", given, file });
+    }
     let mut plan = Vec::new();
     for (name, activation) in layers {
         let stem = stems.iter().find(|stem| stem.name == *name);
         plan.push((stem.ok_or_else(|| Problem::Missing(format!("{name}.weight")))?, activation.clone()));
     }
     reading.finish(&plan, &[], special)
+}
+
+/// The layers that the file's own modules say, where it is a pickle of modules.
+fn chain_of<'a>(arrays: &'a Arrays, options: &ImportOptions) -> Result<Option<&'a Vec<(String, ActivationSpec)>>, Problem> {
+    if arrays.chains.is_empty() {
+        return Ok(None);
+    }
+    let reading = Reading::new(arrays, options)?;
+    let own = |stem: &str| reading.left.iter().any(|(name, _)| pieces::part_of(name).is_some_and(|(s, _)| s == stem));
+    let mut found = arrays.chains.iter().filter(|(_, layers)| layers.iter().any(|(stem, _)| own(stem)));
+    match (found.next(), found.next()) {
+        (Some((first, _)), Some((second, _))) => {
+            Err(Problem::TwoNetworks { first: first.clone(), second: second.clone() })
+        }
+        (one, _) => Ok(one.map(|(_, layers)| layers)),
+    }
 }
 
 /// What is known of each tensor while a file is read.
@@ -170,7 +198,7 @@ impl<'a> Reading<'a> {
 
     /// Log standard deviations of their own; layers that compute them are noise that a deterministic head leaves out.
     fn take_log_std(&mut self) -> Result<Option<TensorData>, Problem> {
-        let layers: Vec<&'a str> = self.left.iter().map(|(name, _)| *name).filter(|n| noise_layer(n)).collect();
+        let layers: Vec<&'a str> = self.left.iter().map(|(name, _)| *name).filter(|n| noise_layer(n, &self.left)).collect();
         if let Some(first) = layers.first() {
             if self.options.head != Some(HeadKind::Deterministic) {
                 return Err(Problem::StateDependentNoise(format!(
@@ -268,7 +296,10 @@ impl<'a> Reading<'a> {
 
     /// `activation` of the metadata: one for all hidden layers, or one for each; with or without the last.
     fn own_activations(&self, layers: usize) -> Result<Option<Vec<ActivationSpec>>, Problem> {
-        let entries = self.arrays.metadata.iter().filter(|(key, _)| key.to_ascii_lowercase().contains("activation"));
+        let entries = self.arrays.metadata.iter().filter(|(key, _)| {
+            let lower = key.to_ascii_lowercase();
+            lower.contains("activation") || lower.contains("nonlinearity")
+        });
         let mut found = None;
         for (key, text) in entries {
             if key != "activation" || found.is_some() {
@@ -288,6 +319,10 @@ impl<'a> Reading<'a> {
 
     fn head(&self, log_std: bool) -> Result<Option<HeadKind>, Problem> {
         let says = match self.arrays.metadata.get("distribution").map(String::as_str) {
+            Some(text @ ("categorical" | "deterministic")) if log_std => {
+                let (given, file) = ("standard deviations".into(), format!("distribution {text}"));
+                return Err(Problem::Contradicts { option: "one of", given, file });
+            }
             Some("categorical") => Some(HeadKind::Categorical),
             Some("diag_gaussian" | "gaussian") => Some(HeadKind::Gaussian),
             Some("deterministic") => Some(HeadKind::Deterministic),
@@ -492,10 +527,16 @@ fn is_deviation(leaf: &str) -> bool {
     names::is_log_std(leaf) || ["std", "std_param", "sigma", "action_std"].contains(&leaf)
 }
 
-/// Whether a tensor belongs to a layer that computes deviations.
-fn noise_layer(name: &str) -> bool {
-    let Some((stem, _)) = pieces::part_of(name) else { return false };
-    segments(&stem).iter().any(|part| names::is_noise(part))
+/// Whether a tensor belongs to a layer that computes deviations: one by its words, whose weights have the shapes of
+/// other layers, as a head beside the mean has.
+fn noise_layer(name: &str, all: &[Named]) -> bool {
+    let stem = |name: &str| pieces::part_of(name).filter(|(_, part)| ["weight", "bias"].contains(part)).map(|(s, _)| s);
+    let noisy = |stem: &str| segments(stem).iter().any(|part| names::is_noise(part));
+    let Some(own) = stem(name).filter(|own| noisy(own)) else { return false };
+    let weight = all.iter().find(|(n, a)| a.shape.len() == 2 && stem(n).as_deref() == Some(own.as_str()));
+    weight.is_some_and(|(_, weight)| {
+        all.iter().any(|(n, a)| a.shape == weight.shape && stem(n).is_some_and(|stem| !noisy(&stem)))
+    })
 }
 
 /// `log_std` as stored, or `ln(std)` in binary64; a `sigma` may be either and is used only where it cannot be a

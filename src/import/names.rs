@@ -18,8 +18,7 @@ const REWARD: [&str; 7] = ["ret", "return", "returns", "reward", "rewards", "rew
 const STATISTICS: [&str; 9] =
     ["mean", "var", "std", "count", "_mean", "_var", "_std", "running_mean", "running_var"];
 /// Leaves that count steps; ignored if they hold one number.
-const COUNTERS: [&str; 16] = [
-    "num_batches_tracked",
+const COUNTERS: [&str; 15] = [
     "count",
     "epoch",
     "epochs",
@@ -219,22 +218,26 @@ pub(super) fn order_by_words(left: &str, right: &str) -> Option<Ordering> {
     Some(role(a).cmp(&role(b))).filter(|order| order.is_ne())
 }
 
-/// Whether one group of layers may follow another: both are single layers, or a word says that the first stands before
-/// the rest, or that the second stands after it.
+/// Whether a layer may follow one of another module: a word says that the first stands before the rest, or that the
+/// second stands after it.
 pub(super) fn may_follow(before: &str, after: &str) -> bool {
     let (left, right) = (segments(before), segments(after));
     let differing = left.iter().zip(&right).find(|(a, b)| a != b);
     differing.is_none_or(|(a, b)| role(a) < 0 || role(b) > 0)
 }
 
-/// The module that holds a layer: numbers at the end of its path left out (`actor.0` is in `actor`).
-pub(super) fn group(stem: &str) -> String {
+/// The module that holds a layer; numbers at the end of its path are places in it (`actor.0.1` is in `actor`).
+pub(super) fn module(stem: &str) -> String {
     let mut parts = segments(stem);
-    let whole = parts.len();
-    while parts.last().is_some_and(|part| part.bytes().all(|b| b.is_ascii_digit())) {
+    let numeric = |part: &&str| part.bytes().all(|b| b.is_ascii_digit());
+    if !parts.last().is_some_and(numeric) {
+        parts.pop();
+        return parts.join(".");
+    }
+    while parts.last().is_some_and(numeric) {
         parts.pop();
     }
-    if parts.len() == whole { stem.to_owned() } else { parts.join(".") }
+    parts.join(".")
 }
 
 #[cfg(test)]
@@ -291,6 +294,6 @@ mod tests {
         assert_eq!(order_by_words("state_in", "mid"), Some(Ordering::Less));
         assert_eq!(order_by_words("alpha", "beta"), None);
         assert_eq!(natural("fc10", "fc9"), Ordering::Greater);
-        assert_eq!((group("actor.0"), group("a.0.fc")), ("actor".into(), "a.0.fc".into()));
+        assert_eq!(["actor.0", "a.0.fc", "fc1"].map(module), ["actor", "a.0", ""]);
     }
 }

@@ -40,7 +40,10 @@ pub fn parse_npy(name: &str, bytes: &[u8]) -> Result<Array, Problem> {
         described.ok_or_else(|| fail("it holds records, not plain numbers; save plain arrays"))?;
     let (order, code) = described.split_at_checked(1).ok_or_else(|| fail("its descr is empty"))?;
     let element = Element::from_numpy(code).ok_or_else(|| {
-        fail("its dtype is not a float, an integer, a bool or text (objects are never read)")
+        fail(
+            "its dtype is not a float of 16, 32 or 64 bits, an integer, a bool or text (str); lists and other objects are \
+             never read: save each array under its own name (np.savez(FILE, W0=..., b0=...))",
+        )
     })?;
     let shape = parse_shape(header).ok_or_else(|| fail("its shape is not a tuple of numbers"))?;
     let array = Array::new(name, element, shape, data.to_vec())?;

@@ -3,7 +3,7 @@
 //! The file's order decides where the file has one. Names and shapes confirm it, or stop the import.
 
 use super::Problem;
-use super::names::{group, may_follow, natural, order_by_words};
+use super::names::{may_follow, module, natural, order_by_words};
 use std::cmp::Ordering;
 
 /// Steps the search for a second order may take.
@@ -29,6 +29,10 @@ fn decide(layers: &[Shaped], ordered: bool) -> Result<Vec<usize>, Problem> {
     by_names.sort_by(|&a, &b| natural(&layers[a].0, &layers[b].0));
     let found = orders(layers);
     let clash = |one: &[usize], two: &[usize]| {
+        // two networks fit in either order: that is what to say
+        if let Err(problem) = one_network(layers, one) {
+            return problem;
+        }
         let shown = |order: &[usize]| order.iter().map(|&i| layers[i].0.clone()).collect();
         Problem::TwoOrders { first: shown(one), second: shown(two) }
     };
@@ -104,37 +108,53 @@ impl Search<'_> {
 }
 
 /// Runs of layers of the same module, in an order.
-fn runs(layers: &[Shaped], order: &[usize]) -> Vec<(String, Vec<usize>)> {
-    let mut runs: Vec<(String, Vec<usize>)> = Vec::new();
+fn runs(layers: &[Shaped], order: &[usize]) -> Vec<Vec<usize>> {
+    let mut runs: Vec<Vec<usize>> = Vec::new();
     for &index in order {
-        let name = group(&layers[index].0);
         match runs.last_mut() {
-            Some((last, members)) if *last == name => members.push(index),
-            _ => runs.push((name, vec![index])),
+            Some(run) if module(&layers[run[0]].0) == module(&layers[index].0) => run.push(index),
+            _ => runs.push(vec![index]),
         }
     }
     runs
 }
 
-/// Refuses a chain of two modules of several layers each that no word joins.
+/// Width that a run reads and width that it gives.
+fn ends(layers: &[Shaped], run: &[usize]) -> [usize; 2] {
+    [layers[run[0]].1[1], layers[run[run.len() - 1]].1[0]]
+}
+
+/// Refuses a chain of two modules of several layers that no word joins, or that could each stand for the whole.
 fn one_network(layers: &[Shaped], order: &[usize]) -> Result<(), Problem> {
-    let runs = runs(layers, order);
-    for pair in runs.windows(2) {
-        let single = pair.iter().all(|(_, members)| members.len() == 1);
-        if !single && !may_follow(&pair[0].0, &pair[1].0) {
-            return Err(Problem::TwoNetworks { first: pair[0].0.clone(), second: pair[1].0.clone() });
+    for pair in runs(layers, order).windows(2) {
+        let [before, after] = pair else { continue };
+        let single = before.len() == 1 && after.len() == 1;
+        let alike = before.len() > 1 && after.len() > 1 && ends(layers, before) == ends(layers, after);
+        let joined = may_follow(&layers[before[before.len() - 1]].0, &layers[after[0]].0);
+        if alike || !single && !joined {
+            return Err(two_networks(layers, before, after));
         }
     }
     Ok(())
 }
 
+fn two_networks(layers: &[Shaped], before: &[usize], after: &[usize]) -> Problem {
+    let shown = |run: &[usize]| {
+        let stem = &layers[run[0]].0;
+        Some(module(stem)).filter(|name| !name.is_empty()).unwrap_or_else(|| stem.clone())
+    };
+    Problem::TwoNetworks { first: shown(before), second: shown(after) }
+}
+
 /// Why no order fits: two networks of their own, or the first pair of neighbours that does not fit.
 fn no_order(layers: &[Shaped], by_names: &[usize]) -> Problem {
     let runs = runs(layers, by_names);
-    let own: Vec<&String> =
-        runs.iter().filter(|(_, members)| members.len() > 1 && fits(layers, members)).map(|(n, _)| n).collect();
+    let own: Vec<&Vec<usize>> = runs.iter().filter(|run| run.len() > 1 && fits(layers, run)).collect();
     if let [first, second, ..] = own.as_slice() {
-        return Problem::TwoNetworks { first: (*first).clone(), second: (*second).clone() };
+        return two_networks(layers, first, second);
+    }
+    if by_names.len() > 1 && by_names.windows(2).all(|pair| layers[pair[0]].1[1] == layers[pair[1]].1[0]) {
+        return Problem::Transposed { layer: layers[by_names[0]].0.clone(), shape: layers[by_names[0]].1 };
     }
     let pair = by_names.windows(2).find(|pair| layers[pair[0]].1[0] != layers[pair[1]].1[1]);
     match pair {
@@ -177,12 +197,22 @@ mod tests {
     }
 
     #[test]
+    fn weights_that_are_in_by_out_are_named() {
+        let layers = shaped(&[("W0", [4, 8]), ("W1", [8, 8]), ("W2", [8, 2])]);
+        assert_eq!(order(&layers, true), Err(Problem::Transposed { layer: "W0".into(), shape: [4, 8] }));
+    }
+
+    #[test]
     fn two_networks_are_never_chained() {
         let two = shaped(&[("one.0", [8, 2]), ("one.2", [2, 8]), ("two.0", [8, 2]), ("two.2", [2, 8])]);
         let wanted = Problem::TwoNetworks { first: "one".into(), second: "two".into() };
         assert_eq!(order(&two, true), Err(wanted));
-        let head = shaped(&[("body.0", [8, 2]), ("body.2", [2, 8]), ("pi.0", [8, 2]), ("pi.2", [2, 8])]);
+        let named = shaped(&[("actor.0", [8, 2]), ("actor.2", [2, 8]), ("pi.0", [8, 2]), ("pi.2", [2, 8])]);
+        assert!(matches!(order(&named, true), Err(Problem::TwoNetworks { .. })));
+        let head = shaped(&[("body.0", [8, 2]), ("body.2", [2, 8]), ("pi.0", [8, 2]), ("pi.2", [3, 8])]);
         assert_eq!(order(&head, true), Ok(vec![0, 1, 2, 3]));
+        let tuple = shaped(&[("0.fc1", [8, 2]), ("0.mu", [2, 8]), ("1.fc1", [8, 2]), ("1.mu", [2, 8])]);
+        assert!(matches!(order(&tuple, true), Err(Problem::TwoNetworks { .. })));
         let apart = shaped(&[("one.0", [8, 4]), ("one.2", [2, 8]), ("two.0", [8, 4]), ("two.2", [2, 8])]);
         assert!(matches!(order(&apart, true), Err(Problem::TwoNetworks { .. })));
     }

@@ -96,7 +96,8 @@ impl<'a> Stem<'a> {
     fn bias_name(&self) -> String {
         match self.name.strip_prefix('W').filter(|_| short(&self.name)) {
             Some(number) => format!("b{number}"),
-            None => self.weight_name().replace("weight", "bias"),
+            None if self.name.is_empty() => "bias".to_owned(),
+            None => format!("{}.bias", self.name),
         }
     }
 

@@ -7,7 +7,7 @@
 use super::Problem;
 use super::archive::{Entries, read_entries};
 use super::array::{Array, Arrays, Element};
-use super::normaliser;
+use super::{modules, normaliser};
 use super::pickle::{Node, Pickle};
 use crate::policy::TensorDtype;
 use std::collections::BTreeMap;
@@ -165,7 +165,9 @@ impl Flattened<'_, '_, '_> {
         if let Some(array) = array {
             return self.insert(name, array);
         }
-        self.refuse_module(node)?;
+        if modules::is_module(self.pickle, node) {
+            return self.module(node, name);
+        }
         match self.pickle.node(node) {
             Node::Tuple(items) | Node::List(items) => {
                 for (index, &item) in items.iter().enumerate() {
@@ -216,13 +218,22 @@ impl Flattened<'_, '_, '_> {
         ["mean", "var"].iter().all(|key| self.pickle.entry(state, key).is_some())
     }
 
-    /// A pickled module is code that the file does not hold.
-    fn refuse_module(&self, node: usize) -> Result<(), Problem> {
-        let is_module = self.pickle.attribute(node, "_modules").is_some();
-        let Some(class) = self.pickle.class(node).filter(|_| is_module) else { return Ok(()) };
-        let what = format!("a whole pickled module of class {class:?}, whose code is not in the file");
-        let next = "save its tensors (torch.save(module.state_dict(), FILE)) and import those";
-        Err(Problem::OtherFile { what, next })
+    fn module(&mut self, node: usize, name: &str) -> Result<(), Problem> {
+        let chain = modules::chain(self.pickle, node, name)?;
+        for (whole, value) in chain.parameters {
+            match value {
+                None => {
+                    self.arrays.absent.insert(whole);
+                }
+                Some(value) => {
+                    let found = tensor(self.pickle, &whole, value, self.storages)?;
+                    let broken = Problem::PickleContent("a parameter of a module is no tensor");
+                    self.insert(&whole, found.ok_or(broken)?)?;
+                }
+            }
+        }
+        self.arrays.chains.push((name.to_owned(), chain.layers));
+        Ok(())
     }
 }
 
