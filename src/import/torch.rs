@@ -7,8 +7,8 @@
 use super::Problem;
 use super::archive::{Entries, read_entries};
 use super::array::{Array, Arrays, Element};
-use super::{modules, normaliser};
 use super::pickle::{Node, Pickle};
+use super::{modules, normaliser};
 use crate::policy::TensorDtype;
 use std::collections::BTreeMap;
 
@@ -208,7 +208,9 @@ impl Flattened<'_, '_, '_> {
             _ => None,
         };
         let leaf = name.rsplit('.').next().unwrap_or(name);
-        if let Some(text) = text.filter(|_| ["epsilon", "clip", "clip_obs"].contains(&leaf) || name == "activation") {
+        if let Some(text) =
+            text.filter(|_| ["epsilon", "clip", "clip_obs"].contains(&leaf) || name == "activation")
+        {
             self.arrays.metadata.insert(name.to_owned(), text);
         }
     }
