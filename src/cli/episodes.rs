@@ -17,6 +17,7 @@ use crate::cli::regret::EPISODES_FORMAT;
 use crate::cli::streams::refuse_dash;
 use crate::cli::{CliError, Context};
 use crate::policy::emit::emit_npy;
+use crate::policy::input::{MAX_TEXT, read_text};
 use crate::policy::read::policy_data;
 use crate::policy::write::FileSet;
 use crate::rl::env::{ActionSpace, Environment, make_environment};
