@@ -64,6 +64,8 @@ pub struct ImportOptions {
     pub output_activation: Option<ActivationSpec>,
     /// Only tensors whose names start with this belong to the policy.
     pub prefix: Option<String>,
+    /// The output of an ONNX graph that is read; needed when it has several.
+    pub output: Option<String>,
 }
 
 /// Why a file was not imported, and which file.
@@ -150,6 +152,16 @@ pub enum Problem {
     Normaliser(&'static str),
     #[error("is no ONNX model: {0}")]
     Onnx(String),
+    #[error("ONNX graph: {0}")]
+    OnnxGraph(String),
+    #[error("has several outputs; choose one with --output NAME: {0}")]
+    SeveralOutputs(String),
+    #[error("has no output {name:?}; its outputs are {known}")]
+    NoSuchOutput { name: String, known: String },
+    #[error("{option} has no effect on this file: {why}; leave it out")]
+    NoEffect { option: &'static str, why: &'static str },
+    #[error("is compressed with gzip; unpack it first (gunzip)")]
+    Gzip,
     #[error("ONNX node {node}: {reason}")]
     OnnxNode { node: String, reason: String },
     #[error("ONNX tensor {name:?} lies in another file ({location:?}); {reason}. Save the model as one file")]
@@ -214,12 +226,18 @@ fn arrays_of(bytes: &[u8]) -> Result<Arrays, Problem> {
 }
 
 fn read_draft(bytes: &[u8], options: &ImportOptions) -> Result<Draft, Problem> {
+    if bytes.starts_with(&[0x1F, 0x8B]) {
+        return Err(Problem::Gzip);
+    }
     if archive::is_zip(bytes) && archive::entry_names(bytes)?.iter().any(|n| n == "policy.pth") {
         return stable_baselines::parse(bytes, options);
     }
     match arrays_of(bytes) {
+        Err(Problem::UnknownFormat) => onnx::parse(bytes, options),
+        Ok(_) if options.output.is_some() => {
+            Err(Problem::NoEffect { option: "--output", why: "it chooses an output of an ONNX graph" })
+        }
         Ok(arrays) => named::draft(&arrays, options),
-        Err(Problem::UnknownFormat) => onnx::parse(bytes),
         Err(other) => Err(other),
     }
 }

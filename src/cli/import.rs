@@ -51,6 +51,9 @@ pub struct ImportArguments {
     /// Only tensors whose names start with this belong to the policy.
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
+    /// The output of an ONNX graph to read, when it has several.
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
     /// A mask to import (NPZ M0.., safetensors, PyTorch weight_mask); repeat it, loosest first.
     #[arg(long, value_name = "FILE", conflicts_with = "pruned")]
     mask: Vec<PathBuf>,
@@ -94,6 +97,7 @@ fn options(arguments: &ImportArguments) -> ImportOptions {
         activation: arguments.activation.clone(),
         output_activation: arguments.output_activation.clone(),
         prefix: arguments.prefix.clone(),
+        output: arguments.output.clone(),
     }
 }
 
