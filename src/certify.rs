@@ -342,7 +342,7 @@ fn mask_records(request: &Request<'_>) -> Vec<MaskRecord> {
     let pairs = request.masks.masks.iter().zip(names);
     pairs
         .map(|(mask, name)| {
-            let (pruned, total) = pruned_count(mask);
+            let (pruned, total) = pruned_count(mask, network);
             MaskRecord { name: name.to_owned(), digest: mask_digest(mask, network), pruned, total }
         })
         .collect()

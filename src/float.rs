@@ -271,6 +271,7 @@ mod tests {
 
     fn model() -> Network {
         let layer = |rows, columns, weight: &[f64], bias: &[f64], activation| Layer {
+            fixed: false,
             weight: Matrix { rows, columns, values: dyadics(weight) },
             bias: dyadics(bias),
             activation,

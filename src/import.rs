@@ -340,10 +340,11 @@ impl Draft {
 
 fn check_normaliser(normaliser: &NormaliserData, inputs: usize) -> Result<(), Problem> {
     expect_size("normaliser mean", &normaliser.mean, inputs)?;
-    expect_size("normaliser std", &normaliser.std, inputs)?;
+    let scaling = normaliser.scaling.tensor();
+    expect_size("normaliser std", scaling, inputs)?;
     expect_finite("normaliser mean", &normaliser.mean)?;
-    expect_finite("normaliser std", &normaliser.std)?;
-    if let Some(index) = normaliser.std.floats().iter().position(|&std| std <= 0.0) {
+    expect_finite("normaliser std", scaling)?;
+    if let Some(index) = scaling.floats().iter().position(|&std| std <= 0.0) {
         return Err(Problem::Deviation { index });
     }
     match &normaliser.clip {

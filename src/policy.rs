@@ -57,6 +57,8 @@ pub struct LayerData {
     pub bias: TensorData,
     /// Activation after the affine map.
     pub activation: ActivationSpec,
+    /// A scale layer with a diagonal weight: never pruned, never counted.
+    pub fixed: bool,
 }
 
 /// What the outputs mean.
@@ -73,13 +75,31 @@ pub enum HeadData {
     Deterministic,
 }
 
-/// `clip((s - mean) / std, -clip, clip)`.
+/// What a normaliser does with the distance to the mean; `[in]` positive entries.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scaling {
+    /// Divides by standard deviations (not variances).
+    Std(TensorData),
+    /// Multiplies by factors, where a file stores those and their inverses are no floats.
+    Factor(TensorData),
+}
+
+impl Scaling {
+    /// The stored tensor.
+    pub fn tensor(&self) -> &TensorData {
+        match self {
+            Self::Std(tensor) | Self::Factor(tensor) => tensor,
+        }
+    }
+}
+
+/// `clip((s - mean) / std, -clip, clip)`, or with `(s - mean) * factor`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NormaliserData {
     /// `[in]` means.
     pub mean: TensorData,
-    /// `[in]` standard deviations (not variances), positive.
-    pub std: TensorData,
+    /// Standard deviations or factors.
+    pub scaling: Scaling,
     /// Clip radius as text (`"10"`), if any.
     pub clip: Option<String>,
 }

@@ -97,17 +97,18 @@ pub fn prune(
     masks.collect()
 }
 
-/// Scores from arrays `layer.0.weight`, ... or `S0`, `S1`, ...
+/// Scores from arrays `layer.0.weight`, ... or `S0`, `S1`, ...; scale layers need none and get their weights.
 ///
 /// # Errors
 /// [`PruneError::Scores`] naming the first layer without floats.
-pub fn scores_from(arrays: &Arrays, layers: usize) -> Result<Vec<TensorData>, PruneError> {
+pub fn scores_from(arrays: &Arrays, policy: &PolicyData) -> Result<Vec<TensorData>, PruneError> {
     let find = |index: usize| {
         let names = [weight_name(index), format!("S{index}")];
         let found = names.iter().find_map(|name| arrays.named.get(name)?.tensor());
         found.ok_or_else(|| PruneError::Scores(weight_name(index)))
     };
-    (0..layers).map(find).collect()
+    let layers = policy.layers.iter().enumerate();
+    layers.map(|(index, layer)| if layer.fixed { Ok(layer.weight.clone()) } else { find(index) }).collect()
 }
 
 fn parse_sparsities(texts: &[String]) -> Result<Vec<Rational>, PruneError> {
@@ -137,7 +138,10 @@ pub fn pruned_count(sparsity: &Rational, total: usize) -> usize {
 
 fn kept_everywhere(policy: &PolicyData) -> Result<Vec<MaskTable>, PruneError> {
     let tables = policy.layers.iter().enumerate().map(|(index, layer)| match layer.weight.shape.as_slice() {
-        &[rows, columns] => Ok(MaskTable { rows, columns, kept: vec![true; layer.weight.entries()] }),
+        &[rows, columns] => {
+            let kept = vec![true; layer.weight.entries()];
+            Ok(MaskTable { rows, columns, kept, fixed: layer.fixed })
+        }
         _ => Err(PruneError::NotMatrix(index)),
     });
     tables.collect()
@@ -151,9 +155,10 @@ fn ranking(
 ) -> Result<Vec<Vec<(usize, usize)>>, PruneError> {
     let scores = scores(policy, method)?;
     let all = |layer: usize| (0..scores[layer].len()).map(move |place| (layer, place));
+    let learned = (0..scores.len()).filter(|&layer| !policy.layers[layer].fixed);
     let mut groups: Vec<Vec<(usize, usize)>> = match scope {
-        Scope::Layer => (0..scores.len()).map(|layer| all(layer).collect()).collect(),
-        Scope::Global => vec![(0..scores.len()).flat_map(all).collect()],
+        Scope::Layer => learned.map(|layer| all(layer).collect()).collect(),
+        Scope::Global => vec![learned.flat_map(all).collect()],
     };
     for group in &mut groups {
         // stable: equal scores stay in the order of their indices
@@ -164,6 +169,9 @@ fn ranking(
 
 fn scores(policy: &PolicyData, method: &Method) -> Result<Vec<Vec<Dyadic>>, PruneError> {
     let exact = |index: usize, tensor: &TensorData| {
+        if policy.layers[index].fixed {
+            return Ok(Vec::new());
+        }
         tensor.dyadics().map_err(|entry| PruneError::NotFinite { name: weight_name(index), index: entry })
     };
     let layers = || policy.layers.iter().enumerate();
@@ -214,6 +222,7 @@ mod tests {
 
     fn policy(layers: &[(usize, usize, Vec<f32>)]) -> PolicyData {
         let layers = layers.iter().map(|(rows, columns, values)| LayerData {
+            fixed: false,
             weight: TensorData::from_f32(vec![*rows, *columns], values),
             bias: TensorData::from_f32(vec![*rows], &vec![0.0; *rows]),
             activation: ActivationSpec::Relu,
@@ -223,6 +232,19 @@ mod tests {
 
     fn texts(list: &[&str]) -> Vec<String> {
         list.iter().map(|t| (*t).to_owned()).collect()
+    }
+
+    /// The scale layer diag(9) is not counted: half of two weights is one, the smaller.
+    #[test]
+    fn scale_layers_are_never_pruned() {
+        let mut policy = policy(&[(1, 2, vec![1.0, 2.0]), (1, 1, vec![9.0])]);
+        policy.layers[1].fixed = true;
+        for scope in [Scope::Layer, Scope::Global] {
+            let masks = prune(&policy, &Method::Magnitude, scope, &texts(&["1/2", "1"])).expect("masks");
+            let kept: Vec<_> = masks.iter().map(|m| (&m.layers[0].kept[..], &m.layers[1].kept[..])).collect();
+            assert_eq!(kept, [(&[false, true][..], &[true][..]), (&[false, false], &[true])]);
+            assert_eq!((masks[0].kept(), masks[0].weights()), (1, 2));
+        }
     }
 
     /// |w| = 3, 1, 2, 2: half of four goes: the 1, and of the two 2s the later one.

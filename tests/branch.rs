@@ -143,6 +143,7 @@ fn write_reference(folder: &std::path::Path, network: &FloatNetwork, state: &[f6
         TensorData::from_f32(shape, &values.iter().map(|v| *v as f32).collect::<Vec<f32>>())
     };
     let layers = network.layers.iter().map(|layer| LayerData {
+        fixed: false,
         weight: tensor(vec![layer.outputs, layer.inputs], &layer.weight),
         bias: tensor(vec![layer.outputs], &layer.bias),
         activation: match layer.activation {
@@ -355,11 +356,13 @@ fn a_step_that_loosens_is_said() {
     let tensor = |shape, values: &[f32]| TensorData::from_f32(shape, values);
     let layers = vec![
         LayerData {
+            fixed: false,
             weight: tensor(vec![1, 2], &[1.0, -1.0]),
             bias: tensor(vec![1], &[0.0]),
             activation: ActivationSpec::Relu,
         },
         LayerData {
+            fixed: false,
             weight: tensor(vec![1, 1], &[1.0]),
             bias: tensor(vec![1], &[0.0]),
             activation: ActivationSpec::Identity,
@@ -370,8 +373,8 @@ fn a_step_that_loosens_is_said() {
     write_npy(&folder.path().join("states.npy"), 1, 2, &[0.0, 1.0]).expect("states written");
     let table = |kept: [bool; 2]| {
         let tables = vec![
-            MaskTable { rows: 1, columns: 2, kept: kept.to_vec() },
-            MaskTable { rows: 1, columns: 1, kept: vec![true] },
+            MaskTable { fixed: false, rows: 1, columns: 2, kept: kept.to_vec() },
+            MaskTable { fixed: false, rows: 1, columns: 1, kept: vec![true] },
         ];
         MaskData::with_own_sparsity(tables)
     };

@@ -54,6 +54,7 @@ impl Bench {
             TensorData::from_f64(vec![out, inputs], &(0..out * inputs).map(number).collect::<Vec<_>>())
         };
         let layer = |out, inputs, activation| LayerData {
+            fixed: false,
             weight: weights(out, inputs),
             bias: TensorData::from_f64(vec![out], &vec![0.125; out]),
             activation,

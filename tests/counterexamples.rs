@@ -69,12 +69,13 @@ fn write_example(root: &Path, example: &Example) {
         let entries: Vec<(f32, bool)> = table.iter().flat_map(|row| row.iter().copied()).collect();
         let values: Vec<f32> = entries.iter().map(|e| e.0).collect();
         layers.push(LayerData {
+            fixed: false,
             weight: TensorData::from_f32(vec![rows, columns], &values),
             bias: TensorData::from_f32(vec![rows], &vec![0.0; rows]),
             activation: activation.clone(),
         });
-        all.push(MaskTable { rows, columns, kept: vec![true; entries.len()] });
-        kept.push(MaskTable { rows, columns, kept: entries.iter().map(|e| e.1).collect() });
+        all.push(MaskTable { fixed: false, rows, columns, kept: vec![true; entries.len()] });
+        kept.push(MaskTable { fixed: false, rows, columns, kept: entries.iter().map(|e| e.1).collect() });
     }
     let policy = PolicyData { layers, head: HeadData::Deterministic, normaliser: None, source: None };
     let folder = root.join(example.name);

@@ -40,6 +40,7 @@ fn network(random: &mut Random, widths: &[usize], hidden: &Activation) -> Networ
         let mut numbers = |n: usize| (0..n).map(|_| dyadic(number(random))).collect::<Vec<_>>();
         let values = numbers(pair[0] * pair[1]);
         Layer {
+            fixed: false,
             weight: Matrix { rows: pair[1], columns: pair[0], values },
             bias: numbers(pair[1]),
             activation: if index + 1 == count { Activation::Identity } else { hidden.clone() },
@@ -245,6 +246,7 @@ fn the_order_of_a_sum_can_cost_what_the_rule_allows() {
     let mut values = vec![Dyadic::new(1, 0); ones + 1];
     values[0] = Dyadic::new(1, 24);
     let layer = Layer {
+        fixed: false,
         weight: Matrix { rows: 1, columns: ones + 1, values },
         bias: vec![Dyadic::ZERO],
         activation: Activation::Identity,

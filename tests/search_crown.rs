@@ -41,6 +41,7 @@ fn widths_are_at_most_the_recorded_ones() {
 fn checked(network: &FloatNetwork) -> Network {
     let dyadic = |x: &f64| Dyadic::from_ieee(x.to_bits(), 52, 11).expect("finite");
     let layers = network.layers.iter().map(|layer| Layer {
+        fixed: false,
         weight: Matrix {
             rows: layer.bias.len(),
             columns: layer.inputs,

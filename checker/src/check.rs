@@ -9,7 +9,7 @@ use crate::evaluate::{EvaluateError, Problem, evaluate};
 use crate::family::Family;
 use crate::kernel::head::{HeadBounds, HeadError};
 use crate::kernel::nested::{MaskError, check_nested};
-use crate::model::{Head, Mask, Perturbation, Policy, States};
+use crate::model::{Head, Mask, Network, Perturbation, Policy, States};
 use crate::number::{Rational, Rounding};
 use crate::reader::certificate::{Certificate, FileDigest, SCHEMA_VERSION, StepVerdict};
 use crate::reader::digest::{mask_digest, sha256_hex, weights_digest};
@@ -449,9 +449,10 @@ fn same(field: &'static str, stated: &str, found: &str) -> Result<(), Rejection>
     Err(Rejection::Model { field, stated: stated.to_owned(), found: found.to_owned() })
 }
 
-/// Number of pruned weights and of all weights.
-pub fn pruned_count(mask: &Mask) -> (usize, usize) {
-    let entries = mask.layers.iter().flatten();
+/// Number of pruned weights and of all weights; fixed layers have none.
+pub fn pruned_count(mask: &Mask, network: &Network) -> (usize, usize) {
+    let layers = mask.layers.iter().zip(&network.layers).filter(|(_, layer)| !layer.fixed);
+    let entries = layers.flat_map(|(kept, _)| kept);
     entries.fold((0, 0), |(pruned, total), kept| {
         (pruned.saturating_add(usize::from(!kept)), total.saturating_add(1))
     })
@@ -465,7 +466,7 @@ fn check_model(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), R
     same("the number of masks", &count(certificate.masks.len()), &count(subject.masks.len()))?;
     for (record, mask) in certificate.masks.iter().zip(subject.masks) {
         same("a mask digest", &record.digest, &mask_digest(mask, network))?;
-        let (pruned, total) = pruned_count(mask);
+        let (pruned, total) = pruned_count(mask, network);
         same("a mask's pruned weights", &count(record.pruned), &count(pruned))?;
         same("a mask's weights", &count(record.total), &count(total))?;
     }

@@ -726,7 +726,8 @@ mod tests {
     #[test]
     fn differences_sharpen_oscillation_and_margin() {
         let weight = Matrix { rows: 2, columns: 1, values: vec![Dyadic::new(1, 1), Dyadic::new(1, 0)] };
-        let layer = Layer { weight, bias: vec![Dyadic::ZERO; 2], activation: Activation::Identity };
+        let layer =
+            Layer { fixed: false, weight, bias: vec![Dyadic::ZERO; 2], activation: Activation::Identity };
         let network = Network { layers: vec![layer] };
         let policy = Policy { network, head: Head::Categorical, normaliser: None, source: None };
         let states = States {
@@ -750,7 +751,12 @@ mod tests {
     #[test]
     fn states_of_another_width_are_refused() {
         let weight = Matrix { rows: 1, columns: 1, values: vec![Dyadic::ZERO] };
-        let layer = Layer { weight: weight.clone(), bias: vec![Dyadic::ZERO], activation: Activation::Relu };
+        let layer = Layer {
+            fixed: false,
+            weight: weight.clone(),
+            bias: vec![Dyadic::ZERO],
+            activation: Activation::Relu,
+        };
         let network = Network { layers: vec![layer] };
         let policy = Policy { network, head: Head::Deterministic, normaliser: None, source: None };
         let set =

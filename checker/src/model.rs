@@ -48,6 +48,8 @@ pub struct Layer {
     pub bias: Vec<Dyadic>,
     /// Activation after the affine map.
     pub activation: Activation,
+    /// A scale layer: its weight is diagonal and no learned weight, so that no mask may touch it and no sparsity counts it.
+    pub fixed: bool,
 }
 
 /// Layers in order; each layer's width is the next one's input width; at least one layer, no width 0.
@@ -71,13 +73,13 @@ pub enum Head {
     Deterministic,
 }
 
-/// Observation normaliser `clip((s - mean) / std, -clip, clip)`.
+/// Observation normaliser `clip((s - mean) / std, -clip, clip)`; a file may store the factor `1 / std` instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Normaliser {
     /// Per-coordinate mean.
     pub mean: Vec<Dyadic>,
-    /// Per-coordinate standard deviation, positive.
-    pub std: Vec<Dyadic>,
+    /// Per-coordinate standard deviation, positive; the exact inverse of a stored factor.
+    pub std: Vec<Rational>,
     /// Clip radius, positive; `None` means no clip.
     pub clip: Option<Rational>,
 }

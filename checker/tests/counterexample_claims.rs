@@ -106,7 +106,7 @@ fn certificate(policy: &Policy, witness: &[u8]) -> Certificate {
         sha256: sha256_hex(name.as_bytes()),
     };
     let record = |mask: &Mask| {
-        let (pruned, total) = pruned_count(mask);
+        let (pruned, total) = pruned_count(mask, &policy.network);
         MaskRecord { name: "m".to_owned(), digest: mask_digest(mask, &policy.network), pruned, total }
     };
     let program = |id: &str, version: &str| Program { id: id.to_owned(), version: version.to_owned() };

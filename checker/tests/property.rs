@@ -185,7 +185,7 @@ fn real_arithmetic_must_be_assumed() {
 #[test]
 fn normalised_observations_are_refused() {
     let zero = vec![Dyadic::ZERO; 2];
-    let normaliser = Normaliser { mean: zero, std: vec![Dyadic::new(1, 0); 2], clip: None };
+    let normaliser = Normaliser { mean: zero, std: vec![Rational::one(); 2], clip: None };
     let with = Case::sat().with(|c| c.policy.normaliser = Some(normaliser));
     assert_eq!(with.refused(), PropertyRejection::Normaliser);
 }

@@ -21,7 +21,7 @@ use secateur_checker::check::{
     required_assumptions, required_limits,
 };
 use secateur_checker::family::{BandEnd, Family, LocalProblem, StateBounds};
-use secateur_checker::kernel::band::BandNetwork;
+use secateur_checker::kernel::band::{BandNetwork, band_bounds};
 use secateur_checker::kernel::enclose::TanhTable;
 use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
 use secateur_checker::kernel::head::{HeadBounds, OutputChange};
@@ -54,6 +54,7 @@ fn random_network(random: &mut Random, widths: &[usize], hidden: &Activation) ->
         let mut numbers =
             |count: usize| (0..count).map(|_| Dyadic::new(random.between(-96, 96), WEIGHT)).collect();
         Layer {
+            fixed: false,
             weight: Matrix { rows: pair[1], columns: pair[0], values: numbers(pair[0] * pair[1]) },
             bias: numbers(pair[1]),
             activation: if index == last { Activation::Identity } else { hidden.clone() },
@@ -243,7 +244,8 @@ fn smooth_and_clipped_networks_stay_inside_too() {
 #[test]
 fn one_layer_by_hand() {
     let weight = Matrix { rows: 1, columns: 2, values: vec![Dyadic::new(2, 0), Dyadic::new(-3, 0)] };
-    let layer = Layer { weight, bias: vec![Dyadic::new(1, 0)], activation: Activation::Identity };
+    let layer =
+        Layer { fixed: false, weight, bias: vec![Dyadic::new(1, 0)], activation: Activation::Identity };
     let policy = policy(Network { layers: vec![layer] });
     let masks = [full(&policy.network), Mask { layers: vec![vec![false, true]] }];
     for end in [BandEnd::Zero, BandEnd::Mask(0), BandEnd::Mask(1)] {
@@ -322,6 +324,28 @@ fn a_band_must_be_nested_and_shaped() {
     long.layers.push(vec![true]);
     assert_eq!(band(&long, Some(&dense)), Err(GridError::ShapeMismatch { layer: 2 }));
     assert_eq!(band(&dense, Some(&long)), Err(GridError::ShapeMismatch { layer: 2 }));
+}
+
+/// `s (5 + w x)` at x = 1 with w = 2, s = 3: submasks that keep the scale s give 15 to 21, those that may prune it 0 to 21.
+#[test]
+fn the_widest_band_keeps_scale_layers() {
+    let one = |entry: i64, bias: i64, fixed| Layer {
+        fixed,
+        weight: Matrix { rows: 1, columns: 1, values: vec![Dyadic::new(entry, 0)] },
+        bias: vec![Dyadic::new(bias, 0)],
+        activation: Activation::Identity,
+    };
+    let center = |fixed| {
+        let policy = policy(Network { layers: vec![one(2, 5, false), one(3, 0, fixed)] });
+        let (states, set, masks) = (state(&[1 << -INPUT]), linf("0"), [full(&policy.network)]);
+        let problem = LocalProblem::new(&policy, &masks, &states, &set).unwrap();
+        let scale = GridScale::new(&policy.network, &Rational::one()).unwrap();
+        let band = BandNetwork::new(&policy.network, &masks[0], None, &scale).unwrap();
+        let bounds = band_bounds(&band, TanhTable::shared(), &problem.input_at(0).unwrap(), false).unwrap();
+        let unit = 1i64 << problem.value_bits;
+        (bounds.center.lower[0] / unit, bounds.center.upper[0] / unit)
+    };
+    assert_eq!((center(true), center(false)), ((15, 21), (0, 21)));
 }
 
 #[test]
@@ -450,9 +474,10 @@ fn set(shape: Perturbation, units: Units) -> PerturbationSet {
 /// Two inputs of weight 1; normaliser (s - 1) / 2 for the first coordinate and s / 4 for the second, clipped at 3.
 fn normalised_pair() -> Policy {
     let weight = Matrix { rows: 1, columns: 2, values: vec![Dyadic::new(1, 0); 2] };
-    let layer = Layer { weight, bias: vec![Dyadic::new(0, 0)], activation: Activation::Identity };
+    let layer =
+        Layer { fixed: false, weight, bias: vec![Dyadic::new(0, 0)], activation: Activation::Identity };
     let mean = vec![Dyadic::new(1, 0), Dyadic::new(0, 0)];
-    let std = vec![Dyadic::new(2, 0), Dyadic::new(4, 0)];
+    let std = vec![r("2"), r("4")];
     let normaliser = Some(Normaliser { mean, std, clip: Some(r("3")) });
     Policy { network: Network { layers: vec![layer] }, head: Head::Deterministic, normaliser, source: None }
 }
@@ -492,11 +517,13 @@ fn pruning_that_hurts_is_proved_from_both_sides() {
     let matrix = |rows, columns, values: Vec<Dyadic>| Matrix { rows, columns, values };
     let layers = vec![
         Layer {
+            fixed: false,
             weight: matrix(2, 1, vec![number(1); 2]),
             bias: vec![number(0); 2],
             activation: Activation::Relu,
         },
         Layer {
+            fixed: false,
             weight: matrix(1, 2, vec![number(1), number(-1)]),
             bias: vec![number(0)],
             activation: Activation::Identity,
@@ -571,7 +598,7 @@ fn certificate(policy: &Policy, masks: &[Mask], claim: Claim) -> Certificate {
         sha256: sha256_hex(name.as_bytes()),
     };
     let record = |mask: &Mask| {
-        let (pruned, total) = pruned_count(mask);
+        let (pruned, total) = pruned_count(mask, &policy.network);
         MaskRecord { name: "m".to_owned(), digest: mask_digest(mask, &policy.network), pruned, total }
     };
     let family = Family::parse(&claim.family);
@@ -676,12 +703,17 @@ fn published(name: &str) -> Option<(Policy, States, Vec<f64>)> {
     let file = Safetensors::parse(&bytes).unwrap();
     let vector = |name: &str| file.tensor(name).unwrap().dyadics().unwrap();
     let layers = (0..3).map(|l| Layer {
+        fixed: false,
         weight: file.tensor(&format!("policy.{l}.weight")).unwrap().matrix().unwrap(),
         bias: vector(&format!("policy.{l}.bias")),
         activation: if l == 2 { Activation::Identity } else { Activation::Tanh },
     });
     let clip = Rational::parse("10").ok();
-    let normaliser = Normaliser { mean: vector("obs_norm.mean"), std: vector("obs_norm.std"), clip };
+    let normaliser = Normaliser {
+        mean: vector("obs_norm.mean"),
+        std: vector("obs_norm.std").iter().map(|d| d.to_rational()).collect(),
+        clip,
+    };
     let log_std = vector("policy.log_std");
     let sigma = log_std.iter().map(|d| (d.mantissa as f64 * 2f64.powi(d.exponent)).exp()).collect();
     let network = Network { layers: layers.collect() };

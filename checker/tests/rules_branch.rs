@@ -21,6 +21,7 @@ const ONE: i64 = 1 << 48;
 
 fn network_of(hidden: Activation) -> GridNetwork {
     let layer = |rows, columns, weights: &[i64], activation| Layer {
+        fixed: false,
         weight: Matrix { rows, columns, values: weights.iter().map(|&w| Dyadic::new(w, 0)).collect() },
         bias: vec![Dyadic::ZERO; rows],
         activation,

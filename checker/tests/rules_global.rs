@@ -29,7 +29,12 @@ fn r(text: &str) -> Rational {
 
 fn layer(rows: usize, columns: usize, weights: &[i64], exponent: i32, activation: Activation) -> Layer {
     let values = weights.iter().map(|w| Dyadic::new(*w, exponent)).collect();
-    Layer { weight: Matrix { rows, columns, values }, bias: vec![Dyadic::new(7, 3); rows], activation }
+    Layer {
+        fixed: false,
+        weight: Matrix { rows, columns, values },
+        bias: vec![Dyadic::new(7, 3); rows],
+        activation,
+    }
 }
 
 fn single(weights: [i64; 4]) -> Network {

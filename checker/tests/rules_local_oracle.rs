@@ -50,9 +50,8 @@ fn exact_input(case: &Case) -> (ExactInput, Vec<Fraction>) {
             Perturbation::Linf { radius } | Perturbation::L2 { radius } => radius,
             Perturbation::PerCoordinate { radii } => &radii[i],
         };
-        let (mean, std) = normaliser.map_or((Rational::zero(), Rational::one()), |n| {
-            (n.mean[i].to_rational(), n.std[i].to_rational())
-        });
+        let (mean, std) = normaliser
+            .map_or((Rational::zero(), Rational::one()), |n| (n.mean[i].to_rational(), n.std[i].clone()));
         let forward = |x: &Rational| x.sub(&mean).div(&std).unwrap();
         let normalised = normaliser.is_none() || case.set.units == Units::Normalised;
         let seen = match (normaliser, case.states.units) {

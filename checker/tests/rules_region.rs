@@ -30,7 +30,7 @@ fn r(text: &str) -> Rational {
 fn layer(rows: usize, weights: &[i64], activation: Activation) -> Layer {
     let values: Vec<Dyadic> = weights.iter().map(|&w| Dyadic::new(w, 0)).collect();
     let weight = Matrix { rows, columns: values.len().checked_div(rows).unwrap(), values };
-    Layer { weight, bias: vec![Dyadic::ZERO; rows], activation }
+    Layer { fixed: false, weight, bias: vec![Dyadic::ZERO; rows], activation }
 }
 
 fn policy(layers: Vec<Layer>, head: Head) -> Policy {
@@ -197,7 +197,7 @@ fn a_lead_that_may_be_lost_is_no_margin() {
 fn cell_inputs_by_hand() {
     let mut policy = hinge();
     policy.normaliser =
-        Some(Normaliser { mean: vec![Dyadic::new(1, 0)], std: vec![Dyadic::new(1, -1)], clip: Some(r("2")) });
+        Some(Normaliser { mean: vec![Dyadic::new(1, 0)], std: vec![r("1/2")], clip: Some(r("2")) });
     let at = |lower: &str, upper: &str, units, set: &PerturbationSet| {
         let input = cell_set(&policy, (&[r(lower)], &[r(upper)]), units, set, 2).unwrap();
         let ends = |b: &GridBox| (b.lower[0], b.upper[0]);
@@ -356,6 +356,7 @@ fn no_state_of_a_cell_passes_its_bounds() {
             (round % 2 == 0, round % 3 != 0, (round >> 1) % 2 == 0, (round >> 2) % 2 == 0);
         let activation = if relu { Activation::Relu } else { Activation::Tanh };
         let mut draw = |rows: usize, columns: usize, activation: Activation| Layer {
+            fixed: false,
             weight: Matrix { rows, columns, values: (0..rows * columns).map(|_| random.weight()).collect() },
             bias: (0..rows).map(|_| random.weight()).collect(),
             activation,
@@ -365,7 +366,7 @@ fn no_state_of_a_cell_passes_its_bounds() {
         let mut policy = policy(layers, Head::Categorical);
         policy.normaliser = normaliser.then(|| Normaliser {
             mean: vec![Dyadic::new(1, -2); 2],
-            std: vec![Dyadic::new(3, -1); 2],
+            std: vec![r("3/2"); 2],
             clip: Some(r("1")),
         });
         let radius = r("1/16");

@@ -119,7 +119,8 @@ fn subject(arguments: &AttackArguments) -> Result<Subject, CliError> {
     let loaded = load_policy(&arguments.policy).map_err(failed)?;
     let data = policy_data(&loaded).ok_or_else(|| CliError::internal("a loaded policy did not read back"))?;
     let dense = FloatPolicy::from_data(&data).map_err(CliError::input)?;
-    let total = dense.network.layers.iter().map(|layer| layer.weight.len()).sum();
+    let weights = loaded.files.policy.network.layers.iter().filter(|layer| !layer.fixed);
+    let total = weights.map(|layer| layer.weight.values.len()).sum();
     let mut victims = Vec::new();
     match &arguments.masks {
         None => {

@@ -128,7 +128,7 @@ fn saliency(
     match (&recipe.scores, &recipe.states) {
         (Some(path), None) => {
             let arrays = read_arrays(path).map_err(CliError::input)?;
-            scores_from(&arrays, data.layers.len()).map_err(CliError::input)
+            scores_from(&arrays, &data).map_err(CliError::input)
         }
         (None, Some(path)) => {
             let failure = |e: Failure| CliError { message: e.to_string(), code: e.exit_code() };
@@ -221,7 +221,7 @@ pub fn run(arguments: &PruneArguments, context: Context) -> Result<u8, CliError>
         state_units: arguments.state_units,
     };
     let masks = write_pruned(&policy, &recipe, &arguments.out)?;
-    let total = |mask: &MaskData| mask.layers.iter().map(|l| l.kept.len()).sum::<usize>();
+    let total = MaskData::weights;
     let lines: Vec<String> = masks
         .iter()
         .enumerate()

@@ -117,6 +117,12 @@ impl MaskFlags {
         let loaded = load_policy(directory).map_err(failure)?;
         let data =
             policy_data(&loaded).ok_or_else(|| CliError::internal("a loaded policy did not read back"))?;
+        if let Some(layer) = data.layers.iter().position(|layer| layer.fixed) {
+            return Err(CliError::input(format!(
+                "{}: layer {layer} is a scale layer, which training would change; start from a policy without one",
+                directory.display()
+            )));
+        }
         let policy = FloatPolicy::from_data(&data).map_err(CliError::input)?;
         let mut said = format!(
             "from     {}, weights {}",

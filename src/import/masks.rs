@@ -37,7 +37,7 @@ fn table(name: &str, array: &Array, shape: &[usize]) -> Result<MaskTable, Proble
         return Err(wrong("has another shape than its weight"));
     }
     let kept = array.zero_one().ok_or_else(|| wrong("holds a number that is neither 0 nor 1"))?;
-    Ok(MaskTable { rows, columns, kept })
+    Ok(MaskTable { fixed: false, rows, columns, kept })
 }
 
 /// The mask with `pruned = mask o dense`, exactly; a weight that is zero in `dense` counts as kept.
@@ -76,7 +76,7 @@ pub fn mask_from_pruned(dense: &PolicyData, pruned: &PolicyData) -> Result<MaskD
             }
             kept.push(old == new);
         }
-        tables.push(MaskTable { rows, columns, kept });
+        tables.push(MaskTable { fixed: before.fixed, rows, columns, kept });
     }
     Ok(MaskData::with_own_sparsity(tables))
 }
@@ -88,6 +88,7 @@ mod tests {
 
     fn policy(weights: [f32; 4]) -> PolicyData {
         let layer = LayerData {
+            fixed: false,
             weight: TensorData::from_f32(vec![2, 2], &weights),
             bias: TensorData::from_f32(vec![2], &[0.0, 1.0]),
             activation: ActivationSpec::Identity,

@@ -3,7 +3,7 @@
 
 use super::array::{Array, Arrays};
 use super::{Draft, HeadKind, ImportOptions, Problem, activation_named, number};
-use crate::policy::{ActivationSpec, LayerData, NormaliserData, TensorData};
+use crate::policy::{ActivationSpec, LayerData, NormaliserData, Scaling, TensorData};
 
 /// Parts of a name that belong to value functions, targets and optimisers, never to the policy.
 const OTHERS: [&str; 12] = [
@@ -134,7 +134,7 @@ fn layer(
         Some((bias_name, bias)) => bias.floats(bias_name)?,
         None => TensorData::zeros(weight.dtype, rows),
     };
-    Ok((name.to_owned(), LayerData { weight, bias, activation }))
+    Ok((name.to_owned(), LayerData { fixed: false, weight, bias, activation }))
 }
 
 fn hidden_activation(
@@ -174,7 +174,8 @@ pub(super) fn find_normaliser(arrays: &Arrays) -> Result<Option<NormaliserData>,
             None | Some("None" | "none" | "") => None,
             Some(text) => Some(number("normaliser clip", text)?.to_string()),
         };
-        return Ok(Some(NormaliserData { mean: mean.floats(&names[0])?, std: std.floats(&names[1])?, clip }));
+        let scaling = Scaling::Std(std.floats(&names[1])?);
+        return Ok(Some(NormaliserData { mean: mean.floats(&names[0])?, scaling, clip }));
     }
     Ok(None)
 }

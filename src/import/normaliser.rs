@@ -7,7 +7,7 @@
 use super::array::{Array, Arrays};
 use super::pickle::{Pickle, is_pickle};
 use super::{ImportError, Problem, arrays_of, named, number, read_capped};
-use crate::policy::{NormaliserData, TensorData};
+use crate::policy::{NormaliserData, Scaling, TensorData};
 use secateur_checker::number::Dyadic;
 use std::path::Path;
 
@@ -40,7 +40,7 @@ fn from_arrays(arrays: &Arrays) -> Result<NormaliserData, Problem> {
         },
         _ => None,
     };
-    Ok(NormaliserData { mean, std, clip })
+    Ok(NormaliserData { mean, scaling: Scaling::Std(std), clip })
 }
 
 /// `sqrt(var + epsilon)` in binary64.
@@ -69,7 +69,11 @@ fn from_pickle(bytes: &[u8]) -> Result<NormaliserData, Problem> {
     };
     let (mean, var) = (read("mean")?, read("var")?);
     let std = deviations(&var, float("epsilon")?)?;
-    Ok(NormaliserData { mean: mean.floats("mean")?, std, clip: Some(exact_text(float("clip_obs")?)?) })
+    Ok(NormaliserData {
+        mean: mean.floats("mean")?,
+        scaling: Scaling::Std(std),
+        clip: Some(exact_text(float("clip_obs")?)?),
+    })
 }
 
 /// A finite binary64 number as an exact decimal integer or fraction.
@@ -95,5 +99,5 @@ pub(super) fn from_zfilter(pickle: &Pickle, filter: usize) -> Result<NormaliserD
     }
     let std: Vec<f64> = squares.floats().iter().map(|s| (s / (count - 1.0)).sqrt() + 1e-8).collect();
     let clip = pickle.attribute(filter, "clip").and_then(|c| pickle.float(c)).map(exact_text).transpose()?;
-    Ok(NormaliserData { std: TensorData::from_f64(mean.shape.clone(), &std), mean, clip })
+    Ok(NormaliserData { scaling: Scaling::Std(TensorData::from_f64(mean.shape.clone(), &std)), mean, clip })
 }

@@ -11,7 +11,7 @@ use super::{Draft, HeadKind, ImportOptions, Problem};
 use crate::policy::{ActivationSpec, LayerData, NormaliserData};
 use execute::{Execution, Signal, Stopped};
 use graph::Live;
-use lower::{Lowered, Step, lower};
+use lower::{Layer, Lowered, Step, lower};
 use prost::Message;
 
 mod affine;
@@ -244,10 +244,10 @@ fn draft(lowered: Lowered, options: &ImportOptions) -> Result<Draft, Problem> {
     }
     let head = lowered.softmax.then_some(HeadKind::Categorical);
     let normaliser =
-        lowered.normalisation.map(|n| NormaliserData { mean: n.mean, std: n.std, clip: n.clip });
+        lowered.normalisation.map(|n| NormaliserData { mean: n.mean, scaling: n.scaling, clip: n.clip });
     let layers = lowered.layers.into_iter().map(|layer| {
-        let data = LayerData { weight: layer.weight, bias: layer.bias, activation: layer.activation };
-        (layer.name, data)
+        let Layer { name, weight, bias, activation, fixed } = layer;
+        (name, LayerData { weight, bias, activation, fixed })
     });
     Ok(Draft { layers: layers.collect(), head, log_std: None, normaliser })
 }

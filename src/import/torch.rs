@@ -122,7 +122,7 @@ fn collect<'a>(pickle: &Pickle, root: usize, storages: &Storages<'a>) -> Result<
         if filters.iter().any(|other| other != first) {
             return Err(Problem::Normaliser("the checkpoint holds several that differ; give one by a file"));
         }
-        for (name, tensor) in [("obs_norm.mean", &first.mean), ("obs_norm.std", &first.std)] {
+        for (name, tensor) in [("obs_norm.mean", &first.mean), ("obs_norm.std", first.scaling.tensor())] {
             let element = Element::Float(tensor.dtype);
             arrays
                 .named

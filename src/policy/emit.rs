@@ -3,7 +3,7 @@
 
 use super::mask::MaskData;
 use super::write::{WriteError, create_folder, write_atomically};
-use super::{ActivationSpec, HeadData, PolicyData, TensorData};
+use super::{ActivationSpec, HeadData, PolicyData, Scaling, TensorData};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,10 +41,24 @@ fn activation_value(activation: &ActivationSpec) -> Value {
     }
 }
 
+/// The key of a normaliser's scaling in the manifest.
+fn scaling_word(scaling: &Scaling) -> &'static str {
+    match scaling {
+        Scaling::Std(_) => "std",
+        Scaling::Factor(_) => "factor",
+    }
+}
+
 /// The bytes of `policy.json`: keys in alphabetical order, no white space, numbers as strings.
 pub fn emit_manifest(policy: &PolicyData) -> Vec<u8> {
     let layers = policy.layers.iter().enumerate().map(|(i, layer)| {
-        json!({"weight": weight_name(i), "bias": bias_name(i), "activation": activation_value(&layer.activation)})
+        let mut entry = json!({
+            "weight": weight_name(i), "bias": bias_name(i), "activation": activation_value(&layer.activation),
+        });
+        if layer.fixed {
+            entry["fixed"] = json!(true);
+        }
+        entry
     });
     let head = match &policy.head {
         HeadData::Gaussian { .. } => json!({"kind": "gaussian", "logStd": "log_std"}),
@@ -58,7 +72,8 @@ pub fn emit_manifest(policy: &PolicyData) -> Vec<u8> {
     if let Some(normaliser) = &policy.normaliser {
         let mut entry = Map::new();
         entry.insert("mean".into(), json!("normaliser.mean"));
-        entry.insert("std".into(), json!("normaliser.std"));
+        let word = scaling_word(&normaliser.scaling);
+        entry.insert(word.into(), json!(format!("normaliser.{word}")));
         if let Some(clip) = &normaliser.clip {
             entry.insert("clip".into(), json!(clip));
         }
@@ -82,7 +97,8 @@ pub fn emit_tensors(policy: &PolicyData) -> Vec<u8> {
     }
     if let Some(normaliser) = &policy.normaliser {
         tensors.insert("normaliser.mean".into(), entry(&normaliser.mean));
-        tensors.insert("normaliser.std".into(), entry(&normaliser.std));
+        let name = format!("normaliser.{}", scaling_word(&normaliser.scaling));
+        tensors.insert(name, entry(normaliser.scaling.tensor()));
     }
     emit_safetensors(&tensors)
 }
@@ -110,9 +126,9 @@ pub fn emit_safetensors(tensors: &BTreeMap<String, (&str, &[usize], &[u8])>) -> 
     file
 }
 
-/// The bytes of one mask: a `U8` tensor of zeros and ones per weight, named as the weight.
+/// The bytes of one mask: a `U8` tensor of zeros and ones per weight, named as the weight; none for fixed layers.
 pub fn emit_mask(mask: &MaskData) -> Vec<u8> {
-    let tables = mask.layers.iter().enumerate().map(|(i, table)| {
+    let tables = mask.layers.iter().enumerate().filter(|(_, table)| !table.fixed).map(|(i, table)| {
         (weight_name(i), [table.rows, table.columns], table.kept.iter().map(|&kept| u8::from(kept)).collect())
     });
     let tables: Vec<(String, [usize; 2], Vec<u8>)> = tables.collect();
@@ -191,6 +207,7 @@ mod tests {
     fn policy() -> PolicyData {
         PolicyData {
             layers: vec![LayerData {
+                fixed: false,
                 weight: TensorData::from_f32(vec![1, 2], &[1.0, -2.0]),
                 bias: TensorData::from_f32(vec![1], &[0.5]),
                 activation: ActivationSpec::Clip("-1".into(), "1".into()),
@@ -198,7 +215,7 @@ mod tests {
             head: HeadData::Gaussian { log_std: TensorData::from_f32(vec![1], &[0.0]) },
             normaliser: Some(NormaliserData {
                 mean: TensorData::from_f64(vec![2], &[0.0, 1.0]),
-                std: TensorData::from_f64(vec![2], &[1.0, 2.0]),
+                scaling: Scaling::Std(TensorData::from_f64(vec![2], &[1.0, 2.0])),
                 clip: Some("10".into()),
             }),
             source: Some(("p.onnx".into(), "ab".repeat(32))),
@@ -238,7 +255,7 @@ mod tests {
     #[test]
     fn a_chain_names_its_masks() {
         let mask = MaskData {
-            layers: vec![MaskTable { rows: 1, columns: 2, kept: vec![true, false] }],
+            layers: vec![MaskTable { fixed: false, rows: 1, columns: 2, kept: vec![true, false] }],
             sparsity: "0.5".into(),
         };
         let origin = ChainOrigin { method: "magnitude".into(), scope: "layer".into(), seed: "0".into() };

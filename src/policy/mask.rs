@@ -10,6 +10,8 @@ pub struct MaskTable {
     pub columns: usize,
     /// `rows * columns` entries.
     pub kept: Vec<bool>,
+    /// Of a scale layer: all kept, not counted, not written.
+    pub fixed: bool,
 }
 
 /// One mask: a table per layer, and the sparsity it was asked for.
@@ -24,17 +26,28 @@ pub struct MaskData {
 impl MaskData {
     /// A mask with its own exact sparsity as text, `pruned / total` in lowest terms.
     pub fn with_own_sparsity(layers: Vec<MaskTable>) -> Self {
-        let total: u64 = layers.iter().map(|l| l.kept.len() as u64).sum();
-        let pruned: u64 = layers.iter().map(|l| l.kept.iter().filter(|k| !**k).count() as u64).sum();
+        let mut mask = Self { layers, sparsity: String::new() };
+        let (total, kept) = (mask.weights() as u64, mask.kept() as u64);
+        let pruned = total - kept;
         let divisor = num_integer::gcd(total, pruned).max(1);
         let (top, bottom) = (pruned / divisor, total / divisor);
-        let sparsity = if top == 0 || bottom == 1 { top.to_string() } else { format!("{top}/{bottom}") };
-        Self { layers, sparsity }
+        mask.sparsity = if top == 0 || bottom == 1 { top.to_string() } else { format!("{top}/{bottom}") };
+        mask
     }
 
-    /// Number of kept entries over all layers.
+    /// Every weight's entry; scale layers have no weights.
+    fn entries(&self) -> impl Iterator<Item = &bool> {
+        self.layers.iter().filter(|l| !l.fixed).flat_map(|l| &l.kept)
+    }
+
+    /// Number of kept weights over all layers.
     pub fn kept(&self) -> usize {
-        self.layers.iter().map(|l| l.kept.iter().filter(|k| **k).count()).sum()
+        self.entries().filter(|k| **k).count()
+    }
+
+    /// Number of weights over all layers.
+    pub fn weights(&self) -> usize {
+        self.entries().count()
     }
 
     /// Whether every entry that `self` keeps is kept by `looser` too.
@@ -52,7 +65,12 @@ mod tests {
     use super::*;
 
     fn mask(kept: &[bool]) -> MaskData {
-        MaskData::with_own_sparsity(vec![MaskTable { rows: 1, columns: kept.len(), kept: kept.to_vec() }])
+        MaskData::with_own_sparsity(vec![MaskTable {
+            fixed: false,
+            rows: 1,
+            columns: kept.len(),
+            kept: kept.to_vec(),
+        }])
     }
 
     #[test]

@@ -10,7 +10,7 @@ use secateur_checker::reader::tensor::{Dtype, RawTensor};
 use serde_json::Value;
 
 use crate::policy::{
-    ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, TensorData, TensorDtype,
+    ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, Scaling, TensorData, TensorDtype,
 };
 
 /// Reads `policy.json` and `policy.safetensors` in `directory`.
@@ -31,6 +31,7 @@ pub fn policy_data(loaded: &PolicyDirectory) -> Option<PolicyData> {
     let entries = manifest["layers"].as_array()?.iter().zip(&policy.network.layers);
     let layers = entries.map(|(entry, layer)| {
         Some(LayerData {
+            fixed: layer.fixed,
             weight: tensor(&entry["weight"])?,
             bias: tensor(&entry["bias"])?,
             activation: activation_spec(&layer.activation),
@@ -46,7 +47,11 @@ pub fn policy_data(loaded: &PolicyDirectory) -> Option<PolicyData> {
         Some(_) => {
             let entry = &manifest["normaliser"];
             let clip = entry["clip"].as_str().map(str::to_owned);
-            Some(NormaliserData { mean: tensor(&entry["mean"])?, std: tensor(&entry["std"])?, clip })
+            let scaling = match entry.get("factor") {
+                Some(name) => Scaling::Factor(tensor(name)?),
+                None => Scaling::Std(tensor(&entry["std"])?),
+            };
+            Some(NormaliserData { mean: tensor(&entry["mean"])?, scaling, clip })
         }
     };
     let source = policy.source.as_ref().map(|s| (s.name.clone(), s.sha256.clone()));

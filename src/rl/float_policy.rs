@@ -8,7 +8,7 @@ use super::net::{Dense, FloatActivation, Mlp};
 use super::normaliser::FixedNormaliser;
 use super::rng::SeededRng;
 use crate::policy::{
-    ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, TensorData, TensorDtype,
+    ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, Scaling, TensorData, TensorDtype,
 };
 
 /// Network, meaning of its outputs, normaliser of its inputs.
@@ -152,7 +152,11 @@ impl FloatPolicy {
             None => FixedNormaliser::identity(inputs),
             Some(normaliser) => {
                 let clip = normaliser.clip.as_deref().map_or(Ok(f64::INFINITY), number)?;
-                let (mean, std) = (vector(&normaliser.mean, inputs)?, vector(&normaliser.std, inputs)?);
+                let mean = vector(&normaliser.mean, inputs)?;
+                let std = match &normaliser.scaling {
+                    Scaling::Std(std) => vector(std, inputs)?,
+                    Scaling::Factor(factor) => vector(factor, inputs)?.iter().map(|f| 1.0 / f).collect(),
+                };
                 FixedNormaliser { mean, std, clip }
             }
         };
@@ -168,6 +172,7 @@ impl FloatPolicy {
     /// The policy as it is written: F32 tensors; no normaliser if it is the identity.
     pub fn to_data(&self) -> PolicyData {
         let layer = |layer: &Dense| LayerData {
+            fixed: false,
             weight: single_tensor(layer.weight.shape().to_vec(), &layer.weight),
             bias: single_tensor(layer.bias.shape().to_vec(), &layer.bias),
             activation: activation_spec(layer.activation),
@@ -182,7 +187,7 @@ impl FloatPolicy {
         let width = self.network.input_width();
         let normaliser = (self.normaliser != FixedNormaliser::identity(width)).then(|| NormaliserData {
             mean: single_tensor(vec![width], &self.normaliser.mean),
-            std: single_tensor(vec![width], &self.normaliser.std),
+            scaling: Scaling::Std(single_tensor(vec![width], &self.normaliser.std)),
             clip: self.normaliser.clip.is_finite().then(|| self.normaliser.clip.to_string()),
         });
         PolicyData { layers: self.network.layers.iter().map(layer).collect(), head, normaliser, source: None }

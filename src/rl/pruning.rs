@@ -238,7 +238,7 @@ pub fn sparsity(masks: &[Vec<bool>]) -> f64 {
 pub fn mask_data(masks: &[Vec<bool>], network: &Mlp) -> MaskData {
     let table = |(layer, kept): (&super::net::Dense, &Vec<bool>)| {
         let (rows, columns) = layer.weight.dim();
-        MaskTable { rows, columns, kept: kept.clone() }
+        MaskTable { fixed: false, rows, columns, kept: kept.clone() }
     };
     MaskData::with_own_sparsity(network.layers.iter().zip(masks).map(table).collect())
 }

@@ -108,7 +108,7 @@ impl<'a> PointSearch<'a> {
         let plain = Lens { origin: value, normaliser: None, clip: f64::INFINITY };
         let Some(normaliser) = &policy.normaliser else { return Some(plain) };
         let mean = dyadic_to_float(*normaliser.mean.get(coordinate)?);
-        let std = dyadic_to_float(*normaliser.std.get(coordinate)?);
+        let std = rational_to_float(normaliser.std.get(coordinate)?);
         let clip = normaliser.clip.as_ref().map_or(f64::INFINITY, rational_to_float);
         let raw = if states.units == Units::Raw { value } else { value * std + mean };
         let lens = Lens { origin: raw, normaliser: Some((mean, std)), clip };

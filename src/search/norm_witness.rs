@@ -195,7 +195,7 @@ mod tests {
         let values =
             (0..rows * columns).map(|_| Dyadic::new(i64::from(rng.next_u32() as i32 >> 8), -25)).collect();
         let weight = Matrix { rows, columns, values };
-        Layer { weight, bias: vec![Dyadic::ZERO; rows], activation: Activation::Tanh }
+        Layer { fixed: false, weight, bias: vec![Dyadic::ZERO; rows], activation: Activation::Tanh }
     }
 
     fn number(value: &Rational) -> f64 {

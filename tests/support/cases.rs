@@ -477,7 +477,7 @@ impl Writer<'_> {
         let network = &policy.files.policy.network;
         for (record, mask) in certificate.masks.iter_mut().zip(&masks.masks) {
             record.digest = mask_digest(mask, network);
-            (record.pruned, record.total) = secateur_checker::check::pruned_count(mask);
+            (record.pruned, record.total) = secateur_checker::check::pruned_count(mask, network);
         }
         let mut files = masks.files.iter();
         for stated in certificate.inputs.iter_mut().filter(|f| f.role != "states") {

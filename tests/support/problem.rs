@@ -11,7 +11,9 @@ use secateur::certify::regret::RegretRequest;
 use secateur::certify::{Certified, CertifyError, Request, Silent, certify};
 use secateur::policy::emit::{ChainOrigin, write_mask_chain, write_npy, write_policy_dir};
 use secateur::policy::mask::{MaskData, MaskTable};
-use secateur::policy::{ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, TensorData};
+use secateur::policy::{
+    ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, Scaling, TensorData,
+};
 use secateur_checker::check::NamedFile;
 use secateur_checker::evaluate::{EvaluateError, evaluate};
 use secateur_checker::family::Family;
@@ -85,6 +87,7 @@ pub fn random_policy(spec: &Spec) -> PolicyData {
     let layer = |(index, &(inputs, outputs)): (usize, &(usize, usize))| {
         let mut draw = |n: usize| (0..n).map(|_| random.weight()).collect::<Vec<f32>>();
         LayerData {
+            fixed: false,
             weight: TensorData::from_f32(vec![outputs, inputs], &draw(inputs * outputs)),
             bias: TensorData::from_f32(vec![outputs], &draw(outputs)),
             activation: if index + 1 == pairs.len() {
@@ -103,7 +106,7 @@ pub fn random_policy(spec: &Spec) -> PolicyData {
     };
     let normaliser = spec.normaliser.then(|| NormaliserData {
         mean: TensorData::from_f64(vec![inputs], &vec![0.25; inputs]),
-        std: TensorData::from_f64(vec![inputs], &vec![1.5; inputs]),
+        scaling: Scaling::Std(TensorData::from_f64(vec![inputs], &vec![1.5; inputs])),
         clip: Some("10".to_owned()),
     });
     PolicyData { layers, head, normaliser, source: None }
@@ -115,7 +118,7 @@ pub fn random_masks(spec: &Spec) -> Vec<MaskData> {
     let mut tables: Vec<MaskTable> = spec
         .widths
         .windows(2)
-        .map(|w| MaskTable { rows: w[1], columns: w[0], kept: vec![true; w[0] * w[1]] })
+        .map(|w| MaskTable { fixed: false, rows: w[1], columns: w[0], kept: vec![true; w[0] * w[1]] })
         .collect();
     let mut masks = vec![MaskData::with_own_sparsity(tables.clone())];
     for _ in 1..spec.masks {

@@ -270,7 +270,7 @@ mod tests {
     fn layer(rows: usize, weights: &[i64], activation: Activation) -> Layer {
         let values: Vec<Dyadic> = weights.iter().map(|&w| Dyadic::new(w, 0)).collect();
         let weight = Matrix { rows, columns: values.len() / rows, values };
-        Layer { weight, bias: vec![Dyadic::ZERO; rows], activation }
+        Layer { fixed: false, weight, bias: vec![Dyadic::ZERO; rows], activation }
     }
 
     fn on_grid(layers: Vec<Layer>) -> GridNetwork {

@@ -29,7 +29,7 @@ pub struct BandNetwork {
 }
 
 impl BandNetwork {
-    /// The band from `loosest` down to `tightest`; `None` stands for the mask that keeps nothing.
+    /// The band from `loosest` down to `tightest`; `None` stands for the mask that keeps nothing but fixed layers.
     ///
     /// # Errors
     /// [`GridError::NotNested`] if the tightest keeps a weight that the loosest does not;
@@ -46,7 +46,11 @@ impl BandNetwork {
         }
         let mut band = Self { middle: grid.clone(), loosest: grid, free: Vec::new(), spread: Vec::new() };
         for (index, (layer, kept)) in band.middle.layers.iter_mut().zip(&loosest.layers).enumerate() {
-            let must = tightest.and_then(|m| m.layers.get(index));
+            let fixed = network.layers.get(index).is_some_and(|layer| layer.fixed);
+            let must = match tightest {
+                Some(mask) => mask.layers.get(index),
+                None => fixed.then_some(kept),
+            };
             if must.is_some_and(|m| m.len() != kept.len()) {
                 return Err(GridError::ShapeMismatch { layer: index });
             }

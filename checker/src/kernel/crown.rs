@@ -265,7 +265,7 @@ mod tests {
         let layer = |rows, weights: &[i64], activation| {
             let values: Vec<Dyadic> = weights.iter().map(|&w| Dyadic::new(w, 0)).collect();
             let weight = Matrix { rows, columns: values.len() / rows, values };
-            Layer { weight, bias: vec![Dyadic::ZERO; rows], activation }
+            Layer { fixed: false, weight, bias: vec![Dyadic::ZERO; rows], activation }
         };
         let layers = vec![layer(2, &[1, -1], Activation::Relu), layer(1, &[1, 1], Activation::Identity)];
         let network = Network { layers };
@@ -368,7 +368,7 @@ mod tests {
         for (activation, paid) in [(Activation::Relu, 1), (Activation::Tanh, 7)] {
             let weight = Matrix { rows: 3, columns: 1, values: vec![Dyadic::new(1, 0); 3] };
             let bias = [2, 0, -2].map(|b| Dyadic::new(b, 0)).to_vec();
-            let network = Network { layers: vec![Layer { weight, bias, activation }] };
+            let network = Network { layers: vec![Layer { fixed: false, weight, bias, activation }] };
             let scale = GridScale::new(&network, &Rational::one()).unwrap();
             let network = GridNetwork::new(&network, None, &scale).unwrap();
             let bounds = crown_layers(&network, TanhTable::shared(), &interval(-ONE, ONE), &NoWitness);
@@ -380,7 +380,7 @@ mod tests {
     #[test]
     fn balls_tighten_the_first_layer() {
         let weight = Matrix { rows: 1, columns: 2, values: vec![Dyadic::new(3, 0), Dyadic::new(1, 2)] };
-        let layer = Layer { weight, bias: vec![Dyadic::ZERO], activation: Activation::Tanh };
+        let layer = Layer { fixed: false, weight, bias: vec![Dyadic::ZERO], activation: Activation::Tanh };
         let network = Network { layers: vec![layer] };
         let scale = GridScale::new(&network, &Rational::one()).unwrap();
         let network = GridNetwork::new(&network, None, &scale).unwrap();

@@ -142,7 +142,7 @@ mod tests {
         let layer = |row: &&[i64]| {
             let values = row.iter().map(|&w| Dyadic::new(w, 0)).collect();
             let weight = Matrix { rows: 1, columns: row.len(), values };
-            Layer { weight, bias: vec![Dyadic::ZERO], activation: activation.clone() }
+            Layer { fixed: false, weight, bias: vec![Dyadic::ZERO], activation: activation.clone() }
         };
         Network { layers: rows.iter().map(layer).collect() }
     }

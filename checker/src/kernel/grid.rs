@@ -600,7 +600,12 @@ mod tests {
     fn layer(weights: &[(i64, i32)], rows: usize, activation: Activation) -> Layer {
         let values: Vec<Dyadic> = weights.iter().map(|&(m, e)| Dyadic::new(m, e)).collect();
         let columns = values.len() / rows;
-        Layer { weight: Matrix { rows, columns, values }, bias: vec![Dyadic::new(3, 0); rows], activation }
+        Layer {
+            fixed: false,
+            weight: Matrix { rows, columns, values },
+            bias: vec![Dyadic::new(3, 0); rows],
+            activation,
+        }
     }
 
     fn single(layer: Layer) -> Network {

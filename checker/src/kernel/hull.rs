@@ -179,7 +179,7 @@ mod tests {
     /// `relu(x - y)`, dense and with the weight of `y` pruned.
     fn pair() -> [GridNetwork; 2] {
         let weight = Matrix { rows: 1, columns: 2, values: vec![Dyadic::new(1, 0), Dyadic::new(-1, 0)] };
-        let layer = Layer { weight, bias: vec![Dyadic::ZERO], activation: Activation::Relu };
+        let layer = Layer { fixed: false, weight, bias: vec![Dyadic::ZERO], activation: Activation::Relu };
         let network = Network { layers: vec![layer] };
         let scale = GridScale::new(&network, &Rational::from_integer(2.into())).unwrap();
         let mask = Mask { layers: vec![vec![true, false]] };

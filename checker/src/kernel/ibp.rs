@@ -213,7 +213,9 @@ mod tests {
     fn network(weights: &[(i64, i32)], activation: Activation) -> GridNetwork {
         let values: Vec<Dyadic> = weights.iter().map(|&(m, e)| Dyadic::new(m, e)).collect();
         let weight = Matrix { rows: 1, columns: values.len(), values };
-        let network = Network { layers: vec![Layer { weight, bias: vec![Dyadic::new(1, -1)], activation }] };
+        let network = Network {
+            layers: vec![Layer { fixed: false, weight, bias: vec![Dyadic::new(1, -1)], activation }],
+        };
         let scale = GridScale::new(&network, &Rational::one()).unwrap();
         GridNetwork::new(&network, None, &scale).unwrap()
     }

@@ -50,8 +50,8 @@ pub(crate) fn radius_of(set: &PerturbationSet, coordinate: usize) -> Result<&Rat
     if radius.is_negative() { Err(GridError::NegativeRadius) } else { Ok(radius) }
 }
 
-pub(crate) fn normalise(value: &Rational, mean: Dyadic, std: Dyadic) -> Result<Rational, GridError> {
-    value.sub(&mean.to_rational()).div(&std.to_rational()).map_err(|_| GridError::ShapeMismatch { layer: 0 })
+pub(crate) fn normalise(value: &Rational, mean: Dyadic, std: &Rational) -> Result<Rational, GridError> {
+    value.sub(&mean.to_rational()).div(std).map_err(|_| GridError::ShapeMismatch { layer: 0 })
 }
 
 pub(crate) fn clip(value: Rational, limit: Option<&Rational>) -> Rational {
@@ -61,10 +61,13 @@ pub(crate) fn clip(value: Rational, limit: Option<&Rational>) -> Rational {
     }
 }
 
-pub(crate) fn statistics(normaliser: &Normaliser, coordinate: usize) -> Result<(Dyadic, Dyadic), GridError> {
+pub(crate) fn statistics(
+    normaliser: &Normaliser,
+    coordinate: usize,
+) -> Result<(Dyadic, &Rational), GridError> {
     let pair = normaliser.mean.get(coordinate).zip(normaliser.std.get(coordinate));
-    let (&mean, &std) = pair.ok_or(GridError::ShapeMismatch { layer: 0 })?;
-    if std.mantissa <= 0 { Err(GridError::StdNotPositive { coordinate }) } else { Ok((mean, std)) }
+    let (&mean, std) = pair.ok_or(GridError::ShapeMismatch { layer: 0 })?;
+    if !std.is_positive() { Err(GridError::StdNotPositive { coordinate }) } else { Ok((mean, std)) }
 }
 
 fn reach(
@@ -92,7 +95,7 @@ fn reach(
     }
     let raw = |state: &Rational| match state_units {
         Units::Raw => state.clone(),
-        Units::Normalised => state.mul(&std.to_rational()).add(&mean.to_rational()),
+        Units::Normalised => state.mul(std).add(&mean.to_rational()),
     };
     let lower = normalise(&raw(low).sub(radius), mean, std)?;
     let upper = normalise(&raw(high).add(radius), mean, std)?;
@@ -101,7 +104,7 @@ fn reach(
     // A normalised state beyond the clip cannot occur; its image is what the network would read.
     let center = (clip(seen.0, limit), clip(seen.1, limit));
     // The clip does not expand distances, and neither end of a change leaves its interval.
-    let whole = radius.div(&std.to_rational()).map_err(|_| GridError::ShapeMismatch { layer: 0 })?;
+    let whole = radius.div(std).map_err(|_| GridError::ShapeMismatch { layer: 0 })?;
     let (rise, fall) = (clipped_upper.sub(&center.0), center.1.sub(&clipped_lower));
     let radius = rise.max(fall).min(whole);
     Ok(Reach { lower: clipped_lower, center, upper: clipped_upper, radius, cut })
@@ -223,7 +226,7 @@ pub fn global_radii(policy: &Policy, set: &PerturbationSet) -> Result<Vec<Ration
             match (&policy.normaliser, set.units) {
                 (Some(normaliser), Units::Raw) => {
                     let (_, std) = statistics(normaliser, coordinate)?;
-                    radius.div(&std.to_rational()).map_err(|_| GridError::ShapeMismatch { layer: 0 })
+                    radius.div(std).map_err(|_| GridError::ShapeMismatch { layer: 0 })
                 }
                 _ => Ok(radius.clone()),
             }
@@ -243,10 +246,11 @@ mod tests {
     /// Two inputs with means 0 and 1, standard deviations 1 and 1/2, clip 2.
     fn policy() -> Policy {
         let weight = Matrix { rows: 1, columns: 2, values: vec![Dyadic::new(1, 0); 2] };
-        let layer = Layer { weight, bias: vec![Dyadic::ZERO], activation: Activation::Identity };
+        let layer =
+            Layer { fixed: false, weight, bias: vec![Dyadic::ZERO], activation: Activation::Identity };
         let normaliser = Normaliser {
             mean: vec![Dyadic::ZERO, Dyadic::new(1, 0)],
-            std: vec![Dyadic::new(1, 0), Dyadic::new(1, -1)],
+            std: vec![r("1"), r("1/2")],
             clip: Some(r("2")),
         };
         Policy {
@@ -332,7 +336,7 @@ mod tests {
         let mut policy = policy();
         let set = linf("1", Units::Raw);
         assert_eq!(global_radii(&policy, &set), Ok(vec![r("1"), r("2")]));
-        for bad in [Dyadic::ZERO, Dyadic::new(-1, 0)] {
+        for bad in [r("0"), r("-1")] {
             policy.normaliser.as_mut().unwrap().std[1] = bad;
             let refused = GridError::StdNotPositive { coordinate: 1 };
             assert_eq!(input_set(&policy, &[Dyadic::ZERO; 2], Units::Raw, &set, 2), Err(refused));

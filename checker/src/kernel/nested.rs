@@ -93,6 +93,7 @@ mod tests {
     /// 2 inputs, 2 outputs, then 2 inputs, 1 output.
     fn network() -> Network {
         let layer = |rows, columns| Layer {
+            fixed: false,
             weight: Matrix { rows, columns, values: vec![Dyadic::ZERO; rows * columns] },
             bias: vec![Dyadic::ZERO; rows],
             activation: Activation::Identity,

@@ -97,7 +97,7 @@ pub fn perturbed_inputs(
                 };
                 let raw = match state_units {
                     Units::Raw => value.clone(),
-                    Units::Normalised => value.mul(&std.to_rational()).add(&mean.to_rational()),
+                    Units::Normalised => value.mul(std).add(&mean.to_rational()),
                 };
                 match (set.units, state_units) {
                     (Units::Raw, _) => (see(&raw)?, see(&raw.add(offset))?),

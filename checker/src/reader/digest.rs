@@ -256,6 +256,7 @@ mod tests {
     #[test]
     fn examples_of_the_specification() {
         let layer = Layer {
+            fixed: false,
             weight: Matrix { rows: 1, columns: 2, values: vec![double(1.0), double(-2.0)] },
             bias: vec![double(0.5)],
             activation: Activation::Relu,

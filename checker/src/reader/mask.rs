@@ -4,8 +4,6 @@
 use core::fmt;
 use std::collections::BTreeSet;
 
-use num_bigint::BigInt;
-
 use super::escaped::Escaped;
 use super::fields::{Field, FieldError};
 use super::json::{self, JsonError, Numbers};
@@ -123,7 +121,7 @@ impl From<SafetensorsError> for MaskError {
 pub struct MaskEntry {
     /// Plain file name, beside `chain.json`.
     pub file: String,
-    /// Sparsity that was asked for, in [0, 1]; recorded only, see [`sparsity`] for the actual one.
+    /// Sparsity that was asked for, in [0, 1]; recorded only.
     pub requested_sparsity: Rational,
 }
 
@@ -192,6 +190,7 @@ fn free_text(field: &Field<'_>) -> Result<String, FieldError> {
 }
 
 /// Parses one mask of a policy: exactly one BOOL or U8 tensor per weight, with the weight's name and shape, of 0 and 1.
+/// Fixed layers have none; their weights are kept.
 ///
 /// # Errors
 /// [`MaskError`]: a missing tensor, one that is not a weight's, another shape, or another value.
@@ -207,6 +206,10 @@ pub fn parse_mask(bytes: &[u8], files: &PolicyFiles) -> Result<Mask, MaskError> 
     }
     let mut layers = Vec::new();
     for (layer, name) in files.policy.network.layers.iter().zip(&files.weight_names) {
+        if layer.fixed {
+            layers.push(vec![true; layer.weight.values.len()]);
+            continue;
+        }
         let tensor = file.tensor(name)?;
         if tensor.shape != [layer.weight.rows, layer.weight.columns] {
             return Err(MaskError::ShapeMismatch { name: name.clone() });
@@ -226,14 +229,6 @@ pub fn check_chain_size(masks: usize, network: &Network) -> Result<(), MaskError
         Some(bits) if bits <= MAX_CHAIN_BITS => Ok(()),
         _ => Err(MaskError::ChainTooLarge { masks }),
     }
-}
-
-/// Actual sparsity: the fraction of weights pruned, exactly; 0 for a mask without entries.
-pub fn sparsity(mask: &Mask) -> Rational {
-    let total: BigInt = mask.layers.iter().map(|layer| BigInt::from(layer.len())).sum();
-    let pruned =
-        mask.layers.iter().map(|layer| BigInt::from(layer.iter().filter(|kept| !**kept).count())).sum();
-    Rational::new(pruned, total).unwrap_or_else(|_| Rational::zero())
 }
 
 #[cfg(test)]
@@ -327,14 +322,23 @@ mod tests {
     }
 
     #[test]
-    fn masks_are_read_and_their_sparsity_is_counted() {
+    fn masks_are_read() {
         let bytes =
             tensors(&[("w0", "BOOL", &[3, 2], vec![1, 0, 1, 1, 0, 1]), ("w1", "U8", &[1, 3], vec![1, 1, 0])]);
         let mask = parse_mask(&bytes, &sample()).unwrap();
         assert_eq!(mask.layers, [vec![true, false, true, true, false, true], vec![true, true, false]]);
-        // Three of nine weights are pruned.
-        assert_eq!(sparsity(&mask), Rational::parse("1/3").unwrap());
-        assert_eq!(sparsity(&Mask { layers: vec![] }), Rational::zero());
+    }
+
+    #[test]
+    fn the_mask_of_a_scale_layer_is_whole_and_not_in_the_file() {
+        let mut files = sample();
+        files.policy.network.layers[1].fixed = true;
+        files.fixed_names.insert("w1".into());
+        let first = ("w0", "BOOL", &[3, 2][..], vec![1, 0, 1, 1, 0, 1]);
+        let mask = parse_mask(&tensors(std::slice::from_ref(&first)), &files).unwrap();
+        assert_eq!(mask.layers, [vec![true, false, true, true, false, true], vec![true; 3]]);
+        let both = tensors(&[first, ("w1", "BOOL", &[1, 3], vec![1; 3])]);
+        assert_eq!(parse_mask(&both, &files), Err(MaskError::MayNotBeMasked { name: "w1".into() }));
     }
 
     #[test]

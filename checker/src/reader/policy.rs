@@ -9,7 +9,7 @@ use super::fields::{Field, FieldError};
 use super::json::{self, JsonError, Numbers};
 use super::safetensors::{Safetensors, SafetensorsError};
 use super::tensor::{MAX_ENTRIES, RawTensor};
-use crate::model::{Activation, Head, Layer, Network, Normaliser, Policy, Source};
+use crate::model::{Activation, Head, Layer, Matrix, Network, Normaliser, Policy, Source};
 use crate::number::{Dyadic, Rational};
 
 /// Value of `format` in `policy.json`.
@@ -82,6 +82,13 @@ pub enum PolicyError {
     },
     /// More than [`MAX_ENTRIES`] numbers in all tensors together.
     TooManyEntries,
+    /// A layer marked as fixed whose weight is not diagonal: only scale layers are exempt from pruning.
+    FixedNotDiagonal {
+        /// Layer.
+        layer: usize,
+    },
+    /// Every layer is marked as fixed: there is no weight to prune.
+    AllFixed,
     /// A normaliser's std that is not positive.
     StdNotPositive {
         /// Coordinate.
@@ -115,6 +122,8 @@ impl fmt::Display for PolicyError {
                 write!(f, "tensor {} has {found} entries, not {expected}", Escaped(name))
             }
             Self::TooManyEntries => write!(f, "the policy has more than {MAX_ENTRIES} numbers"),
+            Self::FixedNotDiagonal { layer } => write!(f, "layer {layer} is marked as fixed, but its weight is not diagonal"),
+            Self::AllFixed => f.write_str("every layer is marked as fixed: the policy has no weight"),
             Self::StdNotPositive { index } => write!(f, "the normaliser's std is not positive in coordinate {index}"),
             Self::StateDependentStd => f.write_str(
                 "the policy's standard deviation depends on the state (gSDE): total variation bounds need one that does not",
@@ -150,7 +159,7 @@ pub struct PolicyFiles {
     pub policy: Policy,
     /// Tensor name of each layer's weight, in layer order.
     pub weight_names: Vec<String>,
-    /// Names of all other tensors (biases, `log_std`, normaliser), which no mask may touch.
+    /// Names of all tensors that no mask may touch: biases, `log_std`, normaliser, weights of fixed layers.
     pub fixed_names: BTreeSet<String>,
 }
 
@@ -170,6 +179,9 @@ pub fn parse_policy(manifest: &[u8], tensors: &[u8]) -> Result<PolicyFiles, Poli
     // The head comes first: a policy that is not supported at all should say so before its shapes are judged.
     let head = parse_head(&fields.required("head")?)?;
     let (layers, weight_names) = parse_layers(&fields.required("layers")?, &mut reader)?;
+    if layers.iter().all(|layer| layer.fixed) {
+        return Err(PolicyError::AllFixed);
+    }
     let network = Network { layers };
     let head = read_head(head, network.outputs(), &mut reader)?;
     let normaliser = fields.optional("normaliser");
@@ -179,7 +191,11 @@ pub fn parse_policy(manifest: &[u8], tensors: &[u8]) -> Result<PolicyFiles, Poli
     if let Some(name) = reader.file.names().find(|name| !reader.used.contains(*name)) {
         return Err(PolicyError::UnnamedTensor { name: name.to_owned() });
     }
-    let fixed_names = reader.used.into_iter().filter(|name| !weight_names.contains(name)).collect();
+    let is_weight = |name: &String| {
+        let layers = weight_names.iter().zip(&network.layers);
+        layers.into_iter().any(|(weight, layer)| weight == name && !layer.fixed)
+    };
+    let fixed_names = reader.used.into_iter().filter(|name| !is_weight(name)).collect();
     Ok(PolicyFiles { policy: Policy { network, head, normaliser, source }, weight_names, fixed_names })
 }
 
@@ -235,6 +251,7 @@ fn parse_layers(
         let name = fields.required("weight")?.string()?;
         let bias = fields.required("bias")?.string()?;
         let activation = parse_activation(&fields.required("activation")?)?;
+        let fixed = fields.optional("fixed").map(|f| f.boolean()).transpose()?.unwrap_or(false);
         fields.finish()?;
         let weight = reader.tensor(name)?.matrix()?;
         for width in [weight.columns, weight.rows] {
@@ -246,11 +263,23 @@ fn parse_layers(
         if weight.columns != expected {
             return Err(PolicyError::WidthMismatch { layer: index, expected, found: weight.columns });
         }
+        if fixed && !is_diagonal(&weight) {
+            return Err(PolicyError::FixedNotDiagonal { layer: index });
+        }
         let bias = reader.vector(bias, weight.rows)?;
-        layers.push(Layer { weight, bias, activation });
+        layers.push(Layer { weight, bias, activation, fixed });
         names.push(name.to_owned());
     }
     Ok((layers, names))
+}
+
+/// Whether a matrix is square with zeros off its diagonal.
+fn is_diagonal(weight: &Matrix) -> bool {
+    let rows = weight.values.chunks(weight.columns.max(1)).enumerate();
+    let off = |(row, entries): (usize, &[Dyadic])| {
+        entries.iter().enumerate().any(|(column, entry)| column != row && !entry.is_zero())
+    };
+    weight.rows == weight.columns && !rows.into_iter().any(off)
 }
 
 /// Reads `"relu"` and the like, or an object with the parameters of `leaky_relu` and `clip`.
@@ -337,7 +366,10 @@ fn parse_normaliser(
 ) -> Result<Normaliser, PolicyError> {
     let mut fields = field.object()?;
     let mean = fields.required("mean")?.string()?;
-    let std = fields.required("std")?.string()?;
+    let (name, is_factor) = match fields.optional("factor") {
+        Some(place) => (place.string()?, true),
+        None => (fields.required("std")?.string()?, false),
+    };
     let clip = match fields.optional("clip") {
         Some(place) => {
             let clip = place.rational()?;
@@ -350,10 +382,13 @@ fn parse_normaliser(
     };
     fields.finish()?;
     let mean = reader.vector(mean, inputs)?;
-    let std = reader.vector(std, inputs)?;
-    if let Some(index) = std.iter().position(|s| s.mantissa <= 0) {
-        return Err(PolicyError::StdNotPositive { index });
-    }
+    let stored = reader.vector(name, inputs)?;
+    let std = stored.iter().enumerate().map(|(index, entry)| {
+        let (value, one) = (entry.to_rational(), Rational::one());
+        let std = if is_factor { one.div(&value).ok() } else { Some(value) };
+        std.filter(Rational::is_positive).ok_or(PolicyError::StdNotPositive { index })
+    });
+    let std = std.collect::<Result<Vec<_>, _>>()?;
     Ok(Normaliser { mean, std, clip })
 }
 
@@ -385,7 +420,6 @@ pub(crate) mod tests {
     #![allow(clippy::disallowed_types)]
     use super::super::safetensors::tests::{f32s, tensors};
     use super::*;
-    use crate::model::Matrix;
 
     const LAYERS: &str = r#""layers":[{"weight":"w0","bias":"b0","activation":"tanh"},{"weight":"w1","bias":"b1","activation":"identity"}]"#;
     const GAUSSIAN: &str = r#""head":{"kind":"gaussian","logStd":"s"}"#;
@@ -530,6 +564,61 @@ pub(crate) mod tests {
         let error = read(&[LAYERS, head], &stored()).unwrap_err();
         assert_eq!(error, PolicyError::UnsafeName { name: "a\u{1b}[2J".into() });
         assert!(error.to_string().is_ascii() && !error.to_string().contains('\u{1b}'));
+    }
+
+    /// Factors 1/2 and 4 are standard deviations 2 and 1/4; 3 is 1/3, which no float is.
+    #[test]
+    fn a_normaliser_may_store_factors() {
+        let normaliser = r#""normaliser":{"mean":"m","factor":"d","clip":"10"}"#;
+        let with = |values: &[f32]| {
+            let mut all = stored();
+            all.last_mut().unwrap().3 = f32s(values);
+            read(&[LAYERS, GAUSSIAN, normaliser], &all).map(|files| files.policy.normaliser.unwrap().std)
+        };
+        let r = |t: &str| Rational::parse(t).unwrap();
+        assert_eq!(with(&[0.5, 4.0]), Ok(vec![r("2"), r("1/4")]));
+        assert_eq!(with(&[1.0, 3.0]), Ok(vec![r("1"), r("1/3")]));
+        for bad in [0.0, -0.0, -1.0] {
+            assert_eq!(with(&[1.0, bad]), Err(PolicyError::StdNotPositive { index: 1 }));
+        }
+        let both = r#""normaliser":{"mean":"m","std":"d","factor":"d"}"#;
+        let error = read(&[LAYERS, GAUSSIAN, both], &stored()).unwrap_err();
+        assert!(matches!(error, PolicyError::Field(FieldError::Unknown { .. })), "{error}");
+    }
+
+    /// A 1-2 policy with the scale layer diag(2, 3) after it, whose weight no mask may touch.
+    #[test]
+    fn scale_layers_are_diagonal_and_not_masked() {
+        let all = |scale: &[f32]| {
+            vec![
+                ("w0", "F32", &[2, 1][..], f32s(&[1.0, -1.0])),
+                ("b0", "F32", &[2][..], f32s(&[0.0; 2])),
+                ("w1", "F32", &[2, 2][..], f32s(scale)),
+                ("b1", "F32", &[2][..], f32s(&[1.0; 2])),
+            ]
+        };
+        let head = r#""head":{"kind":"deterministic"}"#;
+        let layers = |first: &str, second: &str| {
+            format!(
+                r#""layers":[{{"weight":"w0","bias":"b0","activation":"tanh"{first}}},{{"weight":"w1","bias":"b1","activation":"identity"{second}}}]"#
+            )
+        };
+        let fixed = r#","fixed":true"#;
+        let files = read(&[&layers("", fixed), head], &all(&[2.0, 0.0, 0.0, 3.0])).unwrap();
+        let flags: Vec<bool> = files.policy.network.layers.iter().map(|l| l.fixed).collect();
+        assert_eq!(flags, [false, true]);
+        assert!(files.fixed_names.contains("w1") && !files.fixed_names.contains("w0"));
+        let plain = read(&[&layers("", r#","fixed":false"#), head], &all(&[2.0, 0.5, 0.0, 3.0])).unwrap();
+        assert!(!plain.policy.network.layers[1].fixed);
+        for full in [[2.0, 0.5, 0.0, 3.0], [2.0, 0.0, -0.5, 3.0]] {
+            let error = read(&[&layers("", fixed), head], &all(&full));
+            assert_eq!(error, Err(PolicyError::FixedNotDiagonal { layer: 1 }));
+        }
+        let error = read(&[&layers(fixed, ""), head], &all(&[2.0, 0.0, 0.0, 3.0]));
+        assert_eq!(error, Err(PolicyError::FixedNotDiagonal { layer: 0 }));
+        let alone = format!(r#""layers":[{{"weight":"w1","bias":"b1","activation":"identity"{fixed}}}]"#);
+        let error = read(&[&alone, head], &all(&[2.0, 0.0, 0.0, 3.0])[2..]);
+        assert_eq!(error, Err(PolicyError::AllFixed));
     }
 
     #[test]

@@ -105,7 +105,7 @@ pub fn read(case: &Case, change: &[Rational]) -> Vec<Ends> {
     let seen = entries.map(|(i, (state, change))| {
         let state = state.to_rational();
         let Some(normaliser) = &case.policy.normaliser else { return state.add(change) };
-        let (mean, std) = (normaliser.mean[i].to_rational(), normaliser.std[i].to_rational());
+        let (mean, std) = (normaliser.mean[i].to_rational(), normaliser.std[i].clone());
         let normalise = |x: &Rational| clip(x.sub(&mean).div(&std).unwrap());
         match (case.states.units, case.set.units) {
             (Units::Raw, Units::Normalised) => normalise(&state).add(change),

@@ -92,6 +92,7 @@ pub fn network(
     for pair in widths.windows(2) {
         let values = (0..pair[0] * pair[1]).map(|_| weight(random, stored)).collect();
         layers.push(Layer {
+            fixed: false,
             weight: Matrix { rows: pair[1], columns: pair[0], values },
             bias: (0..pair[1]).map(|_| weight(random, stored)).collect(),
             activation: activation(random),
@@ -146,7 +147,7 @@ pub fn case(random: &mut Random) -> Case {
     let clip = random.pick(&[None, Some("1"), Some("1/3"), Some("10")]).map(r);
     let normaliser = (!random.one_in(3)).then(|| Normaliser {
         mean: (0..inputs).map(|_| weight(random, Stored::Single)).collect(),
-        std: (0..inputs).map(|_| Dyadic::new(random.between(1, 1 << 20), -19)).collect(),
+        std: (0..inputs).map(|_| Dyadic::new(random.between(1, 1 << 20), -19).to_rational()).collect(),
         clip,
     });
     let masks = {

@@ -53,6 +53,7 @@ fn matrix(rows: usize, columns: usize, values: &[i64]) -> Matrix {
 impl Case {
     pub fn new(head: Head) -> Self {
         let layer = |weight: &[i64], activation| Layer {
+            fixed: false,
             weight: matrix(2, 2, weight),
             bias: vec![Dyadic::ZERO; 2],
             activation,
