@@ -154,8 +154,8 @@ pub enum Problem {
     Onnx(String),
     #[error("ONNX graph: {0}")]
     OnnxGraph(String),
-    #[error("has several outputs; choose one with --output NAME: {0}")]
-    SeveralOutputs(String),
+    #[error("has several outputs; choose one with --output NAME: {described}")]
+    SeveralOutputs { names: Vec<String>, described: String },
     #[error("has no output {name:?}; its outputs are {known}")]
     NoSuchOutput { name: String, known: String },
     #[error("{option} has no effect on this file: {why}; leave it out")]

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::cli::{CliError, Context};
 use crate::import::masks::{import_mask, mask_from_pruned};
-use crate::import::{HeadKind, ImportOptions, LogStd, import};
+use crate::import::{HeadKind, ImportError, ImportOptions, LogStd, Problem, import};
 use crate::policy::emit::{ChainOrigin, emit_manifest, emit_tensors, write_mask_chain, write_policy_dir};
 use crate::policy::read::activation_spec;
 use crate::policy::{ActivationSpec, PolicyData};
@@ -201,23 +201,38 @@ pub fn reimport(source: &Path, directory: &Path) -> Result<String, CliError> {
     // the file does hold is compared.
     let activations: Vec<ActivationSpec> =
         stored.network.layers.iter().map(|l| activation_spec(&l.activation)).collect();
-    let attempt = |head, stated: bool| {
+    let attempt = |head, stated: bool, output: Option<&String>| {
         let given = |spec: Option<&ActivationSpec>| spec.filter(|_| stated).cloned();
         let (activation, output_activation) = (given(activations.first()), given(activations.last()));
+        let output = output.cloned();
         import(
             source,
-            &ImportOptions { head: Some(head), activation, output_activation, ..ImportOptions::default() },
+            &ImportOptions { head: Some(head), activation, output_activation, output, ..ImportOptions::default() },
         )
     };
-    let data = attempt(head, false)
-        .or_else(|_| attempt(HeadKind::Deterministic, false))
-        .or_else(|_| attempt(head, true))
-        .or_else(|_| attempt(HeadKind::Deterministic, true))
-        .map_err(CliError::input)?;
-    let found = parse_policy(&emit_manifest(&data), &emit_tensors(&data));
-    let found = found.map_err(|e| CliError::input(format!("{}: {e}", source.display())))?.policy;
-    compare(&found, stored)?;
-    Ok(weights_digest(&found.network))
+    // The option that chose one of several outputs is not stored: any of them may be what the directory was read from.
+    let outputs = match attempt(head, false, None) {
+        Err(ImportError { problem: Problem::SeveralOutputs { names, .. }, .. }) => names.into_iter().map(Some).collect(),
+        _ => vec![None],
+    };
+    let wanted = weights_digest(&stored.network);
+    let mut last = Err(CliError::input(format!("{}: it has no outputs", source.display())));
+    for output in &outputs {
+        let data = attempt(head, false, output.as_ref())
+            .or_else(|_| attempt(HeadKind::Deterministic, false, output.as_ref()))
+            .or_else(|_| attempt(head, true, output.as_ref()))
+            .or_else(|_| attempt(HeadKind::Deterministic, true, output.as_ref()));
+        last = data.map_err(CliError::input).and_then(|data| {
+            let found = parse_policy(&emit_manifest(&data), &emit_tensors(&data));
+            let found = found.map_err(|e| CliError::input(format!("{}: {e}", source.display())))?.policy;
+            compare(&found, stored)?;
+            Ok(weights_digest(&found.network))
+        });
+        if last.as_ref().is_ok_and(|found| *found == wanted) {
+            break;
+        }
+    }
+    last
 }
 
 fn compare(found: &Policy, stored: &Policy) -> Result<(), CliError> {

@@ -8,7 +8,7 @@
 //! ONNX operator schemas, opset 6 to 28.
 
 use super::{Draft, HeadKind, ImportOptions, Problem};
-use crate::policy::{ActivationSpec, LayerData, NormaliserData};
+use crate::policy::{ActivationSpec, LayerData, NormaliserData, Scaling};
 use execute::{Execution, Signal, Stopped};
 use graph::Live;
 use lower::{Layer, Lowered, Step, lower};
@@ -103,7 +103,10 @@ fn chosen_output<'a>(graph: &'a Graph, name: Option<&str>) -> Result<&'a ValueIn
     match (name, graph.output.as_slice()) {
         (None, [only]) => Ok(only),
         (None, []) => Err(Problem::Onnx("it has no output".into())),
-        (None, _) => Err(Problem::SeveralOutputs(known())),
+        (None, outputs) => {
+            let names = outputs.iter().map(|o| o.name.clone()).collect();
+            Err(Problem::SeveralOutputs { names, described: known() })
+        }
         (Some(name), outputs) => {
             let found = outputs.iter().find(|o| o.name == name);
             found.ok_or_else(|| Problem::NoSuchOutput { name: name.to_owned(), known: known() })
@@ -243,8 +246,11 @@ fn draft(lowered: Lowered, options: &ImportOptions) -> Result<Draft, Problem> {
         return Err(Problem::OnnxGraph(text.into()));
     }
     let head = lowered.softmax.then_some(HeadKind::Categorical);
-    let normaliser =
-        lowered.normalisation.map(|n| NormaliserData { mean: n.mean, scaling: n.scaling, clip: n.clip });
+    let normaliser = lowered.normalisation.map(|n| NormaliserData {
+        mean: n.mean,
+        scaling: Scaling::Std(n.std),
+        clip: n.clip,
+    });
     let layers = lowered.layers.into_iter().map(|layer| {
         let Layer { name, weight, bias, activation, fixed } = layer;
         (name, LayerData { weight, bias, activation, fixed })

@@ -4,7 +4,7 @@
 use super::constant::{Constant, float_type};
 use super::exact::Vector;
 use super::fold::{self, joined};
-use super::graph::{Attributes, Live};
+use super::graph::{Attributes, Live, label};
 use super::lower::{Map, Step};
 use super::movement::{Movement, broadcast, count, movements, spread};
 use super::proto::Node;
@@ -54,7 +54,7 @@ impl<'a> Execution<'a> {
         values.insert(&live.input.name, Value::Signal(input));
         let mut run = Self { live, values, trace: Vec::new(), label: String::new() };
         for (done, (index, node)) in live.nodes.iter().enumerate() {
-            run.label = format!("{index} ({} {:?})", node.op_type, node.name);
+            run.label = label(*index, node);
             run.node(node).map_err(|failure| Stopped { problem: failure.at(&run.label), nodes: done })?;
         }
         let stop = |text: &str| Stopped {
@@ -116,6 +116,7 @@ impl<'a> Execution<'a> {
                 let made = fold::fold(node, &constants, self.live.opset)?;
                 made.into_iter().map(|c| Value::Constant(Rc::new(c))).collect()
             }
+            [_] if node.op_type == "Concat" && inputs.len() > 1 => return refuse(self.branches(node)),
             [(place, signal)] => self.one(node, *place, signal, &constants)?,
             several if node.op_type == "Concat" && several.len() == inputs.len() => {
                 let parts: Vec<Signal> = several.iter().map(|(_, s)| s.clone()).collect();

@@ -28,6 +28,14 @@ impl<'a> Live<'a> {
     pub(super) fn of(graph: &'a proto::Graph, opset: i64, output: &'a ValueInfo) -> Result<Self, Problem> {
         let makers = makers(graph)?;
         let (order, leaves) = live_nodes(graph, &makers, &output.name)?;
+        // their bodies read values that they do not list
+        let node = |index: &usize| graph.node.get(*index).map(|node| (*index, node));
+        if let Some((index, node)) =
+            order.iter().filter_map(node).find(|(_, n)| ["If", "Loop", "Scan"].contains(&n.op_type.as_str()))
+        {
+            let reason = super::refusal(&node.op_type);
+            return Err(Problem::OnnxNode { node: label(index, node), reason });
+        }
         let initializers: HashMap<&str, &proto::Tensor> =
             graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
         let (mut constants, mut inputs) = (HashMap::new(), Vec::new());
@@ -75,6 +83,11 @@ impl<'a> Live<'a> {
         sides.dedup();
         sides
     }
+}
+
+/// What messages call a node.
+pub(super) fn label(index: usize, node: &Node) -> String {
+    format!("{index} ({} {:?})", node.op_type, node.name)
 }
 
 fn makers(graph: &proto::Graph) -> Result<HashMap<&str, usize>, Problem> {

@@ -5,7 +5,7 @@
 
 use super::exact::{Vector, product, quotient, sum, tensor};
 use super::select::place_selections;
-use crate::policy::{ActivationSpec, Scaling, TensorData, TensorDtype};
+use crate::policy::{ActivationSpec, TensorData, TensorDtype};
 use std::collections::VecDeque;
 
 /// Widest vector that gets a layer of its own: its weight is a full matrix.
@@ -49,11 +49,11 @@ pub(super) struct Layer {
     pub(super) fixed: bool,
 }
 
-/// `clip((x - mean) / std)`, or times a factor.
+/// `clip((x - mean) / std)`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Normalisation {
     pub(super) mean: TensorData,
-    pub(super) scaling: Scaling,
+    pub(super) std: TensorData,
     pub(super) clip: Option<String>,
 }
 
@@ -89,20 +89,18 @@ pub(super) fn lower(mut steps: Vec<Step>, width: usize) -> Result<Lowered, Refus
     Ok(Lowered { layers: builder.layers.into_iter().map(Open::close).collect(), normalisation, softmax })
 }
 
-/// Takes `(x - mean) / std` or `(x - mean) factor` and a symmetric clip after it off the front.
+/// Takes `(x - mean) / std` and a symmetric clip after it off the front.
 fn take_normalisation(steps: &mut VecDeque<Step>, width: usize) -> Option<Normalisation> {
     let map = |steps: &VecDeque<Step>, place: usize| steps.get(place).map(|s| s.map.clone());
-    let positive = |v: &Vector| v.values.iter().all(|&v| v > 0.0);
-    let ones = Vector::constant(width, 1.0);
     while let Some(Map::Shift(shift)) = map(steps, 0)
         && shift.is_all(0.0)
     {
         steps.pop_front();
     }
-    let (mut mean, mut scaling) = (None, None);
+    let (mut mean, mut std, mut clip) = (None, None, None);
     match (map(steps, 0), map(steps, 1)) {
-        // what is no positive scaling becomes one layer with its shift
-        (Some(Map::Shift(_)), Some(Map::Scale(by))) if !positive(&by) => return None,
+        // what is no division by deviations becomes one layer with its shift
+        (Some(Map::Shift(_)), Some(Map::Scale(by))) if deviation(&by).is_none() => return None,
         (Some(Map::Shift(shift)), _) => {
             mean = Some(shift.negated());
             steps.pop_front();
@@ -114,16 +112,11 @@ fn take_normalisation(steps: &mut VecDeque<Step>, width: usize) -> Option<Normal
                 steps.remove(1);
             }
         }
-        // x f + t = (x + t / f) f
-        (Some(Map::Scale(by)), Some(Map::Shift(shift))) => {
-            mean = Some(shift.combine(&by, quotient).filter(|_| positive(&by))?.negated());
-            steps.remove(1);
-        }
         _ => {}
     }
     match map(steps, 0) {
         Some(Map::Divide(by)) => {
-            scaling = Some(Scaling::Std(by.map(f64::abs).tensor()));
+            std = Some(by.map(f64::abs));
             let signs = by.map(f64::signum);
             if signs.is_all(1.0) {
                 steps.pop_front();
@@ -131,27 +124,34 @@ fn take_normalisation(steps: &mut VecDeque<Step>, width: usize) -> Option<Normal
                 step.map = Map::Scale(Vector { dtype: TensorDtype::F32, ..signs });
             }
         }
-        Some(Map::Scale(by)) if positive(&by) && !by.is_all(1.0) => {
-            scaling = Some(Scaling::Factor(by.tensor()));
-            steps.pop_front();
+        Some(Map::Scale(by)) if !by.is_all(1.0) => {
+            if let Some(by) = deviation(&by).filter(|_| !matches!(map(steps, 1), Some(Map::Shift(_)))) {
+                std = Some(by);
+                steps.pop_front();
+            }
         }
         _ => {}
     }
-    let mut clip = None;
     if let Some(Map::Activation(ActivationSpec::Clip(lower, upper))) = map(steps, 0)
         && lower.strip_prefix('-') == Some(&upper)
     {
         clip = Some(upper);
         steps.pop_front();
     }
-    if mean.is_none() && scaling.is_none() && clip.is_none() {
+    if mean.is_none() && std.is_none() && clip.is_none() {
         return None;
     }
     Some(Normalisation {
         mean: mean.map_or_else(|| TensorData::zeros(TensorDtype::F32, width), |v| v.tensor()),
-        scaling: scaling.unwrap_or_else(|| Scaling::Std(ones.tensor())),
+        std: std.unwrap_or_else(|| Vector::constant(width, 1.0)).tensor(),
         clip,
     })
+}
+
+/// The standard deviations of a positive factor whose reciprocals are exact.
+fn deviation(factor: &Vector) -> Option<Vector> {
+    let ones = Vector::constant(factor.values.len(), 1.0);
+    ones.combine(factor, quotient).filter(|v| v.values.iter().all(|&v| v > 0.0))
 }
 
 /// A layer whose bias may still be absent.
