@@ -56,13 +56,8 @@ impl Comparison {
         let written = self.folder.path().join(self.list.lines().count().to_string());
         write_policy_dir(&written, policy).expect("written");
         let [output, after, tolerance] = rest;
-        writeln!(
-            self.list,
-            "{}\t{}\t{output}\t{after}\t{tolerance}",
-            model.display(),
-            written.display()
-        )
-        .expect("text");
+        writeln!(self.list, "{}\t{}\t{output}\t{after}\t{tolerance}", model.display(), written.display())
+            .expect("text");
     }
 
     fn run(&self, python: &str) {
@@ -179,9 +174,9 @@ fn other_files_of_a_network_give_it_and_parts_of_it_give_none() {
             other => writeln!(wrong, "{}: {:?}", form.name, other.map(|_| "another network")).expect("text"),
         }
         let parts = |path: &&PathBuf| {
-            path.file_name().and_then(OsStr::to_str).is_some_and(|n| {
-                n.strip_prefix(form.name.as_str()).is_some_and(|rest| rest.starts_with('.'))
-            })
+            path.file_name()
+                .and_then(OsStr::to_str)
+                .is_some_and(|n| n.strip_prefix(form.name.as_str()).is_some_and(|rest| rest.starts_with('.')))
         };
         for part in less.iter().filter(parts) {
             tried += 1;

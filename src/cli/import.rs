@@ -207,12 +207,20 @@ pub fn reimport(source: &Path, directory: &Path) -> Result<String, CliError> {
         let output = output.cloned();
         import(
             source,
-            &ImportOptions { head: Some(head), activation, output_activation, output, ..ImportOptions::default() },
+            &ImportOptions {
+                head: Some(head),
+                activation,
+                output_activation,
+                output,
+                ..ImportOptions::default()
+            },
         )
     };
     // The option that chose one of several outputs is not stored: any of them may be what the directory was read from.
     let outputs = match attempt(head, false, None) {
-        Err(ImportError { problem: Problem::SeveralOutputs { names, .. }, .. }) => names.into_iter().map(Some).collect(),
+        Err(ImportError { problem: Problem::SeveralOutputs { names, .. }, .. }) => {
+            names.into_iter().map(Some).collect()
+        }
         _ => vec![None],
     };
     let wanted = weights_digest(&stored.network);

@@ -134,7 +134,9 @@ fn network(live: &Live<'_>) -> Result<Lowered, Problem> {
         match read_with(live, &shape) {
             Ok(lowered) if found.iter().any(|(_, known)| *known == lowered) => {}
             Ok(lowered) => found.push((shape, lowered)),
-            Err(stopped) if furthest.as_ref().is_none_or(|f| f.nodes < stopped.nodes) => furthest = Some(stopped),
+            Err(stopped) if furthest.as_ref().is_none_or(|f| f.nodes < stopped.nodes) => {
+                furthest = Some(stopped)
+            }
             Err(_) => {}
         }
     }
@@ -162,7 +164,11 @@ fn read_with(live: &Live<'_>, shape: &[usize]) -> Result<Lowered, Stopped> {
             || stated.iter().zip(&output.shape).skip(1).any(|(s, &found)| s.is_some_and(|s| s != found))
             || stated.len() == 1 && stated[0].is_some_and(|s| s != output.shape[0]))
     {
-        let text = format!("its output is stated as {}, but its shape is {:?}", described(live.output), output.shape);
+        let text = format!(
+            "its output is stated as {}, but its shape is {:?}",
+            described(live.output),
+            output.shape
+        );
         return Err(stop(Problem::OnnxGraph(text)));
     }
     let width = shape.iter().product();
@@ -214,7 +220,9 @@ fn input_shapes(live: &Live<'_>) -> Result<Vec<Vec<usize>>, Problem> {
         count.is_some_and(|count| count > 0 && count <= MAX_INPUTS)
     });
     match shapes.is_empty() {
-        true => Err(Problem::OnnxGraph(format!("the width of its input {} is not known", described(live.input)))),
+        true => {
+            Err(Problem::OnnxGraph(format!("the width of its input {} is not known", described(live.input))))
+        }
         false => Ok(shapes),
     }
 }
@@ -225,9 +233,13 @@ fn draft(lowered: Lowered, options: &ImportOptions) -> Result<Draft, Problem> {
         return Err(Problem::NoLayers("of weights in its graph".into()));
     }
     if options.prefix.is_some() {
-        return Err(Problem::NoEffect { option: "--prefix", why: "an ONNX graph says which tensors it uses" });
+        return Err(Problem::NoEffect {
+            option: "--prefix",
+            why: "an ONNX graph says which tensors it uses",
+        });
     }
-    let differs = |stated: &Option<ActivationSpec>, found: &ActivationSpec| stated.as_ref().is_some_and(|s| s != found);
+    let differs =
+        |stated: &Option<ActivationSpec>, found: &ActivationSpec| stated.as_ref().is_some_and(|s| s != found);
     let last = lowered.layers.len() - 1;
     let trained = lowered.layers.iter().take(last).filter(|layer| !layer.fixed);
     for layer in trained {

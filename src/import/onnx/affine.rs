@@ -179,7 +179,9 @@ impl Execution<'_> {
         let old = self.live.opset < 7 && attributes.int("is_test")?.unwrap_or(0) == 0;
         let several = node.output.iter().skip(1).any(|o| !o.is_empty());
         if old || several || attributes.int("training_mode")?.unwrap_or(0) != 0 {
-            return refuse("it normalises with the statistics of a batch (training mode); export in evaluation mode");
+            return refuse(
+                "it normalises with the statistics of a batch (training mode); export in evaluation mode",
+            );
         }
         if place != 0 || attributes.int("spatial")?.unwrap_or(1) != 1 {
             return refuse("it is no normalisation of channels by stored statistics");
@@ -227,5 +229,7 @@ fn weight_name(node: &Node, place: usize) -> String {
 }
 
 fn shared(shape: &[usize]) -> String {
-    format!("it uses one weight for several rows of a value of shape {shape:?}; one row or one column is read")
+    format!(
+        "it uses one weight for several rows of a value of shape {shape:?}; one row or one column is read"
+    )
 }

@@ -32,7 +32,8 @@ impl Execution<'_> {
         let mut made = signal.clone();
         for (other, constant) in constants.iter().enumerate().filter(|(other, _)| *other != place) {
             let name = node.input.get(other).map_or("", String::as_str);
-            let constant = constant.as_deref().ok_or_else(|| Failure::Reason("an input is missing".into()))?;
+            let constant =
+                constant.as_deref().ok_or_else(|| Failure::Reason("an input is missing".into()))?;
             if matches!(kind, "Max" | "Min") {
                 made = self.bound(&made, name, constant, kind == "Max")?;
                 continue;

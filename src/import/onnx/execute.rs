@@ -57,10 +57,8 @@ impl<'a> Execution<'a> {
             run.label = label(*index, node);
             run.node(node).map_err(|failure| Stopped { problem: failure.at(&run.label), nodes: done })?;
         }
-        let stop = |text: &str| Stopped {
-            problem: Problem::OnnxGraph(text.to_owned()),
-            nodes: live.nodes.len(),
-        };
+        let stop =
+            |text: &str| Stopped { problem: Problem::OnnxGraph(text.to_owned()), nodes: live.nodes.len() };
         match run.values.remove(live.output.name.as_str()) {
             Some(Value::Signal(signal)) if !signal.integer => {
                 let steps = run.steps_to(signal.at);
@@ -138,7 +136,8 @@ impl<'a> Execution<'a> {
 
     fn moved(&mut self, signal: &Signal, movement: Movement) -> Result<Signal, Failure> {
         let of = count(&signal.shape)?;
-        let identity = |indices: &[usize]| indices.len() == of && indices.iter().enumerate().all(|(i, &p)| i == p);
+        let identity =
+            |indices: &[usize]| indices.len() == of && indices.iter().enumerate().all(|(i, &p)| i == p);
         let mut moved = match movement.indices {
             Some(indices) if !identity(&indices) => self.push(signal, Map::Select { indices, of }),
             _ => signal.clone(),
@@ -191,11 +190,15 @@ impl<'a> Execution<'a> {
         let mut base = None;
         for part in parts {
             let (from, indices, of) = match part.at.checked_sub(1).and_then(|p| self.trace.get(p)) {
-                Some((before, Step { map: Map::Select { indices, of }, .. })) => (*before, indices.clone(), *of),
+                Some((before, Step { map: Map::Select { indices, of }, .. })) => {
+                    (*before, indices.clone(), *of)
+                }
                 _ => (part.at, (0..count(&part.shape)?).collect(), count(&part.shape)?),
             };
             if *base.get_or_insert((from, of)) != (from, of) {
-                return refuse("it joins branches that were computed apart; only parts of one vector are joined");
+                return refuse(
+                    "it joins branches that were computed apart; only parts of one vector are joined",
+                );
             }
             sources.extend(indices);
         }
@@ -218,13 +221,23 @@ impl<'a> Execution<'a> {
         });
         match (node.op_type.as_str(), gate.last()) {
             ("Mul", Some("Sigmoid")) => "it is the SiLU (swish) activation, which is not bounded here".into(),
-            ("Mul", Some("HardSigmoid")) => "it is the HardSwish activation, which is not bounded here".into(),
-            ("Mul", _) => "it multiplies two values of the network (a gate, a power or an activation such as GELU)".into(),
-            ("Add" | "Sum" | "Sub", _) => {
-                "it joins two branches: residual (skip) connections are not read, only one chain of layers".into()
+            ("Mul", Some("HardSigmoid")) => {
+                "it is the HardSwish activation, which is not bounded here".into()
             }
-            ("MatMul" | "Gemm" | "Einsum", _) => "it multiplies two values of the network, as attention does".into(),
-            ("Concat", _) => "it joins a branch with something else; only parts of one vector are joined".into(),
+            ("Mul", _) => {
+                "it multiplies two values of the network (a gate, a power or an activation such as GELU)"
+                    .into()
+            }
+            ("Add" | "Sum" | "Sub", _) => {
+                "it joins two branches: residual (skip) connections are not read, only one chain of layers"
+                    .into()
+            }
+            ("MatMul" | "Gemm" | "Einsum", _) => {
+                "it multiplies two values of the network, as attention does".into()
+            }
+            ("Concat", _) => {
+                "it joins a branch with something else; only parts of one vector are joined".into()
+            }
             (kind, _) => format!("{}; branches are not read, only one chain of layers", super::refusal(kind)),
         }
     }

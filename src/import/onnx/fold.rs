@@ -22,7 +22,8 @@ pub(super) fn fold(node: &Node, inputs: &Rest, opset: i64) -> Result<Vec<Constan
     };
     if let Some(moves) = movements(node, &first.shape, inputs.get(1..).unwrap_or(&[]), opset)? {
         let all = |count| (0..count).collect::<Vec<usize>>();
-        let made = moves.into_iter().map(|m| first.at(&m.indices.unwrap_or_else(|| all(first.entries())), m.shape));
+        let made =
+            moves.into_iter().map(|m| first.at(&m.indices.unwrap_or_else(|| all(first.entries())), m.shape));
         return made.collect();
     }
     let second = inputs.get(1).and_then(Option::as_deref);
@@ -187,7 +188,8 @@ fn float_operation(kind: &str, dtype: TensorDtype, a: &[f64], b: &[f64]) -> Resu
             _ => None,
         },
     };
-    let made: Option<Vec<f64>> = a.iter().zip(b).map(|(&a, &b)| f(a, b).map(|v| round_to(dtype, v))).collect();
+    let made: Option<Vec<f64>> =
+        a.iter().zip(b).map(|(&a, &b)| f(a, b).map(|v| round_to(dtype, v))).collect();
     made.ok_or_else(|| Failure::Reason("only powers of 1, 2, 1/2 and -1 of constants are computed".into()))
 }
 
@@ -254,7 +256,8 @@ pub(super) fn joined(shapes: &[&[usize]], axis: i64) -> Result<(Vec<usize>, Vec<
     let total = shapes.iter().filter_map(|shape| shape.get(axis)).sum();
     target.get_mut(axis).map(|side| std::mem::replace(side, total));
     count(&target)?;
-    let (front, back) = (count(first.get(..axis).unwrap_or(&[]))?, count(first.get(axis + 1..).unwrap_or(&[]))?);
+    let (front, back) =
+        (count(first.get(..axis).unwrap_or(&[]))?, count(first.get(axis + 1..).unwrap_or(&[]))?);
     let mut starts = Vec::new();
     let mut start = 0;
     for shape in shapes {

@@ -42,7 +42,10 @@ impl<'a> Live<'a> {
         for leaf in leaves {
             if let Some(tensor) = initializers.get(leaf) {
                 constants.insert(leaf, Rc::new(constant_of(leaf, tensor)?));
-            } else if graph.sparse_initializer.iter().any(|s| s.values.as_ref().is_some_and(|v| v.name == leaf))
+            } else if graph
+                .sparse_initializer
+                .iter()
+                .any(|s| s.values.as_ref().is_some_and(|v| v.name == leaf))
             {
                 let reason = "it is stored as a sparse tensor; save it as a dense initializer";
                 return Err(Problem::OnnxTensor { name: leaf.to_owned(), reason });
@@ -78,7 +81,8 @@ impl<'a> Live<'a> {
     pub(super) fn sides(&self) -> Vec<usize> {
         let inner = self.nodes.iter().flat_map(|(_, n)| &n.attribute).filter_map(|a| a.t.as_ref());
         let inner = inner.flat_map(|t| t.dims.iter().filter_map(|&side| usize::try_from(side).ok()));
-        let mut sides: Vec<usize> = self.constants.values().flat_map(|c| c.shape.clone()).chain(inner).collect();
+        let mut sides: Vec<usize> =
+            self.constants.values().flat_map(|c| c.shape.clone()).chain(inner).collect();
         sides.sort_unstable();
         sides.dedup();
         sides

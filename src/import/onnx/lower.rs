@@ -15,7 +15,11 @@ const MAX_DIAGONAL: usize = 4096;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Map {
     /// Weights out x in; the name is the weight's.
-    Affine { name: String, weight: TensorData, bias: Option<TensorData> },
+    Affine {
+        name: String,
+        weight: TensorData,
+        bias: Option<TensorData>,
+    },
     Scale(Vector),
     /// By numbers other than 0.
     Divide(Vector),
@@ -24,7 +28,10 @@ pub(super) enum Map {
     AtMost(Vector),
     Activation(ActivationSpec),
     /// Entry i of the result is entry `indices[i]` of the `of` entries before.
-    Select { indices: Vec<usize>, of: usize },
+    Select {
+        indices: Vec<usize>,
+        of: usize,
+    },
     /// Softmax, or its logarithm: only at the end, where it belongs to the head.
     Softmax,
 }
@@ -251,7 +258,8 @@ impl Builder {
             return Ok(());
         }
         if let Some(pending) = &mut self.pending {
-            let times = |v: &Option<Vector>| v.as_ref().map_or(Some(None), |v| v.combine(&by, product).map(Some));
+            let times =
+                |v: &Option<Vector>| v.as_ref().map_or(Some(None), |v| v.combine(&by, product).map(Some));
             if let (Some(scale), Some(shift)) = (times(&pending.scale), times(&pending.shift)) {
                 pending.scale = Some(scale.unwrap_or(by));
                 pending.shift = shift;
