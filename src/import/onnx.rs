@@ -133,7 +133,12 @@ fn network(live: &Live<'_>) -> Result<Lowered, Problem> {
     for shape in input_shapes(live)? {
         match read_with(live, &shape) {
             Ok(lowered) if found.iter().any(|(_, known)| *known == lowered) => {}
-            Ok(lowered) => found.push((shape, lowered)),
+            Ok(lowered) => {
+                found.push((shape, lowered));
+                if found.len() > 1 {
+                    break;
+                }
+            }
             Err(stopped) if furthest.as_ref().is_none_or(|f| f.nodes < stopped.nodes) => {
                 furthest = Some(stopped)
             }
@@ -241,8 +246,8 @@ fn draft(lowered: Lowered, options: &ImportOptions) -> Result<Draft, Problem> {
     let differs =
         |stated: &Option<ActivationSpec>, found: &ActivationSpec| stated.as_ref().is_some_and(|s| s != found);
     let last = lowered.layers.len() - 1;
-    let trained = lowered.layers.iter().take(last).filter(|layer| !layer.fixed);
-    for layer in trained {
+    let identity = ActivationSpec::Identity;
+    for layer in lowered.layers.iter().take(last).filter(|layer| layer.activation != identity) {
         if differs(&options.activation, &layer.activation) {
             return Err(contradiction("--activation", &layer.name, &layer.activation));
         }
@@ -251,6 +256,9 @@ fn draft(lowered: Lowered, options: &ImportOptions) -> Result<Draft, Problem> {
         && differs(&options.output_activation, &layer.activation)
     {
         return Err(contradiction("--output-activation", &layer.name, &layer.activation));
+    }
+    if options.normaliser.is_some() && lowered.layers.first().is_some_and(|layer| layer.fixed) {
+        return Err(Problem::TwoNormalisers);
     }
     if lowered.softmax && options.head.is_some_and(|head| head != HeadKind::Categorical) {
         let text = "its outputs are the probabilities of a softmax, so its head is categorical: import it with --head \

@@ -7,115 +7,13 @@
 
 Weights are random (seed 7).
 """
+
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-F, D, H, I = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.INT64
-draw = np.random.default_rng(7)
-
-
-def random(*shape):
-    return draw.normal(size=shape).astype(np.float32)
-
-
-C = {
-    "w": random(5, 4), "wt": random(4, 5), "b": random(4), "v": random(3, 4), "c": random(3), "sq4": random(4, 4), "sq": random(5, 5),
-    "w12": random(12, 4), "w8": random(8, 4), "v2": random(6, 4), "c2": random(6), "mean": random(5), "scale": random(4), "shift3": random(3), "scale3": random(3), "bn_b": random(4), "bn_m": random(4),
-    "b5": random(5), "wcol": random(4, 1), "row5": random(1, 5), "mask": (random(5, 4) > 0).astype(np.float32), "wh": random(5, 4).astype(np.float16), "wd": random(5, 4).astype(np.float64), "bd": random(4).astype(np.float64),
-    "mean34": random(3, 4), "mean4": random(4), "wb": random(1, 5, 4),
-    "std": np.abs(random(5)) + np.float32(0.5), "var": np.abs(random(5)) + np.float32(0.5), "bn_v": np.abs(random(4)) + np.float32(0.5), "recip": np.float32(1) / (np.abs(random(5)) + np.float32(0.5)),
-    "ns": -np.abs(random(5)) - np.float32(0.5), "mixed": random(5), "powers": np.float32([0.5, 2, 4, 1, 0.25]), "powers4": np.float32([-4, 2, 8, 1]), "exact_w": np.float32([[1, 2, -3, 0], [4, 5, 6, 1], [7, -8, 9, 2]]), "exact_c": np.float32([6, -3, 9]),
-    "lo4": -np.abs(random(4)), "hi4": np.abs(random(4)), "lo5": np.float32(-0.25) - np.abs(random(5)),
-    "zeros5": np.zeros(5, np.float32), "nan4": np.float32([1, np.nan, 0, 0]), "zero4": np.float32([1, 0, 1, 1]),
-    "zero": np.float32(0), "one": np.float32(1), "two": np.float32(2), "minus_two": np.float32(-2), "three": np.float32(3), "low": np.float32(-0.25), "high": np.float32(0.75), "six": np.float32(6), "half": np.float32(0.5), "eps": np.float32(1e-5), "tenth": np.float32(0.1),
-    "s255": np.float32(255), "inf": np.float32(np.inf), "minf": np.float32(-np.inf), "fmax": np.float32(3.4028234663852886e38), "ones4": np.ones(4, np.float32), "slope_vec": np.float32([0.1, 0.2, 0.3, 0.4]), "half4": np.full(4, 0.5, np.float32),
-    "i0": np.int64(0), "i1": np.array([1]), "im1": np.array([-1]), "i5": np.array([5]), "i4": np.array([4]), "flat": np.array([-1, 5]), "two_rows": np.array([2, -1]), "copy": np.array([0, -1]), "to5": np.array([5]), "to15": np.array([1, 5]), "to51": np.array([5, 1]),
-    "s1": np.array([1]), "e6": np.array([6]), "big": np.array([2**62]), "least": np.array([-(2**62)]), "ax1": np.array([1]), "ax0": np.array([0]), "sizes": np.array([3, 3]), "sizes3": np.array([1, 3, 2]), "pick": np.array([4, 0, -1, 2, 1][:5]), "order": np.array([4, 0, 3, 2, 1]), "pick5": np.array([5, 0, 3, 2, 1]), "again": np.array([0, 0, 1, 2, 3]),
-    "swap": np.array([2, 0, 1]), "row0": np.array([0]), "true": np.array(True), "drop": np.float32(0.5), "zero_point": np.uint8(0), "kernel": random(1, 1, 3),
-}
-
-
-def node(kind, inputs, outputs, **attributes):
-    return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
-
-
-def start(x="x"):
-    return [node("MatMul", f"{x} w", "p"), node("Add", "p b", "h")]
-
-
-def end(x="a", y="y"):
-    return [node("Gemm", f"{x} v c", y, transB=1)]
-
-
-FORMS, FOLDER = [], Path(sys.argv[1])
-for part in ["same", "less"]:
-    (FOLDER / part).mkdir()
-
-
-def form(name, nodes, read=None, inputs=(("x", F, [1, 5]),), outputs=(("y", F, [1, 3]),), opset=17, change=None, ir=8, **options):
-    """`read`: the words of a refusal, or None for a model that is read."""
-    used = {n for one in nodes for n in one.input}
-    listed = lambda entries: [helper.make_tensor_value_info(*entry) for entry in entries]
-    initializers = [numpy_helper.from_array(np.asarray(C[n]), n) for n in sorted(used) if n in C]
-    graph = helper.make_graph(nodes, "g", listed(inputs), listed(outputs), initializers)
-    domains = [helper.make_opsetid("", opset)] + [helper.make_opsetid(d, 1) for d in sorted({n.domain for n in nodes if n.domain})]
-    model = helper.make_model(graph, opset_imports=domains, ir_version=ir)
-    if change:
-        change(model)
-    (FOLDER / f"{name}.onnx").write_bytes(model.SerializeToString())
-    FORMS.append({"name": name, "read": read is None, "words": read or "", **options})
-    if read is None:
-        (FOLDER / "same" / f"{name}.onnx").write_bytes(same(model).SerializeToString())
-        for number, less in enumerate(without(model)):
-            (FOLDER / "less" / f"{name}.{number}.onnx").write_bytes(less.SerializeToString())
-
-
-def same(model):
-    """The same network in another file."""
-    other = type(model).FromString(model.SerializeToString())
-    graph, waiting, ready = other.graph, list(other.graph.node), []
-    unmade = {o for one in waiting for o in one.output}
-    while waiting:
-        possible = [one for one in waiting if not unmade.intersection(one.input)]
-        chosen = possible[draw.integers(len(possible))]
-        ready.append(chosen)
-        waiting.remove(chosen)
-        unmade.difference_update(chosen.output)
-    outputs = {o.name for o in graph.output}
-    inner = {o for one in ready for o in one.output if o} | {i.name for i in graph.initializer}
-    renamed = {old: f"value {number}" for number, old in enumerate(sorted(inner - outputs, reverse=True))}
-    for one in ready:
-        one.name = f"renamed {len(one.input)}"
-        for names in [one.input, one.output]:
-            names[:] = [renamed.get(n, n) for n in names]
-    for entry in [*graph.initializer, *graph.input]:
-        entry.name = renamed.get(entry.name, entry.name)
-    del graph.node[:]
-    dead = [node("Conv", f"{graph.input[0].name} dead_w", "dead_a"), node("Elu", "dead_a", "dead_b")]
-    graph.node.extend([*dead, *ready])
-    shuffled = list(graph.initializer)
-    draw.shuffle(shuffled)
-    del graph.initializer[:]
-    graph.initializer.extend([*shuffled, numpy_helper.from_array(np.float32([np.nan]), "dead_w")])
-    return other
-
-
-def without(model):
-    """The model without one of its nodes or initializers, for each of them."""
-    for part in ["node", "initializer"]:
-        for index in range(len(getattr(model.graph, part))):
-            other = type(model).FromString(model.SerializeToString())
-            del getattr(other.graph, part)[index]
-            yield other
-
-
-def hidden(name, nodes, read=None, **rest):
-    """An activation `h` -> `a` between two layers."""
-    form(name, [*start(), *nodes, *end()], read, **rest)
+from onnx_model import C, D, F, FOLDER, FORMS, H, I, end, form, hidden, node, random, start
 
 
 def layers():
@@ -125,12 +23,20 @@ def layers():
     form("gemm-no-bias", [node("Gemm", "x w", "h"), *relu, *end()])
     form("gemm-scalar-bias", [node("Gemm", "x w half", "h"), *relu, *end()])
     form("gemm-row-transposed", [node("Reshape", "x to51", "xc"), node("Gemm", "xc w b", "h", transA=1), *relu, *end()])
-    form("gemm-weight-first", [node("Gemm", "wt xc wcol", "h"), node("Relu", "h", "r"), node("Transpose", "r", "a", perm=[1, 0]), *end()], inputs=[("xc", F, [5, 1])])
+    form(
+        "gemm-weight-first",
+        [node("Gemm", "wt xc wcol", "h"), node("Relu", "h", "r"), node("Transpose", "r", "a", perm=[1, 0]), *end()],
+        inputs=[("xc", F, [5, 1])],
+    )
     form("matmul", [*start(), *relu, *end()])
     form("matmul-no-bias", [node("MatMul", "x w", "h"), *relu, *end()])
     form("matmul-bias-subtracted", [node("MatMul", "x w", "p"), node("Sub", "p b", "h"), *relu, *end()])
     form("matmul-bias-minus", [node("MatMul", "x w", "p"), node("Sub", "b p", "h"), *relu, *end()])
-    form("matmul-three-sides", [node("MatMul", "x wb", "p"), node("Add", "p b", "h"), node("Relu", "h", "r"), node("Squeeze", "r i0s", "a"), *end()], change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.array([0]), "i0s")))
+    form(
+        "matmul-three-sides",
+        [node("MatMul", "x wb", "p"), node("Add", "p b", "h"), node("Relu", "h", "r"), node("Squeeze", "r i0s", "a"), *end()],
+        change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.array([0]), "i0s")),
+    )
     left = [node("MatMul", "wt x", "p"), node("Add", "p b", "h"), *relu, node("MatMul", "v a", "o"), node("Add", "o c", "y")]
     form("weight-first", left, inputs=[("x", F, [5])], outputs=[("y", F, [3])])
     column = [node("MatMul", "wt x", "p"), node("Add", "p wcol", "h"), *relu, node("MatMul", "v a", "y")]
@@ -138,16 +44,32 @@ def layers():
     form("weight-first-batch-of-columns", column, inputs=[("x", F, [5, "n"])], outputs=[("y", F, [3, "n"])])
     square = [node("MatMul", "sq x", "h"), *relu, node("MatMul", "wt a", "y")]
     form("weight-first-square", square, inputs=[("x", F, [5])], outputs=[("y", F, [4])])
-    form("weight-second-vector", [node("MatMul", "x w", "h"), *relu, node("MatMul", "a sq4", "y")], inputs=[("x", F, [5])], outputs=[("y", F, [4])])
+    form(
+        "weight-second-vector",
+        [node("MatMul", "x w", "h"), *relu, node("MatMul", "a sq4", "y")],
+        inputs=[("x", F, [5])],
+        outputs=[("y", F, [4])],
+    )
     form("weight-first-batch", square, "weight", inputs=[("x", F, ["n", 5])], outputs=[("y", F, ["n", 4])])
     form("weight-vector", [*start(), *relu, node("MatMul", "a scale", "y")], outputs=[("y", F, [1])])
     form("batch", [*start(), *relu, *end()], inputs=[("x", F, ["n", 5])], outputs=[("y", F, ["n", 3])])
     form("open-width", [*start(), *relu, *end()], inputs=[("x", F, ["n", "d"])], outputs=[("y", F, ["n", "k"])])
     form("no-shape", [*start(), *relu, *end()], inputs=[("x", F, None)], outputs=[("y", F, None)])
-    form("four-sides", [node("MatMul", "x w", "p"), node("Add", "p b", "h"), *relu, node("MatMul", "a sq4", "y")], inputs=[("x", F, [1, 1, 1, 5])], outputs=[("y", F, [1, 1, 1, 4])])
+    form(
+        "four-sides",
+        [node("MatMul", "x w", "p"), node("Add", "p b", "h"), *relu, node("MatMul", "a sq4", "y")],
+        inputs=[("x", F, [1, 1, 1, 5])],
+        outputs=[("y", F, [1, 1, 1, 4])],
+    )
     form("wrong-width", [node("MatMul", "x v", "h"), *relu, *end()], "5 come")
     form("bias-spreads", [node("MatMul", "x w", "p"), node("Add", "p wcol", "h"), *relu, *end()], "would spread")
-    form("rows-share", [node("Reshape", "x two_rows", "r"), node("MatMul", "r w", "h"), *relu, *end()], "several rows", inputs=[("x", F, [1, 10])], outputs=[("y", F, [2, 3])])
+    form(
+        "rows-share",
+        [node("Reshape", "x two_rows", "r"), node("MatMul", "r w", "h"), *relu, *end()],
+        "several rows",
+        inputs=[("x", F, [1, 10])],
+        outputs=[("y", F, [2, 3])],
+    )
     form("fixed-batch", [*start(), *relu, *end()], "several rows", inputs=[("x", F, [64, 5])], outputs=[("y", F, [64, 3])])
     form("other-output-shape", [*start(), *relu, *end()], "is stated as", outputs=[("y", F, [1, 4])])
     form("attention", [*start(), node("Transpose", "h", "t"), node("MatMul", "t h", "a"), *end()], "attention")
@@ -189,8 +111,28 @@ def activations():
     for kind in ["Elu", "Selu", "Celu", "Softplus", "Softsign", "HardSwish", "Mish", "ThresholdedRelu"]:
         hidden(f"refused-{kind.lower()}", [node(kind, "h", "a")], kind, opset=18)
     hidden("refused-gelu", [node("Gelu", "h", "a")], "GELU", opset=20)
-    hidden("refused-gelu-erf", [node("Div", "h half", "d"), node("Erf", "d", "e"), node("Add", "e one", "f"), node("Mul", "h f", "g"), node("Mul", "g half", "a")], "GELU")
-    hidden("refused-gelu-tanh", [node("Pow", "h three", "d"), node("Mul", "d half", "e"), node("Add", "h e", "f"), node("Tanh", "f", "g"), node("Mul", "h g", "a")], "GELU")
+    hidden(
+        "refused-gelu-erf",
+        [
+            node("Div", "h half", "d"),
+            node("Erf", "d", "e"),
+            node("Add", "e one", "f"),
+            node("Mul", "h f", "g"),
+            node("Mul", "g half", "a"),
+        ],
+        "GELU",
+    )
+    hidden(
+        "refused-gelu-tanh",
+        [
+            node("Pow", "h three", "d"),
+            node("Mul", "d half", "e"),
+            node("Add", "h e", "f"),
+            node("Tanh", "f", "g"),
+            node("Mul", "h g", "a"),
+        ],
+        "GELU",
+    )
     hidden("refused-silu", [node("Sigmoid", "h", "s"), node("Mul", "h s", "a")], "SiLU")
     hidden("refused-silu-turned", [node("Sigmoid", "h", "s"), node("Mul", "s h", "a")], "SiLU")
     hidden("refused-hardswish-parts", [node("HardSigmoid", "h", "s"), node("Mul", "h s", "a")], "HardSwish")
@@ -206,7 +148,16 @@ def elementwise():
         hidden(f"{kind.lower()}-after-activation", [node("Relu", "h", "g"), node(kind, "g scale", "a")])
         hidden(f"{kind.lower()}-scalar", [node("Relu", "h", "g"), node(kind, "g tenth", "a")])
     hidden("mul-add-before-activation", [node("Mul", "h scale", "g"), node("Add", "g b", "k"), node("Tanh", "k", "a")])
-    hidden("mul-mul-add-mul", [node("Mul", "h scale", "g"), node("Mul", "g mean4", "k"), node("Add", "k b", "l"), node("Mul", "l scale", "m"), node("Tanh", "m", "a")])
+    hidden(
+        "mul-mul-add-mul",
+        [
+            node("Mul", "h scale", "g"),
+            node("Mul", "g mean4", "k"),
+            node("Add", "k b", "l"),
+            node("Mul", "l scale", "m"),
+            node("Tanh", "m", "a"),
+        ],
+    )
     hidden("sum", [node("Sum", "scale h b", "g"), node("Relu", "g", "a")])
     hidden("neg", [node("Neg", "h", "g"), node("Relu", "g", "a")])
     hidden("div-power", [node("Div", "h powers4", "g"), node("Tanh", "g", "a")])
@@ -214,7 +165,16 @@ def elementwise():
     hidden("div-other", [node("Relu", "h", "g"), node("Div", "g scale", "a")], "power of two")
     hidden("div-zero", [node("Relu", "h", "g"), node("Div", "g zero4", "a")], "by zero")
     hidden("divisor", [node("Relu", "h", "g"), node("Div", "scale g", "a")], "divisor")
-    form("div-exact", [node("Gemm", "x w b", "h"), node("Relu", "h", "a"), node("Gemm", "a exact_w exact_c", "o", transB=1), node("Div", "o half", "q"), node("Tanh", "q", "y")])
+    form(
+        "div-exact",
+        [
+            node("Gemm", "x w b", "h"),
+            node("Relu", "h", "a"),
+            node("Gemm", "a exact_w exact_c", "o", transB=1),
+            node("Div", "o half", "q"),
+            node("Tanh", "q", "y"),
+        ],
+    )
     out = lambda *nodes: [*start(), node("Relu", "h", "a"), *end("a", "o"), *nodes]
     form("out-neg", out(node("Neg", "o", "y")))
     form("out-scale", out(node("Mul", "o scale3", "y")))
@@ -226,9 +186,18 @@ def elementwise():
     bn = lambda x, y, **more: node("BatchNormalization", f"{x} scale bn_b bn_m bn_v", y, **more)
     hidden("bn-before", [bn("h", "g"), node("Relu", "g", "a")])
     hidden("bn-after", [node("Relu", "h", "g"), bn("g", "a", epsilon=1e-3)])
-    form("bn-input", [bn("x", "h"), node("MatMul", "h sq4", "g"), node("Relu", "g", "a"), *end()], inputs=[("x", F, ["n", 4])], outputs=[("y", F, ["n", 3])])
+    form(
+        "bn-input",
+        [bn("x", "h"), node("MatMul", "h sq4", "g"), node("Relu", "g", "a"), *end()],
+        inputs=[("x", F, ["n", 4])],
+        outputs=[("y", F, ["n", 3])],
+    )
     form("bn-last", [*start(), node("Relu", "h", "r"), node("MatMul", "r sq4", "g"), bn("g", "y")], outputs=[("y", F, [1, 4])])
-    hidden("bn-training", [node("BatchNormalization", "h scale bn_b bn_m bn_v", "g m2 v2", training_mode=1), node("Relu", "g", "a")], "training")
+    hidden(
+        "bn-training",
+        [node("BatchNormalization", "h scale bn_b bn_m bn_v", "g m2 v2", training_mode=1), node("Relu", "g", "a")],
+        "training",
+    )
 
 
 def normalisers():
@@ -259,7 +228,11 @@ def normalisers():
     first("two-steps", [sub, div, node("Mul", "q recip", "m"), node("Add", "m b5", "n")])
     first("row", [node("Sub", "x row5", "n")])
     first("max-vector", [node("Max", "x lo5", "n")])
-    first("clip-sub-div", [node("Clip", "x minus_two two", "d"), node("Sub", "d mean", "q"), node("Div", "q std", "n")], "power of two")
+    first(
+        "clip-sub-div",
+        [node("Clip", "x minus_two two", "d"), node("Sub", "d mean", "q"), node("Div", "q std", "n")],
+        "power of two",
+    )
     first("computed", [node("Add", "var eps", "ve"), node("Sqrt", "ve", "s"), sub, node("Div", "d s", "n")])
     first("computed-inverse", [node("Reciprocal", "std", "r"), sub, node("Mul", "d r", "n")])
     first("computed-quotient", [node("Div", "one std", "r"), sub, node("Mul", "d r", "n")])
@@ -268,7 +241,12 @@ def normalisers():
 
 
 def constants():
-    weight = lambda name, nodes, read=None, **more: form(f"const-{name}", [*nodes, node("MatMul", "x W", "p"), node("Add", "p b", "h"), node("Relu", "h", "a"), *end()], read, **more)
+    weight = lambda name, nodes, read=None, **more: form(
+        f"const-{name}",
+        [*nodes, node("MatMul", "x W", "p"), node("Add", "p b", "h"), node("Relu", "h", "a"), *end()],
+        read,
+        **more,
+    )
     weight("mask", [node("Mul", "w mask", "W")])
     weight("sum", [node("Add", "w w", "W")])
     weight("neg", [node("Neg", "w", "W")])
@@ -278,31 +256,95 @@ def constants():
     weight("transpose", [node("Transpose", "wt", "W", perm=[1, 0])])
     weight("transpose-default", [node("Transpose", "wt", "W")])
     weight("identity", [node("Identity", "w", "V1"), node("Dropout", "V1", "W")])
-    weight("reshape", [node("Flatten", "w", "V1", axis=0), node("Reshape", "V1 shape", "W")], change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.array([5, 4]), "shape")))
+    weight(
+        "reshape",
+        [node("Flatten", "w", "V1", axis=0), node("Reshape", "V1 shape", "W")],
+        change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.array([5, 4]), "shape")),
+    )
     weight("gather", [node("Gather", "w order", "W", axis=0)])
     weight("slice", [node("Slice", "w8 row0 i5", "W")])
     weight("slice-back", [node("Slice", "w im1 least row0 im1", "W")])
-    weight("split", [node("Split", "w8 sizes8", "W Z", axis=0)], change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.array([5, 3]), "sizes8")))
+    weight(
+        "split",
+        [node("Split", "w8 sizes8", "W Z", axis=0)],
+        change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.array([5, 3]), "sizes8")),
+    )
     weight("concat", [node("Unsqueeze", "mean4 row0", "R"), node("Concat", "sq4 R", "W", axis=0)])
-    weight("of-shape", [node("ConstantOfShape", "shape", "W", value=numpy_helper.from_array(np.float32([0.25])))], change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.array([5, 4]), "shape")))
-    weight("expand", [node("Expand", "mean4 shape", "W")], change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.array([5, 4]), "shape")))
+    weight(
+        "of-shape",
+        [node("ConstantOfShape", "shape", "W", value=numpy_helper.from_array(np.float32([0.25])))],
+        change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.array([5, 4]), "shape")),
+    )
+    weight(
+        "expand",
+        [node("Expand", "mean4 shape", "W")],
+        change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.array([5, 4]), "shape")),
+    )
     weight("product", [node("MatMul", "sq w", "W")], "not evaluated on constants")
     value = numpy_helper.from_array(C["w"])
     weight("node", [helper.make_node("Constant", [], ["W"], value=value)])
-    bias = lambda name, made: form(f"const-{name}", [made, node("MatMul", "x w", "p"), node("Add", "p B", "h"), node("Relu", "h", "a"), *end()])
+    bias = lambda name, made: form(
+        f"const-{name}", [made, node("MatMul", "x w", "p"), node("Add", "p B", "h"), node("Relu", "h", "a"), *end()]
+    )
     bias("value-float", helper.make_node("Constant", [], ["B"], value_float=0.3))
     bias("value-floats", helper.make_node("Constant", [], ["B"], value_floats=[0.1, 0.2, 0.3, 0.4]))
-    shape = lambda name, made: form(f"const-{name}", [made, node("Reshape", "x S", "r"), *start("r"), node("Relu", "h", "a"), *end()])
+    shape = lambda name, made: form(
+        f"const-{name}", [made, node("Reshape", "x S", "r"), *start("r"), node("Relu", "h", "a"), *end()]
+    )
     shape("value-ints", helper.make_node("Constant", [], ["S"], value_ints=[1, 5]))
-    form("const-value-int", [helper.make_node("Constant", [], ["S"], value_int=0), node("Gather", "x S", "g", axis=0), node("Unsqueeze", "g row0", "r"), *start("r"), node("Relu", "h", "a"), *end()])
+    form(
+        "const-value-int",
+        [
+            helper.make_node("Constant", [], ["S"], value_int=0),
+            node("Gather", "x S", "g", axis=0),
+            node("Unsqueeze", "g row0", "r"),
+            *start("r"),
+            node("Relu", "h", "a"),
+            *end(),
+        ],
+    )
     tail = [node("Add", "p bd", "h"), node("Relu", "h", "a"), node("Cast", "a", "f", to=F), *end("f")]
     form("double", [node("MatMul", "x wd", "p"), *tail], inputs=[("x", D, [1, 5])])
-    form("double-input-cast", [node("Cast", "x", "f", to=F), *start("f"), node("Relu", "h", "a"), *end()], inputs=[("x", D, [1, 5])])
-    form("integer-input-cast", [node("Cast", "x", "f", to=F), *start("f"), node("Relu", "h", "a"), *end()], inputs=[("x", I, [1, 5])])
-    form("half-weights", [node("Cast", "x", "f", to=H), node("MatMul", "f wh", "p"), node("Cast", "p", "q", to=F), node("Add", "q b", "h"), node("Relu", "h", "a"), *end()], tolerance=5e-3)
-    form("integer-arithmetic", [node("Div", "x to5", "d"), node("Cast", "d", "f", to=F), *start("f"), node("Relu", "h", "a"), *end()], "integers", inputs=[("x", I, [1, 5])])
-    form("rounded", [node("Cast", "x", "i", to=I), node("Cast", "i", "f", to=F), *start("f"), node("Relu", "h", "a"), *end()], "rounds")
-    form("old-ir", [*start(), node("Relu", "h", "a"), *end()], ir=3, opset=9, inputs=[("x", F, [1, 5])] + [(n, F, list(C[n].shape)) for n in ["w", "b", "v", "c"]])
+    form(
+        "double-input-cast",
+        [node("Cast", "x", "f", to=F), *start("f"), node("Relu", "h", "a"), *end()],
+        inputs=[("x", D, [1, 5])],
+    )
+    form(
+        "integer-input-cast",
+        [node("Cast", "x", "f", to=F), *start("f"), node("Relu", "h", "a"), *end()],
+        inputs=[("x", I, [1, 5])],
+    )
+    form(
+        "half-weights",
+        [
+            node("Cast", "x", "f", to=H),
+            node("MatMul", "f wh", "p"),
+            node("Cast", "p", "q", to=F),
+            node("Add", "q b", "h"),
+            node("Relu", "h", "a"),
+            *end(),
+        ],
+        tolerance=5e-3,
+    )
+    form(
+        "integer-arithmetic",
+        [node("Div", "x to5", "d"), node("Cast", "d", "f", to=F), *start("f"), node("Relu", "h", "a"), *end()],
+        "integers",
+        inputs=[("x", I, [1, 5])],
+    )
+    form(
+        "rounded",
+        [node("Cast", "x", "i", to=I), node("Cast", "i", "f", to=F), *start("f"), node("Relu", "h", "a"), *end()],
+        "rounds",
+    )
+    form(
+        "old-ir",
+        [*start(), node("Relu", "h", "a"), *end()],
+        ir=3,
+        opset=9,
+        inputs=[("x", F, [1, 5])] + [(n, F, list(C[n].shape)) for n in ["w", "b", "v", "c"]],
+    )
 
 
 def movements():
@@ -313,33 +355,152 @@ def movements():
     form("flatten", [node("Flatten", "x", "f"), *deep("f")], inputs=stack, outputs=batch)
     form("flatten-mean", [node("Sub", "x mean34", "s"), node("Flatten", "s", "f"), *deep("f")], inputs=stack, outputs=batch)
     form("flatten-mean-last", [node("Sub", "x mean4", "s"), node("Flatten", "s", "f"), *deep("f")], inputs=stack, outputs=batch)
-    form("flatten-transposed", [node("Transpose", "x", "t", perm=[0, 2, 1]), node("Flatten", "t", "f"), *deep("f")], inputs=stack, outputs=batch)
-    form("flatten-transposed-mean", [node("Transpose", "x", "t", perm=[0, 2, 1]), node("Flatten", "t", "f"), node("Tanh", "f", "g"), *deep("g")], inputs=stack, outputs=batch)
-    form("flatten-dynamic", [node("Shape", "x", "s"), node("Gather", "s i0", "n", axis=0), node("Unsqueeze", "n row0", "n1"), node("Concat", "n1 im1", "t", axis=0), node("Reshape", "x t", "f"), *deep("f")], inputs=stack, outputs=batch)
+    form(
+        "flatten-transposed",
+        [node("Transpose", "x", "t", perm=[0, 2, 1]), node("Flatten", "t", "f"), *deep("f")],
+        inputs=stack,
+        outputs=batch,
+    )
+    form(
+        "flatten-transposed-mean",
+        [node("Transpose", "x", "t", perm=[0, 2, 1]), node("Flatten", "t", "f"), node("Tanh", "f", "g"), *deep("g")],
+        inputs=stack,
+        outputs=batch,
+    )
+    form(
+        "flatten-dynamic",
+        [
+            node("Shape", "x", "s"),
+            node("Gather", "s i0", "n", axis=0),
+            node("Unsqueeze", "n row0", "n1"),
+            node("Concat", "n1 im1", "t", axis=0),
+            node("Reshape", "x t", "f"),
+            *deep("f"),
+        ],
+        inputs=stack,
+        outputs=batch,
+    )
     form("reshape-copy", [node("Reshape", "x copy", "f"), *deep("f")], inputs=stack, outputs=batch)
-    form("squeeze", [node("Unsqueeze", "x row0", "u"), *start("u"), node("Relu", "h", "a"), *end("a", "o"), node("Squeeze", "o row0", "y")], inputs=[("x", F, [5])], outputs=[("y", F, [3])])
-    form("squeeze-attributes", [node("Unsqueeze", "x", "u", axes=[0]), *start("u"), node("Relu", "h", "a"), *end("a", "o"), node("Squeeze", "o", "y", axes=[0])], inputs=[("x", F, [5])], outputs=[("y", F, [3])], opset=11)
+    form(
+        "squeeze",
+        [node("Unsqueeze", "x row0", "u"), *start("u"), node("Relu", "h", "a"), *end("a", "o"), node("Squeeze", "o row0", "y")],
+        inputs=[("x", F, [5])],
+        outputs=[("y", F, [3])],
+    )
+    form(
+        "squeeze-attributes",
+        [
+            node("Unsqueeze", "x", "u", axes=[0]),
+            *start("u"),
+            node("Relu", "h", "a"),
+            *end("a", "o"),
+            node("Squeeze", "o", "y", axes=[0]),
+        ],
+        inputs=[("x", F, [5])],
+        outputs=[("y", F, [3])],
+        opset=11,
+    )
     wide = [("x", F, ["n", 6])]
     form("gather-features", [node("Gather", "x pick5", "g", axis=1), *start("g"), *tail], inputs=wide, outputs=batch)
-    form("gather-normalised", [node("Gather", "x pick5", "g", axis=1), node("Sub", "g mean", "d"), node("Div", "d std", "q"), node("Clip", "q minus_two two", "n"), *start("n"), *tail], inputs=wide, outputs=batch)
+    form(
+        "gather-normalised",
+        [
+            node("Gather", "x pick5", "g", axis=1),
+            node("Sub", "g mean", "d"),
+            node("Div", "d std", "q"),
+            node("Clip", "q minus_two two", "n"),
+            *start("n"),
+            *tail,
+        ],
+        inputs=wide,
+        outputs=batch,
+    )
     form("gather-again", [node("Gather", "x again", "g", axis=1), *start("g"), *tail], "repeats", inputs=wide, outputs=batch)
     form("slice-features", [node("Slice", "x s1 big ax1", "g"), *start("g"), *tail], inputs=wide, outputs=batch)
-    form("slice-attributes", [node("Slice", "x", "g", starts=[0], ends=[-1], axes=[1]), *start("g"), *tail], inputs=wide, outputs=batch, opset=9)
+    form(
+        "slice-attributes",
+        [node("Slice", "x", "g", starts=[0], ends=[-1], axes=[1]), *start("g"), *tail],
+        inputs=wide,
+        outputs=batch,
+        opset=9,
+    )
     form("slice-backwards", [node("Slice", "x im1 row0 ax1 im1", "g"), *start("g"), *tail], inputs=wide, outputs=batch)
-    form("slice-of-permuted", [node("Gather", "x order", "g", axis=1), node("Gather", "g order", "k", axis=1), *start("k"), *tail])
+    form(
+        "slice-of-permuted", [node("Gather", "x order", "g", axis=1), node("Gather", "g order", "k", axis=1), *start("k"), *tail]
+    )
     double = [node("Gemm", "a v2 c2", "o", transB=1)]
-    form("split-attributes", [*start(), node("Relu", "h", "a"), *double, node("Split", "o", "l s", axis=-1), node("Tanh", "l", "y")], opset=11)
-    form("split-sizes", [*start(), node("Relu", "h", "a"), *double, node("Split", "o sizes", "l s", axis=-1), node("Tanh", "s", "y")])
-    form("split-num", [*start(), node("Relu", "h", "a"), *double, node("Split", "o", "l s", axis=-1, num_outputs=2), node("Tanh", "l", "y")], opset=18)
-    form("split-after-tanh", [*start(), node("Relu", "h", "a"), *double, node("Tanh", "o", "t"), node("Mul", "t two", "m"), node("Split", "m", "l y", axis=1)], opset=11)
-    form("split-join", [node("Split", "x sizes3", "k l m", axis=1), node("Concat", "m k l", "g", axis=1), node("Slice", "g s1 big ax1", "f"), *start("f"), *tail], inputs=wide, outputs=batch)
-    form("join-apart", [node("Split", "x sizes", "k l", axis=1), node("Tanh", "k", "t"), node("Concat", "t l", "g", axis=1), node("Slice", "g s1 big ax1", "f"), *start("f"), *tail], "computed apart", inputs=wide, outputs=batch)
-    form("join-inputs", [node("Concat", "x z", "g", axis=1), *start("g"), *tail], "2 inputs", inputs=[("x", F, ["n", 3]), ("z", F, ["n", 2])], outputs=batch)
-    form("append-constant", [node("Concat", "x one1", "g", axis=1), node("Slice", "g s1 big ax1", "f"), *start("f"), *tail], "joins", change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.float32([[1]]), "one1")))
+    form(
+        "split-attributes",
+        [*start(), node("Relu", "h", "a"), *double, node("Split", "o", "l s", axis=-1), node("Tanh", "l", "y")],
+        opset=11,
+    )
+    form(
+        "split-sizes",
+        [*start(), node("Relu", "h", "a"), *double, node("Split", "o sizes", "l s", axis=-1), node("Tanh", "s", "y")],
+    )
+    form(
+        "split-num",
+        [*start(), node("Relu", "h", "a"), *double, node("Split", "o", "l s", axis=-1, num_outputs=2), node("Tanh", "l", "y")],
+        opset=18,
+    )
+    form(
+        "split-after-tanh",
+        [
+            *start(),
+            node("Relu", "h", "a"),
+            *double,
+            node("Tanh", "o", "t"),
+            node("Mul", "t two", "m"),
+            node("Split", "m", "l y", axis=1),
+        ],
+        opset=11,
+    )
+    form(
+        "split-join",
+        [
+            node("Split", "x sizes3", "k l m", axis=1),
+            node("Concat", "m k l", "g", axis=1),
+            node("Slice", "g s1 big ax1", "f"),
+            *start("f"),
+            *tail,
+        ],
+        inputs=wide,
+        outputs=batch,
+    )
+    form(
+        "join-apart",
+        [
+            node("Split", "x sizes", "k l", axis=1),
+            node("Tanh", "k", "t"),
+            node("Concat", "t l", "g", axis=1),
+            node("Slice", "g s1 big ax1", "f"),
+            *start("f"),
+            *tail,
+        ],
+        "computed apart",
+        inputs=wide,
+        outputs=batch,
+    )
+    form(
+        "join-inputs",
+        [node("Concat", "x z", "g", axis=1), *start("g"), *tail],
+        "2 inputs",
+        inputs=[("x", F, ["n", 3]), ("z", F, ["n", 2])],
+        outputs=batch,
+    )
+    form(
+        "append-constant",
+        [node("Concat", "x one1", "g", axis=1), node("Slice", "g s1 big ax1", "f"), *start("f"), *tail],
+        "joins",
+        change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.float32([[1]]), "one1")),
+    )
     hidden("dropout", [node("Dropout", "h", "r"), node("Relu", "r", "a")])
     hidden("dropout-inputs", [node("Dropout", "h drop", "r"), node("Relu", "r", "a")])
     hidden("dropout-training", [node("Dropout", "h drop true", "r"), node("Relu", "r", "a")], "training")
-    hidden("identity-chain", [node("Identity", "h", "i"), node("Cast", "i", "j", to=D), node("Cast", "j", "k", to=F), node("Relu", "k", "a")])
+    hidden(
+        "identity-chain",
+        [node("Identity", "h", "i"), node("Cast", "i", "j", to=D), node("Cast", "j", "k", to=F), node("Relu", "k", "a")],
+    )
 
 
 def heads():
@@ -367,21 +528,44 @@ def refused():
     hidden("convolution", [*row, node("Conv", "t kernel", "a")], "onvolution")
     for kind, sizes in [("LSTM", 16), ("GRU", 12), ("RNN", 4)]:
         C[f"w{kind}"], C[f"r{kind}"] = random(1, sizes, 5), random(1, sizes, 4)
-        form(f"refused-{kind.lower()}", [node("Unsqueeze", "x row0", "t"), node(kind, f"t w{kind} r{kind}", "l", hidden_size=4), node("Reshape", "l to14", "a"), *end()], "recurrent", change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.array([1, 4]), "to14")))
+        form(
+            f"refused-{kind.lower()}",
+            [
+                node("Unsqueeze", "x row0", "t"),
+                node(kind, f"t w{kind} r{kind}", "l", hidden_size=4),
+                node("Reshape", "l to14", "a"),
+                *end(),
+            ],
+            "recurrent",
+            change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.array([1, 4]), "to14")),
+        )
     hidden("layer-norm", [node("LayerNormalization", "h scale b", "a")], "layer normalisation")
     hidden("layer-norm-parts", [node("ReduceMean", "h", "m", axes=[1]), node("Sub", "h m", "a")], "layer normalisation")
-    hidden("quantised", [node("QuantizeLinear", "h half zero_point", "i"), node("DequantizeLinear", "i half zero_point", "a")], "quantised")
+    hidden(
+        "quantised",
+        [node("QuantizeLinear", "h half zero_point", "i"), node("DequantizeLinear", "i half zero_point", "a")],
+        "quantised",
+    )
     hidden("custom", [helper.make_node("Gelu", ["h"], ["a"], domain="com.microsoft")], "com.microsoft")
-    branch = helper.make_graph([helper.make_node("Identity", ["h"], ["o"])], "b", [], [helper.make_tensor_value_info("o", F, [1, 4])])
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["h"], ["o"])], "b", [], [helper.make_tensor_value_info("o", F, [1, 4])]
+    )
     hidden("control-flow", [helper.make_node("If", ["true"], ["a"], then_branch=branch, else_branch=branch)], "control flow")
-    hidden("padded", [node("Pad", "h pads", "p2"), node("Slice", "p2 s1 i5 ax1", "a")], "adds entries", change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.array([0, 1, 0, 0]), "pads")))
+    hidden(
+        "padded",
+        [node("Pad", "h pads", "p2"), node("Slice", "p2 s1 i5 ax1", "a")],
+        "adds entries",
+        change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.array([0, 1, 0, 0]), "pads")),
+    )
     hidden("unknown-attribute", [helper.make_node("Relu", ["h"], ["a"], strange=1)], "strange")
     hidden("attribute-type", [helper.make_node("LeakyRelu", ["h"], ["a"], alpha=1)], "another type")
 
     def sparse(model):
         values = numpy_helper.from_array(np.float32([1, 2]), "w")
         del model.graph.initializer[[i.name for i in model.graph.initializer].index("w")]
-        model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, numpy_helper.from_array(np.array([0, 7])), [5, 4]))
+        model.graph.sparse_initializer.append(
+            helper.make_sparse_tensor(values, numpy_helper.from_array(np.array([0, 7])), [5, 4])
+        )
 
     def external(model):
         tensor = next(i for i in model.graph.initializer if i.name == "w")
@@ -410,8 +594,14 @@ def refused():
         model.functions.append(helper.make_function("", "Relu", ["X"], ["Y"], body, [helper.make_opsetid("", 17)]))
 
     for name, change, words in [
-        ("sparse", sparse, "sparse"), ("external-data", external, "another file"), ("missing", missing, "nothing makes"), ("made-twice", twice, "two nodes"),
-        ("cycle", cycle, "made from itself"), ("no-opset", no_opset, "opset"), ("new-opset", new_opset, "opset is 99"), ("redefined", function, "standard domain itself"),
+        ("sparse", sparse, "sparse"),
+        ("external-data", external, "another file"),
+        ("missing", missing, "nothing makes"),
+        ("made-twice", twice, "two nodes"),
+        ("cycle", cycle, "made from itself"),
+        ("no-opset", no_opset, "opset"),
+        ("new-opset", new_opset, "opset is 99"),
+        ("redefined", function, "standard domain itself"),
     ]:
         hidden(f"graph-{name}", [node("Relu", "h", "a")], words, change=change)
 

@@ -8,7 +8,7 @@ use super::proto::Tensor;
 use super::{Failure, refuse};
 use crate::policy::{TensorData, TensorDtype};
 
-/// Entries a constant may have; above it `Expand` and `ConstantOfShape` are refused.
+/// Entries of a value, and of all values together that a graph makes: small files can ask for large ones.
 pub(super) const MAX_ENTRIES: usize = 1 << 27;
 /// ONNX's element types.
 pub(super) const INT32: i32 = 6;
@@ -129,6 +129,9 @@ pub(super) fn constant_of(name: &str, tensor: &Tensor) -> Result<Constant, Probl
     let fail = |reason: &'static str| Problem::OnnxTensor { name: name.to_owned(), reason };
     let shape: Option<Vec<usize>> = tensor.dims.iter().map(|&side| usize::try_from(side).ok()).collect();
     let shape = shape.ok_or_else(|| fail("a dimension is negative"))?;
+    if shape.iter().any(|&side| side > MAX_ENTRIES) {
+        return Err(fail("a dimension is larger than any that is read"));
+    }
     if tensor.segment.is_some() {
         return Err(fail("it is stored in segments"));
     }

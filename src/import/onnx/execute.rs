@@ -1,7 +1,7 @@
 //! Follows the observation through a live graph: constants are computed, the rest becomes a list of exact maps of one
 //! flat vector, with its shape. Untrusted. `spec/import-onnx.md`.
 
-use super::constant::{Constant, float_type};
+use super::constant::{Constant, MAX_ENTRIES, float_type};
 use super::exact::Vector;
 use super::fold::{self, joined};
 use super::graph::{Attributes, Live, label};
@@ -35,6 +35,8 @@ pub(super) struct Execution<'a> {
     /// Every map with the place it continues from; place 0 is the observation.
     trace: Vec<(usize, Step)>,
     label: String,
+    /// Entries of all values made so far.
+    made: usize,
 }
 
 /// Why a graph was not followed to its end, and how many nodes were.
@@ -52,7 +54,7 @@ impl<'a> Execution<'a> {
         let mut values: HashMap<&str, Value> =
             live.constants.iter().map(|(&name, c)| (name, Value::Constant(c.clone()))).collect();
         values.insert(&live.input.name, Value::Signal(input));
-        let mut run = Self { live, values, trace: Vec::new(), label: String::new() };
+        let mut run = Self { live, values, trace: Vec::new(), label: String::new(), made: 0 };
         for (done, (index, node)) in live.nodes.iter().enumerate() {
             run.label = label(*index, node);
             run.node(node).map_err(|failure| Stopped { problem: failure.at(&run.label), nodes: done })?;
@@ -109,7 +111,7 @@ impl<'a> Execution<'a> {
                 _ => None,
             })
             .collect();
-        let made = match &signals[..] {
+        let made: Vec<Value> = match &signals[..] {
             [] => {
                 let made = fold::fold(node, &constants, self.live.opset)?;
                 made.into_iter().map(|c| Value::Constant(Rc::new(c))).collect()
@@ -122,6 +124,15 @@ impl<'a> Execution<'a> {
             }
             _ => return refuse(self.branches(node)),
         };
+        for value in &made {
+            self.made += match value {
+                Value::Constant(constant) => constant.entries(),
+                Value::Signal(signal) => count(&signal.shape)?,
+            };
+        }
+        if self.made > MAX_ENTRIES {
+            return refuse(format!("the graph makes values of more than {MAX_ENTRIES} entries"));
+        }
         for (name, value) in node.output.iter().zip(made).filter(|(name, _)| !name.is_empty()) {
             self.values.insert(name, value);
         }

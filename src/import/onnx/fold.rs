@@ -253,7 +253,7 @@ pub(super) fn joined(shapes: &[&[usize]], axis: i64) -> Result<(Vec<usize>, Vec<
         return refuse(format!("shapes {shapes:?} do not join along axis {axis}"));
     }
     let mut target = first.to_vec();
-    let total = shapes.iter().filter_map(|shape| shape.get(axis)).sum();
+    let total = shapes.iter().filter_map(|shape| shape.get(axis)).fold(0, |t: usize, &s| t.saturating_add(s));
     target.get_mut(axis).map(|side| std::mem::replace(side, total));
     count(&target)?;
     let (front, back) =

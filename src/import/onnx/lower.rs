@@ -9,7 +9,9 @@ use crate::policy::{ActivationSpec, TensorData, TensorDtype};
 use std::collections::VecDeque;
 
 /// Widest vector that gets a layer of its own: its weight is a full matrix.
-const MAX_DIAGONAL: usize = 4096;
+const MAX_DIAGONAL: usize = 2048;
+/// Layers that a policy may have.
+const MAX_LAYERS: usize = 64;
 
 /// An exact map of a flat vector.
 #[derive(Clone, Debug, PartialEq)]
@@ -195,6 +197,9 @@ struct Builder {
 
 impl Builder {
     fn step(&mut self, step: Step) -> Result<(), Refused> {
+        if self.layers.len() > MAX_LAYERS {
+            return Err((step.node, format!("it comes after more than {MAX_LAYERS} layers")));
+        }
         match step.map {
             Map::Affine { name, weight, bias } => {
                 self.flush(&step.node, ActivationSpec::Identity)?;

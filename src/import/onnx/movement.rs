@@ -70,10 +70,10 @@ fn sides(numbers: &[i64]) -> Result<Vec<usize>, Failure> {
     sides.ok_or_else(|| Failure::Reason("a side is negative".into()))
 }
 
-/// Product of the sides, capped.
+/// Product of the sides; it and each of them, also beside a side of 0, is capped.
 pub(super) fn count(shape: &[usize]) -> Result<usize, Failure> {
     let count = shape.iter().try_fold(1usize, |count, &side| count.checked_mul(side));
-    match count.filter(|&c| c <= MAX_ENTRIES) {
+    match count.filter(|&c| c <= MAX_ENTRIES && shape.iter().all(|&side| side <= MAX_ENTRIES)) {
         Some(count) => Ok(count),
         None => refuse(format!("a value would have more than {MAX_ENTRIES} entries")),
     }
@@ -118,8 +118,10 @@ fn strides(shape: &[usize]) -> Vec<isize> {
 
 /// `start + sum index_k stride_k` for every index of `shape`, in row-major order.
 fn walk(shape: &[usize], strides: &[isize], start: isize) -> Result<Vec<usize>, Failure> {
+    if count(shape)? == 0 {
+        return Ok(Vec::new());
+    }
     let mut places = vec![start];
-    count(shape)?;
     for (&side, &stride) in shape.iter().zip(strides) {
         places = places.iter().flat_map(|&p| (0..side).map(move |i| p + i as isize * stride)).collect();
     }
