@@ -237,26 +237,7 @@ fn draft(lowered: Lowered, options: &ImportOptions) -> Result<Draft, Problem> {
     if lowered.layers.iter().all(|layer| layer.fixed) {
         return Err(Problem::NoLayers("of weights in its graph".into()));
     }
-    if options.prefix.is_some() {
-        return Err(Problem::NoEffect {
-            option: "--prefix",
-            why: "an ONNX graph says which tensors it uses",
-        });
-    }
-    let differs =
-        |stated: &Option<ActivationSpec>, found: &ActivationSpec| stated.as_ref().is_some_and(|s| s != found);
-    let last = lowered.layers.len() - 1;
-    let identity = ActivationSpec::Identity;
-    for layer in lowered.layers.iter().take(last).filter(|layer| layer.activation != identity) {
-        if differs(&options.activation, &layer.activation) {
-            return Err(contradiction("--activation", &layer.name, &layer.activation));
-        }
-    }
-    if let Some(layer) = lowered.layers.last()
-        && differs(&options.output_activation, &layer.activation)
-    {
-        return Err(contradiction("--output-activation", &layer.name, &layer.activation));
-    }
+    confirm(&lowered.layers, options)?;
     if options.normaliser.is_some() && lowered.layers.first().is_some_and(|layer| layer.fixed) {
         return Err(Problem::TwoNormalisers);
     }
@@ -275,19 +256,35 @@ fn draft(lowered: Lowered, options: &ImportOptions) -> Result<Draft, Problem> {
         let Layer { name, weight, bias, activation, fixed } = layer;
         (name, LayerData { weight, bias, activation, fixed })
     });
-    Ok(Draft { layers: layers.collect(), head, log_std: None, normaliser })
+    Ok(Draft { layers: layers.collect(), head, normaliser, ..Draft::default() })
 }
 
-fn contradiction(option: &'static str, layer: &str, found: &ActivationSpec) -> Problem {
-    let found = match found {
-        ActivationSpec::Identity => "identity".to_owned(),
-        ActivationSpec::Relu => "relu".into(),
-        ActivationSpec::Tanh => "tanh".into(),
-        ActivationSpec::Sigmoid => "sigmoid".into(),
-        ActivationSpec::LeakyRelu(slope) => format!("leaky_relu:{slope}"),
-        ActivationSpec::Clip(lower, upper) => format!("clip to {lower}..{upper}"),
+/// Options may confirm the activations that the graph shows, and choose no tensors.
+fn confirm(layers: &[Layer], options: &ImportOptions) -> Result<(), Problem> {
+    let choices = [
+        ("--prefix", options.prefix.is_some()),
+        ("--layers", options.layers.is_some()),
+        ("--ignore", !options.ignore.is_empty()),
+        ("--no-bias", options.no_bias),
+    ];
+    if let Some((option, _)) = choices.iter().find(|(_, given)| *given) {
+        return Err(Problem::NoEffect { option, reason: "an ONNX graph says which layers it has".into() });
+    }
+    let differs = |option: &'static str, stated: &Option<ActivationSpec>, layer: &Layer| match stated {
+        Some(stated) if *stated != layer.activation => {
+            let (given, file) = (format!("{stated:?}"), format!("{:?}", layer.activation));
+            Err(Problem::Contradicts { option, given, file })
+        }
+        _ => Ok(()),
     };
-    Problem::OnnxGraph(format!("layer {layer:?} has the activation {found}; {option} says another"))
+    let trained: Vec<&Layer> = layers.iter().filter(|layer| !layer.fixed).collect();
+    if let Some((last, hidden)) = trained.split_last() {
+        // a layer whose normalisation became a layer of its own has its activation there
+        let shown = hidden.iter().filter(|layer| layer.activation != ActivationSpec::Identity);
+        shown.into_iter().try_for_each(|layer| differs("--activation", &options.activation, layer))?;
+        differs("--output-activation", &options.output_activation, last)?;
+    }
+    Ok(())
 }
 
 /// Why an operator is not read, as a sentence that names what it is.
