@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use secateur_checker::load::read_file;
-use secateur_checker::reader::dsse::{PAYLOAD_TYPE, parse_envelope};
-use secateur_checker::reader::trust::{parse_trust, verify_envelope};
+use secateur_checker::reader::dsse::{MAX_ENVELOPE, PAYLOAD_TYPE, parse_envelope};
+use secateur_checker::reader::safetensors::MAX_FILE;
+use secateur_checker::reader::trust::{MAX_TRUST, parse_trust, verify_envelope};
 
 use crate::certify::VERIFIER_ID;
 use crate::certify::keys::{Key, trust_file, trust_with};
@@ -78,7 +79,7 @@ impl AuditFolder {
         self.anew = anew;
         let certificate = self.certificate();
         if !anew && there(&certificate) {
-            let bytes = read_file(&certificate).map_err(CliError::input)?;
+            let bytes = read_file(&certificate, MAX_ENVELOPE).map_err(CliError::input)?;
             parse_envelope(&bytes).map_err(|e| {
                 let path = certificate.display();
                 CliError::input(format!(
@@ -103,7 +104,7 @@ impl AuditFolder {
         if self.anew || !there(&path) {
             return Ok(trust_file(NAME, &public.emit_pem()));
         }
-        let bytes = read_file(&path).map_err(CliError::input)?;
+        let bytes = read_file(&path, MAX_TRUST).map_err(CliError::input)?;
         trust_with(&bytes, NAME, &public).map_err(|e| {
             CliError::input(format!("{}: {e}; give another --out, or --force to start anew", path.display()))
         })
@@ -125,7 +126,7 @@ impl AuditFolder {
     /// Exit codes 2 and 4: what is there cannot be read.
     pub fn keep_earlier(&self, set: &mut FileSet) -> Result<Option<PathBuf>, CliError> {
         set.replace_all();
-        let same = |path: &Path, bytes: &[u8]| read_file(path).is_ok_and(|found| found == bytes);
+        let same = |path: &Path, bytes: &[u8]| read_file(path, MAX_FILE).is_ok_and(|found| found == bytes);
         let chain = self.masks().join("chain.json");
         let leaves = there(&chain) && set.files().all(|(path, _)| path != chain);
         let differs = leaves || set.files().any(|(path, bytes)| there(path) && !same(path, bytes));
@@ -138,8 +139,7 @@ impl AuditFolder {
         let masks =
             names.iter().map(String::as_str).chain(["chain.json"]).map(|name| self.masks().join(name));
         for path in [self.certificate(), self.witness()].into_iter().chain(masks).filter(|path| there(path)) {
-            let bytes =
-                read_file(&path).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
+            let bytes = read_file(&path, MAX_FILE)?;
             if let Ok(inside) = path.strip_prefix(&self.out) {
                 set.add(folder.join(inside), bytes);
             }

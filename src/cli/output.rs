@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use secateur_checker::load::read_file;
-use secateur_checker::reader::mask::parse_chain_manifest;
+use secateur_checker::reader::mask::{MAX_MANIFEST, parse_chain_manifest};
 
 use crate::cli::CliError;
 use crate::cli::interrupt::kept;
@@ -327,7 +327,7 @@ pub fn there(path: &Path) -> bool {
 
 /// The mask files that a folder's `chain.json` names; `None` without one that can be read.
 pub fn chain_names(folder: &Path) -> Option<Vec<String>> {
-    let chain = parse_chain_manifest(&read_file(&folder.join("chain.json")).ok()?).ok()?;
+    let chain = parse_chain_manifest(&read_file(&folder.join("chain.json"), MAX_MANIFEST).ok()?).ok()?;
     Some(chain.masks.into_iter().map(|entry| entry.file).collect())
 }
 

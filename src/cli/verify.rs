@@ -23,7 +23,6 @@ use crate::import::{HeadKind, ImportOptions, import};
 use crate::policy::emit::{emit_manifest, emit_tensors};
 use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::write::{FileSet, hold};
-use crate::property::vnnlib::parse_vnnlib;
 use crate::search::branch::{BranchOptions, BranchState};
 use crate::verify::kept::{emit_search, parse_search};
 use crate::verify::{Answer, Question, VerifyError, outputs_at, verify};

@@ -1,7 +1,6 @@
 //! Checkpoints: everything a run needs to go on to the same bytes, as one JSON file replaced at once. Untrusted.
 //! Floats are stored as their 64 bits, so reading gives back what was written.
 
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
