@@ -70,6 +70,8 @@ pub struct ImportOptions {
     pub output_activation: Option<ActivationSpec>,
     /// Only tensors whose names start with this belong to the policy.
     pub prefix: Option<String>,
+    /// The output of an ONNX graph that is read; needed when it has several.
+    pub output: Option<String>,
     /// The layers in their order, where the file does not show it.
     pub layers: Option<Vec<String>>,
     /// Tensors, or modules with all their tensors, that are no part of the policy.
@@ -259,6 +261,14 @@ pub enum Problem {
     Normaliser(&'static str),
     #[error("is no ONNX model: {0}")]
     Onnx(String),
+    #[error("ONNX graph: {0}")]
+    OnnxGraph(String),
+    #[error("has several outputs; choose one with --output NAME: {described}")]
+    SeveralOutputs { names: Vec<String>, described: String },
+    #[error("has no output {name:?}; its outputs are {known}")]
+    NoSuchOutput { name: String, known: String },
+    #[error("is compressed with gzip; unpack it first (gunzip)")]
+    Gzip,
     #[error("ONNX node {node}: {reason}")]
     OnnxNode { node: String, reason: String },
     #[error("ONNX tensor {name:?} lies in another file ({location:?}); {reason}. Save the model as one file")]
@@ -352,40 +362,20 @@ fn arrays_of(bytes: &[u8]) -> Result<Arrays, Problem> {
 }
 
 fn read_draft(bytes: &[u8], options: &ImportOptions) -> Result<Draft, Problem> {
+    if bytes.starts_with(&[0x1F, 0x8B]) {
+        return Err(Problem::Gzip);
+    }
     if archive::is_zip(bytes) && archive::entry_names(bytes)?.iter().any(|n| n == "policy.pth") {
         return stable_baselines::parse(bytes, options);
     }
     match arrays_of(bytes) {
+        Err(Problem::UnknownFormat) => onnx::parse(bytes, options),
+        Ok(_) if options.output.is_some() => {
+            let reason = "it chooses an output of an ONNX graph".to_owned();
+            Err(Problem::NoEffect { option: "--output", reason })
+        }
         Ok(arrays) => named::draft(&arrays, options),
-        Err(Problem::UnknownFormat) => {
-            let draft = onnx::parse(bytes)?;
-            confirm_graph(&draft, options)?;
-            Ok(draft)
-        }
         Err(other) => Err(other),
-    }
-}
-
-/// A graph says what its layers are: options may confirm its activation, and choose no tensors.
-fn confirm_graph(draft: &Draft, options: &ImportOptions) -> Result<(), Problem> {
-    let choices = [
-        ("--prefix", options.prefix.is_some()),
-        ("--layers", options.layers.is_some()),
-        ("--ignore", !options.ignore.is_empty()),
-        ("--no-bias", options.no_bias),
-    ];
-    if let Some((option, _)) = choices.iter().find(|(_, given)| *given) {
-        return Err(Problem::NoEffect { option, reason: "an ONNX graph says which layers it has".into() });
-    }
-    let Some(stated) = &options.activation else { return Ok(()) };
-    let layers: Vec<&LayerData> = draft.layers.iter().map(|(_, layer)| layer).filter(|l| !l.fixed).collect();
-    let hidden = layers.split_last().map_or(&[][..], |(_, hidden)| hidden);
-    match hidden.iter().find(|layer| layer.activation != *stated) {
-        Some(layer) => {
-            let (given, file) = (format!("{stated:?}"), format!("{:?}", layer.activation));
-            Err(Problem::Contradicts { option: "--activation", given, file })
-        }
-        None => Ok(()),
     }
 }
 
