@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub mod archive;
 pub mod array;
+mod foreign;
 pub mod masks;
 mod named;
 mod normaliser;
@@ -64,6 +65,8 @@ pub struct ImportOptions {
     pub output_activation: Option<ActivationSpec>,
     /// Only tensors whose names start with this belong to the policy.
     pub prefix: Option<String>,
+    /// Bounds of the action space that squashed actions are scaled to, where a Stable-Baselines3 archive shows none.
+    pub action_bounds: Option<(String, String)>,
 }
 
 /// Why a file was not imported, and which file.
@@ -157,7 +160,20 @@ pub enum Problem {
     #[error("ONNX tensor {name:?}: {reason}")]
     OnnxTensor { name: String, reason: &'static str },
     #[error("Stable-Baselines3 archive: {0}")]
-    StableBaselines(&'static str),
+    StableBaselines(String),
+    #[error("is {what}; {next}")]
+    Foreign { what: String, next: String },
+    #[error(
+        "holds a whole pickled module ({class}), whose forward is code that is never run; save its tensors with \
+         torch.save(model.state_dict(), \"policy.pt\") and import that file"
+    )]
+    WholeModule { class: String },
+    #[error("{option} is {stated}, but the file says {found}")]
+    Contradicts { option: &'static str, stated: String, found: String },
+    #[error("{option} has no effect: {reason}")]
+    NoEffect { option: &'static str, reason: String },
+    #[error("as a normaliser: {0}")]
+    NormaliserFile(String),
     #[error("mask {name:?} {reason}")]
     Mask { name: String, reason: &'static str },
     #[error("weight {name:?}, row {row}, column {column}: the pruned value is neither 0 nor the dense value")]
@@ -171,16 +187,36 @@ pub enum Problem {
 /// # Errors
 /// [`ImportError`]; nothing in the file is ever executed, and no other file is opened on its behalf.
 pub fn import(path: &Path, options: &ImportOptions) -> Result<PolicyData, ImportError> {
+    import_with_notes(path, options).map(|(policy, _)| policy)
+}
+
+/// As [`import`], with remarks for the person: what was left out by rule, what was assumed, what may be missing.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_with_notes(
+    path: &Path,
+    options: &ImportOptions,
+) -> Result<(PolicyData, Vec<String>), ImportError> {
     let in_file = |problem| ImportError { file: path.to_owned(), problem };
     let bytes = read_capped(path)?;
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut draft = read_draft(&bytes, options).map_err(in_file)?;
+    let mut notes = Vec::new();
+    let (mut draft, settled) = read_draft(&bytes, options, &mut notes).map_err(in_file)?;
     if let Some(file) = &options.normaliser {
-        let read = read_normaliser(file)?;
+        let read = normaliser::read_with_notes(file, options.clip.is_some(), &mut notes)?;
         if draft.normaliser.as_ref().is_some_and(|own| *own != read) {
             return Err(in_file(Problem::TwoNormalisers));
         }
         draft.normaliser = Some(read);
+    } else if draft.normaliser.is_none()
+        && is_stable_baselines(&bytes)
+        && let Some(beside) = stable_baselines::normaliser_beside(path)
+    {
+        notes.push(format!(
+            "{} lies beside it: if the policy was trained with normalised observations, give it with --normaliser",
+            beside.display()
+        ));
     }
     if let Some(LogStd::File(file)) = &options.log_std {
         let in_npy = |problem| ImportError { file: file.clone(), problem };
@@ -188,7 +224,18 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<PolicyData, Import
         draft.log_std = Some(array.floats("log_std").map_err(in_npy)?);
     }
     let source = (name, hex(&Sha256::digest(&bytes)));
-    draft.finish(options, source).map_err(in_file)
+    let mut rest = options.clone();
+    if settled {
+        // the reader has compared it with what the file says; the last layer may be a scale layer
+        rest.output_activation = None;
+    }
+    let policy = draft.finish(&rest, source).map_err(in_file)?;
+    Ok((policy, notes))
+}
+
+fn is_stable_baselines(bytes: &[u8]) -> bool {
+    archive::is_zip(bytes)
+        && archive::entry_names(bytes).is_ok_and(|names| names.iter().any(|name| name == "policy.pth"))
 }
 
 /// Arrays of a safetensors or NPZ file, as masks and scores use them.
@@ -213,14 +260,38 @@ fn arrays_of(bytes: &[u8]) -> Result<Arrays, Problem> {
     if pickle::is_pickle(bytes) { torch::parse_legacy(bytes) } else { Err(Problem::UnknownFormat) }
 }
 
-fn read_draft(bytes: &[u8], options: &ImportOptions) -> Result<Draft, Problem> {
-    if archive::is_zip(bytes) && archive::entry_names(bytes)?.iter().any(|n| n == "policy.pth") {
-        return stable_baselines::parse(bytes, options);
+/// The draft, and whether the reader has settled all activations itself.
+fn read_draft(
+    bytes: &[u8],
+    options: &ImportOptions,
+    notes: &mut Vec<String>,
+) -> Result<(Draft, bool), Problem> {
+    if let Some(problem) = foreign::known(bytes)? {
+        return Err(problem);
     }
-    match arrays_of(bytes) {
+    if is_stable_baselines(bytes) {
+        return stable_baselines::parse(bytes, options, notes).map(|draft| (draft, true));
+    }
+    if options.action_bounds.is_some() {
+        let reason = "the file is no Stable-Baselines3 archive".to_owned();
+        return Err(Problem::NoEffect { option: "--action-bounds", reason });
+    }
+    let pickled = pickle::is_pickle(bytes) || archive::is_zip(bytes) && torch::is_checkpoint(bytes)?;
+    if pickled && let Some(draft) = torch::whole_module(bytes, options)? {
+        return Ok((draft, true));
+    }
+    if !pickled && pickle::is_old_pickle(bytes) {
+        let (read, root, _) = pickle::Pickle::parse(bytes, 0)?;
+        return Err(foreign::pickle(&read, root));
+    }
+    let draft = match arrays_of(bytes) {
         Ok(arrays) => named::draft(&arrays, options),
         Err(Problem::UnknownFormat) => onnx::parse(bytes),
         Err(other) => Err(other),
+    };
+    match (draft, pickled.then(|| torch::module_inside(bytes)).flatten()) {
+        (Err(Problem::NoLayers(_)), Some(class)) => Err(Problem::WholeModule { class }),
+        (draft, _) => draft.map(|draft| (draft, false)),
     }
 }
 

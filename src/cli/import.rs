@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::cli::{CliError, Context};
 use crate::import::masks::{import_mask, mask_from_pruned};
-use crate::import::{HeadKind, ImportOptions, LogStd, import};
+use crate::import::{HeadKind, ImportOptions, LogStd, import, import_with_notes};
 use crate::policy::emit::{ChainOrigin, emit_manifest, emit_tensors, write_mask_chain, write_policy_dir};
 use crate::policy::read::activation_spec;
 use crate::policy::{ActivationSpec, PolicyData};
@@ -51,6 +51,9 @@ pub struct ImportArguments {
     /// Only tensors whose names start with this belong to the policy.
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
+    /// Bounds that a squashed action is scaled to, where a Stable-Baselines3 archive does not show its action space.
+    #[arg(long, value_parser = bounds, value_name = "LOW,HIGH", allow_hyphen_values = true)]
+    action_bounds: Option<(String, String)>,
     /// A mask to import (NPZ M0.., safetensors, PyTorch weight_mask); repeat it, loosest first.
     #[arg(long, value_name = "FILE", conflicts_with = "pruned")]
     mask: Vec<PathBuf>,
@@ -94,6 +97,19 @@ fn options(arguments: &ImportArguments) -> ImportOptions {
         activation: arguments.activation.clone(),
         output_activation: arguments.output_activation.clone(),
         prefix: arguments.prefix.clone(),
+        action_bounds: arguments.action_bounds.clone(),
+    }
+}
+
+fn bounds(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once(',').map(|(low, high)| (low.trim().to_owned(), high.trim().to_owned()));
+    let is_below = |low: &str, high: &str| match (low.parse::<f64>(), high.parse::<f64>()) {
+        (Ok(low), Ok(high)) => low < high,
+        _ => false,
+    };
+    match parts {
+        Some((low, high)) if is_below(&low, &high) => Ok((low, high)),
+        _ => Err("two numbers LOW,HIGH with LOW below HIGH".to_owned()),
     }
 }
 
@@ -117,7 +133,10 @@ fn activation(name: &str) -> Result<ActivationSpec, String> {
 /// Exit code 2 for a file that cannot be imported or written, 4 if what was written does not read back.
 pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError> {
     let options = options(arguments);
-    let data = import(&arguments.source, &options).map_err(CliError::input)?;
+    let (data, notes) = import_with_notes(&arguments.source, &options).map_err(CliError::input)?;
+    for note in &notes {
+        eprintln!("note: {note}");
+    }
     // Read back from memory first, so that nothing is written that the checker would refuse.
     parse_policy(&emit_manifest(&data), &emit_tensors(&data))
         .map_err(|e| CliError::input(format!("{}: {e}", arguments.source.display())))?;

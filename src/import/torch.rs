@@ -4,13 +4,15 @@
 //! # References
 //! PyTorch 2.x, `torch/serialization.py`, `_legacy_load` and `_load`.
 
-use super::Problem;
-use super::archive::{Entries, read_entries};
+use super::{Draft, ImportOptions, Problem, foreign};
+use super::archive::{Entries, entry_names, is_zip, read_entries};
 use super::array::{Array, Arrays, Element};
 use super::normaliser;
 use super::pickle::{Node, Pickle};
 use crate::policy::TensorDtype;
 use std::collections::BTreeMap;
+
+mod module;
 
 /// `torch.save` writes this number first in the older format, little-endian.
 const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -21,6 +23,46 @@ const MAX_NESTING: usize = 4;
 /// # Errors
 /// [`Problem`].
 pub(super) fn parse_zip(bytes: &[u8]) -> Result<Arrays, Problem> {
+    open_zip(bytes, collect)
+}
+
+/// The network of a checkpoint that is a whole module; `None` if it is something else.
+///
+/// # Errors
+/// [`Problem::WholeModule`] for a module that is not read, [`Problem::Foreign`] for the state of an optimizer.
+pub(super) fn whole_module(bytes: &[u8], options: &ImportOptions) -> Result<Option<Draft>, Problem> {
+    let read = |pickle: &Pickle, root: usize, storages: &Storages<'_>| {
+        if pickle.entry(root, "param_groups").is_some() && pickle.entry(root, "state").is_some() {
+            let (what, next) = ("the state of an optimizer, no network", "give the model's file (policy.pth)");
+            return Err(Problem::Foreign { what: what.into(), next: next.into() });
+        }
+        module::draft(pickle, root, storages, options)
+    };
+    if is_zip(bytes) { open_zip(bytes, read) } else { open_legacy(bytes, read) }
+}
+
+/// Whether a zip archive is a checkpoint.
+///
+/// # Errors
+/// [`Problem::Zip`] for a broken archive.
+pub(super) fn is_checkpoint(bytes: &[u8]) -> Result<bool, Problem> {
+    Ok(entry_names(bytes)?.iter().any(|name| name.ends_with("data.pkl")))
+}
+
+/// The class of the first whole module somewhere inside a checkpoint.
+pub(super) fn module_inside(bytes: &[u8]) -> Option<String> {
+    let read = |pickle: &Pickle, _: usize, _: &Storages<'_>| {
+        let found = pickle.objects_with("_modules").into_iter().find_map(|node| pickle.class_path(node));
+        Ok(found.map(|(module, class)| format!("{module}.{class}")))
+    };
+    let found = if is_zip(bytes) { open_zip(bytes, read) } else { open_legacy(bytes, read) };
+    found.ok().flatten()
+}
+
+fn open_zip<T>(
+    bytes: &[u8],
+    read: impl FnOnce(&Pickle, usize, &Storages<'_>) -> Result<T, Problem>,
+) -> Result<T, Problem> {
     let entries = read_entries(bytes, |name| {
         name.ends_with("/data.pkl") || name.contains("/data/") || name.ends_with("/byteorder")
     })?;
@@ -34,7 +76,7 @@ pub(super) fn parse_zip(bytes: &[u8]) -> Result<Arrays, Problem> {
     }
     let (pickle, root, _) = Pickle::parse(pickled, 0)?;
     let storages = ZipStorages { entries: &entries, folder };
-    collect(&pickle, root, &|key, _| storages.get(key))
+    read(&pickle, root, &|key, _| storages.get(key))
 }
 
 struct ZipStorages<'a> {
@@ -53,11 +95,21 @@ impl<'a> ZipStorages<'a> {
 /// # Errors
 /// [`Problem`]; pickles that are no checkpoint are refused.
 pub(super) fn parse_legacy(bytes: &[u8]) -> Result<Arrays, Problem> {
+    open_legacy(bytes, collect)
+}
+
+/// Whether a pickle is the first of a checkpoint in the older format.
+pub(super) fn is_legacy(pickle: &Pickle, root: usize) -> bool {
+    *pickle.node(root) == Node::Wide(LEGACY_MAGIC.to_vec())
+}
+
+fn open_legacy<T>(
+    bytes: &[u8],
+    read: impl FnOnce(&Pickle, usize, &Storages<'_>) -> Result<T, Problem>,
+) -> Result<T, Problem> {
     let (magic, root, mut at) = Pickle::parse(bytes, 0)?;
-    if *magic.node(root) != Node::Wide(LEGACY_MAGIC.to_vec()) {
-        return Err(Problem::PickleContent(
-            "it is a pickle but no PyTorch checkpoint; a normaliser is given as such",
-        ));
+    if !is_legacy(&magic, root) {
+        return Err(foreign::pickle(&magic, root));
     }
     at = Pickle::parse(bytes, at)?.2;
     let (system, root, after) = Pickle::parse(bytes, at)?;
@@ -78,7 +130,7 @@ pub(super) fn parse_legacy(bytes: &[u8]) -> Result<Arrays, Problem> {
         storages.insert(key.to_owned(), bytes.get(at + 8..end).ok_or(cut)?);
         at = end;
     }
-    collect(&pickle, root, &|key, _| storages.get(key).copied())
+    read(&pickle, root, &|key, _| storages.get(key).copied())
 }
 
 fn storage_widths(pickle: &Pickle) -> BTreeMap<String, usize> {
@@ -235,7 +287,7 @@ mod tests {
     fn a_pickle_that_is_no_checkpoint_is_refused() {
         assert!(matches!(
             parse_legacy(b"\x80\x02cos\nsystem\n(S'touch x'\ntR."),
-            Err(Problem::PickleContent(_))
+            Err(Problem::Foreign { .. })
         ));
     }
 }
