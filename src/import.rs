@@ -69,6 +69,21 @@ pub struct ImportOptions {
     pub action_bounds: Option<(String, String)>,
 }
 
+/// A policy and what became of the file's tensors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The policy.
+    pub policy: PolicyData,
+    /// Name of each layer's weight in the file, for masks and messages.
+    pub names: Vec<String>,
+    /// Tensors that the policy is made of. Empty for formats that have no dictionary of tensors.
+    pub used: Vec<String>,
+    /// Tensors that are no part of the policy, and why.
+    pub ignored: Vec<(String, &'static str)>,
+    /// Remarks for the person: what was assumed, what is not part of the network, what may be missing.
+    pub notes: Vec<String>,
+}
+
 /// Why a file was not imported, and which file.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", file.display())]
@@ -113,8 +128,9 @@ pub enum Problem {
     #[error("{0:?} is recurrent; only feed-forward policies can be certified")]
     Recurrent(String),
     #[error(
-        "the policy draws its noise from the state (gSDE: {0}); a state-dependent standard deviation has no certified \
-         total variation here. Train without use_sde"
+        "the policy draws its noise from the state (gSDE or a squashed Gaussian: {0}); a state-dependent standard \
+         deviation has no certified total variation here. Its mean action is imported with --head deterministic; or \
+         train without use_sde"
     )]
     StateDependentNoise(String),
     #[error(
@@ -162,14 +178,14 @@ pub enum Problem {
     #[error("Stable-Baselines3 archive: {0}")]
     StableBaselines(String),
     #[error("is {what}; {next}")]
-    Foreign { what: String, next: String },
+    OtherFile { what: String, next: &'static str },
     #[error(
         "holds a whole pickled module ({class}), whose forward is code that is never run; save its tensors with \
          torch.save(model.state_dict(), \"policy.pt\") and import that file"
     )]
     WholeModule { class: String },
-    #[error("{option} is {stated}, but the file says {found}")]
-    Contradicts { option: &'static str, stated: String, found: String },
+    #[error("{option} says {given}, the file says {file}")]
+    Contradicts { option: &'static str, given: String, file: String },
     #[error("{option} has no effect: {reason}")]
     NoEffect { option: &'static str, reason: String },
     #[error("as a normaliser: {0}")]
@@ -187,17 +203,14 @@ pub enum Problem {
 /// # Errors
 /// [`ImportError`]; nothing in the file is ever executed, and no other file is opened on its behalf.
 pub fn import(path: &Path, options: &ImportOptions) -> Result<PolicyData, ImportError> {
-    import_with_notes(path, options).map(|(policy, _)| policy)
+    import_accounted(path, options).map(|imported| imported.policy)
 }
 
-/// As [`import`], with remarks for the person: what was left out by rule, what was assumed, what may be missing.
+/// Imports a policy as [`import`] does, and says what became of each tensor and what may be missing.
 ///
 /// # Errors
-/// As [`import`].
-pub fn import_with_notes(
-    path: &Path,
-    options: &ImportOptions,
-) -> Result<(PolicyData, Vec<String>), ImportError> {
+/// [`ImportError`].
+pub fn import_accounted(path: &Path, options: &ImportOptions) -> Result<Imported, ImportError> {
     let in_file = |problem| ImportError { file: path.to_owned(), problem };
     let bytes = read_capped(path)?;
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
@@ -229,8 +242,10 @@ pub fn import_with_notes(
         // the reader has compared it with what the file says; the last layer may be a scale layer
         rest.output_activation = None;
     }
+    let names = draft.layers.iter().map(|(name, _)| name.clone()).collect();
+    let (used, ignored) = (std::mem::take(&mut draft.used), std::mem::take(&mut draft.ignored));
     let policy = draft.finish(&rest, source).map_err(in_file)?;
-    Ok((policy, notes))
+    Ok(Imported { policy, names, used, ignored, notes })
 }
 
 fn is_stable_baselines(bytes: &[u8]) -> bool {
@@ -314,12 +329,17 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A policy before its head and shapes were settled.
+#[derive(Default)]
 struct Draft {
     /// Layers with the names messages use.
     layers: Vec<(String, LayerData)>,
     head: Option<HeadKind>,
     log_std: Option<TensorData>,
     normaliser: Option<NormaliserData>,
+    /// Tensors that it is made of, where the file is a dictionary of tensors.
+    used: Vec<String>,
+    /// Tensors that are no part of it, and why.
+    ignored: Vec<(String, &'static str)>,
 }
 
 impl Draft {

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::cli::{CliError, Context};
 use crate::import::masks::{import_mask, mask_from_pruned};
-use crate::import::{HeadKind, ImportOptions, LogStd, import, import_with_notes};
+use crate::import::{HeadKind, ImportOptions, LogStd, import, import_accounted};
 use crate::policy::emit::{ChainOrigin, emit_manifest, emit_tensors, write_mask_chain, write_policy_dir};
 use crate::policy::read::activation_spec;
 use crate::policy::{ActivationSpec, PolicyData};
@@ -133,8 +133,9 @@ fn activation(name: &str) -> Result<ActivationSpec, String> {
 /// Exit code 2 for a file that cannot be imported or written, 4 if what was written does not read back.
 pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError> {
     let options = options(arguments);
-    let (data, notes) = import_with_notes(&arguments.source, &options).map_err(CliError::input)?;
-    for note in &notes {
+    let imported = import_accounted(&arguments.source, &options).map_err(CliError::input)?;
+    let data = imported.policy;
+    for note in &imported.notes {
         eprintln!("note: {note}");
     }
     // Read back from memory first, so that nothing is written that the checker would refuse.

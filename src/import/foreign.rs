@@ -9,7 +9,7 @@ const ONNX: &str = "export the policy as ONNX and import that";
 const STATE_DICT: &str = "save its tensors with torch.save(model.state_dict(), \"policy.pt\") and import that file";
 
 /// First bytes, what they mean, what to do.
-const MAGIC: [(&[u8], &str, &str); 16] = [
+const MAGIC: [(&[u8], &str, &'static str); 16] = [
     (b"\x1f\x8b", "gzip-compressed", "unpack it with gunzip first"),
     (b"BZh", "bzip2-compressed", "unpack it with bunzip2 first"),
     (b"\xfd7zXZ\0", "xz-compressed", "unpack it with unxz first"),
@@ -33,7 +33,7 @@ const MAGIC: [(&[u8], &str, &str); 16] = [
 /// # Errors
 /// [`Problem::Zip`] for a broken archive.
 pub(super) fn known(bytes: &[u8]) -> Result<Option<Problem>, Problem> {
-    let foreign = |what: &str, next: &str| Some(Problem::Foreign { what: what.to_owned(), next: next.to_owned() });
+    let foreign = |what: &str, next: &'static str| Some(Problem::OtherFile { what: what.to_owned(), next });
     if bytes.is_empty() {
         return Ok(foreign("empty", "fetch or save it again"));
     }
@@ -64,7 +64,7 @@ fn is_message_pack(bytes: &[u8]) -> bool {
 fn zip(names: &[String]) -> Option<Problem> {
     let has = |name: &str| names.iter().any(|n| n == name);
     let ends = |end: &str| names.iter().any(|n| n.ends_with(end));
-    let foreign = |what: String, next: &str| Some(Problem::Foreign { what, next: next.to_owned() });
+    let foreign = |what: String, next: &'static str| Some(Problem::OtherFile { what, next });
     if has("policy.pth") {
         return None;
     }
@@ -104,7 +104,7 @@ fn zip(names: &[String]) -> Option<Problem> {
 
 /// What a pickle is that holds no checkpoint, by the class of its root.
 pub(super) fn pickle(pickle: &Pickle, root: usize) -> Problem {
-    let foreign = |what: String, next: &str| Problem::Foreign { what, next: next.to_owned() };
+    let foreign = |what: String, next: &'static str| Problem::OtherFile { what, next };
     let Some((module, class)) = pickle.class_path(root) else {
         let what = "a pickle of plain values, no PyTorch checkpoint".to_owned();
         return foreign(what, "save the weights as .npz or .safetensors; a normaliser is given with --normaliser");
@@ -127,10 +127,9 @@ pub(super) fn pickle(pickle: &Pickle, root: usize) -> Problem {
 
 /// Why a file that should be a normaliser is none, where it is a whole model.
 pub(super) fn model_as_normaliser() -> Problem {
-    Problem::Foreign {
+    Problem::OtherFile {
         what: "a model, no normaliser".to_owned(),
         next: "VecNormalize.save() writes the statistics to a file of their own, often vecnormalize.pkl beside the \
-               model or in a folder of its name"
-            .to_owned(),
+               model or in a folder of its name",
     }
 }

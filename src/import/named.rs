@@ -74,6 +74,7 @@ pub(super) fn draft(arrays: &Arrays, options: &ImportOptions) -> Result<Draft, P
         head,
         log_std,
         normaliser: find_normaliser(arrays)?,
+        ..Draft::default()
     })
 }
 

@@ -158,10 +158,12 @@ fn network(
     let hidden = hidden_activation(said)?;
     let squash = match said.family {
         Family::ActorCritic { .. } => {
+            // squash_output is read by gSDE policies alone: ActorCriticPolicy asserts so
+            let squash = said.gsde && flag(said, "squash_output", false)?;
             build.sequence("mlp_extractor.shared_net", &hidden, None)?;
             build.sequence("mlp_extractor.policy_net", &hidden, None)?;
-            build.layer("action_net", ActivationSpec::Identity, true)?;
-            said.gsde && flag(said, "squash_output", false)?
+            build.layer("action_net", if squash { ActivationSpec::Tanh } else { ActivationSpec::Identity }, true)?;
+            squash
         }
         Family::Dqn => {
             build.sequence("q_net.q_net", &hidden, Some(ActivationSpec::Identity))?;
@@ -186,7 +188,8 @@ fn network(
     if squash {
         scale(said, options, build, notes)?;
     } else if options.action_bounds.is_some() {
-        return Err(bad(format!("--action-bounds has no effect on {}", said.family.name())));
+        let reason = format!("the file holds {}, whose actions are not squashed", said.family.name());
+        return Err(Problem::NoEffect { option: "--action-bounds", reason });
     }
     Ok(head)
 }
@@ -300,16 +303,18 @@ fn check_architecture(said: &Said, build: &Build) -> Result<(), Problem> {
 
 /// An option may confirm what the archive says.
 fn confirm(
-    option: &str,
+    option: &'static str,
     stated: Option<&ActivationSpec>,
     said: &ActivationSpec,
     effect: bool,
 ) -> Result<(), Problem> {
     match stated {
         Some(stated) if stated != said => {
-            Err(bad(format!("{option} is {}, but the archive says {}", word(stated), word(said))))
+            Err(Problem::Contradicts { option, given: word(stated), file: word(said) })
         }
-        Some(_) if !effect => Err(bad(format!("{option} has no effect: the policy has no hidden layer"))),
+        Some(_) if !effect => {
+            Err(Problem::NoEffect { option, reason: "the policy has no hidden layer".into() })
+        }
         _ => Ok(()),
     }
 }
@@ -349,9 +354,9 @@ fn head(
     };
     let head = options.head.unwrap_or(own);
     if head != own && head != HeadKind::Deterministic {
-        let (stated, own) = (format!("{head:?}").to_lowercase(), format!("{own:?}").to_lowercase());
-        let name = said.family.name();
-        return Err(bad(format!("--head is {stated}, but the archive holds {name} with a {own} head")));
+        let (given, own) = (format!("{head:?}").to_lowercase(), format!("{own:?}").to_lowercase());
+        let file = format!("{} with a {own} head", said.family.name());
+        return Err(Problem::Contradicts { option: "--head", given, file });
     }
     if matches!(said.family, Family::ActorCritic { maskable: true }) {
         notes.push("masks of invalid actions come from the environment; the network is read without them".into());
@@ -376,7 +381,8 @@ fn head(
         _ => {}
     }
     if options.log_std.is_some() && head != HeadKind::Gaussian {
-        return Err(bad("--log-std has no effect: the head is not gaussian"));
+        let reason = "only a gaussian head has standard deviations".to_owned();
+        return Err(Problem::NoEffect { option: "--log-std", reason });
     }
     Ok(head)
 }
@@ -403,8 +409,8 @@ fn scale(
     if let (Some(own), Some(stated)) = (&own, &stated)
         && own != stated
     {
-        let text = format!("--action-bounds is {stated:?}, but the archive's action space is {own:?}");
-        return Err(bad(text));
+        let (given, file) = (format!("{stated:?}"), format!("{own:?}"));
+        return Err(Problem::Contradicts { option: "--action-bounds", given, file });
     }
     let Some((low, high)) = own.or(stated) else {
         notes.push(

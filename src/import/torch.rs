@@ -29,12 +29,12 @@ pub(super) fn parse_zip(bytes: &[u8]) -> Result<Arrays, Problem> {
 /// The network of a checkpoint that is a whole module; `None` if it is something else.
 ///
 /// # Errors
-/// [`Problem::WholeModule`] for a module that is not read, [`Problem::Foreign`] for the state of an optimizer.
+/// [`Problem::WholeModule`] for a module that is not read, [`Problem::OtherFile`] for the state of an optimizer.
 pub(super) fn whole_module(bytes: &[u8], options: &ImportOptions) -> Result<Option<Draft>, Problem> {
     let read = |pickle: &Pickle, root: usize, storages: &Storages<'_>| {
         if pickle.entry(root, "param_groups").is_some() && pickle.entry(root, "state").is_some() {
             let (what, next) = ("the state of an optimizer, no network", "give the model's file (policy.pth)");
-            return Err(Problem::Foreign { what: what.into(), next: next.into() });
+            return Err(Problem::OtherFile { what: what.into(), next });
         }
         module::draft(pickle, root, storages, options)
     };
@@ -287,7 +287,7 @@ mod tests {
     fn a_pickle_that_is_no_checkpoint_is_refused() {
         assert!(matches!(
             parse_legacy(b"\x80\x02cos\nsystem\n(S'touch x'\ntR."),
-            Err(Problem::Foreign { .. })
+            Err(Problem::OtherFile { .. })
         ));
     }
 }

@@ -175,7 +175,16 @@ impl<'a> Build<'a> {
         {
             return Err(bad(format!("--prefix {prefix:?} leaves out {name:?}, which the policy needs")));
         }
-        Ok(Draft { layers: self.layers, head: Some(head), log_std: self.log_std, normaliser: None })
+        let why = "value functions, target networks and noise are no part of the policy";
+        let left = self.arrays.named.keys().filter(|name| !self.used.contains(*name));
+        Ok(Draft {
+            ignored: left.map(|name| (name.clone(), why)).collect(),
+            used: self.used.into_iter().collect(),
+            layers: self.layers,
+            head: Some(head),
+            log_std: self.log_std,
+            normaliser: None,
+        })
     }
 }
 

@@ -74,12 +74,12 @@ pub(super) fn draft(
         {
             return Err(Problem::Contradicts {
                 option,
-                stated: format!("{stated:?}").to_lowercase(),
-                found: format!("{:?} after {name:?}", layer.activation).to_lowercase(),
+                given: format!("{stated:?}").to_lowercase(),
+                file: format!("{:?} after {name:?}", layer.activation).to_lowercase(),
             });
         }
     }
-    Ok(Some(Draft { layers, head: None, log_std: None, normaliser: None }))
+    Ok(Some(Draft { layers, ..Draft::default() }))
 }
 
 struct Chain<'a, 's> {
