@@ -215,21 +215,13 @@ pub fn import_accounted(path: &Path, options: &ImportOptions) -> Result<Imported
     let bytes = read_capped(path)?;
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let mut notes = Vec::new();
-    let (mut draft, settled) = read_draft(&bytes, options, &mut notes).map_err(in_file)?;
+    let (mut draft, settled) = read_draft(path, &bytes, options, &mut notes).map_err(in_file)?;
     if let Some(file) = &options.normaliser {
         let read = normaliser::read_with_notes(file, options.clip.is_some(), &mut notes)?;
         if draft.normaliser.as_ref().is_some_and(|own| *own != read) {
             return Err(in_file(Problem::TwoNormalisers));
         }
         draft.normaliser = Some(read);
-    } else if draft.normaliser.is_none()
-        && is_stable_baselines(&bytes)
-        && let Some(beside) = stable_baselines::normaliser_beside(path)
-    {
-        notes.push(format!(
-            "{} lies beside it: if the policy was trained with normalised observations, give it with --normaliser",
-            beside.display()
-        ));
     }
     if let Some(LogStd::File(file)) = &options.log_std {
         let in_npy = |problem| ImportError { file: file.clone(), problem };
@@ -277,6 +269,7 @@ fn arrays_of(bytes: &[u8]) -> Result<Arrays, Problem> {
 
 /// The draft, and whether the reader has settled all activations itself.
 fn read_draft(
+    path: &Path,
     bytes: &[u8],
     options: &ImportOptions,
     notes: &mut Vec<String>,
@@ -285,7 +278,7 @@ fn read_draft(
         return Err(problem);
     }
     if is_stable_baselines(bytes) {
-        return stable_baselines::parse(bytes, options, notes).map(|draft| (draft, true));
+        return stable_baselines::parse(path, bytes, options, notes).map(|draft| (draft, true));
     }
     if options.action_bounds.is_some() {
         let reason = "the file is no Stable-Baselines3 archive".to_owned();

@@ -69,6 +69,7 @@ const USED: [&str; 7] = [
 /// [`Problem::StableBaselines`] naming what is not read, [`Problem::StateDependentNoise`] for noise that depends on the
 /// state unless the head is stated as deterministic; [`Problem`] otherwise.
 pub(super) fn parse(
+    path: &Path,
     bytes: &[u8],
     options: &ImportOptions,
     notes: &mut Vec<String>,
@@ -86,12 +87,8 @@ pub(super) fn parse(
     let head = network(&said, options, &mut build, notes)?;
     let draft = build.finish(options, head)?;
     check_widths(&said, &draft)?;
-    if said.wrapped && options.normaliser.is_none() {
-        notes.push(
-            "its data says that the environment was wrapped in VecNormalize; if observations were normalised, \
-             give the statistics with --normaliser"
-                .into(),
-        );
+    if options.normaliser.is_none() {
+        notes.extend(normaliser_note(path, said.wrapped));
     }
     Ok(draft)
 }
@@ -459,8 +456,18 @@ fn check_widths(said: &Said, draft: &Draft) -> Result<(), Problem> {
     Ok(())
 }
 
+/// A question for the person where the policy may have been trained on normalised observations.
+fn normaliser_note(archive: &Path, wrapped: bool) -> Option<String> {
+    let why = match (wrapped, normaliser_beside(archive)) {
+        (_, Some(file)) => format!("{} lies beside it", file.display()),
+        (true, None) => "its data says that the environment was wrapped in VecNormalize".to_owned(),
+        (false, None) => return None,
+    };
+    Some(format!("{why}: if observations were normalised, give the statistics with --normaliser FILE"))
+}
+
 /// A file that looks like the normaliser of an archive, beside it or in the folder that RL-Zoo keeps.
-pub(super) fn normaliser_beside(archive: &Path) -> Option<PathBuf> {
+fn normaliser_beside(archive: &Path) -> Option<PathBuf> {
     let folder = archive.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p })?;
     [folder.to_owned(), folder.join(archive.file_stem()?)].iter().find_map(|folder| {
         let names = std::fs::read_dir(folder).ok()?.take(MAX_SIBLINGS).flatten();

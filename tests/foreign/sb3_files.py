@@ -2,7 +2,7 @@
 
 cases.json in FOLDER lists them: {"name", "file", "options", "inputs", "outputs"} for a file that is read and gives these outputs,
 {"name", "file", "options", "refused"} for one whose error must contain these words; "used" and "ignored" account for its
-tensors. Formulas: Stable-Baselines3 2.x, common/policies.py, sac/policies.py, td3/policies.py; sb3-contrib, ars/policies.py."""
+tensors; "or_refused": the file was changed, and only these outputs or an error are right. Formulas: Stable-Baselines3 2.x, common/policies.py, sac/policies.py, td3/policies.py; sb3-contrib, ars/policies.py."""
 import base64, io, json, os, pickle, sys, types, zipfile
 from collections import OrderedDict
 import numpy as np
@@ -348,6 +348,41 @@ def off_policy():
     case("ars-linear-old", archive(bare, path, ends), outputs=run(linear, ["action_net.0"], RELU))
 
 
+def changed(name, tensors, stems, path, action, outputs, options=()):
+    """One tensor dropped, renamed, doubled or moved: the same network or an error."""
+    def write(kind, changed_tensors):
+        case(f"changed-{name}-{kind}", archive(changed_tensors, path, action), options, outputs=outputs)
+        cases[-1]["or_refused"] = True
+
+    write("reversed", OrderedDict(reversed(tensors.items())))
+    names = list(tensors)
+    write("shuffled", OrderedDict((names[i], tensors[names[i]]) for i in rng.permutation(len(names))))
+    for index, old in enumerate(names):
+        write(f"dropped-{index}", OrderedDict((n, a) for n, a in tensors.items() if n != old))
+        stem, _, leaf = old.rpartition(".")
+        for number, new in enumerate((f"{old}x", f"x.{old}", f"{stem}.9.{leaf}", f"{stem}.{leaf}_orig", old.replace(".0.", ".4."))):
+            if new != old and new not in tensors:
+                write(f"renamed-{index}-{number}", OrderedDict((new if n == old else n, a) for n, a in tensors.items()))
+                write(f"added-{index}-{number}", OrderedDict([*tensors.items(), (new, tensors[old])]))
+
+
+def changes():
+    ends = box([-2, -1], [2, 1])
+    tensors, stems = actor_critic(pi=(4, 4), log_std=True)
+    changed("ppo", tensors, stems, AC, ends, run(tensors, stems, TANH))
+    dqn, stems = OrderedDict(chain("q_net.q_net", [3, 3, 3, 2]), **chain("q_net_target.q_net", [3, 2])), [f"q_net.q_net.{i}" for i in (0, 2, 4)]
+    changed("dqn", dqn, stems, ("stable_baselines3.dqn.policies", "DQNPolicy"), discrete(2), run(dqn, stems, RELU))
+    sac = OrderedDict(chain("actor.latent_pi", [3, 3]), **single("actor.mu", 2, 3), **single("actor.log_std", 2, 3), **chain("critic.qf0", [5, 1]))
+    stems = ["actor.latent_pi.0", "actor.mu"]
+    squashed = run(sac, stems, RELU, TANH) * [2, 1]
+    changed("sac", sac, stems, ("stable_baselines3.sac.policies", "SACPolicy"), ends, squashed, ("--head", "deterministic"))
+    td3, stems = OrderedDict(chain("actor.mu", [3, 3, 2]), **chain("actor_target.mu", [3, 3, 2])), ["actor.mu.0", "actor.mu.2"]
+    changed("td3", td3, stems, ("stable_baselines3.td3.policies", "TD3Policy"), ends, run(td3, stems, RELU, TANH) * [2, 1])
+    ars = chain("action_net", [3, 3, 2])
+    stems = ["action_net.0", "action_net.2"]
+    changed("ars", ars, stems, ("sb3_contrib.ars.policies", "ARSPolicy"), ends, run(ars, stems, RELU, TANH) * [2, 1])
+
+
 def refused_classes():
     tensors, _ = actor_critic()
     for module, name, words in (
@@ -495,6 +530,7 @@ def modules():
 
 on_policy()
 off_policy()
+changes()
 refused_classes()
 normalisers()
 modules()
