@@ -36,6 +36,13 @@ pub(super) fn whole_module(bytes: &[u8], options: &ImportOptions) -> Result<Opti
             let (what, next) = ("the state of an optimizer, no network", "give the model's file (policy.pth)");
             return Err(Problem::OtherFile { what: what.into(), next });
         }
+        let arguments = pickle.entry(root, "data").filter(|_| pickle.entry(root, "state_dict").is_some());
+        if arguments.is_some_and(|data| pickle.entry(data, "action_space").is_some()) {
+            let what = "written by policy.save() of Stable-Baselines3, which does not say the policy's class".into();
+            let next = "import the archive that model.save() writes; or torch.save(policy.state_dict(), \"policy.pt\") \
+                        and state --head, --activation and --output-activation";
+            return Err(Problem::OtherFile { what, next });
+        }
         module::draft(pickle, root, storages, options)
     };
     if is_zip(bytes) { open_zip(bytes, read) } else { open_legacy(bytes, read) }

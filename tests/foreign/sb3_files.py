@@ -521,6 +521,8 @@ def modules():
     case("module-two-activations", torch_bytes(twice), stated, refused="another activation", suffix="pt")
     script = torch_bytes({}, [("constants.pkl", b"\x80\x02)."), ("code/__torch__/m.py", "class M: pass")])
     case("torchscript", script, stated, refused="TorchScript", suffix="pt")
+    saved = {"state_dict": {"action_net.weight": Tensor(wa)}, "data": {"action_space": None, "net_arch": []}}
+    case("policy-save", torch_bytes(saved), stated, refused="policy.save()", suffix="pt")
     case("optimizer", torch_bytes({"state": {}, "param_groups": []}), stated, refused="optimizer", suffix="pth")
     for name, content, words in (("gzip", b"\x1f\x8b\x08\0", "gunzip"), ("hdf5", b"\x89HDF\r\n\x1a\n", "Keras"), ("lfs", b"version https://git-lfs.github.com", "git lfs pull"),
                                  ("html", b"<!DOCTYPE html>", "web page"), ("flax", b"\x81\xa6params\x80", "Flax"), ("empty", b"", "empty"),
