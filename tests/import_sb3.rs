@@ -53,6 +53,7 @@ fn options(folder: &Path, case: &Value) -> ImportOptions {
             "--output-activation" => options.output_activation = Some(activation(&value)),
             "--prefix" => options.prefix = Some(value),
             "--clip" => options.clip = Some(value),
+            "--normaliser-epsilon" => options.normaliser_epsilon = Some(value),
             "--log-std" => options.log_std = Some(LogStd::Values(vec![value])),
             "--normaliser" => options.normaliser = Some(folder.join(value)),
             "--action-bounds" => {

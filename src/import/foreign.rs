@@ -119,9 +119,6 @@ pub(super) fn pickle(pickle: &Pickle, root: usize) -> Problem {
     if class.ends_with("Buffer") {
         return foreign(format!("a buffer of experience ({path}), no network"), "give the model's file");
     }
-    if pickle.attribute(root, "_modules").is_some() {
-        return Problem::WholeModule { class: path };
-    }
     foreign(format!("a pickle of {path}, which is not read"), STATE_DICT)
 }
 

@@ -6,7 +6,7 @@
 
 use super::array::{Array, Arrays};
 use super::pickle::{Node, Pickle, is_old_pickle, is_pickle};
-use super::{ImportError, Problem, archive, arrays_of, foreign, number, read_capped, torch};
+use super::{ImportError, ImportOptions, Problem, arrays_of, foreign, number, read_capped, torch};
 use crate::policy::{NormaliserData, Scaling, TensorData};
 use secateur_checker::number::Dyadic;
 use std::path::Path;
@@ -27,17 +27,17 @@ const WRAPPERS: [&str; 2] = ["VecNormalize", "NormalizeObservation"];
 /// [`ImportError`]; a `vecnormalize` file with `norm_obs = False`, a normaliser of dictionary observations and arrays
 /// that nobody reads are refused by name.
 pub fn read_normaliser(path: &Path) -> Result<NormaliserData, ImportError> {
-    read_with_notes(path, false, &mut Vec::new())
+    read_with_notes(path, &ImportOptions::default(), &mut Vec::new())
 }
 
 /// As [`read_normaliser`]; what the file does not say goes to `notes`.
 pub(super) fn read_with_notes(
     path: &Path,
-    clip_stated: bool,
+    options: &ImportOptions,
     notes: &mut Vec<String>,
 ) -> Result<NormaliserData, ImportError> {
     let bytes = read_capped(path)?;
-    let read = read(&bytes).and_then(|statistics| statistics.settle(clip_stated, notes));
+    let read = read(&bytes).and_then(|statistics| statistics.settle(options, notes));
     read.map_err(|problem| ImportError { file: path.to_owned(), problem })
 }
 
@@ -57,9 +57,6 @@ fn read(bytes: &[u8]) -> Result<Statistics, Problem> {
         if !torch::is_legacy(&pickle, root) {
             return from_pickle(&pickle, root);
         }
-    }
-    if archive::is_zip(bytes) && torch::is_checkpoint(bytes)? && torch::module_inside(bytes).is_some() {
-        return Err(foreign::model_as_normaliser());
     }
     match arrays_of(bytes) {
         Ok(arrays) => from_arrays(&arrays),
@@ -83,10 +80,27 @@ enum Spread {
 }
 
 impl Statistics {
-    fn settle(self, clip_stated: bool, notes: &mut Vec<String>) -> Result<NormaliserData, Problem> {
-        let std = match self.spread {
-            Spread::Std(std) => std,
-            Spread::Variance { values, epsilon } => {
+    fn settle(self, options: &ImportOptions, notes: &mut Vec<String>) -> Result<NormaliserData, Problem> {
+        let option = "--normaliser-epsilon";
+        let stated = options.normaliser_epsilon.as_ref().map(|text| {
+            text.parse::<f64>().map_err(|e| Problem::Number {
+                name: "epsilon",
+                text: text.clone(),
+                reason: e.to_string(),
+            })
+        });
+        let std = match (self.spread, stated.transpose()?) {
+            (Spread::Std(_), Some(_)) => {
+                let reason = "the normaliser holds standard deviations".to_owned();
+                return Err(Problem::NoEffect { option, reason });
+            }
+            (Spread::Variance { epsilon: Some(own), .. }, Some(stated)) if own != stated => {
+                let (given, file) = (format!("{stated:e}"), format!("{own:e}"));
+                return Err(Problem::Contradicts { option, given, file });
+            }
+            (Spread::Std(std), None) => std,
+            (Spread::Variance { values, epsilon }, stated) => {
+                let epsilon = epsilon.or(stated);
                 if epsilon.is_none() {
                     notes.push(format!(
                         "the normaliser holds a variance and no epsilon: std = sqrt(var + {EPSILON:e}), as \
@@ -96,7 +110,7 @@ impl Statistics {
                 deviations(&values, epsilon.unwrap_or(EPSILON))?
             }
         };
-        if self.clip.is_none() && !clip_stated {
+        if self.clip.is_none() && options.clip.is_none() {
             notes.push(
                 "the normaliser holds no clip radius: its values are not clipped; VecNormalize clips at 10 \
                  (--clip 10)"

@@ -174,11 +174,6 @@ impl Pickle {
         if let Node::Call { arguments, .. } = self.node(index) { self.sequence(*arguments) } else { None }
     }
 
-    /// Every object whose state has this attribute, in the order they were made.
-    pub(super) fn objects_with(&self, attribute: &str) -> Vec<usize> {
-        (0..self.nodes.len()).filter(|&i| self.attribute(i, attribute).is_some()).collect()
-    }
-
     /// Plain values as JSON; a class as `<class 'module.name'>`, as `str` writes it. `None` for anything else.
     pub(super) fn json(&self, index: usize, depth: usize) -> Option<Value> {
         if depth == 0 {

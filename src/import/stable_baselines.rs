@@ -74,6 +74,14 @@ pub(super) fn parse(
     options: &ImportOptions,
     notes: &mut Vec<String>,
 ) -> Result<Draft, Problem> {
+    let chosen = [
+        ("--layers", options.layers.is_some()),
+        ("--ignore", !options.ignore.is_empty()),
+        ("--no-bias", options.no_bias),
+    ];
+    if let Some((option, _)) = chosen.iter().find(|(_, given)| *given) {
+        return Err(Problem::NoEffect { option, reason: "a Stable-Baselines3 archive says which layers it has".into() });
+    }
     let entries = read_entries(bytes, |name| name == "data" || name == "policy.pth")?;
     let data = entries.get("data").ok_or_else(|| bad("its data entry is missing"))?;
     let data: Value = serde_json::from_slice(data).map_err(|_| bad("its data is not JSON"))?;

@@ -235,8 +235,8 @@ def on_policy():
     case("ppo-discrete", archive(tensors, AC, discrete(2)), outputs=tanh, **told)
     case("ppo-old-gym", archive(tensors, AC, discrete(2, "gym"), box([-1] * 3, [1] * 3, "gym"), version="1.0rc0"), outputs=tanh, **told)
     case("ppo-class-only-in-text", archive(tensors, AC, discrete(2), pickled_class=False), outputs=tanh, **told)
-    for wrong, words in ((("--activation", "relu"), "the file says tanh"), (("--head", "gaussian"), "categorical head"),
-                         (("--output-activation", "tanh"), "the file says identity"), (("--prefix", "actor."), "leaves out"),
+    for wrong, words in ((("--activation", "relu"), "which says tanh"), (("--head", "gaussian"), "categorical head"),
+                         (("--output-activation", "tanh"), "which says identity"), (("--prefix", "actor."), "leaves out"),
                          (("--log-std=-1",), "no effect"), (("--action-bounds=-1,1",), "no effect")):
         case("ppo-contradicted" + wrong[0].split("=")[0], archive(tensors, AC, discrete(2)), wrong, refused=words)
     case("ppo-confirmed", archive(tensors, AC, discrete(2)), ("--activation", "tanh", "--head", "categorical"), outputs=tanh)
@@ -470,6 +470,10 @@ def normalisers():
     row("npz-std", npz(mean=MEAN, std=np.sqrt(VAR), clip=10), outputs=normalised(10, 0))
     row("npz-variance", npz(mean=MEAN, var=VAR, count=3, epsilon=1e-2, clip=10.0), outputs=normalised(10, 1e-2))
     row("npz-assumed", npz(mean=MEAN, var=VAR), outputs=normalised(None), note="no epsilon")
+    epsilon = ("--normaliser-epsilon", "1e-2", "--clip", "10")
+    row("npz-epsilon-stated", npz(mean=MEAN, var=VAR), epsilon, outputs=normalised(10, 1e-2))
+    row("npz-epsilon-contradicted", npz(mean=MEAN, var=VAR, epsilon=1e-3), epsilon, refused="1e-3")
+    row("npz-epsilon-of-deviations", npz(mean=MEAN, std=VAR), epsilon, refused="no effect")
     row("npz-both", npz(mean=MEAN, var=VAR, std=VAR), refused="both std and var")
     row("npz-stray", npz(mean=MEAN, var=VAR, offset=MEAN), refused="offset")
     row("npz-nothing", npz(a=MEAN, b=VAR), refused="no mean")
@@ -509,7 +513,7 @@ def modules():
     h = X @ wa.T + ba
     h = np.tanh(np.where(h > 0, h, 0.2 * h) @ wb.T + bb)
     case("module", torch_bytes(nested), stated, outputs=h @ wc.T + bc, suffix="pt")
-    case("module-contradicted", torch_bytes(nested), (*stated, "--activation", "relu"), refused="leakyrelu", suffix="pt")
+    case("module-contradicted", torch_bytes(nested), (*stated, "--activation", "relu"), refused="LeakyRelu", suffix="pt")
     agent = module("Agent", modules=[("actor", sequential(a))], path="__main__")
     case("module-own", torch_bytes(agent), stated, refused="__main__.Agent", suffix="pt")
     case("module-in-checkpoint", torch_bytes({"model": agent, "epoch": 3}), stated, refused="__main__.Agent", suffix="pt")
@@ -518,7 +522,7 @@ def modules():
     hooked, _, _ = linear(2, 3, _forward_pre_hooks=OrderedDict({0: "a hook"}))
     case("module-hooked", torch_bytes(sequential(hooked)), stated, refused="hooks", suffix="pt")
     twice = sequential(a, module("ReLU", inplace=False), tanh)
-    case("module-two-activations", torch_bytes(twice), stated, refused="another activation", suffix="pt")
+    case("module-two-activations", torch_bytes(twice), stated, refused="follows no affine layer", suffix="pt")
     script = torch_bytes({}, [("constants.pkl", b"\x80\x02)."), ("code/__torch__/m.py", "class M: pass")])
     case("torchscript", script, stated, refused="TorchScript", suffix="pt")
     saved = {"state_dict": {"action_net.weight": Tensor(wa)}, "data": {"action_space": None, "net_arch": []}}

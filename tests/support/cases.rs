@@ -65,6 +65,7 @@ pub fn write_corpus(root: &Path) {
         Problem::write(&root.join("problems").join(name), &spec);
     }
     write_unnested(root);
+    Problem::write_leads(&root.join("problems/leads"));
     write_trust_files(&root.join("trust"));
     let (gaussian, _) = certify(root, "gaussian", &[Family::Sensitivity, Family::Ibp]);
     let (witnessed, witness) = certify(root, "gaussian", &[Family::NormAbsSpectral, Family::Spectral]);
@@ -345,6 +346,14 @@ impl Writer<'_> {
         self.edited("field-version", "Version { found: \"2.0.0\"", "a later version", |v| {
             v["predicate"]["schemaVersion"] = json!("2.0.0");
         });
+        self.edited(
+            "field-version-1.0.0",
+            "Version { found: \"1.0.0\"",
+            "the first version, whose margins may be false",
+            |v| {
+                v["predicate"]["schemaVersion"] = json!("1.0.0");
+            },
+        );
         self.edited("field-statement-type", "UnknownWord", "another kind of statement", |v| {
             v["_type"] = json!("https://in-toto.io/Statement/v0.1");
         });

@@ -73,7 +73,7 @@ impl<'a> Build<'a> {
                 return Err(Problem::NotAffine { name, shape: weight.shape });
             }
         };
-        self.layers.push((stem.to_owned(), LayerData { fixed: false, weight, bias, activation }));
+        self.layers.push((format!("{stem}.weight"), LayerData { fixed: false, weight, bias, activation }));
         self.learnt += 1;
         Ok(())
     }
