@@ -173,7 +173,10 @@ pub enum Problem {
         if names.len() == 1 { "is" } else { "are" }
     )]
     Unread { names: Vec<String> },
-    #[error("{} found, but {wanted:?} is not; the file is incomplete, or these belong to no affine layer", shown(names))]
+    #[error(
+        "{} found, but {wanted:?} is not; the file is incomplete, or these belong to no affine layer",
+        shown(names)
+    )]
     Lost { names: Vec<String>, wanted: String },
     #[error(
         "{layer:?} has no bias: {wanted:?} is missing. If the layers were built without bias (bias=False), say so with \
@@ -209,7 +212,9 @@ pub enum Problem {
          layers in order with --layers"
     )]
     TwoNetworks { first: String, second: String },
-    #[error("{first:?} and {second:?} both say it; name the one that does not belong to the policy with --ignore")]
+    #[error(
+        "{first:?} and {second:?} both say it; name the one that does not belong to the policy with --ignore"
+    )]
     TwoStatistics { first: String, second: String },
     #[error(
         "{stem:?} has the mean and variance of observations, but not what is added to the variance nor where they are \
@@ -239,9 +244,13 @@ pub enum Problem {
     NoActivation,
     #[error("activation {0:?} is not one of identity, relu, leaky_relu, tanh, sigmoid, hardtanh, clip")]
     Activation(String),
-    #[error("does not show what its outputs mean; give it with --head (gaussian, categorical or deterministic)")]
+    #[error(
+        "does not show what its outputs mean; give it with --head (gaussian, categorical or deterministic)"
+    )]
     NoHead,
-    #[error("a gaussian head needs log standard deviations; give them with --log-std, as numbers or as a .npy file")]
+    #[error(
+        "a gaussian head needs log standard deviations; give them with --log-std, as numbers or as a .npy file"
+    )]
     NoLogStd,
     #[error("{name} is {text:?}, which is no number ({reason})")]
     Number { name: &'static str, text: String, reason: String },
@@ -330,7 +339,11 @@ fn shown(names: &[String]) -> String {
     let first: Vec<String> = names.iter().take(6).map(|name| format!("{name:?}")).collect();
     let more = names.len().saturating_sub(first.len());
     let verb = if names.len() == 1 { "is" } else { "are" };
-    if more == 0 { format!("{} {verb}", first.join(", ")) } else { format!("{} and {more} more {verb}", first.join(", ")) }
+    if more == 0 {
+        format!("{} {verb}", first.join(", "))
+    } else {
+        format!("{} and {more} more {verb}", first.join(", "))
+    }
 }
 
 /// Arrays of a safetensors or NPZ file, as masks and scores use them.

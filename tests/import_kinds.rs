@@ -3,9 +3,7 @@
 
 use proptest::prelude::*;
 use secateur::import::masks::import_mask;
-use secateur::import::{
-    HeadKind, ImportOptions, Imported, LogStd, import, import_accounted, read_arrays,
-};
+use secateur::import::{HeadKind, ImportOptions, Imported, LogStd, import, import_accounted, read_arrays};
 use secateur::policy::{ActivationSpec, HeadData, PolicyData};
 
 #[path = "support/files.rs"]
@@ -61,7 +59,8 @@ fn reference() -> Reference {
 
 fn affine(weight: &[f32], bias: &[f32], input: &[f64]) -> Vec<f64> {
     let rows = weight.chunks_exact(input.len()).zip(bias);
-    rows.map(|(row, b)| row.iter().zip(input).map(|(w, x)| f64::from(*w) * x).sum::<f64>() + f64::from(*b)).collect()
+    rows.map(|(row, b)| row.iter().zip(input).map(|(w, x)| f64::from(*w) * x).sum::<f64>() + f64::from(*b))
+        .collect()
 }
 
 fn relu(values: Vec<f64>) -> Vec<f64> {
@@ -133,24 +132,46 @@ fn named_rows() -> Vec<Row> {
     let counter = |name: &str| tensor(name, &[], vec![7.0]);
     vec![
         row("a bare sequence", network(["0", "2", "4"])),
-        row("a trunk with two heads", with(network(["body.0", "body.2", "policy_head"]), vec![
-            tensor("value_head.weight", &[1, 3], numbers(3, 9)),
-            tensor("value_head.bias", &[1], numbers(1, 9)),
-        ])),
-        row("fc_pi beside fc_v", with(network(["fc1", "fc2", "fc_pi"]), vec![
-            tensor("fc_v.weight", &[1, 3], numbers(3, 9)),
-            tensor("fc_v.bias", &[1], numbers(1, 9)),
-        ])),
-        row("an encoder for each", with(
-            network(["encoder.actor_encoder.net.mlp.0", "encoder.actor_encoder.net.mlp.2", "pi.net.mlp.0"]),
-            with(critic("encoder.critic_encoder.net.mlp"), critic("vf.net.mlp")),
-        )),
-        row("a target copy", with(network(ACTOR), network(["actor_target.0", "actor_target.2", "actor_target.4"]))),
+        row(
+            "a trunk with two heads",
+            with(
+                network(["body.0", "body.2", "policy_head"]),
+                vec![
+                    tensor("value_head.weight", &[1, 3], numbers(3, 9)),
+                    tensor("value_head.bias", &[1], numbers(1, 9)),
+                ],
+            ),
+        ),
+        row(
+            "fc_pi beside fc_v",
+            with(
+                network(["fc1", "fc2", "fc_pi"]),
+                vec![tensor("fc_v.weight", &[1, 3], numbers(3, 9)), tensor("fc_v.bias", &[1], numbers(1, 9))],
+            ),
+        ),
+        row(
+            "an encoder for each",
+            with(
+                network([
+                    "encoder.actor_encoder.net.mlp.0",
+                    "encoder.actor_encoder.net.mlp.2",
+                    "pi.net.mlp.0",
+                ]),
+                with(critic("encoder.critic_encoder.net.mlp"), critic("vf.net.mlp")),
+            ),
+        ),
+        row(
+            "a target copy",
+            with(network(ACTOR), network(["actor_target.0", "actor_target.2", "actor_target.4"])),
+        ),
         row("an average copy", with(network(PLAIN), network(["ema.fc1", "ema.fc2", "ema.fc3"]))),
         row("counters", with(network(PLAIN), vec![counter("epoch"), counter("global_step")])),
         Row {
             options: ImportOptions { prefix: Some("pi".into()), ..deterministic() },
-            ..row("a prefix", with(network(["pi.0", "pi.2", "pi.4"]), network(["other.0", "other.2", "other.4"])))
+            ..row(
+                "a prefix",
+                with(network(["pi.0", "pi.2", "pi.4"]), network(["other.0", "other.2", "other.4"])),
+            )
         },
         Row {
             options: ImportOptions { ignore: vec!["disc".into()], ..deterministic() },
@@ -171,7 +192,10 @@ fn named_rows() -> Vec<Row> {
         },
         Row {
             format: Format::Safetensors(&[]),
-            options: ImportOptions { layers: Some(["b", "a", "c"].map(str::to_owned).to_vec()), ..deterministic() },
+            options: ImportOptions {
+                layers: Some(["b", "a", "c"].map(str::to_owned).to_vec()),
+                ..deterministic()
+            },
             ..row("names without order, and --layers", network(["b", "a", "c"]))
         },
     ]
@@ -190,10 +214,19 @@ fn npz_names() -> Vec<Tensor> {
 fn computed_rows() -> Vec<Row> {
     let net = reference();
     let weight = || net.weights[1].clone();
-    let masked = |extra: Vec<Tensor>| with(replaced(network(PLAIN), "fc2.weight", vec![
-        tensor("fc2.weight_orig", &[3, 3], weight()),
-        tensor("fc2.weight_mask", &[3, 3], vec![1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0]),
-    ]), extra);
+    let masked = |extra: Vec<Tensor>| {
+        with(
+            replaced(
+                network(PLAIN),
+                "fc2.weight",
+                vec![
+                    tensor("fc2.weight_orig", &[3, 3], weight()),
+                    tensor("fc2.weight_mask", &[3, 3], vec![1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0]),
+                ],
+            ),
+            extra,
+        )
+    };
     vec![
         Row {
             outputs: |net, x| {
@@ -211,26 +244,58 @@ fn computed_rows() -> Vec<Row> {
                 pruned.biases[0][1] = 0.0;
                 plain(&pruned, x)
             },
-            ..row("a pruned bias", replaced(network(PLAIN), "fc1.bias", vec![
-                tensor("fc1.bias_orig", &[3], net.biases[0].clone()),
-                tensor("fc1.bias_mask", &[3], vec![1.0, 0.0, 1.0]),
-            ]))
+            ..row(
+                "a pruned bias",
+                replaced(
+                    network(PLAIN),
+                    "fc1.bias",
+                    vec![
+                        tensor("fc1.bias_orig", &[3], net.biases[0].clone()),
+                        tensor("fc1.bias_mask", &[3], vec![1.0, 0.0, 1.0]),
+                    ],
+                ),
+            )
         },
         // the direction is the weight and the magnitude its rows' norms, so that the product is the weight again
-        row("weight norm", replaced(network(PLAIN), "fc2.weight", vec![
-            tensor("fc2.parametrizations.weight.original0", &[3, 1], row_norms(&weight())),
-            tensor("fc2.parametrizations.weight.original1", &[3, 3], weight().iter().map(|w| w * 2.0).collect()),
-        ])),
-        row("the older weight norm", replaced(network(PLAIN), "fc2.weight", vec![
-            tensor("fc2.weight_g", &[3, 1], row_norms(&weight())),
-            tensor("fc2.weight_v", &[3, 3], weight()),
-        ])),
+        row(
+            "weight norm",
+            replaced(
+                network(PLAIN),
+                "fc2.weight",
+                vec![
+                    tensor("fc2.parametrizations.weight.original0", &[3, 1], row_norms(&weight())),
+                    tensor(
+                        "fc2.parametrizations.weight.original1",
+                        &[3, 3],
+                        weight().iter().map(|w| w * 2.0).collect(),
+                    ),
+                ],
+            ),
+        ),
+        row(
+            "the older weight norm",
+            replaced(
+                network(PLAIN),
+                "fc2.weight",
+                vec![
+                    tensor("fc2.weight_g", &[3, 1], row_norms(&weight())),
+                    tensor("fc2.weight_v", &[3, 3], weight()),
+                ],
+            ),
+        ),
         // u and v pick the first entry, which is 4 times that of the weight
-        row("spectral norm", replaced(network(PLAIN), "fc2.weight", vec![
-            tensor("fc2.weight_orig", &[3, 3], weight().iter().map(|w| w * 4.0).collect()),
-            tensor("fc2.weight_u", &[3], vec![1.0 / weight()[0], 0.0, 0.0]),
-            tensor("fc2.weight_v", &[3], vec![1.0, 0.0, 0.0]),
-        ])),
+        row(
+            "spectral norm",
+            replaced(
+                network(PLAIN),
+                "fc2.weight",
+                vec![
+                    tensor("fc2.weight_orig", &[3, 3], weight().iter().map(|w| w * 4.0).collect()),
+                    tensor("fc2.weight_u", &[3], vec![1.0 / weight()[0], 0.0, 0.0]),
+                    tensor("fc2.weight_v", &[3], vec![1.0, 0.0, 0.0]),
+                ],
+            ),
+        ),
         Row {
             format: Format::Safetensors(&[("c.weight", "b.weight"), ("c.bias", "b.bias"), ("format", "pt")]),
             outputs: |net, x| {
@@ -291,12 +356,14 @@ fn batch_norm(stem: &str, affine: bool) -> Vec<Tensor> {
 fn deployed_rows() -> Vec<Row> {
     let mean = || vec![0.25, -0.5];
     let gaussian = || ImportOptions { head: None, ..deterministic() };
-    let rsl = |stem: &str| vec![
-        tensor(&format!("{stem}._mean"), &[1, 2], mean()),
-        tensor(&format!("{stem}._var"), &[1, 2], vec![4.0, 0.25]),
-        tensor(&format!("{stem}._std"), &[1, 2], vec![2.0, 0.5]),
-        tensor(&format!("{stem}.count"), &[], vec![9.0]),
-    ];
+    let rsl = |stem: &str| {
+        vec![
+            tensor(&format!("{stem}._mean"), &[1, 2], mean()),
+            tensor(&format!("{stem}._var"), &[1, 2], vec![4.0, 0.25]),
+            tensor(&format!("{stem}._std"), &[1, 2], vec![2.0, 0.5]),
+            tensor(&format!("{stem}.count"), &[], vec![9.0]),
+        ]
+    };
     let rsl_outputs: Outputs = |net, x| plain(net, &[(x[0] - 0.25) / 2.01, (x[1] + 0.5) / 0.51]);
     let in_model = |name: &str| format!("model_state_dict.{name}");
     let model = |tensors: Vec<Tensor>| -> Vec<Tensor> {
@@ -304,12 +371,28 @@ fn deployed_rows() -> Vec<Row> {
     };
     let actor = || with(network(ACTOR), vec![tensor("std", &[2], vec![0.4, 0.5])]);
     vec![
-        Row { options: gaussian(), outputs: rsl_outputs, ..row("rsl_rl", model(with(with(actor(), critic("critic")), with(
-            rsl("actor_obs_normalizer"), rsl("critic_obs_normalizer"),
-        )))) },
-        Row { options: gaussian(), outputs: rsl_outputs, ..row("rsl_rl's earlier layout", with(
-            model(with(actor(), critic("critic"))), with(rsl("obs_norm_state_dict"), rsl("critic_obs_norm_state_dict")),
-        )) },
+        Row {
+            options: gaussian(),
+            outputs: rsl_outputs,
+            ..row(
+                "rsl_rl",
+                model(with(
+                    with(actor(), critic("critic")),
+                    with(rsl("actor_obs_normalizer"), rsl("critic_obs_normalizer")),
+                )),
+            )
+        },
+        Row {
+            options: gaussian(),
+            outputs: rsl_outputs,
+            ..row(
+                "rsl_rl's earlier layout",
+                with(
+                    model(with(actor(), critic("critic"))),
+                    with(rsl("obs_norm_state_dict"), rsl("critic_obs_norm_state_dict")),
+                ),
+            )
+        },
         Row {
             options: ImportOptions { prefix: Some("model_state_dict.actor".into()), ..gaussian() },
             outputs: rsl_outputs,
@@ -321,23 +404,30 @@ fn deployed_rows() -> Vec<Row> {
                 let normed = [(x[0] - 0.25) / root(4.0), (x[1] + 0.5) / root(0.25)];
                 plain(net, &normed.map(|v| v.clamp(-5.0, 5.0)))
             },
-            ..row("rl_games", with(
+            ..row(
+                "rl_games",
                 with(
+                    with(
+                        vec![
+                            tensor("model.running_mean_std.running_mean", &[2], mean()),
+                            tensor("model.running_mean_std.running_var", &[2], vec![4.0, 0.25]),
+                            tensor("model.running_mean_std.count", &[], vec![9.0]),
+                            tensor("model.value_mean_std.running_mean", &[1], vec![3.0]),
+                            tensor("model.value_mean_std.running_var", &[1], vec![3.0]),
+                            tensor("model.a2c_network.sigma", &[2], vec![0.0, -1.0]),
+                        ],
+                        network([
+                            "model.a2c_network.actor_mlp.0",
+                            "model.a2c_network.actor_mlp.2",
+                            "model.a2c_network.mu",
+                        ]),
+                    ),
                     vec![
-                        tensor("model.running_mean_std.running_mean", &[2], mean()),
-                        tensor("model.running_mean_std.running_var", &[2], vec![4.0, 0.25]),
-                        tensor("model.running_mean_std.count", &[], vec![9.0]),
-                        tensor("model.value_mean_std.running_mean", &[1], vec![3.0]),
-                        tensor("model.value_mean_std.running_var", &[1], vec![3.0]),
-                        tensor("model.a2c_network.sigma", &[2], vec![0.0, -1.0]),
+                        tensor("model.a2c_network.value.weight", &[1, 3], numbers(3, 4)),
+                        tensor("model.a2c_network.value.bias", &[1], numbers(1, 4)),
                     ],
-                    network(["model.a2c_network.actor_mlp.0", "model.a2c_network.actor_mlp.2", "model.a2c_network.mu"]),
                 ),
-                vec![
-                    tensor("model.a2c_network.value.weight", &[1, 3], numbers(3, 4)),
-                    tensor("model.a2c_network.value.bias", &[1], numbers(1, 4)),
-                ],
-            ))
+            )
         },
         Row {
             options: ImportOptions {
@@ -349,26 +439,48 @@ fn deployed_rows() -> Vec<Row> {
                 let normed = [(x[0] - 0.25) / (4.0f64 + 1e-8).sqrt(), (x[1] + 0.5) / (0.25f64 + 1e-8).sqrt()];
                 plain(net, &normed.map(|v| v.clamp(-10.0, 10.0)))
             },
-            ..row("obs_rms beside the model", with(network(PLAIN), vec![
-                tensor("obs_rms.mean", &[2], mean()),
-                tensor("obs_rms.var", &[2], vec![4.0, 0.25]),
-                tensor("obs_rms.count", &[], vec![9.0]),
-            ]))
+            ..row(
+                "obs_rms beside the model",
+                with(
+                    network(PLAIN),
+                    vec![
+                        tensor("obs_rms.mean", &[2], mean()),
+                        tensor("obs_rms.var", &[2], vec![4.0, 0.25]),
+                        tensor("obs_rms.count", &[], vec![9.0]),
+                    ],
+                ),
+            )
         },
         Row {
             outputs: |net, x| plain(net, x).iter().map(|y| y.tanh() * 2.0 + 0.5).collect(),
-            ..row("CleanRL's scaled actions", with(
-                vec![tensor("action_scale", &[1], vec![2.0]), tensor("action_bias", &[1], vec![0.5])],
-                network(["fc1", "fc2", "fc_mu"]),
-            ))
+            ..row(
+                "CleanRL's scaled actions",
+                with(
+                    vec![tensor("action_scale", &[1], vec![2.0]), tensor("action_bias", &[1], vec![0.5])],
+                    network(["fc1", "fc2", "fc_mu"]),
+                ),
+            )
         },
-        row("the mean of a policy that computes its noise", with(network(["fc1", "fc2", "fc_mean"]), vec![
-            tensor("fc_logstd.weight", &[2, 3], numbers(6, 3)),
-            tensor("fc_logstd.bias", &[2], numbers(2, 3)),
-        ])),
-        Row { options: gaussian(), ..row("a log_std of its own", with(network(["pi.mu_net.0", "pi.mu_net.2", "pi.mu_net.4"]), vec![
-            tensor("pi.log_std", &[2], vec![-0.5, 0.5]),
-        ])) },
+        row(
+            "the mean of a policy that computes its noise",
+            with(
+                network(["fc1", "fc2", "fc_mean"]),
+                vec![
+                    tensor("fc_logstd.weight", &[2, 3], numbers(6, 3)),
+                    tensor("fc_logstd.bias", &[2], numbers(2, 3)),
+                ],
+            ),
+        ),
+        Row {
+            options: gaussian(),
+            ..row(
+                "a log_std of its own",
+                with(
+                    network(["pi.mu_net.0", "pi.mu_net.2", "pi.mu_net.4"]),
+                    vec![tensor("pi.log_std", &[2], vec![-0.5, 0.5])],
+                ),
+            )
+        },
     ]
 }
 
@@ -430,7 +542,10 @@ fn heads_and_scale_layers() {
     let by_name = |name: &str| rows().into_iter().find(|row| row.name == name).expect("a row");
     let policy = |row: &Row| read(&row.format.pack(&row.tensors), &row.options).expect("readable").policy;
     let scaled = policy(&by_name("CleanRL's scaled actions"));
-    assert_eq!(scaled.layers.iter().map(|layer| layer.fixed).collect::<Vec<_>>(), [false, false, false, true]);
+    assert_eq!(
+        scaled.layers.iter().map(|layer| layer.fixed).collect::<Vec<_>>(),
+        [false, false, false, true]
+    );
     let HeadData::Gaussian { log_std } = policy(&by_name("rsl_rl")).head else { panic!("a gaussian head") };
     assert_eq!(log_std.floats(), [f64::from(0.4f32).ln(), 0.5f64.ln()]);
     let row = by_name("rl_games");
@@ -481,45 +596,145 @@ fn refused_rows() -> Vec<Refusal> {
         ("a stray layer", with(network(PLAIN), one("extra.weight", &[5, 7])), base(), "--prefix or --layers"),
         ("a lost bias", without("fc2.bias"), base(), "--no-bias"),
         ("a lost weight", without("fc2.weight"), base(), "the file is incomplete"),
-        ("deviations that fit no head", with(network(PLAIN), with(one("std_in.weight", &[3, 9]), one("std_in.bias", &[3]))), base(),
-            "--prefix or --layers"),
-        ("LayerNorm", with(network(PLAIN), with(one("norm.weight", &[3]), one("norm.bias", &[3]))), base(), "normalisation layer"),
-        ("BatchNorm by name alone", with(network(PLAIN), batch_norm("bn1", true)), base(), "normalisation layer"),
+        (
+            "deviations that fit no head",
+            with(network(PLAIN), with(one("std_in.weight", &[3, 9]), one("std_in.bias", &[3]))),
+            base(),
+            "--prefix or --layers",
+        ),
+        (
+            "LayerNorm",
+            with(network(PLAIN), with(one("norm.weight", &[3]), one("norm.bias", &[3]))),
+            base(),
+            "normalisation layer",
+        ),
+        (
+            "BatchNorm by name alone",
+            with(network(PLAIN), batch_norm("bn1", true)),
+            base(),
+            "normalisation layer",
+        ),
         ("a convolution", with(network(PLAIN), one("conv.weight", &[3, 2, 3, 3])), base(), "no affine layer"),
         ("a recurrence", with(network(PLAIN), one("lstm.weight_ih_l0", &[3, 3])), base(), "recurrent"),
         ("attention", with(network(PLAIN), one("attn.q_proj.weight", &[3, 3])), base(), "attention"),
         ("two streams", with(network(PLAIN), one("advantage.weight", &[2, 3])), base(), "duelling"),
         ("an order that numbers contradict", square(["fc2", "fc1", "fc3"]), base(), "--layers"),
         ("an order that nothing says", square(["b", "a", "c"]), base(), "--layers"),
-        ("two policies", with(network(ACTOR), network(["other.0", "other.2", "other.4"])), base(), "--prefix actor or --prefix other"),
-        ("two actors one after the other", with(square(["one.0", "one.2", "one.4"]), square(["two.0", "two.2", "two.4"])), base(), "two networks"),
-        ("noise from the state", with(network(["fc1", "fc2", "fc_mean"]), one("fc_logstd.weight", &[2, 3])),
-            ImportOptions { head: None, ..base() }, "--head deterministic"),
+        (
+            "two policies",
+            with(network(ACTOR), network(["other.0", "other.2", "other.4"])),
+            base(),
+            "--prefix actor or --prefix other",
+        ),
+        (
+            "two actors one after the other",
+            with(square(["one.0", "one.2", "one.4"]), square(["two.0", "two.2", "two.4"])),
+            base(),
+            "two networks",
+        ),
+        (
+            "noise from the state",
+            with(network(["fc1", "fc2", "fc_mean"]), one("fc_logstd.weight", &[2, 3])),
+            ImportOptions { head: None, ..base() },
+            "--head deterministic",
+        ),
         ("gSDE", with(network(PLAIN), one("log_std", &[3, 2])), base(), "gSDE"),
-        ("a sigma that may be either", with(network(PLAIN), vec![tensor("sigma", &[2], vec![0.5, 0.5])]),
-            ImportOptions { head: None, ..base() }, "standard deviations or their logarithms"),
-        ("statistics without epsilon", with(network(PLAIN), with(one("obs_rms.mean", &[2]), one("obs_rms.var", &[2]))),
-            base(), "--normaliser-epsilon"),
-        ("half a normaliser", with(network(PLAIN), one("obs_norm.mean", &[2])), base(), "\"obs_norm.mean\" is used by no layer"),
-        ("a scale without its bias", with(network(PLAIN), one("action_scale", &[2])), base(), "\"action_scale\" is used by no layer"),
-        ("a mask beside a weight", with(network(PLAIN), vec![tensor("fc2.weight_mask", &[3, 3], vec![0.0; 9])]), base(), "--mask FILE"),
-        ("an unknown parametrisation", replaced(network(PLAIN), "fc2.weight", one("fc2.parametrizations.weight.original", &[3, 3])),
-            base(), "remove_parametrizations"),
-        ("--prefix of nothing", network(PLAIN), ImportOptions { prefix: Some("actor".into()), ..base() }, "no tensor starts with"),
-        ("--ignore of nothing", network(PLAIN), ImportOptions { ignore: vec!["actor".into()], ..base() }, "--ignore has no effect"),
-        ("--layers that are none", network(PLAIN), ImportOptions { layers: Some(vec!["fc9".into()]), ..base() }, "the layers are fc1, fc2, fc3"),
-        ("--layers that leave one out", network(PLAIN), ImportOptions { layers: Some(vec!["fc1".into(), "fc3".into()]), ..base() },
-            "used by no layer"),
-        ("--no-bias of layers with biases", network(PLAIN), ImportOptions { no_bias: true, ..base() }, "--no-bias has no effect"),
-        ("--clip without a normaliser", network(PLAIN), ImportOptions { clip: Some("5".into()), ..base() }, "--clip has no effect"),
-        ("--log-std of a deterministic head", network(PLAIN),
-            ImportOptions { log_std: Some(LogStd::Values(vec!["-1".into()])), ..base() }, "--log-std has no effect"),
-        ("--activation of one layer", vec![tensor("0.weight", &[2, 2], numbers(4, 1)), tensor("0.bias", &[2], numbers(2, 1))], base(),
-            "--activation has no effect"),
-        ("--head categorical of a gaussian", with(network(PLAIN), one("log_std", &[2])),
-            ImportOptions { head: Some(HeadKind::Categorical), ..base() }, "--head Categorical contradicts"),
-        ("another output activation than tanh", with(network(PLAIN), with(one("action_scale", &[2]), one("action_bias", &[2]))),
-            ImportOptions { output_activation: Some(ActivationSpec::Relu), ..base() }, "--output-activation Relu contradicts"),
+        (
+            "a sigma that may be either",
+            with(network(PLAIN), vec![tensor("sigma", &[2], vec![0.5, 0.5])]),
+            ImportOptions { head: None, ..base() },
+            "standard deviations or their logarithms",
+        ),
+        (
+            "statistics without epsilon",
+            with(network(PLAIN), with(one("obs_rms.mean", &[2]), one("obs_rms.var", &[2]))),
+            base(),
+            "--normaliser-epsilon",
+        ),
+        (
+            "half a normaliser",
+            with(network(PLAIN), one("obs_norm.mean", &[2])),
+            base(),
+            "\"obs_norm.mean\" is used by no layer",
+        ),
+        (
+            "a scale without its bias",
+            with(network(PLAIN), one("action_scale", &[2])),
+            base(),
+            "\"action_scale\" is used by no layer",
+        ),
+        (
+            "a mask beside a weight",
+            with(network(PLAIN), vec![tensor("fc2.weight_mask", &[3, 3], vec![0.0; 9])]),
+            base(),
+            "--mask FILE",
+        ),
+        (
+            "an unknown parametrisation",
+            replaced(network(PLAIN), "fc2.weight", one("fc2.parametrizations.weight.original", &[3, 3])),
+            base(),
+            "remove_parametrizations",
+        ),
+        (
+            "--prefix of nothing",
+            network(PLAIN),
+            ImportOptions { prefix: Some("actor".into()), ..base() },
+            "no tensor starts with",
+        ),
+        (
+            "--ignore of nothing",
+            network(PLAIN),
+            ImportOptions { ignore: vec!["actor".into()], ..base() },
+            "--ignore has no effect",
+        ),
+        (
+            "--layers that are none",
+            network(PLAIN),
+            ImportOptions { layers: Some(vec!["fc9".into()]), ..base() },
+            "the layers are fc1, fc2, fc3",
+        ),
+        (
+            "--layers that leave one out",
+            network(PLAIN),
+            ImportOptions { layers: Some(vec!["fc1".into(), "fc3".into()]), ..base() },
+            "used by no layer",
+        ),
+        (
+            "--no-bias of layers with biases",
+            network(PLAIN),
+            ImportOptions { no_bias: true, ..base() },
+            "--no-bias has no effect",
+        ),
+        (
+            "--clip without a normaliser",
+            network(PLAIN),
+            ImportOptions { clip: Some("5".into()), ..base() },
+            "--clip has no effect",
+        ),
+        (
+            "--log-std of a deterministic head",
+            network(PLAIN),
+            ImportOptions { log_std: Some(LogStd::Values(vec!["-1".into()])), ..base() },
+            "--log-std has no effect",
+        ),
+        (
+            "--activation of one layer",
+            vec![tensor("0.weight", &[2, 2], numbers(4, 1)), tensor("0.bias", &[2], numbers(2, 1))],
+            base(),
+            "--activation has no effect",
+        ),
+        (
+            "--head categorical of a gaussian",
+            with(network(PLAIN), one("log_std", &[2])),
+            ImportOptions { head: Some(HeadKind::Categorical), ..base() },
+            "--head Categorical contradicts",
+        ),
+        (
+            "another output activation than tanh",
+            with(network(PLAIN), with(one("action_scale", &[2]), one("action_bias", &[2]))),
+            ImportOptions { output_activation: Some(ActivationSpec::Relu), ..base() },
+            "--output-activation Relu contradicts",
+        ),
     ]
 }
 
@@ -553,14 +768,21 @@ fn module(class: &'static str, state: Vec<(&str, Value)>) -> Value {
 fn sequential(hidden: Value, bias: bool, hooks: Vec<(String, Value)>) -> Value {
     let net = reference();
     let linear = |i: usize| {
-        let bias = if bias { Value::Tensor(vec![SHAPES[i][0]], net.biases[i].clone()) } else { Value::Nothing };
+        let bias =
+            if bias { Value::Tensor(vec![SHAPES[i][0]], net.biases[i].clone()) } else { Value::Nothing };
         let weight = Value::Tensor(SHAPES[i].to_vec(), net.weights[i].clone());
-        module("Linear", vec![("_parameters", Value::Dict(vec![("weight".into(), weight), ("bias".into(), bias)]))])
+        module(
+            "Linear",
+            vec![("_parameters", Value::Dict(vec![("weight".into(), weight), ("bias".into(), bias)]))],
+        )
     };
     let relu = || module("ReLU", vec![]);
     let children = [linear(0), relu(), linear(1), hidden, linear(2)];
     let children = children.into_iter().enumerate().map(|(i, child)| (i.to_string(), child)).collect();
-    module("Sequential", vec![("_modules", Value::Dict(children)), ("_forward_pre_hooks", Value::Dict(hooks))])
+    module(
+        "Sequential",
+        vec![("_modules", Value::Dict(children)), ("_forward_pre_hooks", Value::Dict(hooks))],
+    )
 }
 
 #[test]
@@ -574,7 +796,8 @@ fn whole_modules_are_read_where_their_classes_are_known() {
     let tanh = sequential(module("Tanh", vec![]), true, vec![]);
     let stated = read(&torch_file(&tanh), &deterministic());
     assert!(stated.is_err_and(|e| e.contains("--activation Relu contradicts the file, which says Tanh")));
-    let refused = |value: Value, words: &str| assert!(own(value).is_err_and(|e| e.contains(words)), "{words}");
+    let refused =
+        |value: Value, words: &str| assert!(own(value).is_err_and(|e| e.contains(words)), "{words}");
     refused(sequential(module("LayerNorm", vec![]), true, vec![]), "LayerNorm");
     refused(sequential(module("ReLU", vec![]), true, vec![("0".into(), Value::Nothing)]), "hooks");
     let Value::Object(_, _, state) = sequential(module("ReLU", vec![]), true, vec![]) else { panic!() };
@@ -590,7 +813,8 @@ fn whole_modules_are_read_where_their_classes_are_known() {
 #[test]
 fn lists_of_dictionaries_are_read_by_their_places() {
     let critic = dictionary(&critic("qf"));
-    let list = Value::List(vec![dictionary(&network(PLAIN)), critic, Value::Text("notes".into()), Value::Count(3)]);
+    let list =
+        Value::List(vec![dictionary(&network(PLAIN)), critic, Value::Text("notes".into()), Value::Count(3)]);
     let bytes = torch_file(&Value::Dict(vec![("saved".into(), list), ("loss".into(), Value::Number(0.5))]));
     let options = ImportOptions { prefix: Some("saved.0".into()), ..deterministic() };
     let policy = read(&bytes, &options).expect("readable").policy;
@@ -605,7 +829,8 @@ fn masks_belong_to_the_layers_of_their_stems() {
     let folder = Folder::new();
     let both = with(network(ACTOR), critic("critic"));
     let apart = ImportOptions { masks_apart: true, ..deterministic() };
-    let policy = import_accounted(&folder.file("p", &torch_file(&dictionary(&both))), &apart).expect("readable");
+    let policy =
+        import_accounted(&folder.file("p", &torch_file(&dictionary(&both))), &apart).expect("readable");
     let masks = |tensors: &[Tensor]| {
         import_mask(&folder.file("m", &torch_file(&dictionary(tensors))), &policy).map_err(|e| e.to_string())
     };
@@ -613,7 +838,11 @@ fn masks_belong_to_the_layers_of_their_stems() {
         mask.layers.iter().map(|table| table.kept.iter().all(|kept| *kept)).collect()
     };
     // the masks stand in another order, one layer has none, and the critic's is not touched
-    let found = masks(&[mask("critic.0", &[3, 2], 0.0), mask("actor.4", &[2, 3], 0.0), mask("actor.2", &[3, 3], 1.0)]);
+    let found = masks(&[
+        mask("critic.0", &[3, 2], 0.0),
+        mask("actor.4", &[2, 3], 0.0),
+        mask("actor.2", &[3, 3], 1.0),
+    ]);
     assert_eq!(found.map(|mask| kept(&mask)), Ok(vec![true, true, false]));
     let stray = masks(&[mask("actor.4", &[2, 3], 0.0), mask("actor.6", &[2, 2], 0.0)]);
     assert!(stray.is_err_and(|e| e.contains("actor.6.weight_mask") && e.contains("belongs to no layer")));
@@ -636,9 +865,24 @@ enum Change {
 fn change() -> impl Strategy<Value = Change> {
     let shapes: [&'static [usize]; 6] = [&[], &[2], &[3], &[3, 3], &[2, 3], &[1, 2]];
     let names = [
-        "extra.weight", "extra.bias", "extra", "fc9.weight", "critic.9.weight", "epoch", "num_batches_tracked",
-        "action_scale", "obs_rms.mean", "norm.running_mean", "actor.1.weight", "fc2.weight_mask", "M1", "target.fc1.weight",
-        "actor.3.bias", "optimizer.state.0.exp_avg", "weight", "bias",
+        "extra.weight",
+        "extra.bias",
+        "extra",
+        "fc9.weight",
+        "critic.9.weight",
+        "epoch",
+        "num_batches_tracked",
+        "action_scale",
+        "obs_rms.mean",
+        "norm.running_mean",
+        "actor.1.weight",
+        "fc2.weight_mask",
+        "M1",
+        "target.fc1.weight",
+        "actor.3.bias",
+        "optimizer.state.0.exp_avg",
+        "weight",
+        "bias",
     ];
     prop_oneof![
         proptest::collection::vec(0usize..1000, 40).prop_map(Change::Shuffle),
@@ -691,7 +935,11 @@ proptest! {
 
 #[test]
 fn a_program_is_refused_by_name() {
-    let bytes = files::zip_of(&[("p/data.pkl", b"\x80\x02}."), ("p/constants.pkl", b"\x80\x02)."), ("p/version", b"3")]);
+    let bytes = files::zip_of(&[
+        ("p/data.pkl", b"\x80\x02}."),
+        ("p/constants.pkl", b"\x80\x02)."),
+        ("p/version", b"3"),
+    ]);
     let folder = Folder::new();
     let error = import(&folder.file("p.pt", &bytes), &deterministic()).expect_err("a program");
     assert!(error.to_string().contains("TorchScript"), "{error}");

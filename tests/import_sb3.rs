@@ -36,7 +36,8 @@ fn activation(word: &str) -> ActivationSpec {
 
 /// The options of a case as the command line would read them.
 fn options(folder: &Path, case: &Value) -> ImportOptions {
-    let words: Vec<&str> = case["options"].as_array().expect("options").iter().filter_map(Value::as_str).collect();
+    let words: Vec<&str> =
+        case["options"].as_array().expect("options").iter().filter_map(Value::as_str).collect();
     let mut words = words.iter().flat_map(|word| word.splitn(2, '='));
     let mut options = ImportOptions::default();
     while let Some(word) = words.next() {
@@ -95,7 +96,13 @@ fn evaluate(policy: &PolicyData, observation: &[f64]) -> Vec<f64> {
             match &layer.activation {
                 ActivationSpec::Identity => pre,
                 ActivationSpec::Relu => pre.max(0.0),
-                ActivationSpec::LeakyRelu(slope) => if pre > 0.0 { pre } else { pre * fraction(slope) },
+                ActivationSpec::LeakyRelu(slope) => {
+                    if pre > 0.0 {
+                        pre
+                    } else {
+                        pre * fraction(slope)
+                    }
+                }
                 ActivationSpec::Tanh => pre.tanh(),
                 ActivationSpec::Sigmoid => 1.0 / (1.0 + (-pre).exp()),
                 ActivationSpec::Clip(lower, upper) => pre.clamp(fraction(lower), fraction(upper)),
@@ -129,7 +136,10 @@ fn every_kind_is_read_or_refused_by_name() {
             (Ok(imported), None) => {
                 assert!(agrees(&imported.policy, case), "{name}: other outputs");
                 let note = case["note"].as_str().unwrap_or("");
-                assert!(note.is_empty() || imported.notes.iter().any(|n| n.contains(note)), "{name}: no note");
+                assert!(
+                    note.is_empty() || imported.notes.iter().any(|n| n.contains(note)),
+                    "{name}: no note"
+                );
                 read_count += 1;
             }
             (Err(error), Some(words)) => {
@@ -200,15 +210,21 @@ fn a_normaliser_beside_the_archive_is_asked_about() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let path = |name: &str| folder.path().join(name);
     std::fs::copy(archive, path("best_model.zip")).expect("copied");
-    std::fs::copy(normaliser.with_file_name("norm-protocol-4.normaliser"), path("vecnormalize.pkl")).expect("copied");
+    std::fs::copy(normaliser.with_file_name("norm-protocol-4.normaliser"), path("vecnormalize.pkl"))
+        .expect("copied");
     let run = |more: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_secateur"));
-        let output = command.current_dir(&folder).args(["import", "best_model.zip", "--out"]).args(more).output();
+        let output =
+            command.current_dir(&folder).args(["import", "best_model.zip", "--out"]).args(more).output();
         let output = output.expect("the program runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let asked = run(&["without"]);
-    assert_eq!(asked.lines().filter(|line| line.contains("vecnormalize.pkl lies beside it")).count(), 1, "{asked}");
+    assert_eq!(
+        asked.lines().filter(|line| line.contains("vecnormalize.pkl lies beside it")).count(),
+        1,
+        "{asked}"
+    );
     assert_eq!(run(&["with", "--normaliser", "vecnormalize.pkl"]), "");
 }

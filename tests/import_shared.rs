@@ -115,7 +115,8 @@ fn reference_networks_agree_and_their_masks_are_read() {
                 continue;
             }
             let accounted = import_accounted(&folder.join(format!("{name}.npz")), &deterministic);
-            let mask = import_mask(&file, &accounted.expect("readable")).unwrap_or_else(|error| panic!("{error}"));
+            let mask =
+                import_mask(&file, &accounted.expect("readable")).unwrap_or_else(|error| panic!("{error}"));
             assert!(looser.as_ref().is_none_or(|outer| mask.is_nested_in(outer)));
             let total: usize = arrays.layers.iter().map(|l| l.weight.entries()).sum();
             assert!((mask.kept() as f64 / total as f64 - 1.0 + f64::from(percent) / 100.0).abs() < 0.01);

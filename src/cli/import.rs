@@ -12,10 +12,10 @@ use serde_json::json;
 use crate::cli::{CliError, Context};
 use crate::import::masks::{import_mask, is_mask, mask_from_pruned};
 use crate::import::{HeadKind, ImportOptions, Imported, LogStd, import, import_accounted};
+use crate::policy::ActivationSpec;
 use crate::policy::emit::{ChainOrigin, emit_manifest, emit_tensors, write_mask_chain, write_policy_dir};
 use crate::policy::mask::MaskData;
 use crate::policy::read::activation_spec;
-use crate::policy::ActivationSpec;
 
 /// Arguments of `import`.
 #[derive(Debug, Args)]
@@ -237,7 +237,11 @@ fn masks(
 }
 
 /// With `--mask` the weights are those before pruning; so the masks that the file itself holds must be among those given.
-fn own_mask_among(masks: &[MaskData], arguments: &ImportArguments, imported: &Imported) -> Result<(), CliError> {
+fn own_mask_among(
+    masks: &[MaskData],
+    arguments: &ImportArguments,
+    imported: &Imported,
+) -> Result<(), CliError> {
     if masks.is_empty() || !imported.used.iter().any(|name| is_mask(name)) {
         return Ok(());
     }

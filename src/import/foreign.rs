@@ -6,7 +6,8 @@ use super::archive;
 use super::pickle::Pickle;
 
 const ONNX: &str = "export the policy as ONNX and import that";
-const STATE_DICT: &str = "save its tensors with torch.save(model.state_dict(), \"policy.pt\") and import that file";
+const STATE_DICT: &str =
+    "save its tensors with torch.save(model.state_dict(), \"policy.pt\") and import that file";
 
 /// First bytes, what they mean, what to do.
 const MAGIC: [(&[u8], &str, &'static str); 16] = [
@@ -47,7 +48,10 @@ pub(super) fn known(bytes: &[u8]) -> Result<Option<Problem>, Problem> {
         return Ok(foreign("a TensorFlow Lite file", ONNX));
     }
     if is_message_pack(bytes) {
-        return Ok(foreign("MessagePack (Flax and other JAX libraries save so)", "save its arrays as .npz, or export ONNX"));
+        return Ok(foreign(
+            "MessagePack (Flax and other JAX libraries save so)",
+            "save its arrays as .npz, or export ONNX",
+        ));
     }
     if archive::is_zip(bytes) { Ok(zip(&archive::entry_names(bytes)?)) } else { Ok(None) }
 }
@@ -80,7 +84,9 @@ fn zip(names: &[String]) -> Option<Problem> {
         return foreign(what, "save a PyTorch model, or export ONNX");
     }
     if ends("constants.pkl") && names.iter().any(|n| n.contains("code/")) {
-        let what = "a TorchScript archive (code/, constants.pkl): its forward is a program, which is not read".to_owned();
+        let what =
+            "a TorchScript archive (code/, constants.pkl): its forward is a program, which is not read"
+                .to_owned();
         let next = "save the tensors with torch.save(torch.jit.load(FILE).state_dict(), \"policy.pt\") and state the \
                     activation, or export ONNX";
         return foreign(what, next);
@@ -107,10 +113,15 @@ pub(super) fn pickle(pickle: &Pickle, root: usize) -> Problem {
     let foreign = |what: String, next: &'static str| Problem::OtherFile { what, next };
     let Some((module, class)) = pickle.class_path(root) else {
         let what = "a pickle of plain values, no PyTorch checkpoint".to_owned();
-        return foreign(what, "save the weights as .npz or .safetensors; a normaliser is given with --normaliser");
+        return foreign(
+            what,
+            "save the weights as .npz or .safetensors; a normaliser is given with --normaliser",
+        );
     };
     let path = format!("{module}.{class}");
-    if pickle.attribute(root, "obs_rms").is_some() || matches!(class, "VecNormalize" | "RunningMeanStd" | "ZFilter") {
+    if pickle.attribute(root, "obs_rms").is_some()
+        || matches!(class, "VecNormalize" | "RunningMeanStd" | "ZFilter")
+    {
         return foreign(
             format!("observation statistics ({path}), no network"),
             "give the model here and this file with --normaliser",

@@ -3,9 +3,9 @@
 
 use super::array::{Array, Arrays};
 use super::{ImportError, Imported, Problem, read_arrays};
-use crate::policy::{LayerData, PolicyData};
 use crate::policy::emit::weight_name;
 use crate::policy::mask::{MaskData, MaskTable};
+use crate::policy::{LayerData, PolicyData};
 use std::path::Path;
 
 /// Reads a mask for an imported policy: arrays `M0`, `M1`, ... or `layer.0.weight`, ..., one for each layer that may be
@@ -92,7 +92,8 @@ fn refuse_strays(arrays: &Arrays, imported: &Imported, named: &[Option<String>])
         imported.ignored.iter().any(|(ignored, _)| ignored == name)
             || super::names::foreign(arrays, name, array, 0).is_some()
     };
-    let stray = arrays.named.iter().find(|(name, array)| is_mask(name) && !known(name) && !other(name, array));
+    let stray =
+        arrays.named.iter().find(|(name, array)| is_mask(name) && !known(name) && !other(name, array));
     if let Some((name, _)) = stray {
         let reason = "belongs to no layer of the policy; masks are named as the layers of the imported file";
         return Err(Problem::Mask { name: name.clone(), reason });
@@ -104,7 +105,10 @@ fn refuse_strays(arrays: &Arrays, imported: &Imported, named: &[Option<String>])
     for (name, array) in arrays.named.iter().filter(|(name, _)| name.ends_with("bias_mask")) {
         let folded = imported.used.contains(name) || other(name, array);
         if !folded && array.zero_one().is_none_or(|kept| kept.contains(&false)) {
-            return Err(Problem::Mask { name: name.clone(), reason: "prunes a bias; masks are of weights alone" });
+            return Err(Problem::Mask {
+                name: name.clone(),
+                reason: "prunes a bias; masks are of weights alone",
+            });
         }
     }
     Ok(())

@@ -4,9 +4,9 @@
 //! A `Sequential` says the order and the activations of its layers; a class of the file's author is code that the file
 //! does not hold, and is refused by name.
 
-use super::pickle::{Node, Pickle};
 use super::Problem;
 use super::normaliser::exact_text;
+use super::pickle::{Node, Pickle};
 use crate::policy::ActivationSpec;
 
 /// A tensor or parameter of a module: its dotted name and its node; `None` where the module has none (`bias=False`).
@@ -37,7 +37,8 @@ pub(super) fn chain(pickle: &Pickle, node: usize, name: &str) -> Result<Chain, P
 fn walk(pickle: &Pickle, node: usize, name: &str, depth: usize, chain: &mut Chain) -> Result<(), Problem> {
     let class = class_of(pickle, node);
     let hooks = ["_forward_hooks", "_forward_pre_hooks"];
-    let hooked = hooks.iter().any(|key| pickle.attribute(node, key).is_some_and(|n| !pickle.entries(n).is_empty()));
+    let hooked =
+        hooks.iter().any(|key| pickle.attribute(node, key).is_some_and(|n| !pickle.entries(n).is_empty()));
     if hooked || depth > 16 {
         return Err(refused(&class, name, "with hooks, which are code"));
     }
@@ -64,7 +65,8 @@ fn walk(pickle: &Pickle, node: usize, name: &str, depth: usize, chain: &mut Chai
         }
         Some("Identity" | "Dropout" | "Flatten") => Ok(()),
         Some(other) => {
-            let activation = activation(pickle, node, other)?.ok_or_else(|| refused(&class, name, "inside a chain"))?;
+            let activation =
+                activation(pickle, node, other)?.ok_or_else(|| refused(&class, name, "inside a chain"))?;
             match chain.layers.last_mut() {
                 Some((_, last)) if *last == ActivationSpec::Identity => {
                     *last = activation;
@@ -90,7 +92,8 @@ fn class_of(pickle: &Pickle, node: usize) -> String {
 
 fn refused(class: &str, name: &str, why: &str) -> Problem {
     let place = if name.is_empty() { String::new() } else { format!(" at {name:?}") };
-    let next = "save its tensors (torch.save(module.state_dict(), FILE)) and import those, or export it as ONNX";
+    let next =
+        "save its tensors (torch.save(module.state_dict(), FILE)) and import those, or export it as ONNX";
     Problem::OtherFile { what: format!("a whole pickled module, with a {class}{place} {why}"), next }
 }
 

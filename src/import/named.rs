@@ -47,7 +47,10 @@ pub(super) fn planned(
     let special = reading.take_special()?;
     let stems = reading.take_stems()?;
     if options.layers.is_some() {
-        return Err(Problem::NoEffect { option: "--layers", reason: "the file says which layers it has".into() });
+        return Err(Problem::NoEffect {
+            option: "--layers",
+            reason: "the file says which layers it has".into(),
+        });
     }
     let hidden = layers.split_last().map_or(&[][..], |(_, hidden)| hidden);
     if let Some(stated) = &options.activation
@@ -65,12 +68,17 @@ pub(super) fn planned(
 }
 
 /// The layers that the file's own modules say, where it is a pickle of modules.
-fn chain_of<'a>(arrays: &'a Arrays, options: &ImportOptions) -> Result<Option<&'a Vec<(String, ActivationSpec)>>, Problem> {
+fn chain_of<'a>(
+    arrays: &'a Arrays,
+    options: &ImportOptions,
+) -> Result<Option<&'a Vec<(String, ActivationSpec)>>, Problem> {
     if arrays.chains.is_empty() {
         return Ok(None);
     }
     let reading = Reading::new(arrays, options)?;
-    let own = |stem: &str| reading.left.iter().any(|(name, _)| pieces::part_of(name).is_some_and(|(s, _)| s == stem));
+    let own = |stem: &str| {
+        reading.left.iter().any(|(name, _)| pieces::part_of(name).is_some_and(|(s, _)| s == stem))
+    };
     let mut found = arrays.chains.iter().filter(|(_, layers)| layers.iter().any(|(stem, _)| own(stem)));
     match (found.next(), found.next()) {
         (Some((first, _)), Some((second, _))) => {
@@ -114,7 +122,9 @@ impl<'a> Reading<'a> {
             let skip = prefix.as_ref().filter(|p| p.matches(name)).map_or(0, |p| p.depth);
             let reason = match &prefix {
                 _ if ignored => Some("named by --ignore"),
-                Some(prefix) if !prefix.matches(name) && !prefix.is_beside(name) => Some("outside the prefix"),
+                Some(prefix) if !prefix.matches(name) && !prefix.is_beside(name) => {
+                    Some("outside the prefix")
+                }
                 _ => foreign(arrays, name, array, skip),
             };
             match reason {
@@ -125,7 +135,8 @@ impl<'a> Reading<'a> {
         if let Some(prefix) = &prefix {
             // beside the prefix only statistics, deviations and scalings are of interest
             let wanted = |name: &str| prefix.matches(name) || is_special(name) || observation_leaf(name);
-            let outside: Vec<&str> = reading.left.iter().map(|(name, _)| *name).filter(|n| !wanted(n)).collect();
+            let outside: Vec<&str> =
+                reading.left.iter().map(|(name, _)| *name).filter(|n| !wanted(n)).collect();
             reading.ignore(&outside, "outside the prefix");
         }
         reading.refuse()?;
@@ -171,7 +182,8 @@ impl<'a> Reading<'a> {
                 return Err(Problem::TwoStatistics { first: one.stem.clone(), second: two.stem.clone() });
             }
         };
-        let names: Vec<&'a str> = groups.iter().flat_map(|g: &Statistics<'a>| &g.arrays).map(|(n, _)| *n).collect();
+        let names: Vec<&'a str> =
+            groups.iter().flat_map(|g: &Statistics<'a>| &g.arrays).map(|(n, _)| *n).collect();
         self.take(names);
         let action = self.take_action()?;
         let log_std = self.take_log_std()?;
@@ -198,7 +210,8 @@ impl<'a> Reading<'a> {
 
     /// Log standard deviations of their own; layers that compute them are noise that a deterministic head leaves out.
     fn take_log_std(&mut self) -> Result<Option<TensorData>, Problem> {
-        let layers: Vec<&'a str> = self.left.iter().map(|(name, _)| *name).filter(|n| noise_layer(n, &self.left)).collect();
+        let layers: Vec<&'a str> =
+            self.left.iter().map(|(name, _)| *name).filter(|n| noise_layer(n, &self.left)).collect();
         if let Some(first) = layers.first() {
             if self.options.head != Some(HeadKind::Deterministic) {
                 return Err(Problem::StateDependentNoise(format!(
@@ -207,8 +220,12 @@ impl<'a> Reading<'a> {
             }
             self.ignore(&layers, "noise, which a deterministic head leaves out");
         }
-        let found: Vec<Named<'a>> =
-            self.left.iter().filter(|(name, _)| segments(name).last().is_some_and(|l| is_deviation(l))).copied().collect();
+        let found: Vec<Named<'a>> = self
+            .left
+            .iter()
+            .filter(|(name, _)| segments(name).last().is_some_and(|l| is_deviation(l)))
+            .copied()
+            .collect();
         let (name, array) = match found.as_slice() {
             [] => return Ok(None),
             [only] => *only,
@@ -274,7 +291,9 @@ impl<'a> Reading<'a> {
         let stated = self.options.activation.as_ref();
         let own = self.own_activations(layers)?;
         if let (Some(stated), 1) = (stated, layers) {
-            let reason = format!("the network has one layer and no hidden one ({stated:?}); --output-activation is its activation");
+            let reason = format!(
+                "the network has one layer and no hidden one ({stated:?}); --output-activation is its activation"
+            );
             return Err(Problem::NoEffect { option: "--activation", reason });
         }
         let hidden = layers.saturating_sub(1);
@@ -388,11 +407,13 @@ impl<'a> Reading<'a> {
         [scale, bias]: [TensorData; 2],
     ) -> Result<(), Problem> {
         if self.options.head.is_some_and(|head| head != HeadKind::Deterministic) {
-            let (given, file) = (format!("{:?}", self.options.head), "action_scale, of squashed actions".into());
+            let (given, file) =
+                (format!("{:?}", self.options.head), "action_scale, of squashed actions".into());
             return Err(Problem::Contradicts { option: "--head", given, file });
         }
         let Some((_, last)) = layers.last_mut() else { return Ok(()) };
-        if let Some(stated) = self.options.output_activation.as_ref().filter(|a| **a != ActivationSpec::Tanh) {
+        if let Some(stated) = self.options.output_activation.as_ref().filter(|a| **a != ActivationSpec::Tanh)
+        {
             let (given, file) = (format!("{stated:?}"), "action_scale, of actions squashed by tanh".into());
             return Err(Problem::Contradicts { option: "--output-activation", given, file });
         }
@@ -405,7 +426,11 @@ impl<'a> Reading<'a> {
 }
 
 /// A fixed layer with a diagonal weight: one entry for all outputs, or one for each.
-pub(super) fn scale_layer(scale: &TensorData, bias: &TensorData, outputs: usize) -> Result<LayerData, Problem> {
+pub(super) fn scale_layer(
+    scale: &TensorData,
+    bias: &TensorData,
+    outputs: usize,
+) -> Result<LayerData, Problem> {
     let spread = |name: &str, tensor: &TensorData| match tensor.floats().as_slice() {
         [one] => Ok(vec![*one; outputs]),
         many if many.len() == outputs => Ok(many.to_vec()),
@@ -518,8 +543,21 @@ fn is_special(name: &str) -> bool {
 
 fn observation_leaf(name: &str) -> bool {
     let leaf = segments(name).last().copied().unwrap_or(name);
-    ["mean", "std", "var", "_mean", "_std", "_var", "running_mean", "running_var", "count", "epsilon", "clip", "clip_obs"]
-        .contains(&leaf)
+    [
+        "mean",
+        "std",
+        "var",
+        "_mean",
+        "_std",
+        "_var",
+        "running_mean",
+        "running_var",
+        "count",
+        "epsilon",
+        "clip",
+        "clip_obs",
+    ]
+    .contains(&leaf)
 }
 
 /// Whether a leaf is log standard deviations, or standard deviations that are stored as such.
@@ -530,7 +568,9 @@ fn is_deviation(leaf: &str) -> bool {
 /// Whether a tensor belongs to a layer that computes deviations: one by its words, whose weights have the shapes of
 /// other layers, as a head beside the mean has.
 fn noise_layer(name: &str, all: &[Named]) -> bool {
-    let stem = |name: &str| pieces::part_of(name).filter(|(_, part)| ["weight", "bias"].contains(part)).map(|(s, _)| s);
+    let stem = |name: &str| {
+        pieces::part_of(name).filter(|(_, part)| ["weight", "bias"].contains(part)).map(|(s, _)| s)
+    };
     let noisy = |stem: &str| segments(stem).iter().any(|part| names::is_noise(part));
     let Some(own) = stem(name).filter(|own| noisy(own)) else { return false };
     let weight = all.iter().find(|(n, a)| a.shape.len() == 2 && stem(n).as_deref() == Some(own.as_str()));
@@ -560,17 +600,4 @@ fn log_deviations(name: &str, array: &Array) -> Result<Result<TensorData, Proble
         return Ok(Err(Problem::StoredDeviation { name: name.to_owned(), index }));
     }
     Ok(Ok(TensorData::from_f64(tensor.shape, &values.iter().map(|v| v.ln()).collect::<Vec<_>>())))
-}
-
-/// A normaliser among the arrays of a file of its own.
-///
-/// # Errors
-/// [`Problem`].
-pub(super) fn find_normaliser(arrays: &Arrays) -> Result<Option<NormaliserData>, Problem> {
-    let named: Vec<Named> = arrays.named.iter().map(|(name, array)| (name.as_str(), array)).collect();
-    match observation::groups(&named).as_slice() {
-        [only] => only.normaliser(arrays, &ImportOptions::default()).map(Some),
-        [] => Ok(None),
-        [one, two, ..] => Err(Problem::TwoStatistics { first: one.stem.clone(), second: two.stem.clone() }),
-    }
 }

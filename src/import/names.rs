@@ -6,8 +6,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 /// Words of value functions, which no policy reads.
-const VALUE: [&str; 9] =
-    ["critic", "critics", "value", "values", "val", "vf", "vnet", "qcritic", "baseline"];
+const VALUE: [&str; 9] = ["critic", "critics", "value", "values", "val", "vf", "vnet", "qcritic", "baseline"];
 /// Words of value functions where one of their weights has a single row; elsewhere they may be the policy.
 const SCALAR_VALUE: [&str; 5] = ["v", "q", "qf", "qnet", "vfunc"];
 /// Words of copies that training keeps; a copy has the tensors of what it copies.
@@ -39,8 +38,26 @@ const COUNTERS: [&str; 15] = [
 const LOG_STD: [&str; 5] = ["log_std", "logstd", "log_stdev", "logstdev", "log_sigma"];
 /// Words of what stands before the rest of a network.
 const FIRST: [&str; 20] = [
-    "in", "input", "inputs", "encoder", "obs", "observation", "state", "embed", "embedding", "body", "trunk",
-    "shared", "base", "backbone", "torso", "feature", "features", "extractor", "stem", "first",
+    "in",
+    "input",
+    "inputs",
+    "encoder",
+    "obs",
+    "observation",
+    "state",
+    "embed",
+    "embedding",
+    "body",
+    "trunk",
+    "shared",
+    "base",
+    "backbone",
+    "torso",
+    "feature",
+    "features",
+    "extractor",
+    "stem",
+    "first",
 ];
 /// Words of what stands after the rest of a network.
 const LAST: [&str; 17] = [
@@ -100,7 +117,8 @@ pub(super) fn foreign(arrays: &Arrays, name: &str, array: &Array, skip: usize) -
         if has(part, &["adversary"]) {
             return Some("an adversary");
         }
-        if has(part, &VALUE) || part.to_ascii_lowercase().starts_with("qf") && gives_one(arrays, &parts[..=at])
+        if has(part, &VALUE)
+            || part.to_ascii_lowercase().starts_with("qf") && gives_one(arrays, &parts[..=at])
         {
             return Some("a value function");
         }
@@ -151,7 +169,8 @@ fn is_copy(arrays: &Arrays, path: &[&str]) -> bool {
     let Some((tail, _)) = copied.first().filter(|_| weights > 1) else { return false };
     arrays.named.keys().filter(|name| !starts_with(name, path)).any(|name| {
         let root = name.strip_suffix(tail.as_str()).filter(|root| root.is_empty() || root.ends_with('.'));
-        let root: Option<Vec<&str>> = root.map(|r| segments(r).into_iter().filter(|s| !s.is_empty()).collect());
+        let root: Option<Vec<&str>> =
+            root.map(|r| segments(r).into_iter().filter(|s| !s.is_empty()).collect());
         root.is_some_and(|root| {
             !root.iter().any(|part| has(part, &COPY)) && tails(arrays, &root, path) == copied
         })
@@ -160,9 +179,10 @@ fn is_copy(arrays: &Arrays, path: &[&str]) -> bool {
 
 /// What stands under a path, but not under another: names from there on, and shapes.
 fn tails(arrays: &Arrays, path: &[&str], but: &[&str]) -> BTreeSet<(String, Vec<usize>)> {
-    let inside = arrays.named.iter().filter(|(name, _)| {
-        starts_with(name, path) && (but.is_empty() || !starts_with(name, but))
-    });
+    let inside = arrays
+        .named
+        .iter()
+        .filter(|(name, _)| starts_with(name, path) && (but.is_empty() || !starts_with(name, but)));
     inside.filter_map(|(name, array)| Some((under(name, path)?.to_owned(), array.shape.clone()))).collect()
 }
 
@@ -281,9 +301,19 @@ mod tests {
 
     #[test]
     fn a_copy_is_one_only_beside_what_it_copies() {
-        assert_eq!(ignored(&[("actor.0.weight", &[2, 4]), ("actor_target.0.weight", &[2, 4])]), ["actor_target.0.weight"]);
+        assert_eq!(
+            ignored(&[("actor.0.weight", &[2, 4]), ("actor_target.0.weight", &[2, 4])]),
+            ["actor_target.0.weight"]
+        );
         assert_eq!(ignored(&[("fc1.weight", &[2, 4]), ("ema.fc1.weight", &[2, 4])]), ["ema.fc1.weight"]);
-        assert!(ignored(&[("target_encoder.0.weight", &[4, 4]), ("body.0.weight", &[4, 4]), ("body.2.weight", &[2, 4])]).is_empty());
+        assert!(
+            ignored(&[
+                ("target_encoder.0.weight", &[4, 4]),
+                ("body.0.weight", &[4, 4]),
+                ("body.2.weight", &[2, 4])
+            ])
+            .is_empty()
+        );
         assert!(ignored(&[("target.0.weight", &[2, 4])]).is_empty());
     }
 

@@ -148,7 +148,8 @@ fn from_arrays(arrays: &Arrays) -> Result<Statistics, Problem> {
         let field = name.strip_prefix(stem).unwrap_or("");
         found.array(field, name, array)?;
     }
-    if let Some(text) = arrays.metadata.get("clip").filter(|text| !matches!(&text[..], "None" | "none" | "")) {
+    if let Some(text) = arrays.metadata.get("clip").filter(|text| !matches!(&text[..], "None" | "none" | ""))
+    {
         found.clip = Some(Some(number("normaliser clip", text)?.to_string()));
     }
     if *stem == "running_mean_std." {
@@ -213,7 +214,9 @@ impl Fields {
         let spread = match (self.std, self.variance) {
             (Some(_), Some(_)) => return Err(said("it holds both std and var; keep the one that is used")),
             (Some(_), None) if self.epsilon.is_some() => {
-                return Err(said("it holds std and an epsilon: say what is divided by, and store that as std alone"));
+                return Err(said(
+                    "it holds std and an epsilon: say what is divided by, and store that as std alone",
+                ));
             }
             (Some(std), None) => Spread::Std(std),
             (None, Some(values)) => Spread::Variance { values, epsilon: self.epsilon },
@@ -236,11 +239,15 @@ fn from_pickle(pickle: &Pickle, root: usize) -> Result<Statistics, Problem> {
             Some((_, "RunningMeanStd")) => running(pickle, root)?.statistics(),
             Some((_, "ZFilter")) => {
                 let read = from_zfilter(pickle, root)?;
-                Ok(Statistics { mean: read.mean, spread: Spread::Std(read.scaling.tensor().clone()), clip: read.clip })
+                Ok(Statistics {
+                    mean: read.mean,
+                    spread: Spread::Std(read.scaling.tensor().clone()),
+                    clip: read.clip,
+                })
             }
-            Some((_, "VecNormalize")) => {
-                Err(said("it has no obs_rms: observations are not normalised (norm_obs=False), give no normaliser"))
-            }
+            Some((_, "VecNormalize")) => Err(said(
+                "it has no obs_rms: observations are not normalised (norm_obs=False), give no normaliser",
+            )),
             _ => Err(foreign::pickle(pickle, root)),
         },
         Node::Dict(_) => match pickle.entry(root, "obs_rms") {
@@ -269,7 +276,9 @@ fn from_pickle(pickle: &Pickle, root: usize) -> Result<Statistics, Problem> {
 fn from_wrapper(pickle: &Pickle, root: usize, statistics: usize) -> Result<Statistics, Problem> {
     let class = pickle.class(root).unwrap_or("?");
     if !WRAPPERS.contains(&class) {
-        return Err(said(format!("it is of class {class}, whose formula is not known; save mean, std and clip")));
+        return Err(said(format!(
+            "it is of class {class}, whose formula is not known; save mean, std and clip"
+        )));
     }
     if pickle.attribute(root, "norm_obs").and_then(|v| pickle.boolean(v)) == Some(false) {
         return Err(said("norm_obs is False: observations are not normalised, give no normaliser"));
@@ -307,13 +316,14 @@ fn running(pickle: &Pickle, node: usize) -> Result<Fields, Problem> {
 
 /// Statistics by observation key, as `VecNormalize` keeps them for dictionary observations.
 fn refuse_dictionary(pickle: &Pickle, node: usize) -> Result<(), Problem> {
-    let inner = |value: usize| {
-        pickle.attribute(value, "mean").or_else(|| pickle.entry(value, "mean")).is_some()
-    };
+    let inner =
+        |value: usize| pickle.attribute(value, "mean").or_else(|| pickle.entry(value, "mean")).is_some();
     let keys: Vec<&str> = match pickle.node(node) {
-        Node::Dict(entries) => {
-            entries.iter().filter(|&&(_, value)| inner(value)).filter_map(|&(key, _)| pickle.text(key)).collect()
-        }
+        Node::Dict(entries) => entries
+            .iter()
+            .filter(|&&(_, value)| inner(value))
+            .filter_map(|&(key, _)| pickle.text(key))
+            .collect(),
         _ => Vec::new(),
     };
     if keys.is_empty() {
@@ -337,7 +347,9 @@ impl Fields {
             match plain_array(pickle, key, value)? {
                 Some(array) => self.array(key, key, &array)?,
                 None => {
-                    return Err(said(format!("{key:?} is no part of a normaliser (mean, std or var, epsilon, clip)")));
+                    return Err(said(format!(
+                        "{key:?} is no part of a normaliser (mean, std or var, epsilon, clip)"
+                    )));
                 }
             }
         }

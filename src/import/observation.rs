@@ -15,7 +15,8 @@ const RSL_RL: f64 = 1e-2;
 /// Added to the stored variance by rl_games, and its clip radius.
 const RL_GAMES: (f64, &str) = (1e-5, "5");
 /// Words of modules that normalise observations.
-const WORDS: [&str; 8] = ["norm", "normalizer", "normaliser", "normalization", "rms", "running_mean_std", "stats", "filter"];
+const WORDS: [&str; 8] =
+    ["norm", "normalizer", "normaliser", "normalization", "rms", "running_mean_std", "stats", "filter"];
 
 /// One group of statistics: what its arrays share in their names, and how they are used.
 pub(super) struct Statistics<'a> {
@@ -120,7 +121,11 @@ impl Statistics<'_> {
                 _ => Err(Problem::Normaliser("its clip or epsilon is not one finite number")),
             };
         }
-        Ok(arrays.metadata.get(&format!("{}{leaf}", self.stem)).or_else(|| arrays.metadata.get(leaf)).cloned())
+        Ok(arrays
+            .metadata
+            .get(&format!("{}{leaf}", self.stem))
+            .or_else(|| arrays.metadata.get(leaf))
+            .cloned())
     }
 
     /// `(x - mean) / std`, clipped, as the layout's source does.
@@ -139,7 +144,8 @@ impl Statistics<'_> {
         match self.layout {
             Layout::Plain => {
                 let clip = self.one("clip", arrays)?.filter(|text| !none(text));
-                let clip = clip.map(|text| number("normaliser clip", &text).map(|n| n.to_string())).transpose()?;
+                let clip =
+                    clip.map(|text| number("normaliser clip", &text).map(|n| n.to_string())).transpose()?;
                 Ok(NormaliserData { mean: self.row("mean")?, scaling: Scaling::Std(self.row("std")?), clip })
             }
             Layout::RslRl => {
@@ -191,5 +197,6 @@ fn shifted(tensor: &TensorData, change: impl Fn(f64) -> f64) -> TensorData {
 /// Whether deviations are the roots of variances, as far as binary32 tells.
 fn same_deviations(std: &TensorData, var: &TensorData) -> bool {
     let (std, var) = (std.floats(), var.floats());
-    std.len() == var.len() && std.iter().zip(&var).all(|(s, v)| (s * s - v).abs() <= 1e-4 * v.abs().max(1e-30))
+    std.len() == var.len()
+        && std.iter().zip(&var).all(|(s, v)| (s * s - v).abs() <= 1e-4 * v.abs().max(1e-30))
 }

@@ -61,7 +61,9 @@ fn fits(layers: &[Shaped], order: &[usize]) -> bool {
 fn agrees(layers: &[Shaped], order: &[usize]) -> bool {
     order.iter().enumerate().all(|(at, &before)| {
         let after = &order[at + 1..];
-        after.iter().all(|&later| order_by_words(&layers[before].0, &layers[later].0) != Some(Ordering::Greater))
+        after
+            .iter()
+            .all(|&later| order_by_words(&layers[before].0, &layers[later].0) != Some(Ordering::Greater))
     })
 }
 

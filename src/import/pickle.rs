@@ -189,9 +189,9 @@ impl Pickle {
                 items.iter().map(|&item| self.json(item, depth - 1)).collect::<Option<_>>()?
             }
             Node::Dict(entries) => {
-                let pairs = entries.iter().map(|&(key, value)| {
-                    Some((self.text(key)?.to_owned(), self.json(value, depth - 1)?))
-                });
+                let pairs = entries
+                    .iter()
+                    .map(|&(key, value)| Some((self.text(key)?.to_owned(), self.json(value, depth - 1)?)));
                 Value::Object(pairs.collect::<Option<Map<_, _>>>()?)
             }
             Node::Global(module, name) => Value::from(format!("<class '{module}.{name}'>")),

@@ -153,7 +153,11 @@ impl<'a> Stem<'a> {
             ["mask", "original"] => self.masked("original", "mask"),
             ["mask", "weight"] => {
                 let (plain, masked) = (self.floats("weight")?, self.masked("weight", "mask")?);
-                if apart || plain.dyadics() == masked.dyadics() { Ok(plain) } else { Err(self.unclear(&parts)) }
+                if apart || plain.dyadics() == masked.dyadics() {
+                    Ok(plain)
+                } else {
+                    Err(self.unclear(&parts))
+                }
             }
             ["left", "original", "right"] => self.spectral("right"),
             ["left", "original", "right or direction"] => self.spectral("right or direction"),
@@ -281,7 +285,8 @@ impl<'a> Stem<'a> {
         if [variance.len(), scale.len(), shift.len()] != [width; 3] || variance.iter().any(|v| *v < 0.0) {
             return Err(wrong());
         }
-        let factor: Vec<f64> = scale.iter().zip(&variance).map(|(g, v)| g / (v + BATCH_EPSILON).sqrt()).collect();
+        let factor: Vec<f64> =
+            scale.iter().zip(&variance).map(|(g, v)| g / (v + BATCH_EPSILON).sqrt()).collect();
         let offset = shift.iter().zip(&mean).zip(&factor).map(|((b, m), f)| b - m * f).collect();
         Ok((factor, offset))
     }
@@ -295,12 +300,19 @@ fn dot(left: &[f64], right: &[f64]) -> f64 {
 fn rounded(stored: &TensorData, values: &[f64]) -> TensorData {
     match stored.dtype {
         TensorDtype::F64 => TensorData::from_f64(stored.shape.clone(), values),
-        _ => TensorData::from_f32(stored.shape.clone(), &values.iter().map(|v| *v as f32).collect::<Vec<_>>()),
+        _ => {
+            TensorData::from_f32(stored.shape.clone(), &values.iter().map(|v| *v as f32).collect::<Vec<_>>())
+        }
     }
 }
 
 /// `diag(scale) W` and `scale b + shift`, in binary64: a normalisation after the layer.
-pub(super) fn fold_after(weight: &mut TensorData, bias: &mut TensorData, scale: &[f64], shift: &[f64]) -> bool {
+pub(super) fn fold_after(
+    weight: &mut TensorData,
+    bias: &mut TensorData,
+    scale: &[f64],
+    shift: &[f64],
+) -> bool {
     let &[rows, columns] = weight.shape.as_slice() else { return false };
     if columns == 0 || [rows, bias.entries()] != [scale.len(); 2] {
         return false;
@@ -314,7 +326,12 @@ pub(super) fn fold_after(weight: &mut TensorData, bias: &mut TensorData, scale: 
 }
 
 /// `W diag(scale)` and `b + W shift`, in binary64: a normalisation before the layer.
-pub(super) fn fold_before(weight: &mut TensorData, bias: &mut TensorData, scale: &[f64], shift: &[f64]) -> bool {
+pub(super) fn fold_before(
+    weight: &mut TensorData,
+    bias: &mut TensorData,
+    scale: &[f64],
+    shift: &[f64],
+) -> bool {
     let &[rows, columns] = weight.shape.as_slice() else { return false };
     if columns == 0 || columns != scale.len() || bias.entries() != rows {
         return false;

@@ -132,7 +132,10 @@ mod tests {
         assert!(parse_safetensors(&file("[]", &[])).is_err());
         let entry = r#"{"dtype":"F32","shape":[],"data_offsets":[0,4]}"#;
         let twice = file(&format!(r#"{{"a":{entry},"a":{entry}}}"#), &[0; 4]);
-        assert_eq!(parse_safetensors(&twice), Err(Problem::Safetensors { name: "the header".into(), reason: REPEATED }));
+        assert_eq!(
+            parse_safetensors(&twice),
+            Err(Problem::Safetensors { name: "the header".into(), reason: REPEATED })
+        );
         assert!(parse_safetensors(&[255; 8]).is_err());
     }
 }

@@ -80,7 +80,10 @@ pub(super) fn parse(
         ("--no-bias", options.no_bias),
     ];
     if let Some((option, _)) = chosen.iter().find(|(_, given)| *given) {
-        return Err(Problem::NoEffect { option, reason: "a Stable-Baselines3 archive says which layers it has".into() });
+        return Err(Problem::NoEffect {
+            option,
+            reason: "a Stable-Baselines3 archive says which layers it has".into(),
+        });
     }
     let entries = read_entries(bytes, |name| name == "data" || name == "policy.pth")?;
     let data = entries.get("data").ok_or_else(|| bad("its data entry is missing"))?;
@@ -102,8 +105,9 @@ pub(super) fn parse(
 }
 
 fn said(data: &Value) -> Result<Said, Problem> {
-    let class = Described::of(data, "policy_class")
-        .ok_or_else(|| bad("its data does not say the policy's class (policy_class); save the model again"))?;
+    let class = Described::of(data, "policy_class").ok_or_else(|| {
+        bad("its data does not say the policy's class (policy_class); save the model again")
+    })?;
     let (module, name) = class.named_class()?;
     let family = class::family(&module, name.as_deref())?;
     let kwargs = match Described::of(data, "policy_kwargs") {
@@ -167,7 +171,11 @@ fn network(
             let squash = said.gsde && flag(said, "squash_output", false)?;
             build.sequence("mlp_extractor.shared_net", &hidden, None)?;
             build.sequence("mlp_extractor.policy_net", &hidden, None)?;
-            build.layer("action_net", if squash { ActivationSpec::Tanh } else { ActivationSpec::Identity }, true)?;
+            build.layer(
+                "action_net",
+                if squash { ActivationSpec::Tanh } else { ActivationSpec::Identity },
+                true,
+            )?;
             squash
         }
         Family::Dqn => {
@@ -209,9 +217,7 @@ fn squashed_mean(said: &Said, build: &mut Build) -> Result<(), Problem> {
     }
     let clip = match said.kwargs.get("clip_mean") {
         None => "2".to_owned(),
-        Some(value) => {
-            value.as_f64().ok_or_else(|| bad(format!("its clip_mean is {value}")))?.to_string()
-        }
+        Some(value) => value.as_f64().ok_or_else(|| bad(format!("its clip_mean is {value}")))?.to_string(),
     };
     build.layer("actor.mu.0", ActivationSpec::Clip(format!("-{clip}"), clip), true)?;
     build.diagonal("the squashing", None, ActivationSpec::Tanh)
@@ -240,7 +246,9 @@ fn search_policy(
     })?;
     let squash = boxed && flag(said, "squash_output", !linear)?;
     if boxed && !linear && !squash {
-        return Err(bad("its ARSPolicy has squash_output false, which releases of sb3-contrib read differently"));
+        return Err(bad(
+            "its ARSPolicy has squash_output false, which releases of sb3-contrib read differently",
+        ));
     }
     let last = if squash { ActivationSpec::Tanh } else { ActivationSpec::Identity };
     build.sequence_with("action_net", hidden, Some(last), bias)?;
@@ -350,9 +358,9 @@ fn head(
         }
         (Family::ActorCritic { .. }, Space::Discrete { .. }) => HeadKind::Categorical,
         (Family::ActorCritic { .. } | Family::Sac, Space::Box { .. }) => HeadKind::Gaussian,
-        (Family::Dqn, Space::Discrete { .. }) | (Family::Td3, Space::Box { .. }) | (Family::Ars { .. }, _) => {
-            HeadKind::Deterministic
-        }
+        (Family::Dqn, Space::Discrete { .. })
+        | (Family::Td3, Space::Box { .. })
+        | (Family::Ars { .. }, _) => HeadKind::Deterministic,
         (family, _) => {
             return Err(bad(format!("its action space does not go with {}", family.name())));
         }
@@ -364,7 +372,9 @@ fn head(
         return Err(Problem::Contradicts { option: "--head", given, file });
     }
     if matches!(said.family, Family::ActorCritic { maskable: true }) {
-        notes.push("masks of invalid actions come from the environment; the network is read without them".into());
+        notes.push(
+            "masks of invalid actions come from the environment; the network is read without them".into(),
+        );
     }
     let noise = if said.family == Family::Sac { "actor.log_std" } else { "log_std" };
     match (own, head) {
@@ -378,7 +388,10 @@ fn head(
         (HeadKind::Gaussian, HeadKind::Gaussian) => build.log_std(noise, options)?,
         (HeadKind::Gaussian, _) => {
             build.ignore(&[noise, "sde_features_extractor.", "actor.sde_features_extractor."]);
-            notes.push("read as deterministic: the mean of its Gaussian; its standard deviations are not used".into());
+            notes.push(
+                "read as deterministic: the mean of its Gaussian; its standard deviations are not used"
+                    .into(),
+            );
         }
         (HeadKind::Categorical, HeadKind::Deterministic) => {
             notes.push("read as deterministic: its logits as outputs, no probabilities".into());
@@ -406,7 +419,8 @@ fn scale(
     };
     let stated = match &options.action_bounds {
         Some((low, high)) => {
-            let float = |text: &String| text.parse::<f64>().map_err(|_| bad(format!("{text:?} is no number")));
+            let float =
+                |text: &String| text.parse::<f64>().map_err(|_| bad(format!("{text:?} is no number")));
             Some((vec![float(low)?; outputs], vec![float(high)?; outputs]))
         }
         None => None,

@@ -4,11 +4,11 @@
 //! # References
 //! PyTorch 2.x, `torch/serialization.py`, `_legacy_load` and `_load`.
 
-use super::{Problem, foreign};
 use super::archive::{Entries, entry_names, is_zip, read_entries};
 use super::array::{Array, Arrays, Element};
-use super::{modules, normaliser};
 use super::pickle::{Node, Pickle};
+use super::{Problem, foreign};
+use super::{modules, normaliser};
 use crate::policy::TensorDtype;
 use std::collections::BTreeMap;
 
@@ -34,12 +34,14 @@ pub(super) fn parse_zip(bytes: &[u8]) -> Result<Arrays, Problem> {
 pub(super) fn no_policy(bytes: &[u8]) -> Result<Option<Problem>, Problem> {
     let read = |pickle: &Pickle, root: usize, _: &Storages<'_>| {
         if pickle.entry(root, "param_groups").is_some() && pickle.entry(root, "state").is_some() {
-            let (what, next) = ("the state of an optimizer, no network", "give the model's file (policy.pth)");
+            let (what, next) =
+                ("the state of an optimizer, no network", "give the model's file (policy.pth)");
             return Ok(Some(Problem::OtherFile { what: what.into(), next }));
         }
         let arguments = pickle.entry(root, "data").filter(|_| pickle.entry(root, "state_dict").is_some());
         if arguments.is_some_and(|data| pickle.entry(data, "action_space").is_some()) {
-            let what = "written by policy.save() of Stable-Baselines3, which does not say the policy's class".into();
+            let what =
+                "written by policy.save() of Stable-Baselines3, which does not say the policy's class".into();
             let next = "import the archive that model.save() writes; or torch.save(policy.state_dict(), \"policy.pt\") \
                         and state --head, --activation and --output-activation";
             return Ok(Some(Problem::OtherFile { what, next }));
@@ -251,7 +253,9 @@ impl Flattened<'_, '_, '_> {
             _ => None,
         };
         let leaf = name.rsplit('.').next().unwrap_or(name);
-        if let Some(text) = text.filter(|_| ["epsilon", "clip", "clip_obs"].contains(&leaf) || name == "activation") {
+        if let Some(text) =
+            text.filter(|_| ["epsilon", "clip", "clip_obs"].contains(&leaf) || name == "activation")
+        {
             self.arrays.metadata.insert(name.to_owned(), text);
         }
     }

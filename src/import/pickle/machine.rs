@@ -360,7 +360,9 @@ impl<'a> Machine<'a> {
                     Err(_) => self.fail("a number cannot be read"),
                 }
             }
-            0x97 => self.fail("its arrays lie in buffers outside the file; save it again without buffer_callback"),
+            0x97 => {
+                self.fail("its arrays lie in buffers outside the file; save it again without buffer_callback")
+            }
             0x98 => Ok(()),
             _ => self.fail("an opcode is unknown"),
         }

@@ -1,8 +1,8 @@
 //! Layers from the tensors of an archive: each is used, ignored by rule, or named in an error. Untrusted.
 //! `spec/import-sb3.md#tensors`.
 
-use super::class::Family;
 use super::bad;
+use super::class::Family;
 use crate::import::array::Arrays;
 use crate::import::{Draft, HeadKind, ImportOptions, Problem};
 use crate::policy::{ActivationSpec, LayerData, TensorData};

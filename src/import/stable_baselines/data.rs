@@ -98,7 +98,8 @@ impl<'a> Described<'a> {
                 continue;
             };
             // str() of a function or an object says nothing that could be compared
-            let opaque = |other: &Value| other.as_str().is_some_and(|t| t.starts_with('<') && class_of(t).is_none());
+            let opaque =
+                |other: &Value| other.as_str().is_some_and(|t| t.starts_with('<') && class_of(t).is_none());
             match entries.get(key) {
                 Some(other) if *other != value && !opaque(other) => {
                     return Err(bad(format!("its {key} is {other} in text and {value} pickled")));
