@@ -6,6 +6,7 @@
 
 use crate::policy::{ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, TensorData};
 use array::Arrays;
+use secateur_checker::load::{FileProblem, read_regular};
 use secateur_checker::number::Rational;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ mod torch;
 pub use normaliser::read_normaliser;
 
 /// Bytes an imported file may have.
-pub const MAX_FILE: u64 = 1 << 30;
+pub const MAX_FILE: usize = 1 << 30;
 
 /// What the outputs mean, when the file does not say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,8 +117,8 @@ pub struct ImportError {
 pub enum Problem {
     #[error("cannot be read: {0}")]
     Unreadable(String),
-    #[error("has {bytes} bytes, more than the {MAX_FILE} that are read")]
-    FileTooLarge { bytes: u64 },
+    #[error("has more than the {MAX_FILE} bytes that are read")]
+    FileTooLarge,
     #[error("is no ONNX, safetensors, NPZ, PyTorch or Stable-Baselines3 file")]
     UnknownFormat,
     #[error("is a broken zip archive ({0}); fetch it again")]
@@ -434,13 +435,13 @@ fn confirm_graph(draft: &Draft, options: &ImportOptions) -> Result<(), Problem> 
 /// # Errors
 /// [`Problem::Unreadable`], [`Problem::FileTooLarge`].
 pub fn read_capped(path: &Path) -> Result<Vec<u8>, ImportError> {
-    let in_file = |problem| ImportError { file: path.to_owned(), problem };
-    let unreadable = |error: std::io::Error| in_file(Problem::Unreadable(error.to_string()));
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > MAX_FILE {
-        return Err(in_file(Problem::FileTooLarge { bytes: size }));
-    }
-    std::fs::read(path).map_err(unreadable)
+    read_regular(path, MAX_FILE).map_err(|found| {
+        let problem = match found {
+            FileProblem::TooLarge { .. } => Problem::FileTooLarge,
+            other => Problem::Unreadable(other.to_string()),
+        };
+        ImportError { file: path.to_owned(), problem }
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {

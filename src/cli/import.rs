@@ -9,11 +9,13 @@ use secateur_checker::reader::digest::weights_digest;
 use secateur_checker::reader::policy::parse_policy;
 use serde_json::json;
 
+use crate::cli::output::{Force, OutputPlan, write};
+use crate::cli::prune::mask_names;
 use crate::cli::{CliError, Context};
 use crate::import::masks::{import_mask, is_mask, mask_from_pruned};
 use crate::import::{HeadKind, ImportOptions, Imported, LogStd, import, import_accounted};
 use crate::policy::ActivationSpec;
-use crate::policy::emit::{ChainOrigin, emit_manifest, emit_tensors, write_mask_chain, write_policy_dir};
+use crate::policy::emit::{ChainOrigin, add_mask_chain, add_policy, emit_manifest, emit_tensors};
 use crate::policy::mask::MaskData;
 use crate::policy::read::activation_spec;
 
@@ -76,6 +78,8 @@ pub struct ImportArguments {
     /// Policy directory to write; masks go into its folder masks/.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    #[command(flatten)]
+    force: Force,
 }
 
 /// Head on the command line.
@@ -151,6 +155,7 @@ fn activation(name: &str) -> Result<ActivationSpec, String> {
 /// Exit code 2 for a file that cannot be imported or written, 4 if what was written does not read back.
 pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError> {
     let options = options(arguments);
+    let outputs = plan(arguments, &options).test()?;
     let imported = import_accounted(&arguments.source, &options).map_err(CliError::input)?;
     let data = &imported.policy;
     for note in &imported.notes {
@@ -160,13 +165,15 @@ pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError
     parse_policy(&emit_manifest(data), &emit_tensors(data))
         .map_err(|e| CliError::input(format!("{}: {e}", arguments.source.display())))?;
     let masks = masks(arguments, &options, &imported)?;
-    write_policy_dir(&arguments.out, data).map_err(CliError::input)?;
+    let mut set = outputs.set();
+    add_policy(&mut set, &arguments.out, data);
     if !masks.is_empty() {
         let method = if arguments.pruned.is_empty() { "imported" } else { "derived" };
         let origin =
             ChainOrigin { method: method.to_owned(), scope: "file".to_owned(), seed: "0".to_owned() };
-        write_mask_chain(&arguments.out.join("masks"), &masks, &origin).map_err(CliError::input)?;
+        add_mask_chain(&mut set, &arguments.out.join("masks"), &masks, &origin);
     }
+    write(set)?;
     let written = load_policy(&arguments.out).map_err(CliError::internal)?;
     let policy = &written.files.policy;
     let widths: Vec<String> = std::iter::once(policy.network.inputs())
@@ -175,7 +182,7 @@ pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError
         .collect();
     let digest = weights_digest(&policy.network);
     let head = secateur_checker::check::head_name(&policy.head);
-    let text = format!(
+    let mut text = format!(
         "imported {} to {}\nnetwork  {}, {head} head{}\nweights  {digest}\nmasks    {}",
         arguments.source.display(),
         arguments.out.display(),
@@ -183,11 +190,36 @@ pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError
         if policy.normaliser.is_some() { ", with observation normaliser" } else { "" },
         masks.len()
     );
-    let text = text + &ignored_lines(&imported);
+    text.push_str(&ignored_lines(&imported));
+    text.extend(outputs.removed().map(|words| format!("\n{words}")));
     let document = json!({"out": arguments.out, "weightsDigest": digest, "head": head, "widths": widths,
                           "normaliser": policy.normaliser.is_some(), "masks": masks.len()});
     context.print(&text, &document)?;
     Ok(0)
+}
+
+/// The policy, and its masks; neither masks nor what `train` left beside another policy may stay beside it.
+fn plan(arguments: &ImportArguments, options: &ImportOptions) -> OutputPlan {
+    let (out, masks) = (&arguments.out, arguments.out.join("masks"));
+    let mut plan = OutputPlan::new(arguments.force)
+        .input(&arguments.source)
+        .inputs(&arguments.normaliser)
+        .inputs(&arguments.mask)
+        .inputs(&arguments.pruned)
+        .folder("--out", out)
+        .file("--out", &out.join("policy.safetensors"))
+        .file("--out", &out.join("policy.json"));
+    if let Some(LogStd::File(path)) = &options.log_std {
+        plan = plan.input(path);
+    }
+    for name in ["critic", "train.toml", "checkpoint.json"] {
+        plan = plan
+            .foreign(&out.join(name), "belongs to a policy that `secateur train` makes there; move it away");
+    }
+    match arguments.mask.len() + arguments.pruned.len() {
+        0 => plan.leftover_masks(&masks, &[]),
+        count => plan.mask_chain("--out", &masks, &mask_names(count)),
+    }
 }
 
 /// A line for each reason why tensors were left out.
