@@ -143,7 +143,7 @@ fn saliency(
     match (&recipe.scores, &recipe.states) {
         (Some(path), None) => {
             let arrays = read_arrays(path).map_err(CliError::input)?;
-            scores_from(&arrays, &data).map_err(CliError::input)
+            scores_from(&arrays, data).map_err(CliError::input)
         }
         (None, Some(path)) => {
             let failure = |e: Failure| CliError { message: e.to_string(), code: e.exit_code() };

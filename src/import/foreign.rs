@@ -10,7 +10,7 @@ const STATE_DICT: &str =
     "save its tensors with torch.save(model.state_dict(), \"policy.pt\") and import that file";
 
 /// First bytes, what they mean, what to do.
-const MAGIC: [(&[u8], &str, &'static str); 16] = [
+const MAGIC: [(&[u8], &str, &str); 16] = [
     (b"\x1f\x8b", "gzip-compressed", "unpack it with gunzip first"),
     (b"BZh", "bzip2-compressed", "unpack it with bunzip2 first"),
     (b"\xfd7zXZ\0", "xz-compressed", "unpack it with unxz first"),

@@ -230,7 +230,7 @@ impl<'a> Execution<'a> {
             let reads_other = node.input.iter().any(|other| other != name && maker.input.contains(other));
             reads_other.then_some(maker.op_type.as_str())
         });
-        match (node.op_type.as_str(), gate.last()) {
+        match (node.op_type.as_str(), gate.next_back()) {
             ("Mul", Some("Sigmoid")) => "it is the SiLU (swish) activation, which is not bounded here".into(),
             ("Mul", Some("HardSigmoid")) => {
                 "it is the HardSwish activation, which is not bounded here".into()

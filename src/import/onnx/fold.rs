@@ -246,7 +246,7 @@ pub(super) fn joined(shapes: &[&[usize]], axis: i64) -> Result<(Vec<usize>, Vec<
     let axis = axis_of(axis, first.len())?;
     let around = |shape: &[usize]| {
         let mut sides = shape.to_vec();
-        sides.get_mut(axis).map(|side| std::mem::take(side));
+        sides.get_mut(axis).map(std::mem::take);
         sides
     };
     if shapes.iter().any(|shape| around(shape) != around(first)) {
