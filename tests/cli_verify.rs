@@ -502,6 +502,7 @@ fn a_policy_folder_can_be_the_network() {
         "keys/secateur.pem",
         "--out",
         OUT,
+        "--force",
     ]));
     assert_eq!((found.code, first_line(&found)), (0, "unsat"), "{found:?}");
     let ran = run(&mut bench.command(&["check", "canonical", &property, "--trust", "keys/trust.json", OUT]));

@@ -7,7 +7,7 @@ use crate::check::{ASSUME_REAL, CHECKER_ID, NamedFile};
 use crate::kernel::enclose::TanhTable;
 use crate::kernel::grid::{GridError, GridNetwork, GridScale};
 use crate::kernel::input::read_observation;
-use crate::kernel::split::{Case, SplitError, check_inside, check_sat, check_unsat};
+use crate::kernel::split::{Case, SplitError, check_inside, check_sat, check_shape, check_tree};
 use crate::model::Policy;
 use crate::number::Rational;
 use crate::reader::certificate::{FileDigest, SCHEMA_VERSION};
@@ -112,6 +112,20 @@ impl fmt::Display for PropertyRejection {
     }
 }
 
+impl PropertyRejection {
+    /// Whether a limit of the checker was reached, rather than evidence found not to hold.
+    pub fn is_limit(&self) -> bool {
+        match self {
+            Self::Grid(_) => true,
+            Self::Proof(PropertyError::Field(e)) => e.is_limit(),
+            Self::Case { reason: SplitError::Grid { reason, .. }, .. } => {
+                matches!(reason, GridError::Overflow { .. } | GridError::MagnitudeTooLarge { .. })
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A property certificate that was checked. Only [`check_property`] makes one.
 #[derive(Clone, Debug)]
 pub struct Decided {
@@ -171,12 +185,14 @@ pub fn check_property(
         }
         Claimed::Unsat { .. } => {
             let proof = subject.proof.ok_or(PropertyRejection::Files)?;
-            let trees = parse_proof(proof.bytes).map_err(PropertyRejection::Proof)?;
+            let proof = parse_proof(proof.bytes).map_err(PropertyRejection::Proof)?;
+            let trees = proof.trees().map_err(PropertyRejection::Proof)?;
             if trees.len() != cases.len() {
                 return Err(PropertyRejection::CaseCount { trees: trees.len(), cases: cases.len() });
             }
             for (case, (stated, tree)) in cases.iter().zip(&trees).enumerate() {
-                check_unsat(&grid, table, stated, tree, progress)
+                check_shape(tree.children.iter().copied())
+                    .and_then(|()| check_tree(&grid, table, stated, &mut |node| tree.node(node), progress))
                     .map_err(|reason| PropertyRejection::Case { case, reason })?;
             }
         }

@@ -140,6 +140,25 @@ fn neurons_are_split_once() {
     assert_eq!(unsat(&goal, &twice), Err(SplitError::NoSuchPlace { node: 1 }));
 }
 
+/// The output is `max(2x, x - y)` for `y <= 0`. At least 1.8 is reached for x above 1/2 only; at least 1.2 with x up to 1/2
+/// for `x + y <= 0` only. A second child whose region kept anything of the first one's would look proved.
+#[test]
+fn a_second_child_has_a_region_of_its_own() {
+    let mut goal = case("-1", "-1.8");
+    let halves = [cut(0, "1/2", [1, 2]), leaf(), leaf()];
+    assert!(matches!(unsat(&goal, &halves), Err(SplitError::NotProved { node: 2, .. })));
+    goal.upper[0] = r("1/2");
+    assert_eq!(unsat(&goal, &[leaf()]), Ok(()));
+    (goal.upper[1], goal.constraints[0].bound) = (r("0"), r("-1.2"));
+    let signs = [relu(0, [1, 2]), leaf(), leaf()];
+    assert!(matches!(unsat(&goal, &signs), Err(SplitError::NotProved { node: 2, .. })));
+    // And a child of the second child has all that its parent has.
+    let under = |first, second| [cut(1, "-1/4", first), leaf(), relu(0, second), leaf(), leaf()];
+    goal.constraints[0].bound = r("-1.6");
+    assert_eq!(unsat(&goal, &under([1, 2], [3, 4])), Ok(()));
+    assert_eq!(unsat(&goal, &under([2, 1], [4, 3])), Ok(()), "children may be named in any order");
+}
+
 #[test]
 fn every_node_has_one_parent_before_it() {
     let goal = case("1", "-1");
@@ -177,6 +196,10 @@ fn multipliers_refute_an_empty_region() {
     }
     let reason = GridError::NegativeMultiplier { layer: 0, neuron: 0 };
     assert_eq!(unsat(&goal, &tree([-1, 65536])), Err(SplitError::Grid { node: 4, reason }));
+    // A multiplier beyond the grid is the proof's fault.
+    let reason = GridError::WitnessTooLarge { layer: 0 };
+    assert!(reason.is_about_witness());
+    assert_eq!(unsat(&goal, &tree([i64::MAX, 0])), Err(SplitError::Grid { node: 4, reason }));
     // Without a contradiction no multiplier finds one.
     let mut free = goal;
     free.lower[0] = r("-1");

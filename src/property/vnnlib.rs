@@ -12,7 +12,8 @@ use std::fmt;
 
 use num_bigint::BigInt;
 pub use secateur_checker::kernel::split::{Case, OutputConstraint};
-use secateur_checker::number::{NumberError, Rational};
+use secateur_checker::number::{NumberError, Rational, cost};
+use secateur_checker::reader::fields::MAX_DIGITS;
 
 use expression::{Expression, Node, parse_expressions};
 
@@ -146,6 +147,11 @@ pub enum VnnlibError {
     /// The normal form has more than [`MAX_DISJUNCTS`] disjuncts.
     #[error("the property has too many cases")]
     TooManyCases,
+    /// The numbers have more than [`MAX_DIGITS`] digits, those that exponents stand for included.
+    #[error(
+        "the property's numbers have more than {MAX_DIGITS} digits, those that exponents stand for included"
+    )]
+    TooManyDigits,
     /// Nothing is asserted.
     #[error("the property asserts nothing")]
     Empty,
@@ -193,6 +199,10 @@ type Declared<'a> = BTreeMap<&'a str, Variable>;
 /// # Errors
 /// [`VnnlibError`], one variant per reason.
 pub fn parse_vnnlib(text: &str) -> Result<Property, VnnlibError> {
+    let words = text.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')'));
+    if words.map(cost).sum::<usize>() > MAX_DIGITS {
+        return Err(VnnlibError::TooManyDigits);
+    }
     let expressions = parse_expressions(text)?;
     let mut declared = Declared::new();
     let mut cases: Option<Vec<Vec<Atom>>> = None;

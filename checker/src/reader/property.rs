@@ -3,9 +3,10 @@
 use core::fmt;
 
 use crate::kernel::relax::SlopeChoice;
-use crate::kernel::split::{Case, LeafWitness, Node, OutputConstraint};
+use crate::kernel::split::{Case, LeafWitness, Node, OutputConstraint, SplitError};
 use crate::reader::fields::{Field, FieldError, Fields};
 use crate::reader::json::{JsonError, Numbers, Value, canonical, parse};
+use crate::reader::policy::MAX_WIDTH;
 
 /// Value of `format` in a property file.
 pub const PROPERTY_FORMAT: &str = "secateur.property/1";
@@ -78,8 +79,8 @@ pub fn parse_property(bytes: &[u8]) -> Result<Property, PropertyError> {
 
 fn case(field: &Field<'_>) -> Result<Case, FieldError> {
     let mut fields = field.object()?;
-    let lower = fields.required("lower")?.rationals()?;
-    let upper = fields.required("upper")?.rationals()?;
+    let lower = fields.required("lower")?.rationals(MAX_WIDTH)?;
+    let upper = fields.required("upper")?.rationals(MAX_WIDTH)?;
     let constraints = fields.required("constraints")?.array()?;
     fields.finish()?;
     Ok(Case { lower, upper, constraints: constraints.iter().map(constraint).collect::<Result<_, _>>()? })
@@ -87,24 +88,64 @@ fn case(field: &Field<'_>) -> Result<Case, FieldError> {
 
 fn constraint(field: &Field<'_>) -> Result<OutputConstraint, FieldError> {
     let mut fields = field.object()?;
-    let coefficients = fields.required("coefficients")?.rationals()?;
+    let coefficients = fields.required("coefficients")?.rationals(MAX_WIDTH)?;
     let bound = fields.required("bound")?.rational()?;
     fields.finish()?;
     Ok(OutputConstraint { coefficients, bound })
 }
 
-/// Reads a proof file: one split tree per case.
+/// A proof file that was read: one split tree per case. It is kept as text, and a node's numbers are made again whenever it
+/// is asked for, so that they take memory for one leaf at a time.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    document: Value,
+}
+
+/// One tree of a proof.
+#[derive(Debug)]
+pub struct ProofTree<'a> {
+    nodes: Vec<Field<'a>>,
+    /// The children that each node names.
+    pub children: Vec<Option<[usize; 2]>>,
+}
+
+impl ProofTree<'_> {
+    /// A node and its number.
+    ///
+    /// # Errors
+    /// [`SplitError::Orphan`] if there is no such node.
+    pub fn node(&self, index: usize) -> Result<(usize, Node), SplitError> {
+        let read = self.nodes.get(index).and_then(|field| node(field).ok());
+        Ok((index, read.ok_or(SplitError::Orphan { node: index })?))
+    }
+}
+
+impl Proof {
+    /// The trees, in the order of the cases, every node of them read once.
+    ///
+    /// # Errors
+    /// [`PropertyError::Field`].
+    pub fn trees(&self) -> Result<Vec<ProofTree<'_>>, PropertyError> {
+        let mut fields = Field::root(&self.document).object()?;
+        fields.required("format")?.word(PROOF_FORMAT)?;
+        let trees = fields.required("cases")?.array()?;
+        fields.finish()?;
+        Ok(trees.iter().map(tree).collect::<Result<_, _>>()?)
+    }
+}
+
+fn tree<'a>(field: &Field<'a>) -> Result<ProofTree<'a>, FieldError> {
+    let nodes = field.array()?;
+    let children = nodes.iter().map(|n| Ok(node(n)?.children())).collect::<Result<_, FieldError>>()?;
+    Ok(ProofTree { nodes, children })
+}
+
+/// Reads a proof file.
 ///
 /// # Errors
 /// [`PropertyError`].
-pub fn parse_proof(bytes: &[u8]) -> Result<Vec<Vec<Node>>, PropertyError> {
-    let value = document(bytes, MAX_PROOF)?;
-    let mut fields = Field::root(&value).object()?;
-    fields.required("format")?.word(PROOF_FORMAT)?;
-    let trees = fields.required("cases")?.array()?;
-    fields.finish()?;
-    let tree = |t: &Field<'_>| t.array()?.iter().map(node).collect::<Result<Vec<_>, _>>();
-    Ok(trees.iter().map(tree).collect::<Result<_, _>>()?)
+pub fn parse_proof(bytes: &[u8]) -> Result<Proof, PropertyError> {
+    Ok(Proof { document: document(bytes, MAX_PROOF)? })
 }
 
 fn node(field: &Field<'_>) -> Result<Node, FieldError> {
@@ -193,8 +234,14 @@ mod tests {
         parse_property(format!(r#"{{"cases":[{cases}],"format":"secateur.property/1"}}"#).as_bytes())
     }
 
+    fn read(bytes: &[u8]) -> Result<Vec<Vec<Node>>, PropertyError> {
+        let proof = parse_proof(bytes)?;
+        let nodes = |t: &ProofTree<'_>| (0..t.children.len()).map(|i| t.node(i).unwrap().1).collect();
+        Ok(proof.trees()?.iter().map(nodes).collect())
+    }
+
     fn proof(nodes: &str) -> Result<Vec<Vec<Node>>, PropertyError> {
-        parse_proof(format!(r#"{{"cases":[[{nodes}]],"format":"secateur.proof/1"}}"#).as_bytes())
+        read(format!(r#"{{"cases":[[{nodes}]],"format":"secateur.proof/1"}}"#).as_bytes())
     }
 
     fn witness_with(lower: &str, multipliers: &str) -> Result<Vec<Vec<Node>>, PropertyError> {
@@ -211,6 +258,8 @@ mod tests {
             PropertyError::Field(FieldError::UnknownWord { path, .. }) => ("word", path),
             PropertyError::Field(FieldError::Number { path, .. }) => ("number", path),
             PropertyError::Field(FieldError::OutOfRange { path, .. }) => ("range", path),
+            PropertyError::Field(FieldError::TooMany { path, .. }) => ("many", path),
+            PropertyError::Field(FieldError::TooManyDigits { path }) => ("digits", path),
             PropertyError::Json(_) => ("json", String::new()),
             PropertyError::NotCanonical => ("canonical", String::new()),
             PropertyError::NoCases => ("cases", String::new()),
@@ -318,9 +367,9 @@ mod tests {
         let input = r#"{"at":"1/0","children":["1","2"],"coordinate":"0","node":"input"}"#;
         assert_eq!(node(input), refused("number", "cases[0][0].at"));
         let other = br#"{"cases":[],"format":"secateur.proof/2"}"#;
-        assert_eq!(at(parse_proof(other)), refused("word", "format"));
+        assert_eq!(at(read(other)), refused("word", "format"));
         let extra = br#"{"cases":[],"format":"secateur.proof/1","holes":[]}"#;
-        assert_eq!(at(parse_proof(extra)), refused("unknown", ".holes"));
+        assert_eq!(at(read(extra)), refused("unknown", ".holes"));
     }
 
     #[test]
