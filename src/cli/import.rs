@@ -13,7 +13,9 @@ use crate::cli::output::{Force, OutputPlan, write};
 use crate::cli::prune::mask_names;
 use crate::cli::{CliError, Context};
 use crate::import::masks::{import_mask, is_mask, mask_from_pruned};
-use crate::import::{HeadKind, ImportOptions, Imported, LogStd, import, import_accounted};
+use crate::import::{
+    HeadKind, ImportError, ImportOptions, Imported, LogStd, Problem, import, import_accounted,
+};
 use crate::policy::ActivationSpec;
 use crate::policy::emit::{ChainOrigin, add_mask_chain, add_policy, emit_manifest, emit_tensors};
 use crate::policy::mask::MaskData;
@@ -57,6 +59,9 @@ pub struct ImportArguments {
     /// Only tensors whose names start with this belong to the policy.
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
+    /// The output of an ONNX graph to read, when it has several.
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
     /// The layers in their order, separated by commas, where the file does not show it.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     layers: Option<Vec<String>>,
@@ -66,6 +71,9 @@ pub struct ImportArguments {
     /// Layers without a bias tensor were built without bias.
     #[arg(long)]
     no_bias: bool,
+    /// Bounds that a squashed action is scaled to, where a Stable-Baselines3 archive does not show its action space.
+    #[arg(long, value_parser = bounds, value_name = "LOW,HIGH", allow_hyphen_values = true)]
+    action_bounds: Option<(String, String)>,
     /// A mask to import (NPZ M0.., safetensors, PyTorch weight_mask); repeat it, loosest first.
     #[arg(long, value_name = "FILE", conflicts_with = "pruned")]
     mask: Vec<PathBuf>,
@@ -111,11 +119,25 @@ fn options(arguments: &ImportArguments) -> ImportOptions {
         activation: arguments.activation.clone(),
         output_activation: arguments.output_activation.clone(),
         prefix: arguments.prefix.clone(),
+        output: arguments.output.clone(),
+        action_bounds: arguments.action_bounds.clone(),
         layers: arguments.layers.clone(),
         ignore: arguments.ignore.clone(),
         no_bias: arguments.no_bias,
         normaliser_epsilon: arguments.normaliser_epsilon.clone(),
         masks_apart: !arguments.mask.is_empty(),
+    }
+}
+
+fn bounds(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once(',').map(|(low, high)| (low.trim().to_owned(), high.trim().to_owned()));
+    let is_below = |low: &str, high: &str| match (low.parse::<f64>(), high.parse::<f64>()) {
+        (Ok(low), Ok(high)) => low < high,
+        _ => false,
+    };
+    match parts {
+        Some((low, high)) if is_below(&low, &high) => Ok((low, high)),
+        _ => Err("two numbers LOW,HIGH with LOW below HIGH".to_owned()),
     }
 }
 
@@ -142,6 +164,9 @@ pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError
     let outputs = plan(arguments, &options).test()?;
     let imported = import_accounted(&arguments.source, &options).map_err(CliError::input)?;
     let data = &imported.policy;
+    for note in &imported.notes {
+        eprintln!("note: {note}");
+    }
     // Read back from memory first, so that nothing is written that the checker would refuse.
     parse_policy(&emit_manifest(data), &emit_tensors(data))
         .map_err(|e| CliError::input(format!("{}: {e}", arguments.source.display())))?;
@@ -289,30 +314,48 @@ pub fn reimport(source: &Path, directory: &Path) -> Result<String, CliError> {
     let layers = stored.network.layers.iter().filter(|layer| !layer.fixed);
     let activations: Vec<ActivationSpec> = layers.map(|l| activation_spec(&l.activation)).collect();
     let masks_apart = directory.join("masks").is_dir();
-    let attempt = |head, stated: bool| {
+    let attempt = |head, stated: bool, output: Option<&String>| {
         let given = |spec: Option<&ActivationSpec>| spec.filter(|_| stated).cloned();
         let hidden = activations.split_last().and_then(|(_, hidden)| hidden.first());
         let (activation, output_activation) = (given(hidden), given(activations.last()));
+        let output = output.cloned();
         import(
             source,
             &ImportOptions {
                 head: Some(head),
                 activation,
                 output_activation,
+                output,
                 masks_apart,
                 ..ImportOptions::default()
             },
         )
     };
-    let data = attempt(head, false)
-        .or_else(|_| attempt(HeadKind::Deterministic, false))
-        .or_else(|_| attempt(head, true))
-        .or_else(|_| attempt(HeadKind::Deterministic, true))
-        .map_err(CliError::input)?;
-    let found = parse_policy(&emit_manifest(&data), &emit_tensors(&data));
-    let found = found.map_err(|e| CliError::input(format!("{}: {e}", source.display())))?.policy;
-    compare(&found, stored)?;
-    Ok(weights_digest(&found.network))
+    // The option that chose one of several outputs is not stored: any of them may be what the directory was read from.
+    let outputs = match attempt(head, false, None) {
+        Err(ImportError { problem: Problem::SeveralOutputs { names, .. }, .. }) => {
+            names.into_iter().map(Some).collect()
+        }
+        _ => vec![None],
+    };
+    let wanted = weights_digest(&stored.network);
+    let mut last = Err(CliError::input(format!("{}: it has no outputs", source.display())));
+    for output in &outputs {
+        let data = attempt(head, false, output.as_ref())
+            .or_else(|_| attempt(HeadKind::Deterministic, false, output.as_ref()))
+            .or_else(|_| attempt(head, true, output.as_ref()))
+            .or_else(|_| attempt(HeadKind::Deterministic, true, output.as_ref()));
+        last = data.map_err(CliError::input).and_then(|data| {
+            let found = parse_policy(&emit_manifest(&data), &emit_tensors(&data));
+            let found = found.map_err(|e| CliError::input(format!("{}: {e}", source.display())))?.policy;
+            compare(&found, stored)?;
+            Ok(weights_digest(&found.network))
+        });
+        if last.as_ref().is_ok_and(|found| *found == wanted) {
+            break;
+        }
+    }
+    last
 }
 
 fn compare(found: &Policy, stored: &Policy) -> Result<(), CliError> {
