@@ -19,7 +19,8 @@ const NEAR: f64 = 1e-7;
 /// # References
 /// von Neumann 1928, the least greatest value of a matrix game as a linear program.
 pub fn search_shares(constraints: &[FloatConstraint], seen: &[Vec<f64>]) -> Option<Vec<u32>> {
-    if constraints.len() < 2 || constraints.len() > MOST_CONSTRAINTS || seen.is_empty() {
+    let finite = seen.iter().flatten().all(|y| y.is_finite());
+    if constraints.len() < 2 || constraints.len() > MOST_CONSTRAINTS || seen.is_empty() || !finite {
         return None;
     }
     let mut variables = ProblemVariables::new();
