@@ -395,7 +395,7 @@ fn the_command_line_takes_a_budget() {
     std::fs::write(folder.path().join("k.pem"), key(1).private_pem()).expect("key written");
     let certify = |options: &[&str]| {
         let files = ["--masks", "masks", "--states", "states.npy", "--epsilon", "1/2"];
-        let out = ["--key", "k.pem", "--out", "c.cert.dsse.json"];
+        let out = ["--key", "k.pem", "--out", "c.cert.dsse.json", "--force"];
         let mut command = secateur(folder.path());
         run(command.args(["--quiet", "certify", "policy"]).args(files).args(out).args(options))
     };

@@ -227,7 +227,7 @@ fn boxes_come_from_options_and_files() {
     std::fs::write(folder.path().join("k.pem"), key(1).private_pem()).expect("key written");
     let certify = |options: &[&str]| {
         let files = ["--masks", "masks", "--states", "states.npy", "--epsilon", "1/20", "--family", "ibp"];
-        let out = ["--key", "k.pem", "--out", "c.cert.dsse.json", "--region-steps", "50"];
+        let out = ["--key", "k.pem", "--out", "c.cert.dsse.json", "--region-steps", "50", "--force"];
         let mut command = secateur(folder.path());
         run(command.args(["--quiet", "certify", "policy"]).args(files).args(out).args(options))
     };

@@ -33,6 +33,9 @@ fn main() -> ExitCode {
     if arguments.iter().any(|a| a == "--help" || a == "-h") {
         return say(USAGE, 0);
     }
+    if arguments.iter().any(|a| a == "-") {
+        return complain("-: standard input is not read; a file or folder called - is ./-", 2);
+    }
     let Some(given) = parse_arguments(arguments) else {
         return complain(USAGE, 2);
     };
@@ -217,8 +220,12 @@ fn regret_lines(certificate: &Certificate) -> String {
 }
 
 fn say(text: &str, code: u8) -> ExitCode {
-    // A closed pipe must not turn a verdict into a panic.
-    if writeln!(std::io::stdout(), "{text}").is_err() { ExitCode::from(4) } else { ExitCode::from(code) }
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => ExitCode::from(code),
+        // Whoever closed the pipe has read enough; the verdict stands.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(code),
+        Err(_) => complain("error: the verdict cannot be written to standard output", 4),
+    }
 }
 
 fn complain(text: &str, code: u8) -> ExitCode {

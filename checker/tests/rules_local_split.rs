@@ -62,6 +62,45 @@ fn leaves_must_violate_strictly() {
     );
 }
 
+/// The output is at least 1/2 and at most 2: each of `output <= 1` and `output >= 3/2` is possible, not both. The sum of equal
+/// multiples is `0 <= -1/2`, whatever the network; other shares, no share and a share below 0 say nothing.
+#[test]
+fn combinations_must_violate_strictly() {
+    let goal = |most: &str, least: &str| {
+        let mut goal = case("1", most);
+        goal.constraints.extend(case("-1", &format!("-{least}")).constraints);
+        goal
+    };
+    let combination =
+        |multipliers: &[i64]| Node::Combination { multipliers: multipliers.to_vec(), witness: None };
+    let by = |goal: &Case, multipliers: &[i64]| unsat(goal, &[combination(multipliers)]);
+    let apart = goal("1", "3/2");
+    for equal in [[1, 1], [7, 7], [999_999_999_999; 2]] {
+        assert_eq!(by(&apart, &equal), Ok(()));
+    }
+    for nothing in [[0, 0], [1, 0], [0, 1], [1, 2]] {
+        assert!(matches!(by(&apart, &nothing), Err(SplitError::NotProved { node: 0, .. })), "{nothing:?}");
+    }
+    // `0 <= 0` holds: the constraints meet in one point.
+    let touching = by(&goal("1", "1"), &[1, 1]);
+    assert!(matches!(touching, Err(SplitError::NotProved { node: 0, bound, .. }) if bound.is_zero()));
+    for (constraint, below) in [(0, [-1, 1]), (1, [1, -1]), (0, [-1, -1])] {
+        assert_eq!(by(&apart, &below), Err(SplitError::NegativeMultiplier { node: 0, constraint }));
+    }
+    for count in [&[][..], &[1], &[1, 1, 0]] {
+        assert_eq!(by(&apart, count), Err(SplitError::NoSuchPlace { node: 0 }));
+    }
+    // A sum in which outputs are left is bounded over the region: `2 output <= 99/100`, `2 output <= 1`.
+    for (bound, proved) in [("-1/100", true), ("0", false)] {
+        let mut left = case("3", "1");
+        left.constraints.extend(case("-1", bound).constraints);
+        assert_eq!(by(&left, &[1, 1]).is_ok(), proved);
+    }
+    let reason = GridError::Overflow { layer: 2 };
+    let huge = Case { constraints: case("1e30", "1").constraints, ..apart };
+    assert_eq!(by(&huge, &[1]), Err(SplitError::Grid { node: 0, reason }));
+}
+
 /// A coefficient of 1/3 lies between two grid points: the cut is paid for, and the constraint holds with room only.
 #[test]
 fn coefficients_off_the_grid_are_paid_for() {

@@ -1,8 +1,6 @@
 //! Checkpoints: everything a run needs to go on to the same bytes, as one JSON file replaced at once. Untrusted.
 //! Floats are stored as their 64 bits, so reading gives back what was written.
 
-use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +14,7 @@ use super::pruning::Masks;
 use super::rng::RngState;
 use super::rollout::SeatState;
 use crate::policy::input::{MAX_OWN, read_bytes};
+use crate::policy::write::{create_folder, parent_of, write_atomically};
 
 /// Version of the format.
 const FORMAT: &str = "secateur.checkpoint/2";
@@ -122,14 +121,9 @@ impl Checkpoint {
     /// Writes to a temporary file beside `path`, then renames: whoever reads `path` sees the old or the new one, whole.
     pub(super) fn write(&self, path: &Path) -> Result<(), CheckpointError> {
         let failed = |source| CheckpointError::File { path: path.display().to_string(), source };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(failed)?;
         let bytes = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        file.write_all(&bytes).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        let written = create_folder(parent_of(path)).and_then(|()| write_atomically(path, &bytes));
+        written.map_err(|error| failed(error.source))
     }
 
     pub(super) fn read(path: &Path) -> Result<Self, CheckpointError> {

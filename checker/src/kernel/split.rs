@@ -1,4 +1,4 @@
-//! Rules `split.input`, `split.relu`, `split.leaf`, `split.empty`, `split.farkas`: a split tree proves that no input of a
+//! Rules `split.input`, `split.relu`, `split.leaf`, `split.combination`, `split.empty`, `split.farkas`: a split tree proves that no input of a
 //! box satisfies a conjunction of linear constraints on the outputs. Trusted. `spec/rules/split.md`.
 //!
 //! The children's regions are built here from (coordinate, point) or (layer, neuron), never taken from a certificate.
@@ -62,6 +62,13 @@ pub enum Node {
         /// Slopes and multipliers; derived slopes if absent.
         witness: Option<LeafWitness>,
     },
+    /// A sum of multiples of the constraints is violated all over the region.
+    Combination {
+        /// One per constraint of the case, not negative.
+        multipliers: Vec<i64>,
+        /// Slopes and multipliers of signs; derived slopes if absent.
+        witness: Option<LeafWitness>,
+    },
     /// The region is empty: the bounds contradict a split.
     Empty,
     /// The region is empty: the multipliers add the splits up to a contradiction.
@@ -76,7 +83,7 @@ impl Node {
     pub fn children(&self) -> Option<[usize; 2]> {
         match self {
             Self::Input { children, .. } | Self::Relu { children, .. } => Some(*children),
-            Self::Leaf { .. } | Self::Empty | Self::Farkas { .. } => None,
+            Self::Leaf { .. } | Self::Combination { .. } | Self::Empty | Self::Farkas { .. } => None,
         }
     }
 }
@@ -123,6 +130,13 @@ pub enum SplitError {
         /// The node.
         node: usize,
     },
+    /// A combination multiplies a constraint by less than 0.
+    NegativeMultiplier {
+        /// The node.
+        node: usize,
+        /// Constraint, from 0.
+        constraint: usize,
+    },
     /// A leaf's constraint is not violated all over its region.
     NotProved {
         /// The node.
@@ -161,6 +175,9 @@ impl fmt::Display for SplitError {
             Self::CutOutside { node } => write!(f, "node {node} cuts an input outside its interval"),
             Self::NoSuchPlace { node } => {
                 write!(f, "node {node} names a place that does not exist or is split already")
+            }
+            Self::NegativeMultiplier { node, constraint } => {
+                write!(f, "leaf {node}: the multiplier of constraint {constraint} is negative")
             }
             Self::NotProved { node, least, bound } => {
                 write!(
@@ -399,11 +416,11 @@ fn check_leaf(
     match leaf {
         Node::Leaf { constraint, witness } => {
             let constraint = case.constraints.get(*constraint).ok_or(SplitError::NoSuchPlace { node })?;
-            let least = parts.least(&constraint.coefficients, witness.as_ref()).map_err(at)?;
-            if least > constraint.bound {
-                return Ok(());
-            }
-            Err(SplitError::NotProved { node, least, bound: constraint.bound.clone() })
+            parts.violated(constraint, witness.as_ref(), node)
+        }
+        Node::Combination { multipliers, witness } => {
+            let outputs = network.layers.last().map_or(0, |l| l.outputs);
+            parts.violated(&combine(case, multipliers, outputs, node)?, witness.as_ref(), node)
         }
         Node::Farkas { witness } => {
             // 0 is at least its own lower bound over the region, unless the region is empty.
@@ -415,6 +432,30 @@ fn check_leaf(
     }
 }
 
+/// Rule `split.combination`: the sum of the multiples of the constraints, exactly.
+fn combine(
+    case: &Case,
+    multipliers: &[i64],
+    outputs: usize,
+    node: usize,
+) -> Result<OutputConstraint, SplitError> {
+    if multipliers.len() != case.constraints.len() {
+        return Err(SplitError::NoSuchPlace { node });
+    }
+    let mut sum = OutputConstraint { coefficients: vec![Rational::zero(); outputs], bound: Rational::zero() };
+    for (constraint, (multiplier, part)) in multipliers.iter().zip(&case.constraints).enumerate() {
+        if multiplier.is_negative() {
+            return Err(SplitError::NegativeMultiplier { node, constraint });
+        }
+        let multiplier = Rational::from_dyadic((*multiplier).into(), 0);
+        for (total, coefficient) in sum.coefficients.iter_mut().zip(&part.coefficients) {
+            *total = total.add(&multiplier.mul(coefficient));
+        }
+        sum.bound = sum.bound.add(&multiplier.mul(&part.bound));
+    }
+    Ok(sum)
+}
+
 struct LeafParts<'a> {
     network: &'a GridNetwork,
     table: &'a TanhTable,
@@ -424,6 +465,22 @@ struct LeafParts<'a> {
 }
 
 impl LeafParts<'_> {
+    /// Accepts iff the constraint is strictly violated all over the region.
+    fn violated(
+        &self,
+        constraint: &OutputConstraint,
+        witness: Option<&LeafWitness>,
+        node: usize,
+    ) -> Result<(), SplitError> {
+        let least = self
+            .least(&constraint.coefficients, witness)
+            .map_err(|reason| SplitError::Grid { node, reason })?;
+        if least > constraint.bound {
+            return Ok(());
+        }
+        Err(SplitError::NotProved { node, least, bound: constraint.bound.clone() })
+    }
+
     /// Rule `split.leaf`: a lower bound of `coefficients . outputs` over the region.
     fn least(&self, coefficients: &[Rational], witness: Option<&LeafWitness>) -> Result<Rational, GridError> {
         let depth = self.network.layers.len();
@@ -479,6 +536,21 @@ fn scale(value: i64, coefficient_bits: u32) -> Option<i64> {
     }
 }
 
+/// Accepts iff the point lies in the case's box, exactly.
+///
+/// # Errors
+/// [`SplitError::CaseShape`], [`SplitError::PointOutside`].
+pub fn check_inside(case: &Case, point: &[Rational]) -> Result<(), SplitError> {
+    if point.len() != case.lower.len() || point.len() != case.upper.len() {
+        return Err(SplitError::CaseShape);
+    }
+    let sides = point.iter().zip(case.lower.iter().zip(&case.upper));
+    match sides.into_iter().position(|(x, (lower, upper))| x < lower || x > upper) {
+        Some(coordinate) => Err(SplitError::PointOutside { coordinate }),
+        None => Ok(()),
+    }
+}
+
 /// Rule `counterexample.property`: accepts iff the point lies in the case's box and its outputs are shown to satisfy
 /// every constraint. Exact for the box; outputs are enclosed on the grid, so that ties closer than the grid fail.
 ///
@@ -491,15 +563,7 @@ pub fn check_sat(
     point: &[Rational],
 ) -> Result<(), SplitError> {
     check_case(network, case)?;
-    if point.len() != case.lower.len() {
-        return Err(SplitError::CaseShape);
-    }
-    for (coordinate, (x, (lower, upper))) in point.iter().zip(case.lower.iter().zip(&case.upper)).enumerate()
-    {
-        if x < lower || x > upper {
-            return Err(SplitError::PointOutside { coordinate });
-        }
-    }
+    check_inside(case, point)?;
     let at = |reason| SplitError::Grid { node: 0, reason };
     let region = Region { lower: point.to_vec(), upper: point.to_vec(), signs: Vec::new() };
     let input = input_of(&region, network.value_bits).ok_or(at(GridError::MagnitudeTooLarge { layer: 0 }))?;

@@ -166,9 +166,13 @@ fn node(field: &Field<'_>) -> Result<Node, FieldError> {
             constraint: fields.required("constraint")?.count()?,
             witness: fields.optional("witness").map(|w| witness(&w)).transpose()?,
         },
+        "combination" => Node::Combination {
+            multipliers: numbers(&fields.required("multipliers")?, 1)?,
+            witness: fields.optional("witness").map(|w| witness(&w)).transpose()?,
+        },
         "empty" => Node::Empty,
         "farkas" => Node::Farkas { witness: witness(&fields.required("witness")?)? },
-        _ => return Err(kind.unknown_word("input, relu, leaf, empty or farkas")),
+        _ => return Err(kind.unknown_word("input, relu, leaf, combination, empty or farkas")),
     };
     fields.finish()?;
     Ok(node)
@@ -196,24 +200,26 @@ fn witness(field: &Field<'_>) -> Result<LeafWitness, FieldError> {
     Ok(LeafWitness { slopes: slopes.collect(), multipliers })
 }
 
-/// One string per layer: whole numbers separated by single spaces, or nothing.
+/// One string per layer.
 fn tables(field: &Field<'_>, unit: i64) -> Result<Vec<Vec<i64>>, FieldError> {
-    let layer = |item: &Field<'_>| -> Result<Vec<i64>, FieldError> {
-        let text = item.string()?;
-        if text.is_empty() {
-            return Ok(Vec::new());
-        }
-        let number = |word: &str| {
-            let body = word.strip_prefix('-').unwrap_or(word);
-            let plain =
-                !body.is_empty() && body.len() <= MAX_UNIT_DIGITS && body.bytes().all(|b| b.is_ascii_digit());
-            let parsed: Option<i64> = if plain { word.parse().ok() } else { None };
-            parsed.and_then(|n| n.checked_mul(unit))
-        };
-        let numbers: Option<Vec<i64>> = text.split(' ').map(number).collect();
-        numbers.ok_or_else(|| item.out_of_range("whole numbers separated by single spaces"))
+    field.array()?.iter().map(|layer| numbers(layer, unit)).collect()
+}
+
+/// Whole numbers separated by single spaces, or nothing.
+fn numbers(field: &Field<'_>, unit: i64) -> Result<Vec<i64>, FieldError> {
+    let text = field.string()?;
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let number = |word: &str| {
+        let body = word.strip_prefix('-').unwrap_or(word);
+        let plain =
+            !body.is_empty() && body.len() <= MAX_UNIT_DIGITS && body.bytes().all(|b| b.is_ascii_digit());
+        let parsed: Option<i64> = if plain { word.parse().ok() } else { None };
+        parsed.and_then(|n| n.checked_mul(unit))
     };
-    field.array()?.iter().map(layer).collect()
+    let numbers: Option<Vec<i64>> = text.split(' ').map(number).collect();
+    numbers.ok_or_else(|| field.out_of_range("whole numbers separated by single spaces"))
 }
 
 #[cfg(test)]
@@ -311,6 +317,7 @@ mod tests {
             r#"{"constraint":"2","node":"leaf"}"#,
             r#"{"constraint":"0","node":"leaf","witness":{"lower":["1 -2"],"multipliers":[""],"upper":[""]}}"#,
             r#"{"node":"empty"}"#,
+            r#"{"multipliers":"1 0 -3","node":"combination"}"#,
         ];
         let witness = LeafWitness {
             slopes: vec![vec![
@@ -325,6 +332,7 @@ mod tests {
             Node::Leaf { constraint: 2, witness: None },
             Node::Leaf { constraint: 0, witness: Some(witness) },
             Node::Empty,
+            Node::Combination { multipliers: vec![1, 0, -3], witness: None },
         ];
         assert_eq!(proof(&nodes.join(",")), Ok(vec![expected]));
         let multipliers = LeafWitness { slopes: vec![vec![]], multipliers: vec![vec![0, 65536]] };
@@ -338,6 +346,15 @@ mod tests {
         assert_eq!(node(r#"{"children":["1","2"]}"#), refused("missing", "cases[0][0].node"));
         assert_eq!(node(r#"{"node":"farkas"}"#), refused("missing", "cases[0][0].witness"));
         assert_eq!(node(r#"{"node":"leaf"}"#), refused("missing", "cases[0][0].constraint"));
+        assert_eq!(node(r#"{"node":"combination"}"#), refused("missing", "cases[0][0].multipliers"));
+        for bad in [r#"["1"]"#, r#"{}"#] {
+            let text = format!(r#"{{"multipliers":{bad},"node":"combination"}}"#);
+            assert_eq!(node(&text), refused("type", "cases[0][0].multipliers"));
+        }
+        for bad in ["1/2", "1  1", "0.5"] {
+            let text = format!(r#"{{"multipliers":"{bad}","node":"combination"}}"#);
+            assert_eq!(node(&text), refused("range", "cases[0][0].multipliers"));
+        }
         assert_eq!(node(r#"{"node":"empty","witness":"x"}"#), refused("unknown", "cases[0][0].witness"));
         let relu = |children: &str, neuron: &str| {
             node(&format!(r#"{{"children":{children},"layer":"0","neuron":"{neuron}","node":"relu"}}"#))
