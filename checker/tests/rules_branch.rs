@@ -172,9 +172,18 @@ fn multipliers_beyond_the_grid_are_the_witnesss_fault() {
     };
     let at =
         |value| bound_over(&network, &unit(false), &[1], &relu(0, [&relu(1, [&leaf(value), &[0]]), &[0]]));
-    assert!(at(1).is_ok());
-    let Err(SplitError::Grid { reason, .. }) = at(u32::MAX) else { panic!("within the grid") };
-    assert!(matches!(reason, GridError::WitnessTooLarge { .. }) && reason.is_about_witness(), "{reason}");
+    let mut refused = 0;
+    for shift in 0..32 {
+        match at(1u32 << shift) {
+            Ok(_) => assert_eq!(refused, 0, "larger ones were"),
+            Err(SplitError::Grid { reason, .. }) => {
+                assert!(matches!(reason, GridError::WitnessTooLarge { .. }) && reason.is_about_witness());
+                refused += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!((1..32).contains(&refused), "{refused}");
 }
 
 #[test]
