@@ -225,7 +225,7 @@ impl<'a> Execution<'a> {
     /// Why two values that both depend on the observation cannot meet in this node.
     fn branches(&self, node: &Node) -> String {
         let maker = |name: &String| self.live.maker(name);
-        let gate = node.input.iter().filter_map(|name| {
+        let mut gate = node.input.iter().filter_map(|name| {
             let maker = maker(name)?;
             let reads_other = node.input.iter().any(|other| other != name && maker.input.contains(other));
             reads_other.then_some(maker.op_type.as_str())
