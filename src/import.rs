@@ -6,23 +6,27 @@
 
 use crate::policy::{ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, TensorData};
 use array::Arrays;
+use secateur_checker::model::Source;
 use secateur_checker::number::Rational;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 pub mod archive;
 pub mod array;
+pub mod compare;
 pub mod masks;
 mod named;
 mod normaliser;
 pub mod npy;
 mod onnx;
 mod pickle;
+mod record;
+pub mod reimport;
 pub mod safetensors;
 mod stable_baselines;
 mod torch;
 
 pub use normaliser::read_normaliser;
+pub use record::{activation_text, parse_activation};
 
 /// Bytes an imported file may have.
 pub const MAX_FILE: u64 = 1 << 30;
@@ -173,7 +177,6 @@ pub enum Problem {
 pub fn import(path: &Path, options: &ImportOptions) -> Result<PolicyData, ImportError> {
     let in_file = |problem| ImportError { file: path.to_owned(), problem };
     let bytes = read_capped(path)?;
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let mut draft = read_draft(&bytes, options).map_err(in_file)?;
     if let Some(file) = &options.normaliser {
         let read = read_normaliser(file)?;
@@ -187,7 +190,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<PolicyData, Import
         let array = npy::parse_npy("log_std", &read_capped(file)?).map_err(in_npy)?;
         draft.log_std = Some(array.floats("log_std").map_err(in_npy)?);
     }
-    let source = (name, hex(&Sha256::digest(&bytes)));
+    let source = record::source_of(path, &bytes, options)?;
     draft.finish(options, source).map_err(in_file)
 }
 
@@ -253,7 +256,7 @@ struct Draft {
 
 impl Draft {
     /// Settles the head, tests every shape and every number.
-    fn finish(mut self, options: &ImportOptions, source: (String, String)) -> Result<PolicyData, Problem> {
+    fn finish(mut self, options: &ImportOptions, source: Source) -> Result<PolicyData, Problem> {
         let (inputs, outputs) = self.check_chain()?;
         if let (Some(activation), Some((_, last))) = (&options.output_activation, self.layers.last_mut()) {
             last.activation = activation.clone();

@@ -1,19 +1,17 @@
-//! `secateur import`, and the re-import of `check --source`.
+//! `secateur import`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use secateur_checker::load::load_policy;
-use secateur_checker::model::{Head, Policy};
 use secateur_checker::reader::digest::weights_digest;
 use secateur_checker::reader::policy::parse_policy;
 use serde_json::json;
 
 use crate::cli::{CliError, Context};
-use crate::import::masks::{import_mask, mask_from_pruned};
-use crate::import::{HeadKind, ImportOptions, LogStd, import};
+use crate::import::masks::{METHODS, import_mask, import_pruned};
+use crate::import::{HeadKind, ImportOptions, LogStd, import, parse_activation};
 use crate::policy::emit::{ChainOrigin, emit_manifest, emit_tensors, write_mask_chain, write_policy_dir};
-use crate::policy::read::activation_spec;
 use crate::policy::{ActivationSpec, PolicyData};
 
 /// Arguments of `import`.
@@ -25,8 +23,8 @@ Examples:
   secateur import ppo-CartPole-v1.zip --out cartpole/
   secateur import dense.safetensors --head categorical --pruned p50.safetensors --pruned p80.safetensors --out p/
 
-Nothing in a pickle is executed. The directory records the source file's digest; `secateur check --source FILE`
-imports the file again and compares.")]
+Nothing in a pickle is executed. The directory records the digest of every file read and the options given;
+`secateur check --source FILE` imports again and compares.")]
 pub struct ImportArguments {
     /// ONNX, safetensors, NPZ, PyTorch (.pt, .pth) or Stable-Baselines3 (.zip) file.
     source: PathBuf,
@@ -98,17 +96,8 @@ fn options(arguments: &ImportArguments) -> ImportOptions {
 }
 
 fn activation(name: &str) -> Result<ActivationSpec, String> {
-    Ok(match name {
-        "identity" => ActivationSpec::Identity,
-        "relu" => ActivationSpec::Relu,
-        "tanh" => ActivationSpec::Tanh,
-        "sigmoid" => ActivationSpec::Sigmoid,
-        "hardtanh" => ActivationSpec::Clip("-1".to_owned(), "1".to_owned()),
-        _ => match name.strip_prefix("leaky_relu:") {
-            Some(slope) => ActivationSpec::LeakyRelu(slope.to_owned()),
-            None => return Err("identity, relu, tanh, sigmoid, hardtanh or leaky_relu:SLOPE".to_owned()),
-        },
-    })
+    let known = "identity, relu, tanh, sigmoid, hardtanh, leaky_relu:SLOPE or clip:LOWER:UPPER";
+    parse_activation(name).ok_or_else(|| known.to_owned())
 }
 
 /// Imports, writes, and reads the result back with the checker's reader.
@@ -124,7 +113,7 @@ pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError
     let masks = masks(arguments, &options, &data)?;
     write_policy_dir(&arguments.out, &data).map_err(CliError::input)?;
     if !masks.is_empty() {
-        let method = if arguments.pruned.is_empty() { "imported" } else { "derived" };
+        let method = METHODS[usize::from(!arguments.pruned.is_empty())];
         let origin =
             ChainOrigin { method: method.to_owned(), scope: "file".to_owned(), seed: "0".to_owned() };
         write_mask_chain(&arguments.out.join("masks"), &masks, &origin).map_err(CliError::input)?;
@@ -161,9 +150,7 @@ fn masks(
         masks.push(import_mask(path, dense).map_err(CliError::input)?);
     }
     for path in &arguments.pruned {
-        let pruned = import(path, options).map_err(CliError::input)?;
-        let mask = mask_from_pruned(dense, &pruned);
-        masks.push(mask.map_err(|e| CliError::input(format!("{}: {e}", path.display())))?);
+        masks.push(import_pruned(path, options, dense).map_err(CliError::input)?);
     }
     for (step, pair) in masks.windows(2).enumerate() {
         if let [looser, tighter] = pair
@@ -177,57 +164,4 @@ fn masks(
         }
     }
     Ok(masks)
-}
-
-/// Imports `source` again and compares it with the policy directory: weights, activations, and normaliser and standard
-/// deviations where the source has its own. Returns the weights digest found.
-///
-/// # Errors
-/// Exit code 2 if the source cannot be imported, 3 if it differs.
-pub fn reimport(source: &Path, directory: &Path) -> Result<String, CliError> {
-    let stored =
-        load_policy(directory).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
-    let stored = &stored.files.policy;
-    let head = match stored.head {
-        Head::Gaussian { .. } => HeadKind::Gaussian,
-        Head::Categorical => HeadKind::Categorical,
-        Head::Deterministic => HeadKind::Deterministic,
-    };
-    // A file without standard deviations imports as deterministic, one without activations with those stored; only what
-    // the file does hold is compared.
-    let activations: Vec<ActivationSpec> =
-        stored.network.layers.iter().map(|l| activation_spec(&l.activation)).collect();
-    let attempt = |head, stated: bool| {
-        let given = |spec: Option<&ActivationSpec>| spec.filter(|_| stated).cloned();
-        let (activation, output_activation) = (given(activations.first()), given(activations.last()));
-        import(
-            source,
-            &ImportOptions { head: Some(head), activation, output_activation, ..ImportOptions::default() },
-        )
-    };
-    let data = attempt(head, false)
-        .or_else(|_| attempt(HeadKind::Deterministic, false))
-        .or_else(|_| attempt(head, true))
-        .or_else(|_| attempt(HeadKind::Deterministic, true))
-        .map_err(CliError::input)?;
-    let found = parse_policy(&emit_manifest(&data), &emit_tensors(&data));
-    let found = found.map_err(|e| CliError::input(format!("{}: {e}", source.display())))?.policy;
-    compare(&found, stored)?;
-    Ok(weights_digest(&found.network))
-}
-
-fn compare(found: &Policy, stored: &Policy) -> Result<(), CliError> {
-    let differs =
-        |what: &str| CliError { message: format!("rejected: the source has other {what}"), code: 3 };
-    let activations = |p: &Policy| p.network.layers.iter().map(|l| l.activation.clone()).collect::<Vec<_>>();
-    if activations(found) != activations(stored) {
-        return Err(differs("activations than the policy directory"));
-    }
-    if found.normaliser.is_some() && found.normaliser != stored.normaliser {
-        return Err(differs("observation statistics than the policy directory"));
-    }
-    if matches!(found.head, Head::Gaussian { .. }) && found.head != stored.head {
-        return Err(differs("standard deviations than the policy directory"));
-    }
-    Ok(())
 }
