@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use secateur_checker::check::{
-    CHECKER_ID, NamedFile, Rejection, Subject, Verified, check, family_assumptions, head_name, pruned_count,
-    required_assumptions, required_limits,
+    CHECKER_ID, NamedFile, Rejection, Subject, Verified, check, family_assumptions, has_margins, head_name,
+    pruned_count, required_assumptions, required_limits,
 };
 use secateur_checker::evaluate::{EvaluateError, Problem, assemble, evaluate_state};
 use secateur_checker::family::{BandEnd, Family, LocalProblem};
@@ -31,6 +31,7 @@ use secateur_checker::reader::certificate::{
 };
 use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE};
+use secateur_checker::reader::npy::parse_states;
 use secateur_checker::region_claim::LIMIT_REGIONS;
 use secateur_checker::table::{FamilyTable, Quantity, TableError, TheoremViolated};
 
@@ -304,6 +305,8 @@ fn build(
         verdicts.extend(table.verdicts().map_err(CertifyError::Theorem)?);
     }
     let owned = |list: Vec<&'static str>| list.into_iter().map(str::to_owned).collect();
+    let claims = claims(request, tables)?;
+    let limits = required_limits(families, has_margins(&claims));
     Ok(Certificate {
         subjects: vec![
             digest("subject", "policy.json", &request.policy.manifest),
@@ -315,7 +318,7 @@ fn build(
         perturbation: request.perturbation.clone(),
         state_units: request.states.units,
         states: request.states.values.rows,
-        claims: claims(request, tables)?,
+        claims,
         regret: Vec::new(),
         statistical: Vec::new(),
         regions: Vec::new(),
@@ -328,7 +331,7 @@ fn build(
             size: bytes.len(),
         }),
         assumptions: owned([required_assumptions(policy), family_assumptions(families)].concat()),
-        limits: owned(required_limits(families)),
+        limits: owned(limits),
         inputs: inputs(request),
         verifier: Program { id: VERIFIER_ID.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
         checker: Program { id: CHECKER_ID.to_owned(), version: SCHEMA_VERSION.to_owned() },
@@ -404,6 +407,9 @@ fn self_check(
         parse_certificate(&envelope.payload).map_err(|e| CertifyError::SelfCheck(e.to_string()))?;
     let mask_files: Vec<NamedFile<'_>> =
         request.masks.files.iter().map(|(name, bytes)| NamedFile { name, bytes }).collect();
+    // All rows of the file, as whoever checks it reads them.
+    let states = parse_states(request.states_file.bytes, request.states.units)
+        .map_err(|e| CertifyError::SelfCheck(e.to_string()))?;
     let subject = Subject {
         policy: &request.policy.files.policy,
         policy_files: [
@@ -412,7 +418,7 @@ fn self_check(
         ],
         masks: &request.masks.masks,
         mask_files: &mask_files,
-        states: request.states,
+        states: &states,
         states_file: request.states_file,
         witness: witness.map(|bytes| NamedFile { name: request.witness_name, bytes }),
     };

@@ -43,7 +43,6 @@ impl Bench {
     /// What `secateur_checker::load` does after the signature.
     fn check(&self, certificate: Certificate) -> Result<(), Rejection> {
         let mut states = self.states.0.clone();
-        states.keep_first(certificate.states);
         states.units = certificate.state_units;
         let named = |(name, bytes): &'_ (String, Vec<u8>)| (name.clone(), bytes.clone());
         let files: Vec<(String, Vec<u8>)> = self.masks.files.iter().map(named).collect();

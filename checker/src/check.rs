@@ -11,7 +11,7 @@ use crate::kernel::head::{HeadBounds, HeadError};
 use crate::kernel::nested::{MaskError, check_nested};
 use crate::model::{Head, Mask, Network, Perturbation, Policy, SOURCE_ROLES, States};
 use crate::number::{Rational, Rounding};
-use crate::reader::certificate::{Certificate, FileDigest, SCHEMA_VERSION, StepVerdict};
+use crate::reader::certificate::{Certificate, Claim, FileDigest, SCHEMA_VERSION, StepVerdict};
 use crate::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use crate::reader::escaped::Escaped;
 use crate::region_claim::{RegionRejection, check_regions};
@@ -41,7 +41,7 @@ pub struct Subject<'a> {
     pub masks: &'a [Mask],
     /// `chain.json`, then one file per mask; empty without masks.
     pub mask_files: &'a [NamedFile<'a>],
-    /// The states.
+    /// All states of the file; a certificate may speak of its first rows.
     pub states: &'a States,
     /// The file they came from.
     pub states_file: NamedFile<'a>,
@@ -301,10 +301,15 @@ pub fn family_assumptions(families: &[Family]) -> Vec<&'static str> {
     if families.iter().any(|f| f.is_float32()) { vec![ASSUME_FLOAT32] } else { Vec::new() }
 }
 
-/// Limits that a certificate with claims of these families must list.
-pub fn required_limits(families: &[Family]) -> Vec<&'static str> {
+/// Whether a claim is a same-action margin, which speaks of the listed states whatever its family.
+pub fn has_margins(claims: &[Claim]) -> bool {
+    claims.iter().any(|claim| claim.quantity == Quantity::SameActionMargin.name())
+}
+
+/// Limits that a certificate with claims of these families, perhaps with `margins` among them, must list.
+pub fn required_limits(families: &[Family], margins: bool) -> Vec<&'static str> {
     let mut list = vec![LIMIT_TRUTH];
-    if families.iter().any(|f| f.is_local()) {
+    if margins || families.iter().any(|f| f.is_local()) {
         list.push(LIMIT_STATES);
     }
     if families.iter().any(|f| !f.is_monotone() && !f.is_float32()) {
@@ -331,8 +336,9 @@ pub const ASSUME_SOURCE: &str = "source: the policy files were derived from the 
 /// Bounds are upper bounds.
 pub const LIMIT_TRUTH: &str =
     "bounds: a smaller bound does not mean a more robust policy, nor a larger one a less robust policy";
-/// Local families speak of listed states.
-pub const LIMIT_STATES: &str = "states: the local families speak of the listed states only";
+/// What speaks of listed states.
+pub const LIMIT_STATES: &str =
+    "states: the local families, and same-action margins of every family, speak of the listed states only";
 /// A band has the same mask before and after the perturbation.
 pub const LIMIT_BANDS: &str = "bands: a band bounds the change under each of its masks, the same mask before and after, not the distance between two masks";
 /// What the families of binary32 inference do not say.
@@ -354,13 +360,15 @@ pub fn check(
         return Err(Rejection::WrongChecker { stated });
     }
     check_files(&certificate, subject)?;
-    check_model(&certificate, subject)?;
+    let mut states = subject.states.clone();
+    states.keep_first(certificate.states);
+    check_model(&certificate, subject, &states)?;
     let families = claimed_families(&certificate)?;
     check_lists(&certificate, subject.policy, &families)?;
     let problem = Problem {
         policy: subject.policy,
         masks: subject.masks,
-        states: subject.states,
+        states: &states,
         perturbation: &certificate.perturbation,
         witness: subject.witness.map(|w| w.bytes),
     };
@@ -368,7 +376,8 @@ pub fn check(
     let head = HeadBounds::new(&subject.policy.head).map_err(Rejection::Head)?;
     check_claims(&certificate, &tables, &head)?;
     check_regret(&certificate, &tables, &head).map_err(|e| Rejection::Regret(Box::new(e)))?;
-    check_statistical(&certificate, &tables, &head).map_err(|e| Rejection::Statistical(Box::new(e)))?;
+    let rows = subject.states.values.rows;
+    check_statistical(&certificate, rows, &tables, &head).map_err(|e| Rejection::Statistical(Box::new(e)))?;
     check_regions(&certificate, subject.policy, subject.masks, problem.witness, &head, progress)
         .map_err(|e| Rejection::Region(Box::new(e)))?;
     check_verdicts(&certificate, &tables)?;
@@ -460,7 +469,7 @@ pub fn pruned_count(mask: &Mask, network: &Network) -> (usize, usize) {
     })
 }
 
-fn check_model(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), Rejection> {
+fn check_model(certificate: &Certificate, subject: &Subject<'_>, listed: &States) -> Result<(), Rejection> {
     let network = &subject.policy.network;
     same("the weights digest", &certificate.weights_digest, &weights_digest(network))?;
     same("the head", &certificate.head, head_name(&subject.policy.head))?;
@@ -473,7 +482,7 @@ fn check_model(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), R
         same("a mask's weights", &count(record.total), &count(total))?;
     }
     check_nested(network, subject.masks).map_err(Rejection::Masks)?;
-    let states = subject.states.values.rows;
+    let states = listed.values.rows;
     if states == 0 {
         return Err(Rejection::NoStates);
     }
@@ -482,7 +491,7 @@ fn check_model(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), R
     }
     same("the number of states", &count(certificate.states), &count(states))?;
     let word = |units| if units == crate::model::Units::Raw { "raw" } else { "normalised" };
-    same("the states' units", word(certificate.state_units), word(subject.states.units))
+    same("the states' units", word(certificate.state_units), word(listed.units))
 }
 
 /// The families that claims name, each once, in their order.
@@ -505,7 +514,7 @@ fn check_lists(certificate: &Certificate, policy: &Policy, families: &[Family]) 
             return Err(Rejection::AssumptionMissing { assumption });
         }
     }
-    for limit in required_limits(families) {
+    for limit in required_limits(families, has_margins(&certificate.claims)) {
         if !certificate.limits.iter().any(|l| l == limit) {
             return Err(Rejection::LimitMissing { limit });
         }

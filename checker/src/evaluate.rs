@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::family::{Family, LocalProblem, StateBounds, preferred_output};
+use crate::family::{Family, LocalProblem, StateBounds, largest_lower_end};
 use crate::global::{GlobalError, GlobalProblem};
 use crate::kernel::grid::GridError;
 use crate::kernel::head::OutputChange;
@@ -138,7 +138,8 @@ pub fn assemble(
             let Some(prepared) = &global else { continue };
             let mut masks = prepared.tables(family).map_err(failed)?;
             for (mask, table) in masks.iter_mut().enumerate() {
-                table.margins = states.iter().map(|s| margin(s.clean.get(mask)?, table, &exact)).collect();
+                let Some(change) = table.changes.first() else { continue };
+                table.margins = states.iter().map(|s| margin(s.clean.get(mask)?, change, &exact)).collect();
             }
             tables.push(FamilyTable { family, masks });
         }
@@ -164,11 +165,17 @@ fn local_table(
     table
 }
 
-/// The clean lead of the preferred output over each other one, less what both can move.
-fn margin(clean: &GridBox, table: &MaskTable, exact: &dyn Fn(i64) -> Rational) -> Option<Rational> {
-    let deviation = &table.changes.first()?.deviation;
-    let preferred = preferred_output(clean);
-    let lower = exact(*clean.lower.get(preferred)?).sub(deviation.get(preferred)?);
-    let others = clean.upper.iter().zip(deviation).enumerate().filter(|(other, _)| *other != preferred);
-    others.map(|(_, (&upper, change))| lower.sub(&exact(upper)).sub(change)).min()
+/// Rule `local.margin` for a family of all states: the change is that of any state, the clean outputs are the state's.
+fn margin(clean: &GridBox, change: &OutputChange, exact: &dyn Fn(i64) -> Rational) -> Option<Rational> {
+    let (leader, own) = largest_lower_end(clean)?;
+    let (own, moved) = (exact(own), change.deviation.get(leader)?);
+    let others = clean.upper.iter().zip(&change.deviation).enumerate().filter(|(other, _)| *other != leader);
+    let leads = others.map(|(_, (&upper, other))| {
+        let lead = own.sub(&exact(upper));
+        let kept = lead.sub(moved).sub(other);
+        (lead, kept)
+    });
+    let (clean, kept) = leads.reduce(|(a, b), (c, d)| (a.min(c), b.min(d)))?;
+    let any = clean.clone().max(Rational::zero()).sub(&change.oscillation);
+    Some(if clean.is_positive() { any.max(kept) } else { any })
 }

@@ -388,7 +388,9 @@ impl<'a> LocalProblem<'a> {
         let slopes = hull_slopes(first, self.table, &at.balls)?;
         let networks = self.masked.iter().zip(&at.centers);
         networks
-            .map(|(network, center)| from_deviation(center, deviation(network, &slopes, &at.input.radii)?))
+            .map(|(network, center)| {
+                from_deviation(center, deviation(network, &slopes, &at.input.radii)?, None)
+            })
             .collect()
     }
 
@@ -396,15 +398,13 @@ impl<'a> LocalProblem<'a> {
     fn band(&self, at: &AtState, end: BandEnd, crown: bool) -> Result<Vec<StateBounds>, GridError> {
         let mut list: Vec<StateBounds> = Vec::new();
         for band in self.bands.get(&end).ok_or(GridError::NoBand)? {
-            let bounds = band_bounds(band, self.table, &at.input, crown)?;
-            let mut state = from_deviation(&bounds.center, bounds.deviation)?;
-            state.oscillation = state.oscillation.min(bounds.oscillation);
+            let mut bounds = band_bounds(band, self.table, &at.input, crown)?;
             if let Some(wider) = list.last() {
-                let pairs = state.deviation.iter_mut().zip(&wider.deviation);
+                let pairs = bounds.deviation.iter_mut().zip(&wider.deviation);
                 pairs.for_each(|(narrow, &wide)| *narrow = (*narrow).min(wide));
-                state.oscillation = state.oscillation.min(wider.oscillation);
+                bounds.oscillation = bounds.oscillation.min(wider.oscillation);
             }
-            list.push(state);
+            list.push(from_deviation(&bounds.center, bounds.deviation, Some(bounds.oscillation))?);
         }
         Ok(list)
     }
@@ -547,9 +547,8 @@ impl<'a> LocalProblem<'a> {
     ) -> Result<(), GridError> {
         let overflow = GridError::Overflow { layer: 0 };
         let outputs = center.lower.len();
-        let preferred = preferred_output(center);
         let mut oscillation = 0;
-        let mut margin = i64::MAX;
+        let mut gains = BTreeMap::new();
         for (first, (first_lower, _)) in center.intervals().enumerate() {
             for (second, (_, second_upper)) in center.intervals().enumerate() {
                 if first == second {
@@ -558,18 +557,20 @@ impl<'a> LocalProblem<'a> {
                 let upper = bound(&unit(outputs, first, 1, Some(second)), None)?;
                 let clean = first_lower.checked_sub(second_upper).ok_or(overflow)?;
                 oscillation = oscillation.max(upper.checked_sub(clean).ok_or(overflow)?);
-                if second == preferred {
-                    margin = margin.min(upper.checked_neg().ok_or(overflow)?);
-                }
+                gains.insert((first, second), upper);
             }
         }
         state.oscillation = state.oscillation.min(oscillation);
-        state.margin = state.margin.map(|m| m.max(margin));
+        let kept = margin(center, state.oscillation, |leader, other| {
+            gains.get(&(other, leader)).and_then(|gain: &i64| gain.checked_neg()).ok_or(overflow)
+        })?;
+        state.margin = state.margin.max(kept);
         Ok(())
     }
 }
 
-/// Both ends of a change are off by at most their output's error, a difference of two outputs by two of them.
+/// Both ends of a change are off by at most their output's error, a difference of two outputs by two of them. A lead that
+/// may be lost in binary32 no longer tells which output is preferred there: what is left is that some output is.
 fn widen(state: &mut StateBounds, errors: &[i64]) -> Option<()> {
     let largest = errors.iter().copied().max()?;
     for (deviation, error) in state.deviation.iter_mut().zip(errors) {
@@ -577,7 +578,8 @@ fn widen(state: &mut StateBounds, errors: &[i64]) -> Option<()> {
     }
     state.oscillation = state.oscillation.checked_add(largest.checked_mul(4)?)?;
     if let Some(margin) = &mut state.margin {
-        *margin = margin.checked_sub(largest.checked_mul(2)?)?;
+        let lead = margin.checked_sub(largest.checked_mul(2)?)?;
+        *margin = if lead > 0 { lead } else { state.oscillation.checked_neg()? };
     }
     Some(())
 }
@@ -611,15 +613,40 @@ fn unit(outputs: usize, output: usize, sign: i64, other: Option<usize>) -> Vec<i
     (0..outputs).map(weight).collect()
 }
 
-/// The output with the largest lower end; the first of several.
-pub(crate) fn preferred_output(center: &GridBox) -> usize {
-    let mut best = (0, i64::MIN);
-    for (output, &lower) in center.lower.iter().enumerate() {
-        if lower > best.1 {
-            best = (output, lower);
-        }
+/// Rule `local.margin`: a lower bound, of either sign, on the lead of every output that is preferred at an unperturbed input.
+///
+/// `center` encloses the unperturbed outputs (of every mask and state spoken of), `oscillation` bounds the difference of two
+/// outputs' changes, and `kept(p, j)` is below `y_p - y_j` at every perturbed and unperturbed input. `None` with one output.
+///
+/// # Errors
+/// [`GridError::Overflow`].
+pub(crate) fn margin(
+    center: &GridBox,
+    oscillation: i64,
+    mut kept: impl FnMut(usize, usize) -> Result<i64, GridError>,
+) -> Result<Option<i64>, GridError> {
+    let overflow = GridError::Overflow { layer: 0 };
+    let Some((leader, own)) = largest_lower_end(center) else { return Ok(None) };
+    let (mut clean, mut lead) = (None, None);
+    for (other, &upper) in center.upper.iter().enumerate().filter(|(other, _)| *other != leader) {
+        clean = least(clean, own.checked_sub(upper).ok_or(overflow)?);
+        lead = least(lead, kept(leader, other)?);
     }
-    best.0
+    let (Some(clean), Some(lead)) = (clean, lead) else { return Ok(None) };
+    // Whichever output is preferred leads by at least 0 unperturbed, and loses at most the oscillation.
+    let any = clean.max(0).checked_sub(oscillation).ok_or(overflow)?;
+    // Above 0, either of the two says that the leader is the one preferred output throughout.
+    Ok(Some(if clean > 0 || lead > 0 { any.max(lead) } else { any }))
+}
+
+fn least(known: Option<i64>, next: i64) -> Option<i64> {
+    Some(known.map_or(next, |k| k.min(next)))
+}
+
+/// The output with the largest lower end, the first of several, and that end.
+pub(crate) fn largest_lower_end(center: &GridBox) -> Option<(usize, i64)> {
+    let ends = center.lower.iter().copied().enumerate();
+    ends.reduce(|best, next| if next.1 > best.1 { next } else { best })
 }
 
 /// Bounds from a box that holds every perturbed output and one that holds the clean output.
@@ -634,11 +661,10 @@ fn from_box(center: &GridBox, region: &GridBox) -> Result<StateBounds, GridError
         changes.push((fall, rise));
     }
     let oscillation = oscillation_of(&changes).ok_or(overflow)?;
-    let margin = margin_of(center, |preferred, other| {
-        let (lower, _) = region.intervals().nth(preferred)?;
-        let (_, upper) = region.intervals().nth(other)?;
-        lower.checked_sub(upper)
-    });
+    let margin = margin(center, oscillation, |leader, other| {
+        let ends = region.lower.get(leader).zip(region.upper.get(other));
+        ends.and_then(|(lower, upper)| lower.checked_sub(*upper)).ok_or(overflow)
+    })?;
     Ok(StateBounds { deviation, oscillation, margin })
 }
 
@@ -655,22 +681,22 @@ fn oscillation_of(changes: &[(i64, i64)]) -> Option<i64> {
     Some(largest)
 }
 
-fn margin_of(center: &GridBox, lead: impl Fn(usize, usize) -> Option<i64>) -> Option<i64> {
-    let preferred = preferred_output(center);
-    let others = (0..center.lower.len()).filter(|&other| other != preferred);
-    others.map(|other| lead(preferred, other).unwrap_or(i64::MIN)).min()
-}
-
-/// Bounds from a symmetric deviation per output.
-fn from_deviation(center: &GridBox, deviation: Vec<i64>) -> Result<StateBounds, GridError> {
+/// Bounds from a symmetric deviation per output and, where there is one, a bound on the oscillation.
+fn from_deviation(
+    center: &GridBox,
+    deviation: Vec<i64>,
+    oscillation: Option<i64>,
+) -> Result<StateBounds, GridError> {
     let overflow = GridError::Overflow { layer: 0 };
     let changes = deviation.iter().map(|&d| Some((d.checked_neg()?, d)));
     let changes = changes.collect::<Option<Vec<_>>>().ok_or(overflow)?;
-    let oscillation = oscillation_of(&changes).ok_or(overflow)?;
-    let margin = margin_of(center, |preferred, other| {
-        let clean = center.lower.get(preferred)?.checked_sub(*center.upper.get(other)?)?;
-        clean.checked_sub(*deviation.get(preferred)?)?.checked_sub(*deviation.get(other)?)
-    });
+    let own = oscillation_of(&changes).ok_or(overflow)?;
+    let oscillation = oscillation.map_or(own, |known| known.min(own));
+    let moved = |leader: usize, other: usize| {
+        let clean = center.lower.get(leader)?.checked_sub(*center.upper.get(other)?)?;
+        clean.checked_sub(*deviation.get(leader)?)?.checked_sub(*deviation.get(other)?)
+    };
+    let margin = margin(center, oscillation, |leader, other| moved(leader, other).ok_or(overflow))?;
     Ok(StateBounds { deviation, oscillation, margin })
 }
 
@@ -690,16 +716,21 @@ mod tests {
     fn changes_by_hand() {
         let bounds = from_box(&region(&[(10, 10), (0, 0)]), &region(&[(5, 15), (-10, 20)])).unwrap();
         assert_eq!(bounds, StateBounds { deviation: vec![5, 20], oscillation: 25, margin: Some(-15) });
-        let bounds = from_deviation(&region(&[(10, 11), (0, 2)]), vec![3, 4]).unwrap();
+        let bounds = from_deviation(&region(&[(10, 11), (0, 2)]), vec![3, 4], None).unwrap();
         assert_eq!(bounds, StateBounds { deviation: vec![3, 4], oscillation: 7, margin: Some(10 - 2 - 7) });
     }
 
-    /// Errors 3 and 5: deviations grow by 6 and 10, the oscillation by 20, the margin falls by 10.
+    /// Errors 3 and 5: deviations grow by 6 and 10, the oscillation by 20, the margin falls by 10, and where that is not above
+    /// 0 another output may be preferred.
     #[test]
     fn binary32_widens_deviation_oscillation_and_margin() {
         let mut state = StateBounds { deviation: vec![1, 2], oscillation: 7, margin: Some(4) };
         assert_eq!(widen(&mut state, &[3, 5]), Some(()));
-        assert_eq!(state, StateBounds { deviation: vec![7, 12], oscillation: 27, margin: Some(-6) });
+        assert_eq!(state, StateBounds { deviation: vec![7, 12], oscillation: 27, margin: Some(-27) });
+        for (margin, wide) in [(10, -27), (11, 1)] {
+            let mut state = StateBounds { deviation: vec![1, 2], oscillation: 7, margin: Some(margin) };
+            assert_eq!((widen(&mut state, &[3, 5]), state.margin), (Some(()), Some(wide)));
+        }
         assert_eq!(widen(&mut state, &[i64::MAX, 0]), None);
         assert_eq!(widen(&mut state, &[]), None);
     }
@@ -713,12 +744,47 @@ mod tests {
         assert_eq!(from_box(&region(&[(i64::MIN, 0)]), &region(&[(0, i64::MAX)])), overflow);
     }
 
-    /// Of equal outputs the first is preferred, and its margin over the other is 0: not above 0.
+    /// Of equal outputs either is preferred, so that only the change counts: one may gain 3 on the other.
     #[test]
-    fn ties_prefer_the_first_and_have_no_margin() {
+    fn ties_have_a_margin_of_minus_the_oscillation() {
         let tie = region(&[(7, 7), (7, 7), (3, 3)]);
-        assert_eq!(preferred_output(&tie), 0);
         assert_eq!(from_box(&tie, &tie).unwrap().margin, Some(0));
+        let moved = from_box(&tie, &region(&[(7, 7), (7, 10), (3, 3)])).unwrap();
+        assert_eq!((moved.oscillation, moved.margin), (3, Some(-3)));
+        assert_eq!(from_deviation(&tie, vec![1, 2, 0], None).unwrap().margin, Some(-3));
+        assert_eq!(from_deviation(&tie, vec![1, 2, 0], Some(2)).unwrap().margin, Some(-2));
+    }
+
+    /// Clean outputs 1, 1/8 and 0 of a mask, 1, 4 1/8 and 4 of others (on eighths): no output leads, and two can part by 64.
+    #[test]
+    fn outputs_that_another_mask_prefers_count() {
+        let center = region(&[(8, 8), (1, 33), (0, 32)]);
+        let bounds = from_deviation(&center, vec![0, 32, 32], None).unwrap();
+        assert_eq!((bounds.oscillation, bounds.margin), (64, Some(-64)));
+    }
+
+    /// The leader by 3 and 8: over the first it keeps at least -4, over the second -3; the oscillation 5 says 3 - 5.
+    #[test]
+    fn a_leader_keeps_the_better_of_two_bounds() {
+        let center = region(&[(10, 10), (6, 7), (0, 2)]);
+        let kept = |gain: i64| {
+            move |leader: usize, other: usize| {
+                assert_eq!(leader, 0);
+                Ok(if other == 1 { gain } else { gain + 1 })
+            }
+        };
+        assert_eq!(margin(&center, 5, kept(-4)), Ok(Some(-2)));
+        assert_eq!(margin(&center, 9, kept(-4)), Ok(Some(-4)));
+        let close = region(&[(10, 10), (6, 10), (0, 2)]);
+        assert_eq!(margin(&close, 9, kept(-4)), Ok(Some(-9)));
+        assert_eq!(margin(&close, 9, kept(2)), Ok(Some(2)));
+        assert_eq!(margin(&close, 9, kept(0)), Ok(Some(-9)));
+        assert_eq!(margin(&region(&[(1, 2)]), 0, kept(0)), Ok(None));
+        assert_eq!(margin(&GridBox::default(), 0, kept(0)), Ok(None));
+        let far = region(&[(i64::MAX, i64::MAX), (-2, -2)]);
+        assert_eq!(margin(&far, 0, kept(0)), Err(GridError::Overflow { layer: 0 }));
+        let lost = |_: usize, _: usize| Err(GridError::NoBand);
+        assert_eq!(margin(&center, 0, lost), Err(GridError::NoBand));
     }
 
     /// Outputs `2x` and `x` at 1 with radius 1: intervals let them drift apart by 3 and lead by -2; their difference `x`

@@ -250,8 +250,7 @@ pub fn check_paths(paths: &CheckPaths, progress: &mut dyn FnMut(usize, usize)) -
         Some(directory) => load_masks(directory, &policy.files)?,
         None => MaskDirectory::dense(&policy.files.policy.network),
     };
-    let (mut states, states_bytes) = load_states(&paths.states, certificate.state_units)?;
-    states.keep_first(certificate.states);
+    let (states, states_bytes) = load_states(&paths.states, certificate.state_units)?;
     let witness_path = paths.witness.clone().or_else(|| {
         let record = certificate.witness.as_ref()?;
         // Only the plain name counts, so that a certificate cannot point elsewhere.

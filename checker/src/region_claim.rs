@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use crate::family::{BandEnd, Family, StateBounds, preferred_output};
+use crate::family::{BandEnd, Family, StateBounds, margin};
 use crate::kernel::band::{BandNetwork, band_bounds};
 use crate::kernel::branch::fault;
 use crate::kernel::crown::{NoWitness, bound_outputs, crown_layers};
@@ -185,30 +185,22 @@ impl<'a> RegionProblem<'a> {
         let input = self.input(cell)?;
         let bounds = band_bounds(&self.band, self.table, &input, true)?;
         let (deviation, oscillation) = (bounds.deviation, bounds.oscillation);
-        let margin =
-            if self.margins { Some(self.margin(&input, &bounds.center, oscillation)?) } else { None };
+        let margin = if self.margins { self.margin(&input, &bounds.center, oscillation)? } else { None };
         Ok(StateBounds { deviation, oscillation, margin })
     }
 
-    /// The lead of whichever output a state prefers falls by at most the oscillation; and an output that leads all over
-    /// the enlarged cell is the one preferred at every state of it.
-    fn margin(&self, input: &InputSet, center: &GridBox, oscillation: i64) -> Result<i64, GridError> {
+    /// Rule `local.margin` over the cell: `center` holds what the network gives at any state of it.
+    fn margin(&self, input: &InputSet, center: &GridBox, oscillation: i64) -> Result<Option<i64>, GridError> {
         let overflow = GridError::Overflow { layer: self.network.layers.len() };
-        let preferred = preferred_output(center);
-        let own = *center.lower.get(preferred).ok_or(overflow)?;
         let outputs = center.lower.len();
         let layers = crown_layers(&self.network, self.table, input, &NoWitness)?;
         let layers = layers.ok_or(GridError::EmptyInterval { layer: 0, neuron: 0 })?;
-        let (mut clean, mut kept) = (i64::MAX, i64::MAX);
-        for (other, &upper) in center.upper.iter().enumerate().filter(|(other, _)| *other != preferred) {
-            clean = clean.min(own.checked_sub(upper).ok_or(overflow)?);
-            let sign = |o: usize| i64::from(o == other).saturating_sub(i64::from(o == preferred));
+        margin(center, oscillation, |leader, other| {
+            let sign = |o: usize| i64::from(o == other).saturating_sub(i64::from(o == leader));
             let weights: Vec<i64> = (0..outputs).map(sign).collect();
             let gain = bound_outputs(&self.network, self.table, &layers, input, &weights, None)?;
-            kept = kept.min(gain.checked_neg().ok_or(overflow)?);
-        }
-        let least = clean.max(0).checked_sub(oscillation).ok_or(overflow)?;
-        Ok(if kept > 0 { least.max(kept) } else { least })
+            gain.checked_neg().ok_or(overflow)
+        })
     }
 
     /// A cell's values as a table with one state.

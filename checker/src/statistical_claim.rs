@@ -53,6 +53,13 @@ pub enum StatisticalRejection {
         /// Episodes cut off.
         cut_off: usize,
     },
+    /// The states file has other rows beside the listed ones: whoever drew them may have left out the worse.
+    RowsLeftOut {
+        /// Rows of the file.
+        rows: usize,
+        /// Listed states.
+        states: usize,
+    },
     /// The entry speaks of another draw, mask or confidence than the first; there is one table of states.
     Differs {
         /// Position of the claim.
@@ -152,6 +159,10 @@ impl fmt::Display for StatisticalRejection {
                 at(f, *entry)?;
                 write!(f, "{stated} samples, but {states} states, {ended} ended and {cut_off} cut off")
             }
+            Self::RowsLeftOut { rows, states } => write!(
+                f,
+                "the states file has {rows} rows and the certificate lists {states}; a statistical claim averages all"
+            ),
             Self::Differs { entry, what } => {
                 at(f, *entry)?;
                 write!(f, "its {what} is not that of the first entry; the states were drawn once")
@@ -247,17 +258,22 @@ pub fn expected_tv_bound(
     bound.map_err(refused)
 }
 
-/// Checks every entry of `statistical`.
+/// Checks every entry of `statistical`; the states file has `rows` rows, and the draw is all of them.
 ///
 /// # Errors
 /// [`StatisticalRejection`], the first one found.
 pub fn check_statistical(
     certificate: &Certificate,
+    rows: usize,
     tables: &[FamilyTable],
     head: &HeadBounds,
 ) -> Result<(), StatisticalRejection> {
     let claims = &certificate.statistical;
     let Some(first) = claims.first() else { return Ok(()) };
+    let states = certificate.states;
+    if states != rows {
+        return Err(StatisticalRejection::RowsLeftOut { rows, states });
+    }
     let limits = [(LIMIT_STATISTICAL, true), (LIMIT_REGRET, claims.iter().any(|c| c.regret.is_some()))];
     for (limit, _) in limits.iter().filter(|(_, needed)| *needed) {
         if !certificate.limits.iter().any(|l| l == limit) {

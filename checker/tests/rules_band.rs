@@ -621,7 +621,7 @@ fn certificate(policy: &Policy, masks: &[Mask], claim: Claim) -> Certificate {
         regions: Vec::new(),
         witness: None,
         assumptions: owned(required_assumptions(policy)),
-        limits: owned(required_limits(&family.into_iter().collect::<Vec<_>>())),
+        limits: owned(required_limits(&family.into_iter().collect::<Vec<_>>(), false)),
         inputs: vec![
             file("chain", "chain"),
             file("mask", "m0"),

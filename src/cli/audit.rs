@@ -17,7 +17,7 @@ use crate::cli::certify::{certify_failure, find_bands, witness_name};
 use crate::cli::progress::Bar;
 use crate::cli::prune::{Recipe, write_pruned};
 use crate::cli::regions::RegionSettings;
-use crate::cli::regret::RegretOptions;
+use crate::cli::regret::{RegretOptions, keep_first};
 use crate::cli::summary::{summary_json, summary_text};
 use crate::cli::{CliError, Context};
 use crate::policy::write::{create_folder, write_atomically};
@@ -165,9 +165,7 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
     let policy = load_policy(directory).map_err(load)?;
     let states_path = directory.join(&settings.states);
     let (mut states, bytes) = load_states(&states_path, settings.state_units.into()).map_err(load)?;
-    if let Some(limit) = settings.limit {
-        states.keep_first(limit);
-    }
+    keep_first(&mut states, settings.limit, &regret)?;
     let (key, key_words) = match &settings.key {
         Some(path) => {
             (Key::read(&directory.join(path)).map_err(CliError::input)?, "the key audit.toml names")

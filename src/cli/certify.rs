@@ -18,7 +18,7 @@ use crate::cli::adversary::{Norm, UnitsWord, band, families, perturbation};
 use crate::cli::band::{add_bands, band_limit, families_under, fits_head};
 use crate::cli::progress::Bar;
 use crate::cli::regions::RegionOptions;
-use crate::cli::regret::RegretOptions;
+use crate::cli::regret::{RegretOptions, keep_first};
 use crate::cli::summary::{summary_json, summary_text};
 use crate::cli::{CliError, Context};
 
@@ -160,9 +160,7 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         None => MaskDirectory::dense(&policy.files.policy.network),
     };
     let (mut states, bytes) = load_states(&arguments.states, arguments.state_units.into()).map_err(load)?;
-    if let Some(limit) = arguments.limit {
-        states.keep_first(limit);
-    }
+    keep_first(&mut states, arguments.limit, &regret)?;
     let states_name =
         arguments.states.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let witness_name = witness_name(&arguments.out);

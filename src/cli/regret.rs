@@ -7,6 +7,7 @@ use clap::Args;
 use secateur_checker::kernel::regret::RewardRange;
 use secateur_checker::kernel::statistic::{MAX_SAMPLES, Sampler};
 use secateur_checker::load::read_file;
+use secateur_checker::model::States;
 use secateur_checker::number::Rational;
 use secateur_checker::reader::regret::{RegretForm, Sampling};
 use serde::Deserialize;
@@ -144,4 +145,20 @@ fn read_episodes(path: &Path) -> Result<StatisticalRequest, CliError> {
         level: exact("confidence", &file.confidence).map_err(located)?,
         masks: count("masks", &file.masks).map_err(located)?,
     })
+}
+
+/// Keeps the first `limit` rows, if that is wished.
+///
+/// # Errors
+/// Exit code 2 if rows would go that a statistical claim averages.
+pub fn keep_first(states: &mut States, limit: Option<usize>, regret: &RegretRequest) -> Result<(), CliError> {
+    let rows = states.values.rows;
+    let Some(limit) = limit.filter(|limit| *limit < rows) else { return Ok(()) };
+    if regret.statistical.is_some() {
+        return Err(CliError::input(format!(
+            "the limit {limit} leaves out rows of the {rows} in the states file, and a statistical claim averages all"
+        )));
+    }
+    states.keep_first(limit);
+    Ok(())
 }

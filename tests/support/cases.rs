@@ -65,6 +65,7 @@ pub fn write_corpus(root: &Path) {
         Problem::write(&root.join("problems").join(name), &spec);
     }
     write_unnested(root);
+    Problem::write_leads(&root.join("problems/leads"));
     write_trust_files(&root.join("trust"));
     let (gaussian, _) = certify(root, "gaussian", &[Family::Sensitivity, Family::Ibp]);
     let (witnessed, witness) = certify(root, "gaussian", &[Family::NormAbsSpectral, Family::Spectral]);

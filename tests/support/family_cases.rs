@@ -42,6 +42,7 @@ impl Writer<'_> {
     /// Every case of this file.
     pub fn families(&self) {
         self.bands();
+        self.margins();
         self.envelope_families();
         self.paired();
         self.slopes();
@@ -92,6 +93,44 @@ impl Writer<'_> {
             let text = emit_envelope(&sealed(&changed));
             self.reject_with((problem, "one.json"), name, text, 3, reason, note);
         }
+    }
+
+    /// Margins at or below 0: at (0, 2) the lead of the output preferred at the state falls to -63/8, and to no more.
+    fn margins(&self) {
+        let folder = self.root.join("problems/leads");
+        let families = [Family::Sensitivity, Family::Ibp, Family::Crown, Family::Band(BandEnd::Mask(0))];
+        let no_regret = (&RegretRequest::default(), false);
+        let made = |families: &[Family]| {
+            let certified = certify_claiming(&folder, families, &linf("1"), &key(1), no_regret);
+            certified.unwrap_or_else(|e| panic!("margins: {e}")).verified.certificate().clone()
+        };
+        let certificate = made(&families);
+        self.accept("leads", "margins", "leads that an adversary can turn round", &certificate);
+        let claim = |c: &mut Certificate, family: &str, value: &str| {
+            let mut claims = claims_of(c, family, 0).into_iter();
+            let margin = claims.find(|c| c.quantity == "same-action-margin").expect("a margin");
+            margin.values[0] = value.to_owned();
+        };
+        self.refuse(
+            "leads",
+            &certificate,
+            &[
+                ("margin-band", "ClaimTooTight", "a band's lead as if one output were preferred", &|c| {
+                    claim(c, "band/0", "-7.125");
+                }),
+                ("margin-tight", "ClaimTooTight", "more than the lead that is left", &|c| {
+                    claim(c, "ibp", "-7.87");
+                }),
+            ],
+        );
+        let global = made(&[Family::Sensitivity]);
+        self.refuse(
+            "leads",
+            &global,
+            &[("margin-limit", "LimitMissing", "not said that a margin is about the listed states", &|c| {
+                c.limits.retain(|l| !l.starts_with("states"));
+            })],
+        );
     }
 
     fn bands(&self) {
@@ -351,6 +390,14 @@ impl Writer<'_> {
                 ("statistical-tight", "TooTight", "one unit too small", &|c| {
                     let value = &mut c.statistical[0].value;
                     *value = nudged(value, -1);
+                }),
+                ("statistical-rows", "RowsLeftOut", "the last row of the states file left out", &|c| {
+                    c.states -= 1;
+                    let states = c.states;
+                    c.claims
+                        .iter_mut()
+                        .filter(|c| c.values.len() > 1)
+                        .for_each(|c| c.values.truncate(states));
                 }),
                 ("statistical-sampler", "SamplerRefused", "consecutive states of one episode", &|c| {
                     c.statistical

@@ -153,6 +153,23 @@ impl Problem {
         problem
     }
 
+    /// One layer whose outputs at (1, 1) are 1, 33/8 and 4 and whose last two move by 4 with a radius of 1.
+    pub fn write_leads(root: &Path) -> Self {
+        let layer = LayerData {
+            weight: TensorData::from_f32(vec![3, 2], &[0.0, 0.0, 4.0, 0.0, 0.0, 4.0]),
+            bias: TensorData::from_f32(vec![3], &[1.0, 0.125, 0.0]),
+            activation: ActivationSpec::Identity,
+            fixed: false,
+        };
+        let policy =
+            PolicyData { layers: vec![layer], head: HeadData::Categorical, normaliser: None, source: None };
+        let kept = MaskTable { rows: 3, columns: 2, kept: vec![true; 6], fixed: false };
+        let masks = vec![MaskData::with_own_sparsity(vec![kept])];
+        let problem = Self { root: root.to_owned(), policy, masks, states: vec![1.0, 1.0] };
+        problem.write_files(2);
+        problem
+    }
+
     fn write_files(&self, columns: usize) {
         write_policy_dir(&self.policy_dir(), &self.policy).expect("policy written");
         write_mask_chain(&self.masks_dir(), &self.masks, &origin()).expect("masks written");

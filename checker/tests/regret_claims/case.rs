@@ -31,7 +31,7 @@ pub fn r(text: &str) -> Rational {
 pub struct Case {
     policy: Policy,
     mask: Mask,
-    states: States,
+    pub states: States,
     set: PerturbationSet,
     pub tables: Vec<FamilyTable>,
     pub head: HeadBounds,
@@ -125,14 +125,14 @@ impl Case {
         let network = &self.policy.network;
         let text = format!(
             r#"{{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://secateur.dev/certificate/v1",
-            "subject":[{{{}}},{{{}}}],"predicate":{{"schemaVersion":"1.0.0","result":"verified",
+            "subject":[{{{}}},{{{}}}],"predicate":{{"schemaVersion":"1.1.0","result":"verified",
             "model":{{"semantics":"real-arithmetic","weightsDigest":"{}","head":"{}","masks":[
               {{"name":"dense","digest":"{}","pruned":"0","total":"8"}}]}},
             "method":{{"perturbation":{{"shape":"linf","radius":"1/8","units":"normalised"}},
               "stateUnits":"raw","states":"3"}},
             "claims":[{}],{}{}"chain":{{"verdicts":[]}},"assumptions":[{}],"limits":[{}],
             "inputs":[{{"role":"states",{}}}],
-            "verifier":{{"id":"test","version":"1"}},"checker":{{"id":"secateur-checker","version":"1.0.0"}},
+            "verifier":{{"id":"test","version":"1"}},"checker":{{"id":"secateur-checker","version":"1.1.0"}},
             "seed":"0"}}}}"#,
             file(0),
             file(1),
@@ -143,7 +143,7 @@ impl Case {
             optional("regret", &said.regret),
             optional("statistical", &said.statistical),
             strings(required_assumptions(&self.policy), &said.assumptions),
-            strings(required_limits(&FAMILIES), &said.limits),
+            strings(required_limits(&FAMILIES, false), &said.limits),
             file(2)
         );
         let value = parse(text.as_bytes(), 1 << 20, Numbers::Refused).unwrap();
@@ -151,15 +151,20 @@ impl Case {
     }
 
     pub fn check(&self, said: &Said) -> Result<Verified, Rejection> {
+        self.check_in(said, &self.states)
+    }
+
+    /// With the listed states among those of a longer file.
+    pub fn check_in(&self, said: &Said, states: &States) -> Result<Verified, Rejection> {
         let masks = [self.mask.clone()];
-        let [manifest, tensors, states] = FILES.map(|(name, bytes)| NamedFile { name, bytes });
+        let [manifest, tensors, states_file] = FILES.map(|(name, bytes)| NamedFile { name, bytes });
         let subject = Subject {
             policy: &self.policy,
             policy_files: [manifest, tensors],
             masks: &masks,
             mask_files: &[],
-            states: &self.states,
-            states_file: states,
+            states,
+            states_file,
             witness: None,
         };
         let certificate = self.read(said).unwrap();

@@ -103,6 +103,25 @@ fn a_claim_is_accepted_iff_the_bound_found_is_as_good() {
     assert_eq!(rejected(&case, &said(&case, vec![text])), tight("regret.value", &claimed, &lost));
 }
 
+/// Three of four rows: whoever wrote the certificate may have drawn them all and listed the better ones.
+#[test]
+fn a_draw_is_every_row_of_its_file() {
+    let case = Case::categorical();
+    let honest = said(&case, vec![honest(&case, "hoeffding")]);
+    let mut longer = case.states.clone();
+    let first: Vec<_> = longer.values.values.iter().take(longer.values.columns).copied().collect();
+    longer.values.values.extend(first);
+    longer.values.rows += 1;
+    let left_out = StatisticalRejection::RowsLeftOut { rows: 4, states: 3 };
+    match case.check_in(&honest, &longer) {
+        Err(Rejection::Statistical(reason)) => assert_eq!(*reason, left_out),
+        other => panic!("{other:?}"),
+    }
+    let bare = Said::default();
+    assert!(case.check_in(&bare, &longer).is_ok(), "bounds at listed states may leave rows out");
+    assert!(case.check_in(&honest, &case.states).is_ok());
+}
+
 #[test]
 fn only_independent_episodes_are_a_sampler() {
     let case = Case::categorical();
