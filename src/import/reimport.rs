@@ -51,6 +51,9 @@ pub struct Decision {
     pub is_shown: Option<bool>,
 }
 
+/// Options that are about the normaliser alone.
+const OF_NORMALISER: [&str; 1] = ["clip"];
+
 /// What was compared, and found to be the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceReport {
@@ -131,7 +134,9 @@ struct Again<'a> {
     /// The given files by digest.
     given: BTreeMap<String, PathBuf>,
     model: &'a SourceFile,
-    /// As recorded; with the stored log_std in place of a file that is not given, and without a normaliser that is not.
+    /// The recorded options; without those of a normaliser whose file is not given.
+    stated: Vec<(String, String)>,
+    /// These, with the files given; the stored log_std stands in for a file that is not.
     options: ImportOptions,
 }
 
@@ -161,15 +166,17 @@ impl<'a> Again<'a> {
         }
         let log_std = has("log-std")
             .then(|| path("log-std").map_or_else(|| LogStd::Values(stored_log_std(stored)), LogStd::File));
-        let mut options = options_of(&source.options, path("normaliser"), log_std)?;
-        if has("normaliser") && options.normaliser.is_none() {
+        let normaliser = path("normaliser");
+        let mut stated = source.options.clone();
+        if has("normaliser") && normaliser.is_none() {
             if stored.normaliser.is_none() {
                 let (found, stored) = ("there".to_owned(), "absent".to_owned());
                 return Err(Difference { place: Place::Normaliser, found, stored }.into());
             }
-            options.clip = None;
+            stated.retain(|(name, _)| !OF_NORMALISER.contains(&name.as_str()));
         }
-        Ok(Self { stored, source, given, model, options })
+        let options = options_of(&stated, normaliser, log_std)?;
+        Ok(Self { stored, source, given, model, stated, options })
     }
 
     fn recorded(&self, role: &str) -> Option<&'a SourceFile> {
@@ -270,22 +277,19 @@ impl<'a> Again<'a> {
     fn decisions(&self, data: &PolicyData) -> Vec<Decision> {
         let content = |data: &PolicyData| PolicyData { source: None, ..data.clone() };
         let whole = content(data);
-        let recorded = self.source.options.iter();
+        let ImportOptions { normaliser, log_std, .. } = &self.options;
+        let log_std = log_std.clone().filter(|_| self.recorded("log-std").is_some());
         let decide = |(name, value): &(String, String)| {
-            let others: Vec<_> = self.source.options.iter().filter(|(n, _)| n != name).cloned().collect();
-            let ImportOptions { normaliser, log_std, clip, .. } = &self.options;
-            let log_std = log_std.clone().filter(|_| self.recorded("log-std").is_some());
-            let without = options_of(&others, normaliser.clone(), log_std).ok();
-            let without = without.map(|options| match clip {
-                Some(_) => options,
-                None => ImportOptions { clip: None, ..options },
-            });
-            let again = without.and_then(|options| self.import(&options).ok());
-            let is_left_out = name == "clip" && clip.is_none();
-            let is_shown = (!is_left_out).then(|| again.is_some_and(|again| content(&again) == whole));
+            let others: Vec<_> = self.stated.iter().filter(|(other, _)| other != name).cloned().collect();
+            let is_stated = others.len() < self.stated.len();
+            let gives_the_same = || {
+                let options = options_of(&others, normaliser.clone(), log_std.clone()).ok()?;
+                Some(content(&self.import(&options).ok()?) == whole)
+            };
+            let is_shown = is_stated.then(|| gives_the_same().unwrap_or(false));
             Decision { name: name.clone(), value: value.clone(), is_shown }
         };
-        recorded.map(decide).collect()
+        self.source.options.iter().map(decide).collect()
     }
 }
 
