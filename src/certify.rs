@@ -41,7 +41,7 @@ use crate::certify::keys::Key;
 use crate::certify::regions::{RegionError, RegionRequest, RegionSubject, propose_regions, validate_regions};
 use crate::certify::regret::{RegretClaimError, RegretRequest, add_regret};
 use crate::certify::witness::{Wanted, WitnessError, propose_witness};
-use crate::policy::write::{WriteError, write_atomically};
+use crate::policy::write::{FileSet, WriteError};
 
 /// Id this program writes into certificates.
 pub const VERIFIER_ID: &str = "secateur";
@@ -427,14 +427,23 @@ fn self_check(
 }
 
 impl Certified {
-    /// Writes the certificate, and the witness beside it, each to a temporary file that is then renamed.
+    /// Adds the witness, and the certificate that speaks of it; without a witness, one that lies there goes.
+    pub fn add_to(&self, set: &mut FileSet, path: &Path, witness_name: &str) {
+        let witness_path = path.with_file_name(witness_name);
+        match &self.witness {
+            Some(witness) => set.add(witness_path, witness.as_slice()),
+            None => set.remove(witness_path),
+        }
+        set.add(path, format!("{}\n", emit_envelope(&self.envelope)));
+    }
+
+    /// Writes the certificate, and the witness beside it, over what is there.
     ///
     /// # Errors
     /// [`CertifyError::Write`].
     pub fn write(&self, path: &Path, witness_name: &str) -> Result<(), CertifyError> {
-        if let Some(witness) = &self.witness {
-            write_atomically(&path.with_file_name(witness_name), witness)?;
-        }
-        Ok(write_atomically(path, format!("{}\n", emit_envelope(&self.envelope)).as_bytes())?)
+        let mut set = FileSet::new(true);
+        self.add_to(&mut set, path, witness_name);
+        Ok(set.write()?)
     }
 }

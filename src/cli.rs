@@ -4,6 +4,7 @@ pub mod adversary;
 pub mod attack;
 pub mod attack_tables;
 pub mod audit;
+pub mod audit_folder;
 pub mod band;
 pub mod bracket_summary;
 pub mod certify;
@@ -11,7 +12,9 @@ pub mod check;
 pub mod decompose;
 pub mod episodes;
 pub mod import;
+pub mod interrupt;
 pub mod keygen;
+pub mod output;
 pub mod progress;
 pub mod prune;
 pub mod regions;
@@ -21,16 +24,17 @@ pub mod report;
 pub mod sa_mdp;
 pub mod show;
 pub mod source;
+pub mod streams;
 pub mod summary;
 pub mod sweep;
 pub mod train;
 pub mod train_masks;
 pub mod verify;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use secateur_checker::load::Failure;
 
 /// Certifies what a pruned neural-network policy can be pushed into doing, and checks such certificates.
 #[derive(Debug, Parser)]
@@ -104,7 +108,7 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Print the JSON Schema of a certificate's payload.
     #[command(hide = true)]
-    Schema,
+    Schema(streams::DocumentOutput),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -133,6 +137,12 @@ impl CliError {
     }
 }
 
+impl From<Failure> for CliError {
+    fn from(failure: Failure) -> Self {
+        Self { message: failure.to_string(), code: failure.exit_code() }
+    }
+}
+
 /// What a subcommand may use of the global options.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
@@ -146,14 +156,13 @@ impl Context {
     /// Prints text for people, or the JSON document.
     ///
     /// # Errors
-    /// Exit code 4 if standard output is closed.
+    /// Exit code 4 if standard output fails; a reader that has closed it is no failure.
     pub fn print(&self, text: &str, json: &serde_json::Value) -> Result<(), CliError> {
-        let mut out = std::io::stdout().lock();
-        let written = match self.format {
-            Format::Text => writeln!(out, "{}", text.trim_end()),
-            Format::Json => writeln!(out, "{json:#}"),
+        let document = match self.format {
+            Format::Text => format!("{}\n", text.trim_end()),
+            Format::Json => format!("{json:#}\n"),
         };
-        written.map_err(|e| CliError::internal(format!("cannot write to standard output: {e}")))
+        streams::print_bytes(document.as_bytes())
     }
 }
 
@@ -170,14 +179,17 @@ pub fn run() -> ExitCode {
     if let Some(threads) = arguments.threads
         && rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().is_err()
     {
-        eprintln!("error: cannot start {threads} threads");
+        streams::complain(&format!("error: cannot start {threads} threads"));
         return ExitCode::from(4);
     }
     let context = Context { format: arguments.format, progress: !arguments.quiet };
-    match dispatch(arguments.command, context) {
+    interrupt::catch_interrupts();
+    let ended = dispatch(arguments.command, context);
+    interrupt::finish_first();
+    match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {}", error.message);
+            streams::complain(&format!("error: {}", error.message));
             ExitCode::from(error.code)
         }
     }
@@ -200,14 +212,14 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Sweep(arguments) => sweep::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Verify(arguments) => verify::run(&arguments, context),
-        Command::Schema => {
-            let written =
-                std::io::stdout().write_all(crate::certify::schema::certificate_schema().as_bytes());
-            written.map_err(|e| CliError::internal(format!("cannot write to standard output: {e}")))?;
+        Command::Schema(out) => {
+            out.emit_bytes(&out.test([])?, crate::certify::schema::certificate_schema().as_bytes())?;
             Ok(0)
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut script);
+            streams::print_bytes(&script)?;
             Ok(0)
         }
     }

@@ -6,6 +6,7 @@
 
 use crate::policy::{ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, TensorData};
 use array::Arrays;
+use secateur_checker::load::{FileProblem, read_regular};
 use secateur_checker::model::Source;
 use secateur_checker::number::Rational;
 use std::path::{Path, PathBuf};
@@ -14,11 +15,16 @@ pub mod archive;
 pub mod array;
 pub mod compare;
 pub mod masks;
+mod modules;
 mod named;
+mod names;
 mod normaliser;
 pub mod npy;
+mod observation;
 mod onnx;
+mod order;
 mod pickle;
+mod pieces;
 mod record;
 pub mod reimport;
 pub mod safetensors;
@@ -29,7 +35,7 @@ pub use normaliser::read_normaliser;
 pub use record::{activation_text, parse_activation};
 
 /// Bytes an imported file may have.
-pub const MAX_FILE: u64 = 1 << 30;
+pub const MAX_FILE: usize = 1 << 30;
 
 /// What the outputs mean, when the file does not say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +74,29 @@ pub struct ImportOptions {
     pub output_activation: Option<ActivationSpec>,
     /// Only tensors whose names start with this belong to the policy.
     pub prefix: Option<String>,
+    /// The layers in their order, where the file does not show it.
+    pub layers: Option<Vec<String>>,
+    /// Tensors, or modules with all their tensors, that are no part of the policy.
+    pub ignore: Vec<String>,
+    /// Layers without a bias tensor were built without bias.
+    pub no_bias: bool,
+    /// What is added to a stored variance of observations, where the file does not say it.
+    pub normaliser_epsilon: Option<String>,
+    /// The file's masks are imported on their own ([`masks::import_mask`]): weights are those before pruning.
+    pub masks_apart: bool,
+}
+
+/// A policy and what became of the file's tensors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The policy.
+    pub policy: PolicyData,
+    /// Name of each layer's weight in the file, for masks and messages.
+    pub names: Vec<String>,
+    /// Tensors that the policy is made of. Empty for formats that have no dictionary of tensors.
+    pub used: Vec<String>,
+    /// Tensors that are no part of the policy, and why.
+    pub ignored: Vec<(String, &'static str)>,
 }
 
 /// Why a file was not imported, and which file.
@@ -87,8 +116,8 @@ pub struct ImportError {
 pub enum Problem {
     #[error("cannot be read: {0}")]
     Unreadable(String),
-    #[error("has {bytes} bytes, more than the {MAX_FILE} that are read")]
-    FileTooLarge { bytes: u64 },
+    #[error("has more than the {MAX_FILE} bytes that are read")]
+    FileTooLarge,
     #[error("is no ONNX, safetensors, NPZ, PyTorch or Stable-Baselines3 file")]
     UnknownFormat,
     #[error("is a broken zip archive ({0}); fetch it again")]
@@ -123,24 +152,104 @@ pub enum Problem {
     )]
     NotAffine { name: String, shape: Vec<usize> },
     #[error(
-        "has no layers {0}; name the policy's tensors with a prefix, or check that this is the policy file"
+        "has no layers {0}; name the policy's tensors with --prefix, or check that this is the policy file"
     )]
     NoLayers(String),
     #[error(
-        "layer {after:?} reads {reads} values but {before:?} gives {gives}; choose the policy's layers by a prefix"
+        "layer {after:?} reads {reads} values but {before:?} gives {gives}; choose the policy's layers with --prefix or --layers"
     )]
     Chain { before: String, gives: usize, after: String, reads: usize },
+    #[error(
+        "{layer:?} of shape {shape:?} and the others form a chain only if they are [in, out]; weights are [out, in], so \
+         transpose them and save again"
+    )]
+    Transposed { layer: String, shape: [usize; 2] },
     #[error("tensor {0:?} is missing")]
     Missing(String),
+    #[error(
+        "{} used by no layer and {} not on the list of what may be ignored (spec/import.md); choose the policy's tensors \
+         with --prefix or --layers, or name what is no part of it with --ignore", shown(names),
+        if names.len() == 1 { "is" } else { "are" }
+    )]
+    Unread { names: Vec<String> },
+    #[error(
+        "{} found, but {wanted:?} is not; the file is incomplete, or these belong to no affine layer",
+        shown(names)
+    )]
+    Lost { names: Vec<String>, wanted: String },
+    #[error(
+        "{layer:?} has no bias: {wanted:?} is missing. If the layers were built without bias (bias=False), say so with \
+         --no-bias"
+    )]
+    NoBias { layer: String, wanted: String },
+    #[error(
+        "{} {}", shown(names),
+        if *masked {
+            format!(
+                "found for {layer:?}: the file does not say whether the weight is pruned already. Import the mask on its \
+                 own with --mask FILE, or save the weight multiplied by its mask"
+            )
+        } else {
+            format!(
+                "do not make the weight or bias of {layer:?} by a rule that is known here; remove the parametrisation \
+                 (torch.nn.utils.parametrize.remove_parametrizations, prune.remove) and save again"
+            )
+        }
+    )]
+    Parametrised { layer: String, names: Vec<String>, masked: bool },
+    #[error(
+        "{stem:?} is a normalisation layer (LayerNorm, GroupNorm, or a BatchNorm whose place beside its activation the \
+         names do not show), which is not read; export the policy as ONNX in evaluation mode"
+    )]
+    NormLayer { stem: String },
+    #[error("{name:?} is of {what}; only chains of affine layers and activations can be certified")]
+    Unsupported { name: String, what: &'static str },
+    #[error("the order of the layers is not certain: {} or {}; give it with --layers", first.join(","), second.join(","))]
+    TwoOrders { first: Vec<String>, second: Vec<String> },
+    #[error(
+        "{first:?} and {second:?} may be two networks; choose one with --prefix {first} or --prefix {second}, or give all \
+         layers in order with --layers"
+    )]
+    TwoNetworks { first: String, second: String },
+    #[error(
+        "{first:?} and {second:?} both say it; name the one that does not belong to the policy with --ignore"
+    )]
+    TwoStatistics { first: String, second: String },
+    #[error(
+        "{stem:?} has the mean and variance of observations, but not what is added to the variance nor where they are \
+         clipped; give both (Stable-Baselines3 and Gymnasium: --normaliser-epsilon 1e-8 --clip 10, or --clip none)"
+    )]
+    Statistics { stem: String },
+    #[error("{0:?} may be standard deviations or their logarithms; give the logarithms with --log-std")]
+    SigmaOrLog(String),
+    #[error("{name:?}: standard deviation {index} is not positive")]
+    StoredDeviation { name: String, index: usize },
+    #[error("{name:?} is no layer, or several, or given twice; the layers are {}", known.join(", "))]
+    NoSuchLayer { name: String, known: Vec<String> },
+    #[error("{option} has no effect: {reason}")]
+    NoEffect { option: &'static str, reason: String },
+    #[error("{option} {given} contradicts the file, which says {file}")]
+    Contradicts { option: &'static str, given: String, file: String },
+    #[error(
+        "{key:?} is {text:?}, which is no activation for each layer; store one activation for all hidden layers, or one \
+         for each, separated by commas"
+    )]
+    ActivationEntry { key: String, text: String },
+    #[error("is {what}; {next}")]
+    OtherFile { what: String, next: &'static str },
     #[error("tensor {name:?} should have {wanted} entries but has shape {shape:?}")]
     WrongSize { name: String, wanted: usize, shape: Vec<usize> },
-    #[error("does not show the activation; give it (tanh, relu, ...)")]
+    #[error("does not show the activation; give it with --activation (tanh, relu, ...)")]
     NoActivation,
     #[error("activation {0:?} is not one of identity, relu, leaky_relu, tanh, sigmoid, hardtanh, clip")]
     Activation(String),
-    #[error("does not show what its outputs mean; give the head (gaussian, categorical or deterministic)")]
+    #[error(
+        "does not show what its outputs mean; give it with --head (gaussian, categorical or deterministic)"
+    )]
     NoHead,
-    #[error("a gaussian head needs log standard deviations; give them as numbers or as a .npy file")]
+    #[error(
+        "a gaussian head needs log standard deviations; give them with --log-std, as numbers or as a .npy file"
+    )]
     NoLogStd,
     #[error("{name} is {text:?}, which is no number ({reason})")]
     Number { name: &'static str, text: String, reason: String },
@@ -162,6 +271,8 @@ pub enum Problem {
     OnnxTensor { name: String, reason: &'static str },
     #[error("Stable-Baselines3 archive: {0}")]
     StableBaselines(&'static str),
+    #[error("has no mask: neither {0:?} nor \"M0\" nor \"layer.0.weight\" is there")]
+    NoMask(String),
     #[error("mask {name:?} {reason}")]
     Mask { name: String, reason: &'static str },
     #[error("weight {name:?}, row {row}, column {column}: the pruned value is neither 0 nor the dense value")]
@@ -175,10 +286,22 @@ pub enum Problem {
 /// # Errors
 /// [`ImportError`]; nothing in the file is ever executed, and no other file is opened on its behalf.
 pub fn import(path: &Path, options: &ImportOptions) -> Result<PolicyData, ImportError> {
+    import_accounted(path, options).map(|imported| imported.policy)
+}
+
+/// Imports a policy as [`import`] does, and says what became of each tensor.
+///
+/// # Errors
+/// [`ImportError`].
+pub fn import_accounted(path: &Path, options: &ImportOptions) -> Result<Imported, ImportError> {
     let in_file = |problem| ImportError { file: path.to_owned(), problem };
     let bytes = read_capped(path)?;
     let mut draft = read_draft(&bytes, options).map_err(in_file)?;
     if let Some(file) = &options.normaliser {
+        if options.normaliser_epsilon.is_some() {
+            let reason = "--normaliser names a file that says it".to_owned();
+            return Err(in_file(Problem::NoEffect { option: "--normaliser-epsilon", reason }));
+        }
         let read = read_normaliser(file)?;
         if draft.normaliser.as_ref().is_some_and(|own| *own != read) {
             return Err(in_file(Problem::TwoNormalisers));
@@ -191,7 +314,22 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<PolicyData, Import
         draft.log_std = Some(array.floats("log_std").map_err(in_npy)?);
     }
     let source = record::source_of(path, &bytes, options)?;
-    draft.finish(options, source).map_err(in_file)
+    let names = draft.layers.iter().map(|(name, _)| name.clone()).collect();
+    let (used, ignored) = (std::mem::take(&mut draft.used), std::mem::take(&mut draft.ignored));
+    let policy = draft.finish(options, source).map_err(in_file)?;
+    Ok(Imported { policy, names, used, ignored })
+}
+
+/// Names for a message: the first ones, and how many more.
+fn shown(names: &[String]) -> String {
+    let first: Vec<String> = names.iter().take(6).map(|name| format!("{name:?}")).collect();
+    let more = names.len().saturating_sub(first.len());
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    if more == 0 {
+        format!("{} {verb}", first.join(", "))
+    } else {
+        format!("{} and {more} more {verb}", first.join(", "))
+    }
 }
 
 /// Arrays of a safetensors or NPZ file, as masks and scores use them.
@@ -222,8 +360,35 @@ fn read_draft(bytes: &[u8], options: &ImportOptions) -> Result<Draft, Problem> {
     }
     match arrays_of(bytes) {
         Ok(arrays) => named::draft(&arrays, options),
-        Err(Problem::UnknownFormat) => onnx::parse(bytes),
+        Err(Problem::UnknownFormat) => {
+            let draft = onnx::parse(bytes)?;
+            confirm_graph(&draft, options)?;
+            Ok(draft)
+        }
         Err(other) => Err(other),
+    }
+}
+
+/// A graph says what its layers are: options may confirm its activation, and choose no tensors.
+fn confirm_graph(draft: &Draft, options: &ImportOptions) -> Result<(), Problem> {
+    let choices = [
+        ("--prefix", options.prefix.is_some()),
+        ("--layers", options.layers.is_some()),
+        ("--ignore", !options.ignore.is_empty()),
+        ("--no-bias", options.no_bias),
+    ];
+    if let Some((option, _)) = choices.iter().find(|(_, given)| *given) {
+        return Err(Problem::NoEffect { option, reason: "an ONNX graph says which layers it has".into() });
+    }
+    let Some(stated) = &options.activation else { return Ok(()) };
+    let layers: Vec<&LayerData> = draft.layers.iter().map(|(_, layer)| layer).filter(|l| !l.fixed).collect();
+    let hidden = layers.split_last().map_or(&[][..], |(_, hidden)| hidden);
+    match hidden.iter().find(|layer| layer.activation != *stated) {
+        Some(layer) => {
+            let (given, file) = (format!("{stated:?}"), format!("{:?}", layer.activation));
+            Err(Problem::Contradicts { option: "--activation", given, file })
+        }
+        None => Ok(()),
     }
 }
 
@@ -232,13 +397,13 @@ fn read_draft(bytes: &[u8], options: &ImportOptions) -> Result<Draft, Problem> {
 /// # Errors
 /// [`Problem::Unreadable`], [`Problem::FileTooLarge`].
 pub fn read_capped(path: &Path) -> Result<Vec<u8>, ImportError> {
-    let in_file = |problem| ImportError { file: path.to_owned(), problem };
-    let unreadable = |error: std::io::Error| in_file(Problem::Unreadable(error.to_string()));
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > MAX_FILE {
-        return Err(in_file(Problem::FileTooLarge { bytes: size }));
-    }
-    std::fs::read(path).map_err(unreadable)
+    read_regular(path, MAX_FILE).map_err(|found| {
+        let problem = match found {
+            FileProblem::TooLarge { .. } => Problem::FileTooLarge,
+            other => Problem::Unreadable(other.to_string()),
+        };
+        ImportError { file: path.to_owned(), problem }
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -246,33 +411,56 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A policy before its head and shapes were settled.
+#[derive(Default)]
 struct Draft {
     /// Layers with the names messages use.
     layers: Vec<(String, LayerData)>,
     head: Option<HeadKind>,
     log_std: Option<TensorData>,
     normaliser: Option<NormaliserData>,
+    /// Tensors that it is made of, where the file is a dictionary of tensors.
+    used: Vec<String>,
+    /// Tensors that are no part of it, and why.
+    ignored: Vec<(String, &'static str)>,
 }
 
 impl Draft {
     /// Settles the head, tests every shape and every number.
     fn finish(mut self, options: &ImportOptions, source: Source) -> Result<PolicyData, Problem> {
         let (inputs, outputs) = self.check_chain()?;
-        if let (Some(activation), Some((_, last))) = (&options.output_activation, self.layers.last_mut()) {
-            last.activation = activation.clone();
-        }
+        self.settle_output(options)?;
         if let Some(LogStd::Values(texts)) = &options.log_std {
             self.log_std = Some(log_std_of(texts, outputs)?);
         }
         let head = self.settle_head(options, outputs)?;
+        if options.log_std.is_some() && !matches!(head, HeadData::Gaussian { .. }) {
+            let reason = "only a gaussian head has standard deviations".to_owned();
+            return Err(Problem::NoEffect { option: "--log-std", reason });
+        }
         if let Some(normaliser) = &mut self.normaliser {
             if let Some(clip) = &options.clip {
-                normaliser.clip = Some(clip.clone());
+                normaliser.clip = Some(clip.clone()).filter(|text| !observation::none(text));
             }
             check_normaliser(normaliser, inputs)?;
+        } else if options.clip.is_some() || options.normaliser_epsilon.is_some() {
+            let option = if options.clip.is_some() { "--clip" } else { "--normaliser-epsilon" };
+            let reason = "there is no normaliser; give one with --normaliser FILE".to_owned();
+            return Err(Problem::NoEffect { option, reason });
         }
         let layers = self.layers.into_iter().map(|(_, layer)| layer).collect();
         Ok(PolicyData { layers, head, normaliser: self.normaliser, source: Some(source) })
+    }
+
+    /// The activation of the last layer that is no scale layer; one that the file says is never replaced.
+    fn settle_output(&mut self, options: &ImportOptions) -> Result<(), Problem> {
+        let last = self.layers.iter_mut().rev().find(|(_, layer)| !layer.fixed);
+        let (Some(stated), Some((_, last))) = (&options.output_activation, last) else { return Ok(()) };
+        if last.activation != ActivationSpec::Identity && last.activation != *stated {
+            let (given, file) = (format!("{stated:?}"), format!("{:?}", last.activation));
+            return Err(Problem::Contradicts { option: "--output-activation", given, file });
+        }
+        last.activation = stated.clone();
+        Ok(())
     }
 
     fn check_chain(&self) -> Result<(usize, usize), Problem> {

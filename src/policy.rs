@@ -2,6 +2,7 @@
 //! written is read back by the checker's reader. `spec/semantics.md#files`.
 
 pub mod emit;
+pub mod input;
 pub mod mask;
 pub mod read;
 pub mod tensor;

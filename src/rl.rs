@@ -33,6 +33,6 @@ pub use config::{ConfigError, TrainConfig};
 pub use evaluate::{Evaluation, evaluate};
 pub use float_policy::FloatPolicy;
 pub use pruning::PruneConfig;
-pub use run::{Progress, TrainFiles, train, train_from, train_in};
+pub use run::{Progress, TrainFiles, belongs_to, train, train_from, train_in};
 pub use start::TrainStart;
 pub use trainer::{TrainError, TrainOutcome, Trainer, UpdateRecord};

@@ -4,9 +4,12 @@
 pub mod kept;
 
 use secateur_checker::check::{ASSUME_REAL, CHECKER_ID, NamedFile};
-use secateur_checker::kernel::split::Case;
+use secateur_checker::kernel::enclose::TanhTable;
+use secateur_checker::kernel::input::read_observation;
+use secateur_checker::kernel::split::{Case, check_sat};
+use secateur_checker::model::Normaliser;
 use secateur_checker::number::Rational;
-use secateur_checker::property::{Decided, PropertySubject, check_property};
+use secateur_checker::property::{Decided, PropertySubject, check_property, prepare, read_property};
 use secateur_checker::reader::certificate::{
     FileDigest, Program, SCHEMA_VERSION, STATEMENT_TYPE, WitnessRecord,
 };
@@ -14,15 +17,15 @@ use secateur_checker::reader::digest::{sha256_hex, weights_digest};
 use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE};
 use secateur_checker::reader::json::{Value, canonical};
 use secateur_checker::reader::policy::{PolicyFiles, parse_policy};
-use secateur_checker::reader::property::{PROOF_FORMAT, PROPERTY_FORMAT, parse_property};
+use secateur_checker::reader::property::{PROOF_FORMAT, PROPERTY_FORMAT, Property, parse_property};
 use secateur_checker::reader::verdict::{Claimed, PREDICATE_TYPE, PropertyCertificate, parse_verdict};
 
 use crate::certify::VERIFIER_ID;
 use crate::certify::emit::{emit_input, emit_program, emit_subject, emit_witness, list, object, text};
 use crate::certify::keys::Key;
-use crate::float::FloatNetwork;
+use crate::float::{FloatNetwork, rational_to_float};
 use crate::search::branch::tree::{LeafSlopes, SplitLeaf, SplitNode, SplitTree};
-use crate::search::branch::{BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch};
+use crate::search::branch::{BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch_with};
 
 /// Why nothing was decided or signed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,9 @@ pub enum VerifyError {
     /// The network or the property is not one that can be certified.
     #[error("{0}")]
     Input(String),
+    /// The numbers are too large for the checker's integer grid.
+    #[error("{0}")]
+    Limit(String),
     /// The search's evidence was rejected by the checker.
     #[error("the evidence found was rejected ({0}); nothing is claimed; please report this")]
     Rejected(String),
@@ -118,11 +124,18 @@ pub fn verify(
     let network = FloatNetwork::from_model(&question.policy.policy.network, None)
         .map_err(|e| VerifyError::Input(e.to_string()))?;
     states.resize_with(question.cases.len(), BranchState::default);
+    let policy = &question.policy.policy;
+    let limit = |e: &dyn std::fmt::Display| VerifyError::Limit(e.to_string());
+    // The search is about what the network reads; only a point found is put back in front of the normaliser.
+    let read = read_property(policy, &Property { cases: question.cases.clone() }).map_err(|e| limit(&e))?;
+    let grid = prepare(policy, &read).map_err(|e| limit(&e))?;
     let mut trees = Vec::new();
     let mut open = None;
-    for (index, (case, state)) in question.cases.iter().zip(&mut states).enumerate() {
-        match search_case(&network, case, options, state, stop) {
+    for (index, (case, state)) in read.cases.iter().zip(&mut states).enumerate() {
+        let accepts = |point: &[Rational]| check_sat(&grid, TanhTable::shared(), case, point).is_ok();
+        match search_case(&network, case, options, state, &accepts, stop) {
             BranchOutcome::Falsified(point) => {
+                let point = observation_of(policy.normaliser.as_ref(), &question.cases[index], &point);
                 return finish(question, Claimed::Sat { case: index, point }, None, key);
             }
             BranchOutcome::Verified(tree) => trees.push(tree),
@@ -148,18 +161,42 @@ fn search_case(
     case: &Case,
     options: &BranchOptions,
     state: &mut BranchState,
+    accepts: &dyn Fn(&[Rational]) -> bool,
     stop: &dyn Fn() -> bool,
 ) -> BranchOutcome {
     let problem = BranchProblem::new(network, case);
     let limit = state.steps().saturating_add(options.max_steps);
     loop {
         let budget = state.steps().saturating_add(STEPS_A_ROUND).min(limit);
-        let outcome = search_branch(&problem, &BranchOptions { max_steps: budget, ..*options }, state);
+        let options = BranchOptions { max_steps: budget, ..*options };
+        let outcome = search_branch_with(&problem, &options, state, accepts);
         let unknown = matches!(outcome, BranchOutcome::Unknown { .. });
         if !unknown || state.steps() >= limit || state.steps() < budget || stop() {
             return outcome;
         }
     }
+}
+
+/// An observation of the case's box that the network reads as `point`, which lies in the box that it reads. Where the clip
+/// cuts the box, the nearest end is read as the same.
+fn observation_of(normaliser: Option<&Normaliser>, case: &Case, point: &[Rational]) -> Vec<Rational> {
+    let Some(normaliser) = normaliser else { return point.to_vec() };
+    let statistics = normaliser.mean.iter().zip(&normaliser.std);
+    let sides = case.lower.iter().zip(&case.upper);
+    let before = point.iter().zip(statistics).zip(sides).map(|((x, (mean, std)), (lower, upper))| {
+        let before = x.mul(std).add(&mean.to_rational());
+        before.max(lower.clone()).min(upper.clone())
+    });
+    before.collect()
+}
+
+/// The outputs at an observation, in floats: for people to read.
+pub fn outputs_at(question: &Question, observation: &[Rational]) -> Result<Vec<f64>, VerifyError> {
+    let policy = &question.policy.policy;
+    let wrong = |e: &dyn std::fmt::Display| VerifyError::Limit(e.to_string());
+    let network = FloatNetwork::from_model(&policy.network, None).map_err(|e| wrong(&e))?;
+    let read = read_observation(policy.normaliser.as_ref(), observation).map_err(|e| wrong(&e))?;
+    Ok(network.forward(&read.iter().map(rational_to_float).collect::<Vec<f64>>()))
 }
 
 fn finish(
@@ -255,6 +292,14 @@ fn emit_node(node: &SplitNode, relu_only: bool) -> Value {
             match slopes {
                 None => object([kind, place]),
                 Some(slopes) => object([kind, place, ("witness", emit_slopes(slopes, relu_only))]),
+            }
+        }
+        SplitNode::Leaf(SplitLeaf::Combination { multipliers, slopes }) => {
+            let parts = multipliers.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+            let (kind, parts) = (("node", text("combination")), ("multipliers", text(parts)));
+            match slopes {
+                None => object([kind, parts]),
+                Some(slopes) => object([kind, parts, ("witness", emit_slopes(slopes, relu_only))]),
             }
         }
         SplitNode::Leaf(SplitLeaf::Farkas { slopes }) => {

@@ -48,7 +48,8 @@ fn about_fixture(folder: &Path, command: &str, options: &[&str]) -> Ran {
 }
 
 fn certify(folder: &Path, options: &[&str]) -> Ran {
-    let mut all = vec!["--epsilon", "0.05", "--key", "keys/secateur.pem", "--out", "c.cert.dsse.json"];
+    let mut all =
+        vec!["--epsilon", "0.05", "--key", "keys/secateur.pem", "--out", "c.cert.dsse.json", "--force"];
     all.extend(options);
     about_fixture(folder, "certify", &all)
 }
@@ -223,6 +224,7 @@ fn a_deterministic_head_has_no_total_variation_to_limit() {
                 "keys/secateur.pem",
                 "--out",
                 "d.json",
+                "--force",
                 "--band-limit",
                 limit,
             ],

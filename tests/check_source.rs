@@ -15,7 +15,7 @@ use secateur::certify::{Silent, certify};
 use secateur::import::compare::{Difference, Place};
 use secateur::import::masks::{import_mask, import_pruned};
 use secateur::import::reimport::{Origin, SourceError, SourceReport, compare_sources};
-use secateur::import::{HeadKind, ImportOptions, LogStd, import};
+use secateur::import::{HeadKind, ImportOptions, LogStd, import, import_accounted};
 use secateur::policy::emit::{
     ChainOrigin, emit_npy, emit_safetensors, write_mask_chain, write_npy, write_policy_dir,
 };
@@ -359,7 +359,7 @@ fn recorded_options_decide_what_is_compared() {
     };
     let activation = changed("activation", json!("relu"));
     activation.assert_refused(&Place::Activation(0), "relu", "tanh");
-    changed("head", json!("deterministic")).assert_refused(&Place::Head, "deterministic", "gaussian");
+    changed("head", json!("deterministic")).assert_rejected(&SOURCES, &["--log-std has no effect"]);
     changed("clip", json!("6")).assert_refused(&Place::Clip, "6", "5");
     changed("output-activation", json!("tanh")).assert_refused(&Place::Activation(1), "tanh", "identity");
     changed("dtype", json!("f16"))
@@ -493,9 +493,9 @@ fn masks_are_compared_with_the_files_they_came_from() {
     write("pruned.safetensors", network(&pruned));
     let kept = |first: [f32; 6]| tensors(&[("M0", &[2, 3], &first), ("M1", &[2, 2], &[1.0; 4])]);
     write("mask.safetensors", kept([1.0, 0.0, 1.0, 0.0, 1.0, 1.0]));
-    let dense = read_policy_dir(&root.join("policy")).expect("a policy");
     let options = Imported::options(root);
-    let derived = import_pruned(&root.join("pruned.safetensors"), &options, &dense).expect("pruned");
+    let dense = import_accounted(&root.join("model.safetensors"), &options).expect("imported");
+    let derived = import_pruned(&root.join("pruned.safetensors"), &options, &dense.policy).expect("pruned");
     let read = import_mask(&root.join("mask.safetensors"), &dense).expect("a mask");
     assert_eq!(derived.layers, read.layers);
     for (file, mask, method) in

@@ -149,7 +149,9 @@ fn resumes_to_the_same_files() {
             std::fs::remove_file(path.join("values-2.json")).expect("was there");
         }
     }
-    succeed(attack(root, "cartpole-tanh", attacks, &[]).args(["--threads", "2"]));
+    let again = run(&mut attack(root, "cartpole-tanh", attacks, &[]));
+    assert!(again.code == 2 && again.stderr.contains("out/attack.json"), "it was finished: {again:?}");
+    succeed(attack(root, "cartpole-tanh", attacks, &["--force"]).args(["--threads", "2"]));
     assert!(names.map(read) == first);
 }
 
@@ -159,9 +161,9 @@ fn another_plan_starts_anew() {
     let folder = tempfile::tempdir().expect("temporary folder");
     succeed(&mut attack(folder.path(), "cartpole-tanh", "random", &["--seed", "1"]));
     let first = document(folder.path(), "attack.json");
-    succeed(&mut attack(folder.path(), "cartpole-tanh", "random", &["--seed", "2"]));
+    succeed(&mut attack(folder.path(), "cartpole-tanh", "random", &["--seed", "2", "--force"]));
     assert_ne!(document(folder.path(), "attack.json"), first);
-    succeed(&mut attack(folder.path(), "cartpole-tanh", "random", &["--seed", "1"]));
+    succeed(&mut attack(folder.path(), "cartpole-tanh", "random", &["--seed", "1", "--force"]));
     assert_eq!(document(folder.path(), "attack.json"), first);
 }
 

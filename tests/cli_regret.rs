@@ -80,7 +80,7 @@ impl Bench {
     fn certify(&self, options: &[&str], code: i32) -> (String, String) {
         let paths = ["policy", "states.npy", "keys/secateur.pem", "cert.json"].map(|name| self.word(name));
         let mut arguments = vec!["certify", &paths[0], "--states", &paths[1], "--key", &paths[2]];
-        arguments.extend(["--out", &paths[3], "--epsilon", "0.01", "--quiet"]);
+        arguments.extend(["--out", &paths[3], "--force", "--epsilon", "0.01", "--quiet"]);
         arguments.extend(options);
         run(&arguments, code)
     }

@@ -58,7 +58,8 @@ fn saliency_needs_one_source_of_scores() {
     let folder = tempfile::tempdir().expect("temporary folder");
     assert_eq!(train(folder.path(), &["--out", "p"]).code, 0);
     let prune = |rest: &[&str]| {
-        let start = ["-q", "prune", "p", "--method", "saliency", "--sparsity", "0,0.5", "--out", "masks"];
+        let start =
+            ["-q", "prune", "p", "--method", "saliency", "--sparsity", "0,0.5", "--out", "masks", "--force"];
         run(secateur(folder.path()).args(start).args(rest))
     };
     let by_states = prune(&["--states", "p/states.npy"]);

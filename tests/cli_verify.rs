@@ -9,6 +9,7 @@ use std::process::Command;
 
 use programs::{Ran, run, secateur, secateur_check};
 use secateur::certify::keys::Key;
+use secateur_checker::number::Rational;
 use secateur_checker::reader::digest::sha256_hex;
 use secateur_checker::reader::dsse::{Envelope, parse_envelope};
 use secateur_checker::reader::json::{Numbers, Value, canonical, parse};
@@ -146,11 +147,151 @@ fn sat_is_an_exact_point() {
     let bench = Bench::new();
     let found = bench.verify("narrow.onnx", "narrow-sat.vnnlib", &[]);
     assert_eq!((found.code, first_line(&found)), (0, "sat"), "{found:?}");
-    assert!(found.stdout.contains("checked counterexample in case 0: "), "{found:?}");
+    assert!(found.stdout.contains("checked counterexample in case 0 ("), "{found:?}");
     assert!(!bench.path(PROOF).exists());
     let checked = bench.check_both("narrow.onnx", "narrow-sat.vnnlib");
     assert_eq!((checked.code, first_line(&checked)), (0, "sat"), "{checked:?}");
     assert!(checked.stdout.contains("verified"), "{checked:?}");
+}
+
+/// Two properties of `narrow.onnx` before a normaliser: the same verdicts, of observations; a policy folder with a
+/// normaliser says the same.
+#[test]
+fn a_normaliser_is_part_of_the_network() {
+    for verdict in ["unsat", "sat"] {
+        let bench = Bench::new();
+        let property = format!("scaled-{verdict}.vnnlib");
+        let found = bench.verify("scaled.onnx", &property, &[]);
+        assert_eq!((found.code, first_line(&found)), (0, verdict), "{found:?}");
+        let checked = bench.check_both("scaled.onnx", &property);
+        assert_eq!((checked.code, first_line(&checked)), (0, verdict), "{checked:?}");
+        let folder = run(&mut bench.command(&["verify", "canonical", &fixture(&property)]));
+        assert_eq!((folder.code, first_line(&folder)), (0, verdict), "{folder:?}");
+        // The box of the other property is what the network reads: here it asks for more.
+        let other = bench.verify("scaled.onnx", "narrow-unsat.vnnlib", &["--steps", "2000"]);
+        assert_eq!((other.code, first_line(&other)), (0, "sat"), "{other:?}");
+    }
+    let bench = Bench::new();
+    bench.verify("scaled.onnx", "scaled-sat.vnnlib", &[]);
+    let point = ["predicate", "counterexample", "point"];
+    let mut stated = Value::Array(Vec::new());
+    bench.resign(|payload| stated = at(payload, &point).clone());
+    let Value::Array(numbers) = stated else { panic!("a point") };
+    let inputs = numbers.iter().map(|n| match n {
+        Value::String(n) => secateur::float::rational_to_float(&Rational::parse(n).expect("a number")),
+        _ => panic!("{n:?}"),
+    });
+    let inputs: Vec<f64> = inputs.collect();
+    assert!((0.25..=0.75).contains(&inputs[0]) && (-5.0..=1.0).contains(&inputs[1]), "{inputs:?}");
+    bench.resign(|payload| *at(payload, &point) = Value::Array(vec![text("-1"), text("0")]));
+    assert_rejected(&bench.check_both("scaled.onnx", "scaled-sat.vnnlib"), &["leaves the box at input 0"]);
+}
+
+/// A property of the box [-1, 1] x [-1, 1] of the small networks.
+fn boxed(asserts: &str) -> String {
+    let bounds = "(assert (and (>= X_0 -1) (<= X_0 1) (>= X_1 -1) (<= X_1 1)))";
+    let names = ["X_0", "X_1", "Y_0", "Y_1"].map(|n| format!("(declare-const {n} Real)"));
+    format!("{}\n{bounds}\n{asserts}\n", names.join("\n"))
+}
+
+/// What cannot be, whatever the network, is `unsat` without a cut, and the proof says so; what cannot be together over this
+/// box only, too.
+#[test]
+fn contradictory_outputs_are_refuted_together() {
+    let bench = Bench::new();
+    for asserts in [
+        "(assert (>= Y_0 -0.1)) (assert (<= Y_0 -0.15))",
+        "(assert (>= Y_0 Y_1)) (assert (>= Y_1 (+ Y_0 0.5)))",
+        "(assert (<= (* 3 Y_0) -0.45)) (assert (>= (* 7 Y_0) -0.7)) (assert (<= Y_1 0.5))",
+        "(assert (>= Y_0 -0.1)) (assert (<= Y_0 -0.10001))",
+        "(assert (and (<= -0.5 X_0) (<= X_0 -0.1) (<= -0.6 X_1) (<= X_1 -0.2) (<= Y_0 -0.1309) (<= Y_1 0.1406)))",
+    ] {
+        for network in ["narrow.onnx", "smooth.onnx"] {
+            if network == "smooth.onnx" && asserts.contains("<= Y_1 0.1406") {
+                continue;
+            }
+            std::fs::write(bench.path("together.vnnlib"), boxed(asserts)).expect("written");
+            let network = fixture(network);
+            let asked = ["verify", &network, "together.vnnlib", "--key", "keys/secateur.pem", "--steps", "1"];
+            let found = run(bench.command(&asked).args(["--out", OUT, "--canonical", "canonical"]));
+            assert_eq!((found.code, first_line(&found)), (0, "unsat"), "{asserts} {found:?}");
+            let proof = String::from_utf8(bench.bytes(PROOF)).expect("UTF-8");
+            assert!(proof.contains(r#""node":"combination""#), "{proof}");
+            assert!(!proof.contains("children"), "{proof}");
+            assert_eq!(bench.check_canonical().code, 0, "{asserts}");
+            let emptied = proof.replace(r#""multipliers":"1 1""#, r#""multipliers":"0 0""#);
+            if emptied != proof {
+                bench.reproof(&emptied);
+                assert_rejected(&bench.check_canonical(), &["not above"]);
+            }
+        }
+    }
+}
+
+/// Bands of outputs that no step of a fixed size hits, of ReLU and of tanh networks.
+#[test]
+fn narrow_bands_are_reached() {
+    let bench = Bench::new();
+    for (network, asserts) in [
+        ("narrow.onnx", "(assert (>= Y_0 -0.2)) (assert (<= Y_0 -0.1999999))"),
+        ("narrow.onnx", "(assert (and (>= Y_0 -0.1) (<= Y_0 -0.09999999999)))"),
+        (
+            "narrow.onnx",
+            "(assert (and (>= Y_0 -0.11385) (<= Y_0 -0.11384) (>= Y_1 -0.1486) (<= Y_1 -0.1485)))",
+        ),
+        ("smooth.onnx", "(assert (>= Y_0 0.1)) (assert (<= Y_0 0.10001))"),
+        ("smooth.onnx", "(assert (>= (- Y_0 Y_1) 0.7)) (assert (<= (- Y_0 Y_1) 0.7000000001))"),
+        ("smooth.onnx", "(assert (and (>= Y_0 0.0919) (<= Y_0 0.09192) (>= Y_1 -0.6326) (<= Y_1 -0.6325)))"),
+    ] {
+        std::fs::write(bench.path("band.vnnlib"), boxed(asserts)).expect("written");
+        let found = run(&mut bench.command(&["verify", &fixture(network), "band.vnnlib", "--steps", "500"]));
+        assert_eq!((found.code, first_line(&found)), (0, "sat"), "{asserts}: {found:?}");
+    }
+}
+
+/// Inputs that are fixed at a decimal that is no float, and a band that floats find but enclosures cannot decide.
+#[test]
+fn points_between_floats_are_tried_and_doubtful_ones_dropped() {
+    let bench = Bench::new();
+    let verify = |network: &str, property: &str| {
+        std::fs::write(bench.path("exact.vnnlib"), property).expect("written");
+        run(&mut bench.command(&["verify", &fixture(network), "exact.vnnlib", "--steps", "40"]))
+    };
+    let fixed = boxed("(assert (and (>= X_0 0.1) (<= X_0 0.1) (>= X_1 0.7) (<= X_1 0.7) (<= Y_0 9)))");
+    for network in ["narrow.onnx", "smooth.onnx"] {
+        let found = verify(network, &fixed);
+        assert_eq!((found.code, first_line(&found)), (0, "sat"), "{found:?}");
+    }
+    let band = boxed("(assert (and (>= Y_0 -0.1) (<= Y_0 -0.099999999999997)))");
+    for network in ["narrow.onnx", "smooth.onnx"] {
+        let found = verify(network, &band);
+        assert_eq!((found.code, first_line(&found)), (1, "unknown"), "{found:?}");
+    }
+}
+
+/// Decimals with outputs for people, fractions on demand and in JSON.
+#[test]
+fn a_counterexample_can_be_read() {
+    let bench = Bench::new();
+    let (network, property) = (fixture("scaled.onnx"), fixture("scaled-sat.vnnlib"));
+    let plain = run(&mut bench.command(&["verify", &network, &property]));
+    let value = |ran: &Ran, name: &str| {
+        let line = ran.stdout.lines().find_map(|l| l.trim().strip_prefix(&format!("{name} = ")));
+        line.unwrap_or_else(|| panic!("{name} in {ran:?}")).to_owned()
+    };
+    let decimal = |ran: &Ran, name: &str| -> f64 { value(ran, name).parse().expect("a decimal") };
+    assert!((0.25..=0.75).contains(&decimal(&plain, "X_0")) && decimal(&plain, "Y_0") < -0.428, "{plain:?}");
+    assert!(plain.stdout.lines().all(|l| l.len() < 100), "{plain:?}");
+    let exact = run(&mut bench.command(&["verify", &network, &property, "--details"]));
+    let json = run(&mut bench.command(&["--format", "json", "verify", &network, &property]));
+    let document: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(document["counterexample"][1], value(&exact, "X_1").as_str());
+    assert_eq!(decimal(&exact, "Y_1"), decimal(&plain, "Y_1"));
+    for (place, name) in ["X_0", "X_1", "Y_0", "Y_1"].into_iter().enumerate() {
+        let list = &document[if place < 2 { "inputs" } else { "outputs" }];
+        let number = list[place % 2].as_f64().expect("a number");
+        assert!((number - decimal(&plain, name)).abs() <= 1e-5 * number.abs(), "{name} {document}");
+    }
 }
 
 #[test]
@@ -206,6 +347,39 @@ fn unreadable_properties_are_errors() {
         assert!(ran.stderr.contains(name) || ran.stderr.contains("does not fit"), "{ran:?}");
     }
     let missing = run(&mut bench.command(&["verify", &fixture("narrow.onnx"), "no.vnnlib"]));
+    let network = std::fs::read(fixture("narrow.onnx")).expect("read");
+    let packed = [b"\x1f\x8b\x08\x00".as_slice(), &[0; 20]].concat();
+    let utf16: Vec<u8> = [0xfeff].into_iter().chain(good.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let version_2 = "(vnnlib-version <2.0>)\n(declare-network N (declare-input X Real [2]) (declare-output Y Real [2]))\n";
+    let latin = [b"; f\xfcr\n(assert (<= X_0 \xb1))".as_slice(), good.as_bytes()].concat();
+    for (name, contents, words) in [
+        ("a.vnnlib.gz", packed.clone(), ["gzip", "gunzip --keep a.vnnlib.gz"]),
+        ("a.vnnlib", packed, ["gzip", "gunzip"]),
+        ("b.vnnlib", b"BZh9".to_vec(), ["bzip2", "bunzip2"]),
+        ("x.vnnlib", b"\xfd7zXZ\x00".to_vec(), ["xz", "unxz"]),
+        ("z.vnnlib", b"PK\x03\x04".to_vec(), ["zip", "unpack"]),
+        ("n.vnnlib", network, ["ONNX", "NETWORK PROPERTY"]),
+        ("u.vnnlib", utf16, ["UTF-16", "save it"]),
+        ("v.vnnlib", version_2.into(), ["line 1, column 1", "VNN-LIB 2.0"]),
+        ("f.vnnlib", "\n(declare-fun X_0 () Real)".into(), ["line 2, column 1", "declare-const X_0"]),
+        ("s.vnnlib", "(set-logic QF_LRA)".into(), ["line 1, column 1", "set-logic"]),
+        ("l.vnnlib", latin, ["line 2, column 17", "U+FFFD"]),
+    ] {
+        std::fs::write(bench.path(name), contents).expect("written");
+        let ran = run(&mut bench.command(&["verify", &fixture("narrow.onnx"), name]));
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{name}: {ran:?}");
+        assert!(
+            words.iter().all(|w| ran.stderr.contains(w)) && ran.stderr.contains(name),
+            "{words:?} {ran:?}"
+        );
+    }
+    std::fs::copy(bench.path("a.vnnlib.gz"), bench.path("net.onnx.gz")).expect("copied");
+    let ran = run(&mut bench.command(&["verify", "net.onnx.gz", &fixture("narrow-sat.vnnlib")]));
+    assert!(ran.code == 2 && ran.stderr.contains("gunzip --keep net.onnx.gz"), "{ran:?}");
+    let commented = [good.as_bytes(), b"; \xfc\xfe is a comment\n"].concat();
+    std::fs::write(bench.path("latin.vnnlib"), commented).expect("written");
+    let ran = run(&mut bench.command(&["verify", &fixture("narrow.onnx"), "latin.vnnlib"]));
+    assert_eq!((ran.code, first_line(&ran)), (0, "unsat"), "{ran:?}");
     assert_eq!((missing.code, missing.stdout.as_str()), (2, ""), "{missing:?}");
     let swapped = run(&mut bench.command(&["verify", &fixture("wide.onnx"), &fixture("narrow-sat.vnnlib")]));
     assert_eq!((swapped.code, swapped.stdout.as_str()), (2, ""), "{swapped:?}");
@@ -328,6 +502,7 @@ fn a_policy_folder_can_be_the_network() {
         "keys/secateur.pem",
         "--out",
         OUT,
+        "--force",
     ]));
     assert_eq!((found.code, first_line(&found)), (0, "unsat"), "{found:?}");
     let ran = run(&mut bench.command(&["check", "canonical", &property, "--trust", "keys/trust.json", OUT]));

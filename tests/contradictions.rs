@@ -100,7 +100,9 @@ impl Asked {
         let Answer::Decided { proof: Some(proof), .. } = answer.expect("an answer") else {
             panic!("the case is unsat");
         };
-        parse_proof(&proof).expect("a proof").remove(0)
+        let proof = parse_proof(&proof).expect("a proof");
+        let tree = proof.trees().expect("trees").remove(0);
+        (0..tree.children.len()).map(|index| tree.node(index).expect("a node").1).collect()
     }
 }
 
@@ -239,12 +241,14 @@ fn checked_bound(asked: &Asked, bytes: &[u8]) -> f64 {
     let network = &asked.question.policy.policy.network;
     let scale = GridScale::new(network, &Rational::one()).expect("a scale");
     let grid = GridNetwork::new(network, None, &scale).expect("on the grid");
-    let nodes = Trees::new(bytes).next_tree(&grid).expect("a tree");
+    let mut trees = Trees::new(bytes);
+    trees.begin();
     let unit = 2f64.powi(grid.value_bits as i32);
     let end = |sign: f64| vec![(sign * RADIUS * unit) as i64; asked.network.inputs()];
     let region = GridBox { lower: end(-1.0), upper: end(1.0) };
     let input = InputSet { region, center: GridBox::default(), radii: Vec::new(), ball: None };
-    let bound = bound_tree(&grid, TanhTable::shared(), &input, &[-1, 0], &nodes).expect("a bound");
+    let mut next = |_| trees.node(&grid);
+    let bound = bound_tree(&grid, TanhTable::shared(), &input, &[-1, 0], &mut next).expect("a bound");
     -(bound as f64) / unit
 }
 

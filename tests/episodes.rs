@@ -155,7 +155,8 @@ fn text(path: &Path) -> String {
 /// `episodes` for a committed policy under the masks named.
 fn episodes(folder: &Path, (name, env): (&str, &str), more: &[&str]) -> Ran {
     let (policy, masks) = (text(&fixture(name)), text(&fixture(name).join("masks")));
-    let mut arguments = vec!["episodes", &policy, "--masks", &masks, "--env", env, "--out", "drawn"];
+    let mut arguments =
+        vec!["episodes", &policy, "--masks", &masks, "--env", env, "--out", "drawn", "--force"];
     arguments.extend(more);
     secateur(folder, &arguments)
 }
@@ -177,6 +178,7 @@ fn certify(folder: &Path, name: &str, drawn: &str, more: &[&str]) -> Ran {
         "keys/secateur.pem",
         "--out",
         "c.json",
+        "--force",
     ]);
     arguments.extend(["--format", "json"]);
     arguments.extend(more);

@@ -1,9 +1,12 @@
 //! Families `float32/ibp` and `float32/crown` against honest binary32 inference in random summation orders, fused or not:
 //! exactly, over the rationals, for piecewise linear networks. And what certificates with them must list.
 
+#[path = "../checker/tests/oracle/binary32.rs"]
+mod binary32;
 #[path = "support/problem.rs"]
 mod problem;
 
+use binary32::{Binary32, dyadic};
 use problem::{Problem as Files, Random, Spec, key, linf};
 use secateur::certify::CertifyError;
 use secateur::float::{FloatNetwork, float_to_rational};
@@ -20,10 +23,6 @@ use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, PerturbationSet, Policy, States, Units,
 };
 use secateur_checker::number::{Dyadic, Rational};
-
-fn dyadic(value: f32) -> Dyadic {
-    Dyadic::from_ieee(f64::from(value).to_bits(), 52, 11).expect("finite")
-}
 
 fn exact(value: f32) -> Rational {
     dyadic(value).to_rational()
@@ -49,73 +48,8 @@ fn network(random: &mut Random, widths: &[usize], hidden: &Activation) -> Networ
     Network { layers: layers.collect() }
 }
 
-/// `w x + b` in binary32: a random order, by a random tree or one accumulator or eight, fused or not.
-fn sum(random: &mut Random, row: &[f32], x: &[f32], bias: f32) -> f32 {
-    let mut pairs: Vec<(f32, f32)> = row.iter().copied().zip(x.iter().copied()).collect();
-    for last in (1..pairs.len()).rev() {
-        pairs.swap(last, random.below(last + 1));
-    }
-    match random.below(4) {
-        0 => pairs.iter().fold(bias, |sum, (w, x)| w.mul_add(*x, sum)),
-        1 => pairs.iter().fold(0.0, |sum, (w, x)| sum + w * x) + bias,
-        2 => {
-            let mut lanes = [0.0f32; 8];
-            for (index, (w, x)) in pairs.iter().enumerate() {
-                let lane = &mut lanes[index % 8];
-                *lane = if random.below(2) == 0 { w.mul_add(*x, *lane) } else { *lane + w * x };
-            }
-            lanes.iter().sum::<f32>() + bias
-        }
-        _ => {
-            let mut terms: Vec<f32> = pairs.iter().map(|(w, x)| w * x).chain([bias]).collect();
-            while terms.len() > 1 {
-                let one = terms.swap_remove(random.below(terms.len()));
-                let other = random.below(terms.len());
-                terms[other] += one;
-            }
-            terms[0]
-        }
-    }
-}
-
-/// Any function within the assumed accuracy of tanh or the logistic function.
-fn inexact(random: &mut Random, truth: f64) -> f32 {
-    let off = (random.below(2001) as f64 - 1000.0) / 1000.0;
-    (truth + off * 0.8 * 0.5f64.powi(22)) as f32
-}
-
-fn activate(random: &mut Random, activation: &Activation, x: f32) -> f32 {
-    let rounded = |r: &Rational| secateur::float::rational_to_float(r) as f32;
-    match activation {
-        Activation::Identity => x,
-        Activation::Relu => x.max(0.0),
-        Activation::LeakyRelu { slope } => {
-            if x >= 0.0 {
-                x
-            } else {
-                rounded(slope) * x
-            }
-        }
-        Activation::Tanh => inexact(random, f64::from(x).tanh()),
-        Activation::Sigmoid => inexact(random, 1.0 / (1.0 + (-f64::from(x)).exp())),
-        Activation::Clip { lower, upper } => x.max(rounded(lower)).min(rounded(upper)),
-    }
-}
-
 fn infer(random: &mut Random, network: &Network, x: &[f32]) -> Vec<f32> {
-    let mut post = x.to_vec();
-    for layer in &network.layers {
-        let float = |d: &Dyadic| secateur::float::dyadic_to_float(*d) as f32;
-        let rows = layer.weight.values.chunks(layer.weight.columns).zip(&layer.bias);
-        post = rows
-            .map(|(row, bias)| {
-                let row: Vec<f32> = row.iter().map(float).collect();
-                let pre = sum(random, &row, &post, float(bias));
-                activate(random, &layer.activation, pre)
-            })
-            .collect();
-    }
-    post
+    Binary32 { below: &mut |n| random.below(n), flushes: false }.infer(network, None, x)
 }
 
 /// The real outputs at a rational input; `None` with tanh or the logistic function.

@@ -1,25 +1,13 @@
 //! Files that lie, and small files of every format made here: each refusal has its reason.
 
 use secateur::import::masks::import_mask;
-use secateur::import::{HeadKind, ImportOptions, LogStd, Problem, import};
+use secateur::import::{HeadKind, ImportOptions, LogStd, Problem, import, import_accounted};
 use secateur::policy::emit::emit_npy;
 use secateur::policy::{ActivationSpec, HeadData, PolicyData};
-use std::io::{Cursor, Write};
-use std::path::PathBuf;
 
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("temporary folder"))
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.path().join(name);
-        std::fs::write(&path, bytes).expect("written");
-        path
-    }
-}
+#[path = "support/files.rs"]
+mod files;
+use files::{Folder, zip_of};
 
 fn stated() -> ImportOptions {
     ImportOptions {
@@ -29,58 +17,27 @@ fn stated() -> ImportOptions {
     }
 }
 
+/// For networks of one layer, which have no hidden activation.
+fn bare(no_bias: bool) -> ImportOptions {
+    ImportOptions { activation: None, no_bias, ..stated() }
+}
+
 fn read(bytes: &[u8], options: &ImportOptions) -> Result<PolicyData, Problem> {
     let folder = Folder::new();
     import(&folder.file("policy", bytes), options).map_err(|error| error.problem)
 }
 
-fn zip_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, content) in entries {
-        writer.start_file(*name, zip::write::SimpleFileOptions::default()).expect("entry");
-        writer.write_all(content).expect("content");
-    }
-    writer.finish().expect("archive").into_inner()
+fn owned(list: &[(&str, &[usize], &[f32])]) -> Vec<files::Tensor> {
+    list.iter().map(|(name, shape, values)| ((*name).to_owned(), shape.to_vec(), values.to_vec())).collect()
 }
 
 /// A safetensors file of binary32 tensors.
 fn tensors(list: &[(&str, &[usize], &[f32])]) -> Vec<u8> {
-    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
-    for (name, shape, values) in list {
-        let begin = data.len();
-        data.extend(values.iter().flat_map(|v| v.to_le_bytes()));
-        let entry = serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [begin, data.len()]});
-        header.insert((*name).to_owned(), entry);
-    }
-    let header = serde_json::Value::Object(header).to_string();
-    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+    files::safetensors(&owned(list), &[])
 }
 
-/// `(_rebuild_tensor_v2, (storage, 0, shape, stride, False, None))` under a key, in pickle opcodes.
-fn pickled_tensor(name: &str, key: &str, rows: u8, columns: u8) -> Vec<u8> {
-    let text = |t: &str| [&[b'X', t.len() as u8, 0, 0, 0][..], t.as_bytes()].concat();
-    let tail =
-        [b"K\x00K".as_slice(), &[rows, b'K', columns, 0x86, b'K', columns], b"K\x01\x86\x89NtR"].concat();
-    let storage =
-        [b"((".to_vec(), text("storage"), b"ctorch\nFloatStorage\n".to_vec(), text(key), text("cpu")]
-            .concat();
-    let storage = [storage, vec![b'K', rows * columns], b"tQ".to_vec()].concat();
-    [text(name), b"ctorch._utils\n_rebuild_tensor_v2\n".to_vec(), storage, tail].concat()
-}
-
-fn torch_zip(list: &[(&str, u8, u8, &[f32])]) -> Vec<u8> {
-    let mut pickle = b"\x80\x02ccollections\nOrderedDict\n)R(".to_vec();
-    let mut entries = Vec::new();
-    for (index, (name, rows, columns, values)) in list.iter().enumerate() {
-        pickle.extend(pickled_tensor(name, &index.to_string(), *rows, *columns));
-        entries.push((
-            format!("archive/data/{index}"),
-            values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>(),
-        ));
-    }
-    pickle.extend(b"u.");
-    entries.push(("archive/data.pkl".into(), pickle));
-    zip_of(&entries.iter().map(|(n, b)| (n.as_str(), b.as_slice())).collect::<Vec<_>>())
+fn torch_zip(list: &[(&str, &[usize], &[f32])]) -> Vec<u8> {
+    files::torch_file(&files::dictionary(&owned(list)))
 }
 
 /// A length-delimited protobuf field.
@@ -128,16 +85,16 @@ fn a_zip_bomb_is_refused() {
 #[test]
 fn files_cut_short_are_refused_at_every_length() {
     let whole = [
-        tensors(&[("0.weight", &[1, 2], &[1.0, 2.0]), ("0.bias", &[1], &[0.0])]),
-        zip_of(&[("W0.npy", &emit_npy(1, 2, &[1.0, 2.0]))]),
-        torch_zip(&[("0.weight", 1, 2, &[1.0, 2.0])]),
-        onnx(&[node("MatMul", &["x", "w"], "y")], &[matrix("w", 2, 1, &[1.0, 2.0])]),
+        (tensors(&[("0.weight", &[1, 2], &[1.0, 2.0]), ("0.bias", &[1], &[0.0])]), bare(false)),
+        (zip_of(&[("W0.npy", &emit_npy(1, 2, &[1.0, 2.0]))]), bare(true)),
+        (torch_zip(&[("0.weight", &[1, 2], &[1.0, 2.0])]), bare(true)),
+        (onnx(&[node("MatMul", &["x", "w"], "y")], &[matrix("w", 2, 1, &[1.0, 2.0])]), bare(false)),
     ];
-    for bytes in &whole {
-        assert!(read(bytes, &stated()).is_ok());
+    for (bytes, options) in &whole {
+        assert!(read(bytes, options).is_ok());
         for length in 0..bytes.len() {
             assert!(
-                read(&bytes[..length], &stated()).is_err(),
+                read(&bytes[..length], options).is_err(),
                 "{length} of {} bytes were accepted",
                 bytes.len()
             );
@@ -148,25 +105,31 @@ fn files_cut_short_are_refused_at_every_length() {
 #[test]
 fn numbers_and_layers_that_are_none() {
     let nan = tensors(&[("0.weight", &[1, 2], &[1.0, f32::NAN])]);
-    assert_eq!(read(&nan, &stated()), Err(Problem::NotFinite { name: "0.weight".into(), index: 1 }));
+    assert_eq!(read(&nan, &bare(true)), Err(Problem::NotFinite { name: "0.weight".into(), index: 1 }));
     let lstm = tensors(&[("lstm.weight_ih_l0", &[4, 1], &[0.0; 4]), ("0.weight", &[1, 1], &[1.0])]);
-    assert_eq!(read(&lstm, &stated()), Err(Problem::Recurrent("lstm.weight_ih_l0".into())));
+    assert_eq!(read(&lstm, &bare(true)), Err(Problem::Recurrent("lstm.weight_ih_l0".into())));
     let image = tensors(&[("0.weight", &[1, 1, 1, 1], &[1.0])]);
-    assert!(matches!(read(&image, &stated()), Err(Problem::NotAffine { .. })));
+    assert!(matches!(read(&image, &bare(true)), Err(Problem::NotAffine { .. })));
     let ragged = tensors(&[("0.weight", &[2, 1], &[1.0; 2]), ("2.weight", &[1, 3], &[1.0; 3])]);
-    let wanted = Problem::Chain { before: "0.weight".into(), gives: 2, after: "2.weight".into(), reads: 3 };
-    assert_eq!(read(&ragged, &stated()), Err(wanted));
+    let wanted = Problem::Chain { before: "0".into(), gives: 2, after: "2".into(), reads: 3 };
+    assert_eq!(read(&ragged, &ImportOptions { no_bias: true, ..stated() }), Err(wanted));
     let noise = tensors(&[("0.weight", &[1, 1], &[1.0]), ("log_std", &[64, 1], &[0.0; 64])]);
-    assert!(matches!(read(&noise, &stated()), Err(Problem::StateDependentNoise(_))));
+    assert!(matches!(read(&noise, &bare(true)), Err(Problem::StateDependentNoise(_))));
     let squashed =
         tensors(&[("actor.mu.weight", &[1, 1], &[1.0]), ("actor.log_std.weight", &[1, 1], &[1.0])]);
-    assert!(matches!(read(&squashed, &stated()), Err(Problem::StateDependentNoise(_))));
+    let sampled = ImportOptions { head: None, ..bare(true) };
+    assert!(matches!(read(&squashed, &sampled), Err(Problem::StateDependentNoise(_))));
     assert_eq!(read(b"hello", &stated()), Err(Problem::UnknownFormat));
 }
 
 #[test]
 fn what_the_file_does_not_show_is_asked_for() {
-    let plain = tensors(&[("0.weight", &[2, 1], &[1.0; 2]), ("2.weight", &[1, 2], &[1.0; 2])]);
+    let plain = tensors(&[
+        ("0.weight", &[2, 1], &[1.0; 2]),
+        ("0.bias", &[2], &[0.0; 2]),
+        ("2.weight", &[1, 2], &[1.0; 2]),
+        ("2.bias", &[1], &[0.0]),
+    ]);
     assert_eq!(read(&plain, &ImportOptions::default()), Err(Problem::NoActivation));
     assert_eq!(read(&plain, &ImportOptions { head: None, ..stated() }), Err(Problem::NoHead));
     let gaussian = ImportOptions { head: Some(HeadKind::Gaussian), ..stated() };
@@ -208,19 +171,25 @@ fn onnx_nodes_that_are_no_chain_are_named() {
     assert_eq!(refused(&[first(), node("Relu", &["x"], "y")]), "1 (Relu \"\")");
 }
 
+/// On its own the file is the pruned network; where its masks are imported apart, its weights are those before pruning.
 #[test]
 fn pytorch_pruning_pairs_give_a_policy_and_its_mask() {
     let file = torch_zip(&[
-        ("0.weight_orig", 2, 2, &[1.0, 2.0, 3.0, 4.0]),
-        ("0.weight_mask", 2, 2, &[1.0, 0.0, 0.0, 1.0]),
-        ("2.weight_orig", 1, 2, &[5.0, 6.0]),
-        ("2.weight_mask", 1, 2, &[1.0, 1.0]),
+        ("0.weight_orig", &[2, 2], &[1.0, 2.0, 3.0, 4.0]),
+        ("0.weight_mask", &[2, 2], &[1.0, 0.0, 0.0, 1.0]),
+        ("0.bias", &[2], &[0.0, 0.0]),
+        ("2.weight_orig", &[1, 2], &[5.0, 6.0]),
+        ("2.weight_mask", &[1, 2], &[1.0, 1.0]),
+        ("2.bias", &[1], &[0.0]),
     ]);
     let folder = Folder::new();
     let path = folder.file("pruned.pt", &file);
-    let policy = import(&path, &stated()).expect("readable");
-    assert_eq!(policy.layers[0].weight.floats(), [1.0, 2.0, 3.0, 4.0]);
-    let mask = import_mask(&path, &policy).expect("a mask");
+    let pruned = import(&path, &stated()).expect("readable");
+    assert_eq!(pruned.layers[0].weight.floats(), [1.0, 0.0, 0.0, 4.0]);
+    let apart = ImportOptions { masks_apart: true, ..stated() };
+    let dense = import_accounted(&path, &apart).expect("readable");
+    assert_eq!(dense.policy.layers[0].weight.floats(), [1.0, 2.0, 3.0, 4.0]);
+    let mask = import_mask(&path, &dense).expect("a mask");
     assert_eq!(mask.layers[0].kept, [true, false, false, true]);
     assert_eq!((mask.layers[1].kept.as_slice(), mask.sparsity.as_str()), (&[true, true][..], "1/3"));
 }

@@ -2,7 +2,7 @@
 //! Needs `../shared/policies` and `../shared/reference`; prints what it skipped when they are absent.
 
 use secateur::import::masks::import_mask;
-use secateur::import::{HeadKind, ImportOptions, LogStd, Problem, import};
+use secateur::import::{HeadKind, ImportOptions, LogStd, Problem, import, import_accounted};
 use secateur::policy::{ActivationSpec, HeadData, PolicyData};
 use std::path::{Path, PathBuf};
 
@@ -114,7 +114,9 @@ fn reference_networks_agree_and_their_masks_are_read() {
             if !file.exists() {
                 continue;
             }
-            let mask = import_mask(&file, &arrays).unwrap_or_else(|error| panic!("{error}"));
+            let accounted = import_accounted(&folder.join(format!("{name}.npz")), &deterministic);
+            let mask =
+                import_mask(&file, &accounted.expect("readable")).unwrap_or_else(|error| panic!("{error}"));
             assert!(looser.as_ref().is_none_or(|outer| mask.is_nested_in(outer)));
             let total: usize = arrays.layers.iter().map(|l| l.weight.entries()).sum();
             assert!((mask.kept() as f64 / total as f64 - 1.0 + f64::from(percent) / 100.0).abs() < 0.01);

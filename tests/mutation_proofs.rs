@@ -15,7 +15,7 @@ use secateur_checker::kernel::relax::SlopeChoice;
 use secateur_checker::kernel::split::{Case, LeafWitness, Node, SplitError, check_sat, check_unsat};
 use secateur_checker::number::Rational;
 use secateur_checker::property::prepare;
-use secateur_checker::reader::property::{Property, parse_proof};
+use secateur_checker::reader::property::{ProofTree, Property, parse_proof};
 
 /// A network, the cases it was proved to have no answer to, their trees, and the same cases with a right-hand side at which
 /// a point satisfies them.
@@ -36,7 +36,9 @@ fn proved(network: &str, property: &str) -> Proved {
     let Answer::Decided { proof: Some(proof), .. } = answer.expect("an answer") else {
         panic!("{property} is unsat");
     };
-    let trees = parse_proof(&proof).expect("a proof");
+    let proof = parse_proof(&proof).expect("a proof");
+    let nodes = |t: &ProofTree<'_>| (0..t.children.len()).map(|i| t.node(i).expect("a node").1).collect();
+    let trees = proof.trees().expect("trees").iter().map(nodes).collect();
     let stated = Property { cases: asked.cases.clone() };
     let grid = prepare(&asked.policy.policy, &stated).expect("a grid");
     let (attained, near) = asked.cases.iter().map(|case| attained(&grid, case)).unzip();

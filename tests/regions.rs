@@ -11,13 +11,18 @@ use secateur::certify::regions::RegionRequest;
 use secateur::certify::{Certified, CertifyError, Request, Silent, certify};
 use secateur::float::{FloatNetwork, rational_to_float};
 use secateur::policy::ActivationSpec;
+use secateur::search::cover::{CoverGoal, search_cover};
 use secateur_checker::check::Rejection;
-use secateur_checker::family::Family;
+use secateur_checker::family::{Family, StateBounds};
+use secateur_checker::kernel::head::HeadBounds;
 use secateur_checker::load::{Failure, load_masks, load_policy, load_states};
-use secateur_checker::model::{PerturbationSet, Units};
-use secateur_checker::number::Rational;
+use secateur_checker::model::{
+    Activation, Head, Layer, Mask, Matrix, Network, Perturbation, PerturbationSet, Policy, Units,
+};
+use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::reader::digest::sha256_hex;
-use secateur_checker::region_claim::{LIMIT_REGIONS, RegionRejection};
+use secateur_checker::reader::regions::{RegionClaim, RegionEntry, Share};
+use secateur_checker::region_claim::{LIMIT_REGIONS, RegionProblem, RegionRejection, prove_region};
 
 fn written(gaussian: bool, seed: u64) -> (tempfile::TempDir, Problem) {
     let folder = tempfile::tempdir().expect("temporary folder");
@@ -222,7 +227,7 @@ fn boxes_come_from_options_and_files() {
     std::fs::write(folder.path().join("k.pem"), key(1).private_pem()).expect("key written");
     let certify = |options: &[&str]| {
         let files = ["--masks", "masks", "--states", "states.npy", "--epsilon", "1/20", "--family", "ibp"];
-        let out = ["--key", "k.pem", "--out", "c.cert.dsse.json", "--region-steps", "50"];
+        let out = ["--key", "k.pem", "--out", "c.cert.dsse.json", "--region-steps", "50", "--force"];
         let mut command = secateur(folder.path());
         run(command.args(["--quiet", "certify", "policy"]).args(files).args(out).args(options))
     };
@@ -251,4 +256,118 @@ fn boxes_come_from_options_and_files() {
     std::fs::write(folder.path().join("policy/audit.toml"), audit).expect("written");
     let audited = run(secateur(folder.path()).args(["--quiet", "audit", "policy", "--out", "made"]));
     assert!(audited.code == 0 && audited.stdout.contains(line), "{audited:?}");
+}
+
+/// Networks and boxes at which something vanishes: weights of 0, no adversary, boxes without extent in some or all inputs,
+/// saturated activations. Whatever the search finds, the rule proves, and no corner moves further than it says.
+#[test]
+fn degenerate_regions_are_covered() {
+    let mut random = Random(11);
+    let mut whole = 0u32;
+    let rounds = 1500usize;
+    for round in 0..rounds {
+        let mut pick = |from: &[&str]| from[random.below(from.len())].to_owned();
+        let (inputs, hidden, outputs) = (1 + round % 2, 2, 1 + round / 2 % 2);
+        let activation = match pick(&["relu", "tanh", "clip"]).as_str() {
+            "relu" => Activation::Relu,
+            "tanh" => Activation::Tanh,
+            _ => Activation::Clip { lower: rational("-1"), upper: Rational::one() },
+        };
+        let mut layer = |rows: usize, columns: usize, activation: Activation| Layer {
+            fixed: false,
+            weight: Matrix {
+                rows,
+                columns,
+                values: (0..rows * columns).map(|_| dyadic(&pick(&["0", "0", "1", "-1", "100"]))).collect(),
+            },
+            bias: (0..rows).map(|_| dyadic(&pick(&["0", "1", "-100", "100"]))).collect(),
+            activation,
+        };
+        let network = Network {
+            layers: vec![layer(hidden, inputs, activation), layer(outputs, hidden, Activation::Identity)],
+        };
+        let mut pick = |from: &[&str]| from[random.below(from.len())].to_owned();
+        let head = match pick(&["gaussian", "categorical", "deterministic"]).as_str() {
+            "gaussian" => Head::Gaussian { log_std: vec![Dyadic::ZERO; outputs] },
+            "categorical" => Head::Categorical,
+            _ => Head::Deterministic,
+        };
+        let policy = Policy { network, head, normaliser: None, source: None };
+        let shape = Perturbation::Linf { radius: rational(&pick(&["0", "0", "1/4"])) };
+        let set = PerturbationSet { shape, units: Units::Normalised };
+        let ends = |pair: String| {
+            let (lower, upper) = pair.split_once(' ').expect("two ends");
+            (rational(lower), rational(upper))
+        };
+        let (lower, upper): (Vec<_>, Vec<_>) =
+            (0..inputs).map(|_| ends(pick(&["0 1", "0 0", "-1 1", "1/3 1/3", "5 9"]))).unzip();
+        let mask = Mask {
+            layers: policy.network.layers.iter().map(|l| vec![true; l.weight.values.len()]).collect(),
+        };
+        let margins = pick(&["yes", "no"]) == "yes";
+        let problem = RegionProblem::new(&policy, &mask, (&lower, &upper), Units::Normalised, &set, margins)
+            .expect("on the grid");
+        let first = &policy.network.layers[0].weight;
+        let weights: Vec<f64> = (0..inputs)
+            .map(|i| (0..hidden).map(|r| float_of(&first.values[r * inputs + i]).abs()).sum())
+            .collect();
+        let badness = |bounds: &StateBounds| bounds.deviation.iter().copied().max().unwrap_or(0) as f64;
+        let goal = CoverGoal { badness: &badness, kept: &|_| round % 3 == 0, steps: 1 + round as u64 % 40 };
+        let cover = search_cover(&problem, (&lower, &upper), &weights, &goal, &|_| false).expect("a cover");
+        whole += u32::from(cover.cells == 1);
+        let claims = (0..outputs).map(|output| RegionClaim {
+            quantity: "action-deviation".to_owned(),
+            output: Some(output),
+            value: "0".to_owned(),
+            shares: vec![Share { threshold: rational("1000"), fraction: Rational::zero() }],
+        });
+        let entry = RegionEntry { lower, upper, mask: 0, claims: claims.collect() };
+        let heads = HeadBounds::new(&policy.head).expect("a head");
+        let proved = prove_region(&problem, 0, &entry, &cover.bytes, &heads, &mut |_, _| {}).expect("proved");
+        for claim in proved {
+            assert_eq!(claim.shares[0].1, Rational::one(), "every cell keeps so large a threshold");
+            let bound = claim.worst.expect("a cell");
+            assert!(!bound.is_negative());
+        }
+    }
+    assert!((150..1500).contains(&whole), "{whole} boxes had nothing to cut");
+}
+
+fn dyadic(text: &str) -> Dyadic {
+    Dyadic::new(text.parse().expect("a whole number"), 0)
+}
+
+fn float_of(value: &Dyadic) -> f64 {
+    rational_to_float(&value.to_rational())
+}
+
+/// One weight of 0, no adversary, the box [0, 1]: the root cell is all there is. And a box is named once.
+#[test]
+fn a_constant_policy_has_one_cell() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let spec = Spec { widths: vec![1, 1], masks: 1, states: 1, gaussian: false, ..Spec::small(1) };
+    let problem = Problem::write(folder.path(), &spec);
+    let mut policy = load_policy(&problem.policy_dir()).expect("a policy");
+    policy.files.policy.network.layers[0].weight.values = vec![Dyadic::ZERO];
+    let region = RegionRequest {
+        lower: vec![Rational::zero()],
+        upper: vec![Rational::one()],
+        steps: 100,
+        thresholds: Vec::new(),
+    };
+    let set = linf("0");
+    let again = certify_regions(&problem, &set, &[region.clone(), region.clone()]);
+    let Err(CertifyError::Region(error)) = again else { panic!("a repeated box") };
+    assert_eq!(
+        error.to_string(),
+        "region 1 is the same box as region 0; name it once, with all its thresholds"
+    );
+    let network = &policy.files.policy;
+    let mask = Mask { layers: vec![vec![true]] };
+    let space = (region.lower.as_slice(), region.upper.as_slice());
+    let problem =
+        RegionProblem::new(network, &mask, space, Units::Normalised, &set, false).expect("on the grid");
+    let goal = CoverGoal { badness: &|_| 0.0, kept: &|_| false, steps: 100 };
+    let cover = search_cover(&problem, space, &[0.0], &goal, &|_| false).expect("a cover");
+    assert_eq!((cover.cells, cover.bytes), (1, vec![0]));
 }

@@ -472,9 +472,9 @@ impl<'a> LocalProblem<'a> {
             let mut trees = Trees::new(bytes);
             list.push(self.bounds_by(center, &mut |weights, _| {
                 let own = bound_outputs(network, self.table, layers, &at.input, weights, None)?;
-                let nodes = trees.next_tree(network)?;
-                let bound = bound_tree(network, self.table, &at.input, weights, &nodes);
-                Ok(own.min(bound.map_err(|e| fault(trees.count.saturating_sub(1), &e))?))
+                let tree = trees.begin();
+                let bound = bound_tree(network, self.table, &at.input, weights, &mut |_| trees.node(network));
+                Ok(own.min(bound.map_err(|e| fault(tree, &e))?))
             })?);
             trees.finish()?;
         }

@@ -2,7 +2,7 @@
 //! Trusted. `spec/certificate.md#checking`; exit codes: 2 unreadable or malformed, 3 evidence rejected, 4 limit.
 
 use core::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -11,17 +11,62 @@ use crate::evaluate::EvaluateError;
 use crate::model::{Mask, Network, States, Units};
 use crate::property::{Decided, PropertyRejection, PropertySubject, check_property};
 use crate::reader::certificate::{CertificateError, parse_certificate};
-use crate::reader::dsse::{DsseError, parse_envelope};
+use crate::reader::dsse::{DsseError, MAX_ENVELOPE, parse_envelope};
 use crate::reader::escaped::Escaped;
-use crate::reader::mask::{MaskError, check_chain_size, parse_chain_manifest, parse_mask};
+use crate::reader::mask::{self, MaskError, check_chain_size, parse_chain_manifest, parse_mask};
 use crate::reader::npy::{NpyError, parse_states};
-use crate::reader::policy::{PolicyError, PolicyFiles, parse_policy};
-use crate::reader::property::{PropertyError, parse_property};
-use crate::reader::trust::{SignerInfo, Trust, TrustError, TrustFileError, parse_trust, verify_envelope};
+use crate::reader::policy::{self, PolicyError, PolicyFiles, parse_policy};
+use crate::reader::property::{MAX_PROOF, PropertyError, parse_property};
+use crate::reader::safetensors;
+use crate::reader::trust::{
+    MAX_TRUST, SignerInfo, Trust, TrustError, TrustFileError, parse_trust, verify_envelope,
+};
 use crate::reader::verdict::{Claimed, parse_verdict};
 
-/// Longest file read.
-pub const MAX_FILE: u64 = 100 << 20;
+/// What something is that is no regular file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Irregular {
+    /// A folder.
+    Folder,
+    /// A pipe (FIFO).
+    Pipe,
+    /// A device.
+    Device,
+    /// A socket, or what this system has besides.
+    Other,
+}
+
+impl Irregular {
+    /// `None` for a regular file.
+    pub fn of(found: &Metadata) -> Option<Self> {
+        if found.is_file() {
+            return None;
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::FileTypeExt;
+            let kind = found.file_type();
+            if kind.is_fifo() {
+                return Some(Self::Pipe);
+            }
+            if kind.is_char_device() || kind.is_block_device() {
+                return Some(Self::Device);
+            }
+        }
+        Some(if found.is_dir() { Self::Folder } else { Self::Other })
+    }
+}
+
+impl fmt::Display for Irregular {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Folder => "it is a folder, not a file",
+            Self::Pipe => "it is a pipe, not a regular file: write what comes out of it to a file first",
+            Self::Device => "it is a device, not a regular file",
+            Self::Other => "it is a socket or the like, not a regular file",
+        })
+    }
+}
 
 /// What is wrong with one file.
 #[derive(Debug)]
@@ -29,8 +74,15 @@ pub const MAX_FILE: u64 = 100 << 20;
 pub enum FileProblem {
     /// It cannot be opened or read.
     Io(std::io::Error),
-    /// It is longer than [`MAX_FILE`].
-    TooLarge,
+    /// It is no regular file: nothing says how long it is, or when it ends.
+    Irregular(Irregular),
+    /// It is no folder, where a folder is wanted.
+    NotAFolder,
+    /// It is longer than the files of its kind may be.
+    TooLarge {
+        /// Most bytes.
+        cap: usize,
+    },
     /// It is no policy.
     Policy(PolicyError),
     /// It is no mask or mask chain.
@@ -51,7 +103,9 @@ impl fmt::Display for FileProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(e) => e.fmt(f),
-            Self::TooLarge => write!(f, "longer than {MAX_FILE} bytes"),
+            Self::Irregular(kind) => kind.fmt(f),
+            Self::NotAFolder => f.write_str("it is not a folder with the files of a policy or of masks"),
+            Self::TooLarge { cap } => write!(f, "longer than the {cap} bytes that are read of such a file"),
             Self::Policy(e) => e.fmt(f),
             Self::Mask(e) => e.fmt(f),
             Self::States(e) => e.fmt(f),
@@ -59,6 +113,19 @@ impl fmt::Display for FileProblem {
             Self::Trust(e) => e.fmt(f),
             Self::Certificate(e) => e.fmt(f),
             Self::Property(e) => e.fmt(f),
+        }
+    }
+}
+
+impl FileProblem {
+    fn is_limit(&self) -> bool {
+        match self {
+            Self::TooLarge { .. } => true,
+            Self::Policy(PolicyError::Field(e))
+            | Self::Mask(MaskError::Field(e))
+            | Self::Certificate(CertificateError::Field(e))
+            | Self::Property(PropertyError::Field(e)) => e.is_limit(),
+            _ => false,
         }
     }
 }
@@ -86,7 +153,7 @@ impl Failure {
     /// The process's exit code for this failure.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::File { problem: FileProblem::TooLarge, .. } => 4,
+            Self::File { problem, .. } if problem.is_limit() => 4,
             Self::File { .. } => 2,
             Self::Signature(_) => 3,
             Self::Rejected(rejection) => match &**rejection {
@@ -96,10 +163,8 @@ impl Failure {
                 Rejection::Evaluate(_) | Rejection::Head(_) | Rejection::Theorem(_) => 4,
                 _ => 3,
             },
-            Self::PropertyRejected(rejection) => match **rejection {
-                PropertyRejection::Grid(_) => 4,
-                _ => 3,
-            },
+            Self::PropertyRejected(rejection) if rejection.is_limit() => 4,
+            Self::PropertyRejected(_) => 3,
         }
     }
 }
@@ -115,22 +180,41 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Reads a whole file of at most [`MAX_FILE`] bytes.
+/// Reads a whole regular file of at most `cap` bytes; both are tested before it is opened. The only place where files are
+/// opened.
+///
+/// # Errors
+/// [`FileProblem::Io`], [`FileProblem::Irregular`], [`FileProblem::TooLarge`].
+pub fn read_regular(path: &Path, cap: usize) -> Result<Vec<u8>, FileProblem> {
+    // Before it is opened: opening a pipe waits for somebody to write into it.
+    let found = std::fs::metadata(path).map_err(FileProblem::Io)?;
+    if let Some(kind) = Irregular::of(&found) {
+        return Err(FileProblem::Irregular(kind));
+    }
+    let most = u64::try_from(cap).unwrap_or(u64::MAX);
+    if found.len() > most {
+        return Err(FileProblem::TooLarge { cap });
+    }
+    let file = File::open(path).map_err(FileProblem::Io)?;
+    let mut bytes = Vec::new();
+    // One byte more than the cap shows that the file has grown since.
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(FileProblem::Io)?;
+    if bytes.len() > cap { Err(FileProblem::TooLarge { cap }) } else { Ok(bytes) }
+}
+
+/// [`read_regular`] with the file's name.
 ///
 /// # Errors
 /// [`Failure::File`].
-pub fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let failure = |problem| Failure::File { path: path.to_owned(), problem };
-    let file = File::open(path).map_err(|e| failure(FileProblem::Io(e)))?;
-    let mut bytes = Vec::new();
-    // One byte more than the cap shows that there is more; a pipe or a device has no length to ask for.
-    let read = file.take(MAX_FILE.saturating_add(1)).read_to_end(&mut bytes);
-    read.map_err(|e| failure(FileProblem::Io(e)))?;
-    if u64::try_from(bytes.len()).is_ok_and(|n| n <= MAX_FILE) {
-        Ok(bytes)
-    } else {
-        Err(failure(FileProblem::TooLarge))
-    }
+pub fn read_file(path: &Path, cap: usize) -> Result<Vec<u8>, Failure> {
+    read_regular(path, cap).map_err(|problem| Failure::File { path: path.to_owned(), problem })
+}
+
+/// Accepts a folder, and what is not there, which its files will say.
+fn check_folder(path: &Path) -> Result<(), Failure> {
+    let other = std::fs::metadata(path).is_ok_and(|found| !found.is_dir());
+    let failure = || Failure::File { path: path.to_owned(), problem: FileProblem::NotAFolder };
+    if other { Err(failure()) } else { Ok(()) }
 }
 
 fn plain_name(path: &Path) -> String {
@@ -153,9 +237,10 @@ pub struct PolicyDirectory {
 /// # Errors
 /// [`Failure::File`].
 pub fn load_policy(directory: &Path) -> Result<PolicyDirectory, Failure> {
+    check_folder(directory)?;
     let manifest_path = directory.join("policy.json");
-    let manifest = read_file(&manifest_path)?;
-    let tensors = read_file(&directory.join("policy.safetensors"))?;
+    let manifest = read_file(&manifest_path, policy::MAX_MANIFEST)?;
+    let tensors = read_file(&directory.join("policy.safetensors"), safetensors::MAX_FILE)?;
     let files = parse_policy(&manifest, &tensors);
     let files = files.map_err(|e| Failure::File { path: manifest_path, problem: FileProblem::Policy(e) })?;
     Ok(PolicyDirectory { files, manifest, tensors })
@@ -184,14 +269,20 @@ impl MaskDirectory {
 /// [`Failure::File`].
 pub fn load_masks(directory: &Path, policy: &PolicyFiles) -> Result<MaskDirectory, Failure> {
     let problem = |path: &Path, e| Failure::File { path: path.to_owned(), problem: FileProblem::Mask(e) };
+    check_folder(directory)?;
     let chain_path = directory.join("chain.json");
-    let chain_bytes = read_file(&chain_path)?;
+    let chain_bytes = read_file(&chain_path, mask::MAX_MANIFEST)?;
     let chain = parse_chain_manifest(&chain_bytes).map_err(|e| problem(&chain_path, e))?;
     check_chain_size(chain.masks.len(), &policy.policy.network).map_err(|e| problem(&chain_path, e))?;
     let mut loaded = MaskDirectory { masks: Vec::new(), files: vec![("chain.json".to_owned(), chain_bytes)] };
+    // The files of all masks are kept for their digests; a byte a weight and the header is all that one can need, and eight
+    // leave room to say what is wrong with a table of another type.
+    let weights = policy.policy.network.layers.iter().map(|l| l.weight.values.len());
+    let weights = weights.fold(0usize, usize::saturating_add);
+    let cap = weights.saturating_mul(8).saturating_add(safetensors::MAX_HEADER).saturating_add(8);
     for entry in chain.masks {
         let path = directory.join(&entry.file);
-        let bytes = read_file(&path)?;
+        let bytes = read_file(&path, cap)?;
         loaded.masks.push(parse_mask(&bytes, policy).map_err(|e| problem(&path, e))?);
         loaded.files.push((entry.file, bytes));
     }
@@ -203,7 +294,7 @@ pub fn load_masks(directory: &Path, policy: &PolicyFiles) -> Result<MaskDirector
 /// # Errors
 /// [`Failure::File`].
 pub fn load_states(path: &Path, units: Units) -> Result<(States, Vec<u8>), Failure> {
-    let bytes = read_file(path)?;
+    let bytes = read_file(path, safetensors::MAX_FILE)?;
     let states = parse_states(&bytes, units);
     let states =
         states.map_err(|e| Failure::File { path: path.to_owned(), problem: FileProblem::States(e) })?;
@@ -257,7 +348,10 @@ pub fn check_paths(paths: &CheckPaths, progress: &mut dyn FnMut(usize, usize)) -
         let name = Path::new(&record.name).file_name()?;
         Some(paths.certificate.with_file_name(name))
     });
-    let witness = witness_path.as_deref().map(|p| Ok((plain_name(p), read_file(p)?))).transpose()?;
+    let witness = witness_path
+        .as_deref()
+        .map(|p| Ok((plain_name(p), read_file(p, safetensors::MAX_FILE)?)))
+        .transpose()?;
     let mask_files: Vec<NamedFile<'_>> =
         masks.files.iter().map(|(name, bytes)| NamedFile { name, bytes }).collect();
     let subject = Subject {
@@ -298,11 +392,12 @@ impl Signed {
 
 fn open_envelope(path: &Path, trust: Option<&Path>) -> Result<(Signed, Vec<SignerInfo>), Failure> {
     let problem = |problem| Failure::File { path: path.to_owned(), problem };
-    let envelope = parse_envelope(&read_file(path)?).map_err(|e| problem(FileProblem::Envelope(e)))?;
+    let envelope =
+        parse_envelope(&read_file(path, MAX_ENVELOPE)?).map_err(|e| problem(FileProblem::Envelope(e)))?;
     let mut signed = Signed { path: path.to_owned(), payload: Vec::new(), trust: None };
     let mut signers = Vec::new();
     if let Some(path) = trust {
-        let parsed = parse_trust(&read_file(path)?);
+        let parsed = parse_trust(&read_file(path, MAX_TRUST)?);
         let parsed =
             parsed.map_err(|e| Failure::File { path: path.to_owned(), problem: FileProblem::Trust(e) })?;
         signers = verify_envelope(&envelope, &parsed).map_err(Failure::Signature)?;
@@ -350,7 +445,7 @@ pub fn check_property_files(
             Path::new(&proof.name).file_name().map(|n| certificate.with_file_name(n))
         }
     };
-    let proof = proof_path.as_deref().map(|p| Ok((plain_name(p), read_file(p)?))).transpose()?;
+    let proof = proof_path.as_deref().map(|p| Ok((plain_name(p), read_file(p, MAX_PROOF)?))).transpose()?;
     let subject = PropertySubject {
         policy: &policy.policy,
         files: [

@@ -9,6 +9,7 @@ use secateur_checker::load::{
 };
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::escaped::{Escaped, EscapedSentence};
+use secateur_checker::reader::property::MAX_PROPERTY;
 use secateur_checker::reader::regret::RegretForm;
 use secateur_checker::reader::trust::SignerInfo;
 
@@ -31,6 +32,9 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if arguments.iter().any(|a| a == "--help" || a == "-h") {
         return say(USAGE, 0);
+    }
+    if arguments.iter().any(|a| a == "-") {
+        return complain("-: standard input is not read; a file or folder called - is ./-", 2);
     }
     let Some(given) = parse_arguments(arguments) else {
         return complain(USAGE, 2);
@@ -70,7 +74,7 @@ fn check_policy(given: Given) -> Result<String, Failure> {
 
 fn check_property(given: &Given, property: &Path) -> Result<String, Failure> {
     let policy = load_policy(&given.policy)?;
-    let property = read_file(property)?;
+    let property = read_file(property, MAX_PROPERTY)?;
     let files = PropertyFiles { manifest: &policy.manifest, tensors: &policy.tensors, property: &property };
     let (witness, trust) = (given.witness.as_deref(), given.trust.as_deref());
     let (decided, signers) = check_property_files(&files, &given.certificate, witness, trust, &mut |_| {})?;
@@ -216,8 +220,12 @@ fn regret_lines(certificate: &Certificate) -> String {
 }
 
 fn say(text: &str, code: u8) -> ExitCode {
-    // A closed pipe must not turn a verdict into a panic.
-    if writeln!(std::io::stdout(), "{text}").is_err() { ExitCode::from(4) } else { ExitCode::from(code) }
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => ExitCode::from(code),
+        // Whoever closed the pipe has read enough; the verdict stands.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(code),
+        Err(_) => complain("error: the verdict cannot be written to standard output", 4),
+    }
 }
 
 fn complain(text: &str, code: u8) -> ExitCode {

@@ -14,6 +14,14 @@ pub const MAX_DIGITS: usize = 4096;
 /// Largest absolute decimal exponent accepted in such a number.
 pub const MAX_EXPONENT: u32 = 4096;
 
+/// About how many digits `text` has as a number: its characters, or those that its exponent stands for if they are more.
+pub fn cost(text: &str) -> usize {
+    let exponent = text.split_once(['e', 'E']).map_or("", |(_, exponent)| exponent);
+    let digits = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+    // What is no exponent is refused before anything is computed.
+    text.len().max(digits.parse().unwrap_or(0))
+}
+
 /// Why a piece of text is not a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

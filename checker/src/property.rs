@@ -6,7 +6,8 @@ use core::fmt;
 use crate::check::{ASSUME_REAL, CHECKER_ID, NamedFile};
 use crate::kernel::enclose::TanhTable;
 use crate::kernel::grid::{GridError, GridNetwork, GridScale};
-use crate::kernel::split::{SplitError, check_sat, check_unsat};
+use crate::kernel::input::read_observation;
+use crate::kernel::split::{Case, SplitError, check_inside, check_sat, check_shape, check_tree};
 use crate::model::Policy;
 use crate::number::Rational;
 use crate::reader::certificate::{FileDigest, SCHEMA_VERSION};
@@ -17,7 +18,7 @@ use crate::reader::verdict::{Claimed, PropertyCertificate};
 
 /// What a property certificate is about.
 pub struct PropertySubject<'a> {
-    /// The network (its head does not matter; observations are not normalised).
+    /// The network (its head does not matter) and its normaliser.
     pub policy: &'a Policy,
     /// `policy.json`, `policy.safetensors`, `property.json`.
     pub files: [NamedFile<'a>; 3],
@@ -60,9 +61,7 @@ pub enum PropertyRejection {
     WrongChecker,
     /// The assumption of real arithmetic is not listed.
     AssumptionMissing,
-    /// The network has an observation normaliser, which a property's inputs do not pass.
-    Normaliser,
-    /// The network does not fit the integer grid.
+    /// The network, or its normaliser, does not fit the integer grid.
     Grid(GridError),
     /// The proof file is malformed.
     Proof(PropertyError),
@@ -104,12 +103,25 @@ impl fmt::Display for PropertyRejection {
             }
             Self::WrongChecker => write!(f, "the certificate was not made for {CHECKER_ID} {SCHEMA_VERSION}"),
             Self::AssumptionMissing => f.write_str("the assumption of real arithmetic is not listed"),
-            Self::Normaliser => f.write_str("a property speaks of a network without observation normaliser"),
             Self::Grid(e) => e.fmt(f),
             Self::Proof(e) => write!(f, "proof file: {e}"),
             Self::CaseCount { trees, cases } => write!(f, "the proof has {trees} trees for {cases} cases"),
             Self::Case { case, reason } => write!(f, "case {case}: {reason}"),
             Self::NoSuchCase => f.write_str("the counterexample names a case that does not exist"),
+        }
+    }
+}
+
+impl PropertyRejection {
+    /// Whether a limit of the checker was reached, rather than evidence found not to hold.
+    pub fn is_limit(&self) -> bool {
+        match self {
+            Self::Grid(_) => true,
+            Self::Proof(PropertyError::Field(e)) => e.is_limit(),
+            Self::Case { reason: SplitError::Grid { reason, .. }, .. } => {
+                matches!(reason, GridError::Overflow { .. } | GridError::MagnitudeTooLarge { .. })
+            }
+            _ => false,
         }
     }
 }
@@ -151,31 +163,36 @@ pub fn check_property(
         return Err(PropertyRejection::AssumptionMissing);
     }
     check_files(&certificate, subject)?;
-    if subject.policy.normaliser.is_some() {
-        return Err(PropertyRejection::Normaliser);
-    }
     let network = &subject.policy.network;
     let found = weights_digest(network);
     if found != certificate.weights_digest {
         return Err(PropertyRejection::WrongWeights { stated: certificate.weights_digest, found });
     }
-    let grid = prepare(subject.policy, subject.property).map_err(PropertyRejection::Grid)?;
+    let read = read_property(subject.policy, subject.property)?;
+    let grid = prepare(subject.policy, &read).map_err(PropertyRejection::Grid)?;
     let table = TanhTable::shared();
-    let cases = &subject.property.cases;
+    let cases = &read.cases;
     match &certificate.claimed {
         Claimed::Sat { case, point } => {
-            let stated = cases.get(*case).ok_or(PropertyRejection::NoSuchCase)?;
-            check_sat(&grid, table, stated, point)
-                .map_err(|reason| PropertyRejection::Case { case: *case, reason })?;
+            let at = |reason| PropertyRejection::Case { case: *case, reason };
+            // A clip reads observations outside the box as some inside it.
+            let stated = subject.property.cases.get(*case).ok_or(PropertyRejection::NoSuchCase)?;
+            check_inside(stated, point).map_err(at)?;
+            let point = read_observation(subject.policy.normaliser.as_ref(), point)
+                .map_err(PropertyRejection::Grid)?;
+            let seen = cases.get(*case).ok_or(PropertyRejection::NoSuchCase)?;
+            check_sat(&grid, table, seen, &point).map_err(at)?;
         }
         Claimed::Unsat { .. } => {
             let proof = subject.proof.ok_or(PropertyRejection::Files)?;
-            let trees = parse_proof(proof.bytes).map_err(PropertyRejection::Proof)?;
+            let proof = parse_proof(proof.bytes).map_err(PropertyRejection::Proof)?;
+            let trees = proof.trees().map_err(PropertyRejection::Proof)?;
             if trees.len() != cases.len() {
                 return Err(PropertyRejection::CaseCount { trees: trees.len(), cases: cases.len() });
             }
             for (case, (stated, tree)) in cases.iter().zip(&trees).enumerate() {
-                check_unsat(&grid, table, stated, tree, progress)
+                check_shape(tree.children.iter().copied())
+                    .and_then(|()| check_tree(&grid, table, stated, &mut |node| tree.node(node), progress))
                     .map_err(|reason| PropertyRejection::Case { case, reason })?;
             }
         }
@@ -183,7 +200,28 @@ pub fn check_property(
     Ok(Decided { certificate })
 }
 
-/// The network on the grids that the property's boxes fix.
+/// The property in what the network reads (rule `input.observation`): boxes behind the normaliser, outputs as they are.
+///
+/// # Errors
+/// [`PropertyRejection::Grid`], [`PropertyRejection::Case`] for a box that does not fit the network or whose ends are turned
+/// round (a clip may read them as the same).
+pub fn read_property(policy: &Policy, property: &Property) -> Result<Property, PropertyRejection> {
+    let inputs = policy.network.inputs();
+    let read = |side: &[Rational]| {
+        read_observation(policy.normaliser.as_ref(), side).map_err(PropertyRejection::Grid)
+    };
+    let cases = property.cases.iter().enumerate().map(|(case, stated)| {
+        let Case { lower, upper, constraints } = stated;
+        let fits = lower.len() == inputs && upper.len() == inputs;
+        if !fits || !lower.iter().zip(upper).all(|(lower, upper)| lower <= upper) {
+            return Err(PropertyRejection::Case { case, reason: SplitError::CaseShape });
+        }
+        Ok(Case { lower: read(lower)?, upper: read(upper)?, constraints: constraints.clone() })
+    });
+    Ok(Property { cases: cases.collect::<Result<_, _>>()? })
+}
+
+/// The network on the grids that the boxes of a property, as [`read_property`] gives them, fix.
 ///
 /// # Errors
 /// [`GridError`].

@@ -4,6 +4,7 @@
 //! adversary's set, with the adversary's radii alone as the change of the input.
 
 use core::fmt;
+use std::collections::BTreeSet;
 
 use crate::family::{BandEnd, Family, StateBounds, margin};
 use crate::kernel::band::{BandNetwork, band_bounds};
@@ -99,6 +100,13 @@ pub enum RegionRejection {
         /// What is proved.
         proved: Rational,
     },
+    /// A claim repeats an earlier one: the same box, mask, quantity and output.
+    Duplicate {
+        /// Position of the region.
+        region: usize,
+        /// Position of the claim in it.
+        claim: usize,
+    },
     /// [`LIMIT_REGIONS`] is not listed.
     LimitMissing,
 }
@@ -130,6 +138,9 @@ impl fmt::Display for RegionRejection {
                 f,
                 "region {region}, claim {claim}: claims the fraction {claimed}, only {proved} is proved"
             ),
+            Self::Duplicate { region, claim } => {
+                write!(f, "region {region}, claim {claim} repeats an earlier one")
+            }
             Self::LimitMissing => write!(f, "the limit \"{LIMIT_REGIONS}\" is not listed"),
         }
     }
@@ -294,6 +305,7 @@ pub fn check_regions(
     if !certificate.limits.iter().any(|l| l == LIMIT_REGIONS) {
         return Err(RegionRejection::LimitMissing);
     }
+    let mut seen = BTreeSet::new();
     let file = witness.and_then(|bytes| Safetensors::parse(bytes).ok());
     for (region, entry) in certificate.regions.iter().enumerate() {
         let tensor = file.as_ref().and_then(|f| f.tensor(&format!("region.{region}")).ok());
@@ -305,6 +317,12 @@ pub fn check_regions(
             && entry.lower.iter().zip(&entry.upper).all(|(lower, upper)| lower <= upper);
         if !fits {
             return Err(RegionRejection::BoxShape { region });
+        }
+        for (claim, stated) in entry.claims.iter().enumerate() {
+            let about = (&entry.lower, &entry.upper, entry.mask, &stated.quantity, stated.output);
+            if !seen.insert(about) {
+                return Err(RegionRejection::Duplicate { region, claim });
+            }
         }
         let margins = entry.claims.iter().any(|c| c.quantity == Quantity::SameActionMargin.name());
         let cell = |reason| RegionRejection::Cell { region, reason };
@@ -333,13 +351,14 @@ pub fn prove_region(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Proved>, RegionRejection> {
     let refused = |reason| RegionRejection::Cell { region, reason };
+    let nodes = count_nodes(problem, tree).map_err(refused)?;
     let mut trees = Trees::new(tree);
-    let nodes = trees.next_tree(&problem.network).map_err(refused)?;
-    trees.finish().map_err(refused)?;
+    trees.begin();
     let mut proved = entry.claims.iter().map(|c| Proved::new(region, c)).collect::<Result<Vec<_>, _>>()?;
     let root = Region { lower: entry.lower.clone(), upper: entry.upper.clone(), signs: Vec::new() };
     let mut missing = None;
-    let walked = walk(&problem.network, root, &nodes, &mut |node, part, leaf| {
+    let mut next = |_| trees.node(&problem.network);
+    let walked = walk(&problem.network, root, &mut next, &mut |node, part, leaf| {
         // A cell is a box without signs, and its bound reads no slopes.
         if !part.signs.is_empty() || *leaf != (Node::Leaf { constraint: 0, witness: None }) {
             return Err(SplitError::NoSuchPlace { node });
@@ -352,11 +371,24 @@ pub fn prove_region(
                 missing = missing.take().or(Some(RegionRejection::NoSuchClaim { region, claim, reason }));
             }
         }
-        progress(node.saturating_add(1), nodes.len());
+        progress(node.saturating_add(1), nodes);
         Ok(())
     });
     walked.map_err(|e| refused(fault(0, &e)))?;
     missing.map_or(Ok(proved), Err)
+}
+
+/// The number of a tree's nodes; nothing follows them.
+fn count_nodes(problem: &RegionProblem<'_>, tree: &[u8]) -> Result<usize, GridError> {
+    let mut trees = Trees::new(tree);
+    trees.begin();
+    let mut nodes = 0usize;
+    while !trees.is_complete() {
+        trees.node(&problem.network).map_err(|e| fault(0, &e))?;
+        nodes = nodes.saturating_add(1);
+    }
+    trees.finish()?;
+    Ok(nodes)
 }
 
 /// The cell's share of the box's volume, exactly; an input without extent is never cut and counts for nothing.

@@ -182,12 +182,98 @@ fn real_arithmetic_must_be_assumed() {
     assert_eq!(none.refused(), PropertyRejection::AssumptionMissing);
 }
 
+/// Means -1 and -1, standard deviations 2 and 1: the box `[1/4, 1] x [-1, 1]` is read as `[5/8, 1] x [0, 2]`.
+fn shifted(clip: Option<&str>) -> Normaliser {
+    let std = vec![Rational::parse("2").unwrap(), Rational::one()];
+    let clip = clip.map(|c| Rational::parse(c).unwrap());
+    Normaliser { mean: vec![Dyadic::new(-1, 0); 2], std, clip }
+}
+
+fn point(case: &mut Case, inputs: [&str; 2]) {
+    let Claimed::Sat { point, .. } = &mut case.certificate.claimed else { panic!("sat") };
+    *point = inputs.map(|x| Rational::parse(x).unwrap()).to_vec();
+}
+
+/// (1/2, -3/4) is read as (3/4, 1/4), where the output is 1 + 1/2, (1/4, -7/8) as (5/8, 1/8): 3/4 + 1/2.
 #[test]
-fn normalised_observations_are_refused() {
-    let zero = vec![Dyadic::ZERO; 2];
-    let normaliser = Normaliser { mean: zero, std: vec![Rational::one(); 2], clip: None };
-    let with = Case::sat().with(|c| c.policy.normaliser = Some(normaliser));
-    assert_eq!(with.refused(), PropertyRejection::Normaliser);
+fn a_point_is_read_through_the_normaliser() {
+    let at = |bounds: [&str; 2], inputs: [&str; 2]| {
+        let claimed = Claimed::Sat { case: 1, point: Vec::new() };
+        Case::new(bounds, claimed, None).with(|c| {
+            c.policy.normaliser = Some(shifted(None));
+            point(c, inputs);
+        })
+    };
+    assert!(at(["0", "3/2"], ["1/2", "-3/4"]).check().is_ok());
+    assert!(at(["0", "5/4"], ["1/4", "-7/8"]).check().is_ok());
+    let reason = SplitError::PointFails { constraint: 0 };
+    let fails = PropertyRejection::Case { case: 1, reason };
+    assert_eq!(at(["0", "5/4"], ["1/2", "-3/4"]).refused(), fails);
+    // Unread, (5/8, 1/8) gives 5/4 too; its own reading is (13/16, 9/8).
+    assert_eq!(at(["0", "5/4"], ["5/8", "1/8"]).refused(), fails);
+}
+
+/// With a clip at 3/4 inputs from 1/2 on are all read as 3/4: only those of the box count.
+#[test]
+fn a_clip_brings_no_point_into_the_box() {
+    let at = |inputs: [&str; 2]| {
+        Case::new(["0", "2"], Claimed::Sat { case: 1, point: Vec::new() }, None).with(|c| {
+            c.policy.normaliser = Some(shifted(Some("3/4")));
+            point(c, inputs);
+        })
+    };
+    assert!(at(["1", "-1"]).check().is_ok());
+    let reason = SplitError::PointOutside { coordinate: 0 };
+    assert_eq!(at(["2", "-1"]).refused(), PropertyRejection::Case { case: 1, reason });
+    assert_eq!(at(["1"; 2]).with(|c| point(c, ["1", "2"])).refused(), {
+        let reason = SplitError::PointOutside { coordinate: 1 };
+        PropertyRejection::Case { case: 1, reason }
+    });
+}
+
+/// The lines below the output add up to twice the first input where the box is not normalised, 1/2, and to the sum of both
+/// where it is, 5/8 (the second hinge's line is 0 there).
+#[test]
+fn a_box_is_read_through_the_normaliser() {
+    let with = |normaliser: Option<Normaliser>, bound: &str| {
+        let proof = proof(&format!("{LEAF},{LEAF}"));
+        let record =
+            WitnessRecord { name: "p.proof.json".into(), sha256: sha256_hex(&proof), size: proof.len() };
+        let claimed = Claimed::Unsat { proof: record };
+        Case::new([bound, "-1"], claimed, Some(proof)).with(|c| c.policy.normaliser = normaliser)
+    };
+    // What is proved falls short of the truth by a few steps of the grid.
+    let refused = |case: Case, truth: &str| match case.refused() {
+        PropertyRejection::Case { case: 0, reason: SplitError::NotProved { least, .. } } => {
+            let truth = Rational::parse(truth).unwrap();
+            least <= truth && truth.sub(&least) < Rational::parse("1e-9").unwrap()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert!(with(None, "49/100").check().is_ok());
+    assert!(refused(with(None, "9/16"), "1/2"));
+    assert!(with(Some(shifted(None)), "9/16").check().is_ok());
+    assert!(refused(with(Some(shifted(None)), "5/8"), "5/8"));
+    // The clip reads the first input as 1/2 and the second as one of [0, 1/2]: both hinges are open.
+    assert!(refused(with(Some(shifted(Some("1/2"))), "1"), "1"));
+}
+
+#[test]
+fn boxes_fit_before_they_are_read() {
+    let with = |change: fn(&mut Case)| Case::unsat().with(change).refused();
+    let refused = PropertyRejection::Case { case: 1, reason: SplitError::CaseShape };
+    assert_eq!(with(|c| c.property.cases[1].lower.truncate(1)), refused);
+    assert_eq!(with(|c| c.property.cases[1].upper.push(Rational::zero())), refused);
+    // Both ends are read as 1/4.
+    let turned = with(|c| {
+        c.policy.normaliser = Some(shifted(Some("1/4")));
+        c.property.cases[1].lower[0] = Rational::parse("2").unwrap();
+    });
+    assert_eq!(turned, refused);
+    let flat = with(|c| {
+        c.policy.normaliser = Some(Normaliser { std: vec![Rational::zero(); 2], ..shifted(None) });
+    });
+    assert_eq!(flat, PropertyRejection::Grid(GridError::StdNotPositive { coordinate: 0 }));
 }
 
 /// Weights of 2^50 leave fewer than 16 fraction bits.

@@ -2,6 +2,7 @@
 //! and no prefix, changed byte or random bytes make a reader panic.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::disallowed_types,
@@ -10,6 +11,7 @@
 
 use ed25519_dalek::{Signer, SigningKey};
 use proptest::prelude::*;
+use secateur_checker::load::{Failure, FileProblem, Irregular, read_file, read_regular};
 use secateur_checker::model::Units;
 use secateur_checker::number::NumberError;
 use secateur_checker::reader::base64::{self, Base64Error};
@@ -19,7 +21,8 @@ use secateur_checker::reader::json::{self, JsonError, Numbers};
 use secateur_checker::reader::mask::{self, MaskError};
 use secateur_checker::reader::npy::{self, NpyError};
 use secateur_checker::reader::pem::{PemError, PublicKey};
-use secateur_checker::reader::policy::{self, PolicyError, PolicyFiles};
+use secateur_checker::reader::policy::{self, MAX_WIDTH, PolicyError, PolicyFiles};
+use secateur_checker::reader::property::{PropertyError, parse_property};
 use secateur_checker::reader::safetensors::{self, Safetensors, SafetensorsError};
 use secateur_checker::reader::trust::{self, TrustError, TrustFileError};
 
@@ -413,4 +416,68 @@ fn caps_are_those_of_the_design() {
     assert_eq!((dsse::MAX_ENVELOPE, dsse::MAX_SIGNATURES), (16 * 1024 * 1024, 16));
     assert_eq!((json::MAX_DEPTH, mask::MAX_MASKS), (24, 1024));
     assert_eq!((safetensors::MAX_FILE, safetensors::MAX_HEADER), (100_000_000, 1 << 20));
+}
+
+/// The length comes before the numbers, which are none; and before the cost of numbers that are short to write.
+#[test]
+fn lists_longer_than_any_layer_are_refused_unread() {
+    let property = |lower: &str, coefficients: &str| {
+        let constraint = format!(r#"{{"bound":"0","coefficients":[{coefficients}]}}"#);
+        let case = format!(r#"{{"constraints":[{constraint}],"lower":[{lower}],"upper":["1"]}}"#);
+        parse_property(format!(r#"{{"cases":[{case}],"format":"secateur.property/1"}}"#).as_bytes())
+    };
+    let many =
+        |path: &str| Err(PropertyError::Field(FieldError::TooMany { path: path.into(), cap: MAX_WIDTH }));
+    let long = vec![r#""x""#; MAX_WIDTH + 1].join(",");
+    assert_eq!(property(&long, ""), many("cases[0].lower"));
+    assert_eq!(property("", &long), many("cases[0].constraints[0].coefficients"));
+    let digits = FieldError::TooManyDigits { path: "cases[0].lower[4096]".into() };
+    let costly = property(&vec![r#""7e-4096""#; MAX_WIDTH].join(","), "");
+    assert_eq!(costly, Err(PropertyError::Field(digits)));
+}
+
+/// At the cap, one byte above it, and a file of no length of its own.
+#[test]
+fn files_are_regular_and_within_their_cap() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, [7; 9]).unwrap();
+    assert_eq!(read_regular(&path, 9).unwrap(), [7; 9]);
+    assert!(matches!(read_regular(&path, 8), Err(FileProblem::TooLarge { cap: 8 })));
+    assert_eq!(read_file(&path, 8).unwrap_err().exit_code(), 4);
+    let problem = read_regular(folder.path(), 8);
+    assert!(matches!(problem, Err(FileProblem::Irregular(Irregular::Folder))));
+    let failure = read_file(folder.path(), 8).unwrap_err();
+    assert!(failure.exit_code() == 2 && failure.to_string().ends_with("it is a folder, not a file"));
+    assert!(matches!(read_regular(&folder.path().join("none"), 8), Err(FileProblem::Io(_))));
+}
+
+/// Nobody writes into the pipe: opening it would wait for ever, so that another thread tries.
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&pipe, &link).unwrap();
+    let socket = folder.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let cases = [
+        (pipe, Irregular::Pipe),
+        (link, Irregular::Pipe),
+        ("/dev/null".into(), Irregular::Device),
+        ("/dev/zero".into(), Irregular::Device),
+        (socket, Irregular::Other),
+    ];
+    for (path, kind) in cases {
+        let (send, receive) = std::sync::mpsc::channel();
+        let asked = path.clone();
+        std::thread::spawn(move || send.send(read_file(&asked, 1 << 20)));
+        let found = receive.recv_timeout(std::time::Duration::from_secs(20)).expect("it waits");
+        let Err(Failure::File { path: named, problem: FileProblem::Irregular(found) }) = found else {
+            panic!("{} was read", path.display())
+        };
+        assert_eq!((named, found), (path, kind));
+    }
 }

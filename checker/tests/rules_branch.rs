@@ -4,7 +4,8 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    clippy::disallowed_types
+    clippy::disallowed_types,
+    clippy::panic
 )]
 
 use secateur_checker::kernel::branch::{TreeFault, bound_tree};
@@ -20,6 +21,11 @@ use secateur_checker::reader::trees::{MAX_DEPTH, Trees, state_block};
 const ONE: i64 = 1 << 48;
 
 fn network_of(hidden: Activation) -> GridNetwork {
+    network_with(hidden, 0)
+}
+
+/// With inputs up to `2^scale` in the grid's eyes.
+fn network_with(hidden: Activation, scale: i64) -> GridNetwork {
     let layer = |rows, columns, weights: &[i64], activation| Layer {
         fixed: false,
         weight: Matrix { rows, columns, values: weights.iter().map(|&w| Dyadic::new(w, 0)).collect() },
@@ -28,7 +34,8 @@ fn network_of(hidden: Activation) -> GridNetwork {
     };
     let layers = vec![layer(2, 2, &[1, 1, 1, -1], hidden), layer(1, 2, &[1, 1], Activation::Identity)];
     let network = Network { layers };
-    let scale = GridScale::new(&network, &Rational::one()).unwrap();
+    let largest = Rational::from_dyadic(1.into(), scale);
+    let scale = GridScale::new(&network, &largest).unwrap();
     GridNetwork::new(&network, None, &scale).unwrap()
 }
 
@@ -47,19 +54,41 @@ fn unit(ball: bool) -> InputSet {
     }
 }
 
-fn bound(input: &InputSet, bytes: &[u8]) -> Result<i64, SplitError> {
-    let network = network();
+fn bound_over(
+    network: &GridNetwork,
+    input: &InputSet,
+    weights: &[i64],
+    bytes: &[u8],
+) -> Result<i64, SplitError> {
     let mut trees = Trees::new(bytes);
-    let nodes = trees.next_tree(&network).unwrap();
+    trees.begin();
+    let found = bound_tree(network, TanhTable::shared(), input, weights, &mut |_| trees.node(network))?;
     trees.finish().unwrap();
-    bound_tree(&network, TanhTable::shared(), input, &[1], &nodes)
+    Ok(found)
+}
+
+fn bound(input: &InputSet, bytes: &[u8]) -> Result<i64, SplitError> {
+    bound_over(&network(), input, &[1], bytes)
+}
+
+/// All nodes of the one tree in `bytes`.
+fn nodes_of(network: &GridNetwork, bytes: &[u8]) -> Result<Vec<Node>, GridError> {
+    let (mut trees, mut nodes) = (Trees::new(bytes), Vec::new());
+    trees.begin();
+    while !trees.is_complete() {
+        let (index, node) = trees.node(network).map_err(|e| match e {
+            SplitError::Grid { reason, .. } => reason,
+            other => panic!("{other}"),
+        })?;
+        assert_eq!(index, nodes.len());
+        nodes.push(node);
+    }
+    trees.finish()?;
+    Ok(nodes)
 }
 
 fn read(bytes: &[u8]) -> Result<Vec<Node>, GridError> {
-    let mut trees = Trees::new(bytes);
-    let nodes = trees.next_tree(&network())?;
-    trees.finish()?;
-    Ok(nodes)
+    nodes_of(&network(), bytes)
 }
 
 fn near(found: Result<i64, SplitError>, value: i64) {
@@ -119,10 +148,7 @@ fn slopes_and_multipliers_are_read() {
         bytes.extend(multiplier);
         bytes
     };
-    let least = |bytes: &[u8]| {
-        let nodes = Trees::new(bytes).next_tree(&network).unwrap();
-        bound_tree(&network, TanhTable::shared(), &unit(false), &[-1], &nodes)
-    };
+    let least = |bytes: &[u8]| bound_over(&network, &unit(false), &[-1], bytes);
     near(least(&leaf(0, &[0, 0])), 0);
     // Both lines below with slope 1: `-(x + y) - (x - y) = -2x`, at most 2; intervals say 0, and the lesser counts.
     near(least(&leaf(65535, &[0, 0])), 0);
@@ -132,6 +158,23 @@ fn slopes_and_multipliers_are_read() {
     let both = [&[2, 0, 0, 0, 0, 0][..], &one, &[0, 0, 1, 0], &one].concat();
     let with = relu(0, [&relu(1, [&leaf(0, &both), &[0]]), &[0]]);
     assert!(bound(&unit(false), &with).unwrap() >= 2 * ONE);
+}
+
+/// Biases of 2^20 leave the grid little room: multipliers of 65535 on all neurons drive the sum beyond it, which is the
+/// witness's fault.
+#[test]
+fn multipliers_beyond_the_grid_are_the_witnesss_fault() {
+    let network = network_with(Activation::Relu, 20);
+    let leaf = |value: u32| {
+        let both: Vec<u8> =
+            [0u8, 1].iter().flat_map(|n| [0, 0, *n, 0].into_iter().chain(value.to_le_bytes())).collect();
+        [&[1, 0, 0, 2, 0][..], &both].concat()
+    };
+    let at =
+        |value| bound_over(&network, &unit(false), &[1], &relu(0, [&relu(1, [&leaf(value), &[0]]), &[0]]));
+    assert!(at(1).is_ok());
+    let Err(SplitError::Grid { reason, .. }) = at(u32::MAX) else { panic!("within the grid") };
+    assert!(matches!(reason, GridError::WitnessTooLarge { .. }) && reason.is_about_witness(), "{reason}");
 }
 
 #[test]
@@ -149,10 +192,9 @@ fn places_must_exist_and_cuts_lie_inside() {
     let twice = relu(0, [&relu(0, [&[0], &[0]]), &[0]]);
     assert_eq!(fails(&twice), SplitError::NoSuchPlace { node: 1 });
     // Nodes of other proofs bound nothing.
-    let other = bound_tree(&network(), TanhTable::shared(), &unit(false), &[1], &[Node::Empty]);
+    let table = TanhTable::shared();
+    let other = bound_tree(&network(), table, &unit(false), &[1], &mut |index| Ok((index, Node::Empty)));
     assert_eq!(other, Err(SplitError::NotEmpty { node: 0 }));
-    let none = bound_tree(&network(), TanhTable::shared(), &unit(false), &[1], &[]);
-    assert_eq!(none, Err(SplitError::Orphan { node: 0 }));
 }
 
 /// Bounds that contradict each other everywhere prove nothing: the unperturbed input is in the set.
@@ -175,6 +217,11 @@ fn malformed_trees_are_refused() {
     assert_eq!(read(&[2, 0, 0, 0]), bad(TreeFault::Truncated));
     assert_eq!(read(&[4]), bad(TreeFault::UnknownNode));
     assert_eq!(read(&[0, 0]), Err(GridError::BadTree { tree: 1, fault: TreeFault::Trailing }));
+    let mut beyond = Trees::new(&[0]);
+    beyond.begin();
+    assert!(beyond.node(&network()).is_ok() && beyond.is_complete());
+    let reason = GridError::BadTree { tree: 0, fault: TreeFault::NoTree };
+    assert_eq!(beyond.node(&network()), Err(SplitError::Grid { node: 1, reason }));
     for at in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         assert_eq!(read(&cut(0, at, [&[0], &[0]])), bad(TreeFault::NotANumber));
     }
@@ -199,6 +246,13 @@ fn deep_and_large_trees_are_refused() {
     };
     assert!(read(&chain(MAX_DEPTH)).is_ok());
     assert_eq!(read(&chain(MAX_DEPTH + 1)), bad(TreeFault::TooDeep));
+    // The same, leaning the other way: nothing waits, yet as many cuts lie above the last leaf.
+    let turned = |depth: usize| [relu(0, [&[0], &[]]).repeat(depth), vec![0]].concat();
+    assert!(read(&turned(MAX_DEPTH)).is_ok());
+    assert_eq!(read(&turned(MAX_DEPTH + 1)), bad(TreeFault::TooDeep));
+    // Caps are limits; what is malformed is not.
+    let about = |fault| GridError::BadTree { tree: 0, fault }.is_about_witness();
+    assert!(!about(TreeFault::TooDeep) && !about(TreeFault::TooManyNodes) && about(TreeFault::Truncated));
     // A full tree of depth 18 has 2^19 - 1 nodes.
     let full = (0..18).fold(vec![0], |child: Vec<u8>, _| relu(0, [&child, &child]));
     assert_eq!(read(&full), bad(TreeFault::TooManyNodes));
@@ -211,7 +265,7 @@ fn deep_and_large_trees_are_refused() {
 fn smooth_layers_have_two_slopes() {
     let network = network_of(Activation::Tanh);
     let leaf = [1, 1, 0, 1, 0, 7, 0, 9, 0, 0, 0];
-    let nodes = Trees::new(&leaf).next_tree(&network).unwrap();
+    let nodes = nodes_of(&network, &leaf).unwrap();
     let Node::Leaf { witness: Some(witness), .. } = &nodes[0] else { panic!("a leaf") };
     let choice = witness.slopes[0][1];
     assert_eq!((choice.lower, choice.upper), (Some(7 << 8), Some(9 << 8)));

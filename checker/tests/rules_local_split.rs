@@ -62,6 +62,45 @@ fn leaves_must_violate_strictly() {
     );
 }
 
+/// The output is at least 1/2 and at most 2: each of `output <= 1` and `output >= 3/2` is possible, not both. The sum of equal
+/// multiples is `0 <= -1/2`, whatever the network; other shares, no share and a share below 0 say nothing.
+#[test]
+fn combinations_must_violate_strictly() {
+    let goal = |most: &str, least: &str| {
+        let mut goal = case("1", most);
+        goal.constraints.extend(case("-1", &format!("-{least}")).constraints);
+        goal
+    };
+    let combination =
+        |multipliers: &[i64]| Node::Combination { multipliers: multipliers.to_vec(), witness: None };
+    let by = |goal: &Case, multipliers: &[i64]| unsat(goal, &[combination(multipliers)]);
+    let apart = goal("1", "3/2");
+    for equal in [[1, 1], [7, 7], [999_999_999_999; 2]] {
+        assert_eq!(by(&apart, &equal), Ok(()));
+    }
+    for nothing in [[0, 0], [1, 0], [0, 1], [1, 2]] {
+        assert!(matches!(by(&apart, &nothing), Err(SplitError::NotProved { node: 0, .. })), "{nothing:?}");
+    }
+    // `0 <= 0` holds: the constraints meet in one point.
+    let touching = by(&goal("1", "1"), &[1, 1]);
+    assert!(matches!(touching, Err(SplitError::NotProved { node: 0, bound, .. }) if bound.is_zero()));
+    for (constraint, below) in [(0, [-1, 1]), (1, [1, -1]), (0, [-1, -1])] {
+        assert_eq!(by(&apart, &below), Err(SplitError::NegativeMultiplier { node: 0, constraint }));
+    }
+    for count in [&[][..], &[1], &[1, 1, 0]] {
+        assert_eq!(by(&apart, count), Err(SplitError::NoSuchPlace { node: 0 }));
+    }
+    // A sum in which outputs are left is bounded over the region: `2 output <= 99/100`, `2 output <= 1`.
+    for (bound, proved) in [("-1/100", true), ("0", false)] {
+        let mut left = case("3", "1");
+        left.constraints.extend(case("-1", bound).constraints);
+        assert_eq!(by(&left, &[1, 1]).is_ok(), proved);
+    }
+    let reason = GridError::Overflow { layer: 2 };
+    let huge = Case { constraints: case("1e30", "1").constraints, ..apart };
+    assert_eq!(by(&huge, &[1]), Err(SplitError::Grid { node: 0, reason }));
+}
+
 /// A coefficient of 1/3 lies between two grid points: the cut is paid for, and the constraint holds with room only.
 #[test]
 fn coefficients_off_the_grid_are_paid_for() {
@@ -101,6 +140,25 @@ fn neurons_are_split_once() {
     assert_eq!(unsat(&goal, &twice), Err(SplitError::NoSuchPlace { node: 1 }));
 }
 
+/// The output is `max(2x, x - y)` for `y <= 0`. At least 1.8 is reached for x above 1/2 only; at least 1.2 with x up to 1/2
+/// for `x + y <= 0` only. A second child whose region kept anything of the first one's would look proved.
+#[test]
+fn a_second_child_has_a_region_of_its_own() {
+    let mut goal = case("-1", "-1.8");
+    let halves = [cut(0, "1/2", [1, 2]), leaf(), leaf()];
+    assert!(matches!(unsat(&goal, &halves), Err(SplitError::NotProved { node: 2, .. })));
+    goal.upper[0] = r("1/2");
+    assert_eq!(unsat(&goal, &[leaf()]), Ok(()));
+    (goal.upper[1], goal.constraints[0].bound) = (r("0"), r("-1.2"));
+    let signs = [relu(0, [1, 2]), leaf(), leaf()];
+    assert!(matches!(unsat(&goal, &signs), Err(SplitError::NotProved { node: 2, .. })));
+    // And a child of the second child has all that its parent has.
+    let under = |first, second| [cut(1, "-1/4", first), leaf(), relu(0, second), leaf(), leaf()];
+    goal.constraints[0].bound = r("-1.6");
+    assert_eq!(unsat(&goal, &under([1, 2], [3, 4])), Ok(()));
+    assert_eq!(unsat(&goal, &under([2, 1], [4, 3])), Ok(()), "children may be named in any order");
+}
+
 #[test]
 fn every_node_has_one_parent_before_it() {
     let goal = case("1", "-1");
@@ -138,6 +196,10 @@ fn multipliers_refute_an_empty_region() {
     }
     let reason = GridError::NegativeMultiplier { layer: 0, neuron: 0 };
     assert_eq!(unsat(&goal, &tree([-1, 65536])), Err(SplitError::Grid { node: 4, reason }));
+    // A multiplier beyond the grid is the proof's fault.
+    let reason = GridError::WitnessTooLarge { layer: 0 };
+    assert!(reason.is_about_witness());
+    assert_eq!(unsat(&goal, &tree([i64::MAX, 0])), Err(SplitError::Grid { node: 4, reason }));
     // Without a contradiction no multiplier finds one.
     let mut free = goal;
     free.lower[0] = r("-1");

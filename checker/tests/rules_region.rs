@@ -18,8 +18,11 @@ use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy, Units,
 };
 use secateur_checker::number::{Dyadic, Rational};
-use secateur_checker::reader::certificate::{Certificate, Program};
-use secateur_checker::reader::regions::{RegionClaim, RegionEntry, Share};
+use secateur_checker::reader::certificate::{Certificate, CertificateError, Program};
+use secateur_checker::reader::fields::{Field, FieldError};
+use secateur_checker::reader::json::{Numbers, parse};
+use secateur_checker::reader::policy::MAX_WIDTH;
+use secateur_checker::reader::regions::{MAX_SHARES, RegionClaim, RegionEntry, Share, region_entries};
 use secateur_checker::region_claim::{LIMIT_REGIONS, RegionProblem, RegionRejection, check_regions};
 use secateur_checker::table::TableError;
 
@@ -280,6 +283,20 @@ fn claims_must_mean_something() {
     assert_eq!(at(&hinge(), claim("total-variation", None, "1", &[])), no(TableError::NotForThisHead));
     assert_eq!(at(&hinge(), claim("same-action-margin", None, "-9", &[])), no(TableError::NotForThisHead));
     assert_eq!(at(&logits(), claim("total-variation", None, "1", &[])), Ok(()));
+    let both = |a: RegionEntry, b: RegionEntry| {
+        let regions = certificate(linf("1/4", Units::Normalised), vec![a, b]);
+        check_with(&logits(), &regions, Some(&witness(&[&[0], &[0]])))
+    };
+    let one = |upper: &str, quantity: &str, value: &str| {
+        entry(&["-1"], &[upper], vec![claim(quantity, None, value, &[])])
+    };
+    assert_eq!(both(one("1", "total-variation", "1"), one("1", "divergence", "1")), Ok(()));
+    assert_eq!(both(one("1", "total-variation", "1"), one("1/2", "total-variation", "1")), Ok(()));
+    let again = both(one("1", "total-variation", "1"), one("1", "total-variation", "0.9"));
+    assert_eq!(again, Err(RegionRejection::Duplicate { region: 1, claim: 0 }));
+    let twice = vec![claim("divergence", None, "1", &[]), claim("divergence", None, "2", &[])];
+    let within = check(&logits(), entry(&["-1"], &["1"], twice), &[0]);
+    assert_eq!(within, Err(RegionRejection::Duplicate { region: 0, claim: 1 }));
     let number = Err(RegionRejection::NotANumber { region: 0, claim: 0 });
     assert_eq!(at(&logits(), claim("total-variation", None, "one", &[])), number);
 }
@@ -413,4 +430,31 @@ fn no_state_of_a_cell_passes_its_bounds() {
         near += usize::from(most > 0.5);
     }
     assert!(kept > 10 && near > 40, "{kept} kept, {near} near");
+}
+
+/// More ends than any policy has inputs are refused before one of them is read; a fraction lies in [0, 1].
+#[test]
+fn entries_are_refused_by_clause() {
+    let read = |lower: &str, fraction: &str| {
+        let shares = format!(r#"[{{"fraction":"{fraction}","threshold":"0"}}]"#);
+        let claim = format!(r#"{{"quantity":"total-variation","shares":{shares},"value":"1"}}"#);
+        let text =
+            format!(r#"{{"regions":[{{"claims":[{claim}],"lower":[{lower}],"mask":"0","upper":["1"]}}]}}"#);
+        let value = parse(text.as_bytes(), 1 << 22, Numbers::Refused).unwrap();
+        region_entries(&mut Field::root(&value).object().unwrap()).map(|entries| entries.len())
+    };
+    assert_eq!((read(r#""0""#, "1"), read(r#""0""#, "0")), (Ok(1), Ok(1)));
+    let path = "regions[0].lower".to_owned();
+    let many = CertificateError::Field(FieldError::TooMany { path, cap: MAX_WIDTH });
+    assert_eq!(read(&vec![r#""x""#; MAX_WIDTH + 1].join(","), "1"), Err(many));
+    let shares =
+        vec![r#"1","threshold":"0"},{"fraction":"1"#; MAX_SHARES].join(r#"","threshold":"0"},{"fraction":""#);
+    let path = "regions[0].claims[0].shares".to_owned();
+    let many = CertificateError::Field(FieldError::TooMany { path, cap: MAX_SHARES });
+    assert_eq!(read(r#""0""#, &shares), Err(many));
+    let path = || "regions[0].claims[0].shares[0].fraction".to_owned();
+    for outside in ["-1/8", "1.0001"] {
+        let error = FieldError::OutOfRange { path: path(), expected: "a fraction in [0, 1]" };
+        assert_eq!(read(r#""0""#, outside), Err(CertificateError::Field(error)));
+    }
 }

@@ -1,14 +1,41 @@
 //! Whatever the local and global families accept holds: no exact evaluation within the perturbation set crosses a bound.
 #![allow(clippy::disallowed_types, clippy::as_conversions, clippy::float_arithmetic)]
 #![allow(clippy::arithmetic_side_effects, clippy::integer_division, clippy::indexing_slicing, clippy::panic)]
-#![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 
+#[path = "oracle/binary32.rs"]
+mod binary32;
 #[path = "oracle/fixed.rs"]
 mod fixed;
 #[path = "oracle/probe.rs"]
 mod probe;
 #[path = "oracle/random.rs"]
 mod random;
+
+#[path = "soundness/below.rs"]
+mod below;
+#[path = "soundness/claims.rs"]
+mod claims;
+#[path = "soundness/draws.rs"]
+mod draws;
+#[path = "soundness/functions.rs"]
+mod functions;
+#[path = "soundness/fuzz.rs"]
+mod fuzz;
+#[path = "soundness/generate.rs"]
+mod generate;
+#[path = "soundness/points.rs"]
+mod points;
+#[path = "soundness/regions.rs"]
+mod regions;
+#[path = "soundness/regret.rs"]
+mod regret;
+#[path = "soundness/tally.rs"]
+mod tally;
+#[path = "soundness/truth.rs"]
+mod truth;
+#[path = "soundness/witness.rs"]
+mod witness;
 
 use fixed::{Ends, Trace, change, ends_of, grid, read, trace};
 use num_bigint::BigInt;

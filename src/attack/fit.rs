@@ -7,6 +7,7 @@ use ndarray::{Array2, Axis, Zip};
 use serde::{Deserialize, Serialize};
 
 use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Prepared, Target};
+use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::write::{create_folder, write_atomically};
 use crate::rl::adam::Adam;
 use crate::rl::bits;
@@ -345,7 +346,7 @@ pub(super) fn kept(
     let Some(folder) = folder else { return make() };
     let path = folder.join(name);
     let stored =
-        std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<SavedValues>(&bytes).ok());
+        read_bytes(&path, MAX_OWN).ok().and_then(|bytes| serde_json::from_slice::<SavedValues>(&bytes).ok());
     if let Some(network) = stored.and_then(restore) {
         return Ok(network);
     }

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::{Signer, SigningKey};
 use secateur_checker::reader::base64;
 use secateur_checker::reader::dsse::{Envelope, EnvelopeSignature, pre_authentication_encoding};
-use secateur_checker::reader::json::{Value, canonical};
+use secateur_checker::reader::json::{self, Numbers, Value, canonical};
 use secateur_checker::reader::pem::PublicKey;
+use secateur_checker::reader::trust::{MAX_TRUST, TrustFileError, parse_trust};
 
-use crate::policy::write::{WriteError, create_folder, write_atomically};
+use crate::policy::input::{MAX_TEXT, read_text};
+use crate::policy::write::{FileSet, WriteError};
 
 /// DER of `PrivateKeyInfo` for Ed25519 up to the 32 bytes of the seed (RFC 8410 section 7).
 const PKCS8_PREFIX: [u8; 16] =
@@ -40,12 +42,6 @@ pub enum KeyError {
         /// The file.
         path: PathBuf,
     },
-    /// A key is there already.
-    #[error("{path} exists; a key is never overwritten: choose another --out")]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
 }
 
 /// A signing key.
@@ -72,8 +68,8 @@ impl Key {
     /// # Errors
     /// [`KeyError::Read`], [`KeyError::Malformed`].
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+        let text =
+            read_text(path, MAX_TEXT).map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
         Self::parse(&text).ok_or_else(|| KeyError::Malformed { path: path.to_owned() })
     }
 
@@ -103,48 +99,71 @@ impl Key {
         Envelope { payload, payload_type: payload_type.to_owned(), signatures }
     }
 
-    /// Writes `NAME.pem` (readable by the owner only), `NAME.pub.pem` and `trust.json` into `directory`.
+    /// Adds `NAME.pem` (readable by the owner only), `NAME.pub.pem` and `trust.json` of `directory`.
+    pub fn add_to(&self, set: &mut FileSet, directory: &Path, name: &str) {
+        let [private, public, trust] = key_files(directory, name);
+        let pem = self.public().map(|p| p.emit_pem()).unwrap_or_default();
+        set.add_private(private, self.private_pem());
+        set.add(public, pem.as_str());
+        set.add(trust, trust_file(name, &pem));
+    }
+
+    /// Writes them; a key that is there is never replaced.
     ///
     /// # Errors
-    /// [`KeyError::Exists`], [`KeyError::Write`].
+    /// [`KeyError::Write`].
     pub fn write(&self, directory: &Path, name: &str) -> Result<(), KeyError> {
-        create_folder(directory)?;
-        let private = directory.join(format!("{name}.pem"));
-        let public = directory.join(format!("{name}.pub.pem"));
-        let trust = directory.join("trust.json");
-        for path in [&private, &public, &trust] {
-            if path.exists() {
-                return Err(KeyError::Exists { path: path.clone() });
-            }
-        }
-        let unwritten = |source| WriteError { path: private.clone(), source };
-        write_private(&private, self.private_pem().as_bytes()).map_err(unwritten)?;
-        let pem = self.public().map(|p| p.emit_pem()).unwrap_or_default();
-        write_atomically(&public, pem.as_bytes())?;
-        Ok(write_atomically(&trust, trust_file(name, &pem).as_bytes())?)
+        let mut set = FileSet::new(false);
+        self.add_to(&mut set, directory, name);
+        Ok(set.write()?)
     }
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    std::io::Write::write_all(&mut options.open(path)?, bytes)
+/// The private key, the public key and the trust file of a key pair called `name`.
+pub fn key_files(directory: &Path, name: &str) -> [PathBuf; 3] {
+    [format!("{name}.pem"), format!("{name}.pub.pem"), "trust.json".to_owned()].map(|n| directory.join(n))
 }
-
 /// A trust file with one active key, threshold 1.
 pub fn trust_file(name: &str, public_pem: &str) -> String {
-    let text = |t: &str| Value::String(t.to_owned());
-    let object = |entries: Vec<(&str, Value)>| {
-        Value::Object(entries.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
-    };
-    let key = object(vec![("name", text(name)), ("publicKey", text(public_pem)), ("status", text("active"))]);
     let file = object(vec![
         ("format", text("secateur.trust/1")),
         ("threshold", text("1")),
-        ("keys", Value::Array(vec![key])),
+        ("keys", Value::Array(vec![active_key(name, public_pem)])),
         ("verifiers", Value::Array(vec![text("secateur")])),
     ]);
     format!("{}\n", canonical(&file))
+}
+
+/// The trust file `existing` with one more active key, called `name` and a number; the same text if the key is in it.
+///
+/// # Errors
+/// [`TrustFileError`] of the trust file, before or after.
+pub fn trust_with(existing: &[u8], name: &str, key: &PublicKey) -> Result<String, TrustFileError> {
+    let known = parse_trust(existing)?;
+    let mut document = json::parse(existing, MAX_TRUST, Numbers::Refused)?;
+    if let Value::Object(entries) = &mut document
+        && known.keys().iter().all(|trusted| trusted.key.keyid() != key.keyid())
+    {
+        for (field, value) in entries {
+            if let (true, Value::Array(keys)) = (field == "keys", value) {
+                let name = format!("{name}-{}", keys.len() + 1);
+                keys.push(active_key(&name, &key.emit_pem()));
+            }
+        }
+    }
+    let merged = format!("{}\n", canonical(&document));
+    parse_trust(merged.as_bytes())?;
+    Ok(merged)
+}
+
+fn text(words: &str) -> Value {
+    Value::String(words.to_owned())
+}
+
+fn object(entries: Vec<(&str, Value)>) -> Value {
+    Value::Object(entries.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
+}
+
+fn active_key(name: &str, public_pem: &str) -> Value {
+    object(vec![("name", text(name)), ("publicKey", text(public_pem)), ("status", text("active"))])
 }

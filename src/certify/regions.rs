@@ -61,6 +61,14 @@ pub enum RegionError {
         /// Input, from 0.
         input: usize,
     },
+    /// The same box twice.
+    #[error("region {region} is the same box as region {earlier}; name it once, with all its thresholds")]
+    Repeated {
+        /// Position of the region.
+        region: usize,
+        /// Position of the one it repeats.
+        earlier: usize,
+    },
     /// The network cannot be lowered to floats.
     #[error("{0}")]
     Float(#[from] FloatError),
@@ -101,10 +109,10 @@ pub(crate) struct Regions {
     pub trees: Vec<Vec<u8>>,
 }
 
-/// Tests that the boxes fit the policy.
+/// Tests that the boxes fit the policy and are distinct.
 ///
 /// # Errors
-/// [`RegionError::Width`], [`RegionError::Turned`].
+/// [`RegionError::Width`], [`RegionError::Turned`], [`RegionError::Repeated`].
 pub(crate) fn validate_regions(requests: &[RegionRequest], inputs: usize) -> Result<(), RegionError> {
     for (region, request) in requests.iter().enumerate() {
         for ends in [&request.lower, &request.upper] {
@@ -115,6 +123,10 @@ pub(crate) fn validate_regions(requests: &[RegionRequest], inputs: usize) -> Res
         let turned = request.lower.iter().zip(&request.upper).position(|(lower, upper)| lower > upper);
         if let Some(input) = turned {
             return Err(RegionError::Turned { region, input });
+        }
+        let same = |r: &RegionRequest| (&r.lower, &r.upper) == (&request.lower, &request.upper);
+        if let Some(earlier) = requests.iter().take(region).position(same) {
+            return Err(RegionError::Repeated { region, earlier });
         }
     }
     Ok(())

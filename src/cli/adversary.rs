@@ -2,9 +2,13 @@
 
 use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
-use secateur_checker::number::Rational;
+use secateur_checker::number::{Rational, cost};
+use secateur_checker::reader::policy::MAX_WIDTH;
 
 use crate::cli::CliError;
+
+/// Most digits of a list's numbers, those that exponents stand for included.
+const MAX_LIST_DIGITS: usize = 1 << 22;
 
 /// Shape of a perturbation set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
@@ -44,6 +48,25 @@ pub fn exact(option: &str, text: &str) -> Result<Rational, CliError> {
     value.map_err(|e| CliError::input(format!("{option} {text:?}: {e}")))
 }
 
+/// Reads a list of numbers, one per input, exactly; how many they are and how many digits they have is tested first.
+///
+/// # Errors
+/// Exit code 2, naming the option.
+pub fn exact_list(option: &str, texts: &[String]) -> Result<Vec<Rational>, CliError> {
+    if texts.len() > MAX_WIDTH {
+        let found = texts.len();
+        return Err(CliError::input(format!(
+            "{option}: {found} numbers, policies have at most {MAX_WIDTH} inputs"
+        )));
+    }
+    if texts.iter().map(|text| cost(text)).sum::<usize>() > MAX_LIST_DIGITS {
+        return Err(CliError::input(format!(
+            "{option}: the numbers have more than {MAX_LIST_DIGITS} digits"
+        )));
+    }
+    texts.iter().map(|text| exact(option, text)).collect()
+}
+
 /// The perturbation set that the options describe.
 ///
 /// # Errors
@@ -54,16 +77,15 @@ pub fn perturbation(
     norm: Norm,
     units: UnitsWord,
 ) -> Result<PerturbationSet, CliError> {
-    let radius = |option: &str, text: &str| {
-        let value = exact(option, text)?;
+    let radius = |option: &str, value: Rational| {
         if value.is_negative() {
-            return Err(CliError::input(format!("{option} {text:?} is negative; a radius is at least 0")));
+            return Err(CliError::input(format!("{option} {value} is negative; a radius is at least 0")));
         }
         Ok(value)
     };
     let shape = match (epsilon, radii) {
         (Some(epsilon), None) => {
-            let radius = radius("epsilon", epsilon)?;
+            let radius = radius("epsilon", exact("epsilon", epsilon)?)?;
             match norm {
                 Norm::Linf => Perturbation::Linf { radius },
                 Norm::L2 => Perturbation::L2 { radius },
@@ -73,7 +95,8 @@ pub fn perturbation(
             return Err(CliError::input("radii describe a box; leave --norm at linf, or give --epsilon"));
         }
         (None, Some(radii)) => {
-            let radii = radii.iter().map(|r| radius("radii", r)).collect::<Result<_, _>>()?;
+            let radii = exact_list("radii", radii)?;
+            let radii = radii.into_iter().map(|r| radius("radii", r)).collect::<Result<_, _>>()?;
             Perturbation::PerCoordinate { radii }
         }
         _ => {

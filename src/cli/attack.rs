@@ -12,8 +12,11 @@ use crate::attack::{
     WrittenNumber, plan_key, run_attack, run_transfer,
 };
 use crate::cli::attack_tables::{Row, csv, decomposition, document, tables};
-use crate::cli::progress::{catch_interrupts, stop_requested};
+use crate::cli::interrupt::{kept, stop_requested};
+use crate::cli::output::{Force, OutputPlan, Outputs, write};
+use crate::cli::streams::refuse_dash;
 use crate::cli::{CliError, Context};
+use crate::policy::input::{MAX_OWN, MAX_TEXT, read_bytes, read_text};
 use crate::policy::read::{policy_data, read_policy_dir};
 use crate::policy::write::{create_folder, write_atomically};
 use crate::rl::net::Mlp;
@@ -30,7 +33,7 @@ Examples:
 Attacks: random, critic, mad, robust-sarsa, optimal, pa-ad, or all. Everything learned is learned anew for every mask.
 An attack gives an estimate from below of what an adversary can do, never a proof. spec/attacks.md defines each.
 --out gets attack.json, attack.csv, decomposition.json (for `secateur decompose`), results/ and checkpoints/: the same
-command goes on from an interrupted run; another plan or policy starts anew.")]
+command goes on from an interrupted run. With --force a finished run is attacked again; what is the same is not.")]
 pub struct AttackArguments {
     /// Policy directory.
     policy: PathBuf,
@@ -73,6 +76,8 @@ pub struct AttackArguments {
     /// Directory to write.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    #[command(flatten)]
+    force: Force,
 }
 
 /// A policy to be attacked.
@@ -95,7 +100,7 @@ fn environment(arguments: &AttackArguments) -> Result<String, CliError> {
         return Ok(id.clone());
     }
     let path = arguments.policy.join("train.toml");
-    let text = std::fs::read_to_string(&path)
+    let text = read_text(&path, MAX_TEXT)
         .map_err(|e| CliError::input(format!("{}: {e}; give --env ID", path.display())))?;
     let config =
         TrainConfig::parse(&text).map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
@@ -234,19 +239,35 @@ impl Job<'_> {
         format!("{}-{}{how}", self.victim.name, self.plan.kind)
     }
 
+    /// The critic is the dense policy's: under a mask that prunes something, another is fitted.
+    fn critic(&self) -> Option<&Mlp> {
+        let critic = self.subject.critic.as_ref();
+        critic.filter(|_| self.transfer || self.victim.policy == self.subject.dense)
+    }
+
+    fn key(&self) -> String {
+        let Subject { dense, env_id, .. } = self.subject;
+        let dense = self.transfer.then_some(dense);
+        plan_key(&self.victim.policy, dense, self.critic(), env_id, self.plan)
+    }
+
+    fn path(&self, out: &Path) -> PathBuf {
+        out.join("results").join(format!("{}.json", self.name()))
+    }
+
+    /// What its file holds, if that is of the same plan and policies.
+    fn stored(&self, out: &Path) -> Option<AttackOutcome> {
+        let stored: Stored = serde_json::from_slice(&read_bytes(&self.path(out), MAX_OWN).ok()?).ok()?;
+        (stored.key == self.key()).then_some(stored.outcome)
+    }
+
     /// From its file, if that is of the same plan and policies, else by running it.
     fn outcome(&self, out: &Path, files: &AttackFiles, bar: &mut Bar) -> Result<AttackOutcome, CliError> {
-        let Subject { dense, critic, env_id, .. } = self.subject;
-        let policy = &self.victim.policy;
-        // The critic is the dense policy's: under a mask that prunes something, another is fitted.
-        let critic = critic.as_ref().filter(|_| self.transfer || policy == dense);
-        let key = plan_key(policy, self.transfer.then_some(dense), critic, env_id, self.plan);
-        let path = out.join("results").join(format!("{}.json", self.name()));
-        let stored =
-            std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Stored>(&bytes).ok());
-        if let Some(stored) = stored.filter(|stored| stored.key == key) {
-            return Ok(stored.outcome);
+        if let Some(outcome) = self.stored(out) {
+            return Ok(outcome);
         }
+        let Subject { dense, env_id, .. } = self.subject;
+        let (policy, critic) = (&self.victim.policy, self.critic());
         bar.job = self.name();
         let run = if self.transfer {
             run_transfer((dense, critic), policy, env_id, self.plan, files, bar)
@@ -257,11 +278,45 @@ impl Job<'_> {
             AttackError::Stopped => CliError::internal(error),
             error => CliError::input(format!("{}: {error}", self.name())),
         })?;
-        let stored = Stored { key, outcome };
+        let stored = Stored { key: self.key(), outcome };
         let bytes = serde_json::to_vec_pretty(&stored).map_err(CliError::internal)?;
-        write_atomically(&path, &bytes).map_err(CliError::input)?;
+        write_atomically(&self.path(out), &bytes).map_err(CliError::input)?;
         Ok(stored.outcome)
     }
+}
+
+/// Every attack on every victim, in the order of the tables.
+fn jobs<'a>(subject: &'a Subject, plans: &'a [AttackPlan], transfer: bool) -> Vec<Job<'a>> {
+    let mut jobs = Vec::new();
+    for victim in &subject.victims {
+        for plan in plans {
+            jobs.push(Job { subject, victim, plan, transfer: false });
+            // What is made against the dense policy itself is no transfer.
+            if transfer && victim.policy != subject.dense {
+                jobs.push(Job { subject, victim, plan, transfer: true });
+            }
+        }
+    }
+    jobs
+}
+
+const DOCUMENTS: [&str; 3] = ["attack.json", "attack.csv", "decomposition.json"];
+
+/// The documents of a finished run; results of this plan are gone on from, those of another are in the way.
+fn outputs(arguments: &AttackArguments, jobs: &[Job<'_>]) -> Result<Outputs, CliError> {
+    let out = &arguments.out;
+    let mut plan = OutputPlan::new(arguments.force)
+        .policy(&arguments.policy)
+        .masks(arguments.masks.as_deref())
+        .folder("--out", out)
+        .folder("--out", &out.join("results"));
+    for name in DOCUMENTS {
+        plan = plan.file("--out", &out.join(name));
+    }
+    for job in jobs.iter().filter(|job| job.stored(out).is_none()) {
+        plan = plan.file("--out", &job.path(out));
+    }
+    plan.test()
 }
 
 /// Attacks, writes and prints.
@@ -269,44 +324,41 @@ impl Job<'_> {
 /// # Errors
 /// Exit code 2 for files, options and environments; 4 for an interrupted run.
 pub fn run(arguments: &AttackArguments, context: Context) -> Result<u8, CliError> {
+    refuse_dash([("POLICY", Some(arguments.policy.as_path())), ("--masks", arguments.masks.as_deref())])?;
     let plans = plans(arguments)?;
     let subject = subject(arguments)?;
+    let jobs = jobs(&subject, &plans, arguments.transfer);
+    let outputs = outputs(arguments, &jobs)?;
     create_folder(&arguments.out.join("results")).map_err(CliError::input)?;
+    kept(format!(
+        "{} keeps every finished attack and what was learned; the same command goes on from there",
+        arguments.out.display()
+    ));
     let target = if context.progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(Some(0), target);
     if let Ok(style) = ProgressStyle::with_template("{msg:40} {bar:30} {pos}/{len} {eta}") {
         bar.set_style(style);
     }
-    catch_interrupts();
     let mut bar = Bar { bar, job: String::new() };
     let files = AttackFiles {
         checkpoints: Some(arguments.out.join("checkpoints")),
         threads: rayon::current_num_threads(),
     };
     let mut rows = Vec::new();
-    for victim in &subject.victims {
-        for plan in &plans {
-            for transfer in [false, true] {
-                // What is made against the dense policy itself is no transfer.
-                if transfer && !(arguments.transfer && victim.policy != subject.dense) {
-                    continue;
-                }
-                let job = Job { subject: &subject, victim, plan, transfer };
-                let outcome = job.outcome(&arguments.out, &files, &mut bar)?;
-                rows.push(Row { mask: victim.name.clone(), pruned: victim.pruned, outcome });
-            }
-        }
+    for job in &jobs {
+        let outcome = job.outcome(&arguments.out, &files, &mut bar)?;
+        rows.push(Row { mask: job.victim.name.clone(), pruned: job.victim.pruned, outcome });
     }
     let dense = dense_clean(&subject, &plans[0], &rows, &mut bar)?;
     bar.bar.finish_and_clear();
-    let write = |name: &str, bytes: &[u8]| {
-        write_atomically(&arguments.out.join(name), bytes).map_err(CliError::input)
-    };
     let document = document(&subject.env_id, &rows);
-    write("attack.json", &serde_json::to_vec_pretty(&document).map_err(CliError::internal)?)?;
-    write("attack.csv", csv(&rows).as_bytes())?;
     let input = decomposition(&plans[0], &dense, &rows)?;
-    write("decomposition.json", &serde_json::to_vec_pretty(&input).map_err(CliError::internal)?)?;
+    let mut set = outputs.set();
+    let [json, csv_file, decomposition_file] = DOCUMENTS.map(|name| arguments.out.join(name));
+    set.add(json, serde_json::to_vec_pretty(&document).map_err(CliError::internal)?);
+    set.add(csv_file, csv(&rows));
+    set.add(decomposition_file, serde_json::to_vec_pretty(&input).map_err(CliError::internal)?);
+    write(set)?;
     let text = format!("{}\nwritten to {}", tables(&subject.env_id, &rows), arguments.out.display());
     context.print(&text, &document)?;
     Ok(0)

@@ -4,29 +4,38 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use secateur_checker::check::NamedFile;
-use secateur_checker::load::{CheckPaths, MaskDirectory, check_paths, load_masks, load_policy, load_states};
+use secateur_checker::load::{
+    CheckPaths, MaskDirectory, PolicyDirectory, check_paths, load_masks, load_policy, load_states,
+};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::certify::keys::{Key, trust_file};
+use crate::certify::keys::Key;
 use crate::certify::trees::{BRANCH_STEPS, MAX_BRANCH_STEPS};
 use crate::certify::{CertifyError, Progress, Request, certify};
 use crate::cli::adversary::{Norm, UnitsWord, families, perturbation};
+use crate::cli::audit_folder::AuditFolder;
 use crate::cli::band::{add_bands, band_limit, families_under, fits_head};
 use crate::cli::certify::{certify_failure, find_bands, witness_name};
+use crate::cli::output::{Force, OutputPlan, write};
 use crate::cli::progress::Bar;
-use crate::cli::prune::{Recipe, write_pruned};
+use crate::cli::prune::{Pruned, Recipe, pruned};
 use crate::cli::regions::RegionSettings;
 use crate::cli::regret::{RegretOptions, keep_first};
+use crate::cli::streams::refuse_dash;
 use crate::cli::summary::{summary_json, summary_text};
 use crate::cli::{CliError, Context};
-use crate::policy::write::{create_folder, write_atomically};
+use crate::policy::input::{MAX_TEXT, read_text};
 
 /// Arguments of `audit`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
   secateur audit fixtures/pendulum-tanh --out /tmp/pendulum
+
+Again into the same --out: the trust file there keeps its keys and gets the one that signed now; where the certificate is
+another than the one there, that one moves to earlier-1/ (then earlier-2/, ...) with its witness and masks, and still
+checks. --force starts anew instead: a trust file of one key, and nothing of the run before.
 
 DIR/audit.toml:
   states = \"states.npy\"          # S rows, one column per input
@@ -61,6 +70,8 @@ pub struct AuditArguments {
     /// Where certificate, witness and trust file go; default: NAME.audit in the current directory.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    force: Force,
 }
 
 /// `audit.toml`.
@@ -113,7 +124,7 @@ fn linf() -> Norm {
 
 fn settings(directory: &Path) -> Result<Settings, CliError> {
     let path = directory.join("audit.toml");
-    let text = std::fs::read_to_string(&path).map_err(|e| {
+    let text = read_text(&path, MAX_TEXT).map_err(|e| {
         CliError::input(format!("{}: {e}; `secateur audit --help` shows what it must say", path.display()))
     })?;
     let parsed: Result<Settings, _> = toml::from_str(&text);
@@ -147,15 +158,51 @@ fn name_of(directory: &Path) -> String {
     full.file_name().map_or_else(|| "policy".to_owned(), |n| n.to_string_lossy().into_owned())
 }
 
+/// The masks that the settings name, or those made as they say, which are still to be written.
+fn masks(
+    settings: &Settings,
+    directory: &Path,
+    policy: &PolicyDirectory,
+) -> Result<(MaskDirectory, Option<Pruned>), CliError> {
+    let load = |e| certify_failure(CertifyError::Load(e));
+    match (&settings.masks, &settings.prune) {
+        (Some(masks), None) => Ok((load_masks(&directory.join(masks), &policy.files).map_err(load)?, None)),
+        (None, Some(recipe)) => {
+            let made = pruned(policy, &recipe.clone().inside(directory))?;
+            Ok((made.directory(policy)?, Some(made)))
+        }
+        (None, None) => Ok((MaskDirectory::dense(&policy.files.policy.network), None)),
+        (Some(_), Some(_)) => Err(CliError::input("audit.toml has both masks and [prune]; keep one")),
+    }
+}
+
+/// Everything the run reads and writes.
+fn plan(arguments: &AuditArguments, settings: &Settings, folder: &AuditFolder) -> OutputPlan {
+    let directory = &arguments.directory;
+    let inside = |path: &Option<PathBuf>| path.as_ref().map(|path| directory.join(path));
+    let recipe = settings.prune.clone().map(|recipe| recipe.inside(directory));
+    let plan = OutputPlan::new(arguments.force)
+        .policy(directory)
+        .masks(inside(&settings.masks).as_deref())
+        .input(&directory.join(&settings.states))
+        .inputs(&inside(&settings.key))
+        .inputs(&inside(&settings.episodes))
+        .inputs(recipe.iter().flat_map(Recipe::files));
+    folder.plan(plan, recipe.map(|recipe| recipe.names()).unwrap_or_default())
+}
+
 /// Certifies, signs, writes, checks what was written, and prints the table.
 ///
 /// # Errors
 /// Exit codes 1 (a theorem was violated), 2, 3 and 4.
 pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError> {
     let directory = &arguments.directory;
+    refuse_dash([("DIR", Some(directory.as_path()))])?;
     let settings = settings(directory)?;
     let name = name_of(directory);
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.audit")));
+    let folder = AuditFolder::new(directory, &out, &name)?;
+    let outputs = plan(arguments, &settings, &folder).test()?;
     let load = |e| certify_failure(CertifyError::Load(e));
     let set =
         perturbation(settings.epsilon.as_deref(), settings.radii.as_deref(), settings.norm, settings.units)?;
@@ -174,22 +221,13 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
             (Key::generate().map_err(CliError::internal)?, "an ephemeral key made for this run and not kept")
         }
     };
-    create_folder(&out).map_err(CliError::input)?;
-    let mask_directory = match (&settings.masks, &settings.prune) {
-        (Some(masks), None) => Some(directory.join(masks)),
-        (None, Some(recipe)) => {
-            let masks = out.join("masks");
-            write_pruned(&policy, &recipe.clone().inside(directory), &masks)?;
-            Some(masks)
-        }
-        (None, None) => None,
-        (Some(_), Some(_)) => return Err(CliError::input("audit.toml has both masks and [prune]; keep one")),
+    let folder = folder.open(&key, arguments.force.force)?;
+    let (masks, made) = masks(&settings, directory, &policy)?;
+    let mask_directory = match &made {
+        Some(_) => Some(folder.masks()),
+        None => settings.masks.as_ref().map(|masks| directory.join(masks)),
     };
-    let masks = match &mask_directory {
-        Some(path) => load_masks(path, &policy.files).map_err(load)?,
-        None => MaskDirectory::dense(&policy.files.policy.network),
-    };
-    let certificate_path = out.join(format!("{name}.cert.dsse.json"));
+    let certificate_path = folder.certificate();
     let witness_name = witness_name(&certificate_path);
     let states_name = states_path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let bar = Bar::new(context.progress);
@@ -215,10 +253,15 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
         seed: "0",
     };
     let certified = certify(&request, &key, &bar).map_err(certify_failure)?;
-    certified.write(&certificate_path, &witness_name).map_err(certify_failure)?;
-    let trust_path = out.join("trust.json");
-    let public = key.public().map(|p| p.emit_pem()).unwrap_or_default();
-    write_atomically(&trust_path, trust_file("audit", &public).as_bytes()).map_err(CliError::input)?;
+    let mut set = outputs.set();
+    if let Some(made) = &made {
+        made.add_to(&mut set, &folder.masks());
+    }
+    certified.add_to(&mut set, &certificate_path, &witness_name);
+    let earlier = folder.keep_earlier(&mut set)?;
+    let trust_path = folder.trust();
+    folder.add_trust(&mut set, &key)?;
+    write(set)?;
     let paths = CheckPaths {
         policy: directory.clone(),
         masks: mask_directory.clone(),
@@ -247,6 +290,10 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
         text.push_str(&format!(" --masks {}", masks.display()));
     }
     text.push_str(&format!(" --trust {} {}", trust_path.display(), certificate_path.display()));
+    if let Some(earlier) = &earlier {
+        text.push_str(&format!("\nthe certificate that was there is kept in {}", earlier.display()));
+    }
+    document["earlier"] = json!(earlier);
     document["certificate"] = json!(certificate_path);
     document["trust"] = json!(trust_path);
     document["ephemeralKey"] = json!(settings.key.is_none());

@@ -16,6 +16,7 @@ use crate::certify::trees::{BRANCH_STEPS, MAX_BRANCH_STEPS};
 use crate::certify::{Certified, CertifyError, Request, certify};
 use crate::cli::adversary::{Norm, UnitsWord, band, families, perturbation};
 use crate::cli::band::{add_bands, band_limit, families_under, fits_head};
+use crate::cli::output::{Force, OutputPlan, write};
 use crate::cli::progress::Bar;
 use crate::cli::regions::RegionOptions;
 use crate::cli::regret::{RegretOptions, keep_first};
@@ -88,9 +89,11 @@ pub struct CertifyArguments {
     /// Signing key, PKCS#8 PEM; `secateur keygen` makes one.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// Certificate to write.
+    /// Certificate to write; a witness goes beside it.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    force: Force,
 }
 
 /// `NAME.witness.safetensors` beside `NAME.cert.dsse.json`.
@@ -139,6 +142,17 @@ pub fn certify_failure(error: CertifyError) -> CliError {
 /// Exit codes 2 and 4.
 pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliError> {
     let load = |e| certify_failure(CertifyError::Load(e));
+    let witness_name = witness_name(&arguments.out);
+    let outputs = OutputPlan::new(arguments.force)
+        .policy(&arguments.policy)
+        .masks(arguments.masks.as_deref())
+        .input(&arguments.states)
+        .input(&arguments.key)
+        .inputs(&arguments.regret.episodes)
+        .inputs(&arguments.regions.file)
+        .file("--out", &arguments.out)
+        .file("--out", &arguments.out.with_file_name(&witness_name))
+        .test()?;
     let key = Key::read(&arguments.key).map_err(CliError::input)?;
     let set = perturbation(
         arguments.epsilon.as_deref(),
@@ -163,7 +177,6 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
     keep_first(&mut states, arguments.limit, &regret)?;
     let states_name =
         arguments.states.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let witness_name = witness_name(&arguments.out);
     let bar = Bar::new(context.progress);
     let mut reaches = Vec::new();
     if let Some(limit) = &limit {
@@ -189,7 +202,9 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
     let certified = certify(&request, &key, &bar);
     bar.finish();
     let certified: Certified = certified.map_err(certify_failure)?;
-    certified.write(&arguments.out, &witness_name).map_err(certify_failure)?;
+    let mut set = outputs.set();
+    certified.add_to(&mut set, &arguments.out, &witness_name);
+    write(set)?;
     let certificate = certified.verified.certificate();
     let mut text = summary_text(certificate);
     let mut document = summary_json(certificate, "verified");

@@ -13,6 +13,7 @@ use crate::certify::emit::units_word;
 use crate::cli::adversary::{UnitsWord, exact};
 use crate::cli::band::{add_bands, answer, band_limit};
 use crate::cli::progress::Bar;
+use crate::cli::streams::refuse_dash;
 use crate::cli::summary::{summary_json, summary_text};
 use crate::cli::{CliError, Context, source, verify};
 
@@ -76,6 +77,15 @@ fn rejected(message: String) -> CliError {
 /// # Errors
 /// Exit code 2 for unreadable files and a malformed band limit, 3 for rejected evidence, 4 for limits.
 pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError> {
+    let named = [
+        ("--masks", &arguments.masks),
+        ("--states", &arguments.states),
+        ("--trust", &arguments.trust),
+        ("--witness", &arguments.witness),
+    ];
+    refuse_dash(named.map(|(option, path)| (option, path.as_deref())))?;
+    refuse_dash(arguments.source.iter().map(|path| ("--source", Some(path.as_path()))))?;
+    refuse_dash(arguments.files.iter().map(|path| ("FILES", Some(path.as_path()))))?;
     let (policy, certificate_path) = match arguments.files.as_slice() {
         [policy, certificate] => (policy, certificate),
         [_, _, _] if !arguments.source.is_empty() => {

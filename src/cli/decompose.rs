@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur_checker::load::read_file;
 
+use crate::cli::streams::{DocumentOutput, read_document};
 use crate::cli::{CliError, Context};
-use crate::decomposition::{MaskTerms, decompose, emit_json, emit_table, parse_input};
+use crate::decomposition::{MAX_BYTES, MaskTerms, decompose, emit_json, emit_table, parse_input};
 
 /// Arguments of `decompose`.
 #[derive(Debug, Args)]
@@ -19,11 +19,13 @@ J(ref) - J~(pi_m o nu) = [J(ref) - J(pi)] + [J(pi) - J(pi_m)] + [J(pi_m) - J~(pi
 spec/decomposition.md describes the file.
 Exit codes: 0 every measured term is within its bound, 1 one is above it, 2 the file is not of the described form.")]
 pub struct DecomposeArguments {
-    /// Measured returns and certified bounds, JSON.
+    /// Measured returns and certified bounds, JSON; - is standard input.
     file: PathBuf,
     /// Digits after the point in the table; the JSON is exact.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=30))]
     digits: u32,
+    #[command(flatten)]
+    out: DocumentOutput,
 }
 
 /// Computes and prints the terms.
@@ -32,9 +34,11 @@ pub struct DecomposeArguments {
 /// Exit code 2 for a file that is not of the described form.
 pub fn run(arguments: &DecomposeArguments, context: Context) -> Result<u8, CliError> {
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", arguments.file.display()));
-    let bytes = read_file(&arguments.file).map_err(CliError::input)?;
+    let outputs = arguments.out.test([arguments.file.as_path()])?;
+    let bytes = read_document(&arguments.file, MAX_BYTES)?;
     let decomposition = decompose(&parse_input(&bytes).map_err(|e| at(&e))?);
-    context.print(&emit_table(&decomposition, arguments.digits), &emit_json(&decomposition))?;
+    let text = emit_table(&decomposition, arguments.digits);
+    arguments.out.emit(&outputs, context, &text, &emit_json(&decomposition))?;
     Ok(u8::from(decomposition.masks.iter().any(exceeded)))
 }
 

@@ -11,12 +11,15 @@ use serde_json::{Value, json};
 
 use crate::certify::Progress;
 use crate::cli::adversary::exact;
+use crate::cli::output::{Force, OutputPlan, write};
 use crate::cli::progress::Bar;
 use crate::cli::regret::EPISODES_FORMAT;
+use crate::cli::streams::refuse_dash;
 use crate::cli::{CliError, Context};
-use crate::policy::emit::write_npy;
+use crate::policy::emit::emit_npy;
+use crate::policy::input::{MAX_TEXT, read_text};
 use crate::policy::read::policy_data;
-use crate::policy::write::{create_folder, write_atomically};
+use crate::policy::write::FileSet;
 use crate::rl::env::{ActionSpace, Environment, make_environment};
 use crate::rl::float_policy::FloatPolicy;
 use crate::rl::head::FloatHead;
@@ -64,6 +67,8 @@ pub struct EpisodesArguments {
     /// Directory to write.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    #[command(flatten)]
+    force: Force,
 }
 
 /// What was seen under one mask.
@@ -100,7 +105,7 @@ fn draw(
     let (count, limit) = (arguments.episodes as u64, environment.time_limit() as u64);
     let visits = visit_episodes(times, count, limit, |episode, time| {
         if bar.stopped() {
-            return Err(CliError::internal("interrupted; nothing was written for this mask"));
+            return Err(CliError::internal("interrupted; nothing was written"));
         }
         bar.advance(words, episode as usize + 1, arguments.episodes);
         visit_at(policy, environment, (arguments.seed, episode), time).map_err(CliError::input)
@@ -119,7 +124,8 @@ fn draw(
     Ok(draw)
 }
 
-fn write(
+fn add_draw(
+    set: &mut FileSet,
     folder: &Path,
     draw: &Draw,
     (mask, masks): (usize, usize),
@@ -136,11 +142,43 @@ fn write(
         "mask": mask.to_string(), "samples": arguments.episodes.to_string(), "ended": draw.ended.to_string(),
         "cutOff": draw.cut_off.to_string(), "confidence": arguments.confidence.trim(), "masks": masks.to_string(),
     });
-    create_folder(folder).map_err(CliError::input)?;
     let columns = draw.states.len() / draw.alive;
-    write_npy(&folder.join("states.npy"), draw.alive, columns, &draw.states).map_err(CliError::input)?;
-    let text = format!("{document:#}\n");
-    write_atomically(&folder.join("episodes.json"), text.as_bytes()).map_err(CliError::input)
+    set.add(folder.join("states.npy"), emit_npy(draw.alive, columns, &draw.states));
+    set.add(folder.join("episodes.json"), format!("{document:#}\n"));
+    Ok(())
+}
+
+/// Where each mask's draw goes.
+fn folders(out: &Path, chosen: &[usize]) -> Vec<PathBuf> {
+    match chosen {
+        [_] => vec![out.to_owned()],
+        _ => chosen.iter().map(|mask| out.join(format!("mask-{mask:02}"))).collect(),
+    }
+}
+
+/// Both files of every draw; the draws of an earlier run, which shared a confidence of their own, do not stay beside them.
+fn plan(arguments: &EpisodesArguments, folders: &[PathBuf]) -> OutputPlan {
+    let plan = OutputPlan::new(arguments.force)
+        .policy(&arguments.policy)
+        .masks(arguments.masks.as_deref())
+        .folder("--out", &arguments.out);
+    let names = ["states.npy", "episodes.json"];
+    let files = folders.iter().flat_map(|folder| names.map(|name| folder.join(name)));
+    let mut plan = files.fold(plan, |plan, file| plan.file("--out", &file));
+    let inside = std::fs::read_dir(&arguments.out).into_iter().flatten().flatten();
+    let inside = inside.map(|entry| entry.path()).filter(|path| path.is_dir());
+    for folder in inside.chain([arguments.out.clone()]).filter(|folder| !folders.contains(folder)) {
+        if is_draw(&folder) {
+            plan = names.iter().fold(plan, |plan, name| plan.stale(&folder.join(name)));
+        }
+    }
+    plan
+}
+
+/// Whether an earlier run of this command wrote into the folder.
+fn is_draw(folder: &Path) -> bool {
+    let text = read_text(&folder.join("episodes.json"), MAX_TEXT).unwrap_or_default();
+    serde_json::from_str::<Value>(&text).is_ok_and(|document| document["format"] == EPISODES_FORMAT)
 }
 
 /// Refuses numbers that a claim could not use, before an episode is played.
@@ -161,6 +199,7 @@ fn validate(arguments: &EpisodesArguments) -> Result<Rational, CliError> {
 /// # Errors
 /// Exit code 2 for options, files and an environment that do not fit; 4 if interrupted.
 pub fn run(arguments: &EpisodesArguments, context: Context) -> Result<u8, CliError> {
+    refuse_dash([("POLICY", Some(arguments.policy.as_path())), ("--masks", arguments.masks.as_deref())])?;
     let discount = validate(arguments)?;
     let times = GeometricTime::new(seed_from(arguments.seed), &discount).map_err(CliError::input)?;
     let loaded = load_policy(&arguments.policy).map_err(CliError::input)?;
@@ -187,6 +226,9 @@ pub fn run(arguments: &EpisodesArguments, context: Context) -> Result<u8, CliErr
             arguments.env
         )));
     }
+    let folders = folders(&arguments.out, &chosen);
+    let outputs = plan(arguments, &folders).test()?;
+    let mut set = outputs.set();
     let bar = Bar::new(context.progress);
     let mut rows = Vec::new();
     let mut text = format!(
@@ -197,16 +239,12 @@ pub fn run(arguments: &EpisodesArguments, context: Context) -> Result<u8, CliErr
         environment.time_limit(),
         share(&discount, environment.time_limit())
     );
-    for &mask in &chosen {
+    for (&mask, folder) in chosen.iter().zip(&folders) {
         let fits = masks.masks.get(mask).and_then(|m| masked(&dense, m));
         let policy = fits.ok_or_else(|| CliError::internal("a mask does not fit"))?;
         let words = format!("mask {mask}");
         let seen = draw(&policy, environment.as_mut(), arguments, (&times, &words), &bar)?;
-        let folder = match chosen.len() {
-            1 => arguments.out.clone(),
-            _ => arguments.out.join(format!("mask-{mask:02}")),
-        };
-        write(&folder, &seen, (mask, chosen.len()), arguments)?;
+        add_draw(&mut set, folder, &seen, (mask, chosen.len()), arguments)?;
         text.push_str(&format!(
             "mask {mask}: {} states, {} ended, {} cut off; written to {}\n",
             seen.alive,
@@ -218,6 +256,7 @@ pub fn run(arguments: &EpisodesArguments, context: Context) -> Result<u8, CliErr
                          "out": folder}));
     }
     bar.finish();
+    write(set)?;
     text.push_str(
         "next: secateur certify with --states OUT/states.npy --episodes OUT/episodes.json, once a mask",
     );

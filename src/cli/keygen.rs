@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::certify::keys::Key;
+use crate::certify::keys::{Key, key_files};
+use crate::cli::output::{Force, OutputPlan, write};
 use crate::cli::{CliError, Context};
 
 /// Arguments of `keygen`.
@@ -18,6 +19,8 @@ pub struct KeygenArguments {
     /// Name of the key in file names and in the trust file.
     #[arg(long, default_value = "secateur", value_parser = plain_name)]
     name: String,
+    #[command(flatten)]
+    force: Force,
 }
 
 fn plain_name(text: &str) -> Result<String, String> {
@@ -30,11 +33,15 @@ fn plain_name(text: &str) -> Result<String, String> {
 /// # Errors
 /// Exit code 2 if a file is there already or cannot be written, 4 without randomness.
 pub fn run(arguments: &KeygenArguments, context: Context) -> Result<u8, CliError> {
+    let files = key_files(&arguments.out, &arguments.name);
+    let plan = OutputPlan::new(arguments.force).folder("--out", &arguments.out);
+    let outputs = files.iter().fold(plan, |plan, path| plan.file("--out", path)).test()?;
     let key = Key::generate().map_err(CliError::internal)?;
-    key.write(&arguments.out, &arguments.name).map_err(CliError::input)?;
+    let mut set = outputs.set();
+    key.add_to(&mut set, &arguments.out, &arguments.name);
+    write(set)?;
     let keyid = key.public().map(|p| p.keyid()).unwrap_or_default();
-    let private = arguments.out.join(format!("{}.pem", arguments.name));
-    let trust = arguments.out.join("trust.json");
+    let [private, _, trust] = files;
     let text = format!(
         "key      {keyid}\nprivate  {} (keep it secret)\ntrust    {} (give it to whoever checks)",
         private.display(),

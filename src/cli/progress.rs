@@ -1,28 +1,11 @@
-//! Progress on standard error, and a polite stop on Ctrl-C.
+//! Progress on standard error.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::certify::Progress;
-
-static STOP: AtomicBool = AtomicBool::new(false);
-
-/// Makes the first Ctrl-C ask for a stop; the second ends the process.
-pub fn catch_interrupts() {
-    // A handler can be set once only; a second call changes nothing.
-    let _ = ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::SeqCst) {
-            std::process::exit(4);
-        }
-    });
-}
-
-/// Whether the user asked to stop.
-pub fn stop_requested() -> bool {
-    STOP.load(Ordering::SeqCst)
-}
+use crate::cli::interrupt::stop_requested;
 
 /// A bar per phase; hidden when standard error is no terminal.
 pub struct Bar {
@@ -38,7 +21,6 @@ impl Bar {
         if let Ok(style) = ProgressStyle::with_template("{msg:10} {bar:40} {pos}/{len} {eta}") {
             bar.set_style(style);
         }
-        catch_interrupts();
         Self { bar, phase: Mutex::new(String::new()) }
     }
 

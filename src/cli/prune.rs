@@ -4,18 +4,21 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use ndarray::Array2;
-use secateur_checker::load::{Failure, PolicyDirectory, load_policy, load_states};
+use secateur_checker::load::{Failure, MaskDirectory, PolicyDirectory, load_policy, load_states};
 use secateur_checker::model::Units;
 use secateur_checker::number::Dyadic;
+use secateur_checker::reader::mask::parse_mask;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::cli::adversary::UnitsWord;
+use crate::cli::output::{Force, OutputPlan, write};
 use crate::cli::{CliError, Context};
 use crate::import::read_arrays;
-use crate::policy::emit::{ChainOrigin, write_mask_chain};
+use crate::policy::emit::{ChainOrigin, add_mask_chain, mask_file_name};
 use crate::policy::mask::MaskData;
 use crate::policy::read::policy_data;
+use crate::policy::write::FileSet;
 use crate::policy::{PolicyData, TensorData};
 use crate::prune::{Method, Scope, prune, scores_from};
 use crate::rl::FloatPolicy;
@@ -28,7 +31,7 @@ Examples:
   secateur prune hopper/ --method magnitude --scope layer --sparsity 0,0.1,0.3,0.5,0.9 --out hopper/masks/
   secateur prune hopper/ --method saliency --states hopper/states.npy --sparsity 0,0.5 --out hopper/masks/
 
-Masks are nested by construction. Biases, standard deviations and the normaliser are never pruned.
+The directory holds exactly the masks of its chain.json afterwards. Masks are nested by construction. Biases, standard deviations and the normaliser are never pruned.
 spec/pruning.md defines each method exactly.")]
 pub struct PruneArguments {
     /// Policy directory.
@@ -57,6 +60,8 @@ pub struct PruneArguments {
     /// Mask directory to write.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    #[command(flatten)]
+    force: Force,
 }
 
 /// Pruning method on the command line and in audit.toml.
@@ -111,6 +116,16 @@ fn raw() -> UnitsWord {
 }
 
 impl Recipe {
+    /// Names of the masks it will make.
+    pub fn names(&self) -> Vec<String> {
+        mask_names(self.sparsity.len())
+    }
+
+    /// The files it reads beside the policy's.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.scores.iter().chain(&self.states)
+    }
+
     /// Takes relative paths from `directory`.
     pub fn inside(mut self, directory: &Path) -> Self {
         let place = |path: PathBuf| directory.join(path);
@@ -168,15 +183,51 @@ fn float_of(entry: Dyadic) -> f64 {
     entry.mantissa as f64 * 2f64.powi(half) * 2f64.powi(entry.exponent - half)
 }
 
-/// Prunes as the recipe says and writes the chain.
+/// Masks and what made them.
+pub struct Pruned {
+    /// Loosest first.
+    pub masks: Vec<MaskData>,
+    origin: ChainOrigin,
+}
+
+impl Pruned {
+    /// The chain as it reads back once it is written.
+    ///
+    /// # Errors
+    /// Exit code 4: it does not read back.
+    pub fn directory(&self, policy: &PolicyDirectory) -> Result<MaskDirectory, CliError> {
+        let mut set = FileSet::new(false);
+        self.add_to(&mut set, Path::new(""));
+        let mut directory = MaskDirectory { masks: Vec::new(), files: Vec::new() };
+        for (path, bytes) in set.files() {
+            let file = (path.to_string_lossy().into_owned(), bytes.to_vec());
+            if path == Path::new("chain.json") {
+                directory.files.insert(0, file);
+            } else {
+                let mask = parse_mask(bytes, &policy.files).map_err(CliError::internal)?;
+                directory.masks.push(mask);
+                directory.files.push(file);
+            }
+        }
+        Ok(directory)
+    }
+
+    /// Adds the chain's files in `folder`.
+    pub fn add_to(&self, set: &mut FileSet, folder: &Path) {
+        add_mask_chain(set, folder, &self.masks, &self.origin);
+    }
+}
+
+/// Names of the first `count` masks of a chain.
+pub fn mask_names(count: usize) -> Vec<String> {
+    (0..count).map(mask_file_name).collect()
+}
+
+/// Prunes as the recipe says.
 ///
 /// # Errors
-/// Exit code 2: a malformed sparsity, missing scores, an unwritable directory.
-pub fn write_pruned(
-    policy: &PolicyDirectory,
-    recipe: &Recipe,
-    out: &Path,
-) -> Result<Vec<MaskData>, CliError> {
+/// Exit code 2: a malformed sparsity, missing scores.
+pub fn pruned(policy: &PolicyDirectory, recipe: &Recipe) -> Result<Pruned, CliError> {
     let data = policy_data(policy).ok_or_else(|| CliError::internal("a loaded policy did not read back"))?;
     let method = match recipe.method {
         MethodWord::Magnitude => Method::Magnitude,
@@ -190,8 +241,7 @@ pub fn write_pruned(
         scope: word(&recipe.scope),
         seed: recipe.seed.to_string(),
     };
-    write_mask_chain(out, &masks, &origin).map_err(CliError::input)?;
-    Ok(masks)
+    Ok(Pruned { masks, origin })
 }
 
 trait ValueEnumName {
@@ -209,8 +259,6 @@ impl<T: ValueEnum> ValueEnumName for T {
 /// # Errors
 /// Exit code 2.
 pub fn run(arguments: &PruneArguments, context: Context) -> Result<u8, CliError> {
-    let policy = load_policy(&arguments.policy);
-    let policy = policy.map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
     let recipe = Recipe {
         method: arguments.method,
         scope: arguments.scope,
@@ -220,7 +268,18 @@ pub fn run(arguments: &PruneArguments, context: Context) -> Result<u8, CliError>
         states: arguments.states.clone(),
         state_units: arguments.state_units,
     };
-    let masks = write_pruned(&policy, &recipe, &arguments.out)?;
+    let outputs = OutputPlan::new(arguments.force)
+        .policy(&arguments.policy)
+        .inputs(recipe.files())
+        .mask_chain("--out", &arguments.out, &recipe.names())
+        .test()?;
+    let policy = load_policy(&arguments.policy);
+    let policy = policy.map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
+    let pruned = pruned(&policy, &recipe)?;
+    let mut set = outputs.set();
+    pruned.add_to(&mut set, &arguments.out);
+    write(set)?;
+    let masks = pruned.masks;
     let total = MaskData::weights;
     let lines: Vec<String> = masks
         .iter()
@@ -230,7 +289,8 @@ pub fn run(arguments: &PruneArguments, context: Context) -> Result<u8, CliError>
             format!("mask {index}: sparsity {}, {} of {total} weights pruned", mask.sparsity, total - kept)
         })
         .collect();
-    let text = format!("{}\nwritten to {}", lines.join("\n"), arguments.out.display());
+    let mut text = format!("{}\nwritten to {}", lines.join("\n"), arguments.out.display());
+    text.extend(outputs.removed().map(|words| format!("\n{words}")));
     let rows: Vec<_> = masks
         .iter()
         .map(|m| json!({"sparsity": m.sparsity, "pruned": total(m) - m.kept(), "total": total(m)}))

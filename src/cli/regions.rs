@@ -5,20 +5,22 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use secateur_checker::number::{Rational, Rounding};
 use secateur_checker::reader::certificate::Certificate;
+use secateur_checker::reader::regions::MAX_REGIONS;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::certify::regions::{MAX_REGION_STEPS, REGION_STEPS, RegionRequest};
 use crate::cli::CliError;
-use crate::cli::adversary::exact;
+use crate::cli::adversary::exact_list;
 use crate::cli::summary::short;
+use crate::policy::input::{MAX_TEXT, read_text};
 
 /// Boxes of states to claim.
 #[derive(Debug, Default, Args)]
 pub struct RegionOptions {
     /// Boxes to claim for every state in them: a TOML file with tables [[region]] as in audit.toml.
     #[arg(long = "region", value_name = "FILE")]
-    file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
     /// One more box: its least value per input, in the states' units.
     #[arg(
         long,
@@ -70,9 +72,6 @@ impl RegionSettings {
     /// # Errors
     /// Exit code 2.
     pub fn request(&self) -> Result<RegionRequest, CliError> {
-        let numbers = |option: &str, texts: &[String]| {
-            texts.iter().map(|t| exact(option, t)).collect::<Result<Vec<_>, _>>()
-        };
         let steps = self.steps.unwrap_or(REGION_STEPS);
         if !(1..=MAX_REGION_STEPS).contains(&steps) {
             return Err(CliError::input(format!(
@@ -80,10 +79,10 @@ impl RegionSettings {
             )));
         }
         Ok(RegionRequest {
-            lower: numbers("region lower", &self.lower)?,
-            upper: numbers("region upper", &self.upper)?,
+            lower: exact_list("region lower", &self.lower)?,
+            upper: exact_list("region upper", &self.upper)?,
             steps,
-            thresholds: numbers("region threshold", &self.thresholds)?,
+            thresholds: exact_list("region threshold", &self.thresholds)?,
         })
     }
 }
@@ -118,7 +117,7 @@ impl RegionOptions {
 }
 
 fn read(path: &Path) -> Result<Vec<RegionSettings>, CliError> {
-    let text = std::fs::read_to_string(path)
+    let text = read_text(path, MAX_TEXT)
         .map_err(|e| CliError::input(format!("{}: {e}; it must hold tables [[region]]", path.display())))?;
     let parsed: Result<RegionFile, _> = toml::from_str(&text);
     let file = parsed.map_err(|e| {
@@ -127,6 +126,13 @@ fn read(path: &Path) -> Result<Vec<RegionSettings>, CliError> {
             path.display()
         ))
     })?;
+    if file.region.len() > MAX_REGIONS {
+        let found = file.region.len();
+        return Err(CliError::input(format!(
+            "{}: {found} regions, a certificate has at most {MAX_REGIONS}",
+            path.display()
+        )));
+    }
     Ok(file.region)
 }
 

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::certify::regret::{RegretRequest, StatisticalRequest};
 use crate::cli::CliError;
 use crate::cli::adversary::exact;
+use crate::policy::input::MAX_TEXT;
 
 /// The value of the field `format` of an episodes file.
 pub const EPISODES_FORMAT: &str = "secateur.episodes/1";
@@ -118,7 +119,7 @@ fn count<T: std::str::FromStr>(option: &str, text: &str) -> Result<T, CliError> 
 
 fn read_episodes(path: &Path) -> Result<StatisticalRequest, CliError> {
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
-    let bytes = read_file(path).map_err(CliError::input)?;
+    let bytes = read_file(path, MAX_TEXT)?;
     let file: EpisodesFile = serde_json::from_slice(&bytes).map_err(|e| at(&e))?;
     if file.format != EPISODES_FORMAT {
         return Err(at(&format!("the format is {:?}, not {EPISODES_FORMAT:?}", file.format)));

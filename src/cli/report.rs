@@ -7,16 +7,19 @@ use comfy_table::{
     ContentArrangement, Table,
     presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED},
 };
-use secateur_checker::load::{CheckPaths, check_paths, read_file};
+use secateur_checker::load::{CheckPaths, check_paths};
 use secateur_checker::reader::certificate::parse_certificate;
-use secateur_checker::reader::dsse::parse_envelope;
+use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
 use secateur_checker::reader::escaped::Escaped;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::certify::Progress;
+use crate::cli::output::OutputPlan;
 use crate::cli::progress::Bar;
+use crate::cli::streams::{DocumentOutput, is_dash, read_document, refuse_dash};
 use crate::cli::{CliError, Context};
+use crate::policy::input::{MAX_TEXT, read_text};
 use crate::report::{Row, Standing, rows, sums, theorem_steps};
 
 /// Arguments of `report`.
@@ -38,7 +41,7 @@ against its files, as `secateur check` does, and one that is rejected ends the r
 
 A row counts the steps of the mask chain by verdict, and the values compared in them that fell, stayed or rose.")]
 pub struct ReportArguments {
-    /// Certificates to read without checking them.
+    /// Certificates to read without checking them; - is standard input.
     #[arg(value_name = "CERTIFICATE", required_unless_present = "list", conflicts_with = "list")]
     certificates: Vec<PathBuf>,
     /// TOML list of certificates with the files to check them against.
@@ -53,6 +56,8 @@ pub struct ReportArguments {
     /// The table in Markdown.
     #[arg(long)]
     markdown: bool,
+    #[command(flatten)]
+    out: DocumentOutput,
 }
 
 /// A list of policies.
@@ -73,6 +78,13 @@ struct Entry {
     states: PathBuf,
 }
 
+impl Entry {
+    fn read_by(&self, plan: OutputPlan) -> OutputPlan {
+        let plan = plan.policy(&self.policy).masks(self.masks.as_deref());
+        plan.input(&self.certificate).input(&self.states)
+    }
+}
+
 fn name_of(certificate: &Path) -> String {
     let name = certificate.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     name.strip_suffix(".cert.dsse.json").unwrap_or(&name).to_owned()
@@ -80,7 +92,7 @@ fn name_of(certificate: &Path) -> String {
 
 fn read_list(path: &Path) -> Result<Vec<Entry>, CliError> {
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| at(&e))?;
+    let text = read_text(path, MAX_TEXT).map_err(|e| at(&e))?;
     let list: List = toml::from_str(&text).map_err(|e| at(&e))?;
     if list.policy.is_empty() {
         return Err(at(&"no [[policy]] is listed"));
@@ -97,7 +109,7 @@ fn read_list(path: &Path) -> Result<Vec<Entry>, CliError> {
 }
 
 /// Checks every listed certificate.
-fn checked(arguments: &ReportArguments, list: &Path, bar: &Bar) -> Result<Vec<Row>, CliError> {
+fn checked(arguments: &ReportArguments, entries: Vec<Entry>, bar: &Bar) -> Result<Vec<Row>, CliError> {
     if arguments.trust.is_none() && !arguments.unsigned {
         return Err(CliError::input(
             "give --trust FILE, or --unsigned to check the claims without signatures",
@@ -105,7 +117,7 @@ fn checked(arguments: &ReportArguments, list: &Path, bar: &Bar) -> Result<Vec<Ro
     }
     let standing = if arguments.trust.is_some() { Standing::Verified } else { Standing::VerifiedUnsigned };
     let mut all = Vec::new();
-    for entry in read_list(list)? {
+    for entry in entries {
         let name = entry.name.unwrap_or_default();
         let paths = CheckPaths {
             policy: entry.policy,
@@ -126,10 +138,13 @@ fn checked(arguments: &ReportArguments, list: &Path, bar: &Bar) -> Result<Vec<Ro
 }
 
 fn read_only(certificates: &[PathBuf]) -> Result<Vec<Row>, CliError> {
+    if certificates.iter().filter(|path| is_dash(path)).count() > 1 {
+        return Err(CliError::input("- is named twice; standard input holds one certificate"));
+    }
     let mut all = Vec::new();
     for path in certificates {
         let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
-        let envelope = parse_envelope(&read_file(path).map_err(CliError::input)?).map_err(|e| at(&e))?;
+        let envelope = parse_envelope(&read_document(path, MAX_ENVELOPE)?).map_err(|e| at(&e))?;
         let certificate = parse_certificate(&envelope.payload).map_err(|e| at(&e))?;
         all.extend(rows(&name_of(path), Standing::ClaimsOnly, &certificate));
     }
@@ -142,9 +157,15 @@ fn read_only(certificates: &[PathBuf]) -> Result<Vec<Row>, CliError> {
 /// Exit code 2 for unreadable files, 3 for a rejected certificate, 4 for limits. The table's exit code is 1 if a family that
 /// is monotone by theorem rose, which only certificates that were not checked can say.
 pub fn run(arguments: &ReportArguments, context: Context) -> Result<u8, CliError> {
+    let (listed, trust) = (arguments.list.as_deref(), arguments.trust.as_deref());
+    refuse_dash([("--list", listed), ("--trust", trust)])?;
+    let entries = listed.map(read_list).transpose()?.unwrap_or_default();
+    let given = arguments.certificates.iter().map(PathBuf::as_path).chain(listed).chain(trust);
+    let plan = given.fold(arguments.out.plan(), OutputPlan::document);
+    let outputs = arguments.out.test_with(entries.iter().fold(plan, |plan, entry| entry.read_by(plan)))?;
     let bar = Bar::new(context.progress);
     let all = match &arguments.list {
-        Some(list) => checked(arguments, list, &bar),
+        Some(_) => checked(arguments, entries, &bar),
         None => read_only(&arguments.certificates),
     };
     bar.finish();
@@ -162,7 +183,7 @@ pub fn run(arguments: &ReportArguments, context: Context) -> Result<u8, CliError
     });
     let document =
         json!({"rows": list(&all), "sums": list(&sums), "theoremSteps": steps, "violations": violated});
-    context.print(&text, &document)?;
+    arguments.out.emit(&outputs, context, &text, &document)?;
     Ok(u8::from(violated > 0))
 }
 

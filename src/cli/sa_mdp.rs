@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
-use secateur_checker::load::read_file;
 use secateur_checker::number::Rational;
 
+use crate::cli::streams::{DocumentOutput, read_document};
 use crate::cli::{CliError, Context};
-use crate::sa_mdp::{Comparison, FiniteSaMdp, compare, emit_json, parse_document};
+use crate::sa_mdp::{Comparison, FiniteSaMdp, MAX_BYTES, compare, emit_json, parse_document};
 
 /// Arguments of `sa-mdp`.
 #[derive(Debug, Args)]
@@ -20,11 +20,13 @@ Examples:
 spec/sa-mdp.md describes the file. Every number is exact.
 Exit codes: 0 the rules' bounds hold at every start, 1 one of them does not, 2 the file is not a finite SA-MDP.")]
 pub struct SaMdpArguments {
-    /// The SA-MDP and the policy under attack, JSON.
+    /// The SA-MDP and the policy under attack, JSON; - is standard input.
     file: PathBuf,
     /// Also compare the sum of the rewards of the first T steps; at most 256.
     #[arg(long, value_name = "T")]
     horizon: Option<u32>,
+    #[command(flatten)]
+    out: DocumentOutput,
 }
 
 /// Solves and compares.
@@ -34,14 +36,15 @@ pub struct SaMdpArguments {
 /// own test.
 pub fn run(arguments: &SaMdpArguments, context: Context) -> Result<u8, CliError> {
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", arguments.file.display()));
-    let bytes = read_file(&arguments.file).map_err(CliError::input)?;
+    let outputs = arguments.out.test([arguments.file.as_path()])?;
+    let bytes = read_document(&arguments.file, MAX_BYTES)?;
     let model = parse_document(&bytes).map_err(|e| at(&e))?;
     let compared = compare(&model, arguments.horizon).map_err(|e| match e {
         crate::sa_mdp::CompareError::Bellman(e) => CliError::internal(e),
         other => at(&other),
     });
     let (solution, rows) = compared?;
-    context.print(&text(&model, &rows), &emit_json(&model, &solution, &rows))?;
+    arguments.out.emit(&outputs, context, &text(&model, &rows), &emit_json(&model, &solution, &rows))?;
     Ok(u8::from(!rows.iter().all(Comparison::bounds_hold)))
 }
 

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur_checker::load::read_file;
 use secateur_checker::reader::certificate::parse_certificate;
-use secateur_checker::reader::dsse::parse_envelope;
+use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
 use secateur_checker::reader::escaped::Escaped;
 
+use crate::cli::streams::{DocumentOutput, read_document};
 use crate::cli::summary::{summary_json, summary_text};
 use crate::cli::{CliError, Context};
 
@@ -15,8 +15,10 @@ use crate::cli::{CliError, Context};
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  secateur show hopper.cert.dsse.json")]
 pub struct ShowArguments {
-    /// The certificate.
+    /// The certificate; - is standard input.
     certificate: PathBuf,
+    #[command(flatten)]
+    out: DocumentOutput,
 }
 
 /// Prints a certificate.
@@ -25,7 +27,8 @@ pub struct ShowArguments {
 /// Exit code 2 if it cannot be read.
 pub fn run(arguments: &ShowArguments, context: Context) -> Result<u8, CliError> {
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", arguments.certificate.display()));
-    let bytes = read_file(&arguments.certificate).map_err(CliError::input)?;
+    let outputs = arguments.out.test([arguments.certificate.as_path()])?;
+    let bytes = read_document(&arguments.certificate, MAX_ENVELOPE)?;
     let envelope = parse_envelope(&bytes).map_err(|e| at(&e))?;
     let certificate = parse_certificate(&envelope.payload).map_err(|e| at(&e))?;
     let mut text = summary_text(&certificate);
@@ -33,6 +36,6 @@ pub fn run(arguments: &ShowArguments, context: Context) -> Result<u8, CliError> 
         text.push_str(&format!("signature by key {} (not verified here)\n", Escaped(&signature.keyid)));
     }
     text.push_str("claims only: nothing was checked; `secateur check` checks them");
-    context.print(&text, &summary_json(&certificate, "unchecked"))?;
+    arguments.out.emit(&outputs, context, &text, &summary_json(&certificate, "unchecked"))?;
     Ok(0)
 }

@@ -7,8 +7,11 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use crate::cli::progress::{catch_interrupts, stop_requested};
+use crate::cli::interrupt::{kept, stop_requested};
+use crate::cli::output::{Force, OutputPlan, there};
+use crate::cli::streams::{complain, refuse_dash};
 use crate::cli::{CliError, Context};
+use crate::policy::input::{MAX_TEXT, read_text};
 use crate::sweep::config::SweepConfig;
 use crate::sweep::engine::{Limits, Outcome, SweepProgress, run_plan};
 use crate::sweep::gather::{gather, whole};
@@ -49,6 +52,8 @@ pub struct SweepArguments {
     /// Stop after this many jobs were run.
     #[arg(long, value_name = "N")]
     limit_jobs: Option<usize>,
+    #[command(flatten)]
+    force: Force,
 }
 
 /// One bar over the cost of all jobs.
@@ -65,14 +70,13 @@ impl Bar {
         if let Ok(style) = ProgressStyle::with_template("sweep {bar:30} {percent} % eta {eta} {msg}") {
             bar.set_style(style);
         }
-        catch_interrupts();
         Self { bar, cost: Mutex::new(0.0) }
     }
 }
 
 impl SweepProgress for Bar {
     fn note(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| complain(text));
     }
 
     fn began(&self, label: &str) {
@@ -93,10 +97,33 @@ impl SweepProgress for Bar {
 
 fn read(path: &Path) -> Result<(SweepConfig, Plan), CliError> {
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| at(&e))?;
+    let text = read_text(path, MAX_TEXT).map_err(|e| at(&e))?;
     let config = SweepConfig::parse(&text).map_err(|e| at(&e))?;
     let plan = Plan::new(&config).map_err(|e| at(&e))?;
     Ok((config, plan))
+}
+
+/// A sweep owns its folder: jobs that fit are kept, others are moved aside, tables and plots are made anew each time. Another
+/// folder that holds such names is not taken for one.
+fn test_folder(arguments: &SweepArguments) -> Result<(), CliError> {
+    let out = &arguments.out;
+    let mut plan = OutputPlan::new(arguments.force).input(&arguments.config).folder("--out", out);
+    if !(out.join("jobs").is_dir() && there(&out.join("lock"))) {
+        let names = ["jobs", "work", "tables", "plots", "lock"];
+        plan = names.iter().fold(plan, |plan, name| plan.stale(&out.join(name)));
+    }
+    let inside = |name: &&str| {
+        let folder = out.join(name).canonicalize().ok();
+        let config = arguments.config.canonicalize().ok();
+        folder.zip(config).is_some_and(|(folder, config)| config.starts_with(folder))
+    };
+    if let Some(name) = ["jobs", "work", "tables", "plots"].iter().find(|name| inside(name)) {
+        let (config, out) = (arguments.config.display(), out.display());
+        return Err(CliError::input(format!(
+            "{config} lies in {out}/{name}, which the sweep writes; move it, or give another --out"
+        )));
+    }
+    plan.test().map(drop)
 }
 
 /// `1 h 02 min`, `3 min` or `10 s`.
@@ -114,12 +141,18 @@ fn duration(seconds: f64) -> String {
 /// # Errors
 /// Exit code 2 for CONFIG, a missing library or an unwritable folder; 4 for jobs that failed or were not run.
 pub fn run(arguments: &SweepArguments, context: Context) -> Result<u8, CliError> {
+    refuse_dash([("CONFIG", Some(arguments.config.as_path()))])?;
     let (config, plan) = read(&arguments.config)?;
     let workers = arguments.jobs.filter(|jobs| *jobs > 0);
     let workers = workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     if arguments.dry_run {
         return dry_run(arguments, &plan, workers, context);
     }
+    test_folder(arguments)?;
+    kept(format!(
+        "{} keeps every finished job and the checkpoints of the others; the same command goes on from there",
+        arguments.out.display()
+    ));
     let store = if arguments.plots_only {
         if !arguments.out.join("jobs").is_dir() {
             let place = arguments.out.display();

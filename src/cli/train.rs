@@ -8,16 +8,21 @@ use secateur_checker::load::load_policy;
 use secateur_checker::reader::digest::weights_digest;
 use serde_json::json;
 
-use crate::cli::progress::{catch_interrupts, stop_requested};
-use crate::cli::train_masks::{MaskFlags, NEW_CHAIN, write_chain};
+use crate::cli::interrupt::{kept, stop_requested};
+use crate::cli::output::{Force, OutputPlan, Outputs, there, write};
+use crate::cli::prune::mask_names;
+use crate::cli::streams::refuse_dash;
+use crate::cli::train_masks::{MaskFlags, NEW_CHAIN, add_chain};
 use crate::cli::{CliError, Context};
-use crate::policy::emit::{write_npy, write_policy_dir};
-use crate::policy::write::{create_folder, write_atomically};
+use crate::policy::emit::{add_policy, emit_npy};
+use crate::policy::input::{MAX_TEXT, read_text};
+use crate::policy::write::{FileSet, create_folder};
 use crate::rl::config::{SaConfig, TrainConfig};
 use crate::rl::env::make_environment;
 use crate::rl::evaluate::evaluate;
-use crate::rl::net::Mlp;
-use crate::rl::{FloatPolicy, Progress, TrainFiles, train, train_from, trainer::UpdateRecord};
+use crate::rl::{
+    FloatPolicy, Progress, TrainFiles, TrainOutcome, belongs_to, train, train_from, trainer::UpdateRecord,
+};
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
@@ -32,7 +37,7 @@ Examples:
 
 PPO as a reader's reference. The directory gets the policy (normaliser included), critic/ with its value
 network, states.npy with visited raw observations, train.toml with every setting, logs/ with CSV and TensorBoard
-curves, and a checkpoint: the same command goes on from an interrupted run. Equal settings give equal bytes of
+curves, and a checkpoint: the same command goes on from an interrupted run. --force trains over a finished one. Equal settings give equal bytes of
 weights on any number of threads.
 With pruning or under a mask it also gets masks/, a new chain of the one mask that the weights obey: training on changes
 the base weights, so no certificate of another policy carries over. spec/pruning.md defines methods and schedules.
@@ -73,13 +78,15 @@ pub struct TrainArguments {
     /// Directory to write.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    #[command(flatten)]
+    force: Force,
 }
 
 fn settings(arguments: &TrainArguments) -> Result<TrainConfig, CliError> {
     let mut config = match (&arguments.config, &arguments.env) {
         (Some(path), _) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
+            let text =
+                read_text(path, MAX_TEXT).map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
             TrainConfig::parse(&text).map_err(|e| CliError::input(format!("{}: {e}", path.display())))?
         }
         (None, Some(id)) => TrainConfig::for_environment(id),
@@ -131,13 +138,64 @@ impl Progress for Bar {
     }
 }
 
-/// The value network (of scaled rewards, of normalised observations) as a deterministic policy in `critic/`: what
-/// `secateur attack` descends on.
-fn write_critic(out: &Path, critic: &Mlp) -> Result<(), CliError> {
-    let critic = FloatPolicy::of_critic(critic.clone());
-    let folder = out.join("critic");
-    create_folder(&folder).map_err(CliError::input)?;
-    write_policy_dir(&folder, &critic.to_data()).map_err(CliError::input)
+/// What a finished run leaves; the checkpoint and the logs of a run under way are what it goes on from.
+fn outputs(arguments: &TrainArguments, config: &TrainConfig) -> Result<Outputs, CliError> {
+    let (out, masks) = (&arguments.out, arguments.out.join("masks"));
+    let mut plan = OutputPlan::new(arguments.force).inputs(&arguments.config).folder("--out", out);
+    if let Some(policy) = arguments.masks.finetuned() {
+        plan = plan.policy(policy).masks(arguments.masks.directory());
+    }
+    for name in POLICY_FILES {
+        plan = plan.file("--out", &out.join(name));
+    }
+    if !there(&out.join(CHECKPOINT)) {
+        plan = plan.file("--out", &out.join("logs/progress.csv"));
+    }
+    if config.prune.is_some() || arguments.masks.directory().is_some() {
+        plan.mask_chain("--out", &masks, &mask_names(1)).test()
+    } else {
+        plan.leftover_masks(&masks, &[]).test()
+    }
+}
+
+const CHECKPOINT: &str = "checkpoint.json";
+/// Files beside masks, logs and checkpoint.
+const POLICY_FILES: [&str; 6] = [
+    "policy.safetensors",
+    "policy.json",
+    "critic/policy.safetensors",
+    "critic/policy.json",
+    "states.npy",
+    "train.toml",
+];
+
+/// Where the run keeps its progress; with `--force` that of another run, or of none, is forgotten.
+fn progress_files(arguments: &TrainArguments, config: &TrainConfig) -> Result<TrainFiles, CliError> {
+    let checkpoint = arguments.out.join(CHECKPOINT);
+    if arguments.force.force && there(&checkpoint) && !belongs_to(&checkpoint, config) {
+        std::fs::remove_file(&checkpoint)
+            .map_err(|e| CliError::input(format!("{}: {e}", checkpoint.display())))?;
+    }
+    create_folder(&arguments.out).map_err(CliError::input)?;
+    Ok(TrainFiles { logs: Some(arguments.out.join("logs")), checkpoint: Some(checkpoint) })
+}
+
+/// Adds the policy and what belongs to it. The value network (of scaled rewards, of normalised observations) is a
+/// deterministic policy in `critic/`: what `secateur attack` descends on.
+fn add_outcome(
+    set: &mut FileSet,
+    out: &Path,
+    outcome: &TrainOutcome,
+    config: &TrainConfig,
+) -> Result<(), CliError> {
+    let (rows, columns) = outcome.states.dim();
+    let values: Vec<f64> = outcome.states.iter().copied().collect();
+    set.add(out.join("states.npy"), emit_npy(rows, columns, &values));
+    set.add(out.join("train.toml"), toml::to_string(config).map_err(CliError::internal)?);
+    let critic = FloatPolicy::of_critic(outcome.critic.clone());
+    add_policy(set, &out.join("critic"), &critic.to_data());
+    add_policy(set, out, &outcome.policy);
+    Ok(())
 }
 
 /// Trains and writes the policy directory.
@@ -145,19 +203,21 @@ fn write_critic(out: &Path, critic: &Mlp) -> Result<(), CliError> {
 /// # Errors
 /// Exit code 2 for settings, a missing library or an unwritable directory; 4 for an interrupted or diverged run.
 pub fn run(arguments: &TrainArguments, context: Context) -> Result<u8, CliError> {
+    let (config, from) = (arguments.config.as_deref(), arguments.masks.finetuned());
+    refuse_dash([("--config", config), ("--finetune", from)])?;
     let mut config = settings(arguments)?;
     let start = arguments.masks.start(&mut config, &arguments.out)?;
-    create_folder(&arguments.out).map_err(CliError::input)?;
-    let files = TrainFiles {
-        logs: Some(arguments.out.join("logs")),
-        checkpoint: Some(arguments.out.join("checkpoint.json")),
-    };
+    let outputs = outputs(arguments, &config)?;
+    let files = progress_files(arguments, &config)?;
+    kept(format!(
+        "{} keeps the last checkpoint; the same command goes on from there",
+        arguments.out.display()
+    ));
     let target = if context.progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(Some(config.total_timesteps as u64), target);
     if let Ok(style) = ProgressStyle::with_template("training {bar:40} {pos}/{len} {eta} {msg}") {
         bar.set_style(style);
     }
-    catch_interrupts();
     let mut progress = Bar { bar, last: Vec::new() };
     let outcome = match &start {
         Some((start, _)) => train_from(&config, start, &files, &mut progress),
@@ -171,22 +231,20 @@ pub fn run(arguments: &TrainArguments, context: Context) -> Result<u8, CliError>
             "stopped at step {done} of {all}; the same command goes on from there"
         )));
     }
-    write_policy_dir(&arguments.out, &outcome.policy).map_err(CliError::input)?;
-    write_critic(&arguments.out, &outcome.critic)?;
-    let (rows, columns) = outcome.states.dim();
-    let values: Vec<f64> = outcome.states.iter().copied().collect();
-    write_npy(&arguments.out.join("states.npy"), rows, columns, &values).map_err(CliError::input)?;
-    let text = toml::to_string(&config).map_err(CliError::internal)?;
-    write_atomically(&arguments.out.join("train.toml"), text.as_bytes()).map_err(CliError::input)?;
-    let written = load_policy(&arguments.out).map_err(CliError::internal)?;
-    let digest = weights_digest(&written.files.policy.network);
+    let mut set = outputs.set();
     let mut notes: Vec<String> = start.iter().map(|(_, said)| said.clone()).collect();
     if let Some(mask) = &outcome.mask {
-        notes.push(write_chain(&arguments.out, mask, &config)?);
+        notes.push(add_chain(&mut set, &arguments.out, mask, &config));
     }
-    if !notes.is_empty() {
+    add_outcome(&mut set, &arguments.out, &outcome, &config)?;
+    write(set)?;
+    let written = load_policy(&arguments.out).map_err(CliError::internal)?;
+    let digest = weights_digest(&written.files.policy.network);
+    let new_chain = !notes.is_empty();
+    if new_chain {
         notes.push(NEW_CHAIN.to_owned());
     }
+    notes.extend(outputs.removed());
     let mut environment = make_environment(&config.env_id).map_err(CliError::input)?;
     // Seeds of a report count up from 10,000 so that no training or selection has seen them.
     let score = |environment: &mut dyn crate::rl::env::Environment, deterministic| {
@@ -208,7 +266,7 @@ pub fn run(arguments: &TrainArguments, context: Context) -> Result<u8, CliError>
     );
     let document = json!({"env": config.env_id, "seed": config.seed, "steps": outcome.global_step,
         "deterministicReturn": deterministic.mean(), "sampledReturn": sampled.mean(), "weightsDigest": digest,
-        "sparsity": outcome.mask.as_ref().map(|mask| &mask.sparsity), "newChain": !notes.is_empty(),
+        "sparsity": outcome.mask.as_ref().map(|mask| &mask.sparsity), "newChain": new_chain,
         "out": arguments.out});
     context.print(&text, &document)?;
     Ok(0)

@@ -10,9 +10,10 @@ use secateur_checker::reader::digest::weights_digest;
 use crate::cli::CliError;
 use crate::cli::attack::kept_critic;
 use crate::cli::prune::{MethodWord, ScopeWord};
-use crate::policy::emit::write_mask_chain;
+use crate::policy::emit::add_mask_chain;
 use crate::policy::mask::MaskData;
 use crate::policy::read::policy_data;
+use crate::policy::write::FileSet;
 use crate::rl::config::TrainConfig;
 use crate::rl::pruning::{PruneMethod, PruneSchedule, chain_origin};
 use crate::rl::{FloatPolicy, TrainStart};
@@ -66,6 +67,16 @@ pub enum ScheduleWord {
 }
 
 impl MaskFlags {
+    /// The policy directory to train on from.
+    pub fn finetuned(&self) -> Option<&Path> {
+        self.finetune.as_deref()
+    }
+
+    /// The mask directory of that policy.
+    pub fn directory(&self) -> Option<&Path> {
+        self.masks.as_deref()
+    }
+
     /// Puts the flags' pruning over the settings.
     pub fn prune(&self, config: &mut TrainConfig) {
         let Some(sparsity) = &self.prune_sparsity else { return };
@@ -148,18 +159,15 @@ impl MaskFlags {
     }
 }
 
-/// Writes the chain of one mask that a pruned run ends with, and says what it is.
-///
-/// # Errors
-/// Exit code 2: an unwritable directory.
-pub fn write_chain(out: &Path, mask: &MaskData, config: &TrainConfig) -> Result<String, CliError> {
+/// Adds the chain of one mask that a pruned run ends with, and says what it is.
+pub fn add_chain(set: &mut FileSet, out: &Path, mask: &MaskData, config: &TrainConfig) -> String {
     let origin = chain_origin(config);
     let folder = out.join("masks");
-    write_mask_chain(&folder, std::slice::from_ref(mask), &origin).map_err(CliError::input)?;
+    add_mask_chain(set, &folder, std::slice::from_ref(mask), &origin);
     let total: usize = mask.layers.iter().map(|layer| layer.kept.len()).sum();
     let pruned = total - mask.kept();
     let share = 100.0 * pruned as f64 / total.max(1) as f64;
-    Ok(format!("pruned   {pruned} of {total} weights ({share:.1} %), mask 0 of {}", folder.display()))
+    format!("pruned   {pruned} of {total} weights ({share:.1} %), mask 0 of {}", folder.display())
 }
 
 /// What starts here, and what does not carry over; for every run that pruned, obeyed a mask or went on from a policy.

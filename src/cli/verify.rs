@@ -1,5 +1,8 @@
 //! `secateur verify`: VNN-LIB properties of networks.
 
+mod point;
+mod source;
+
 use std::path::{Path, PathBuf};
 
 use crate::certify::emit::emit_envelope;
@@ -12,15 +15,17 @@ use secateur_checker::reader::verdict::Claimed;
 use serde_json::json;
 
 use crate::certify::keys::Key;
-use crate::cli::progress::{catch_interrupts, stop_requested};
+use crate::cli::interrupt::{kept, stop_requested};
+use crate::cli::output::{Force, OutputPlan, Outputs, write};
+use crate::cli::streams::refuse_dash;
 use crate::cli::{CliError, Context};
-use crate::import::{HeadKind, ImportOptions, import, read_capped};
+use crate::import::{HeadKind, ImportOptions, import};
 use crate::policy::emit::{emit_manifest, emit_tensors};
-use crate::policy::write::write_atomically;
-use crate::property::vnnlib::parse_vnnlib;
+use crate::policy::input::{MAX_OWN, read_bytes};
+use crate::policy::write::{FileSet, hold};
 use crate::search::branch::{BranchOptions, BranchState};
 use crate::verify::kept::{emit_search, parse_search};
-use crate::verify::{Answer, Question, VerifyError, verify};
+use crate::verify::{Answer, Question, VerifyError, outputs_at, verify};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -31,10 +36,10 @@ Examples:
   secateur verify net.onnx prop.vnnlib --steps 5000 --resume search.json    # again and again, until it is decided
 
 The first line printed is unsat (no input satisfies the property; a proof is written beside the certificate), sat (an
-exact input does) or unknown (the step budget ended first; --resume keeps the search so that it can go on).
+exact input does; printed in decimals with the outputs) or unknown (the step budget ended first; --resume keeps the search so that it can go on).
 Exit code 0 for sat and unsat, 1 for unknown.")]
 pub struct VerifyArguments {
-    /// ONNX network, or a policy directory.
+    /// ONNX network, or a policy directory; the property speaks of inputs before its normaliser, if it has one.
     network: PathBuf,
     /// VNN-LIB 1.0 property.
     property: PathBuf,
@@ -53,9 +58,14 @@ pub struct VerifyArguments {
     /// Directory for the canonical files that `secateur-check --property` reads.
     #[arg(long, value_name = "DIR")]
     canonical: Option<PathBuf>,
+    /// Print a counterexample exactly, as fractions.
+    #[arg(long)]
+    details: bool,
     /// Seed of the search for counterexamples.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    force: Force,
 }
 
 /// Imports network and property into the canonical files a certificate speaks of.
@@ -63,10 +73,7 @@ pub struct VerifyArguments {
 /// # Errors
 /// Exit code 2.
 pub fn question(network: &Path, property: &Path) -> Result<Question, CliError> {
-    let bytes = read_capped(property).map_err(CliError::input)?;
-    let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", property.display()));
-    let source = String::from_utf8(bytes.clone()).map_err(|e| at(&e))?;
-    let cases = parse_vnnlib(&source).map_err(|e| at(&e))?.cases;
+    let (bytes, cases) = source::read_property(property)?;
     let record = |role: &str, path: &Path, bytes: &[u8]| FileDigest {
         role: role.to_owned(),
         name: path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
@@ -78,7 +85,7 @@ pub fn question(network: &Path, property: &Path) -> Result<Question, CliError> {
             load_policy(network).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
         (policy.manifest, policy.tensors)
     } else {
-        inputs.push(record("source", network, &read_capped(network).map_err(CliError::input)?));
+        inputs.push(record("source", network, &source::read_network(network)?));
         let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
         let data = import(network, &options).map_err(CliError::input)?;
         (emit_manifest(&data), emit_tensors(&data))
@@ -95,7 +102,7 @@ fn proof_name(out: Option<&PathBuf>) -> String {
 fn read_states(path: Option<&PathBuf>, question: &Question) -> Result<Vec<BranchState>, CliError> {
     let Some(path) = path.filter(|p| p.exists()) else { return Ok(Vec::new()) };
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
-    let bytes = std::fs::read(path).map_err(|e| at(&e))?;
+    let bytes = read_bytes(path, MAX_OWN).map_err(|e| at(&e))?;
     parse_search(question, &bytes).map_err(|e| at(&e))
 }
 
@@ -104,7 +111,14 @@ fn read_states(path: Option<&PathBuf>, question: &Question) -> Result<Vec<Branch
 /// # Errors
 /// Exit codes 2 and 4; unknown is exit code 1 and no error.
 pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError> {
+    refuse_dash([
+        ("NETWORK", Some(arguments.network.as_path())),
+        ("PROPERTY", Some(arguments.property.as_path())),
+        ("--resume", arguments.state.as_deref()),
+    ])?;
+    let name = proof_name(arguments.out.as_ref());
     let question = question(&arguments.network, &arguments.property)?;
+    let outputs = outputs(arguments, &name, &question)?;
     // Without --key the verdict is still checked; the signature of a key nobody knows is thrown away.
     let key = match &arguments.key {
         Some(path) => Key::read(path).map_err(CliError::input)?,
@@ -113,14 +127,18 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
     let states = read_states(arguments.state.as_ref(), &question)?;
     let options =
         BranchOptions { max_steps: arguments.steps, seed: arguments.seed, ..BranchOptions::default() };
-    let name = proof_name(arguments.out.as_ref());
-    catch_interrupts();
+    if let Some(path) = &arguments.state {
+        kept(format!("the search of this run was not kept; {} is as it was", path.display()));
+    }
     let answer = verify(&question, &options, states, &key, &name, &stop_requested).map_err(|e| match e {
         VerifyError::Input(_) => CliError::input(e),
         _ => CliError::internal(e),
     })?;
+    // A search that is about to be kept is not lost to an interrupt.
+    let held = hold();
+    let mut set = outputs.set();
     if let Some(directory) = &arguments.canonical {
-        write_canonical(directory, &question)?;
+        add_canonical(&mut set, directory, &question);
     }
     match answer {
         Answer::Unknown { best_bound, states } => {
@@ -129,20 +147,25 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
             );
             if let Some(path) = &arguments.state {
                 let kept = emit_search(&question, states).map_err(CliError::internal)?;
-                write_atomically(path, &kept).map_err(CliError::input)?;
+                set.update(path, kept);
                 text.push_str(&format!("\nkept in {}; the same command goes on from there", path.display()));
             }
+            write(set)?;
+            drop(held);
             context.print(&text, &json!({"result": "unknown", "bestBound": best_bound}))?;
             Ok(1)
         }
         Answer::Decided { decided, envelope, proof } => {
             if let Some(out) = &arguments.out {
-                if let Some(proof) = &proof {
-                    write_atomically(&out.with_file_name(&name), proof).map_err(CliError::input)?;
+                let proof_path = out.with_file_name(&name);
+                match &proof {
+                    Some(proof) => set.add(proof_path, proof.as_slice()),
+                    None => set.remove(proof_path),
                 }
-                let line = format!("{}\n", emit_envelope(&envelope));
-                write_atomically(out, line.as_bytes()).map_err(CliError::input)?;
+                set.add(out, format!("{}\n", emit_envelope(&envelope)));
             }
+            write(set)?;
+            drop(held);
             let mut text = decided.word().to_owned();
             let mut document = json!({"result": decided.word(), "certificate": arguments.out});
             match &decided.certificate().claimed {
@@ -150,9 +173,10 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
                     text.push_str(&format!("\nchecked proof of {} bytes", proof.size))
                 }
                 Claimed::Sat { case, point } => {
-                    let point: Vec<String> = point.iter().map(ToString::to_string).collect();
-                    text.push_str(&format!("\nchecked counterexample in case {case}: {}", point.join(" ")));
-                    document["counterexample"] = json!(point);
+                    let outputs = outputs_at(&question, point).map_err(CliError::internal)?;
+                    let found = point::Found { case: *case, inputs: point, outputs: &outputs };
+                    text.push_str(&found.lines(arguments.details));
+                    found.describe(&mut document);
                 }
             }
             if let Some(out) = &arguments.out {
@@ -164,17 +188,43 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
     }
 }
 
-fn write_canonical(directory: &Path, question: &Question) -> Result<(), CliError> {
-    crate::policy::write::create_folder(directory).map_err(CliError::input)?;
-    let files = [
+fn canonical(question: &Question) -> [(&'static str, &[u8]); 3] {
+    [
         ("policy.json", &question.manifest),
         ("policy.safetensors", &question.tensors),
         ("property.json", &question.property),
-    ];
-    for (name, bytes) in files {
-        write_atomically(&directory.join(name), bytes).map_err(CliError::input)?;
+    ]
+}
+
+fn outputs(arguments: &VerifyArguments, proof_name: &str, question: &Question) -> Result<Outputs, CliError> {
+    let mut plan = OutputPlan::new(arguments.force).input(&arguments.property).inputs(&arguments.key);
+    plan = if arguments.network.is_dir() {
+        plan.policy(&arguments.network)
+    } else {
+        plan.input(&arguments.network)
+    };
+    if let Some(out) = &arguments.out {
+        plan = plan.file("--out", out).file("--out", &out.with_file_name(proof_name));
     }
-    Ok(())
+    if let Some(path) = &arguments.state {
+        plan = plan.state("--resume", path);
+    }
+    if let Some(directory) = &arguments.canonical {
+        plan = plan.folder("--canonical", directory);
+        for (name, bytes) in canonical(question) {
+            let path = directory.join(name);
+            // The same files again, as a search that is resumed writes them, replace nothing.
+            let same = read_bytes(&path, MAX_OWN).is_ok_and(|found| found == bytes);
+            plan = if same { plan.state("--canonical", &path) } else { plan.file("--canonical", &path) };
+        }
+    }
+    plan.test()
+}
+
+fn add_canonical(set: &mut FileSet, directory: &Path, question: &Question) {
+    for (name, bytes) in canonical(question) {
+        set.update(directory.join(name), bytes);
+    }
 }
 
 /// `check NETWORK PROPERTY CERTIFICATE`: imports both again and checks the certificate against them.

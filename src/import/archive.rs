@@ -1,7 +1,7 @@
 //! Zip archives (NPZ, PyTorch, Stable-Baselines3) with caps against bombs. Untrusted. `spec/semantics.md#files`.
 
 use super::Problem;
-use std::collections::BTreeMap;
+use indexmap::IndexMap;
 use std::io::{Cursor, Read};
 use zip::ZipArchive;
 
@@ -12,8 +12,8 @@ pub const MAX_UNPACKED: u64 = 1 << 29;
 /// Times its packed size that an entry may unpack to, beyond the first mebibyte.
 pub const MAX_RATIO: u64 = 200;
 
-/// Entries by name.
-pub type Entries = BTreeMap<String, Vec<u8>>;
+/// Entries by name, in the archive's order.
+pub type Entries = IndexMap<String, Vec<u8>>;
 
 /// Whether the bytes start as a zip archive does.
 pub fn is_zip(bytes: &[u8]) -> bool {
@@ -60,7 +60,9 @@ pub fn read_entries(bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Result<Entri
             return Err(Problem::ZipBomb { name, cap });
         }
         left -= content.len() as u64;
-        entries.insert(name, content);
+        if entries.insert(name.clone(), content).is_some() {
+            return Err(Problem::Zip(format!("entry {name:?} occurs twice")));
+        }
     }
     Ok(entries)
 }

@@ -1,8 +1,9 @@
 //! Typed arrays as foreign files hold them, before it is known what they are for. Untrusted. `spec/semantics.md#files`.
 
 use super::Problem;
-use crate::policy::{TensorData, TensorDtype};
-use std::collections::BTreeMap;
+use crate::policy::{ActivationSpec, TensorData, TensorDtype};
+use indexmap::IndexMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Kind of an array's entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,10 +78,17 @@ pub struct Array {
 /// Arrays by name, with what the file says about itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Arrays {
-    /// The arrays.
-    pub named: BTreeMap<String, Array>,
+    /// The arrays, in the file's order.
+    pub named: IndexMap<String, Array>,
+    /// Whether that order is the order in which the modules were made: in pickles and NPZ archives, not in safetensors
+    /// files, whose writers sort.
+    pub ordered: bool,
     /// Free text of the file, such as `activation` and `distribution`.
     pub metadata: BTreeMap<String, String>,
+    /// Names of tensors that the file says are none (`bias=False` in a pickled module).
+    pub absent: BTreeSet<String>,
+    /// Pickled modules whose classes say their layers: where they are, and stems with activations.
+    pub chains: Vec<(String, Vec<(String, ActivationSpec)>)>,
 }
 
 impl Array {
@@ -119,6 +127,13 @@ impl Array {
         let characters =
             self.bytes.chunks_exact(4).map(|b| b.iter().rev().fold(0u32, |v, &x| v << 8 | u32::from(x)));
         characters.take_while(|&c| c != 0).map(char::from_u32).collect()
+    }
+
+    /// The texts of a text array, row-major.
+    pub fn texts(&self) -> Option<Vec<String>> {
+        let Element::Text(length) = self.element else { return None };
+        let entries = self.bytes.chunks_exact(length.max(1).checked_mul(4)?);
+        entries.map(|bytes| Self { bytes: bytes.to_vec(), ..self.clone() }.text()).collect()
     }
 
     /// Every entry as kept or pruned; `None` if an entry is neither 0 nor 1.

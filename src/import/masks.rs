@@ -3,21 +3,23 @@
 
 use super::array::{Array, Arrays};
 use super::record::file_record;
-use super::{ImportError, ImportOptions, Problem, arrays_of, import, read_capped};
-use crate::policy::PolicyData;
+use super::{ImportError, ImportOptions, Imported, Problem, arrays_of, import, read_capped};
 use crate::policy::emit::weight_name;
 use crate::policy::mask::{MaskData, MaskTable};
+use crate::policy::{LayerData, PolicyData};
 use secateur_checker::model::SourceFile;
 use std::path::Path;
 
-/// Reads a mask for `policy`: arrays `M0`, `M1`, ...; or `layer.0.weight`, ...; or PyTorch's `STEM.weight_mask`, in the
-/// order of their numbers. Entries are 0 or 1 (bools, integers or floats), `1` = kept.
+/// Reads a mask for an imported policy: arrays `M0`, `M1`, ... or `layer.0.weight`, ..., one for each layer that may be
+/// pruned; or `STEM.weight_mask` (or `STEM.mask`, or `STEM.weight` of zeros and ones) for the layers of the same stem,
+/// where a layer without one is kept whole. Entries are 0 or 1 (bools, integers or floats), `1` = kept.
 ///
 /// # Errors
-/// [`ImportError`]: a mask that is missing, has another shape than its weight or holds another number.
-pub fn import_mask(path: &Path, policy: &PolicyData) -> Result<MaskData, ImportError> {
+/// [`ImportError`]: a mask that has another shape than its weight or holds another number, that belongs to no layer of
+/// the policy and to no network that is known to be another, or is missing where there should be one for each layer.
+pub fn import_mask(path: &Path, imported: &Imported) -> Result<MaskData, ImportError> {
     let bytes = read_capped(path)?;
-    let mask = arrays_of(&bytes).and_then(|arrays| mask_of(&arrays, policy));
+    let mask = arrays_of(&bytes).and_then(|arrays| mask_of(&arrays, imported));
     let mut mask = mask.map_err(|problem| ImportError { file: path.to_owned(), problem })?;
     mask.source = Some(file_record("mask", path, &bytes));
     Ok(mask)
@@ -43,16 +45,98 @@ pub fn import_pruned(
 /// The `method` of a chain whose masks were imported as masks, and of one whose masks were derived from pruned policies.
 pub const METHODS: [&str; 2] = ["imported", "derived"];
 
-fn mask_of(arrays: &Arrays, policy: &PolicyData) -> Result<MaskData, Problem> {
-    let mut tables = Vec::with_capacity(policy.layers.len());
-    let stems = super::named::ordered(arrays.named.keys().filter(|n| n.ends_with("weight_mask")));
-    for (index, layer) in policy.layers.iter().enumerate() {
-        let names = [format!("M{index}"), weight_name(index), stems.get(index).cloned().unwrap_or_default()];
-        let found = names.iter().find_map(|name| arrays.named.get_key_value(name));
-        let Some((name, array)) = found else { return Err(Problem::Missing(format!("M{index}"))) };
-        tables.push(table(name, array, &layer.weight.shape)?);
+fn mask_of(arrays: &Arrays, imported: &Imported) -> Result<MaskData, Problem> {
+    let layers = &imported.policy.layers;
+    let free = || layers.iter().enumerate().filter(|(_, layer)| !layer.fixed).map(|(index, _)| index);
+    let numbered: [Vec<String>; 2] =
+        [free().map(|i| format!("M{i}")).collect(), free().map(weight_name).collect()];
+    let mut named: Vec<Option<String>> = vec![None; layers.len()];
+    let by_number = numbered.iter().find(|names| names.iter().any(|name| zero_one(arrays, name)));
+    if let Some(names) = by_number.filter(|_| !arrays.named.keys().any(|name| has_mask_leaf(name))) {
+        for (index, name) in free().zip(names) {
+            if !arrays.named.contains_key(name) {
+                return Err(Problem::Missing(name.clone()));
+            }
+            named[index] = Some(name.clone());
+        }
+    } else {
+        for (index, weight) in imported.names.iter().enumerate().filter(|(index, _)| !layers[*index].fixed) {
+            named[index] = of_stem(arrays, weight);
+        }
     }
-    Ok(MaskData::with_own_sparsity(tables))
+    refuse_strays(arrays, imported, &named)?;
+    let found = named.iter().zip(layers);
+    let tables: Result<Vec<MaskTable>, Problem> = found
+        .map(|(name, layer)| match name.as_ref().and_then(|name| arrays.named.get_key_value(name)) {
+            Some((name, array)) => table(name, array, &layer.weight.shape),
+            None => whole(layer),
+        })
+        .collect();
+    Ok(MaskData::with_own_sparsity(tables?))
+}
+
+/// The mask of a layer that is kept whole.
+fn whole(layer: &LayerData) -> Result<MaskTable, Problem> {
+    let &[rows, columns] = layer.weight.shape.as_slice() else {
+        return Err(Problem::NotOnlyPruned("a weight that is no matrix".into()));
+    };
+    Ok(MaskTable { fixed: layer.fixed, rows, columns, kept: vec![true; rows * columns] })
+}
+
+fn zero_one(arrays: &Arrays, name: &str) -> bool {
+    arrays.named.get(name).is_some_and(|array| array.zero_one().is_some())
+}
+
+/// Whether a name is that of a mask: `M0`, `STEM.weight_mask` or `STEM.mask`.
+pub fn is_mask(name: &str) -> bool {
+    has_mask_leaf(name) || is_numbered(name)
+}
+
+fn has_mask_leaf(name: &str) -> bool {
+    name.rsplit(['.', '/']).next().is_some_and(|leaf| ["weight_mask", "mask"].contains(&leaf))
+}
+
+fn is_numbered(name: &str) -> bool {
+    name.strip_prefix('M').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The mask of the layer with this weight.
+fn of_stem(arrays: &Arrays, weight: &str) -> Option<String> {
+    let stem = weight.strip_suffix("weight").unwrap_or(weight);
+    let numbered = weight.strip_prefix('W').map(|n| format!("M{n}"));
+    let own = [Some(format!("{stem}weight_mask")), Some(format!("{stem}mask")), numbered];
+    let found = own.into_iter().flatten().find(|name| arrays.named.contains_key(name));
+    found.or_else(|| Some(weight.to_owned()).filter(|name| zero_one(arrays, name)))
+}
+
+/// Refuses a mask that belongs to no layer of the policy, unless it belongs to a network that is known to be another;
+/// and a file without any mask.
+fn refuse_strays(arrays: &Arrays, imported: &Imported, named: &[Option<String>]) -> Result<(), Problem> {
+    let known = |name: &String| named.iter().flatten().any(|own| own == name);
+    let other = |name: &String, array: &Array| {
+        imported.ignored.iter().any(|(ignored, _)| ignored == name)
+            || super::names::foreign(arrays, name, array, 0).is_some()
+    };
+    let stray =
+        arrays.named.iter().find(|(name, array)| is_mask(name) && !known(name) && !other(name, array));
+    if let Some((name, _)) = stray {
+        let reason = "belongs to no layer of the policy; masks are named as the layers of the imported file";
+        return Err(Problem::Mask { name: name.clone(), reason });
+    }
+    if named.iter().all(Option::is_none) {
+        let wanted = imported.names.first().map_or("M0", String::as_str);
+        return Err(Problem::NoMask(format!("{wanted}_mask")));
+    }
+    for (name, array) in arrays.named.iter().filter(|(name, _)| name.ends_with("bias_mask")) {
+        let folded = imported.used.contains(name) || other(name, array);
+        if !folded && array.zero_one().is_none_or(|kept| kept.contains(&false)) {
+            return Err(Problem::Mask {
+                name: name.clone(),
+                reason: "prunes a bias; masks are of weights alone",
+            });
+        }
+    }
+    Ok(())
 }
 
 fn table(name: &str, array: &Array, shape: &[usize]) -> Result<MaskTable, Problem> {

@@ -1,188 +1,616 @@
-//! Layers found by the names of their tensors: state dictionaries, NPZ and safetensors files. Untrusted.
-//! `spec/semantics.md#files`.
+//! Policies found by the names of their tensors: state dictionaries, NPZ and safetensors files. Untrusted.
+//! `spec/import.md`.
+//!
+//! Every tensor is used, or is ignored for a written reason, or the import stops and names it.
 
 use super::array::{Array, Arrays};
-use super::{Draft, HeadKind, ImportOptions, Problem, activation_named, number};
-use crate::policy::{ActivationSpec, LayerData, NormaliserData, Scaling, TensorData};
+use super::names::{self, foreign, segments};
+use super::observation::{self, Statistics};
+use super::order::{Shaped, order};
+use super::pieces::{self, Stem, fold_after, fold_before};
+use super::{Draft, HeadKind, ImportOptions, Problem, activation_named};
+use crate::policy::{ActivationSpec, LayerData, NormaliserData, TensorData};
 
-/// Parts of a name that belong to value functions, targets and optimisers, never to the policy.
-const OTHERS: [&str; 12] = [
-    "value",
-    "value_net",
-    "value_model",
-    "val_model",
-    "critic",
-    "vf",
-    "q_net_target",
-    "target",
-    "adversary",
-    "adversary_policy_model",
-    "adversary_val_model",
-    "optimizer",
-];
-const LOG_STD: [&str; 6] = ["log_std", "log_stdev", "logstd", "actor_logstd", "logstdev", "log_sigma"];
+/// A tensor with its name.
+type Named<'a> = (&'a str, &'a Array);
 
-/// Finds the policy's layers, log standard deviations and normaliser.
-///
-/// Layers are `STEM.weight` (or PyTorch's `STEM.weight_orig`) with `STEM.bias`, or `W0`, `b0`, ...; ordered by their
-/// numbers, with `shared_net` first and output layers (`action_net`, `final...`, `mean`, `mu`, `out...`) last.
+/// Finds the policy's layers, log standard deviations, normaliser and scaling of actions.
 ///
 /// # Errors
-/// [`Problem`]; recurrent layers, convolutions and state-dependent noise are refused by name.
+/// [`Problem`]: a tensor that nothing uses, layers whose order is not certain, a file that contradicts the options.
 pub(super) fn draft(arrays: &Arrays, options: &ImportOptions) -> Result<Draft, Problem> {
-    let belongs = |name: &str| match &options.prefix {
-        Some(prefix) => name.starts_with(prefix.as_str()),
-        None => !name.split(['.', '/']).any(|part| OTHERS.contains(&part)),
-    };
-    refuse_recurrent(arrays, belongs)?;
-    let distribution = arrays.metadata.get("distribution").map(String::as_str);
-    if distribution == Some("gsde") {
-        return Err(Problem::StateDependentNoise("the file says so".into()));
+    if let Some(layers) = chain_of(arrays, options)? {
+        return planned(arrays, options, layers);
     }
-    let mut weights: Vec<(&String, &Array)> = Vec::new();
-    for (name, array) in arrays.named.iter().filter(|(name, _)| belongs(name)) {
-        if bias_of(name).is_some() {
-            if name.split('.').any(|part| LOG_STD.contains(&part)) {
-                return Err(Problem::StateDependentNoise(format!(
-                    "{name:?} computes log_std from the state"
-                )));
+    let mut reading = Reading::new(arrays, options)?;
+    let special = reading.take_special()?;
+    let stems = reading.take_stems()?;
+    let batch_norms: Vec<Stem> = stems.iter().filter(|stem| stem.is_batch_norm()).cloned().collect();
+    let affine: Vec<Stem> = stems.into_iter().filter(|stem| !stem.is_batch_norm()).collect();
+    let chosen = reading.in_order(affine)?;
+    let activations = reading.activations(chosen.len())?;
+    let plan: Vec<(&Stem, ActivationSpec)> = chosen.iter().zip(activations).collect();
+    reading.finish(&plan, &batch_norms, special)
+}
+
+/// Builds a policy from an explicit list: stems in their order, each with its activation. What else the file holds is
+/// used or ignored as elsewhere; options may confirm the list, not change it.
+///
+/// # Errors
+/// [`Problem`]; [`Problem::Unread`] for a layer that is not listed.
+pub(super) fn planned(
+    arrays: &Arrays,
+    options: &ImportOptions,
+    layers: &[(String, ActivationSpec)],
+) -> Result<Draft, Problem> {
+    let mut reading = Reading::new(arrays, options)?;
+    let special = reading.take_special()?;
+    let stems = reading.take_stems()?;
+    if options.layers.is_some() {
+        return Err(Problem::NoEffect {
+            option: "--layers",
+            reason: "the file says which layers it has".into(),
+        });
+    }
+    let hidden = layers.split_last().map_or(&[][..], |(_, hidden)| hidden);
+    if let Some(stated) = &options.activation
+        && let Some((_, own)) = hidden.iter().find(|(_, own)| own != stated)
+    {
+        let (given, file) = (format!("{stated:?}"), format!("{own:?}"));
+        return Err(Problem::Contradicts { option: "--activation", given, file });
+    }
+    let mut plan = Vec::new();
+    for (name, activation) in layers {
+        let stem = stems.iter().find(|stem| stem.name == *name);
+        plan.push((stem.ok_or_else(|| Problem::Missing(format!("{name}.weight")))?, activation.clone()));
+    }
+    reading.finish(&plan, &[], special)
+}
+
+/// The layers that the file's own modules say, where it is a pickle of modules.
+fn chain_of<'a>(
+    arrays: &'a Arrays,
+    options: &ImportOptions,
+) -> Result<Option<&'a Vec<(String, ActivationSpec)>>, Problem> {
+    if arrays.chains.is_empty() {
+        return Ok(None);
+    }
+    let reading = Reading::new(arrays, options)?;
+    let own = |stem: &str| {
+        reading.left.iter().any(|(name, _)| pieces::part_of(name).is_some_and(|(s, _)| s == stem))
+    };
+    let mut found = arrays.chains.iter().filter(|(_, layers)| layers.iter().any(|(stem, _)| own(stem)));
+    match (found.next(), found.next()) {
+        (Some((first, _)), Some((second, _))) => {
+            Err(Problem::TwoNetworks { first: first.clone(), second: second.clone() })
+        }
+        (one, _) => Ok(one.map(|(_, layers)| layers)),
+    }
+}
+
+/// What is known of each tensor while a file is read.
+struct Reading<'a> {
+    arrays: &'a Arrays,
+    options: &'a ImportOptions,
+    /// Tensors that belong to the policy and whose use is not known yet.
+    left: Vec<Named<'a>>,
+    used: Vec<String>,
+    ignored: Vec<(String, &'static str)>,
+}
+
+/// What is no layer.
+struct Special {
+    log_std: Option<TensorData>,
+    normaliser: Option<NormaliserData>,
+    /// Scale and shift of the actions.
+    action: Option<[TensorData; 2]>,
+}
+
+impl<'a> Reading<'a> {
+    /// Sorts out what is no part of the policy.
+    fn new(arrays: &'a Arrays, options: &'a ImportOptions) -> Result<Self, Problem> {
+        let mut reading = Self { arrays, options, left: Vec::new(), used: Vec::new(), ignored: Vec::new() };
+        let prefix = options.prefix.as_deref().map(|text| Prefix::new(arrays, text)).transpose()?;
+        for text in &options.ignore {
+            if !arrays.named.keys().any(|name| Prefix::segment(text).matches(name)) {
+                let reason = format!("no tensor is named {text:?} or starts with \"{text}.\"");
+                return Err(Problem::NoEffect { option: "--ignore", reason });
             }
-            weights.push((name, array));
+        }
+        for (name, array) in &arrays.named {
+            let ignored = options.ignore.iter().any(|text| Prefix::segment(text).matches(name));
+            let skip = prefix.as_ref().filter(|p| p.matches(name)).map_or(0, |p| p.depth);
+            let reason = match &prefix {
+                _ if ignored => Some("named by --ignore"),
+                Some(prefix) if !prefix.matches(name) && !prefix.is_beside(name) => {
+                    Some("outside the prefix")
+                }
+                _ => foreign(arrays, name, array, skip),
+            };
+            match reason {
+                Some(reason) => reading.ignored.push((name.clone(), reason)),
+                None => reading.left.push((name, array)),
+            }
+        }
+        if let Some(prefix) = &prefix {
+            // beside the prefix only statistics, deviations and scalings are of interest
+            let wanted = |name: &str| prefix.matches(name) || is_special(name) || observation_leaf(name);
+            let outside: Vec<&str> =
+                reading.left.iter().map(|(name, _)| *name).filter(|n| !wanted(n)).collect();
+            reading.ignore(&outside, "outside the prefix");
+        }
+        reading.refuse()?;
+        Ok(reading)
+    }
+
+    /// Refuses by name what is no chain of affine layers.
+    fn refuse(&self) -> Result<(), Problem> {
+        if self.arrays.metadata.get("distribution").is_some_and(|text| text == "gsde") {
+            return Err(Problem::StateDependentNoise("the file says so".into()));
+        }
+        for (name, _) in &self.left {
+            match names::unsupported(name) {
+                Some("recurrent") => return Err(Problem::Recurrent((*name).to_owned())),
+                Some(what) => return Err(Problem::Unsupported { name: (*name).to_owned(), what }),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        for name in names {
+            self.left.retain(|(other, _)| *other != name);
+            self.used.push(name.to_owned());
         }
     }
-    if weights.is_empty() {
-        let known: Vec<&str> = arrays.named.keys().take(8).map(String::as_str).collect();
-        return Err(Problem::NoLayers(format!("among its tensors {known:?}")));
+
+    fn ignore(&mut self, names: &[&'a str], reason: &'static str) {
+        for name in names {
+            self.left.retain(|(other, _)| other != name);
+            self.ignored.push(((*name).to_owned(), reason));
+        }
     }
-    weights.sort_by_key(|(name, _)| order(name));
-    let activation = hidden_activation(arrays, options, weights.len())?;
-    let count = weights.len();
-    let layers = weights.into_iter().enumerate().map(|(i, (name, array))| {
-        let last = i + 1 == count;
-        layer(arrays, name, array, if last { ActivationSpec::Identity } else { activation.clone() })
-    });
-    let log_std = find_log_std(arrays, belongs)?;
-    let head = match distribution {
-        Some("categorical") => Some(HeadKind::Categorical),
-        Some("diag_gaussian" | "gaussian") => Some(HeadKind::Gaussian),
-        Some("deterministic") => Some(HeadKind::Deterministic),
-        Some(other) => return Err(Problem::Distribution(other.to_owned())),
-        None => log_std.as_ref().map(|_| HeadKind::Gaussian),
+
+    /// Statistics of observations, noise and scaling of actions.
+    fn take_special(&mut self) -> Result<Special, Problem> {
+        let groups = observation::groups(&self.left);
+        let normaliser = match groups.as_slice() {
+            [] => None,
+            [only] => Some(only.normaliser(self.arrays, self.options)?),
+            [one, two, ..] => {
+                return Err(Problem::TwoStatistics { first: one.stem.clone(), second: two.stem.clone() });
+            }
+        };
+        let names: Vec<&'a str> =
+            groups.iter().flat_map(|g: &Statistics<'a>| &g.arrays).map(|(n, _)| *n).collect();
+        self.take(names);
+        let action = self.take_action()?;
+        let log_std = self.take_log_std()?;
+        Ok(Special { log_std, normaliser, action })
+    }
+
+    fn take_action(&mut self) -> Result<Option<[TensorData; 2]>, Problem> {
+        let find = |leaf: &str| {
+            let mut found = self.left.iter().filter(|(name, _)| segments(name).last() == Some(&leaf));
+            (found.next().copied(), found.next().copied())
+        };
+        match (find("action_scale"), find("action_bias")) {
+            ((Some(scale), None), (Some(bias), None)) => {
+                let pair = [scale.1.floats(scale.0)?, bias.1.floats(bias.0)?];
+                self.take([scale.0, bias.0]);
+                Ok(Some(pair))
+            }
+            ((Some((first, _)), Some((second, _))), _) | (_, (Some((first, _)), Some((second, _)))) => {
+                Err(Problem::TwoNetworks { first: first.into(), second: second.into() })
+            }
+            _ => Ok(None), // one without the other stays unread
+        }
+    }
+
+    /// Log standard deviations of their own; layers that compute them are noise that a deterministic head leaves out.
+    fn take_log_std(&mut self) -> Result<Option<TensorData>, Problem> {
+        let layers: Vec<&'a str> =
+            self.left.iter().map(|(name, _)| *name).filter(|n| noise_layer(n, &self.left)).collect();
+        if let Some(first) = layers.first() {
+            if self.options.head != Some(HeadKind::Deterministic) {
+                return Err(Problem::StateDependentNoise(format!(
+                    "{first:?} computes it; --head deterministic imports the mean alone"
+                )));
+            }
+            self.ignore(&layers, "noise, which a deterministic head leaves out");
+        }
+        let found: Vec<Named<'a>> = self
+            .left
+            .iter()
+            .filter(|(name, _)| segments(name).last().is_some_and(|l| is_deviation(l)))
+            .copied()
+            .collect();
+        let (name, array) = match found.as_slice() {
+            [] => return Ok(None),
+            [only] => *only,
+            [(first, _), (second, _), ..] => {
+                return Err(Problem::TwoStatistics { first: (*first).into(), second: (*second).into() });
+            }
+        };
+        let tensor = log_deviations(name, array)?;
+        match (self.options.head, &self.options.log_std) {
+            (Some(HeadKind::Deterministic), _) => {
+                self.ignore(&[name], "noise, which a deterministic head leaves out");
+                Ok(None)
+            }
+            (_, Some(_)) => {
+                self.ignore(&[name], "replaced by --log-std");
+                Ok(tensor.ok())
+            }
+            _ => {
+                self.take([name]);
+                Ok(Some(tensor?))
+            }
+        }
+    }
+
+    fn take_stems(&mut self) -> Result<Vec<Stem<'a>>, Problem> {
+        let (stems, _) = pieces::stems(&self.left);
+        for stem in stems.iter().filter(|stem| !stem.is_batch_norm()) {
+            stem.shape()?;
+        }
+        if stems.is_empty() {
+            return Err(Problem::NoLayers(format!("among its tensors {}", listed(self.arrays))));
+        }
+        Ok(stems)
+    }
+
+    /// The layers in their order: as `--layers` says, or as file, names and shapes agree.
+    fn in_order(&self, stems: Vec<Stem<'a>>) -> Result<Vec<Stem<'a>>, Problem> {
+        let Some(wanted) = &self.options.layers else {
+            let shaped: Result<Vec<Shaped>, Problem> =
+                stems.iter().map(|stem| Ok((stem.name.clone(), stem.shape()?))).collect();
+            let order = order(&shaped?, self.arrays.ordered)?;
+            return Ok(order.into_iter().map(|index| stems[index].clone()).collect());
+        };
+        let mut chosen: Vec<Stem> = Vec::new();
+        for name in wanted {
+            let matches = |stem: &&Stem| stem.name == *name || stem.weight_name() == *name;
+            let ends = |stem: &&Stem| stem.name.ends_with(&format!(".{name}"));
+            let known = || stems.iter().map(|stem| stem.name.clone()).collect();
+            let found: Vec<&Stem> = match stems.iter().find(matches) {
+                Some(stem) => vec![stem],
+                None => stems.iter().filter(ends).collect(),
+            };
+            match found.as_slice() {
+                [only] if !chosen.iter().any(|stem| stem.name == only.name) => chosen.push((*only).clone()),
+                _ => return Err(Problem::NoSuchLayer { name: name.clone(), known: known() }),
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Activation of each layer: what the file says, completed by what the person says.
+    fn activations(&self, layers: usize) -> Result<Vec<ActivationSpec>, Problem> {
+        let stated = self.options.activation.as_ref();
+        let own = self.own_activations(layers)?;
+        if let (Some(stated), 1) = (stated, layers) {
+            let reason = format!(
+                "the network has one layer and no hidden one ({stated:?}); --output-activation is its activation"
+            );
+            return Err(Problem::NoEffect { option: "--activation", reason });
+        }
+        let hidden = layers.saturating_sub(1);
+        let mut found = Vec::with_capacity(layers);
+        for index in 0..hidden {
+            let file = own.as_ref().and_then(|own| own.get(index));
+            found.push(match (file, stated) {
+                (Some(file), Some(stated)) if file != stated => {
+                    let (given, file) = (format!("{stated:?}"), format!("{file:?}"));
+                    return Err(Problem::Contradicts { option: "--activation", given, file });
+                }
+                (Some(known), _) | (None, Some(known)) => known.clone(),
+                (None, None) => return Err(Problem::NoActivation),
+            });
+        }
+        found.push(own.and_then(|own| own.get(hidden).cloned()).unwrap_or(ActivationSpec::Identity));
+        Ok(found)
+    }
+
+    /// `activation` of the metadata: one for all hidden layers, or one for each; with or without the last.
+    fn own_activations(&self, layers: usize) -> Result<Option<Vec<ActivationSpec>>, Problem> {
+        let entries = self.arrays.metadata.iter().filter(|(key, _)| {
+            let lower = key.to_ascii_lowercase();
+            lower.contains("activation") || lower.contains("nonlinearity")
+        });
+        let mut found = None;
+        for (key, text) in entries {
+            if key != "activation" || found.is_some() {
+                return Err(Problem::ActivationEntry { key: key.clone(), text: text.clone() });
+            }
+            let listed: Result<Vec<ActivationSpec>, Problem> =
+                text.split(',').map(|name| activation_named(name.trim())).collect();
+            let listed = listed?;
+            found = Some(match listed.as_slice() {
+                [one] => vec![one.clone(); layers.saturating_sub(1)],
+                many if many.len() == layers || many.len() + 1 == layers => many.to_vec(),
+                _ => return Err(Problem::ActivationEntry { key: key.clone(), text: text.clone() }),
+            });
+        }
+        Ok(found)
+    }
+
+    fn head(&self, log_std: bool) -> Result<Option<HeadKind>, Problem> {
+        let says = match self.arrays.metadata.get("distribution").map(String::as_str) {
+            Some(text @ ("categorical" | "deterministic")) if log_std => {
+                let (given, file) = ("standard deviations".into(), format!("distribution {text}"));
+                return Err(Problem::Contradicts { option: "one of", given, file });
+            }
+            Some("categorical") => Some(HeadKind::Categorical),
+            Some("diag_gaussian" | "gaussian") => Some(HeadKind::Gaussian),
+            Some("deterministic") => Some(HeadKind::Deterministic),
+            Some(other) => return Err(Problem::Distribution(other.to_owned())),
+            None => log_std.then_some(HeadKind::Gaussian),
+        };
+        // the mean of a Gaussian and the logits of a softmax may be evaluated deterministically, no more
+        match (self.options.head, says) {
+            (Some(stated), Some(file)) if stated != file && stated != HeadKind::Deterministic => {
+                let (given, file) = (format!("{stated:?}"), format!("{file:?}"));
+                Err(Problem::Contradicts { option: "--head", given, file })
+            }
+            _ => Ok(says),
+        }
+    }
+
+    fn finish(
+        mut self,
+        plan: &[(&Stem<'a>, ActivationSpec)],
+        batch_norms: &[Stem<'a>],
+        special: Special,
+    ) -> Result<Draft, Problem> {
+        let options = self.options;
+        if options.no_bias && !plan.iter().any(|(stem, _)| stem.lacks_bias()) {
+            let reason = "every layer has a bias".to_owned();
+            return Err(Problem::NoEffect { option: "--no-bias", reason });
+        }
+        let mut layers = Vec::with_capacity(plan.len() + 1);
+        for (stem, activation) in plan {
+            let weight = stem.weight(options.masks_apart)?;
+            let bias = stem.bias(self.arrays, options.no_bias)?;
+            let layer = LayerData { fixed: false, weight, bias, activation: activation.clone() };
+            layers.push((stem.weight_name(), layer));
+            self.take(stem.names().collect::<Vec<_>>());
+        }
+        let order: Vec<&str> = plan.iter().map(|(stem, _)| stem.name.as_str()).collect();
+        for norm in batch_norms {
+            fold(norm, &order, &mut layers)?;
+            self.take(norm.names().collect::<Vec<_>>());
+        }
+        if let Some(action) = special.action {
+            self.scale_actions(&mut layers, action)?;
+        }
+        let head = self.head(special.log_std.is_some())?;
+        if !self.left.is_empty() {
+            let names = self.left.iter().map(|(name, _)| (*name).to_owned()).collect();
+            return Err(Problem::Unread { names });
+        }
+        Ok(Draft {
+            layers,
+            head,
+            log_std: special.log_std,
+            normaliser: special.normaliser,
+            used: self.used,
+            ignored: self.ignored,
+        })
+    }
+
+    /// `tanh(y) * scale + bias`: tanh as the last activation, and a scale layer after it.
+    fn scale_actions(
+        &self,
+        layers: &mut Vec<(String, LayerData)>,
+        [scale, bias]: [TensorData; 2],
+    ) -> Result<(), Problem> {
+        if self.options.head.is_some_and(|head| head != HeadKind::Deterministic) {
+            let (given, file) =
+                (format!("{:?}", self.options.head), "action_scale, of squashed actions".into());
+            return Err(Problem::Contradicts { option: "--head", given, file });
+        }
+        let Some((_, last)) = layers.last_mut() else { return Ok(()) };
+        if let Some(stated) = self.options.output_activation.as_ref().filter(|a| **a != ActivationSpec::Tanh)
+        {
+            let (given, file) = (format!("{stated:?}"), "action_scale, of actions squashed by tanh".into());
+            return Err(Problem::Contradicts { option: "--output-activation", given, file });
+        }
+        last.activation = ActivationSpec::Tanh;
+        let outputs = last.weight.shape.first().copied().unwrap_or(0);
+        let layer = scale_layer(&scale, &bias, outputs)?;
+        layers.push(("action_scale".to_owned(), layer));
+        Ok(())
+    }
+}
+
+/// A fixed layer with a diagonal weight: one entry for all outputs, or one for each.
+pub(super) fn scale_layer(
+    scale: &TensorData,
+    bias: &TensorData,
+    outputs: usize,
+) -> Result<LayerData, Problem> {
+    let spread = |name: &str, tensor: &TensorData| match tensor.floats().as_slice() {
+        [one] => Ok(vec![*one; outputs]),
+        many if many.len() == outputs => Ok(many.to_vec()),
+        _ => Err(Problem::WrongSize { name: name.to_owned(), wanted: outputs, shape: tensor.shape.clone() }),
     };
-    Ok(Draft {
-        layers: layers.collect::<Result<_, _>>()?,
-        head,
-        log_std,
-        normaliser: find_normaliser(arrays)?,
+    let (scale, bias) = (spread("action_scale", scale)?, spread("action_bias", bias)?);
+    let mut weight = vec![0.0; outputs * outputs];
+    for (index, factor) in scale.iter().enumerate() {
+        weight[index * outputs + index] = *factor;
+    }
+    Ok(LayerData {
+        fixed: true,
+        weight: TensorData::from_f64(vec![outputs, outputs], &weight),
+        bias: TensorData::from_f64(vec![outputs], &bias),
+        activation: ActivationSpec::Identity,
     })
 }
 
-fn refuse_recurrent(arrays: &Arrays, belongs: impl Fn(&str) -> bool) -> Result<(), Problem> {
-    let recurrent = |name: &&String| {
-        let lower = name.to_ascii_lowercase();
-        ["lstm", "gru", "rnn", "weight_ih", "weight_hh"].iter().any(|mark| lower.contains(mark))
+/// Folds BatchNorm into the layer before or after it, as the numbers of one sequence show where it stands.
+fn fold(norm: &Stem, order: &[&str], layers: &mut [(String, LayerData)]) -> Result<(), Problem> {
+    let unclear = || Problem::NormLayer { stem: norm.name.clone() };
+    let place = |stem: &str| {
+        let (parent, number) = stem.rsplit_once('.').unwrap_or(("", stem));
+        Some((parent.to_owned(), number.parse::<usize>().ok()?))
     };
-    match arrays.named.keys().filter(|name| belongs(name)).find(recurrent) {
-        Some(name) => Err(Problem::Recurrent(name.clone())),
-        None => Ok(()),
+    let (parent, at) = place(&norm.name).ok_or_else(unclear)?;
+    let numbers: Vec<Option<usize>> =
+        order.iter().map(|stem| place(stem).filter(|(p, _)| *p == parent).map(|(_, n)| n)).collect();
+    let before = numbers.iter().rposition(|n| n.is_some_and(|n| n < at));
+    let after = numbers.iter().position(|n| n.is_some_and(|n| n > at));
+    let distance = |index: Option<usize>| index.and_then(|i| numbers[i]).map(|n| n.abs_diff(at));
+    let (scale, shift) = norm.batch_norm()?;
+    // right after a layer and not right before the next: between the layer and its activation; and the other way round
+    let folded = match (before, distance(before), after, distance(after)) {
+        (Some(layer), Some(1), None | Some(_), None | Some(2..)) => {
+            let layer = &mut layers[layer].1;
+            fold_after(&mut layer.weight, &mut layer.bias, &scale, &shift)
+        }
+        (None | Some(_), None | Some(2..), Some(layer), Some(1)) => {
+            let layer = &mut layers[layer].1;
+            fold_before(&mut layer.weight, &mut layer.bias, &scale, &shift)
+        }
+        _ => false,
+    };
+    folded.then_some(()).ok_or_else(unclear)
+}
+
+/// What `--prefix` chooses: names that continue it after a dot, or, if there are none, names that start with it.
+struct Prefix {
+    text: String,
+    /// Segments that it covers wholly.
+    depth: usize,
+}
+
+impl Prefix {
+    fn segment(text: &str) -> Self {
+        let text = text.trim_end_matches(['.', '/']).to_owned();
+        Self { depth: segments(&text).len(), text }
+    }
+
+    fn new(arrays: &Arrays, text: &str) -> Result<Self, Problem> {
+        let whole = Self::segment(text);
+        if arrays.named.keys().any(|name| whole.matches(name)) {
+            return Ok(whole);
+        }
+        let part = Self { text: text.to_owned(), depth: segments(text).len() - 1 };
+        if text.is_empty() || !arrays.named.keys().any(|name| name.starts_with(text)) {
+            let reason = format!("no tensor starts with {text:?}; there are {}", listed(arrays));
+            return Err(Problem::NoEffect { option: "--prefix", reason });
+        }
+        Ok(part)
+    }
+
+    fn is_whole(&self) -> bool {
+        segments(&self.text).len() == self.depth
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        match name.strip_prefix(self.text.as_str()) {
+            Some(rest) if self.is_whole() => rest.is_empty() || rest.starts_with(['.', '/']),
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    /// Whether a tensor stands beside the prefix: what holds it, or its module, holds the prefix too.
+    fn is_beside(&self, name: &str) -> bool {
+        let (own, parts) = (segments(&self.text), segments(name));
+        let holders = if observation_leaf(name) { parts.len().saturating_sub(2) } else { parts.len() - 1 };
+        holders < own.len().max(1) && own.iter().zip(&parts[..holders]).all(|(a, b)| a == b)
     }
 }
 
-/// The name of the bias that goes with a weight's name, if it is one.
-fn bias_of(weight: &str) -> Option<String> {
-    if let Some(number) =
-        weight.strip_prefix('W').filter(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-    {
-        return Some(format!("b{number}"));
-    }
-    let stem = weight.strip_suffix("weight_orig").or_else(|| weight.strip_suffix("weight"))?;
-    (stem.is_empty() || stem.ends_with('.')).then(|| format!("{stem}bias"))
-}
-
-/// Orders weights: shared layers, then hidden ones by prefix and number, then output layers.
-fn order(name: &str) -> (u8, Vec<(u64, String)>) {
-    let parts: Vec<&str> = name.split('.').collect();
-    let output = |part: &&str| {
-        ["action_net", "mean", "mu", "logits", "head", "final"].contains(part)
-            || ["final_", "out", "fc_out", "fc_mean", "mean_", "action_head"]
-                .iter()
-                .any(|start| part.starts_with(start))
-    };
-    let class = match parts.contains(&"shared_net") {
-        true => 0,
-        false => 1 + u8::from(parts.iter().any(output)),
-    };
-    let key = |part: &str| {
-        let digits: String = part.chars().filter(char::is_ascii_digit).collect();
-        let letters: String = part.chars().filter(|c| !c.is_ascii_digit()).collect();
-        (digits.parse().unwrap_or(0), letters)
-    };
-    (class, parts.iter().map(|p| key(p)).collect())
-}
-
-fn layer(
-    arrays: &Arrays,
-    name: &str,
-    array: &Array,
-    activation: ActivationSpec,
-) -> Result<(String, LayerData), Problem> {
-    let weight = array.floats(name)?;
-    let &[rows, _] = weight.shape.as_slice() else {
-        return Err(Problem::NotAffine { name: name.to_owned(), shape: weight.shape.clone() });
-    };
-    let bias = match bias_of(name).and_then(|b| arrays.named.get_key_value(b.as_str())) {
-        Some((bias_name, bias)) => bias.floats(bias_name)?,
-        None => TensorData::zeros(weight.dtype, rows),
-    };
-    Ok((name.to_owned(), LayerData { fixed: false, weight, bias, activation }))
-}
-
-fn hidden_activation(
-    arrays: &Arrays,
-    options: &ImportOptions,
-    layers: usize,
-) -> Result<ActivationSpec, Problem> {
-    match (&options.activation, arrays.metadata.get("activation")) {
-        (Some(stated), _) => Ok(stated.clone()),
-        (None, Some(name)) => activation_named(name),
-        (None, None) if layers == 1 => Ok(ActivationSpec::Identity),
-        (None, None) => Err(Problem::NoActivation),
+/// The first names of a file.
+fn listed(arrays: &Arrays) -> String {
+    let shown: Vec<String> =
+        arrays.named.iter().take(8).map(|(name, array)| format!("{name:?} {:?}", array.shape)).collect();
+    let more = arrays.named.len().saturating_sub(shown.len());
+    match (shown.is_empty(), more) {
+        (true, _) => "none at all".to_owned(),
+        (false, 0) => shown.join(", "),
+        (false, more) => format!("{} and {more} more", shown.join(", ")),
     }
 }
 
-fn find_log_std(arrays: &Arrays, belongs: impl Fn(&str) -> bool) -> Result<Option<TensorData>, Problem> {
-    let is_log_std = |name: &str| name.rsplit('.').next().is_some_and(|last| LOG_STD.contains(&last));
-    let mut found = arrays.named.iter().filter(|(name, _)| is_log_std(name) && belongs(name));
-    let Some((name, array)) =
-        found.next().or_else(|| arrays.named.iter().find(|(name, _)| LOG_STD.contains(&&name[..])))
-    else {
-        return Ok(None);
+fn is_special(name: &str) -> bool {
+    let leaf = segments(name).last().copied().unwrap_or(name);
+    is_deviation(leaf) || ["action_scale", "action_bias"].contains(&leaf)
+}
+
+fn observation_leaf(name: &str) -> bool {
+    let leaf = segments(name).last().copied().unwrap_or(name);
+    [
+        "mean",
+        "std",
+        "var",
+        "_mean",
+        "_std",
+        "_var",
+        "running_mean",
+        "running_var",
+        "count",
+        "epsilon",
+        "clip",
+        "clip_obs",
+    ]
+    .contains(&leaf)
+}
+
+/// Whether a leaf is log standard deviations, or standard deviations that are stored as such.
+fn is_deviation(leaf: &str) -> bool {
+    names::is_log_std(leaf) || ["std", "std_param", "sigma", "action_std"].contains(&leaf)
+}
+
+/// Whether a tensor belongs to a layer that computes deviations: one by its words, whose weights have the shapes of
+/// other layers, as a head beside the mean has.
+fn noise_layer(name: &str, all: &[Named]) -> bool {
+    let stem = |name: &str| {
+        pieces::part_of(name).filter(|(_, part)| ["weight", "bias"].contains(part)).map(|(s, _)| s)
     };
+    let noisy = |stem: &str| segments(stem).iter().any(|part| names::is_noise(part));
+    let Some(own) = stem(name).filter(|own| noisy(own)) else { return false };
+    let weight = all.iter().find(|(n, a)| a.shape.len() == 2 && stem(n).as_deref() == Some(own.as_str()));
+    weight.is_some_and(|(_, weight)| {
+        all.iter().any(|(n, a)| a.shape == weight.shape && stem(n).is_some_and(|stem| !noisy(&stem)))
+    })
+}
+
+/// `log_std` as stored, or `ln(std)` in binary64; a `sigma` may be either and is used only where it cannot be a
+/// deviation. The inner result is an error that matters only if the deviations are used.
+fn log_deviations(name: &str, array: &Array) -> Result<Result<TensorData, Problem>, Problem> {
     let tensor = array.floats(name)?;
     match tensor.shape.as_slice() {
-        [_] | [1, _] => Ok(Some(tensor)),
-        shape => Err(Problem::StateDependentNoise(format!("{name:?} has shape {shape:?}"))),
+        [_] | [1, _] => {}
+        shape => return Err(Problem::StateDependentNoise(format!("{name:?} has shape {shape:?}"))),
     }
+    let leaf = segments(name).last().copied().unwrap_or(name);
+    if names::is_log_std(leaf) {
+        return Ok(Ok(tensor));
+    }
+    let values = tensor.floats();
+    if leaf == "sigma" {
+        let logarithm = values.iter().any(|v| *v <= 0.0);
+        return Ok(if logarithm { Ok(tensor) } else { Err(Problem::SigmaOrLog(name.to_owned())) });
+    }
+    if let Some(index) = values.iter().position(|v| !v.is_finite() || *v <= 0.0) {
+        return Ok(Err(Problem::StoredDeviation { name: name.to_owned(), index }));
+    }
+    Ok(Ok(TensorData::from_f64(tensor.shape, &values.iter().map(|v| v.ln()).collect::<Vec<_>>())))
 }
 
-/// A normaliser stored as `obs_norm.mean`/`.std` or `normaliser.mean`/`.std`, with `clip` in the metadata.
+/// A normaliser among the arrays of a file of its own.
+///
+/// # Errors
+/// [`Problem`].
 pub(super) fn find_normaliser(arrays: &Arrays) -> Result<Option<NormaliserData>, Problem> {
-    for stem in ["obs_norm.", "normaliser.", "obs_"] {
-        let names = [format!("{stem}mean"), format!("{stem}std")];
-        let [Some(mean), Some(std)] = names.each_ref().map(|name| arrays.named.get(name)) else { continue };
-        let clip = match arrays.metadata.get("clip").map(String::as_str) {
-            None | Some("None" | "none" | "") => None,
-            Some(text) => Some(number("normaliser clip", text)?.to_string()),
-        };
-        let scaling = Scaling::Std(std.floats(&names[1])?);
-        return Ok(Some(NormaliserData { mean: mean.floats(&names[0])?, scaling, clip }));
+    let named: Vec<Named> = arrays.named.iter().map(|(name, array)| (name.as_str(), array)).collect();
+    match observation::groups(&named).as_slice() {
+        [only] => only.normaliser(arrays, &ImportOptions::default()).map(Some),
+        [] => Ok(None),
+        [one, two, ..] => Err(Problem::TwoStatistics { first: one.stem.clone(), second: two.stem.clone() }),
     }
-    Ok(None)
-}
-
-/// Names in the order of their layers.
-pub(super) fn ordered<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
-    let mut names: Vec<String> = names.cloned().collect();
-    names.sort_by_key(|name| order(name));
-    names
 }

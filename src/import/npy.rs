@@ -40,7 +40,10 @@ pub fn parse_npy(name: &str, bytes: &[u8]) -> Result<Array, Problem> {
         described.ok_or_else(|| fail("it holds records, not plain numbers; save plain arrays"))?;
     let (order, code) = described.split_at_checked(1).ok_or_else(|| fail("its descr is empty"))?;
     let element = Element::from_numpy(code).ok_or_else(|| {
-        fail("its dtype is not a float, an integer, a bool or text (objects are never read)")
+        fail(
+            "its dtype is not a float of 16, 32 or 64 bits, an integer, a bool or text (str); lists and other objects are \
+             never read: save each array under its own name (np.savez(FILE, W0=..., b0=...))",
+        )
     })?;
     let shape = parse_shape(header).ok_or_else(|| fail("its shape is not a tuple of numbers"))?;
     let array = Array::new(name, element, shape, data.to_vec())?;
@@ -79,13 +82,18 @@ pub fn parse_npz(bytes: &[u8]) -> Result<Arrays, Problem> {
 }
 
 fn npz_from_entries(entries: Entries) -> Result<Arrays, Problem> {
-    let mut arrays = Arrays::default();
+    let mut arrays = Arrays { ordered: true, ..Arrays::default() };
     for (file, bytes) in entries {
-        let name = file.trim_end_matches(".npy").to_owned();
+        let name = file.strip_suffix(".npy").unwrap_or(&file).to_owned();
         let array = parse_npy(&name, &bytes)?;
-        if let (Some(text), "act" | "activation" | "distribution" | "clip") = (array.text(), name.as_str()) {
-            let key = if name == "act" { "activation".to_owned() } else { name };
-            arrays.metadata.insert(key, text);
+        let key = if name == "act" { "activation" } else { name.as_str() };
+        if matches!(array.element, Element::Text(_))
+            && (key.contains("activation") || matches!(key, "distribution" | "clip"))
+        {
+            let texts = array.texts().ok_or_else(|| Problem::NotFloats(name.clone()))?;
+            if arrays.metadata.insert(key.to_owned(), texts.join(",")).is_some() {
+                return Err(Problem::ActivationEntry { key: name, text: texts.join(",") });
+            }
             continue;
         }
         arrays.named.insert(name, array);

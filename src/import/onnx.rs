@@ -377,7 +377,7 @@ impl Chain {
             ),
             clip: self.clip,
         });
-        Draft { layers: self.layers, head: None, log_std: None, normaliser }
+        Draft { layers: self.layers, normaliser, ..Draft::default() }
     }
 }
 

@@ -65,10 +65,28 @@ fn plain_name(path: &Path) -> String {
     label
 }
 
-/// The options as the command line takes them, in the order of their names; files are recorded by their roles.
+/// Value of an option that takes none, or whose files are recorded elsewhere (`mask`: in `chain.json`).
+const YES: &str = "yes";
+
+/// The options as the command line takes them, lists separated by commas, in the order of their names; files are recorded
+/// by their roles.
 fn recorded(options: &ImportOptions) -> Vec<(String, String)> {
     // No `..`: a new option that is not recorded must not compile.
-    let ImportOptions { head, log_std, normaliser: _, clip, activation, output_activation, prefix } = options;
+    let ImportOptions {
+        head,
+        log_std,
+        normaliser: _,
+        clip,
+        activation,
+        output_activation,
+        prefix,
+        layers,
+        ignore,
+        no_bias,
+        normaliser_epsilon,
+        masks_apart,
+    } = options;
+    let flag = |is_given: bool| is_given.then(|| YES.to_owned());
     let numbers = log_std.as_ref().and_then(|stated| match stated {
         LogStd::Values(texts) => Some(texts.join(",")),
         LogStd::File(_) => None,
@@ -77,7 +95,12 @@ fn recorded(options: &ImportOptions) -> Vec<(String, String)> {
         ("activation", activation.as_ref().map(activation_text)),
         ("clip", clip.clone()),
         ("head", head.map(|head| head.word().to_owned())),
+        ("ignore", (!ignore.is_empty()).then(|| ignore.join(","))),
+        ("layers", layers.as_ref().map(|names| names.join(","))),
         ("log-std", numbers),
+        ("mask", flag(*masks_apart)),
+        ("no-bias", flag(*no_bias)),
+        ("normaliser-epsilon", normaliser_epsilon.clone()),
         ("output-activation", output_activation.as_ref().map(activation_text)),
         ("prefix", prefix.clone()),
     ];
@@ -99,7 +122,7 @@ pub(super) fn options_of(
     let options = ImportOptions {
         head: take("head").map(|o| o.read(HeadKind::from_word)).transpose()?,
         log_std: match take("log-std") {
-            Some(numbers) => Some(LogStd::Values(numbers.value.split(',').map(str::to_owned).collect())),
+            Some(numbers) => Some(LogStd::Values(numbers.list())),
             None => log_std,
         },
         normaliser,
@@ -107,6 +130,11 @@ pub(super) fn options_of(
         activation: activation.map(|o| o.read(parse_activation)).transpose()?,
         output_activation: take("output-activation").map(|o| o.read(parse_activation)).transpose()?,
         prefix: take("prefix").map(|o| o.value.to_owned()),
+        layers: take("layers").map(Stated::list),
+        ignore: take("ignore").map(Stated::list).unwrap_or_default(),
+        no_bias: take("no-bias").map(|o| o.read(yes)).transpose()?.is_some(),
+        normaliser_epsilon: take("normaliser-epsilon").map(|o| o.value.to_owned()),
+        masks_apart: take("mask").map(|o| o.read(yes)).transpose()?.is_some(),
     };
     match left.keys().next() {
         Some(name) => Err(OptionProblem::Unknown((*name).to_owned())),
@@ -121,7 +149,15 @@ struct Stated<'a> {
     value: &'a str,
 }
 
+fn yes(value: &str) -> Option<()> {
+    (value == YES).then_some(())
+}
+
 impl Stated<'_> {
+    fn list(self) -> Vec<String> {
+        self.value.split(',').map(str::to_owned).collect()
+    }
+
     fn read<T>(self, read: impl Fn(&str) -> Option<T>) -> Result<T, OptionProblem> {
         let (name, value) = (self.name.to_owned(), self.value.to_owned());
         read(self.value).ok_or(OptionProblem::Value { name, value })
@@ -185,6 +221,11 @@ mod tests {
             activation: Some(ActivationSpec::LeakyRelu("0.01".into())),
             output_activation: Some(ActivationSpec::Clip("-2".into(), "1/2".into())),
             prefix: Some("actor, \"x\".".into()),
+            layers: Some(vec!["a.0".into(), "a.2".into()]),
+            ignore: vec!["ema".into(), "old".into()],
+            no_bias: true,
+            normaliser_epsilon: Some("1e-8".into()),
+            masks_apart: true,
         }
     }
 
@@ -193,7 +234,7 @@ mod tests {
         let options = everything();
         let record = recorded(&options);
         let names: Vec<&str> = record.iter().map(|(name, _)| name.as_str()).collect();
-        assert!(names.is_sorted() && names.len() == 6, "{names:?}");
+        assert!(names.is_sorted() && names.len() == 11, "{names:?}");
         assert_eq!(options_of(&record, Some("n.pkl".into()), None), Ok(options));
         assert_eq!(options_of(&[], None, None), Ok(ImportOptions::default()));
         for head in ["gaussian", "categorical", "deterministic"] {
@@ -209,7 +250,9 @@ mod tests {
         let option = |name: &str, value: &str| [(name.to_owned(), value.to_owned())];
         let unknown = options_of(&option("dtype", "f16"), None, None);
         assert_eq!(unknown, Err(OptionProblem::Unknown("dtype".into())));
-        for (name, value) in [("head", "Gaussian"), ("activation", "gelu"), ("output-activation", "clip:1")] {
+        for (name, value) in
+            [("head", "Gaussian"), ("activation", "gelu"), ("output-activation", "clip:1"), ("no-bias", "1")]
+        {
             let refused = options_of(&option(name, value), None, None);
             assert_eq!(refused, Err(OptionProblem::Value { name: name.into(), value: value.into() }));
         }

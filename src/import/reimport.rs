@@ -4,7 +4,7 @@
 use super::compare::{Difference, Place, Scope, compare_masks, compare_policies};
 use super::masks::{METHODS, import_mask, import_pruned};
 use super::record::{OptionProblem, digest_of, options_of};
-use super::{ImportError, ImportOptions, LogStd, import, read_capped};
+use super::{ImportError, ImportOptions, Imported, LogStd, import_accounted, read_capped};
 use crate::float::dyadic_to_float;
 use crate::policy::PolicyData;
 use crate::policy::emit::{emit_manifest, emit_tensors};
@@ -116,15 +116,16 @@ pub fn compare_sources(
     let source = stored.source.as_ref().ok_or(SourceError::NoSource)?;
     let chain = masks.and_then(|masks| parse_chain_manifest(&masks.files.first()?.1).ok());
     let again = Again::new(given, stored, source, chain.as_ref())?;
-    let data = again.import(&again.options).map_err(SourceError::Refused)?;
-    let found = parse_policy(&emit_manifest(&data), &emit_tensors(&data));
+    let imported = again.import(&again.options).map_err(SourceError::Refused)?;
+    let data = &imported.policy;
+    let found = parse_policy(&emit_manifest(data), &emit_tensors(data));
     let found = found.map_err(|e| SourceError::NoPolicy(e.to_string()))?.policy;
     compare_policies(&found, stored, again.scope())?;
     let mut parts = again.parts();
     if let (Some(masks), Some(chain)) = (masks, &chain) {
-        parts.extend(again.masks(&data, masks, chain)?);
+        parts.extend(again.masks(&imported, masks, chain)?);
     }
-    Ok(SourceReport { parts, options: again.decisions(&data) })
+    Ok(SourceReport { parts, options: again.decisions(data) })
 }
 
 /// An import that is made again.
@@ -198,17 +199,17 @@ impl<'a> Again<'a> {
     }
 
     /// Imports the model. The bytes that were read are those recorded, whatever happened to the files meanwhile.
-    fn import(&self, options: &ImportOptions) -> Result<PolicyData, ImportError> {
+    fn import(&self, options: &ImportOptions) -> Result<Imported, ImportError> {
         let path = self.path(self.model);
-        let data = import(path, options)?;
-        let read = data.source.iter().flat_map(|source| &source.files);
+        let imported = import_accounted(path, options)?;
+        let read = imported.policy.source.iter().flat_map(|source| &source.files);
         for file in read {
             if self.recorded(file.role).is_none_or(|recorded| recorded.sha256 != file.sha256) {
                 let problem = super::Problem::Unreadable("it was changed while it was read".to_owned());
                 return Err(ImportError { file: path.to_owned(), problem });
             }
         }
-        Ok(data)
+        Ok(imported)
     }
 
     fn parts(&self) -> Vec<Part> {
@@ -245,7 +246,7 @@ impl<'a> Again<'a> {
 
     fn masks(
         &self,
-        dense: &PolicyData,
+        dense: &Imported,
         masks: &MaskDirectory,
         chain: &ChainManifest,
     ) -> Result<Vec<Part>, SourceError> {
@@ -256,7 +257,7 @@ impl<'a> Again<'a> {
             if compared {
                 let path = self.path(file);
                 let found = match chain.method == METHODS[1] {
-                    true => import_pruned(path, &self.options, dense),
+                    true => import_pruned(path, &self.options, &dense.policy),
                     false => import_mask(path, dense),
                 };
                 compare_masks(index, &found.map_err(SourceError::Refused)?, stored)?;
@@ -284,7 +285,7 @@ impl<'a> Again<'a> {
             let is_stated = others.len() < self.stated.len();
             let gives_the_same = || {
                 let options = options_of(&others, normaliser.clone(), log_std.clone()).ok()?;
-                Some(content(&self.import(&options).ok()?) == whole)
+                Some(content(&self.import(&options).ok()?.policy) == whole)
             };
             let is_shown = is_stated.then(|| gives_the_same().unwrap_or(false));
             Decision { name: name.clone(), value: value.clone(), is_shown }

@@ -7,20 +7,27 @@
 use super::Problem;
 use super::archive::{Entries, read_entries};
 use super::array::{Array, Arrays, Element};
-use super::normaliser;
 use super::pickle::{Node, Pickle};
+use super::{modules, normaliser};
 use crate::policy::TensorDtype;
 use std::collections::BTreeMap;
 
 /// `torch.save` writes this number first in the older format, little-endian.
 const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
-const MAX_NESTING: usize = 4;
+/// Dictionaries, lists and modules inside each other.
+const MAX_NESTING: usize = 24;
+/// Values looked at: a pickle may name the same dictionary many times.
+const MAX_VISITS: usize = 500_000;
 
 /// State dictionaries of a checkpoint in the zip format, flattened to dotted names.
 ///
 /// # Errors
 /// [`Problem`].
 pub(super) fn parse_zip(bytes: &[u8]) -> Result<Arrays, Problem> {
+    if super::archive::entry_names(bytes)?.iter().any(|name| name.ends_with("/constants.pkl")) {
+        let next = "export it as ONNX (torch.onnx.export), or save the module's state_dict() and import that";
+        return Err(Problem::OtherFile { what: "a TorchScript archive, a program".into(), next });
+    }
     let entries = read_entries(bytes, |name| {
         name.ends_with("/data.pkl") || name.contains("/data/") || name.ends_with("/byteorder")
     })?;
@@ -112,8 +119,10 @@ type Storages<'a> = dyn Fn(&str, Element) -> Option<&'a [u8]> + 'a;
 
 /// Flattens dictionaries of tensors to dotted names; finds the `ZFilter` that research checkpoints carry.
 fn collect<'a>(pickle: &Pickle, root: usize, storages: &Storages<'a>) -> Result<Arrays, Problem> {
-    let mut arrays = Arrays::default();
-    flatten(pickle, root, "", 0, storages, &mut arrays)?;
+    let arrays = Arrays { ordered: true, ..Arrays::default() };
+    let mut flat = Flattened { pickle, storages, arrays, visits: 0 };
+    flat.value(root, "", 0)?;
+    let mut arrays = flat.arrays;
     let mut filters = Vec::new();
     for object in pickle.objects("ZFilter") {
         filters.push(normaliser::from_zfilter(pickle, object)?);
@@ -135,24 +144,103 @@ fn collect<'a>(pickle: &Pickle, root: usize, storages: &Storages<'a>) -> Result<
     Ok(arrays)
 }
 
-fn flatten<'a>(
-    pickle: &Pickle,
-    node: usize,
-    prefix: &str,
-    depth: usize,
-    storages: &Storages<'a>,
-    into: &mut Arrays,
-) -> Result<(), Problem> {
-    for &(key, value) in pickle.entries(node) {
-        let Some(key) = pickle.text(key) else { continue };
-        let name = if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
-        if let Some(array) = tensor(pickle, &name, value, storages)? {
-            into.named.insert(name, array);
-        } else if depth < MAX_NESTING {
-            flatten(pickle, value, &name, depth + 1, storages, into)?;
+/// Tensors and arrays by dotted name, in the order in which the dictionaries were filled.
+struct Flattened<'p, 's, 'a> {
+    pickle: &'p Pickle,
+    storages: &'s Storages<'a>,
+    arrays: Arrays,
+    visits: usize,
+}
+
+impl Flattened<'_, '_, '_> {
+    fn value(&mut self, node: usize, name: &str, depth: usize) -> Result<(), Problem> {
+        self.visits += 1;
+        if depth > MAX_NESTING || self.visits > MAX_VISITS {
+            return Err(Problem::PickleContent("its dictionaries nest too deeply"));
+        }
+        let array = match tensor(self.pickle, name, node, self.storages)? {
+            None => self.pickle.array(name, node)?,
+            found => found,
+        };
+        if let Some(array) = array {
+            return self.insert(name, array);
+        }
+        if modules::is_module(self.pickle, node) {
+            return self.module(node, name);
+        }
+        match self.pickle.node(node) {
+            Node::Tuple(items) | Node::List(items) => {
+                for (index, &item) in items.iter().enumerate() {
+                    self.value(item, &joined(name, &index.to_string()), depth + 1)?;
+                }
+            }
+            Node::Call { state: Some(state), .. } if self.is_statistics(*state) => {
+                self.value(*state, name, depth + 1)?;
+            }
+            Node::Float(_) | Node::Int(_) | Node::Text(_) => self.note(node, name),
+            _ => {
+                for &(key, value) in self.pickle.entries(node) {
+                    let key = match self.pickle.node(key) {
+                        Node::Text(text) => text.clone(),
+                        Node::Int(number) => number.to_string(),
+                        _ => continue,
+                    };
+                    self.value(value, &joined(name, &key), depth + 1)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, name: &str, array: Array) -> Result<(), Problem> {
+        match self.arrays.named.insert(name.to_owned(), array) {
+            None => Ok(()),
+            Some(_) => Err(Problem::PickleContent("two tensors have the same name")),
         }
     }
-    Ok(())
+
+    /// Words and numbers of the checkpoint: its activation, or the epsilon of its statistics.
+    fn note(&mut self, node: usize, name: &str) {
+        let text = match self.pickle.node(node) {
+            Node::Text(text) => Some(text.clone()),
+            Node::Float(value) => Some(value.to_string()),
+            Node::Int(value) => Some(value.to_string()),
+            _ => None,
+        };
+        let leaf = name.rsplit('.').next().unwrap_or(name);
+        if let Some(text) =
+            text.filter(|_| ["epsilon", "clip", "clip_obs"].contains(&leaf) || name == "activation")
+        {
+            self.arrays.metadata.insert(name.to_owned(), text);
+        }
+    }
+
+    /// An object that holds running statistics, such as a `RunningMeanStd`.
+    fn is_statistics(&self, state: usize) -> bool {
+        ["mean", "var"].iter().all(|key| self.pickle.entry(state, key).is_some())
+    }
+
+    fn module(&mut self, node: usize, name: &str) -> Result<(), Problem> {
+        let chain = modules::chain(self.pickle, node, name)?;
+        for (whole, value) in chain.parameters {
+            match value {
+                None => {
+                    self.arrays.absent.insert(whole);
+                }
+                Some(value) => {
+                    let found = tensor(self.pickle, &whole, value, self.storages)?;
+                    let broken = Problem::PickleContent("a parameter of a module is no tensor");
+                    self.insert(&whole, found.ok_or(broken)?)?;
+                }
+            }
+        }
+        self.arrays.chains.push((name.to_owned(), chain.layers));
+        Ok(())
+    }
+}
+
+fn joined(prefix: &str, key: &str) -> String {
+    if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
 }
 
 /// `_rebuild_tensor_v2(storage, offset, size, stride, ...)`, also inside `_rebuild_parameter`.

@@ -2,7 +2,7 @@
 //! Untrusted: what is written is read back by the checker's reader. `spec/semantics.md#files`.
 
 use super::mask::MaskData;
-use super::write::{WriteError, create_folder, write_atomically};
+use super::write::{FileSet, WriteError, write_atomically};
 use super::{ActivationSpec, HeadData, PolicyData, Scaling, TensorData};
 use secateur_checker::model::{SOURCE_ROLES, Source, SourceFile};
 use serde_json::{Map, Value, json};
@@ -193,26 +193,39 @@ pub fn emit_npy(rows: usize, columns: usize, values: &[f64]) -> Vec<u8> {
     file
 }
 
-/// Writes `policy.json` and `policy.safetensors` into `folder`, which is created if missing.
-///
-/// # Errors
-/// [`WriteError`]. The manifest is written last, so that a folder with a manifest has its tensors.
-pub fn write_policy_dir(folder: &Path, policy: &PolicyData) -> Result<(), WriteError> {
-    create_folder(folder)?;
-    write_atomically(&folder.join("policy.safetensors"), &emit_tensors(policy))?;
-    write_atomically(&folder.join("policy.json"), &emit_manifest(policy))
+/// Adds `policy.safetensors` and `policy.json` of `folder`; the manifest is last, so that a folder with a manifest has its
+/// tensors.
+pub fn add_policy(set: &mut FileSet, folder: &Path, policy: &PolicyData) {
+    set.add(folder.join("policy.safetensors"), emit_tensors(policy));
+    set.add(folder.join("policy.json"), emit_manifest(policy));
 }
 
-/// Writes the masks and `chain.json` into `folder`, which is created if missing; loosest first.
+/// Adds the masks and `chain.json` of `folder`, loosest first, `chain.json` last.
+pub fn add_mask_chain(set: &mut FileSet, folder: &Path, masks: &[MaskData], origin: &ChainOrigin) {
+    for (index, mask) in masks.iter().enumerate() {
+        set.add(folder.join(mask_file_name(index)), emit_mask(mask));
+    }
+    set.add(folder.join("chain.json"), emit_chain(masks, origin));
+}
+
+/// Writes `policy.json` and `policy.safetensors` into `folder`, over what is there.
 ///
 /// # Errors
-/// [`WriteError`]. `chain.json` is written last.
+/// [`WriteError`].
+pub fn write_policy_dir(folder: &Path, policy: &PolicyData) -> Result<(), WriteError> {
+    let mut set = FileSet::new(true);
+    add_policy(&mut set, folder, policy);
+    set.write()
+}
+
+/// Writes the masks and `chain.json` into `folder`, over what is there; loosest first.
+///
+/// # Errors
+/// [`WriteError`].
 pub fn write_mask_chain(folder: &Path, masks: &[MaskData], origin: &ChainOrigin) -> Result<(), WriteError> {
-    create_folder(folder)?;
-    for (index, mask) in masks.iter().enumerate() {
-        write_atomically(&folder.join(mask_file_name(index)), &emit_mask(mask))?;
-    }
-    write_atomically(&folder.join("chain.json"), &emit_chain(masks, origin))
+    let mut set = FileSet::new(true);
+    add_mask_chain(&mut set, folder, masks, origin);
+    set.write()
 }
 
 /// Writes a table of states as `.npy`; `values` has `rows * columns` entries.

@@ -12,7 +12,8 @@ use std::fmt;
 
 use num_bigint::BigInt;
 pub use secateur_checker::kernel::split::{Case, OutputConstraint};
-use secateur_checker::number::{NumberError, Rational};
+use secateur_checker::number::{NumberError, Rational, cost};
+use secateur_checker::reader::fields::MAX_DIGITS;
 
 use expression::{Expression, Node, parse_expressions};
 
@@ -59,10 +60,35 @@ pub enum VnnlibError {
         at: Position,
     },
     /// A character outside printable ASCII.
-    #[error("{at}: only printable ASCII characters can be read")]
+    #[error("{at}: only printable ASCII characters can be read outside comments, not U+{code:04X}")]
     Character {
         /// Where it stands.
         at: Position,
+        /// Its code point; U+FFFD for bytes that are no UTF-8.
+        code: u32,
+    },
+    /// A file of the next version of the format.
+    #[error(
+        "{at}: this is VNN-LIB 2.0, which is not read; write VNN-LIB 1.0: (declare-const X_0 Real), (declare-const Y_0 Real), \
+         (assert FORMULA)"
+    )]
+    Version2 {
+        /// Its first word of that version.
+        at: Position,
+    },
+    /// Declarations of SMT-LIB.
+    #[error("{at}: declare-fun is SMT-LIB and not read; write (declare-const X_0 Real)")]
+    DeclareFun {
+        /// Where it starts.
+        at: Position,
+    },
+    /// A command of SMT-LIB or none.
+    #[error("{at}: the command {name} is not read; remove it, a property has declare-const and assert only")]
+    UnknownCommand {
+        /// Where it starts.
+        at: Position,
+        /// Its first characters.
+        name: String,
     },
     /// Not `(declare-const NAME Real)` or `(assert FORMULA)`.
     #[error("{at}: expected (declare-const NAME Real) or (assert FORMULA)")]
@@ -81,6 +107,16 @@ pub enum VnnlibError {
     Gap {
         /// `X` or `Y`.
         prefix: char,
+    },
+    /// A formula of SMT-LIB that is not read.
+    #[error("{at}: {name} is not read; {instead}")]
+    Operator {
+        /// Where it starts.
+        at: Position,
+        /// What it is.
+        name: &'static str,
+        /// What to write.
+        instead: &'static str,
     },
     /// Not `(and ...)`, `(or ...)`, `(<= a b)` or `(>= a b)`.
     #[error("{at}: expected (and ...), (or ...), (<= a b) or (>= a b)")]
@@ -111,6 +147,11 @@ pub enum VnnlibError {
     /// The normal form has more than [`MAX_DISJUNCTS`] disjuncts.
     #[error("the property has too many cases")]
     TooManyCases,
+    /// The numbers have more than [`MAX_DIGITS`] digits, those that exponents stand for included.
+    #[error(
+        "the property's numbers have more than {MAX_DIGITS} digits, those that exponents stand for included"
+    )]
+    TooManyDigits,
     /// Nothing is asserted.
     #[error("the property asserts nothing")]
     Empty,
@@ -158,6 +199,10 @@ type Declared<'a> = BTreeMap<&'a str, Variable>;
 /// # Errors
 /// [`VnnlibError`], one variant per reason.
 pub fn parse_vnnlib(text: &str) -> Result<Property, VnnlibError> {
+    let words = text.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')'));
+    if words.map(cost).sum::<usize>() > MAX_DIGITS {
+        return Err(VnnlibError::TooManyDigits);
+    }
     let expressions = parse_expressions(text)?;
     let mut declared = Declared::new();
     let mut cases: Option<Vec<Vec<Atom>>> = None;
@@ -178,7 +223,7 @@ pub fn parse_vnnlib(text: &str) -> Result<Property, VnnlibError> {
                     Some(before) => product(&before, &found)?,
                 });
             }
-            _ => return Err(VnnlibError::Command { at: command.at }),
+            _ => return Err(refuse_command(command.at, parts)),
         }
     }
     let inputs = count(&declared, 'X', |v| matches!(v, Variable::Input(_)))?;
@@ -191,6 +236,39 @@ pub fn parse_vnnlib(text: &str) -> Result<Property, VnnlibError> {
         return Err(VnnlibError::Vacuous);
     }
     Ok(Property { inputs, outputs, cases: kept })
+}
+
+/// Words that only VNN-LIB 2.0 has.
+const VERSION_2: [&str; 5] =
+    ["vnnlib-version", "declare-network", "declare-input", "declare-output", "declare-hidden"];
+
+fn refuse_command(at: Position, parts: &[Expression<'_>]) -> VnnlibError {
+    match parts.first().map(|p| &p.node) {
+        Some(Node::Atom(word)) if VERSION_2.contains(word) => VnnlibError::Version2 { at },
+        Some(Node::Atom("declare-fun")) => VnnlibError::DeclareFun { at },
+        Some(Node::Atom("declare-const" | "assert")) | Some(Node::List(_)) | None => {
+            VnnlibError::Command { at }
+        }
+        Some(Node::Atom(word)) => VnnlibError::UnknownCommand { at, name: word.chars().take(40).collect() },
+    }
+}
+
+/// What SMT-LIB has beside the formulas that are read, and what stands for it.
+const OPERATORS: [(&str, &str); 9] = [
+    ("<", "sets are closed here: write <="),
+    (">", "sets are closed here: write >="),
+    ("=", "write (and (<= a b) (>= a b))"),
+    ("not", "write the comparisons the other way round"),
+    ("=>", "write (or ...) of what remains"),
+    ("xor", "write (or ...) of (and ...)"),
+    ("ite", "write (or ...) of (and ...)"),
+    ("let", "write the terms out"),
+    ("distinct", "write (or ...) of comparisons"),
+];
+
+fn refuse_formula(at: Position, head: &str) -> VnnlibError {
+    let known = OPERATORS.iter().find(|(name, _)| *name == head);
+    known.map_or(VnnlibError::Formula { at }, |(name, instead)| VnnlibError::Operator { at, name, instead })
 }
 
 fn variable_of(name: &str) -> Option<Variable> {
@@ -245,7 +323,7 @@ fn normal_form(formula: &Expression<'_>, declared: &Declared<'_>) -> Result<Vec<
         }
         ("<=", [a, b]) => Ok(vec![vec![comparison(formula.at, a, b, declared)?]]),
         (">=", [a, b]) => Ok(vec![vec![comparison(formula.at, b, a, declared)?]]),
-        _ => Err(bad()),
+        (head, _) => Err(refuse_formula(formula.at, head)),
     }
 }
 
@@ -420,10 +498,26 @@ mod tests {
     fn every_unreadable_file_is_an_error_with_a_place() {
         let bounds = "(assert (<= X_0 1)) (assert (>= X_0 0))\n";
         let at = |line, column| Position { line, column };
+        let operator = |at, name, instead| VnnlibError::Operator { at, name, instead };
         let cases = [
             (format!("{bounds}(assert (<= Y_0 Y_1)"), VnnlibError::Unclosed { at: at(4, 1) }),
             (format!("{bounds}(assert (<= Y_0 Y_1)))"), VnnlibError::Unopened { at: at(4, 22) }),
-            (format!("{bounds}(assert (< Y_0 Y_1))"), VnnlibError::Formula { at: at(4, 9) }),
+            (
+                format!("{bounds}(assert (< Y_0 Y_1))"),
+                operator(at(4, 9), "<", "sets are closed here: write <="),
+            ),
+            (format!("{bounds}(assert (= Y_0 1))"), operator(at(4, 9), "=", "write (and (<= a b) (>= a b))")),
+            (format!("{bounds}(assert (or (<= Y_0 1) (<= Y_1)))"), VnnlibError::Formula { at: at(4, 24) }),
+            (format!("{bounds}(assert (or))"), VnnlibError::Formula { at: at(4, 9) }),
+            (format!("{bounds}(assert or)"), VnnlibError::Formula { at: at(4, 9) }),
+            (format!("{bounds}(assert (or (<= Y_0 1)) (<= Y_1 1))"), VnnlibError::Command { at: at(4, 1) }),
+            (format!("{bounds}(declare-const X_1 Int)"), VnnlibError::Command { at: at(4, 1) }),
+            (format!("{bounds}(declare-fun X_1 () Real)"), VnnlibError::DeclareFun { at: at(4, 1) }),
+            (format!("{bounds}\n (vnnlib-version <2.0>)"), VnnlibError::Version2 { at: at(5, 2) }),
+            (
+                format!("{bounds}(declare-network N (declare-input X Real [1]))"),
+                VnnlibError::Version2 { at: at(4, 1) },
+            ),
             (format!("{bounds}(assert (<= Y_0 Y_2))"), VnnlibError::Term { at: at(4, 17) }),
             (format!("{bounds}(assert (<= Y_0 1/2))"), VnnlibError::Term { at: at(4, 17) }),
             (
@@ -431,14 +525,28 @@ mod tests {
                 VnnlibError::Number { at: at(4, 17), reason: NumberError::TooLong },
             ),
             (format!("{bounds}(assert (<= Y_0 X_0))"), VnnlibError::Mixed { at: at(4, 9) }),
-            (format!("{bounds}(assert (not (<= Y_0 1)))"), VnnlibError::Formula { at: at(4, 9) }),
+            (
+                format!("{bounds}(assert (not (<= Y_0 1)))"),
+                operator(at(4, 9), "not", "write the comparisons the other way round"),
+            ),
             (format!("{bounds}(assert (and))"), VnnlibError::Formula { at: at(4, 9) }),
             (format!("{bounds}(assert (<= (* Y_0 Y_1) 1))"), VnnlibError::Term { at: at(4, 13) }),
-            (format!("{bounds}(check-sat)"), VnnlibError::Command { at: at(4, 1) }),
+            (
+                format!("{bounds}(check-sat)"),
+                VnnlibError::UnknownCommand { at: at(4, 1), name: "check-sat".to_owned() },
+            ),
+            (format!("{bounds}((assert (<= Y_0 1)))"), VnnlibError::Command { at: at(4, 1) }),
             (format!("{bounds}(declare-const X_0 Real)"), VnnlibError::Declaration { at: at(4, 16) }),
             (format!("{bounds}(declare-const X_01 Real)"), VnnlibError::Declaration { at: at(4, 16) }),
             (format!("{bounds}(declare-const X_2 Real)"), VnnlibError::Gap { prefix: 'X' }),
-            (format!("{bounds}(assert (<= Y_0 \u{1b}1))"), VnnlibError::Character { at: at(4, 17) }),
+            (
+                format!("{bounds}(assert (<= Y_0 \u{1b}1))"),
+                VnnlibError::Character { at: at(4, 17), code: 0x1b },
+            ),
+            (
+                format!("{bounds}; \u{fc}ber\n(assert (<= Y_0 \u{2212}1))"),
+                VnnlibError::Character { at: at(5, 17), code: 0x2212 },
+            ),
             ("(assert (<= X_0 1))".to_owned(), VnnlibError::Unbounded { input: 0 }),
             ("(assert (<= X_0 1)) (assert (>= X_0 2))".to_owned(), VnnlibError::Vacuous),
             (String::new(), VnnlibError::Empty),

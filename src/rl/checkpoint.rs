@@ -1,8 +1,6 @@
 //! Checkpoints: everything a run needs to go on to the same bytes, as one JSON file replaced at once. Untrusted.
 //! Floats are stored as their 64 bits, so reading gives back what was written.
 
-use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +13,8 @@ use super::ppo::{Agent, Optimisers};
 use super::pruning::Masks;
 use super::rng::RngState;
 use super::rollout::SeatState;
+use crate::policy::input::{MAX_OWN, read_bytes};
+use crate::policy::write::{create_folder, parent_of, write_atomically};
 
 /// Version of the format.
 const FORMAT: &str = "secateur.checkpoint/2";
@@ -121,19 +121,15 @@ impl Checkpoint {
     /// Writes to a temporary file beside `path`, then renames: whoever reads `path` sees the old or the new one, whole.
     pub(super) fn write(&self, path: &Path) -> Result<(), CheckpointError> {
         let failed = |source| CheckpointError::File { path: path.display().to_string(), source };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(failed)?;
         let bytes = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        file.write_all(&bytes).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        let written = create_folder(parent_of(path)).and_then(|()| write_atomically(path, &bytes));
+        written.map_err(|error| failed(error.source))
     }
 
     pub(super) fn read(path: &Path) -> Result<Self, CheckpointError> {
         let name = || path.display().to_string();
-        let bytes = fs::read(path).map_err(|source| CheckpointError::File { path: name(), source })?;
+        let bytes =
+            read_bytes(path, MAX_OWN).map_err(|source| CheckpointError::File { path: name(), source })?;
         let malformed = |reason: String| CheckpointError::Malformed { path: name(), reason };
         let found: Self = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
         if found.format == FORMAT {

@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::policy::input::{MAX_OWN, read_text};
+
 /// A row of named numbers at an environment step.
 pub type Row<'a> = (usize, &'a [(&'static str, f64)]);
 
@@ -82,6 +84,19 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
+/// Removes the event files of earlier runs, which a viewer would draw into the curves of this one.
+fn remove_events(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("events.out.tfevents.") && name.ends_with(".secateur") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 impl CurveLog {
     /// Opens a directory's logs. Rows of the CSV beyond `resume_at` environment steps are dropped (they belong to work
     /// that was lost); 0 starts anew.
@@ -90,8 +105,11 @@ impl CurveLog {
     /// Those of the file system.
     pub fn open(directory: &Path, resume_at: usize) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
+        if resume_at == 0 {
+            remove_events(directory)?;
+        }
         let path = directory.join("progress.csv");
-        let kept = if resume_at > 0 && path.exists() { fs::read_to_string(&path)? } else { String::new() };
+        let kept = if resume_at > 0 && path.exists() { read_text(&path, MAX_OWN)? } else { String::new() };
         let belongs = |line: &&str| {
             let step = line.split(',').next().unwrap_or_default();
             step.parse::<usize>().map_or(step == "global_step", |step| step <= resume_at)

@@ -1,8 +1,10 @@
 //! The training loop: updates, evaluations, logs, checkpoints, until the end or until told to stop. Untrusted.
 //! The order of everything is CleanRL's `ppo_continuous_action.py`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use super::checkpoint::Checkpoint;
 use super::config::TrainConfig;
 use super::env::make_environment;
 use super::log::CurveLog;
@@ -17,6 +19,9 @@ pub struct TrainFiles {
     /// The checkpoint; an existing one is resumed from.
     pub checkpoint: Option<PathBuf>,
 }
+
+/// Work that a run with a checkpoint loses at most when it is ended within an update, beside that update.
+const LONGEST_LOSS: Duration = Duration::from_secs(10);
 
 /// Watches a run, and may end it.
 pub trait Progress {
@@ -97,6 +102,12 @@ pub fn train_from(
     train_in(config, &make_environment, Some(start), files, progress)
 }
 
+/// Whether a run with these settings can go on from the checkpoint.
+pub fn belongs_to(checkpoint: &Path, config: &TrainConfig) -> bool {
+    let same = |found: Checkpoint| TrainConfig { threads: config.threads, ..found.config } == *config;
+    Checkpoint::read(checkpoint).is_ok_and(same)
+}
+
 fn run(
     config: &TrainConfig,
     (make, start): (&MakeEnvironment<'_>, Option<&TrainStart>),
@@ -108,15 +119,20 @@ fn run(
         (_, Some(start)) => Trainer::new_from(config, make, start)?,
         (_, None) => Trainer::new_in(config, make)?,
     };
+    if let Some(path) = files.checkpoint.as_ref().filter(|path| !path.exists()) {
+        // From here on logs are there, and only a checkpoint says that they are of this run.
+        trainer.save(path)?;
+    }
     let mut log = match &files.logs {
         Some(directory) => Some(CurveLog::open(directory, trainer.global_step())?),
         None => None,
     };
     let mut environment = make(&config.env_id)?;
+    let mut saved = Instant::now();
     while !trainer.finished() {
         let mut record = trainer.update()?;
         let due = |interval: usize| interval > 0 && trainer.updates().is_multiple_of(interval);
-        let save = due(config.checkpoint_interval);
+        let save = due(config.checkpoint_interval) || saved.elapsed() > LONGEST_LOSS;
         if due(config.eval_interval) || config.keep_best && trainer.finished() {
             record.evaluation = Some(trainer.evaluate(environment.as_mut())?);
         }
@@ -127,6 +143,7 @@ fn run(
         let stop = progress.should_stop() && !trainer.finished();
         if let Some(path) = files.checkpoint.as_ref().filter(|_| save || stop || trainer.finished()) {
             trainer.save(path)?;
+            saved = Instant::now();
         }
         if stop {
             break;

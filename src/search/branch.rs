@@ -5,6 +5,8 @@
 //! depend on the number of threads, because a fixed number of regions is bounded at a time and entered in order.
 
 pub mod attack;
+mod combine;
+mod narrow;
 mod node;
 pub mod range;
 pub mod tree;
@@ -18,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::float::{FloatNetwork, float_to_rational, rational_to_float};
 use crate::property::vnnlib::{Case, OutputConstraint};
 
-use attack::{exact_outputs, search_point};
+use attack::{exact_outputs, search_point, worst};
+use narrow::Trail;
 use node::{NodeScratch, Verdict};
 use tree::{SplitNode, SplitTree};
 
@@ -170,24 +173,35 @@ impl<'a> BranchProblem<'a> {
         }
     }
 
-    /// Whether the point lies in the box and satisfies every constraint, in exact numbers; the point as rationals.
-    pub fn confirm(&self, x: &[f64]) -> Option<Vec<Rational>> {
-        let point: Vec<Rational> = x.iter().map(|v| float_to_rational(*v)).collect::<Option<_>>()?;
-        let inside = point.iter().zip(self.case.lower.iter().zip(&self.case.upper));
-        if !inside.into_iter().all(|(x, (l, u))| l <= x && x <= u) {
-            return None;
-        }
-        let holds = match exact_outputs(self.network, x) {
+    /// The point of the exact box that is nearest: an end that is no float is itself.
+    fn in_box(&self, x: &[f64]) -> Option<Vec<Rational>> {
+        let sides = x.iter().zip(self.case.lower.iter().zip(&self.case.upper));
+        sides.map(|(x, (l, u))| Some(float_to_rational(*x)?.max(l.clone()).min(u.clone()))).collect()
+    }
+
+    /// Whether a point of the box satisfies every constraint: in exact numbers for networks of ReLUs, else in floats with a
+    /// margin.
+    pub fn holds(&self, point: &[Rational]) -> bool {
+        match exact_outputs(self.network, point) {
             Some(outputs) => self.case.constraints.iter().all(|c| {
                 let terms = c.coefficients.iter().zip(&outputs).map(|(c, y)| c.mul(y));
                 terms.fold(Rational::zero(), |sum, t| sum.add(&t)) <= c.bound
             }),
             None => {
-                let outputs = self.network.forward(x);
+                let x: Vec<f64> = point.iter().map(rational_to_float).collect();
+                let outputs = self.network.forward(&x);
                 self.constraints.iter().all(|c| c.value(&outputs) < -1e-9)
             }
-        };
-        holds.then_some(point)
+        }
+    }
+
+    /// Of a round's points, the best one and those that lead on from it to where another constraint is the largest.
+    fn between(&self, points: &[(Vec<f64>, f64)]) -> Option<(Vec<f64>, f64)> {
+        let mut trail = Trail::default();
+        for (x, _) in points {
+            trail.visit(x, &worst(self.network, &self.constraints, x));
+        }
+        trail.approach(self.network, (&self.inner.0, &self.inner.1), &self.constraints, 2)
     }
 }
 
@@ -213,11 +227,24 @@ pub fn search_branch(
     options: &BranchOptions,
     state: &mut BranchState,
 ) -> BranchOutcome {
+    search_branch_with(problem, options, state, &|point| problem.holds(point))
+}
+
+/// [`search_branch`] that goes on where `accepts` refuses a point of the box at which every constraint seems to hold.
+pub fn search_branch_with(
+    problem: &BranchProblem<'_>,
+    options: &BranchOptions,
+    state: &mut BranchState,
+    accepts: &dyn Fn(&[Rational]) -> bool,
+) -> BranchOutcome {
+    let found = |(x, value): (Vec<f64>, f64)| {
+        (value <= 0.0).then(|| problem.in_box(&x)).flatten().filter(|point| accepts(point))
+    };
     if !state.attacked {
         state.attacked = true;
         let (lower, upper) = &problem.inner;
-        let (x, value) = search_point(problem.network, lower, upper, &problem.constraints, options.seed);
-        if let Some(point) = (value <= 0.0).then(|| problem.confirm(&x)).flatten() {
+        let point = search_point(problem.network, lower, upper, &problem.constraints, options.seed);
+        if let Some(point) = found(point) {
             return BranchOutcome::Falsified(point);
         }
     }
@@ -225,9 +252,9 @@ pub fn search_branch(
         if state.steps >= options.max_steps {
             return BranchOutcome::Unknown { best_bound: state.lowest() };
         }
-        let (points, stuck) = state.round(problem, options, 0.0);
-        let hits = points.into_iter().filter(|(_, value)| *value <= 0.0);
-        if let Some(point) = hits.filter_map(|(x, _)| problem.confirm(&x)).next() {
+        let (mut points, stuck) = state.round(problem, options, 0.0);
+        points.extend(problem.between(&points));
+        if let Some(point) = points.into_iter().find_map(found) {
             return BranchOutcome::Falsified(point);
         }
         if stuck {

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use secateur_checker::family::StateBounds;
 use secateur_checker::kernel::grid::GridError;
 use secateur_checker::number::Rational;
+use secateur_checker::reader::trees::MAX_DEPTH;
 use secateur_checker::region_claim::RegionProblem;
 
 use crate::float::{float_to_rational, rational_to_float};
@@ -34,6 +35,8 @@ struct Cell {
     kept: bool,
     /// Share of the box's volume, in floats.
     share: f64,
+    /// Cuts above it.
+    above: usize,
     /// Coordinate and place of the best cut; `None` if there is none.
     cut: Option<(usize, f64)>,
     children: Option<[usize; 2]>,
@@ -59,9 +62,11 @@ pub fn search_cover(
     goal: &CoverGoal<'_>,
     tick: &dyn Fn(u64) -> bool,
 ) -> Result<Cover, GridError> {
-    let root = bound_cell(problem, weights, goal, lower.to_vec(), upper.to_vec(), 1.0)?;
+    let root = bound_cell(problem, weights, goal, (lower.to_vec(), upper.to_vec(), 1.0, 0))?;
     let mut cells = vec![root];
-    let mut open = vec![0usize];
+    let mut open = Vec::new();
+    // Nothing can be cut of a box without extent in any input that the network reads.
+    open.extend(cells[0].cut.map(|_| 0usize));
     let mut steps = 1u64;
     while !open.is_empty() && steps + 2 <= goal.steps && !tick(steps) {
         let budget = usize::try_from((goal.steps - steps) / 2).unwrap_or(ROUND).min(ROUND);
@@ -70,10 +75,8 @@ pub fn search_cover(
         for &index in &chosen {
             parts.extend(halves(&cells[index]));
         }
-        let bounded: Result<Vec<Cell>, GridError> = parts
-            .into_par_iter()
-            .map(|(lower, upper, share)| bound_cell(problem, weights, goal, lower, upper, share))
-            .collect();
+        let bounded: Result<Vec<Cell>, GridError> =
+            parts.into_par_iter().map(|part| bound_cell(problem, weights, goal, part)).collect();
         let mut bounded = bounded?.into_iter();
         for index in chosen {
             let children = [cells.len(), cells.len() + 1];
@@ -102,7 +105,8 @@ fn choose(cells: &[Cell], open: &mut Vec<usize>, budget: usize) -> Vec<usize> {
     chosen
 }
 
-type Part = (Vec<Rational>, Vec<Rational>, f64);
+/// Ends, share of the box's volume, cuts above.
+type Part = (Vec<Rational>, Vec<Rational>, f64, usize);
 
 fn halves(cell: &Cell) -> Vec<Part> {
     let Some((coordinate, at)) = cell.cut else { return Vec::new() };
@@ -112,8 +116,8 @@ fn halves(cell: &Cell) -> Vec<Part> {
     let (mut below, mut above) = (cell.upper.clone(), cell.lower.clone());
     (below[coordinate], above[coordinate]) = (exact.clone(), exact);
     vec![
-        (cell.lower.clone(), below, cell.share * ratio),
-        (above, cell.upper.clone(), cell.share * (1.0 - ratio)),
+        (cell.lower.clone(), below, cell.share * ratio, cell.above + 1),
+        (above, cell.upper.clone(), cell.share * (1.0 - ratio), cell.above + 1),
     ]
 }
 
@@ -121,9 +125,7 @@ fn bound_cell(
     problem: &RegionProblem<'_>,
     weights: &[f64],
     goal: &CoverGoal<'_>,
-    lower: Vec<Rational>,
-    upper: Vec<Rational>,
-    share: f64,
+    (lower, upper, share, above): Part,
 ) -> Result<Cell, GridError> {
     let bounds = problem.cell((&lower, &upper))?;
     let input = problem.input((&lower, &upper))?;
@@ -133,12 +135,13 @@ fn bound_cell(
         let middle = lower[coordinate].add(&upper[coordinate]);
         let at = 0.5 * rational_to_float(&middle);
         let inside = float_to_rational(at).is_some_and(|x| lower[coordinate] < x && x < upper[coordinate]);
-        if inside && score > best.0 {
+        // The checker reads no deeper tree.
+        if inside && above < MAX_DEPTH && score > best.0 {
             best = (score, Some((coordinate, at)));
         }
     }
     let (badness, kept) = ((goal.badness)(&bounds), (goal.kept)(&bounds));
-    Ok(Cell { lower, upper, badness, kept, share, cut: best.1, children: None })
+    Ok(Cell { lower, upper, badness, kept, share, above, cut: best.1, children: None })
 }
 
 fn emit(cells: &[Cell]) -> Cover {

@@ -8,6 +8,7 @@ use super::job::{CURVE, CertifiedBounds, Episodes, JobError, RESULT, read_json};
 use super::plan::{Lineage, Plan};
 use super::store::{Found, Store};
 use crate::attack::suite::AttackKind;
+use crate::policy::input::{MAX_OWN, read_text};
 use secateur_checker::family::Family;
 
 /// Results of several training seeds; a seed without a result is absent.
@@ -89,7 +90,7 @@ pub fn gather(config: &SweepConfig, plan: &Plan, store: &Store) -> Result<Grid, 
         }
         if whole[lineage.train] {
             let path = store.folder(&plan.jobs[lineage.train]).join(CURVE);
-            let text = std::fs::read_to_string(&path)
+            let text = read_text(&path, MAX_OWN)
                 .map_err(|e| JobError::Read { path: path.clone(), reason: e.to_string() })?;
             group.curves.insert(lineage.seed, read_curve(&text));
         }

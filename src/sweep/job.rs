@@ -14,6 +14,7 @@ use super::engine::SweepProgress;
 use super::plan::Spec;
 use crate::attack::suite::AttackError;
 use crate::certify::CertifyError;
+use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::read::read_policy_dir;
 use crate::policy::write::{WriteError, create_folder, write_atomically};
 use crate::prune::{Method, Scope, prune};
@@ -149,7 +150,7 @@ impl<'a> Meter<'a> {
 /// [`JobError::Read`].
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, JobError> {
     let failed = |reason: String| JobError::Read { path: path.to_owned(), reason };
-    let bytes = std::fs::read(path).map_err(|e| failed(e.to_string()))?;
+    let bytes = read_bytes(path, MAX_OWN).map_err(|e| failed(e.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|e| failed(e.to_string()))
 }
 

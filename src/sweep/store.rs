@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::plan::Job;
+use crate::policy::input::{MAX_OWN, read_bytes, read_text};
 use crate::policy::write::{WriteError, create_folder, write_atomically};
 
 /// File with the SHA-256 of every other one of a result, in the form of `sha256sum`.
@@ -196,19 +197,20 @@ fn files(folder: &Path) -> io::Result<Vec<String>> {
 }
 
 fn sums(folder: &Path) -> io::Result<String> {
-    let line = |path: &String| Ok(format!("{}  {path}\n", sha256_hex(&fs::read(folder.join(path))?)));
+    let line =
+        |path: &String| Ok(format!("{}  {path}\n", sha256_hex(&read_bytes(&folder.join(path), MAX_OWN)?)));
     files(folder)?.iter().map(line).collect()
 }
 
 fn examine(folder: &Path, job: &Job, inputs: Option<&[String]>) -> Result<String, String> {
-    let stated = fs::read_to_string(folder.join(SUMS)).map_err(|e| format!("{SUMS}: {e}"))?;
+    let stated = read_text(&folder.join(SUMS), MAX_OWN).map_err(|e| format!("{SUMS}: {e}"))?;
     let found = sums(folder).map_err(|e| e.to_string())?;
     if stated != found {
         let differs = found.lines().find(|line| !stated.lines().any(|other| other == *line));
         let name = differs.and_then(|line| line.split_once("  ")).map_or(SUMS, |(_, name)| name);
         return Err(format!("{name} is not what {SUMS} says"));
     }
-    let text = fs::read_to_string(folder.join(DESCRIPTION)).map_err(|e| format!("{DESCRIPTION}: {e}"))?;
+    let text = read_text(&folder.join(DESCRIPTION), MAX_OWN).map_err(|e| format!("{DESCRIPTION}: {e}"))?;
     let description: Description = serde_json::from_str(&text).map_err(|e| format!("{DESCRIPTION}: {e}"))?;
     if description.format != FORMAT || description.job != job.describe() {
         return Err(format!("{DESCRIPTION} describes another job"));

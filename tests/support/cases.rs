@@ -346,6 +346,14 @@ impl Writer<'_> {
         self.edited("field-version", "Version { found: \"2.0.0\"", "a later version", |v| {
             v["predicate"]["schemaVersion"] = json!("2.0.0");
         });
+        self.edited(
+            "field-version-1.0.0",
+            "Version { found: \"1.0.0\"",
+            "the first version, whose margins may be false",
+            |v| {
+                v["predicate"]["schemaVersion"] = json!("1.0.0");
+            },
+        );
         self.edited("field-statement-type", "UnknownWord", "another kind of statement", |v| {
             v["_type"] = json!("https://in-toto.io/Statement/v0.1");
         });

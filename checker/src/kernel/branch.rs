@@ -8,7 +8,7 @@ use crate::kernel::crown::{bound_outputs, crown_layers};
 use crate::kernel::enclose::TanhTable;
 use crate::kernel::grid::{GridError, GridNetwork};
 use crate::kernel::input::InputSet;
-use crate::kernel::split::{Node, Region, SplitError, Splits, box_of, row_of, walk};
+use crate::kernel::split::{Node, NodeAt, Region, SplitError, Splits, box_of, row_of, walk, witness_fault};
 use crate::number::Rational;
 
 /// Why the bytes of a split tree are not one.
@@ -35,6 +35,13 @@ pub enum TreeFault {
     CutOutside,
     /// The nodes form no tree.
     NoTree,
+}
+
+impl TreeFault {
+    /// Whether a tree is larger than the checker reads, rather than malformed.
+    pub fn is_limit(self) -> bool {
+        matches!(self, Self::TooManyNodes | Self::TooDeep)
+    }
 }
 
 impl fmt::Display for TreeFault {
@@ -75,7 +82,7 @@ pub fn bound_tree(
     table: &TanhTable,
     input: &InputSet,
     weights: &[i64],
-    nodes: &[Node],
+    nodes: &mut NodeAt<'_>,
 ) -> Result<i64, SplitError> {
     let exact = |v: &i64| Rational::from_dyadic((*v).into(), i64::from(network.value_bits).saturating_neg());
     let ends = |side: &[i64]| side.iter().map(exact).collect();
@@ -94,7 +101,8 @@ pub fn bound_tree(
         let Node::Leaf { witness, .. } = leaf else { return Err(SplitError::NotEmpty { node }) };
         let row = witness.as_ref().map(|w| row_of(region, w, network.coefficient_bits)).transpose();
         let row = row.map_err(at)?;
-        let bound = bound_outputs(network, table, &layers, &part, weights, row.as_ref()).map_err(at)?;
+        let bound = bound_outputs(network, table, &layers, &part, weights, row.as_ref());
+        let bound = bound.map_err(|e| at(if row.is_some() { witness_fault(e) } else { e }))?;
         worst = Some(worst.map_or(bound, |w| w.max(bound)));
         Ok(())
     })?;

@@ -106,6 +106,11 @@ pub enum GridError {
         /// Why.
         fault: TreeFault,
     },
+    /// The slopes and multipliers of a leaf drive a bound out of the range of the grid at `layer`.
+    WitnessTooLarge {
+        /// Layer, from 0.
+        layer: usize,
+    },
     /// A weight or bias is no binary32 number.
     NotBinary32 {
         /// Layer, from 0.
@@ -130,11 +135,14 @@ pub enum GridError {
 impl GridError {
     /// Whether the witness is at fault: evidence that does not hold, not a limit of the checker.
     pub fn is_about_witness(self) -> bool {
+        if let Self::BadTree { fault, .. } = self {
+            return !fault.is_limit();
+        }
         matches!(
             self,
             Self::SlopesMissing { .. }
                 | Self::TreesMissing { .. }
-                | Self::BadTree { .. }
+                | Self::WitnessTooLarge { .. }
                 | Self::SlopeOutOfRange { .. }
                 | Self::NegativeMultiplier { .. }
                 | Self::UnfoundedMultiplier { .. }
@@ -180,6 +188,9 @@ impl fmt::Display for GridError {
             }
             Self::TreesMissing { mask } => {
                 write!(f, "the witness file has no readable split trees for mask {mask}")
+            }
+            Self::WitnessTooLarge { layer } => {
+                write!(f, "a leaf's slopes and multipliers drive its bound out of range at layer {layer}")
             }
             Self::BadTree { tree, fault } => write!(f, "split tree {tree} of the witness file {fault}"),
             Self::NotBinary32 { layer } => {

@@ -70,6 +70,23 @@ pub(crate) fn statistics(
     if !std.is_positive() { Err(GridError::StdNotPositive { coordinate }) } else { Ok((mean, std)) }
 }
 
+/// Rule `input.observation`: what the network reads at an observation, exactly; each coordinate never falls where the
+/// observation's rises, so that a box is read as the box of its ends.
+///
+/// # Errors
+/// [`GridError::StdNotPositive`], [`GridError::ShapeMismatch`].
+pub fn read_observation(
+    normaliser: Option<&Normaliser>,
+    observation: &[Rational],
+) -> Result<Vec<Rational>, GridError> {
+    let Some(normaliser) = normaliser else { return Ok(observation.to_vec()) };
+    let read = |(coordinate, value)| {
+        let (mean, std) = statistics(normaliser, coordinate)?;
+        Ok(clip(normalise(value, mean, std)?, normaliser.clip.as_ref()))
+    };
+    observation.iter().enumerate().map(read).collect()
+}
+
 fn reach(
     (low, high): (&Rational, &Rational),
     state_units: Units,

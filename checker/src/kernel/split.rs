@@ -1,4 +1,4 @@
-//! Rules `split.input`, `split.relu`, `split.leaf`, `split.empty`, `split.farkas`: a split tree proves that no input of a
+//! Rules `split.input`, `split.relu`, `split.leaf`, `split.combination`, `split.empty`, `split.farkas`: a split tree proves that no input of a
 //! box satisfies a conjunction of linear constraints on the outputs. Trusted. `spec/rules/split.md`.
 //!
 //! The children's regions are built here from (coordinate, point) or (layer, neuron), never taken from a certificate.
@@ -62,6 +62,13 @@ pub enum Node {
         /// Slopes and multipliers; derived slopes if absent.
         witness: Option<LeafWitness>,
     },
+    /// A sum of multiples of the constraints is violated all over the region.
+    Combination {
+        /// One per constraint of the case, not negative.
+        multipliers: Vec<i64>,
+        /// Slopes and multipliers of signs; derived slopes if absent.
+        witness: Option<LeafWitness>,
+    },
     /// The region is empty: the bounds contradict a split.
     Empty,
     /// The region is empty: the multipliers add the splits up to a contradiction.
@@ -69,6 +76,16 @@ pub enum Node {
         /// Slopes and multipliers.
         witness: LeafWitness,
     },
+}
+
+impl Node {
+    /// The children that a cut names.
+    pub fn children(&self) -> Option<[usize; 2]> {
+        match self {
+            Self::Input { children, .. } | Self::Relu { children, .. } => Some(*children),
+            Self::Leaf { .. } | Self::Combination { .. } | Self::Empty | Self::Farkas { .. } => None,
+        }
+    }
 }
 
 /// Slopes (on the slope grid) and multipliers (in units of 1/65536) of one bound, per layer and neuron.
@@ -113,6 +130,13 @@ pub enum SplitError {
         /// The node.
         node: usize,
     },
+    /// A combination multiplies a constraint by less than 0.
+    NegativeMultiplier {
+        /// The node.
+        node: usize,
+        /// Constraint, from 0.
+        constraint: usize,
+    },
     /// A leaf's constraint is not violated all over its region.
     NotProved {
         /// The node.
@@ -152,6 +176,9 @@ impl fmt::Display for SplitError {
             Self::NoSuchPlace { node } => {
                 write!(f, "node {node} names a place that does not exist or is split already")
             }
+            Self::NegativeMultiplier { node, constraint } => {
+                write!(f, "leaf {node}: the multiplier of constraint {constraint} is negative")
+            }
             Self::NotProved { node, least, bound } => {
                 write!(
                     f,
@@ -171,7 +198,6 @@ impl fmt::Display for SplitError {
 const MULTIPLIER_BITS: u32 = 16;
 
 /// A node's region: a box of inputs and the signs of split neurons.
-#[derive(Clone)]
 pub(crate) struct Region {
     pub(crate) lower: Vec<Rational>,
     pub(crate) upper: Vec<Rational>,
@@ -206,6 +232,22 @@ pub fn check_unsat(
     nodes: &[Node],
     progress: &mut dyn FnMut(usize),
 ) -> Result<(), SplitError> {
+    check_shape(nodes.iter().map(Node::children))?;
+    let node = |index: usize| nodes.get(index).cloned().ok_or(SplitError::Orphan { node: index });
+    check_tree(network, table, case, &mut |index| Ok((index, node(index)?)), progress)
+}
+
+/// As [`check_unsat`], for nodes that are read when they are asked for and are known to be a tree.
+///
+/// # Errors
+/// [`SplitError`].
+pub fn check_tree(
+    network: &GridNetwork,
+    table: &TanhTable,
+    case: &Case,
+    nodes: &mut NodeAt<'_>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<(), SplitError> {
     check_case(network, case)?;
     let root = Region { lower: case.lower.clone(), upper: case.upper.clone(), signs: Vec::new() };
     walk(network, root, nodes, &mut |index, region, leaf| {
@@ -215,29 +257,90 @@ pub fn check_unsat(
     })
 }
 
+/// Accepts iff the children that each node names make the nodes one tree: node 0 is the root, a child comes after its
+/// parent, and every other node is the child of exactly one.
+///
+/// # Errors
+/// [`SplitError::BadChild`], [`SplitError::Orphan`].
+pub fn check_shape(nodes: impl ExactSizeIterator<Item = Option<[usize; 2]>>) -> Result<(), SplitError> {
+    let mut placed = vec![false; nodes.len()];
+    *placed.first_mut().ok_or(SplitError::Orphan { node: 0 })? = true;
+    for (node, children) in nodes.enumerate() {
+        for child in children.into_iter().flatten() {
+            let slot = placed.get_mut(child).filter(|placed| child > node && !**placed);
+            *slot.ok_or(SplitError::BadChild { node })? = true;
+        }
+    }
+    placed.iter().position(|placed| !placed).map_or(Ok(()), |node| Err(SplitError::Orphan { node }))
+}
+
+/// Where a walk takes its nodes from: given what a parent calls its child (0: the root), the child and its number for
+/// messages. Asked for every node once, all of a first child's tree before the second child.
+pub type NodeAt<'a> = dyn FnMut(usize) -> Result<(usize, Node), SplitError> + 'a;
+
 /// What is done with a leaf: its number, region and node.
 pub(crate) type AtLeaf<'a> = dyn FnMut(usize, &Region, &Node) -> Result<(), SplitError> + 'a;
 
+/// What a walk does next: it changes its one region, or visits a node in it.
+enum Step {
+    Visit(usize),
+    Lower(usize, Rational),
+    Upper(usize, Rational),
+    Sign(usize, usize, bool),
+    Unsign,
+}
+
+impl Region {
+    fn change(&mut self, step: Step) -> Option<usize> {
+        match step {
+            Step::Visit(node) => return Some(node),
+            Step::Lower(coordinate, end) => {
+                self.lower.get_mut(coordinate).into_iter().for_each(|l| *l = end.clone())
+            }
+            Step::Upper(coordinate, end) => {
+                self.upper.get_mut(coordinate).into_iter().for_each(|u| *u = end.clone())
+            }
+            Step::Sign(layer, neuron, positive) => self.signs.push((layer, neuron, positive)),
+            Step::Unsign => drop(self.signs.pop()),
+        }
+        None
+    }
+}
+
 /// Builds every node's region from the root's and calls `at_leaf` with those of the leaves, which cover the root's.
+///
+/// There is one region at a time: the steps around a visit make a child's region of its parent's and take that back, so
+/// that what waits is some steps for each cut above, not a region for each node.
 pub(crate) fn walk(
     network: &GridNetwork,
-    root: Region,
-    nodes: &[Node],
+    mut region: Region,
+    nodes: &mut NodeAt<'_>,
     at_leaf: &mut AtLeaf<'_>,
 ) -> Result<(), SplitError> {
-    let mut regions: Vec<Option<Region>> = vec![None; nodes.len()];
-    *regions.first_mut().ok_or(SplitError::Orphan { node: 0 })? = Some(root);
-    for (index, node) in nodes.iter().enumerate() {
-        let region =
-            regions.get_mut(index).and_then(Option::take).ok_or(SplitError::Orphan { node: index })?;
+    let mut steps = vec![Step::Visit(0)];
+    while let Some(step) = steps.pop() {
+        let Some(asked) = region.change(step) else { continue };
+        let (index, node) = nodes(asked)?;
+        // The last step is taken first.
         match node {
-            Node::Input { coordinate, at, children } => {
-                place(&mut regions, index, *children, cut_input(&region, *coordinate, at, index)?)?;
+            Node::Input { coordinate, at, children: [below, above] } => {
+                let (lower, upper) = cut_input(&region, coordinate, &at, index)?;
+                let at_most =
+                    [Step::Upper(coordinate, upper), Step::Visit(below), Step::Upper(coordinate, at.clone())];
+                steps.extend([
+                    Step::Lower(coordinate, lower),
+                    Step::Visit(above),
+                    Step::Lower(coordinate, at),
+                ]);
+                steps.extend(at_most);
             }
             Node::Relu { layer, neuron, children } => {
-                place(&mut regions, index, *children, cut_relu(network, &region, *layer, *neuron, index)?)?;
+                cut_relu(network, &region, layer, neuron, index)?;
+                for (child, positive) in children.into_iter().zip([true, false]).rev() {
+                    steps.extend([Step::Unsign, Step::Visit(child), Step::Sign(layer, neuron, positive)]);
+                }
             }
-            leaf => at_leaf(index, &region, leaf)?,
+            leaf => at_leaf(index, &region, &leaf)?,
         }
     }
     Ok(())
@@ -253,36 +356,19 @@ fn check_case(network: &GridNetwork, case: &Case) -> Result<(), SplitError> {
     if box_fits && constraints_fit { Ok(()) } else { Err(SplitError::CaseShape) }
 }
 
-fn place(
-    regions: &mut [Option<Region>],
-    parent: usize,
-    children: [usize; 2],
-    parts: [Region; 2],
-) -> Result<(), SplitError> {
-    for (child, part) in children.into_iter().zip(parts) {
-        let slot = regions.get_mut(child).filter(|slot| child > parent && slot.is_none());
-        *slot.ok_or(SplitError::BadChild { node: parent })? = Some(part);
-    }
-    Ok(())
-}
-
-/// Rule `split.input`.
+/// Rule `split.input`: the ends between which `at` cuts the region.
 fn cut_input(
     region: &Region,
     coordinate: usize,
     at: &Rational,
     node: usize,
-) -> Result<[Region; 2], SplitError> {
+) -> Result<(Rational, Rational), SplitError> {
     let ends = region.lower.get(coordinate).zip(region.upper.get(coordinate));
     let (lower, upper) = ends.ok_or(SplitError::NoSuchPlace { node })?;
     if at <= lower || at >= upper {
         return Err(SplitError::CutOutside { node });
     }
-    let (mut below, mut above) = (region.clone(), region.clone());
-    if let (Some(upper), Some(lower)) = (below.upper.get_mut(coordinate), above.lower.get_mut(coordinate)) {
-        (*upper, *lower) = (at.clone(), at.clone());
-    }
-    Ok([below, above])
+    Ok((lower.clone(), upper.clone()))
 }
 
 /// Rule `split.relu`: every input has `pre >= 0` or `pre <= 0`.
@@ -292,18 +378,10 @@ fn cut_relu(
     layer: usize,
     neuron: usize,
     node: usize,
-) -> Result<[Region; 2], SplitError> {
+) -> Result<(), SplitError> {
     let exists = network.layers.get(layer).is_some_and(|l| neuron < l.outputs);
     let again = region.signs.iter().any(|(l, n, _)| *l == layer && *n == neuron);
-    if !exists || again {
-        return Err(SplitError::NoSuchPlace { node });
-    }
-    let with = |positive| {
-        let mut part = region.clone();
-        part.signs.push((layer, neuron, positive));
-        part
-    };
-    Ok([with(true), with(false)])
+    if exists && !again { Ok(()) } else { Err(SplitError::NoSuchPlace { node }) }
 }
 
 /// The region's box on the grid, rounded outward.
@@ -338,11 +416,11 @@ fn check_leaf(
     match leaf {
         Node::Leaf { constraint, witness } => {
             let constraint = case.constraints.get(*constraint).ok_or(SplitError::NoSuchPlace { node })?;
-            let least = parts.least(&constraint.coefficients, witness.as_ref()).map_err(at)?;
-            if least > constraint.bound {
-                return Ok(());
-            }
-            Err(SplitError::NotProved { node, least, bound: constraint.bound.clone() })
+            parts.violated(constraint, witness.as_ref(), node)
+        }
+        Node::Combination { multipliers, witness } => {
+            let outputs = network.layers.last().map_or(0, |l| l.outputs);
+            parts.violated(&combine(case, multipliers, outputs, node)?, witness.as_ref(), node)
         }
         Node::Farkas { witness } => {
             // 0 is at least its own lower bound over the region, unless the region is empty.
@@ -354,6 +432,30 @@ fn check_leaf(
     }
 }
 
+/// Rule `split.combination`: the sum of the multiples of the constraints, exactly.
+fn combine(
+    case: &Case,
+    multipliers: &[i64],
+    outputs: usize,
+    node: usize,
+) -> Result<OutputConstraint, SplitError> {
+    if multipliers.len() != case.constraints.len() {
+        return Err(SplitError::NoSuchPlace { node });
+    }
+    let mut sum = OutputConstraint { coefficients: vec![Rational::zero(); outputs], bound: Rational::zero() };
+    for (constraint, (multiplier, part)) in multipliers.iter().zip(&case.constraints).enumerate() {
+        if multiplier.is_negative() {
+            return Err(SplitError::NegativeMultiplier { node, constraint });
+        }
+        let multiplier = Rational::from_dyadic((*multiplier).into(), 0);
+        for (total, coefficient) in sum.coefficients.iter_mut().zip(&part.coefficients) {
+            *total = total.add(&multiplier.mul(coefficient));
+        }
+        sum.bound = sum.bound.add(&multiplier.mul(&part.bound));
+    }
+    Ok(sum)
+}
+
 struct LeafParts<'a> {
     network: &'a GridNetwork,
     table: &'a TanhTable,
@@ -363,6 +465,22 @@ struct LeafParts<'a> {
 }
 
 impl LeafParts<'_> {
+    /// Accepts iff the constraint is strictly violated all over the region.
+    fn violated(
+        &self,
+        constraint: &OutputConstraint,
+        witness: Option<&LeafWitness>,
+        node: usize,
+    ) -> Result<(), SplitError> {
+        let least = self
+            .least(&constraint.coefficients, witness)
+            .map_err(|reason| SplitError::Grid { node, reason })?;
+        if least > constraint.bound {
+            return Ok(());
+        }
+        Err(SplitError::NotProved { node, least, bound: constraint.bound.clone() })
+    }
+
     /// Rule `split.leaf`: a lower bound of `coefficients . outputs` over the region.
     fn least(&self, coefficients: &[Rational], witness: Option<&LeafWitness>) -> Result<Rational, GridError> {
         let depth = self.network.layers.len();
@@ -380,8 +498,17 @@ impl LeafParts<'_> {
             }
         }
         let row = witness.map(|w| row_of(self.region, w, self.network.coefficient_bits)).transpose()?;
-        let upper = bound_row(self.network, self.table, functional, self.bounds, self.input, row.as_ref())?;
+        let upper = bound_row(self.network, self.table, functional, self.bounds, self.input, row.as_ref());
+        let upper = upper.map_err(|e| if row.is_some() { witness_fault(e) } else { e })?;
         Ok(Rational::from_dyadic(upper.into(), i64::from(self.network.value_bits).saturating_neg()).neg())
+    }
+}
+
+/// What a witness's slopes and multipliers drive out of range is the witness's fault, no limit.
+pub(crate) fn witness_fault(reason: GridError) -> GridError {
+    match reason {
+        GridError::Overflow { layer } => GridError::WitnessTooLarge { layer },
+        other => other,
     }
 }
 
@@ -390,7 +517,7 @@ pub(crate) fn row_of(region: &Region, witness: &LeafWitness, bits: u32) -> Resul
     let mut multipliers = Multipliers::default();
     for (layer, neuron, positive) in &region.signs {
         let value = witness.multipliers.get(*layer).and_then(|m| m.get(*neuron)).copied().unwrap_or(0);
-        let value = scale(value, bits).ok_or(GridError::Overflow { layer: *layer })?;
+        let value = scale(value, bits).ok_or(GridError::WitnessTooLarge { layer: *layer })?;
         while multipliers.layers.len() <= *layer {
             multipliers.layers.push(Vec::new());
         }
@@ -409,6 +536,21 @@ fn scale(value: i64, coefficient_bits: u32) -> Option<i64> {
     }
 }
 
+/// Accepts iff the point lies in the case's box, exactly.
+///
+/// # Errors
+/// [`SplitError::CaseShape`], [`SplitError::PointOutside`].
+pub fn check_inside(case: &Case, point: &[Rational]) -> Result<(), SplitError> {
+    if point.len() != case.lower.len() || point.len() != case.upper.len() {
+        return Err(SplitError::CaseShape);
+    }
+    let sides = point.iter().zip(case.lower.iter().zip(&case.upper));
+    match sides.into_iter().position(|(x, (lower, upper))| x < lower || x > upper) {
+        Some(coordinate) => Err(SplitError::PointOutside { coordinate }),
+        None => Ok(()),
+    }
+}
+
 /// Rule `counterexample.property`: accepts iff the point lies in the case's box and its outputs are shown to satisfy
 /// every constraint. Exact for the box; outputs are enclosed on the grid, so that ties closer than the grid fail.
 ///
@@ -421,15 +563,7 @@ pub fn check_sat(
     point: &[Rational],
 ) -> Result<(), SplitError> {
     check_case(network, case)?;
-    if point.len() != case.lower.len() {
-        return Err(SplitError::CaseShape);
-    }
-    for (coordinate, (x, (lower, upper))) in point.iter().zip(case.lower.iter().zip(&case.upper)).enumerate()
-    {
-        if x < lower || x > upper {
-            return Err(SplitError::PointOutside { coordinate });
-        }
-    }
+    check_inside(case, point)?;
     let at = |reason| SplitError::Grid { node: 0, reason };
     let region = Region { lower: point.to_vec(), upper: point.to_vec(), signs: Vec::new() };
     let input = input_of(&region, network.value_bits).ok_or(at(GridError::MagnitudeTooLarge { layer: 0 }))?;

@@ -8,6 +8,7 @@ use crate::reader::counterexample::{
 };
 use crate::reader::fields::{Field, FieldError};
 use crate::reader::json::{JsonError, Numbers, Value, canonical, parse};
+use crate::reader::policy::MAX_WIDTH;
 use crate::reader::regions::{RegionEntry, region_entries};
 use crate::reader::regret::{RegretClaim, StatisticalClaim, regret_claims, statistical_claims};
 
@@ -301,6 +302,11 @@ pub(super) fn capped<'a>(
     if items.len() > cap { Err(CertificateError::TooMany { what, cap }) } else { Ok(items) }
 }
 
+/// Numbers as written; they are compared once it is known how many there must be.
+pub(super) fn number_texts(field: &Field<'_>) -> Result<Vec<String>, FieldError> {
+    Ok(field.number_texts()?.into_iter().map(str::to_owned).collect())
+}
+
 pub(super) fn words(field: &Field<'_>) -> Result<Vec<String>, FieldError> {
     Ok(field.strings()?.into_iter().map(str::to_owned).collect())
 }
@@ -406,8 +412,12 @@ fn perturbation(field: &Field<'_>) -> Result<PerturbationSet, FieldError> {
         "linf" => Perturbation::Linf { radius: radius()? },
         "l2" => Perturbation::L2 { radius: radius()? },
         "per-coordinate" => {
-            let radii = fields.required("radii")?.array()?;
-            Perturbation::PerCoordinate { radii: radii.iter().map(self::radius).collect::<Result<_, _>>()? }
+            let place = fields.required("radii")?;
+            let radii = place.rationals(MAX_WIDTH)?;
+            if radii.iter().any(Rational::is_negative) {
+                return Err(place.out_of_range("a list of numbers of at least 0"));
+            }
+            Perturbation::PerCoordinate { radii }
         }
         _ => return Err(kind.unknown_word("linf, l2 or per-coordinate")),
     };
@@ -423,7 +433,7 @@ fn claim(field: &Field<'_>) -> Result<Claim, FieldError> {
         mask: fields.required("mask")?.count()?,
         quantity: fields.required("quantity")?.string()?.to_owned(),
         output: fields.optional("output").map(|o| o.count()).transpose()?,
-        values: words(&fields.required("values")?)?,
+        values: number_texts(&fields.required("values")?)?,
     };
     fields.finish()?;
     Ok(claim)

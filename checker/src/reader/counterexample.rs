@@ -2,7 +2,7 @@
 //! `spec/certificate-bracket.md`. Their numbers stand under keys of their own, so that none reads as an upper bound.
 
 use crate::number::Rational;
-use crate::reader::certificate::{CertificateError, MAX_MASKS, Place, capped, place, words};
+use crate::reader::certificate::{CertificateError, MAX_MASKS, Place, capped, number_texts, place};
 use crate::reader::fields::{Field, FieldError, Fields};
 
 /// Most entries of `counterexample`: 64 for each mask.
@@ -74,7 +74,7 @@ fn claim(field: &Field<'_>) -> Result<CounterexampleClaim, FieldError> {
         mask: fields.required("mask")?.count()?,
         quantity: fields.required("quantity")?.string()?.to_owned(),
         output: fields.optional("output").map(|o| o.count()).transpose()?,
-        at_least: words(&fields.required("atLeast")?)?,
+        at_least: number_texts(&fields.required("atLeast")?)?,
     };
     fields.finish()?;
     Ok(claim)

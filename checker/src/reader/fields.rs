@@ -1,12 +1,18 @@
 //! Typed access to a JSON document: every error says where, and a key nobody asked for is refused.
 //! Trusted. `spec/certificate-files.md#json`.
 
+use core::cell::Cell;
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::escaped::Escaped;
 use super::json::Value;
-use crate::number::{NumberError, Rational};
+use crate::number::{NumberError, Rational, cost};
+
+/// Most digits of all numbers of one document together, those that exponents stand for included: what a payload has room
+/// for. Bounds time and memory where a few characters stand for thousands of digits.
+pub const MAX_DIGITS: usize = 1 << 24;
 
 /// Why a document lacks what a format asks for; `path` is such as `layers[2].activation`, empty for the document itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +62,25 @@ pub enum FieldError {
         /// What the format asks for.
         expected: &'static str,
     },
+    /// A list longer than anything it can be about.
+    TooMany {
+        /// The list.
+        path: String,
+        /// The cap.
+        cap: usize,
+    },
+    /// More than [`MAX_DIGITS`] in all numbers of the document.
+    TooManyDigits {
+        /// The first number beyond.
+        path: String,
+    },
+}
+
+impl FieldError {
+    /// Whether a limit was reached, rather than a clause of the format broken.
+    pub fn is_limit(&self) -> bool {
+        matches!(self, Self::TooMany { .. } | Self::TooManyDigits { .. })
+    }
 }
 
 impl fmt::Display for FieldError {
@@ -69,6 +94,10 @@ impl fmt::Display for FieldError {
             }
             Self::Number { path, error } => write!(f, "{} is {error}", Place(path)),
             Self::OutOfRange { path, expected } => write!(f, "{} is not {expected}", Place(path)),
+            Self::TooMany { path, cap } => write!(f, "{} has more than {cap} entries", Place(path)),
+            Self::TooManyDigits { path } => {
+                write!(f, "the document's numbers have more than {MAX_DIGITS} digits, at {}", Place(path))
+            }
         }
     }
 }
@@ -86,12 +115,20 @@ impl fmt::Display for Place<'_> {
 pub struct Field<'a> {
     value: &'a Value,
     path: String,
+    /// Digits that the document's numbers may still have.
+    left: Rc<Cell<usize>>,
 }
 
 impl<'a> Field<'a> {
     /// The whole document.
     pub fn root(value: &'a Value) -> Self {
-        Self { value, path: String::new() }
+        Self { value, path: String::new(), left: Rc::new(Cell::new(MAX_DIGITS)) }
+    }
+
+    fn spend(&self, text: &str, path: impl Fn() -> String) -> Result<(), FieldError> {
+        let left = self.left.get().checked_sub(cost(text));
+        self.left.set(left.ok_or_else(|| FieldError::TooManyDigits { path: path() })?);
+        Ok(())
     }
 
     /// The value itself.
@@ -167,10 +204,21 @@ impl<'a> Field<'a> {
     /// A number, written as a decimal or a fraction in a string, exactly.
     ///
     /// # Errors
-    /// [`FieldError::WrongType`], [`FieldError::Number`].
+    /// [`FieldError::WrongType`], [`FieldError::Number`], [`FieldError::TooManyDigits`].
     pub fn rational(&self) -> Result<Rational, FieldError> {
         let text = self.string()?;
+        self.spend(text, || self.path.clone())?;
         Rational::parse(text).map_err(|error| FieldError::Number { path: self.path.clone(), error })
+    }
+
+    /// A number in [0, 1]: a fraction of something.
+    ///
+    /// # Errors
+    /// Those of [`Field::rational`]; [`FieldError::OutOfRange`].
+    pub fn fraction(&self) -> Result<Rational, FieldError> {
+        let number = self.rational()?;
+        let outside = number.is_negative() || number > Rational::one();
+        if outside { Err(self.out_of_range("a fraction in [0, 1]")) } else { Ok(number) }
     }
 
     /// A count, written in a string as `0` or `[1-9][0-9]*`.
@@ -191,7 +239,8 @@ impl<'a> Field<'a> {
     pub fn array(&self) -> Result<Vec<Field<'a>>, FieldError> {
         let Value::Array(items) = self.value else { return Err(self.wrong("an array")) };
         let located = items.iter().enumerate();
-        Ok(located.map(|(i, value)| Field { value, path: format!("{}[{i}]", self.path) }).collect())
+        let field = |(i, value)| Field { value, path: self.item(i), left: self.left.clone() };
+        Ok(located.map(field).collect())
     }
 
     /// An array of strings; cheaper than [`Field::array`] for the long arrays of a claim.
@@ -205,30 +254,42 @@ impl<'a> Field<'a> {
             match item {
                 Value::String(text) => texts.push(text.as_str()),
                 _ => {
-                    return Err(FieldError::WrongType {
-                        path: format!("{}[{i}]", self.path),
-                        expected: "a string",
-                    });
+                    return Err(FieldError::WrongType { path: self.item(i), expected: "a string" });
                 }
             }
         }
         Ok(texts)
     }
 
-    /// An array of numbers.
+    /// An array of numbers as they are written, for whoever knows how many there must be.
     ///
     /// # Errors
-    /// Those of [`Field::strings`]; [`FieldError::Number`].
-    pub fn rationals(&self) -> Result<Vec<Rational>, FieldError> {
+    /// Those of [`Field::strings`]; [`FieldError::TooManyDigits`].
+    pub fn number_texts(&self) -> Result<Vec<&'a str>, FieldError> {
         let texts = self.strings()?;
-        let mut numbers = Vec::with_capacity(texts.len());
-        for (i, text) in texts.into_iter().enumerate() {
-            let number = Rational::parse(text);
-            numbers.push(
-                number.map_err(|error| FieldError::Number { path: format!("{}[{i}]", self.path), error })?,
-            );
+        for (i, text) in texts.iter().enumerate() {
+            self.spend(text, || self.item(i))?;
         }
-        Ok(numbers)
+        Ok(texts)
+    }
+
+    /// An array of at most `cap` numbers; nothing is computed if there are more.
+    ///
+    /// # Errors
+    /// Those of [`Field::number_texts`]; [`FieldError::TooMany`], [`FieldError::Number`].
+    pub fn rationals(&self, cap: usize) -> Result<Vec<Rational>, FieldError> {
+        if matches!(self.value, Value::Array(items) if items.len() > cap) {
+            return Err(FieldError::TooMany { path: self.path.clone(), cap });
+        }
+        let texts = self.number_texts()?.into_iter().enumerate();
+        let number = |(i, text)| {
+            Rational::parse(text).map_err(|error| FieldError::Number { path: self.item(i), error })
+        };
+        texts.map(number).collect()
+    }
+
+    fn item(&self, index: usize) -> String {
+        format!("{}[{index}]", self.path)
     }
 
     /// An object; the caller asks for its keys and then calls [`Fields::finish`].
@@ -237,7 +298,10 @@ impl<'a> Field<'a> {
     /// [`FieldError::WrongType`].
     pub fn object(&self) -> Result<Fields<'a>, FieldError> {
         match self.value {
-            Value::Object(members) => Ok(Fields { members, path: self.path.clone(), used: BTreeSet::new() }),
+            Value::Object(members) => {
+                let (path, left) = (self.path.clone(), self.left.clone());
+                Ok(Fields { members, path, left, used: BTreeSet::new() })
+            }
             _ => Err(self.wrong("an object")),
         }
     }
@@ -248,8 +312,10 @@ impl<'a> Field<'a> {
     /// [`FieldError::WrongType`].
     pub fn entries(&self) -> Result<Vec<(&'a str, Field<'a>)>, FieldError> {
         let Value::Object(members) = self.value else { return Err(self.wrong("an object")) };
-        let located = members.iter();
-        Ok(located.map(|(key, value)| (key.as_str(), Field { value, path: join(&self.path, key) })).collect())
+        let field = |(key, value): (&'a String, &'a Value)| {
+            (key.as_str(), Field { value, path: join(&self.path, key), left: self.left.clone() })
+        };
+        Ok(members.iter().map(field).collect())
     }
 }
 
@@ -262,6 +328,7 @@ fn join(path: &str, key: &str) -> String {
 pub struct Fields<'a> {
     members: &'a BTreeMap<String, Value>,
     path: String,
+    left: Rc<Cell<usize>>,
     used: BTreeSet<&'a str>,
 }
 
@@ -283,7 +350,7 @@ impl<'a> Fields<'a> {
     pub fn optional(&mut self, key: &str) -> Option<Field<'a>> {
         let (name, value) = self.members.get_key_value(key)?;
         self.used.insert(name);
-        Some(Field { value, path: join(&self.path, key) })
+        Some(Field { value, path: join(&self.path, key), left: self.left.clone() })
     }
 
     /// Refuses the first key that nobody asked for.
@@ -343,11 +410,51 @@ mod tests {
     #[test]
     fn arrays_of_numbers_name_the_offending_item() {
         let value = document(r#"["1","2/0"]"#);
-        let error = Field::root(&value).rationals().unwrap_err();
+        let error = Field::root(&value).rationals(2).unwrap_err();
         assert_eq!(error, FieldError::Number { path: "[1]".into(), error: NumberError::ZeroDenominator });
         let value = document(r#"["1",2]"#);
-        let error = Field::root(&value).rationals().unwrap_err();
+        let error = Field::root(&value).rationals(2).unwrap_err();
         assert_eq!(error, FieldError::WrongType { path: "[1]".into(), expected: "a string" });
+    }
+
+    /// A list longer than its cap is refused before its numbers are looked at.
+    #[test]
+    fn lists_are_counted_first() {
+        let value = document(r#"["1","x"]"#);
+        let error = Field::root(&value).rationals(1).unwrap_err();
+        assert_eq!(error, FieldError::TooMany { path: String::new(), cap: 1 });
+        assert!(error.is_limit() && !Field::root(&value).rationals(2).unwrap_err().is_limit());
+    }
+
+    /// An exponent of 4,096 counts as 4,096 digits: 4,096 such numbers fit, wherever in the document they stand.
+    #[test]
+    fn digits_are_counted_over_the_document() {
+        let list = |n| Value::Array(vec![Value::String("1e-4096".to_owned()); n]);
+        let counts = |a, b| {
+            let value = Value::Array(vec![list(a), list(b)]);
+            let fields = Field::root(&value).array().unwrap();
+            fields[0].number_texts().and(fields[1].number_texts().map(|texts| texts.len()))
+        };
+        assert_eq!(counts(4093, 3), Ok(3));
+        let error = FieldError::TooManyDigits { path: "[1][3]".into() };
+        assert_eq!(counts(4093, 4), Err(error.clone()));
+        assert!(error.is_limit());
+        let value = Value::String("1e-4096".to_owned());
+        let field = Field::root(&value);
+        field.left.set(4095);
+        assert_eq!(field.rational(), Err(FieldError::TooManyDigits { path: String::new() }));
+        let long = Value::String("0.123456789e-2".to_owned());
+        let field = Field::root(&long);
+        field.left.set(13);
+        assert_eq!(field.rational(), Err(FieldError::TooManyDigits { path: String::new() }));
+    }
+
+    #[test]
+    fn fractions_lie_between_0_and_1() {
+        let read =
+            |text: &str| Field::root(&Value::String(text.to_owned())).fraction().map_err(|e| e.is_limit());
+        assert_eq!((read("0"), read("1")), (Ok(Rational::zero()), Ok(Rational::one())));
+        assert_eq!((read("-1/1000"), read("1.001")), (Err(false), Err(false)));
     }
 
     #[test]

@@ -171,14 +171,11 @@ fn parse_entry(item: &Field<'_>) -> Result<MaskEntry, MaskError> {
     let mut fields = item.object()?;
     let file = fields.required("file")?.string()?;
     let place = fields.required("sparsity")?;
-    let requested_sparsity = place.rational()?;
+    let requested_sparsity = place.fraction()?;
     let source = fields.optional("source").map(|s| parse_source_file("mask", s.object()?)).transpose()?;
     fields.finish()?;
     if !is_plain_file_name(file) {
         return Err(MaskError::UnsafeFileName { name: file.to_owned() });
-    }
-    if requested_sparsity.is_negative() || requested_sparsity > Rational::one() {
-        return Err(place.out_of_range("a sparsity in [0, 1]").into());
     }
     Ok(MaskEntry { file: file.to_owned(), requested_sparsity, source })
 }

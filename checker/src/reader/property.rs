@@ -3,9 +3,10 @@
 use core::fmt;
 
 use crate::kernel::relax::SlopeChoice;
-use crate::kernel::split::{Case, LeafWitness, Node, OutputConstraint};
+use crate::kernel::split::{Case, LeafWitness, Node, OutputConstraint, SplitError};
 use crate::reader::fields::{Field, FieldError, Fields};
 use crate::reader::json::{JsonError, Numbers, Value, canonical, parse};
+use crate::reader::policy::MAX_WIDTH;
 
 /// Value of `format` in a property file.
 pub const PROPERTY_FORMAT: &str = "secateur.property/1";
@@ -78,8 +79,8 @@ pub fn parse_property(bytes: &[u8]) -> Result<Property, PropertyError> {
 
 fn case(field: &Field<'_>) -> Result<Case, FieldError> {
     let mut fields = field.object()?;
-    let lower = fields.required("lower")?.rationals()?;
-    let upper = fields.required("upper")?.rationals()?;
+    let lower = fields.required("lower")?.rationals(MAX_WIDTH)?;
+    let upper = fields.required("upper")?.rationals(MAX_WIDTH)?;
     let constraints = fields.required("constraints")?.array()?;
     fields.finish()?;
     Ok(Case { lower, upper, constraints: constraints.iter().map(constraint).collect::<Result<_, _>>()? })
@@ -87,24 +88,64 @@ fn case(field: &Field<'_>) -> Result<Case, FieldError> {
 
 fn constraint(field: &Field<'_>) -> Result<OutputConstraint, FieldError> {
     let mut fields = field.object()?;
-    let coefficients = fields.required("coefficients")?.rationals()?;
+    let coefficients = fields.required("coefficients")?.rationals(MAX_WIDTH)?;
     let bound = fields.required("bound")?.rational()?;
     fields.finish()?;
     Ok(OutputConstraint { coefficients, bound })
 }
 
-/// Reads a proof file: one split tree per case.
+/// A proof file that was read: one split tree per case. It is kept as text, and a node's numbers are made again whenever it
+/// is asked for, so that they take memory for one leaf at a time.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    document: Value,
+}
+
+/// One tree of a proof.
+#[derive(Debug)]
+pub struct ProofTree<'a> {
+    nodes: Vec<Field<'a>>,
+    /// The children that each node names.
+    pub children: Vec<Option<[usize; 2]>>,
+}
+
+impl ProofTree<'_> {
+    /// A node and its number.
+    ///
+    /// # Errors
+    /// [`SplitError::Orphan`] if there is no such node.
+    pub fn node(&self, index: usize) -> Result<(usize, Node), SplitError> {
+        let read = self.nodes.get(index).and_then(|field| node(field).ok());
+        Ok((index, read.ok_or(SplitError::Orphan { node: index })?))
+    }
+}
+
+impl Proof {
+    /// The trees, in the order of the cases, every node of them read once.
+    ///
+    /// # Errors
+    /// [`PropertyError::Field`].
+    pub fn trees(&self) -> Result<Vec<ProofTree<'_>>, PropertyError> {
+        let mut fields = Field::root(&self.document).object()?;
+        fields.required("format")?.word(PROOF_FORMAT)?;
+        let trees = fields.required("cases")?.array()?;
+        fields.finish()?;
+        Ok(trees.iter().map(tree).collect::<Result<_, _>>()?)
+    }
+}
+
+fn tree<'a>(field: &Field<'a>) -> Result<ProofTree<'a>, FieldError> {
+    let nodes = field.array()?;
+    let children = nodes.iter().map(|n| Ok(node(n)?.children())).collect::<Result<_, FieldError>>()?;
+    Ok(ProofTree { nodes, children })
+}
+
+/// Reads a proof file.
 ///
 /// # Errors
 /// [`PropertyError`].
-pub fn parse_proof(bytes: &[u8]) -> Result<Vec<Vec<Node>>, PropertyError> {
-    let value = document(bytes, MAX_PROOF)?;
-    let mut fields = Field::root(&value).object()?;
-    fields.required("format")?.word(PROOF_FORMAT)?;
-    let trees = fields.required("cases")?.array()?;
-    fields.finish()?;
-    let tree = |t: &Field<'_>| t.array()?.iter().map(node).collect::<Result<Vec<_>, _>>();
-    Ok(trees.iter().map(tree).collect::<Result<_, _>>()?)
+pub fn parse_proof(bytes: &[u8]) -> Result<Proof, PropertyError> {
+    Ok(Proof { document: document(bytes, MAX_PROOF)? })
 }
 
 fn node(field: &Field<'_>) -> Result<Node, FieldError> {
@@ -125,9 +166,13 @@ fn node(field: &Field<'_>) -> Result<Node, FieldError> {
             constraint: fields.required("constraint")?.count()?,
             witness: fields.optional("witness").map(|w| witness(&w)).transpose()?,
         },
+        "combination" => Node::Combination {
+            multipliers: numbers(&fields.required("multipliers")?, 1)?,
+            witness: fields.optional("witness").map(|w| witness(&w)).transpose()?,
+        },
         "empty" => Node::Empty,
         "farkas" => Node::Farkas { witness: witness(&fields.required("witness")?)? },
-        _ => return Err(kind.unknown_word("input, relu, leaf, empty or farkas")),
+        _ => return Err(kind.unknown_word("input, relu, leaf, combination, empty or farkas")),
     };
     fields.finish()?;
     Ok(node)
@@ -155,24 +200,26 @@ fn witness(field: &Field<'_>) -> Result<LeafWitness, FieldError> {
     Ok(LeafWitness { slopes: slopes.collect(), multipliers })
 }
 
-/// One string per layer: whole numbers separated by single spaces, or nothing.
+/// One string per layer.
 fn tables(field: &Field<'_>, unit: i64) -> Result<Vec<Vec<i64>>, FieldError> {
-    let layer = |item: &Field<'_>| -> Result<Vec<i64>, FieldError> {
-        let text = item.string()?;
-        if text.is_empty() {
-            return Ok(Vec::new());
-        }
-        let number = |word: &str| {
-            let body = word.strip_prefix('-').unwrap_or(word);
-            let plain =
-                !body.is_empty() && body.len() <= MAX_UNIT_DIGITS && body.bytes().all(|b| b.is_ascii_digit());
-            let parsed: Option<i64> = if plain { word.parse().ok() } else { None };
-            parsed.and_then(|n| n.checked_mul(unit))
-        };
-        let numbers: Option<Vec<i64>> = text.split(' ').map(number).collect();
-        numbers.ok_or_else(|| item.out_of_range("whole numbers separated by single spaces"))
+    field.array()?.iter().map(|layer| numbers(layer, unit)).collect()
+}
+
+/// Whole numbers separated by single spaces, or nothing.
+fn numbers(field: &Field<'_>, unit: i64) -> Result<Vec<i64>, FieldError> {
+    let text = field.string()?;
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let number = |word: &str| {
+        let body = word.strip_prefix('-').unwrap_or(word);
+        let plain =
+            !body.is_empty() && body.len() <= MAX_UNIT_DIGITS && body.bytes().all(|b| b.is_ascii_digit());
+        let parsed: Option<i64> = if plain { word.parse().ok() } else { None };
+        parsed.and_then(|n| n.checked_mul(unit))
     };
-    field.array()?.iter().map(layer).collect()
+    let numbers: Option<Vec<i64>> = text.split(' ').map(number).collect();
+    numbers.ok_or_else(|| field.out_of_range("whole numbers separated by single spaces"))
 }
 
 #[cfg(test)]
@@ -187,8 +234,14 @@ mod tests {
         parse_property(format!(r#"{{"cases":[{cases}],"format":"secateur.property/1"}}"#).as_bytes())
     }
 
+    fn read(bytes: &[u8]) -> Result<Vec<Vec<Node>>, PropertyError> {
+        let proof = parse_proof(bytes)?;
+        let nodes = |t: &ProofTree<'_>| (0..t.children.len()).map(|i| t.node(i).unwrap().1).collect();
+        Ok(proof.trees()?.iter().map(nodes).collect())
+    }
+
     fn proof(nodes: &str) -> Result<Vec<Vec<Node>>, PropertyError> {
-        parse_proof(format!(r#"{{"cases":[[{nodes}]],"format":"secateur.proof/1"}}"#).as_bytes())
+        read(format!(r#"{{"cases":[[{nodes}]],"format":"secateur.proof/1"}}"#).as_bytes())
     }
 
     fn witness_with(lower: &str, multipliers: &str) -> Result<Vec<Vec<Node>>, PropertyError> {
@@ -205,6 +258,8 @@ mod tests {
             PropertyError::Field(FieldError::UnknownWord { path, .. }) => ("word", path),
             PropertyError::Field(FieldError::Number { path, .. }) => ("number", path),
             PropertyError::Field(FieldError::OutOfRange { path, .. }) => ("range", path),
+            PropertyError::Field(FieldError::TooMany { path, .. }) => ("many", path),
+            PropertyError::Field(FieldError::TooManyDigits { path }) => ("digits", path),
             PropertyError::Json(_) => ("json", String::new()),
             PropertyError::NotCanonical => ("canonical", String::new()),
             PropertyError::NoCases => ("cases", String::new()),
@@ -262,6 +317,7 @@ mod tests {
             r#"{"constraint":"2","node":"leaf"}"#,
             r#"{"constraint":"0","node":"leaf","witness":{"lower":["1 -2"],"multipliers":[""],"upper":[""]}}"#,
             r#"{"node":"empty"}"#,
+            r#"{"multipliers":"1 0 -3","node":"combination"}"#,
         ];
         let witness = LeafWitness {
             slopes: vec![vec![
@@ -276,6 +332,7 @@ mod tests {
             Node::Leaf { constraint: 2, witness: None },
             Node::Leaf { constraint: 0, witness: Some(witness) },
             Node::Empty,
+            Node::Combination { multipliers: vec![1, 0, -3], witness: None },
         ];
         assert_eq!(proof(&nodes.join(",")), Ok(vec![expected]));
         let multipliers = LeafWitness { slopes: vec![vec![]], multipliers: vec![vec![0, 65536]] };
@@ -289,6 +346,15 @@ mod tests {
         assert_eq!(node(r#"{"children":["1","2"]}"#), refused("missing", "cases[0][0].node"));
         assert_eq!(node(r#"{"node":"farkas"}"#), refused("missing", "cases[0][0].witness"));
         assert_eq!(node(r#"{"node":"leaf"}"#), refused("missing", "cases[0][0].constraint"));
+        assert_eq!(node(r#"{"node":"combination"}"#), refused("missing", "cases[0][0].multipliers"));
+        for bad in [r#"["1"]"#, r#"{}"#] {
+            let text = format!(r#"{{"multipliers":{bad},"node":"combination"}}"#);
+            assert_eq!(node(&text), refused("type", "cases[0][0].multipliers"));
+        }
+        for bad in ["1/2", "1  1", "0.5"] {
+            let text = format!(r#"{{"multipliers":"{bad}","node":"combination"}}"#);
+            assert_eq!(node(&text), refused("range", "cases[0][0].multipliers"));
+        }
         assert_eq!(node(r#"{"node":"empty","witness":"x"}"#), refused("unknown", "cases[0][0].witness"));
         let relu = |children: &str, neuron: &str| {
             node(&format!(r#"{{"children":{children},"layer":"0","neuron":"{neuron}","node":"relu"}}"#))
@@ -301,9 +367,9 @@ mod tests {
         let input = r#"{"at":"1/0","children":["1","2"],"coordinate":"0","node":"input"}"#;
         assert_eq!(node(input), refused("number", "cases[0][0].at"));
         let other = br#"{"cases":[],"format":"secateur.proof/2"}"#;
-        assert_eq!(at(parse_proof(other)), refused("word", "format"));
+        assert_eq!(at(read(other)), refused("word", "format"));
         let extra = br#"{"cases":[],"format":"secateur.proof/1","holes":[]}"#;
-        assert_eq!(at(parse_proof(extra)), refused("unknown", ".holes"));
+        assert_eq!(at(read(extra)), refused("unknown", ".holes"));
     }
 
     #[test]

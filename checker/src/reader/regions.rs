@@ -4,16 +4,19 @@
 use crate::number::Rational;
 use crate::reader::certificate::{CertificateError, capped};
 use crate::reader::fields::{Field, FieldError, Fields};
+use crate::reader::policy::MAX_WIDTH;
 
 /// Most regions of a certificate.
 pub const MAX_REGIONS: usize = 1024;
+/// Most shares of a claim; each is compared at every cell.
+pub const MAX_SHARES: usize = 1024;
 
 /// A part of a box's volume on which a quantity is proved to keep a threshold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
     /// The threshold.
     pub threshold: Rational,
-    /// Claimed fraction of the volume.
+    /// Claimed fraction of the volume, in [0, 1].
     pub fraction: Rational,
 }
 
@@ -63,8 +66,8 @@ fn entry(field: &Field<'_>) -> Result<RegionEntry, CertificateError> {
         return Err(CertificateError::Empty { what: "a region's claims" });
     }
     let entry = RegionEntry {
-        lower: fields.required("lower")?.rationals()?,
-        upper: fields.required("upper")?.rationals()?,
+        lower: fields.required("lower")?.rationals(MAX_WIDTH)?,
+        upper: fields.required("upper")?.rationals(MAX_WIDTH)?,
         mask: fields.required("mask")?.count()?,
         claims: claims.iter().map(claim).collect::<Result<_, _>>()?,
     };
@@ -74,7 +77,11 @@ fn entry(field: &Field<'_>) -> Result<RegionEntry, CertificateError> {
 
 fn claim(field: &Field<'_>) -> Result<RegionClaim, FieldError> {
     let mut fields = field.object()?;
-    let shares = fields.optional("shares").map(|s| s.array()).transpose()?.unwrap_or_default();
+    let place = fields.optional("shares");
+    let shares = place.as_ref().map(Field::array).transpose()?.unwrap_or_default();
+    if let Some(place) = place.filter(|_| shares.len() > MAX_SHARES) {
+        return Err(FieldError::TooMany { path: place.path().to_owned(), cap: MAX_SHARES });
+    }
     let claim = RegionClaim {
         quantity: fields.required("quantity")?.string()?.to_owned(),
         output: fields.optional("output").map(|o| o.count()).transpose()?,
@@ -89,7 +96,7 @@ fn share(field: &Field<'_>) -> Result<Share, FieldError> {
     let mut fields = field.object()?;
     let share = Share {
         threshold: fields.required("threshold")?.rational()?,
-        fraction: fields.required("fraction")?.rational()?,
+        fraction: fields.required("fraction")?.fraction()?,
     };
     fields.finish()?;
     Ok(share)

@@ -4,13 +4,13 @@
 use crate::kernel::branch::TreeFault;
 use crate::kernel::grid::{GridError, GridNetwork};
 use crate::kernel::relax::SlopeChoice;
-use crate::kernel::split::{LeafWitness, Node};
+use crate::kernel::split::{LeafWitness, Node, SplitError};
 use crate::number::Dyadic;
 use crate::reader::slopes::{slope, slopes_of};
 
 /// Most nodes of a tree.
 pub const MAX_NODES: usize = 1 << 18;
-/// Most cuts above a node; bounds how many regions wait at a time.
+/// Most cuts above a node.
 pub const MAX_DEPTH: usize = 512;
 /// Bytes of one entry of the table of ends.
 const END_BYTES: usize = 8;
@@ -30,27 +30,45 @@ pub fn state_block(bytes: &[u8], states: usize, state: usize) -> Option<&[u8]> {
     if last && end != data.len() { None } else { data.get(start..end) }
 }
 
-/// Trees one after the other.
+/// Trees one after the other, a node at a time: slopes and multipliers are held of one leaf only.
 pub struct Trees<'a> {
     bytes: &'a [u8],
-    /// Number of trees read so far.
-    pub count: usize,
+    /// Number of trees begun so far.
+    count: usize,
+    /// Nodes of the tree read so far.
+    nodes: usize,
+    /// Cuts above each node of the tree that is still to come, the next one last.
+    open: Vec<usize>,
 }
 
 impl<'a> Trees<'a> {
     /// A list that begins here.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, count: 0 }
+        Self { bytes, count: 0, nodes: 0, open: Vec::new() }
     }
 
-    /// The next tree.
+    /// Goes on to the next tree, and says which one it is.
+    pub fn begin(&mut self) -> usize {
+        (self.nodes, self.open) = (0, vec![0]);
+        let tree = self.count;
+        self.count = tree.saturating_add(1);
+        tree
+    }
+
+    /// Whether the tree's nodes have all been read.
+    pub fn is_complete(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// The tree's next node and its number. Nodes come in preorder, so that the children of a cut are not named.
     ///
     /// # Errors
     /// [`GridError::BadTree`].
-    pub fn next_tree(&mut self, network: &GridNetwork) -> Result<Vec<Node>, GridError> {
-        let nodes = self.nodes(network).map_err(|fault| GridError::BadTree { tree: self.count, fault })?;
-        self.count = self.count.saturating_add(1);
-        Ok(nodes)
+    pub fn node(&mut self, network: &GridNetwork) -> Result<(usize, Node), SplitError> {
+        let node = self.nodes;
+        let read = self.read(network).map(|read| (node, read));
+        let tree = self.count.saturating_sub(1);
+        read.map_err(|fault| SplitError::Grid { node, reason: GridError::BadTree { tree, fault } })
     }
 
     /// Accepts iff nothing follows the last tree.
@@ -62,40 +80,27 @@ impl<'a> Trees<'a> {
         if self.bytes.is_empty() { Ok(()) } else { Err(GridError::BadTree { tree: self.count, fault }) }
     }
 
-    fn nodes(&mut self, network: &GridNetwork) -> Result<Vec<Node>, TreeFault> {
-        let mut nodes: Vec<Node> = Vec::new();
-        // Cuts whose second child has not begun, innermost last.
-        let mut open: Vec<usize> = Vec::new();
-        loop {
-            let index = nodes.len();
-            if index >= MAX_NODES {
-                return Err(TreeFault::TooManyNodes);
-            }
-            // The first child follows at once; the second is set when it begins.
-            let next = index.saturating_add(1);
-            let children = [next, next];
-            let node = match self.take::<1>()? {
-                [0] => Node::Leaf { constraint: 0, witness: None },
-                [1] => Node::Leaf { constraint: 0, witness: Some(self.witness(network)?) },
-                [2] => Node::Relu { layer: self.short()?, neuron: self.short()?, children },
-                [3] => Node::Input { coordinate: self.short()?, at: self.number()?.to_rational(), children },
-                _ => return Err(TreeFault::UnknownNode),
-            };
-            let is_leaf = matches!(node, Node::Leaf { .. });
-            nodes.push(node);
-            if !is_leaf {
-                open.push(index);
-                if open.len() > MAX_DEPTH {
-                    return Err(TreeFault::TooDeep);
-                }
-                continue;
-            }
-            let Some(parent) = open.pop() else { return Ok(nodes) };
-            if let Some(Node::Relu { children, .. } | Node::Input { children, .. }) = nodes.get_mut(parent) {
-                let [_, second] = children;
-                *second = next;
-            }
+    fn read(&mut self, network: &GridNetwork) -> Result<Node, TreeFault> {
+        let above = self.open.pop().ok_or(TreeFault::NoTree)?;
+        if self.nodes >= MAX_NODES {
+            return Err(TreeFault::TooManyNodes);
         }
+        self.nodes = self.nodes.saturating_add(1);
+        let children = [0, 0];
+        let node = match self.take::<1>()? {
+            [0] => Node::Leaf { constraint: 0, witness: None },
+            [1] => Node::Leaf { constraint: 0, witness: Some(self.witness(network)?) },
+            [2] => Node::Relu { layer: self.short()?, neuron: self.short()?, children },
+            [3] => Node::Input { coordinate: self.short()?, at: self.number()?.to_rational(), children },
+            _ => return Err(TreeFault::UnknownNode),
+        };
+        if node.children().is_some() {
+            if above >= MAX_DEPTH {
+                return Err(TreeFault::TooDeep);
+            }
+            self.open.extend([above.saturating_add(1); 2]);
+        }
+        Ok(node)
     }
 
     /// Slopes of the layers that have an activation, in order, then multipliers.

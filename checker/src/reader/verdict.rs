@@ -8,6 +8,7 @@ use crate::reader::certificate::{
 };
 use crate::reader::fields::{Field, FieldError};
 use crate::reader::json::{Numbers, canonical, parse};
+use crate::reader::policy::MAX_WIDTH;
 
 /// `predicateType` of a property certificate.
 pub const PREDICATE_TYPE: &str = "https://secateur.dev/property/v1";
@@ -92,7 +93,7 @@ pub fn parse_verdict(payload: &[u8]) -> Result<PropertyCertificate, CertificateE
 fn sat(field: &Field<'_>) -> Result<Claimed, FieldError> {
     let mut fields = field.object()?;
     let case = fields.required("case")?.count()?;
-    let point = fields.required("point")?.rationals()?;
+    let point = fields.required("point")?.rationals(MAX_WIDTH)?;
     fields.finish()?;
     Ok(Claimed::Sat { case, point })
 }

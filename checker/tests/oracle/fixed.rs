@@ -5,7 +5,7 @@
 use num_bigint::BigInt;
 use num_integer::Integer;
 use secateur_checker::kernel::enclose::tanh;
-use secateur_checker::model::{Activation, Mask, Network, Perturbation, Units};
+use secateur_checker::model::{Activation, Mask, Network, Perturbation, Policy, Units};
 use secateur_checker::number::{Dyadic, Rational};
 
 use super::random::{Case, Random};
@@ -94,21 +94,32 @@ pub fn trace(network: &Network, mask: &Mask, input: &[Ends]) -> Trace {
     Trace { pre: all, outputs: values }
 }
 
-/// What the network reads at the case's state when `change` is added to it, in the set's units.
+/// What the network reads at the case's first state when `change` is added to it, in the set's units.
 pub fn read(case: &Case, change: &[Rational]) -> Vec<Ends> {
-    let limit = case.policy.normaliser.as_ref().and_then(|n| n.clip.clone());
+    let entries = case.states.values.values.iter().take(case.states.values.columns);
+    let state: Vec<Rational> = entries.map(|x| x.to_rational()).collect();
+    read_at(&case.policy, &state, case.states.units, case.set.units, change)
+}
+
+/// What the network reads at `state`, in its units, when `change` is added to it, in the set's.
+pub fn read_at(
+    policy: &Policy,
+    state: &[Rational],
+    state_units: Units,
+    set_units: Units,
+    change: &[Rational],
+) -> Vec<Ends> {
+    let limit = policy.normaliser.as_ref().and_then(|n| n.clip.clone());
     let clip = |x: Rational| match &limit {
         Some(limit) => x.min(limit.clone()).max(limit.neg()),
         None => x,
     };
-    let entries = case.states.values.values.iter().zip(change).enumerate();
-    let seen = entries.map(|(i, (state, change))| {
-        let state = state.to_rational();
-        let Some(normaliser) = &case.policy.normaliser else { return state.add(change) };
+    let seen = state.iter().zip(change).enumerate().map(|(i, (state, change))| {
+        let Some(normaliser) = &policy.normaliser else { return state.add(change) };
         let (mean, std) = (normaliser.mean[i].to_rational(), normaliser.std[i].clone());
         let normalise = |x: &Rational| clip(x.sub(&mean).div(&std).unwrap());
-        match (case.states.units, case.set.units) {
-            (Units::Raw, Units::Normalised) => normalise(&state).add(change),
+        match (state_units, set_units) {
+            (Units::Raw, Units::Normalised) => normalise(state).add(change),
             (Units::Raw, Units::Raw) => normalise(&state.add(change)),
             (Units::Normalised, Units::Normalised) => state.add(change),
             (Units::Normalised, Units::Raw) => normalise(&state.mul(&std).add(&mean).add(change)),

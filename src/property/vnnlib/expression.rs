@@ -59,7 +59,7 @@ fn tokens(text: &str) -> Result<Vec<(Position, &str)>, VnnlibError> {
         for (offset, c) in code.char_indices() {
             let at = Position { line, column: offset + 1 };
             if !(c.is_ascii_graphic() || c == ' ' || c == '\t') {
-                return Err(VnnlibError::Character { at });
+                return Err(VnnlibError::Character { at, code: c.into() });
             }
             let ends = c.is_ascii_whitespace() || c == '(' || c == ')';
             if ends {

@@ -1,4 +1,4 @@
-//! Counterexamples: signed gradient steps inside a box, and the exact values of a ReLU network at a float. Untrusted; the
+//! Counterexamples: signed gradient steps inside a box, and the exact values of a ReLU network at a point. Untrusted; the
 //! checker evaluates the point again. `spec/rules.md` (CEX).
 
 use num_bigint::BigInt;
@@ -11,9 +11,12 @@ use secateur_checker::number::{Dyadic, Rational};
 use crate::float::{FloatActivation, FloatNetwork};
 
 use super::FloatConstraint;
+use super::narrow::Trail;
 
 /// Starts of an attack: the middle, then random points.
 const STARTS: usize = 12;
+/// Points of the descent from which a narrow target is approached.
+const NARROW_STARTS: usize = 6;
 /// Gradient steps from each start.
 const STEPS: usize = 40;
 
@@ -26,7 +29,14 @@ pub fn search_point(
     constraints: &[FloatConstraint],
     seed: u64,
 ) -> (Vec<f64>, f64) {
-    descend(network, lower, upper, constraints, seed, 0.0)
+    let mut trail = Trail::default();
+    let best =
+        descend(network, (lower, upper), constraints, seed, 0.0, &mut |x, worst| trail.visit(x, worst));
+    if best.1 <= 0.0 {
+        return best;
+    }
+    let nearer = trail.approach(network, (lower, upper), constraints, NARROW_STARTS);
+    nearer.filter(|(_, value)| *value < best.1).unwrap_or(best)
 }
 
 /// [`search_point`] that does not stop at the first point at which every constraint holds.
@@ -37,16 +47,16 @@ pub fn search_least(
     constraints: &[FloatConstraint],
     seed: u64,
 ) -> (Vec<f64>, f64) {
-    descend(network, lower, upper, constraints, seed, f64::NEG_INFINITY)
+    descend(network, (lower, upper), constraints, seed, f64::NEG_INFINITY, &mut |_, _| {})
 }
 
 fn descend(
     network: &FloatNetwork,
-    lower: &[f64],
-    upper: &[f64],
+    (lower, upper): (&[f64], &[f64]),
     constraints: &[FloatConstraint],
     seed: u64,
     enough: f64,
+    visit: &mut dyn FnMut(&[f64], &Worst),
 ) -> (Vec<f64>, f64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut best = (middle(lower, upper), f64::INFINITY);
@@ -58,7 +68,9 @@ fn descend(
             }
         }
         for step in 0..=STEPS {
-            let (value, gradient) = worst(network, constraints, &x);
+            let found = worst(network, constraints, &x);
+            visit(&x, &found);
+            let Worst { value, gradient, .. } = found;
             if value < best.1 {
                 best = (x.clone(), value);
             }
@@ -83,8 +95,18 @@ fn middle(lower: &[f64], upper: &[f64]) -> Vec<f64> {
     lower.iter().zip(upper).map(|(l, u)| (0.5 * (l + u)).clamp(*l, *u)).collect()
 }
 
+/// The largest constraint at a point.
+pub(super) struct Worst {
+    /// Which.
+    pub constraint: usize,
+    /// Its value.
+    pub value: f64,
+    /// Its gradient.
+    pub gradient: Vec<f64>,
+}
+
 /// The largest constraint at `x` and its gradient.
-fn worst(network: &FloatNetwork, constraints: &[FloatConstraint], x: &[f64]) -> (f64, Vec<f64>) {
+pub(super) fn worst(network: &FloatNetwork, constraints: &[FloatConstraint], x: &[f64]) -> Worst {
     let mut posts = vec![x.to_vec()];
     let mut pres = Vec::new();
     for layer in &network.layers {
@@ -94,22 +116,23 @@ fn worst(network: &FloatNetwork, constraints: &[FloatConstraint], x: &[f64]) -> 
         pres.push(pre);
     }
     let output = posts.last().map_or(x, Vec::as_slice);
-    let values = constraints.iter().map(|c| (c.value(output), c));
-    let Some((value, constraint)) = values.max_by(|a, b| a.0.total_cmp(&b.0)) else {
-        return (f64::NEG_INFINITY, vec![0.0; x.len()]);
+    let values = constraints.iter().map(|c| c.value(output)).enumerate();
+    let Some((index, value)) = values.max_by(|a, b| a.1.total_cmp(&b.1)) else {
+        let (value, gradient) = (f64::NEG_INFINITY, vec![0.0; x.len()]);
+        return Worst { constraint: 0, value, gradient };
     };
-    let mut gradient = constraint.coefficients.clone();
+    let mut gradient = constraints[index].coefficients.clone();
     for (layer, pre) in network.layers.iter().zip(&pres).rev() {
-        let mut next = vec![0.0; layer.inputs];
+        let mut below = vec![0.0; layer.inputs];
         for ((row, z), g) in layer.weight.chunks_exact(layer.inputs).zip(pre).zip(&gradient) {
             let g = g * derivative(layer.activation, *z);
             if g != 0.0 {
-                next.iter_mut().zip(row).for_each(|(n, w)| *n += g * w);
+                below.iter_mut().zip(row).for_each(|(n, w)| *n += g * w);
             }
         }
-        gradient = next;
+        gradient = below;
     }
-    (value, gradient)
+    Worst { constraint: index, value, gradient }
 }
 
 fn derivative(activation: FloatActivation, z: f64) -> f64 {
@@ -129,13 +152,15 @@ fn derivative(activation: FloatActivation, z: f64) -> f64 {
     }
 }
 
-/// The exact outputs of a network of ReLUs at a point of floats; `None` for other activations or a number that is not
-/// finite. Sums are kept over one power of two per layer.
-pub fn exact_outputs(network: &FloatNetwork, x: &[f64]) -> Option<Vec<Rational>> {
+/// The exact outputs of a network of ReLUs at a point; `None` for other activations or a number that is not finite. Sums
+/// are kept over the point's common denominator and one power of two per layer.
+pub fn exact_outputs(network: &FloatNetwork, x: &[Rational]) -> Option<Vec<Rational>> {
     let dyadics = |values: &[f64]| -> Option<Vec<Dyadic>> {
         values.iter().map(|v| Dyadic::from_ieee(v.to_bits(), 52, 11)).collect()
     };
-    let (mut post, mut scale) = scaled(&dyadics(x)?);
+    let whole = common_denominator(x)?;
+    let (mut post, mut scale): (Vec<BigInt>, _) =
+        (x.iter().map(|v| v.numerator() * (&whole / v.denominator())).collect(), 0);
     for layer in &network.layers {
         let (weight, weight_scale) = scaled(&dyadics(&layer.weight)?);
         let (bias, bias_scale) = scaled(&dyadics(&layer.bias)?);
@@ -146,7 +171,7 @@ pub fn exact_outputs(network: &FloatNetwork, x: &[f64]) -> Option<Vec<Rational>>
             .zip(&bias)
             .map(|(row, b)| {
                 let sum: BigInt = row.iter().zip(&post).map(|(w, v)| w * v).sum();
-                (sum << lift.unsigned_abs()) + (b << bias_lift.unsigned_abs())
+                (sum << lift.unsigned_abs()) + ((b * &whole) << bias_lift.unsigned_abs())
             })
             .collect();
         scale = sum_scale;
@@ -158,7 +183,16 @@ pub fn exact_outputs(network: &FloatNetwork, x: &[f64]) -> Option<Vec<Rational>>
             _ => return None,
         }
     }
-    Some(post.into_iter().map(|z| Rational::from_dyadic(z, scale)).collect())
+    let whole = Rational::from_integer(whole);
+    post.into_iter().map(|z| Rational::from_dyadic(z, scale).div(&whole).ok()).collect()
+}
+
+/// The least common multiple of the denominators.
+fn common_denominator(x: &[Rational]) -> Option<BigInt> {
+    x.iter().try_fold(BigInt::from(1), |whole, v| {
+        let missing = Rational::new(v.denominator().clone(), whole.clone()).ok()?;
+        Some(whole * missing.numerator())
+    })
 }
 
 /// Integers over one common power of two, which is at most 0.

@@ -8,8 +8,9 @@ use crate::search::slopes::panel::{Panel, PanelScratch};
 use crate::search::slopes::state::LayerContext;
 use crate::search::slopes::witness::{Column, FixedSlopes, SLOPE_DENOMINATOR, TargetSlopes};
 
+use super::combine::search_shares;
 use super::tree::{Cut, LeafSlopes, Place, SplitLeaf};
-use super::{AUTO_INPUTS, BranchOptions, BranchProblem, SplitRule};
+use super::{AUTO_INPUTS, BranchOptions, BranchProblem, FloatConstraint, SplitRule};
 
 /// Gradient steps on the slopes and multipliers of a region.
 const RATE: f64 = 0.4;
@@ -19,6 +20,8 @@ const DECAY: f64 = 0.85;
 const MOST_MULTIPLIER: f64 = 65_535.0;
 /// How often [`Node::raised`] doubles its multipliers.
 const RAISES: u32 = 4;
+/// How many sums of constraints are tried over the whole box.
+const COMBINATIONS: usize = 8;
 
 /// What became of a region.
 pub(super) enum Verdict {
@@ -47,15 +50,27 @@ pub(super) struct NodeScratch {
     panel: PanelScratch,
 }
 
+/// What a column bounds.
+#[derive(Clone, Debug, PartialEq)]
+enum Asked {
+    /// A constraint.
+    Constraint(u32),
+    /// The mean of the constraints in these parts.
+    Combination(Vec<u32>),
+    /// Nothing: no weights, and the threshold as constant. It exceeds the threshold only where the multipliers add the signs
+    /// up to a contradiction. The last one; absent in a region without signs.
+    Signs,
+}
+
 /// The constraints of a problem as columns over the outputs.
 struct Columns {
+    asked: Vec<Asked>,
     weight: Vec<f64>,
     constant: Vec<f64>,
     columns: Vec<Column>,
     /// Largest of the constraints' coefficients and right-hand sides.
     size: f64,
-    /// The column without weights, whose constant is the threshold: it exceeds the threshold only where the multipliers add
-    /// the signs up to a contradiction. The last one; absent in a region without signs.
+    /// The column of [`Asked::Signs`].
     empty: Option<u32>,
 }
 
@@ -126,6 +141,11 @@ fn in_units(target: &TargetSlopes) -> LeafSlopes {
     }
 }
 
+/// How many parts there are.
+fn total(parts: &[u32]) -> f64 {
+    parts.iter().map(|n| f64::from(*n)).sum()
+}
+
 struct Node<'a> {
     problem: &'a BranchProblem<'a>,
     options: &'a BranchOptions,
@@ -163,14 +183,14 @@ impl<'a> Node<'a> {
 
     /// The better of default and own slopes.
     fn bound(&self, scratch: &mut NodeScratch) -> Bounded {
-        let columns = self.columns();
+        let columns = self.columns(None);
         let chunk = &columns.columns[..];
         let [derived, ..] = self.bound_chunk(&columns, chunk, 0, self.threshold, scratch);
         let mut found = (derived, None);
         if derived < self.threshold && self.options.gradient_steps > 0 {
             let steps = self.options.gradient_steps;
             let [_, empty, ..] = self.bound_chunk(&columns, chunk, steps, self.threshold, scratch);
-            let own = self.rounded(&columns, 0, 0, &scratch.panel);
+            let own = self.rounded(&columns, 0, 0, &scratch.panel, 1.0);
             let raised = (columns.empty.is_some() && empty > self.threshold)
                 .then(|| self.raised(&columns, 1, &scratch.panel))
                 .flatten();
@@ -199,12 +219,20 @@ impl<'a> Node<'a> {
     }
 
     fn decide(&self, inherited: f64, scratch: &mut NodeScratch) -> Verdict {
-        let columns = self.columns();
+        let mut columns = self.columns(None);
         let enough = self.threshold + self.options.margin * columns.size;
         let (mut best, mut best_column) = (f64::NEG_INFINITY, 0);
+        let several = self.problem.constraints.len() > 1;
+        let mut seen = Vec::new();
         for steps in [0, self.options.gradient_steps] {
+            if let Some(parts) = search_shares(&self.problem.constraints, &seen) {
+                columns = self.columns(Some(parts));
+            }
             for chunk in columns.columns.chunks(PANEL) {
                 let values = self.bound_chunk(&columns, chunk, steps, enough, scratch);
+                if several && steps == 0 {
+                    seen.extend((0..chunk.len()).map(|lane| self.outputs(lane, &scratch.panel)));
+                }
                 let found = values.into_iter().zip(chunk).map(|(v, c)| (v, c.row));
                 for (lane, (value, row)) in found.enumerate() {
                     if columns.empty == Some(row) {
@@ -230,30 +258,77 @@ impl<'a> Node<'a> {
             }
         }
         let bound = best.max(inherited);
-        match self.choose(best_column, &scratch.panel) {
-            Some(cut) => Verdict::Cut { bound, cut, point: self.point(best_column, &scratch.panel) },
+        let cut = self.choose(best_column, &scratch.panel);
+        let point = self.point(best_column, &scratch.panel);
+        if self.place.is_root()
+            && let Some(leaf) = self.refute_sum(&mut seen, scratch)
+        {
+            return Verdict::Closed(leaf);
+        }
+        match cut {
+            Some(cut) => Verdict::Cut { bound, cut, point },
             None => Verdict::Stuck { bound },
         }
     }
 
-    fn columns(&self) -> Columns {
-        let constraints = &self.problem.constraints;
-        let (outputs, asked) = (self.problem.network.outputs(), constraints.len());
-        let signed = self.options.contradictions && !self.place.splits.is_empty();
-        let count = asked + usize::from(signed);
-        let mut weight = vec![0.0; outputs * count];
-        let mut size: f64 = 0.0;
-        for (r, constraint) in constraints.iter().enumerate() {
-            for (o, c) in constraint.coefficients.iter().enumerate() {
-                weight[o * count + r] = *c;
-                size = size.max(c.abs());
+    /// A leaf for some sum of the constraints; each sum that is not refuted adds the outputs that its bound points to.
+    fn refute_sum(&self, seen: &mut Vec<Vec<f64>>, scratch: &mut NodeScratch) -> Option<SplitLeaf> {
+        for _ in 0..COMBINATIONS {
+            let parts = search_shares(&self.problem.constraints, seen)?;
+            let columns = self.columns_of(vec![Asked::Combination(parts)]);
+            let enough = self.threshold + self.options.margin * columns.size;
+            for steps in [0, self.options.gradient_steps] {
+                let [value, ..] = self.bound_chunk(&columns, &columns.columns, steps, enough, scratch);
+                if value > enough
+                    && let Some(leaf) = self.close(&columns, 0, 0, steps > 0, &scratch.panel)
+                {
+                    return Some(leaf);
+                }
             }
-            size = size.max(constraint.bound.abs());
+            seen.push(self.outputs(0, &scratch.panel));
         }
-        let mut constant: Vec<f64> = constraints.iter().map(|c| -c.bound).collect();
-        constant.resize(count, self.threshold);
+        None
+    }
+
+    /// The network's outputs where a column's best bound is attained.
+    fn outputs(&self, lane: usize, scratch: &PanelScratch) -> Vec<f64> {
+        self.problem.network.forward(&scratch.best_point(lane).collect::<Vec<f64>>())
+    }
+
+    /// Every constraint, a mean of them if given, and the signs.
+    fn columns(&self, parts: Option<Vec<u32>>) -> Columns {
+        let signed = self.options.contradictions && !self.place.splits.is_empty();
+        let constraints = (0u32..).take(self.problem.constraints.len()).map(Asked::Constraint);
+        let asked = constraints.chain(parts.map(Asked::Combination)).chain(signed.then_some(Asked::Signs));
+        self.columns_of(asked.collect())
+    }
+
+    fn columns_of(&self, asked: Vec<Asked>) -> Columns {
+        let constraints = &self.problem.constraints;
+        let (outputs, count) = (self.problem.network.outputs(), asked.len());
+        let mut weight = vec![0.0; outputs * count];
+        let mut constant = vec![0.0; count];
+        for (column, asked) in asked.iter().enumerate() {
+            let mut add = |constraint: &FloatConstraint, share: f64| {
+                for (o, c) in constraint.coefficients.iter().enumerate() {
+                    weight[o * count + column] += share * c;
+                }
+                constant[column] -= share * constraint.bound;
+            };
+            match asked {
+                Asked::Constraint(constraint) => add(&constraints[*constraint as usize], 1.0),
+                Asked::Combination(parts) => {
+                    let total = total(parts);
+                    parts.iter().zip(constraints).for_each(|(n, c)| add(c, f64::from(*n) / total));
+                }
+                Asked::Signs => constant[column] = self.threshold,
+            }
+        }
+        let numbers = constraints.iter().flat_map(|c| c.coefficients.iter().chain([&c.bound]));
+        let size = numbers.fold(0.0, |size: f64, c| size.max(c.abs()));
         let columns = (0u32..).take(count).map(|row| Column { row, upper: false }).collect();
-        Columns { weight, constant, columns, size, empty: signed.then_some(asked as u32) }
+        let empty = (0u32..).zip(&asked).find(|(_, a)| **a == Asked::Signs).map(|(row, _)| row);
+        Columns { asked, weight, constant, columns, size, empty }
     }
 
     fn bound_chunk(
@@ -297,12 +372,21 @@ impl<'a> Node<'a> {
         own_slopes: bool,
         scratch: &PanelScratch,
     ) -> Option<SplitLeaf> {
-        if !own_slopes {
-            return Some(SplitLeaf::Constraint { constraint: row, slopes: None });
+        let asked = &columns.asked[row as usize];
+        let slopes = if own_slopes {
+            // The checker bounds the sum, not the mean, so that signs are worth as many times more.
+            let times = if let Asked::Combination(parts) = asked { total(parts) } else { 1.0 };
+            let (value, target) = self.rounded(columns, row, lane, scratch, times);
+            let goal = self.threshold + 0.5 * self.options.margin * columns.size;
+            (value > times * goal).then(|| Some(in_units(&target)))?
+        } else {
+            None
+        };
+        match asked {
+            Asked::Constraint(constraint) => Some(SplitLeaf::Constraint { constraint: *constraint, slopes }),
+            Asked::Combination(parts) => Some(SplitLeaf::Combination { multipliers: parts.clone(), slopes }),
+            Asked::Signs => None,
         }
-        let (value, target) = self.rounded(columns, row, lane, scratch);
-        (value > self.threshold + 0.5 * self.options.margin * columns.size)
-            .then(|| SplitLeaf::Constraint { constraint: row, slopes: Some(in_units(&target)) })
     }
 
     /// The leaf of an empty region, if its multipliers, of which the largest becomes 1, still add the signs up to a
@@ -351,17 +435,20 @@ impl<'a> Node<'a> {
         tried.filter(|_| gap > 0.0).find(|(value, _)| *value > goal)
     }
 
-    /// The slopes found, rounded as they are stored, and the bound they give.
+    /// The slopes found, rounded as they are stored, and the bound they give of `times` the column.
     fn rounded(
         &self,
         columns: &Columns,
         row: u32,
         lane: usize,
         scratch: &PanelScratch,
+        times: f64,
     ) -> (f64, TargetSlopes) {
         let mut target = self.target(row, lane, scratch);
+        target.multipliers.iter_mut().flatten().for_each(|m| *m *= times);
         target.quantise();
-        (self.value(&target, &columns.weights(row), columns.constant[row as usize]), target)
+        let weights: Vec<f64> = columns.weights(row).iter().map(|w| times * w).collect();
+        (self.value(&target, &weights, times * columns.constant[row as usize]), target)
     }
 
     /// The slopes found for a column.

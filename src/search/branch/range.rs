@@ -6,6 +6,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use secateur_checker::reader::trees::MAX_DEPTH;
+
 use crate::float::{FloatActivation, FloatNetwork};
 use crate::search::slopes::witness::SLOPE_DENOMINATOR;
 
@@ -59,6 +61,8 @@ struct Search<'a> {
     problem: &'a BranchProblem<'a>,
     tree: SplitTree,
     bounded: Vec<Bounded>,
+    /// Cuts above each node.
+    above: Vec<usize>,
     children: Vec<Option<(Cut, [usize; 2])>>,
     queue: BinaryHeap<Waiting>,
     attained: f64,
@@ -84,12 +88,13 @@ pub fn search_range(
         problem,
         tree: SplitTree::default(),
         bounded: Vec::new(),
+        above: Vec::new(),
         children: Vec::new(),
         queue: BinaryHeap::new(),
         attained,
     };
     let mut scratch = NodeScratch::default();
-    search.add(0, f64::NEG_INFINITY, options, precision, &mut scratch);
+    search.add(0, (f64::NEG_INFINITY, 0), options, precision, &mut scratch);
     let mut steps = 1;
     while let Some(worst) = search.queue.pop() {
         let done = worst.bound >= search.attained - precision;
@@ -99,8 +104,9 @@ pub fn search_range(
         }
         let children = search.tree.cut(worst.node, cut);
         search.children[worst.node] = Some((cut, children));
+        let above = search.above[worst.node] + 1;
         for child in children {
-            search.add(child, worst.bound, options, precision, &mut scratch);
+            search.add(child, (worst.bound, above), options, precision, &mut scratch);
         }
         steps += 2;
     }
@@ -115,17 +121,20 @@ impl Search<'_> {
     fn add(
         &mut self,
         node: usize,
-        inherited: f64,
+        (inherited, above): (f64, usize),
         options: &BranchOptions,
         precision: f64,
         scratch: &mut NodeScratch,
     ) {
         let place = self.tree.place(node, &self.problem.lower, &self.problem.upper);
-        let found = bound_region(self.problem, options, &place, self.attained - precision, scratch);
+        let mut found = bound_region(self.problem, options, &place, self.attained - precision, scratch);
+        // The checker reads no deeper tree.
+        found.cut = found.cut.filter(|_| above < MAX_DEPTH);
         self.attained = self.attained.min(found.point.1);
         // What the parent's slopes prove holds here too and orders the queue; the leaf itself has only its own.
         self.queue.push(Waiting { bound: found.bound.max(inherited), node });
         self.bounded.push(found);
+        self.above.push(above);
         self.children.push(None);
     }
 

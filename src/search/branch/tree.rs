@@ -53,6 +53,13 @@ pub enum SplitLeaf {
         /// Slopes and multipliers of the bound; `None` if the default slopes prove it.
         slopes: Option<LeafSlopes>,
     },
+    /// A sum of multiples of the constraints is positive all over the region.
+    Combination {
+        /// One per constraint.
+        multipliers: Vec<u32>,
+        /// Slopes and multipliers of signs of the bound; `None` if the default slopes prove it.
+        slopes: Option<LeafSlopes>,
+    },
     /// The multipliers add the region's signs up to a contradiction, whatever the constraints.
     Farkas {
         /// Slopes and multipliers of the bound of the constant 0, which is above 0.
@@ -108,6 +115,15 @@ pub struct Place {
     pub upper: Vec<f64>,
     /// Signs, outermost cut first.
     pub splits: Vec<FloatSplit>,
+    /// Whether nothing was cut.
+    root: bool,
+}
+
+impl Place {
+    /// Whether it is the whole box.
+    pub fn is_root(&self) -> bool {
+        self.root
+    }
 }
 
 impl Default for SplitTree {
@@ -133,7 +149,8 @@ impl SplitTree {
 
     /// The region of a node, given the root's box.
     pub fn place(&self, node: usize, lower: &[f64], upper: &[f64]) -> Place {
-        let mut place = Place { lower: lower.to_vec(), upper: upper.to_vec(), splits: Vec::new() };
+        let root = node == 0;
+        let mut place = Place { lower: lower.to_vec(), upper: upper.to_vec(), splits: Vec::new(), root };
         let mut child = node;
         while child != 0 {
             let parent = self.parents[child];

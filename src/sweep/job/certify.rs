@@ -22,6 +22,7 @@ use crate::certify::regret::RegretRequest;
 use crate::certify::trees::BRANCH_STEPS;
 use crate::certify::{Certified, Progress, Request, certify};
 use crate::policy::emit::{ChainOrigin, write_mask_chain};
+use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::mask::MaskData;
 use crate::sweep::config::{MaskMethod, MaskRecipe, MaskScope};
 use crate::sweep::engine::SweepProgress;
@@ -137,8 +138,8 @@ fn join_chain(context: &JobContext<'_>, folder: &Path) -> Result<(), JobError> {
         let one: serde_json::Value = super::read_json(&part.join("chain.json"))?;
         let name = crate::policy::emit::mask_file_name(index);
         let path = part.join(crate::policy::emit::mask_file_name(0));
-        let bytes =
-            std::fs::read(&path).map_err(|e| JobError::Read { path: path.clone(), reason: e.to_string() })?;
+        let bytes = read_bytes(&path, MAX_OWN)
+            .map_err(|e| JobError::Read { path: path.clone(), reason: e.to_string() })?;
         crate::policy::write::write_atomically(&folder.join(&name), &bytes)?;
         let mut entry = one["masks"][0].clone();
         entry["file"] = name.into();

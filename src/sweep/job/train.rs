@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{CURVE, JobContext, JobError};
 use crate::policy::emit::{write_npy, write_policy_dir};
+use crate::policy::input::{MAX_OWN, read_text};
 use crate::policy::write::write_atomically;
 use crate::rl::{FloatPolicy, Progress, TrainConfig, TrainFiles, UpdateRecord, train};
 
@@ -32,7 +33,7 @@ impl Progress for Watch<'_> {
 
 /// The log without its column of speeds, which no two runs share.
 fn curve(log: &Path) -> Result<String, JobError> {
-    let text = std::fs::read_to_string(log)
+    let text = read_text(log, MAX_OWN)
         .map_err(|e| JobError::Read { path: log.to_owned(), reason: e.to_string() })?;
     let speed = text.lines().next().and_then(|head| head.split(',').position(|name| name == SPEED));
     let line = |line: &str| {
