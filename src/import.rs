@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 pub mod archive;
 pub mod array;
 pub mod compare;
+mod foreign;
 pub mod masks;
 mod modules;
 mod named;
@@ -74,6 +75,8 @@ pub struct ImportOptions {
     pub output_activation: Option<ActivationSpec>,
     /// Only tensors whose names start with this belong to the policy.
     pub prefix: Option<String>,
+    /// The output of an ONNX graph that is read; needed when it has several.
+    pub output: Option<String>,
     /// The layers in their order, where the file does not show it.
     pub layers: Option<Vec<String>>,
     /// Tensors, or modules with all their tensors, that are no part of the policy.
@@ -84,6 +87,8 @@ pub struct ImportOptions {
     pub normaliser_epsilon: Option<String>,
     /// The file's masks are imported on their own ([`masks::import_mask`]): weights are those before pruning.
     pub masks_apart: bool,
+    /// Bounds of the action space that squashed actions are scaled to, where a Stable-Baselines3 archive shows none.
+    pub action_bounds: Option<(String, String)>,
 }
 
 /// A policy and what became of the file's tensors.
@@ -97,6 +102,8 @@ pub struct Imported {
     pub used: Vec<String>,
     /// Tensors that are no part of the policy, and why.
     pub ignored: Vec<(String, &'static str)>,
+    /// Remarks for the person: what was assumed, what is not part of the network, what may be missing.
+    pub notes: Vec<String>,
 }
 
 /// Why a file was not imported, and which file.
@@ -143,8 +150,9 @@ pub enum Problem {
     #[error("{0:?} is recurrent; only feed-forward policies can be certified")]
     Recurrent(String),
     #[error(
-        "the policy draws its noise from the state (gSDE: {0}); a state-dependent standard deviation has no certified \
-         total variation here. Train without use_sde"
+        "the policy draws its noise from the state (gSDE or a squashed Gaussian: {0}); a state-dependent standard \
+         deviation has no certified total variation here. Its mean action is imported with --head deterministic; or \
+         train without use_sde"
     )]
     StateDependentNoise(String),
     #[error(
@@ -263,6 +271,12 @@ pub enum Problem {
     Normaliser(&'static str),
     #[error("is no ONNX model: {0}")]
     Onnx(String),
+    #[error("ONNX graph: {0}")]
+    OnnxGraph(String),
+    #[error("has several outputs; choose one with --output NAME: {described}")]
+    SeveralOutputs { names: Vec<String>, described: String },
+    #[error("has no output {name:?}; its outputs are {known}")]
+    NoSuchOutput { name: String, known: String },
     #[error("ONNX node {node}: {reason}")]
     OnnxNode { node: String, reason: String },
     #[error("ONNX tensor {name:?} lies in another file ({location:?}); {reason}. Save the model as one file")]
@@ -270,7 +284,9 @@ pub enum Problem {
     #[error("ONNX tensor {name:?}: {reason}")]
     OnnxTensor { name: String, reason: &'static str },
     #[error("Stable-Baselines3 archive: {0}")]
-    StableBaselines(&'static str),
+    StableBaselines(String),
+    #[error("as a normaliser: {0}")]
+    NormaliserFile(String),
     #[error("has no mask: neither {0:?} nor \"M0\" nor \"layer.0.weight\" is there")]
     NoMask(String),
     #[error("mask {name:?} {reason}")]
@@ -289,20 +305,17 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<PolicyData, Import
     import_accounted(path, options).map(|imported| imported.policy)
 }
 
-/// Imports a policy as [`import`] does, and says what became of each tensor.
+/// Imports a policy as [`import`] does, and says what became of each tensor and what may be missing.
 ///
 /// # Errors
 /// [`ImportError`].
 pub fn import_accounted(path: &Path, options: &ImportOptions) -> Result<Imported, ImportError> {
     let in_file = |problem| ImportError { file: path.to_owned(), problem };
     let bytes = read_capped(path)?;
-    let mut draft = read_draft(&bytes, options).map_err(in_file)?;
+    let mut notes = Vec::new();
+    let (mut draft, settled) = read_draft(path, &bytes, options, &mut notes).map_err(in_file)?;
     if let Some(file) = &options.normaliser {
-        if options.normaliser_epsilon.is_some() {
-            let reason = "--normaliser names a file that says it".to_owned();
-            return Err(in_file(Problem::NoEffect { option: "--normaliser-epsilon", reason }));
-        }
-        let read = read_normaliser(file)?;
+        let read = normaliser::read_with_notes(file, options, &mut notes)?;
         if draft.normaliser.as_ref().is_some_and(|own| *own != read) {
             return Err(in_file(Problem::TwoNormalisers));
         }
@@ -314,10 +327,23 @@ pub fn import_accounted(path: &Path, options: &ImportOptions) -> Result<Imported
         draft.log_std = Some(array.floats("log_std").map_err(in_npy)?);
     }
     let source = record::source_of(path, &bytes, options)?;
+    let mut rest = options.clone();
+    if settled {
+        // the reader has compared it with what the file says; the last layer may be a scale layer
+        rest.output_activation = None;
+    }
+    if options.normaliser.is_some() {
+        rest.normaliser_epsilon = None;
+    }
     let names = draft.layers.iter().map(|(name, _)| name.clone()).collect();
     let (used, ignored) = (std::mem::take(&mut draft.used), std::mem::take(&mut draft.ignored));
-    let policy = draft.finish(options, source).map_err(in_file)?;
-    Ok(Imported { policy, names, used, ignored })
+    let policy = draft.finish(&rest, source).map_err(in_file)?;
+    Ok(Imported { policy, names, used, ignored, notes })
+}
+
+fn is_stable_baselines(bytes: &[u8]) -> bool {
+    archive::is_zip(bytes)
+        && archive::entry_names(bytes).is_ok_and(|names| names.iter().any(|name| name == "policy.pth"))
 }
 
 /// Names for a message: the first ones, and how many more.
@@ -338,7 +364,8 @@ fn shown(names: &[String]) -> String {
 /// [`ImportError`].
 pub fn read_arrays(path: &Path) -> Result<Arrays, ImportError> {
     let bytes = read_capped(path)?;
-    arrays_of(&bytes).map_err(|problem| ImportError { file: path.to_owned(), problem })
+    let read = foreign::known(&bytes).and_then(|known| known.map_or_else(|| arrays_of(&bytes), Err));
+    read.map_err(|problem| ImportError { file: path.to_owned(), problem })
 }
 
 fn arrays_of(bytes: &[u8]) -> Result<Arrays, Problem> {
@@ -354,42 +381,43 @@ fn arrays_of(bytes: &[u8]) -> Result<Arrays, Problem> {
     if pickle::is_pickle(bytes) { torch::parse_legacy(bytes) } else { Err(Problem::UnknownFormat) }
 }
 
-fn read_draft(bytes: &[u8], options: &ImportOptions) -> Result<Draft, Problem> {
-    if archive::is_zip(bytes) && archive::entry_names(bytes)?.iter().any(|n| n == "policy.pth") {
-        return stable_baselines::parse(bytes, options);
-    }
-    match arrays_of(bytes) {
-        Ok(arrays) => named::draft(&arrays, options),
-        Err(Problem::UnknownFormat) => {
-            let draft = onnx::parse(bytes)?;
-            confirm_graph(&draft, options)?;
-            Ok(draft)
-        }
-        Err(other) => Err(other),
-    }
+fn no_output(options: &ImportOptions) -> Result<(), Problem> {
+    let reason = "it chooses an output of an ONNX graph".to_owned();
+    if options.output.is_some() { Err(Problem::NoEffect { option: "--output", reason }) } else { Ok(()) }
 }
 
-/// A graph says what its layers are: options may confirm its activation, and choose no tensors.
-fn confirm_graph(draft: &Draft, options: &ImportOptions) -> Result<(), Problem> {
-    let choices = [
-        ("--prefix", options.prefix.is_some()),
-        ("--layers", options.layers.is_some()),
-        ("--ignore", !options.ignore.is_empty()),
-        ("--no-bias", options.no_bias),
-    ];
-    if let Some((option, _)) = choices.iter().find(|(_, given)| *given) {
-        return Err(Problem::NoEffect { option, reason: "an ONNX graph says which layers it has".into() });
+/// The draft, and whether the reader has settled all activations itself.
+fn read_draft(
+    path: &Path,
+    bytes: &[u8],
+    options: &ImportOptions,
+    notes: &mut Vec<String>,
+) -> Result<(Draft, bool), Problem> {
+    if let Some(problem) = foreign::known(bytes)? {
+        return Err(problem);
     }
-    let Some(stated) = &options.activation else { return Ok(()) };
-    let layers: Vec<&LayerData> = draft.layers.iter().map(|(_, layer)| layer).filter(|l| !l.fixed).collect();
-    let hidden = layers.split_last().map_or(&[][..], |(_, hidden)| hidden);
-    match hidden.iter().find(|layer| layer.activation != *stated) {
-        Some(layer) => {
-            let (given, file) = (format!("{stated:?}"), format!("{:?}", layer.activation));
-            Err(Problem::Contradicts { option: "--activation", given, file })
-        }
-        None => Ok(()),
+    if is_stable_baselines(bytes) {
+        no_output(options)?;
+        return stable_baselines::parse(path, bytes, options, notes).map(|draft| (draft, true));
     }
+    if options.action_bounds.is_some() {
+        let reason = "the file is no Stable-Baselines3 archive".to_owned();
+        return Err(Problem::NoEffect { option: "--action-bounds", reason });
+    }
+    let pickled = pickle::is_pickle(bytes) || archive::is_zip(bytes) && torch::is_checkpoint(bytes)?;
+    if pickled && let Some(problem) = torch::no_policy(bytes)? {
+        return Err(problem);
+    }
+    if !pickled && pickle::is_old_pickle(bytes) {
+        let (read, root, _) = pickle::Pickle::parse(bytes, 0)?;
+        return Err(foreign::pickle(&read, root));
+    }
+    match arrays_of(bytes) {
+        Err(Problem::UnknownFormat) => onnx::parse(bytes, options),
+        Ok(arrays) => no_output(options).and_then(|()| named::draft(&arrays, options)),
+        Err(other) => Err(other),
+    }
+    .map(|draft| (draft, false))
 }
 
 /// Reads a file of at most [`MAX_FILE`] bytes.

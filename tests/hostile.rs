@@ -144,6 +144,7 @@ fn radii_are_counted_before_they_are_read() {
     let (_, after) = rest.split_once('}').expect("its end");
     let mut arguments = CHECK.to_vec();
     arguments.splice(5..7, ["--unsigned"]);
+    assert_eq!(check_both(folder.path(), &arguments).code, 0, "accepted as made");
     for (count, reason) in [(70_000, "more than 65536 entries"), (10_000, "digits")] {
         let radii = vec![r#""7e-4096""#; count].join(",");
         let set =

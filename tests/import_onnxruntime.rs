@@ -1,9 +1,13 @@
-//! Imported ONNX models mean what ONNX Runtime says. Needs a Python with numpy, onnx and onnxruntime: the one named by
-//! `SECATEUR_PYTHON`, else `python3`; prints that it skipped when there is none.
+//! Imported ONNX models mean what ONNX Runtime says: one model for each operator, order and form, made by
+//! `tests/foreign/onnx_forms.py`. Needs a Python with numpy, onnx and onnxruntime: the one named by `SECATEUR_PYTHON`,
+//! else `python3`; prints that it skipped when there is none.
 
 use secateur::import::{HeadKind, ImportOptions, import};
-use secateur::policy::emit::write_policy_dir;
+use secateur::policy::PolicyData;
+use secateur::policy::emit::{emit_manifest, emit_tensors, write_policy_dir};
+use secateur_checker::reader::policy::parse_policy;
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,38 +21,172 @@ fn python() -> Option<String> {
     None
 }
 
-fn run(python: &str, arguments: &[&OsStr]) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/onnxruntime_check.py");
-    let output = Command::new(python).arg(script).args(arguments).output().expect("Python runs");
+fn run(python: &str, script: &str, argument: &Path) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign").join(script);
+    let output = Command::new(python).arg(script).arg(argument).output().expect("Python runs");
     println!("{}", String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn models_in(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    entries.filter(|path| path.extension() == Some(OsStr::new("onnx"))).collect()
+    let mut models: Vec<_> = entries.filter(|path| path.extension() == Some(OsStr::new("onnx"))).collect();
+    models.sort();
+    models
+}
+
+fn deterministic() -> ImportOptions {
+    ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() }
+}
+
+/// Policies to compare with their models, in one run of Python.
+struct Comparison {
+    folder: tempfile::TempDir,
+    list: String,
+}
+
+impl Comparison {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("temporary folder"), list: String::new() }
+    }
+
+    fn add(&mut self, model: &Path, policy: &PolicyData, rest: [&str; 3]) {
+        let read = parse_policy(&emit_manifest(policy), &emit_tensors(policy));
+        assert!(read.is_ok(), "{}: the checker's reader refuses it: {:?}", model.display(), read.err());
+        let written = self.folder.path().join(self.list.lines().count().to_string());
+        write_policy_dir(&written, policy).expect("written");
+        let [output, after, tolerance] = rest;
+        writeln!(self.list, "{}\t{}\t{output}\t{after}\t{tolerance}", model.display(), written.display())
+            .expect("text");
+    }
+
+    fn run(&self, python: &str) {
+        let list = self.folder.path().join("list");
+        std::fs::write(&list, &self.list).expect("written");
+        run(python, "onnxruntime_check.py", &list);
+    }
+}
+
+struct Form {
+    name: String,
+    options: ImportOptions,
+    /// What a refusal says; empty for a model that is read.
+    words: String,
+    after: String,
+    tolerance: String,
+    unchecked: bool,
+}
+
+fn forms(folder: &Path) -> Vec<Form> {
+    let text = std::fs::read_to_string(folder.join("forms.json")).expect("forms");
+    let entries: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
+    let form = |entry: serde_json::Value| {
+        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+        let head = match text("head").as_str() {
+            "unstated" => None,
+            "categorical" => Some(HeadKind::Categorical),
+            _ => Some(HeadKind::Deterministic),
+        };
+        let output = Some(text("output")).filter(|o| !o.is_empty());
+        assert_eq!(entry["read"] == true, text("words").is_empty());
+        Form {
+            name: text("name"),
+            options: ImportOptions { head, output, ..ImportOptions::default() },
+            words: text("words"),
+            after: text("after"),
+            tolerance: entry["tolerance"].as_f64().map(|t| t.to_string()).unwrap_or_default(),
+            unchecked: entry["unchecked"] == true,
+        }
+    };
+    entries.into_iter().map(form).collect()
+}
+
+/// Every form is read and agrees with ONNX Runtime, or is refused in the words that name what it is.
+#[test]
+fn every_form_is_read_or_refused_by_name() {
+    let Some(python) = python() else { return };
+    let made = tempfile::tempdir().expect("temporary folder");
+    run(&python, "onnx_forms.py", made.path());
+    let forms = forms(made.path());
+    assert!(forms.len() > 200, "{} forms", forms.len());
+    let (mut comparison, mut wrong) = (Comparison::new(), String::new());
+    for form in &forms {
+        let model = made.path().join(format!("{}.onnx", form.name));
+        match (import(&model, &form.options), form.words.is_empty()) {
+            (Ok(policy), true) if form.unchecked => drop(policy),
+            (Ok(policy), true) => {
+                let output = form.options.output.as_deref().unwrap_or_default();
+                comparison.add(&model, &policy, [output, &form.after, &form.tolerance]);
+            }
+            (Err(error), false) if error.to_string().contains(&form.words) => {}
+            (Ok(_), false) => writeln!(wrong, "{}: read, not refused", form.name).expect("text"),
+            (Err(error), _) => {
+                writeln!(wrong, "{}: {}, not {:?}", form.name, error.problem, form.words).expect("text");
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+    comparison.run(&python);
 }
 
 #[test]
-fn imported_models_agree_with_onnx_runtime() {
+fn published_models_agree_with_onnx_runtime() {
     let Some(python) = python() else { return };
-    let folder = tempfile::tempdir().expect("temporary folder");
-    run(&python, &[OsStr::new("make"), folder.path().as_os_str()]);
-    let mut models = models_in(folder.path());
-    assert_eq!(models.len(), 4);
+    let mut comparison = Comparison::new();
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    for part in ["policies", "reference/networks", "reference/vnnlib"] {
+    let parts = [
+        ("policies", 1),
+        ("reference/networks", 1),
+        ("reference/vnnlib", 1),
+        ("vnncomp/pairs/onnx", 144),
+        ("vnncomp/acasxu/onnx", 1),
+        ("vnncomp/mnist_fc/onnx", 1),
+    ];
+    for (part, least) in parts {
         let found = models_in(&shared.join(part));
         if found.is_empty() {
             println!("skipped: no models in {}", shared.join(part).display());
+            continue;
         }
-        models.extend(found);
+        assert!(found.len() >= least, "{part}: {} models", found.len());
+        for model in found {
+            let policy = import(&model, &deterministic()).unwrap_or_else(|error| panic!("{error}"));
+            comparison.add(&model, &policy, ["", "", ""]);
+        }
     }
-    let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
-    for (index, model) in models.iter().enumerate() {
-        let policy = import(model, &options).unwrap_or_else(|error| panic!("{error}"));
-        let written = folder.path().join(index.to_string());
-        write_policy_dir(&written, &policy).expect("written");
-        run(&python, &[OsStr::new("check"), model.as_os_str(), written.as_os_str()]);
+    comparison.run(&python);
+}
+
+/// Another order of nodes, other names and dead parts change nothing; without one of its parts a graph gives the same
+/// network (the part was dead) or an error, never another.
+#[test]
+fn other_files_of_a_network_give_it_and_parts_of_it_give_none() {
+    let Some(python) = python() else { return };
+    let made = tempfile::tempdir().expect("temporary folder");
+    run(&python, "onnx_forms.py", made.path());
+    let less = models_in(&made.path().join("less"));
+    let (mut tried, mut wrong) = (0, String::new());
+    for form in forms(made.path()).iter().filter(|form| form.words.is_empty()) {
+        let read = |path: &Path| import(path, &form.options).map(|p| PolicyData { source: None, ..p });
+        let policy = read(&made.path().join(format!("{}.onnx", form.name))).expect(&form.name);
+        match read(&made.path().join("same").join(format!("{}.onnx", form.name))) {
+            Ok(same) if same == policy => {}
+            other => writeln!(wrong, "{}: {:?}", form.name, other.map(|_| "another network")).expect("text"),
+        }
+        let parts = |path: &&PathBuf| {
+            path.file_name()
+                .and_then(OsStr::to_str)
+                .is_some_and(|n| n.strip_prefix(form.name.as_str()).is_some_and(|rest| rest.starts_with('.')))
+        };
+        for part in less.iter().filter(parts) {
+            tried += 1;
+            if let Ok(other) = read(part)
+                && other != policy
+            {
+                writeln!(wrong, "{}: another network", part.display()).expect("text");
+            }
+        }
     }
+    assert!(wrong.is_empty(), "\n{wrong}");
+    assert!(tried > 1000, "{tried} parts");
 }

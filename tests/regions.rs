@@ -319,7 +319,7 @@ fn degenerate_regions_are_covered() {
             quantity: "action-deviation".to_owned(),
             output: Some(output),
             value: "0".to_owned(),
-            shares: vec![Share { threshold: rational("1000"), fraction: Rational::zero() }],
+            shares: vec![Share { threshold: rational("1000000000"), fraction: Rational::zero() }],
         });
         let entry = RegionEntry { lower, upper, mask: 0, claims: claims.collect() };
         let heads = HeadBounds::new(&policy.head).expect("a head");

@@ -290,11 +290,11 @@ fn claims_must_mean_something() {
     let one = |upper: &str, quantity: &str, value: &str| {
         entry(&["-1"], &[upper], vec![claim(quantity, None, value, &[])])
     };
-    assert_eq!(both(one("1", "total-variation", "1"), one("1", "divergence", "1")), Ok(()));
+    assert_eq!(both(one("1", "total-variation", "1"), one("1", "kl-divergence", "1")), Ok(()));
     assert_eq!(both(one("1", "total-variation", "1"), one("1/2", "total-variation", "1")), Ok(()));
     let again = both(one("1", "total-variation", "1"), one("1", "total-variation", "0.9"));
     assert_eq!(again, Err(RegionRejection::Duplicate { region: 1, claim: 0 }));
-    let twice = vec![claim("divergence", None, "1", &[]), claim("divergence", None, "2", &[])];
+    let twice = vec![claim("kl-divergence", None, "1", &[]), claim("kl-divergence", None, "2", &[])];
     let within = check(&logits(), entry(&["-1"], &["1"], twice), &[0]);
     assert_eq!(within, Err(RegionRejection::Duplicate { region: 0, claim: 1 }));
     let number = Err(RegionRejection::NotANumber { region: 0, claim: 0 });

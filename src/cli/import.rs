@@ -55,6 +55,9 @@ pub struct ImportArguments {
     /// Only tensors whose names start with this belong to the policy.
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
+    /// The output of an ONNX graph to read, when it has several.
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
     /// The layers in their order, separated by commas, where the file does not show it.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     layers: Option<Vec<String>>,
@@ -64,6 +67,9 @@ pub struct ImportArguments {
     /// Layers without a bias tensor were built without bias.
     #[arg(long)]
     no_bias: bool,
+    /// Bounds that a squashed action is scaled to, where a Stable-Baselines3 archive does not show its action space.
+    #[arg(long, value_parser = bounds, value_name = "LOW,HIGH", allow_hyphen_values = true)]
+    action_bounds: Option<(String, String)>,
     /// A mask to import (NPZ M0.., safetensors, PyTorch weight_mask); repeat it, loosest first.
     #[arg(long, value_name = "FILE", conflicts_with = "pruned")]
     mask: Vec<PathBuf>,
@@ -109,11 +115,25 @@ fn options(arguments: &ImportArguments) -> ImportOptions {
         activation: arguments.activation.clone(),
         output_activation: arguments.output_activation.clone(),
         prefix: arguments.prefix.clone(),
+        output: arguments.output.clone(),
+        action_bounds: arguments.action_bounds.clone(),
         layers: arguments.layers.clone(),
         ignore: arguments.ignore.clone(),
         no_bias: arguments.no_bias,
         normaliser_epsilon: arguments.normaliser_epsilon.clone(),
         masks_apart: !arguments.mask.is_empty(),
+    }
+}
+
+fn bounds(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once(',').map(|(low, high)| (low.trim().to_owned(), high.trim().to_owned()));
+    let is_below = |low: &str, high: &str| match (low.parse::<f64>(), high.parse::<f64>()) {
+        (Ok(low), Ok(high)) => low < high,
+        _ => false,
+    };
+    match parts {
+        Some((low, high)) if is_below(&low, &high) => Ok((low, high)),
+        _ => Err("two numbers LOW,HIGH with LOW below HIGH".to_owned()),
     }
 }
 
@@ -131,6 +151,9 @@ pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError
     let outputs = plan(arguments, &options).test()?;
     let imported = import_accounted(&arguments.source, &options).map_err(CliError::input)?;
     let data = &imported.policy;
+    for note in &imported.notes {
+        eprintln!("note: {note}");
+    }
     // Read back from memory first, so that nothing is written that the checker would refuse.
     parse_policy(&emit_manifest(data), &emit_tensors(data))
         .map_err(|e| CliError::input(format!("{}: {e}", arguments.source.display())))?;

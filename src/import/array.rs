@@ -103,6 +103,14 @@ impl Array {
         Ok(Self { element, shape, bytes })
     }
 
+    /// The array of a tensor.
+    ///
+    /// # Errors
+    /// [`Problem::ShapeSize`] if the tensor is not consistent.
+    pub fn of(name: &str, tensor: TensorData) -> Result<Self, Problem> {
+        Self::new(name, Element::Float(tensor.dtype), tensor.shape, tensor.bytes)
+    }
+
     /// The tensor, if the entries are floats.
     pub fn tensor(&self) -> Option<TensorData> {
         match self.element {
@@ -119,6 +127,21 @@ impl Array {
     /// [`Problem::NotFloats`] naming the array.
     pub fn floats(&self, name: &str) -> Result<TensorData, Problem> {
         self.tensor().ok_or_else(|| Problem::NotFloats(name.to_owned()))
+    }
+
+    /// The one entry of an array without dimensions or of one entry, as binary64 (integers beyond 2^53 are rounded).
+    pub fn number(&self) -> Option<f64> {
+        match self.element {
+            Element::Float(_) => match self.tensor()?.floats()[..] {
+                [only] => Some(only),
+                _ => None,
+            },
+            // whether an integer is signed is not kept: one with its top bit set is no small positive number
+            Element::Integer(width) if self.bytes.len() == width && self.bytes.last()? & 0x80 == 0 => {
+                Some(self.bytes.iter().rev().fold(0u64, |v, &b| v << 8 | u64::from(b)) as f64)
+            }
+            _ => None,
+        }
     }
 
     /// The text of a scalar text array.

@@ -601,16 +601,3 @@ fn log_deviations(name: &str, array: &Array) -> Result<Result<TensorData, Proble
     }
     Ok(Ok(TensorData::from_f64(tensor.shape, &values.iter().map(|v| v.ln()).collect::<Vec<_>>())))
 }
-
-/// A normaliser among the arrays of a file of its own.
-///
-/// # Errors
-/// [`Problem`].
-pub(super) fn find_normaliser(arrays: &Arrays) -> Result<Option<NormaliserData>, Problem> {
-    let named: Vec<Named> = arrays.named.iter().map(|(name, array)| (name.as_str(), array)).collect();
-    match observation::groups(&named).as_slice() {
-        [only] => only.normaliser(arrays, &ImportOptions::default()).map(Some),
-        [] => Ok(None),
-        [one, two, ..] => Err(Problem::TwoStatistics { first: one.stem.clone(), second: two.stem.clone() }),
-    }
-}

@@ -1,47 +1,40 @@
-//! ONNX graphs that are one chain of affine maps and activations. Untrusted. `spec/semantics.md#files`.
+//! ONNX graphs that are one chain of affine maps and activations. Untrusted. `spec/import-onnx.md`.
 //!
-//! Every step is exact over the reals: constants keep their stored bytes; what could only be rounded (a division by
-//! something else than the normaliser's standard deviation, `alpha != 1`) is refused, naming the node.
+//! A graph is followed from the chosen output back to its input, executed on one symbolic observation whose shape is
+//! known at every node, and the exact maps found are written as layers; what could only be rounded is refused, naming
+//! the node.
 //!
 //! # References
-//! ONNX operator schemas, opset 6 to 21.
+//! ONNX operator schemas, opset 6 to 28.
 
-use super::{Draft, Problem};
-use crate::policy::{ActivationSpec, LayerData, NormaliserData, Scaling, TensorData, TensorDtype};
+use super::{Draft, HeadKind, ImportOptions, Problem};
+use crate::policy::{ActivationSpec, LayerData, NormaliserData, Scaling};
+use execute::{Execution, Signal, Stopped};
+use graph::Live;
+use lower::{Layer, Lowered, Step, lower};
 use prost::Message;
-use std::collections::HashMap;
 
+mod affine;
+mod clips;
+mod constant;
+mod elementwise;
+mod exact;
+mod execute;
+mod fold;
+mod graph;
+mod lower;
+mod movement;
 mod proto;
-mod tensor;
+mod select;
 
-use proto::{Graph, Model, Node};
-use tensor::{broadcast, diagonal, is_zero, scalar_text, tensor_of};
+use proto::{Graph, Model, ValueInfo};
 
-/// Reads a model whose graph has one input and one output.
-///
-/// # Errors
-/// [`Problem::Onnx`], [`Problem::OnnxNode`], [`Problem::OnnxTensor`], [`Problem::ExternalData`].
-pub(super) fn parse(bytes: &[u8]) -> Result<Draft, Problem> {
-    // field 1 (ir_version) comes first in every model that tools write
-    if bytes.first() != Some(&0x08) {
-        return Err(Problem::UnknownFormat);
-    }
-    let model = Model::decode(bytes).map_err(|error| Problem::Onnx(error.to_string()))?;
-    let graph = model.graph.ok_or_else(|| Problem::Onnx("it has no graph".into()))?;
-    let mut chain = Chain::start(&graph)?;
-    for (index, node) in graph.node.iter().enumerate() {
-        let label = format!("{index} ({} {:?})", node.op_type, node.name);
-        chain.step(node).map_err(|failure| match failure {
-            Failure::Reason(reason) => Problem::OnnxNode { node: label, reason },
-            Failure::Problem(problem) => problem,
-        })?;
-    }
-    match graph.output.as_slice() {
-        [only] if only.name == chain.current => Ok(chain.draft()),
-        [only] => Err(Problem::Onnx(format!("its output {:?} is not the end of the chain", only.name))),
-        others => Err(Problem::Onnx(format!("it has {} outputs; one is read", others.len()))),
-    }
-}
+/// Opsets whose operators mean what is read here.
+const OPSETS: std::ops::RangeInclusive<i64> = 6..=28;
+/// Widths that an input of unstated width is tried with.
+const MAX_WIDTHS: usize = 64;
+/// Entries that an observation may have.
+const MAX_INPUTS: usize = 1 << 16;
 
 enum Failure {
     Reason(String),
@@ -54,337 +47,282 @@ impl From<Problem> for Failure {
     }
 }
 
+impl Failure {
+    fn at(self, node: &str) -> Problem {
+        match self {
+            Self::Reason(reason) => Problem::OnnxNode { node: node.to_owned(), reason },
+            Self::Problem(problem) => problem,
+        }
+    }
+}
+
 fn refuse<T>(reason: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Reason(reason.into()))
 }
 
-/// The network read so far; `current` names the value that the next node must read.
-struct Chain {
-    constants: HashMap<String, TensorData>,
-    /// Integer constants (shapes): present, never read.
-    others: Vec<String>,
-    current: String,
-    width: Option<usize>,
-    layers: Vec<(String, LayerData)>,
-    /// The last layer is a bare product that may still take a bias.
-    open: bool,
-    mean: Option<TensorData>,
-    std: Option<TensorData>,
-    clip: Option<String>,
+/// Reads the network behind one output of a model.
+///
+/// # Errors
+/// [`Problem::Onnx`], [`Problem::OnnxGraph`], [`Problem::OnnxNode`], [`Problem::OnnxTensor`],
+/// [`Problem::ExternalData`], [`Problem::SeveralOutputs`], [`Problem::NoSuchOutput`].
+pub(super) fn parse(bytes: &[u8], options: &ImportOptions) -> Result<Draft, Problem> {
+    // field 1 (ir_version) comes first in every model that tools write
+    if bytes.first() != Some(&0x08) {
+        return Err(Problem::UnknownFormat);
+    }
+    let model = Model::decode(bytes).map_err(|error| Problem::Onnx(error.to_string()))?;
+    let opset = opset(&model)?;
+    let graph = model.graph.as_ref().ok_or_else(|| Problem::Onnx("it has no graph".into()))?;
+    let output = chosen_output(graph, options.output.as_deref())?;
+    let live = Live::of(graph, opset, output)?;
+    draft(network(&live)?, options)
 }
 
-impl Chain {
-    fn start(graph: &Graph) -> Result<Self, Problem> {
-        let (mut constants, mut others) = (HashMap::new(), Vec::new());
-        for tensor in &graph.initializer {
-            match tensor_of(&tensor.name, tensor)? {
-                Some(read) => drop(constants.insert(tensor.name.clone(), read)),
-                None => others.push(tensor.name.clone()),
-            }
-        }
-        let known = |name: &String| constants.contains_key(name) || others.contains(name);
-        let inputs: Vec<_> = graph.input.iter().filter(|input| !known(&input.name)).collect();
-        let [input] = inputs[..] else {
-            return Err(Problem::Onnx(format!("it has {} inputs; one is read", inputs.len())));
-        };
-        let shape = input.kind.as_ref().and_then(|k| k.tensor.as_ref()).and_then(|t| t.shape.as_ref());
-        let last = shape.and_then(|s| s.dim.last()).map_or(0, |d| d.value);
-        let width = usize::try_from(last).ok().filter(|&w| w > 0 && w <= 1 << 24);
-        let current = input.name.clone();
-        let layers = Vec::new();
-        Ok(Self { constants, others, current, width, layers, open: false, mean: None, std: None, clip: None })
+fn opset(model: &Model) -> Result<i64, Problem> {
+    let default = |domain: &str| domain.is_empty() || domain == "ai.onnx";
+    if let Some(function) = model.functions.iter().find(|f| default(&f.domain)) {
+        let text = format!("it defines the operator {:?} of the standard domain itself", function.name);
+        return Err(Problem::OnnxGraph(text));
     }
-
-    fn step(&mut self, node: &Node) -> Result<(), Failure> {
-        if !node.domain.is_empty() && node.domain != "ai.onnx" {
-            return refuse(format!("operators of {:?} are not read", node.domain));
-        }
-        let Some(output) = node.output.first().filter(|o| !o.is_empty()) else {
-            return refuse("it has no output");
-        };
-        if self.step_constant(node, output)? {
-            return Ok(());
-        }
-        let count = node.input.iter().filter(|name| **name == self.current).count();
-        if count != 1 {
-            return refuse("it does not continue the chain; branches and residual connections are not read");
-        }
-        match node.op_type.as_str() {
-            "Identity" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" | "Dropout" => {
-                self.expect_first(node)?
-            }
-            "Cast" => self.cast(node)?,
-            "Gemm" => self.gemm(node)?,
-            "MatMul" => self.product(node)?,
-            "Add" => self.add(node)?,
-            "Sub" => self.subtract(node)?,
-            "Mul" => self.multiply(node)?,
-            "Div" => self.divide(node)?,
-            "Clip" => self.clip(node)?,
-            "Relu" => self.activate(ActivationSpec::Relu)?,
-            "Tanh" => self.activate(ActivationSpec::Tanh)?,
-            "Sigmoid" => self.activate(ActivationSpec::Sigmoid)?,
-            "LeakyRelu" => {
-                let slope = attribute(node, "alpha").map_or(0.01f32, |a| a.f);
-                let slope = scalar_text(&TensorData::from_f32(vec![], &[slope])).ok_or_else(not_finite)?;
-                self.activate(ActivationSpec::LeakyRelu(slope))?;
-            }
-            "Softmax" => {
-                return refuse("export the logits instead: the softmax belongs to the categorical head");
-            }
-            _ => return refuse("the operator is not read; affine maps and activations are"),
-        }
-        self.current.clone_from(output);
-        Ok(())
+    let mut versions: Vec<i64> =
+        model.opset_import.iter().filter(|o| default(&o.domain)).map(|o| o.version).collect();
+    versions.dedup();
+    match versions[..] {
+        [version] if OPSETS.contains(&version) => Ok(version),
+        [version] => Err(Problem::OnnxGraph(format!(
+            "its opset is {version}; {} to {} are read. Export it again with one of those",
+            OPSETS.start(),
+            OPSETS.end()
+        ))),
+        _ => Err(Problem::OnnxGraph("it does not state one opset of the standard domain".into())),
     }
+}
 
-    /// Nodes that only make constants; `true` if this was one.
-    fn step_constant(&mut self, node: &Node, output: &str) -> Result<bool, Failure> {
-        if node.op_type == "Constant" {
-            if let Some(tensor) = attribute(node, "value").and_then(|a| a.t.as_ref()) {
-                match tensor_of(output, tensor)? {
-                    Some(read) => drop(self.constants.insert(output.to_owned(), read)),
-                    None => self.others.push(output.to_owned()),
+fn chosen_output<'a>(graph: &'a Graph, name: Option<&str>) -> Result<&'a ValueInfo, Problem> {
+    let known = || graph.output.iter().map(described).collect::<Vec<_>>().join(", ");
+    match (name, graph.output.as_slice()) {
+        (None, [only]) => Ok(only),
+        (None, []) => Err(Problem::Onnx("it has no output".into())),
+        (None, outputs) => {
+            let names = outputs.iter().map(|o| o.name.clone()).collect();
+            Err(Problem::SeveralOutputs { names, described: known() })
+        }
+        (Some(name), outputs) => {
+            let found = outputs.iter().find(|o| o.name == name);
+            found.ok_or_else(|| Problem::NoSuchOutput { name: name.to_owned(), known: known() })
+        }
+    }
+}
+
+fn described(value: &ValueInfo) -> String {
+    let Some(sides) = stated_shape(value) else { return format!("{:?}", value.name) };
+    let sides: Vec<String> = sides.iter().map(|s| s.map_or("?".into(), |s| s.to_string())).collect();
+    format!("{:?} [{}]", value.name, sides.join(", "))
+}
+
+/// Sides as the file states them; `None` for one it leaves open.
+fn stated_shape(value: &ValueInfo) -> Option<Vec<Option<usize>>> {
+    let shape = value.kind.as_ref()?.tensor.as_ref()?.shape.as_ref()?;
+    let side = |d: &proto::Dim| usize::try_from(d.value).ok().filter(|&v| v > 0 && d.symbol.is_empty());
+    Some(shape.dim.iter().map(side).collect())
+}
+
+/// The network with every shape of the input that its graph allows; more than one network is an error.
+fn network(live: &Live<'_>) -> Result<Lowered, Problem> {
+    let (mut found, mut furthest): (Vec<(Vec<usize>, Lowered)>, Option<Stopped>) = (Vec::new(), None);
+    for shape in input_shapes(live)? {
+        match read_with(live, &shape) {
+            Ok(lowered) if found.iter().any(|(_, known)| *known == lowered) => {}
+            Ok(lowered) => {
+                found.push((shape, lowered));
+                if found.len() > 1 {
+                    break;
                 }
-            } else if let Some(value) = attribute(node, "value_float") {
-                self.constants.insert(output.to_owned(), TensorData::from_f32(vec![], &[value.f]));
-            } else if let Some(values) = attribute(node, "value_floats") {
-                let tensor = TensorData::from_f32(vec![values.floats.len()], &values.floats);
-                self.constants.insert(output.to_owned(), tensor);
-            } else {
-                self.others.push(output.to_owned());
             }
-            return Ok(true);
-        }
-        let Some(constant) = node.input.first().and_then(|name| self.constants.get(name)) else {
-            return Ok(false);
-        };
-        let made = match node.op_type.as_str() {
-            "Identity" => constant.clone(),
-            "Transpose" if attribute(node, "perm").is_none_or(|p| p.ints == [1, 0]) => {
-                constant.transposed().ok_or_else(|| Failure::Reason("only matrices are transposed".into()))?
+            Err(stopped) if furthest.as_ref().is_none_or(|f| f.nodes < stopped.nodes) => {
+                furthest = Some(stopped)
             }
-            _ => return Ok(false),
-        };
-        self.constants.insert(output.to_owned(), made);
-        Ok(true)
-    }
-
-    fn expect_first(&self, node: &Node) -> Result<(), Failure> {
-        match node.input.first() == Some(&self.current) {
-            true => Ok(()),
-            false => refuse("the value of the chain is not its first input"),
+            Err(_) => {}
         }
     }
-
-    fn constant(&self, name: &str) -> Result<&TensorData, Failure> {
-        self.constants
-            .get(name)
-            .ok_or_else(|| Failure::Reason(format!("its input {name:?} is no constant of floats")))
-    }
-
-    /// The input that is not the chain, and whether the chain comes first.
-    fn operand(&self, node: &Node) -> Result<(TensorData, bool), Failure> {
-        let [left, right] = node.input.as_slice() else { return refuse("it should have two inputs") };
-        let first = *left == self.current;
-        Ok((self.constant(if first { right } else { left })?.clone(), first))
-    }
-
-    fn cast(&self, node: &Node) -> Result<(), Failure> {
-        // FLOAT, DOUBLE: exact for the numbers these networks hold; the semantics is over the reals
-        match attribute(node, "to").map(|a| a.i) {
-            Some(1 | 11) => self.expect_first(node),
-            _ => refuse("only casts to float32 and float64 are read"),
+    match (found.len(), found.pop(), furthest) {
+        (1, Some((_, lowered)), _) => Ok(lowered),
+        (_, Some((last, _)), _) => {
+            let first = found.first().map(|(shape, _)| shape.clone()).unwrap_or_default();
+            Err(Problem::OnnxGraph(format!(
+                "the shape of its input is not stated, and {first:?} and {last:?} both fit; export it with a stated \
+                 shape"
+            )))
         }
-    }
-
-    fn gemm(&mut self, node: &Node) -> Result<(), Failure> {
-        self.expect_first(node)?;
-        let one = |name: &str| attribute(node, name).is_none_or(|a| a.f == 1.0);
-        if !one("alpha") || !one("beta") {
-            return refuse("alpha and beta must be 1");
-        }
-        if attribute(node, "transA").is_some_and(|a| a.i != 0) {
-            return refuse("transA must be 0");
-        }
-        let Some(name) = node.input.get(1) else { return refuse("it has no weight") };
-        let mut weight = self.constant(name)?.clone();
-        if attribute(node, "transB").is_none_or(|a| a.i == 0) {
-            weight = weight.transposed().ok_or_else(|| Failure::Reason("its weight is no matrix".into()))?;
-        }
-        let bias = match node.input.get(2).filter(|n| !n.is_empty()) {
-            Some(name) => Some(self.constant(name)?.clone()),
-            None => None,
-        };
-        self.affine(name.clone(), weight, bias)
-    }
-
-    fn product(&mut self, node: &Node) -> Result<(), Failure> {
-        self.expect_first(node)?;
-        let Some(name) = node.input.get(1) else { return refuse("it has no weight") };
-        let weight = self.constant(name)?.transposed();
-        let weight = weight.ok_or_else(|| Failure::Reason("its weight is no matrix".into()))?;
-        self.affine(name.clone(), weight, None)
-    }
-
-    fn affine(&mut self, name: String, weight: TensorData, bias: Option<TensorData>) -> Result<(), Failure> {
-        let &[rows, _] = weight.shape.as_slice() else { return refuse("its weight is no matrix") };
-        self.open = bias.is_none();
-        let bias = match bias {
-            Some(bias) => {
-                broadcast(&bias, rows).ok_or_else(|| Failure::Reason("its bias has another width".into()))?
-            }
-            None => TensorData::zeros(weight.dtype, rows),
-        };
-        self.layers
-            .push((name, LayerData { fixed: false, weight, bias, activation: ActivationSpec::Identity }));
-        self.width = Some(rows);
-        Ok(())
-    }
-
-    fn at_input(&self) -> bool {
-        self.layers.is_empty() && self.clip.is_none()
-    }
-
-    fn wide(&mut self, constant: &TensorData) -> Result<TensorData, Failure> {
-        let width = *self.width.get_or_insert(constant.entries());
-        broadcast(constant, width).ok_or_else(|| Failure::Reason("its constant has another width".into()))
-    }
-
-    fn add(&mut self, node: &Node) -> Result<(), Failure> {
-        let (constant, _) = self.operand(node)?;
-        let constant = self.wide(&constant)?;
-        self.shift(constant)
-    }
-
-    fn subtract(&mut self, node: &Node) -> Result<(), Failure> {
-        let (constant, first) = self.operand(node)?;
-        let constant = self.wide(&constant)?;
-        if !first {
-            return self.scale_and_shift(None, Some(constant));
-        }
-        self.shift(constant.negated())
-    }
-
-    /// `x + shift`: the bias of a bare product, the normaliser's mean, or a layer of its own.
-    fn shift(&mut self, shift: TensorData) -> Result<(), Failure> {
-        if self.open
-            && let Some((_, layer)) = self.layers.last_mut()
-        {
-            layer.bias = shift;
-            self.open = false;
-            return Ok(());
-        }
-        if self.at_input() && self.mean.is_none() && self.std.is_none() {
-            self.mean = Some(shift.negated());
-            return Ok(());
-        }
-        if is_zero(&shift) {
-            return Ok(());
-        }
-        let (ones, name) =
-            (TensorData::from_f32(vec![shift.entries()], &vec![1.0; shift.entries()]), self.label());
-        self.affine(name, diagonal(&ones), Some(shift))
-    }
-
-    /// `scale * x + shift` as a layer of its own; the scale is -1 and the shift 0 if they are not given.
-    fn scale_and_shift(
-        &mut self,
-        scale: Option<TensorData>,
-        shift: Option<TensorData>,
-    ) -> Result<(), Failure> {
-        let count = shift.as_ref().or(scale.as_ref()).map_or(0, TensorData::entries);
-        if count > 4096 {
-            return refuse("it is wider than the 4096 that element-wise maps may be");
-        }
-        let scale = scale.unwrap_or_else(|| TensorData::from_f32(vec![count], &vec![-1.0; count]));
-        let shift = shift.unwrap_or_else(|| TensorData::zeros(scale.dtype, count));
-        let name = self.label();
-        self.affine(name, diagonal(&scale), Some(shift))
-    }
-
-    fn multiply(&mut self, node: &Node) -> Result<(), Failure> {
-        let (constant, _) = self.operand(node)?;
-        let constant = self.wide(&constant)?;
-        if constant.floats().iter().all(|&v| v == 1.0) {
-            return Ok(());
-        }
-        self.scale_and_shift(Some(constant), None)
-    }
-
-    fn divide(&mut self, node: &Node) -> Result<(), Failure> {
-        let (constant, first) = self.operand(node)?;
-        let constant = self.wide(&constant)?;
-        if !first {
-            return refuse("the chain is a divisor");
-        }
-        if constant.floats().iter().all(|&v| v == 1.0) {
-            return Ok(());
-        }
-        if self.at_input() && self.std.is_none() {
-            self.std = Some(constant);
-            return Ok(());
-        }
-        refuse("a division inside the network cannot be written as an exact weight; fold it before exporting")
-    }
-
-    fn clip(&mut self, node: &Node) -> Result<(), Failure> {
-        self.expect_first(node)?;
-        let bound = |place: usize, name: &str| -> Result<String, Failure> {
-            let text = match (node.input.get(place).filter(|n| !n.is_empty()), attribute(node, name)) {
-                (Some(input), _) => scalar_text(self.constant(input)?),
-                (None, Some(stated)) => scalar_text(&TensorData::from_f32(vec![], &[stated.f])),
-                (None, None) => return refuse("it is open on one side; both bounds are needed"),
-            };
-            text.ok_or_else(not_finite)
-        };
-        let (lower, upper) = (bound(1, "min")?, bound(2, "max")?);
-        if self.at_input() && lower.strip_prefix('-') == Some(&upper) {
-            self.clip = Some(upper);
-            return Ok(());
-        }
-        self.activate(ActivationSpec::Clip(lower, upper))
-    }
-
-    fn activate(&mut self, activation: ActivationSpec) -> Result<(), Failure> {
-        self.open = false;
-        if let Some((_, layer)) = self.layers.last_mut()
-            && layer.activation == ActivationSpec::Identity
-        {
-            layer.activation = activation;
-            return Ok(());
-        }
-        let Some(width) = self.width.filter(|&w| w <= 4096) else {
-            return refuse("it has no affine map before it, and the width of its input is not known");
-        };
-        let name = self.label();
-        let ones = TensorData::from_f32(vec![width], &vec![1.0; width]);
-        self.affine(name, diagonal(&ones), Some(TensorData::zeros(TensorDtype::F32, width)))?;
-        self.activate(activation)
-    }
-
-    fn label(&self) -> String {
-        format!("the element-wise map {}", self.layers.len())
-    }
-
-    fn draft(self) -> Draft {
-        let nothing = self.std.is_none() && self.clip.is_none() && self.mean.as_ref().is_none_or(is_zero);
-        let width = self.layers.first().and_then(|(_, l)| l.weight.shape.get(1)).copied().unwrap_or(0);
-        let normaliser = (!nothing).then(|| NormaliserData {
-            mean: self.mean.unwrap_or_else(|| TensorData::zeros(TensorDtype::F32, width)),
-            scaling: Scaling::Std(
-                self.std.unwrap_or_else(|| TensorData::from_f32(vec![width], &vec![1.0; width])),
-            ),
-            clip: self.clip,
-        });
-        Draft { layers: self.layers, normaliser, ..Draft::default() }
+        (_, None, Some(stopped)) => Err(stopped.problem),
+        (_, None, None) => Err(Problem::OnnxGraph("no shape of its input fits".into())),
     }
 }
 
-fn not_finite() -> Failure {
-    Failure::Reason("a constant is not one finite number".into())
+fn read_with(live: &Live<'_>, shape: &[usize]) -> Result<Lowered, Stopped> {
+    let (steps, output): (Vec<Step>, Signal) = Execution::run(live, shape)?;
+    let nodes = live.nodes.len();
+    let stop = |problem| Stopped { problem, nodes };
+    if let Some(stated) = stated_shape(live.output)
+        && (stated.len() != output.shape.len()
+            // the batch has one row here, whatever the file says it has
+            || stated.iter().zip(&output.shape).skip(1).any(|(s, &found)| s.is_some_and(|s| s != found))
+            || stated.len() == 1 && stated[0].is_some_and(|s| s != output.shape[0]))
+    {
+        let text = format!(
+            "its output is stated as {}, but its shape is {:?}",
+            described(live.output),
+            output.shape
+        );
+        return Err(stop(Problem::OnnxGraph(text)));
+    }
+    let width = shape.iter().product();
+    lower(steps, width).map_err(|(node, reason)| {
+        stop(match node.is_empty() {
+            true => Problem::OnnxGraph(reason),
+            false => Problem::OnnxNode { node, reason },
+        })
+    })
 }
 
-fn attribute<'a>(node: &'a Node, name: &str) -> Option<&'a proto::Attribute> {
-    node.attribute.iter().find(|a| a.name == name)
+/// Shapes that the input can have: one row where the first side is open, every width that the graph's constants know
+/// where the width is.
+fn input_shapes(live: &Live<'_>) -> Result<Vec<Vec<usize>>, Problem> {
+    let templates = match stated_shape(live.input) {
+        Some(sides) => match (sides.iter().filter(|s| s.is_none()).count(), sides.first()) {
+            (0, _) => vec![sides],
+            (1 | 2, Some(None)) if sides.len() > 1 => {
+                let rest = sides.iter().skip(1).copied();
+                vec![std::iter::once(Some(1)).chain(rest).collect()]
+            }
+            // an open side behind the first is the width, or a batch of columns
+            (1, _) if sides.len() > 1 => {
+                vec![sides.iter().map(|s| s.or(Some(1))).collect(), sides]
+            }
+            (1, _) => vec![sides],
+            _ => {
+                let text = format!("the shape of its input {} is not stated", described(live.input));
+                return Err(Problem::OnnxGraph(text + "; export it with a stated width"));
+            }
+        },
+        None => vec![vec![Some(1), None], vec![None], vec![None, Some(1)]],
+    };
+    let mut widths = live.sides();
+    widths.retain(|&side| side > 0 && side <= MAX_INPUTS);
+    if widths.len() > MAX_WIDTHS {
+        widths.clear();
+    }
+    let mut shapes = Vec::new();
+    for template in templates {
+        if template.iter().all(Option::is_some) {
+            shapes.push(template.into_iter().flatten().collect());
+            continue;
+        }
+        shapes.extend(widths.iter().map(|&w| template.iter().map(|s| s.unwrap_or(w)).collect::<Vec<_>>()));
+    }
+    shapes.retain(|shape: &Vec<usize>| {
+        let count = shape.iter().try_fold(1usize, |count, &side| count.checked_mul(side));
+        count.is_some_and(|count| count > 0 && count <= MAX_INPUTS)
+    });
+    match shapes.is_empty() {
+        true => {
+            Err(Problem::OnnxGraph(format!("the width of its input {} is not known", described(live.input))))
+        }
+        false => Ok(shapes),
+    }
+}
+
+/// The network as a draft; options may confirm what the graph shows, never contradict it.
+fn draft(lowered: Lowered, options: &ImportOptions) -> Result<Draft, Problem> {
+    if lowered.layers.iter().all(|layer| layer.fixed) {
+        return Err(Problem::NoLayers("of weights in its graph".into()));
+    }
+    confirm(&lowered.layers, options)?;
+    if options.normaliser.is_some() && lowered.layers.first().is_some_and(|layer| layer.fixed) {
+        return Err(Problem::TwoNormalisers);
+    }
+    if lowered.softmax && options.head.is_some_and(|head| head != HeadKind::Categorical) {
+        let text = "its outputs are the probabilities of a softmax, so its head is categorical: import it with --head \
+                    categorical, or export the logits";
+        return Err(Problem::OnnxGraph(text.into()));
+    }
+    let head = lowered.softmax.then_some(HeadKind::Categorical);
+    let normaliser = lowered.normalisation.map(|n| NormaliserData {
+        mean: n.mean,
+        scaling: Scaling::Std(n.std),
+        clip: n.clip,
+    });
+    let layers = lowered.layers.into_iter().map(|layer| {
+        let Layer { name, weight, bias, activation, fixed } = layer;
+        (name, LayerData { weight, bias, activation, fixed })
+    });
+    Ok(Draft { layers: layers.collect(), head, normaliser, ..Draft::default() })
+}
+
+/// Options may confirm the activations that the graph shows, and choose no tensors.
+fn confirm(layers: &[Layer], options: &ImportOptions) -> Result<(), Problem> {
+    let choices = [
+        ("--prefix", options.prefix.is_some()),
+        ("--layers", options.layers.is_some()),
+        ("--ignore", !options.ignore.is_empty()),
+        ("--no-bias", options.no_bias),
+    ];
+    if let Some((option, _)) = choices.iter().find(|(_, given)| *given) {
+        return Err(Problem::NoEffect { option, reason: "an ONNX graph says which layers it has".into() });
+    }
+    let differs = |option: &'static str, stated: &Option<ActivationSpec>, layer: &Layer| match stated {
+        Some(stated) if *stated != layer.activation => {
+            let (given, file) = (format!("{stated:?}"), format!("{:?}", layer.activation));
+            Err(Problem::Contradicts { option, given, file })
+        }
+        _ => Ok(()),
+    };
+    let trained: Vec<&Layer> = layers.iter().filter(|layer| !layer.fixed).collect();
+    if let Some((last, hidden)) = trained.split_last() {
+        // a layer whose normalisation became a layer of its own has its activation there
+        let shown = hidden.iter().filter(|layer| layer.activation != ActivationSpec::Identity);
+        shown.into_iter().try_for_each(|layer| differs("--activation", &options.activation, layer))?;
+        differs("--output-activation", &options.output_activation, last)?;
+    }
+    Ok(())
+}
+
+/// Why an operator is not read, as a sentence that names what it is.
+fn refusal(kind: &str) -> String {
+    let unbounded = "is not bounded here (relu, leaky relu, tanh, sigmoid, hardtanh and clips are)";
+    match kind {
+        "Conv" | "ConvTranspose" | "ConvInteger" | "DeformConv" | "MaxPool" | "AveragePool" | "GlobalAveragePool"
+        | "GlobalMaxPool" => "convolutions and pooling are not read; only fully connected layers are".into(),
+        "LSTM" | "GRU" | "RNN" => "it is recurrent; only feed-forward policies can be certified".into(),
+        "LayerNormalization" | "InstanceNormalization" | "GroupNormalization" | "RMSNormalization"
+        | "LpNormalization" | "MeanVarianceNormalization" | "LRN" => {
+            "it normalises by statistics of the state itself (layer normalisation), which is not read".into()
+        }
+        "ReduceMean" | "ReduceSum" | "ReduceL2" | "ReduceSumSquare" | "ReduceMax" | "ReduceMin" | "CumSum" => {
+            "it sums over the state (as layer normalisation or pooling does), which is not read".into()
+        }
+        "If" | "Loop" | "Scan" => "control flow is not read".into(),
+        "Where" | "Equal" | "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "Not" | "And" | "Or" => {
+            "it decides by comparing, which is no affine map or activation that is bounded here".into()
+        }
+        "Elu" | "Selu" | "Celu" | "Mish" | "Softplus" | "Softsign" | "HardSwish" | "Swish" | "ThresholdedRelu" => {
+            format!("the activation {kind} {unbounded}")
+        }
+        "Gelu" | "Erf" => format!("the activation GELU {unbounded}"),
+        "Abs" | "Sign" | "Exp" | "Log" | "Sqrt" | "Reciprocal" | "Sin" | "Cos" | "Floor" | "Ceil" | "Round" => {
+            format!("the function {kind} of a value of the network {unbounded}")
+        }
+        "Pow" => "a power of a value of the network (as in the tanh form of GELU) is not read".into(),
+        "RandomNormal" | "RandomNormalLike" | "RandomUniform" | "RandomUniformLike" | "Multinomial" | "Bernoulli" => {
+            "it draws random numbers; export the mean or the logits instead of a sampled action".into()
+        }
+        "ArgMax" | "ArgMin" | "TopK" | "OneHot" | "Hardmax" => {
+            "it chooses an action; export the logits or values before it and import those (several outputs: --output)"
+                .into()
+        }
+        "Pad" | "Tile" => "it adds entries that are not the observation's, which is not read".into(),
+        "QuantizeLinear" | "DequantizeLinear" | "DynamicQuantizeLinear" | "QLinearMatMul" | "MatMulInteger"
+        | "QGemm" => "quantised networks are not read; export the float model".into(),
+        _ => "the operator is not read; affine maps and activations are".into(),
+    }
 }

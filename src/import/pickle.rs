@@ -1,5 +1,5 @@
 //! An inert pickle reader: opcodes build a graph of plain nodes, and nothing is ever called or imported. Untrusted.
-//! `spec/semantics.md#files`.
+//! `spec/import-sb3.md#pickles`.
 //!
 //! A class or function is a name; calling one is a node that remembers what would have been called. So a pickle that
 //! asks for `os.system` yields a node nobody looks at.
@@ -9,7 +9,9 @@
 
 use super::Problem;
 use super::array::{Array, Element, from_fortran, swapped};
-use std::collections::HashMap;
+use serde_json::{Map, Value};
+
+mod machine;
 
 /// Nodes one pickle may make.
 pub(super) const MAX_NODES: usize = 2_000_000;
@@ -29,6 +31,8 @@ pub(super) enum Node {
     Float(f64),
     Text(String),
     Bytes(Vec<u8>),
+    /// A string of Python 2: text or bytes, as it is asked for.
+    Str(Vec<u8>),
     Tuple(Vec<usize>),
     /// Lists, sets and dictionaries' items in order.
     List(Vec<usize>),
@@ -56,13 +60,10 @@ pub(super) fn is_pickle(bytes: &[u8]) -> bool {
     matches!(bytes, [0x80, 2..=5, ..])
 }
 
-struct Machine<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    nodes: Vec<Node>,
-    stack: Vec<usize>,
-    memo: HashMap<u64, usize>,
-    marks: usize,
+/// Whether the bytes are a pickle of protocol 0 or 1, which have no mark of their own: they start as one and end with STOP.
+pub(super) fn is_old_pickle(bytes: &[u8]) -> bool {
+    let start = matches!(bytes.first(), Some(b'(' | b'c' | b'}' | b']'));
+    start && Pickle::parse(bytes, 0).is_ok_and(|(_, _, end)| bytes[end..].iter().all(u8::is_ascii_whitespace))
 }
 
 impl Pickle {
@@ -71,16 +72,8 @@ impl Pickle {
     /// # Errors
     /// [`Problem::Pickle`] with the byte: cut short, beyond the caps, an unknown opcode, a stack that does not fit.
     pub(super) fn parse(bytes: &[u8], start: usize) -> Result<(Self, usize, usize), Problem> {
-        let mut machine = Machine {
-            bytes,
-            at: start,
-            nodes: Vec::new(),
-            stack: Vec::new(),
-            memo: HashMap::new(),
-            marks: 0,
-        };
-        while machine.step()? {}
-        let root = machine.pop()?;
+        let mut machine = machine::Machine::new(bytes, start);
+        let root = machine.run()?;
         let end = machine.at;
         Ok((Self { nodes: machine.nodes }, root, end))
     }
@@ -90,7 +83,11 @@ impl Pickle {
     }
 
     pub(super) fn text(&self, index: usize) -> Option<&str> {
-        if let Node::Text(text) = self.node(index) { Some(text) } else { None }
+        match self.node(index) {
+            Node::Text(text) => Some(text),
+            Node::Str(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        }
     }
 
     pub(super) fn boolean(&self, index: usize) -> Option<bool> {
@@ -101,18 +98,19 @@ impl Pickle {
         if let Node::Int(value) = self.node(index) { usize::try_from(*value).ok() } else { None }
     }
 
-    /// A number or a NumPy scalar as binary64.
+    /// A number, a NumPy scalar or a NumPy array of one entry without dimensions, as binary64.
     pub(super) fn float(&self, index: usize) -> Option<f64> {
         match self.node(index) {
             Node::Float(value) => Some(*value),
             Node::Int(value) => Some(*value as f64),
             Node::Call { arguments, .. } if self.class(index) == Some("scalar") => {
                 let &[dtype, data] = self.sequence(*arguments)? else { return None };
-                let (element, _) = self.dtype(dtype)?;
-                let array = Array::new("scalar", element, vec![], self.raw(data)?).ok()?;
-                array.tensor()?.floats().first().copied()
+                let (element, big) = self.dtype(dtype)?;
+                let raw = self.raw(data)?;
+                let raw = if big { swapped(element.width(), raw) } else { raw };
+                Array::new("scalar", element, vec![], raw).ok()?.number()
             }
-            _ => None,
+            _ => self.array("number", index).ok()??.number(),
         }
     }
 
@@ -141,23 +139,71 @@ impl Pickle {
         self.entries(index).iter().rev().find(|(k, _)| self.text(*k) == Some(key)).map(|(_, value)| *value)
     }
 
-    /// Attribute of an object from the state it would have been given.
+    /// Attribute of an object from the state it would have been given: a dictionary, or `(dictionary, slots)`.
     pub(super) fn attribute(&self, index: usize, key: &str) -> Option<usize> {
-        match self.node(index) {
-            Node::Call { state: Some(state), .. } => self.entry(*state, key),
-            _ => None,
+        let Node::Call { state: Some(state), .. } = self.node(index) else { return None };
+        match self.node(*state) {
+            Node::Tuple(parts) => parts.iter().rev().find_map(|&part| self.entry(part, key)),
+            _ => self.entry(*state, key),
+        }
+    }
+
+    /// Module and name of a class or function.
+    pub(super) fn global(&self, index: usize) -> Option<(&str, &str)> {
+        if let Node::Global(module, name) = self.node(index) { Some((module, name)) } else { None }
+    }
+
+    /// Module and name of what a call node calls; of the object's class where `copyreg` makes it.
+    pub(super) fn class_path(&self, index: usize) -> Option<(&str, &str)> {
+        let Node::Call { callable, .. } = self.node(index) else { return None };
+        match self.global(*callable)? {
+            (_, "_reconstructor" | "__newobj__" | "__newobj_ex__") => {
+                self.global(*self.arguments(index)?.first()?)
+            }
+            path => Some(path),
         }
     }
 
     /// Name, without its module, of the class or function a call node names.
     pub(super) fn class(&self, index: usize) -> Option<&str> {
-        let Node::Call { callable, .. } = self.node(index) else { return None };
-        if let Node::Global(_, name) = self.node(*callable) { Some(name) } else { None }
+        self.class_path(index).map(|(_, name)| name)
     }
 
     /// Arguments of a call node.
     pub(super) fn arguments(&self, index: usize) -> Option<&[usize]> {
         if let Node::Call { arguments, .. } = self.node(index) { self.sequence(*arguments) } else { None }
+    }
+
+    /// Plain values as JSON; a class as `<class 'module.name'>`, as `str` writes it. `None` for anything else.
+    pub(super) fn json(&self, index: usize, depth: usize) -> Option<Value> {
+        if depth == 0 {
+            return None;
+        }
+        Some(match self.node(index) {
+            Node::None => Value::Null,
+            Node::Bool(value) => Value::from(*value),
+            Node::Int(value) => Value::from(*value),
+            Node::Float(value) => serde_json::Number::from_f64(*value)?.into(),
+            Node::Text(_) | Node::Str(_) => Value::from(self.text(index)?),
+            Node::Tuple(items) | Node::List(items) => {
+                items.iter().map(|&item| self.json(item, depth - 1)).collect::<Option<_>>()?
+            }
+            Node::Dict(entries) => {
+                let pairs = entries
+                    .iter()
+                    .map(|&(key, value)| Some((self.text(key)?.to_owned(), self.json(value, depth - 1)?)));
+                Value::Object(pairs.collect::<Option<Map<_, _>>>()?)
+            }
+            Node::Global(module, name) => Value::from(format!("<class '{module}.{name}'>")),
+            Node::Call { .. } if self.class(index) == Some("scalar") => {
+                let value = self.float(index)?;
+                match value.fract() == 0.0 && value.abs() < 9e15 {
+                    true => Value::from(value as i64),
+                    false => serde_json::Number::from_f64(value)?.into(),
+                }
+            }
+            _ => return None,
+        })
     }
 
     /// Every object of a class, in the order they were made.
@@ -176,21 +222,28 @@ impl Pickle {
     /// A NumPy array; `None` if the node is something else.
     ///
     /// # Errors
-    /// [`Problem::ShapeSize`] if shape and bytes disagree.
+    /// [`Problem::ShapeSize`] if shape and bytes disagree; [`Problem::NotFloats`] for entries that are not read.
     pub(super) fn array(&self, name: &str, index: usize) -> Result<Option<Array>, Problem> {
-        let Node::Call { state: Some(state), .. } = self.node(index) else { return Ok(None) };
-        if self.class(index) != Some("_reconstruct") {
-            return Ok(None);
-        }
-        let Some(&[_, shape, dtype, fortran, data]) = self.sequence(*state) else { return Ok(None) };
+        let (shape, dtype, fortran, data) = match (self.class(index), self.node(index)) {
+            // numpy: _reconstruct(ndarray, (0,), b"b"), then the state (version, shape, dtype, fortran, data)
+            (Some("_reconstruct"), Node::Call { state: Some(state), .. }) => {
+                let Some(&[_, shape, dtype, fortran, data]) = self.sequence(*state) else { return Ok(None) };
+                (shape, dtype, self.boolean(fortran) == Some(true), data)
+            }
+            // protocol 5: _frombuffer(data, dtype, shape, order)
+            (Some("_frombuffer"), _) => {
+                let Some(&[data, dtype, shape, order]) = self.arguments(index) else { return Ok(None) };
+                (shape, dtype, self.text(order) == Some("F"), data)
+            }
+            _ => return Ok(None),
+        };
         let (Some(shape), Some((element, big)), Some(raw)) =
             (self.sizes(shape), self.dtype(dtype), self.raw(data))
         else {
-            return Ok(None);
+            return Err(Problem::NotFloats(name.to_owned()));
         };
         let array = Array::new(name, element, shape, raw)?;
         let bytes = if big { swapped(element.width(), array.bytes) } else { array.bytes };
-        let fortran = self.boolean(fortran) == Some(true);
         let bytes = if fortran { from_fortran(&array.shape, element.width(), &bytes) } else { bytes };
         Ok(Some(Array { bytes, ..array }))
     }
@@ -207,343 +260,19 @@ impl Pickle {
             }
             _ => false,
         };
+        let big = big || code.starts_with('>');
         Some((Element::from_numpy(code.trim_start_matches(['<', '>', '|', '=']))?, big))
     }
 
     /// Bytes, also as `_codecs.encode(text, "latin1")`, which Python 2 protocols write.
     fn raw(&self, index: usize) -> Option<Vec<u8>> {
         match self.node(index) {
-            Node::Bytes(bytes) => Some(bytes.clone()),
+            Node::Bytes(bytes) | Node::Str(bytes) => Some(bytes.clone()),
             Node::Call { .. } if self.class(index) == Some("encode") => {
                 let text = self.text(*self.arguments(index)?.first()?)?;
                 text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
             }
             _ => None,
-        }
-    }
-}
-
-impl Machine<'_> {
-    fn fail<T>(&self, reason: &'static str) -> Result<T, Problem> {
-        Err(Problem::Pickle { at: self.at, reason })
-    }
-
-    fn take(&mut self, count: usize) -> Result<&[u8], Problem> {
-        match self.at.checked_add(count).filter(|&end| end <= self.bytes.len()) {
-            Some(end) => {
-                let taken = &self.bytes[self.at..end];
-                self.at = end;
-                Ok(taken)
-            }
-            None => self.fail("it is cut short"),
-        }
-    }
-
-    /// Unsigned little-endian number of so many bytes.
-    fn unsigned(&mut self, width: usize) -> Result<u64, Problem> {
-        Ok(self.take(width)?.iter().rev().fold(0, |v, &b| v << 8 | u64::from(b)))
-    }
-
-    fn length(&mut self, width: usize) -> Result<usize, Problem> {
-        let length = self.unsigned(width)?;
-        match usize::try_from(length) {
-            Ok(length) => Ok(length),
-            Err(_) => self.fail("a length is too large"),
-        }
-    }
-
-    fn line(&mut self) -> Result<String, Problem> {
-        let rest = &self.bytes[self.at.min(self.bytes.len())..];
-        let Some(end) = rest.iter().take(1 << 20).position(|&b| b == b'\n') else {
-            return self.fail("a line does not end");
-        };
-        let text = String::from_utf8_lossy(&rest[..end]).into_owned();
-        self.at += end + 1;
-        Ok(text)
-    }
-
-    fn push(&mut self, node: Node) -> Result<(), Problem> {
-        if self.nodes.len() >= MAX_NODES {
-            return self.fail("it makes too many objects");
-        }
-        self.stack.push(self.nodes.len());
-        self.nodes.push(node);
-        Ok(())
-    }
-
-    fn pop(&mut self) -> Result<usize, Problem> {
-        match self.stack.pop() {
-            Some(top) if self.nodes[top] != Node::Mark => Ok(top),
-            _ => self.fail("its stack is empty"),
-        }
-    }
-
-    fn pop_mark(&mut self) -> Result<Vec<usize>, Problem> {
-        match self.stack.iter().rposition(|&i| self.nodes[i] == Node::Mark) {
-            Some(mark) => {
-                let items = self.stack.split_off(mark + 1);
-                self.stack.pop();
-                self.marks -= 1;
-                Ok(items)
-            }
-            None => self.fail("a mark is missing"),
-        }
-    }
-
-    fn text(&mut self, length: usize) -> Result<(), Problem> {
-        // a lone surrogate is written as invalid UTF-8; such names are never looked up
-        let text = String::from_utf8_lossy(self.take(length)?).into_owned();
-        self.push(Node::Text(text))
-    }
-
-    fn raw(&mut self, length: usize) -> Result<(), Problem> {
-        let bytes = self.take(length)?.to_vec();
-        self.push(Node::Bytes(bytes))
-    }
-
-    fn long(&mut self, length: usize) -> Result<(), Problem> {
-        let bytes = self.take(length)?.to_vec();
-        if bytes.len() > 8 {
-            return self.push(Node::Wide(bytes));
-        }
-        let fill = if bytes.last().is_some_and(|b| b & 0x80 != 0) { 0xFF } else { 0 };
-        let mut wide = [fill; 8];
-        wide[..bytes.len()].copy_from_slice(&bytes);
-        self.push(Node::Int(i64::from_le_bytes(wide)))
-    }
-
-    fn put(&mut self, key: u64) -> Result<(), Problem> {
-        if self.memo.len() >= MAX_MEMO {
-            return self.fail("its memo is too large");
-        }
-        match self.stack.last() {
-            Some(&top) => {
-                self.memo.insert(key, top);
-                Ok(())
-            }
-            None => self.fail("its stack is empty"),
-        }
-    }
-
-    fn get(&mut self, key: u64) -> Result<(), Problem> {
-        match self.memo.get(&key) {
-            Some(&index) => {
-                self.stack.push(index);
-                Ok(())
-            }
-            None => self.fail("it reads a memo entry it never wrote"),
-        }
-    }
-
-    fn tuple(&mut self, count: usize) -> Result<(), Problem> {
-        let mut items = Vec::with_capacity(count);
-        for _ in 0..count {
-            items.push(self.pop()?);
-        }
-        items.reverse();
-        self.push(Node::Tuple(items))
-    }
-
-    fn call(&mut self) -> Result<(), Problem> {
-        let arguments = self.pop()?;
-        let callable = self.pop()?;
-        self.push(Node::Call { callable, arguments, state: None, items: Vec::new() })
-    }
-
-    fn insert(&mut self, added: Vec<usize>) -> Result<(), Problem> {
-        let Some(&target) = self.stack.last() else { return self.fail("its stack is empty") };
-        if !added.len().is_multiple_of(2) {
-            return self.fail("a key has no value");
-        }
-        let pairs = added.chunks_exact(2).map(|p| (p[0], p[1]));
-        match &mut self.nodes[target] {
-            Node::Dict(entries) | Node::Call { items: entries, .. } => entries.extend(pairs),
-            _ => return self.fail("items are put into something that is no dictionary"),
-        }
-        Ok(())
-    }
-
-    fn append(&mut self, added: Vec<usize>) -> Result<(), Problem> {
-        let Some(&target) = self.stack.last() else { return self.fail("its stack is empty") };
-        match &mut self.nodes[target] {
-            Node::List(items) => items.extend(added),
-            Node::Call { .. } => {} // items of a foreign list class: never read
-            _ => return self.fail("items are appended to something that is no list"),
-        }
-        Ok(())
-    }
-
-    fn build(&mut self) -> Result<(), Problem> {
-        let given = self.pop()?;
-        let Some(&target) = self.stack.last() else { return self.fail("its stack is empty") };
-        if let Node::Call { state, .. } = &mut self.nodes[target] {
-            *state = Some(given);
-        }
-        Ok(())
-    }
-
-    fn step(&mut self) -> Result<bool, Problem> {
-        let code = self.unsigned(1)? as u8;
-        match code {
-            b'.' => return Ok(false),
-            0x80 => self.take(1).map(|_| ())?,
-            0x95 => self.take(8).map(|_| ())?,
-            b'(' => {
-                self.marks += 1;
-                if self.marks > MAX_DEPTH {
-                    return self.fail("it nests too deeply");
-                }
-                self.push(Node::Mark)?;
-            }
-            b'0' => self.pop().map(|_| ())?,
-            b'1' => self.pop_mark().map(|_| ())?,
-            b'2' => match self.stack.last() {
-                Some(&top) => self.stack.push(top),
-                None => return self.fail("its stack is empty"),
-            },
-            b'N' => self.push(Node::None)?,
-            0x88 => self.push(Node::Bool(true))?,
-            0x89 => self.push(Node::Bool(false))?,
-            _ => self.step_value(code)?,
-        }
-        Ok(true)
-    }
-
-    fn step_value(&mut self, code: u8) -> Result<(), Problem> {
-        match code {
-            b'J' => {
-                let value = self.unsigned(4)? as u32 as i32;
-                self.push(Node::Int(i64::from(value)))
-            }
-            b'K' | b'M' => {
-                let value = self.unsigned(if code == b'K' { 1 } else { 2 })?;
-                self.push(Node::Int(value as i64))
-            }
-            b'G' => {
-                let value = f64::from_bits(self.unsigned(8)?.swap_bytes());
-                self.push(Node::Float(value))
-            }
-            0x8a | 0x8b => {
-                let length = self.length(if code == 0x8a { 1 } else { 4 })?;
-                self.long(length)
-            }
-            0x8c | b'X' | 0x8d => {
-                let length = self.length(match code {
-                    0x8c => 1,
-                    b'X' => 4,
-                    _ => 8,
-                })?;
-                self.text(length)
-            }
-            b'C' | b'U' | b'B' | b'T' | 0x8e | 0x96 => {
-                let length = self.length(match code {
-                    b'C' | b'U' => 1,
-                    b'B' | b'T' => 4,
-                    _ => 8,
-                })?;
-                self.raw(length)
-            }
-            b'I' | b'L' | b'F' | b'S' | b'V' => self.step_line(code),
-            _ => self.step_container(code),
-        }
-    }
-
-    /// Protocol 0: values written as lines.
-    fn step_line(&mut self, code: u8) -> Result<(), Problem> {
-        let line = self.line()?;
-        let node = match code {
-            b'I' if line == "00" || line == "01" => Some(Node::Bool(line == "01")),
-            b'I' | b'L' => line.trim_end_matches('L').parse().ok().map(Node::Int),
-            b'F' => line.parse().ok().map(Node::Float),
-            _ => Some(Node::Text(line.trim_matches(['\'', '"']).to_owned())),
-        };
-        match node {
-            Some(node) => self.push(node),
-            None => self.fail("a number cannot be read"),
-        }
-    }
-
-    fn step_container(&mut self, code: u8) -> Result<(), Problem> {
-        match code {
-            b')' => self.push(Node::Tuple(Vec::new())),
-            b']' | 0x8f => self.push(Node::List(Vec::new())),
-            b'}' => self.push(Node::Dict(Vec::new())),
-            b't' | b'l' | 0x91 => {
-                let items = self.pop_mark()?;
-                self.push(if code == b't' { Node::Tuple(items) } else { Node::List(items) })
-            }
-            b'd' => {
-                let items = self.pop_mark()?;
-                self.push(Node::Dict(Vec::new()))?;
-                self.insert(items)
-            }
-            0x85..=0x87 => self.tuple(usize::from(code) - 0x84),
-            b's' => {
-                let value = self.pop()?;
-                let key = self.pop()?;
-                self.insert(vec![key, value])
-            }
-            b'u' => {
-                let items = self.pop_mark()?;
-                self.insert(items)
-            }
-            b'a' => {
-                let item = self.pop()?;
-                self.append(vec![item])
-            }
-            b'e' | 0x90 => {
-                let items = self.pop_mark()?;
-                self.append(items)
-            }
-            _ => self.step_object(code),
-        }
-    }
-
-    fn step_object(&mut self, code: u8) -> Result<(), Problem> {
-        match code {
-            b'c' => {
-                let (module, name) = (self.line()?, self.line()?);
-                self.push(Node::Global(module, name))
-            }
-            0x93 => {
-                let (name, module) = (self.pop()?, self.pop()?);
-                match (&self.nodes[module], &self.nodes[name]) {
-                    (Node::Text(module), Node::Text(name)) => {
-                        let global = Node::Global(module.clone(), name.clone());
-                        self.push(global)
-                    }
-                    _ => self.fail("a class is named by something that is no text"),
-                }
-            }
-            b'R' | 0x81 => self.call(),
-            0x92 => {
-                let _keywords = self.pop()?;
-                self.call()
-            }
-            b'o' | b'i' => self.fail("it makes objects the way of Python 1; save it again"),
-            b'b' => self.build(),
-            b'Q' => {
-                let key = self.pop()?;
-                self.push(Node::Persistent(key))
-            }
-            b'q' | b'r' => {
-                let key = self.unsigned(if code == b'q' { 1 } else { 4 })?;
-                self.put(key)
-            }
-            0x94 => self.put(self.memo.len() as u64),
-            b'h' | b'j' => {
-                let key = self.unsigned(if code == b'h' { 1 } else { 4 })?;
-                self.get(key)
-            }
-            b'p' | b'g' => {
-                let line = self.line()?;
-                match line.parse() {
-                    Ok(key) if code == b'p' => self.put(key),
-                    Ok(key) => self.get(key),
-                    Err(_) => self.fail("a number cannot be read"),
-                }
-            }
-            _ => self.fail("an opcode is unknown"),
         }
     }
 }
@@ -575,6 +304,26 @@ mod tests {
         let mut memo = b"N".to_vec();
         (0..=MAX_MEMO as u32).for_each(|key| memo.extend([&[b'r'][..], &key.to_le_bytes()].concat()));
         assert_eq!(reason(&memo), "its memo is too large");
+    }
+
+    #[test]
+    fn text_lines_are_read_as_python_writes_them() {
+        let text = |bytes: &[u8]| {
+            let (pickle, root, _) = Pickle::parse(bytes, 0).expect("readable");
+            pickle.text(root).map(str::to_owned)
+        };
+        assert_eq!(text(b"V\xc4\\u005cx\n.").as_deref(), Some("\u{c4}\\x"));
+        assert_eq!(text(b"S'a\\x41\\n\\''\n.").as_deref(), Some("aA\n'"));
+        assert!(Pickle::parse(b"S'a\n.", 0).is_err());
+        assert!(Pickle::parse(b"V\\u12\n.", 0).is_err());
+    }
+
+    #[test]
+    fn a_state_is_set_once_and_buffers_outside_the_file_are_refused() {
+        let twice = b"cm\nC\n)\x81}b}b.";
+        assert!(matches!(Pickle::parse(twice, 0), Err(Problem::Pickle { .. })));
+        assert!(Pickle::parse(b"cm\nC\n)\x81}b.", 0).is_ok());
+        assert!(matches!(Pickle::parse(b"\x80\x05\x97\x98.", 0), Err(Problem::Pickle { .. })));
     }
 
     #[test]

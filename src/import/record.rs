@@ -80,11 +80,13 @@ fn recorded(options: &ImportOptions) -> Vec<(String, String)> {
         activation,
         output_activation,
         prefix,
+        output,
         layers,
         ignore,
         no_bias,
         normaliser_epsilon,
         masks_apart,
+        action_bounds,
     } = options;
     let flag = |is_given: bool| is_given.then(|| YES.to_owned());
     let numbers = log_std.as_ref().and_then(|stated| match stated {
@@ -92,6 +94,7 @@ fn recorded(options: &ImportOptions) -> Vec<(String, String)> {
         LogStd::File(_) => None,
     });
     let stated = [
+        ("action-bounds", action_bounds.as_ref().map(|(low, high)| format!("{low},{high}"))),
         ("activation", activation.as_ref().map(activation_text)),
         ("clip", clip.clone()),
         ("head", head.map(|head| head.word().to_owned())),
@@ -101,6 +104,7 @@ fn recorded(options: &ImportOptions) -> Vec<(String, String)> {
         ("mask", flag(*masks_apart)),
         ("no-bias", flag(*no_bias)),
         ("normaliser-epsilon", normaliser_epsilon.clone()),
+        ("output", output.clone()),
         ("output-activation", output_activation.as_ref().map(activation_text)),
         ("prefix", prefix.clone()),
     ];
@@ -130,11 +134,13 @@ pub(super) fn options_of(
         activation: activation.map(|o| o.read(parse_activation)).transpose()?,
         output_activation: take("output-activation").map(|o| o.read(parse_activation)).transpose()?,
         prefix: take("prefix").map(|o| o.value.to_owned()),
+        output: take("output").map(|o| o.value.to_owned()),
         layers: take("layers").map(Stated::list),
         ignore: take("ignore").map(Stated::list).unwrap_or_default(),
         no_bias: take("no-bias").map(|o| o.read(yes)).transpose()?.is_some(),
         normaliser_epsilon: take("normaliser-epsilon").map(|o| o.value.to_owned()),
         masks_apart: take("mask").map(|o| o.read(yes)).transpose()?.is_some(),
+        action_bounds: take("action-bounds").map(|o| o.read(bounds)).transpose()?,
     };
     match left.keys().next() {
         Some(name) => Err(OptionProblem::Unknown((*name).to_owned())),
@@ -147,6 +153,10 @@ pub(super) fn options_of(
 struct Stated<'a> {
     name: &'static str,
     value: &'a str,
+}
+
+fn bounds(value: &str) -> Option<(String, String)> {
+    value.split_once(',').map(|(low, high)| (low.to_owned(), high.to_owned()))
 }
 
 fn yes(value: &str) -> Option<()> {
@@ -226,6 +236,8 @@ mod tests {
             no_bias: true,
             normaliser_epsilon: Some("1e-8".into()),
             masks_apart: true,
+            output: Some("logits".into()),
+            action_bounds: Some(("-2".into(), "2".into())),
         }
     }
 
@@ -234,7 +246,7 @@ mod tests {
         let options = everything();
         let record = recorded(&options);
         let names: Vec<&str> = record.iter().map(|(name, _)| name.as_str()).collect();
-        assert!(names.is_sorted() && names.len() == 11, "{names:?}");
+        assert!(names.is_sorted() && names.len() == 13, "{names:?}");
         assert_eq!(options_of(&record, Some("n.pkl".into()), None), Ok(options));
         assert_eq!(options_of(&[], None, None), Ok(ImportOptions::default()));
         for head in ["gaussian", "categorical", "deterministic"] {
@@ -250,9 +262,13 @@ mod tests {
         let option = |name: &str, value: &str| [(name.to_owned(), value.to_owned())];
         let unknown = options_of(&option("dtype", "f16"), None, None);
         assert_eq!(unknown, Err(OptionProblem::Unknown("dtype".into())));
-        for (name, value) in
-            [("head", "Gaussian"), ("activation", "gelu"), ("output-activation", "clip:1"), ("no-bias", "1")]
-        {
+        for (name, value) in [
+            ("head", "Gaussian"),
+            ("activation", "gelu"),
+            ("output-activation", "clip:1"),
+            ("no-bias", "1"),
+            ("action-bounds", "2"),
+        ] {
             let refused = options_of(&option(name, value), None, None);
             assert_eq!(refused, Err(OptionProblem::Value { name: name.into(), value: value.into() }));
         }

@@ -52,7 +52,7 @@ pub struct Decision {
 }
 
 /// Options that are about the normaliser alone.
-const OF_NORMALISER: [&str; 1] = ["clip"];
+const OF_NORMALISER: [&str; 2] = ["clip", "normaliser-epsilon"];
 
 /// What was compared, and found to be the same.
 #[derive(Clone, Debug, PartialEq, Eq)]

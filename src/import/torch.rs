@@ -4,10 +4,10 @@
 //! # References
 //! PyTorch 2.x, `torch/serialization.py`, `_legacy_load` and `_load`.
 
-use super::Problem;
-use super::archive::{Entries, read_entries};
+use super::archive::{Entries, entry_names, is_zip, read_entries};
 use super::array::{Array, Arrays, Element};
 use super::pickle::{Node, Pickle};
+use super::{Problem, foreign};
 use super::{modules, normaliser};
 use crate::policy::TensorDtype;
 use std::collections::BTreeMap;
@@ -24,10 +24,45 @@ const MAX_VISITS: usize = 500_000;
 /// # Errors
 /// [`Problem`].
 pub(super) fn parse_zip(bytes: &[u8]) -> Result<Arrays, Problem> {
-    if super::archive::entry_names(bytes)?.iter().any(|name| name.ends_with("/constants.pkl")) {
-        let next = "export it as ONNX (torch.onnx.export), or save the module's state_dict() and import that";
-        return Err(Problem::OtherFile { what: "a TorchScript archive, a program".into(), next });
-    }
+    open_zip(bytes, collect)
+}
+
+/// Why a checkpoint is no policy, where its keys say so: an optimizer's state, or what `policy.save()` writes.
+///
+/// # Errors
+/// [`Problem`] for a file that cannot be opened.
+pub(super) fn no_policy(bytes: &[u8]) -> Result<Option<Problem>, Problem> {
+    let read = |pickle: &Pickle, root: usize, _: &Storages<'_>| {
+        if pickle.entry(root, "param_groups").is_some() && pickle.entry(root, "state").is_some() {
+            let (what, next) =
+                ("the state of an optimizer, no network", "give the model's file (policy.pth)");
+            return Ok(Some(Problem::OtherFile { what: what.into(), next }));
+        }
+        let arguments = pickle.entry(root, "data").filter(|_| pickle.entry(root, "state_dict").is_some());
+        if arguments.is_some_and(|data| pickle.entry(data, "action_space").is_some()) {
+            let what =
+                "written by policy.save() of Stable-Baselines3, which does not say the policy's class".into();
+            let next = "import the archive that model.save() writes; or torch.save(policy.state_dict(), \"policy.pt\") \
+                        and state --head, --activation and --output-activation";
+            return Ok(Some(Problem::OtherFile { what, next }));
+        }
+        Ok(None)
+    };
+    if is_zip(bytes) { open_zip(bytes, read) } else { open_legacy(bytes, read) }
+}
+
+/// Whether a zip archive is a checkpoint.
+///
+/// # Errors
+/// [`Problem::Zip`] for a broken archive.
+pub(super) fn is_checkpoint(bytes: &[u8]) -> Result<bool, Problem> {
+    Ok(entry_names(bytes)?.iter().any(|name| name.ends_with("data.pkl")))
+}
+
+fn open_zip<T>(
+    bytes: &[u8],
+    read: impl FnOnce(&Pickle, usize, &Storages<'_>) -> Result<T, Problem>,
+) -> Result<T, Problem> {
     let entries = read_entries(bytes, |name| {
         name.ends_with("/data.pkl") || name.contains("/data/") || name.ends_with("/byteorder")
     })?;
@@ -41,7 +76,7 @@ pub(super) fn parse_zip(bytes: &[u8]) -> Result<Arrays, Problem> {
     }
     let (pickle, root, _) = Pickle::parse(pickled, 0)?;
     let storages = ZipStorages { entries: &entries, folder };
-    collect(&pickle, root, &|key, _| storages.get(key))
+    read(&pickle, root, &|key, _| storages.get(key))
 }
 
 struct ZipStorages<'a> {
@@ -60,11 +95,21 @@ impl<'a> ZipStorages<'a> {
 /// # Errors
 /// [`Problem`]; pickles that are no checkpoint are refused.
 pub(super) fn parse_legacy(bytes: &[u8]) -> Result<Arrays, Problem> {
+    open_legacy(bytes, collect)
+}
+
+/// Whether a pickle is the first of a checkpoint in the older format.
+pub(super) fn is_legacy(pickle: &Pickle, root: usize) -> bool {
+    *pickle.node(root) == Node::Wide(LEGACY_MAGIC.to_vec())
+}
+
+fn open_legacy<T>(
+    bytes: &[u8],
+    read: impl FnOnce(&Pickle, usize, &Storages<'_>) -> Result<T, Problem>,
+) -> Result<T, Problem> {
     let (magic, root, mut at) = Pickle::parse(bytes, 0)?;
-    if *magic.node(root) != Node::Wide(LEGACY_MAGIC.to_vec()) {
-        return Err(Problem::PickleContent(
-            "it is a pickle but no PyTorch checkpoint; a normaliser is given as such",
-        ));
+    if !is_legacy(&magic, root) {
+        return Err(foreign::pickle(&magic, root));
     }
     at = Pickle::parse(bytes, at)?.2;
     let (system, root, after) = Pickle::parse(bytes, at)?;
@@ -85,7 +130,7 @@ pub(super) fn parse_legacy(bytes: &[u8]) -> Result<Arrays, Problem> {
         storages.insert(key.to_owned(), bytes.get(at + 8..end).ok_or(cut)?);
         at = end;
     }
-    collect(&pickle, root, &|key, _| storages.get(key).copied())
+    read(&pickle, root, &|key, _| storages.get(key).copied())
 }
 
 fn storage_widths(pickle: &Pickle) -> BTreeMap<String, usize> {
@@ -323,7 +368,7 @@ mod tests {
     fn a_pickle_that_is_no_checkpoint_is_refused() {
         assert!(matches!(
             parse_legacy(b"\x80\x02cos\nsystem\n(S'touch x'\ntR."),
-            Err(Problem::PickleContent(_))
+            Err(Problem::OtherFile { .. })
         ));
     }
 }

@@ -42,6 +42,14 @@ pub struct AtState {
     single: Vec<Truth>,
 }
 
+/// The truth at a state that nothing lists.
+pub struct Elsewhere {
+    state: Vec<Rational>,
+    pub points: Vec<Point>,
+    /// One per mask of the pool.
+    masks: Vec<Truth>,
+}
+
 /// Listed masks first, then others.
 pub fn pool(random: &mut Random, case: &Case) -> Vec<Mask> {
     let mut pool = case.masks.clone();
@@ -215,7 +223,7 @@ pub fn hold_all(
     case: &Case,
     pool: &[Mask],
     proved: &Proved<'_>,
-    (here, elsewhere): (&[AtState], &[(Vec<Rational>, Vec<Point>, Vec<Truth>)]),
+    (here, elsewhere): (&[AtState], &[Elsewhere]),
     tally: &mut Tally,
 ) {
     let head = &case.policy.head;
@@ -262,10 +270,10 @@ pub fn hold_all(
                 if table.family.is_local() || quantity == Quantity::SameActionMargin {
                     continue;
                 }
-                for (state, points, truths) in elsewhere {
+                for at in elsewhere {
                     for &other in &scope {
-                        let place = |pair| tell(state, points, &pool[other], pair);
-                        tally.hold(&claim(&values[0]), &truths[other], &place);
+                        let place = |pair| tell(&at.state, &at.points, &pool[other], pair);
+                        tally.hold(&claim(&values[0]), &at.masks[other], &place);
                     }
                 }
             }
@@ -278,13 +286,13 @@ pub fn story(seed: u64, case: &Case) -> String {
 }
 
 /// A state that nothing lists, near or far.
-pub fn elsewhere(random: &mut Random, case: &Case, pool: &[Mask]) -> (Vec<Rational>, Vec<Point>, Vec<Truth>) {
+pub fn elsewhere(random: &mut Random, case: &Case, pool: &[Mask]) -> Elsewhere {
     let spread = random.pick(&[1i64, 8, 200]);
     let inputs = case.policy.network.inputs();
     let entry = |_| Rational::from_dyadic(random.between(-64 * spread, 64 * spread).into(), -6);
     let state: Vec<Rational> = (0..inputs).map(entry).collect();
     let place = Place { case, state: state.clone() };
     let points = place.points(random, pool, 3);
-    let truths = pool.iter().map(|mask| truth_at(case, mask, &points)).collect();
-    (state, points, truths)
+    let masks = pool.iter().map(|mask| truth_at(case, mask, &points)).collect();
+    Elsewhere { state, points, masks }
 }

@@ -33,7 +33,7 @@ fn examine(seed: u64, tally: &mut Tally) {
     let here: Vec<_> = (0..case.states.values.rows).map(|s| at_state(&mut random, &case, &pool, s)).collect();
     let others = [elsewhere(&mut random, &case, &pool)];
     let points = here.iter().map(|at| at.points.len() * (pool.len() + 1 + 3 * case.masks.len()));
-    tally.evaluations += points.sum::<usize>() + others[0].1.len() * pool.len();
+    tally.evaluations += points.sum::<usize>() + others[0].points.len() * pool.len();
     hold_all(seed, &case, &pool, &proved, (&here, &others), tally);
     hold_points(seed, &case, &proved, tally);
     hold_region(seed, &mut random, &case, &proved, tally);

@@ -103,8 +103,13 @@ fn corner_layer(random: &mut Random, (inputs, outputs): (usize, usize), last: bo
         values[to * inputs..(to + 1) * inputs].copy_from_slice(&row);
         biases[to] = biases[from];
     }
-    let activation =
-        if last && !random.one_in(4) { Activation::Identity } else { random.pick(&activations()) };
+    let clip = Activation::Clip { lower: r("-1"), upper: r("1") };
+    let usual = [Activation::Relu, Activation::Relu, Activation::Tanh, Activation::Sigmoid, clip];
+    let activation = match random.between(0, 3) {
+        1.. if last => Activation::Identity,
+        0 | 1 => random.pick(&activations()),
+        _ => random.pick(&usual),
+    };
     // A scale layer: diagonal, and no mask touches it.
     let fixed = inputs == outputs && random.one_in(4);
     let diagonal = |at: &usize| fixed && at / inputs != at % inputs;
@@ -149,7 +154,12 @@ fn corner(random: &mut Random) -> Case {
         1 => Perturbation::PerCoordinate { radii: (0..inputs).map(|_| r(random.pick(&RADII))).collect() },
         _ => Perturbation::Linf { radius },
     };
-    let set = PerturbationSet { shape, units: set_units };
+    let mut set = PerturbationSet { shape, units: set_units };
+    // A ball that the normaliser's clip cuts in some coordinates and not in others.
+    if policy.normaliser.as_ref().is_some_and(|n| n.clip.is_some()) && random.one_in(3) {
+        let radius = r(random.pick(&["1/4", "1", "3/2"]));
+        set = PerturbationSet { shape: Perturbation::L2 { radius }, units: Units::Raw };
+    }
     Case { policy, masks, states: States { values, units: state_units }, set }
 }
 

@@ -1,7 +1,7 @@
-//! The part of ONNX's protobuf messages that feed-forward policies use. Untrusted. `spec/semantics.md#files`.
+//! The part of ONNX's protobuf messages that feed-forward policies use. Untrusted. `spec/import-onnx.md`.
 //!
 //! # References
-//! `onnx/onnx.proto3`, IR version 10.
+//! `onnx/onnx.proto3`, IR version 13.
 
 use prost::Message;
 
@@ -11,6 +11,26 @@ pub(super) struct Model {
     pub ir_version: i64,
     #[prost(message, optional, tag = "7")]
     pub graph: Option<Graph>,
+    #[prost(message, repeated, tag = "8")]
+    pub opset_import: Vec<OperatorSet>,
+    #[prost(message, repeated, tag = "25")]
+    pub functions: Vec<Function>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct OperatorSet {
+    #[prost(string, tag = "1")]
+    pub domain: String,
+    #[prost(int64, tag = "2")]
+    pub version: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Function {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "10")]
+    pub domain: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -23,6 +43,8 @@ pub(super) struct Graph {
     pub input: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "12")]
     pub output: Vec<ValueInfo>,
+    #[prost(message, repeated, tag = "15")]
+    pub sparse_initializer: Vec<SparseTensor>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -55,6 +77,10 @@ pub(super) struct Attribute {
     pub floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
     pub ints: Vec<i64>,
+    #[prost(int32, tag = "20")]
+    pub kind: i32,
+    #[prost(string, tag = "21")]
+    pub reference: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -63,6 +89,8 @@ pub(super) struct Tensor {
     pub dims: Vec<i64>,
     #[prost(int32, tag = "2")]
     pub data_type: i32,
+    #[prost(message, optional, tag = "3")]
+    pub segment: Option<Segment>,
     #[prost(float, repeated, tag = "4")]
     pub float_data: Vec<f32>,
     #[prost(int32, repeated, tag = "5")]
@@ -79,6 +107,20 @@ pub(super) struct Tensor {
     pub external_data: Vec<Entry>,
     #[prost(int32, tag = "14")]
     pub data_location: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Segment {
+    #[prost(int64, tag = "1")]
+    pub begin: i64,
+    #[prost(int64, tag = "2")]
+    pub end: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SparseTensor {
+    #[prost(message, optional, tag = "1")]
+    pub values: Option<Tensor>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -121,4 +163,6 @@ pub(super) struct Shape {
 pub(super) struct Dim {
     #[prost(int64, tag = "1")]
     pub value: i64,
+    #[prost(string, tag = "2")]
+    pub symbol: String,
 }

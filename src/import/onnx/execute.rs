@@ -1,0 +1,281 @@
+//! Follows the observation through a live graph: constants are computed, the rest becomes a list of exact maps of one
+//! flat vector, with its shape. Untrusted. `spec/import-onnx.md`.
+
+use super::constant::{Constant, MAX_ENTRIES, float_type};
+use super::exact::Vector;
+use super::fold::{self, joined};
+use super::graph::{Attributes, Live, label};
+use super::lower::{Map, Step};
+use super::movement::{Movement, broadcast, count, movements, spread};
+use super::proto::Node;
+use super::{Failure, refuse};
+use crate::import::Problem;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// The observation as far as it was transformed: a place in the trace, and the shape (row-major, one row of a batch).
+#[derive(Clone)]
+pub(super) struct Signal {
+    at: usize,
+    pub(super) shape: Vec<usize>,
+    /// Integers until they are cast; nothing is computed with them.
+    pub(super) integer: bool,
+}
+
+#[derive(Clone)]
+enum Value {
+    Constant(Rc<Constant>),
+    Signal(Signal),
+}
+
+/// What a node computes on the observation.
+pub(super) struct Execution<'a> {
+    pub(super) live: &'a Live<'a>,
+    values: HashMap<&'a str, Value>,
+    /// Every map with the place it continues from; place 0 is the observation.
+    trace: Vec<(usize, Step)>,
+    label: String,
+    /// Entries of all values made so far.
+    made: usize,
+}
+
+/// Why a graph was not followed to its end, and how many nodes were.
+pub(super) struct Stopped {
+    pub(super) problem: Problem,
+    pub(super) nodes: usize,
+}
+
+impl<'a> Execution<'a> {
+    /// The maps from an observation of the given shape to the output.
+    pub(super) fn run(live: &'a Live<'a>, shape: &[usize]) -> Result<(Vec<Step>, Signal), Stopped> {
+        let element = live.input.kind.as_ref().and_then(|k| k.tensor.as_ref()).map_or(1, |t| t.element);
+        let integer = element != 0 && float_type(element).is_none();
+        let input = Signal { at: 0, shape: shape.to_vec(), integer };
+        let mut values: HashMap<&str, Value> =
+            live.constants.iter().map(|(&name, c)| (name, Value::Constant(c.clone()))).collect();
+        values.insert(&live.input.name, Value::Signal(input));
+        let mut run = Self { live, values, trace: Vec::new(), label: String::new(), made: 0 };
+        for (done, (index, node)) in live.nodes.iter().enumerate() {
+            run.label = label(*index, node);
+            run.node(node).map_err(|failure| Stopped { problem: failure.at(&run.label), nodes: done })?;
+        }
+        let stop =
+            |text: &str| Stopped { problem: Problem::OnnxGraph(text.to_owned()), nodes: live.nodes.len() };
+        match run.values.remove(live.output.name.as_str()) {
+            Some(Value::Signal(signal)) if !signal.integer => {
+                let steps = run.steps_to(signal.at);
+                Ok((steps, signal))
+            }
+            Some(Value::Signal(_)) => Err(stop("its output is made of integers")),
+            _ => Err(stop("its output does not depend on its input")),
+        }
+    }
+
+    fn steps_to(&self, mut at: usize) -> Vec<Step> {
+        let mut steps = Vec::new();
+        while let Some((before, step)) = at.checked_sub(1).and_then(|place| self.trace.get(place)) {
+            steps.push(step.clone());
+            at = *before;
+        }
+        steps.reverse();
+        steps
+    }
+
+    fn node(&mut self, node: &'a Node) -> Result<(), Failure> {
+        if !node.domain.is_empty() && node.domain != "ai.onnx" {
+            return refuse(format!("operators of the domain {:?} are not read", node.domain));
+        }
+        let inputs: Vec<Option<Value>> = node
+            .input
+            .iter()
+            .map(|name| match name.as_str() {
+                "" => Ok(None),
+                name => match self.values.get(name) {
+                    Some(value) => Ok(Some(value.clone())),
+                    None => refuse(format!("its input {name:?} is an output that is not read")),
+                },
+            })
+            .collect::<Result<_, Failure>>()?;
+        let signals: Vec<(usize, Signal)> = inputs
+            .iter()
+            .enumerate()
+            .filter_map(|(place, value)| match value {
+                Some(Value::Signal(signal)) => Some((place, signal.clone())),
+                _ => None,
+            })
+            .collect();
+        let constants: Vec<Option<Rc<Constant>>> = inputs
+            .iter()
+            .map(|value| match value {
+                Some(Value::Constant(constant)) => Some(constant.clone()),
+                _ => None,
+            })
+            .collect();
+        let made: Vec<Value> = match &signals[..] {
+            [] => {
+                let made = fold::fold(node, &constants, self.live.opset)?;
+                made.into_iter().map(|c| Value::Constant(Rc::new(c))).collect()
+            }
+            [_] if node.op_type == "Concat" && inputs.len() > 1 => return refuse(self.branches(node)),
+            [(place, signal)] => self.one(node, *place, signal, &constants)?,
+            several if node.op_type == "Concat" && several.len() == inputs.len() => {
+                let parts: Vec<Signal> = several.iter().map(|(_, s)| s.clone()).collect();
+                vec![Value::Signal(self.concat(node, &parts)?)]
+            }
+            _ => return refuse(self.branches(node)),
+        };
+        for value in &made {
+            self.made += match value {
+                Value::Constant(constant) => constant.entries(),
+                Value::Signal(signal) => count(&signal.shape)?,
+            };
+        }
+        if self.made > MAX_ENTRIES {
+            return refuse(format!("the graph makes values of more than {MAX_ENTRIES} entries"));
+        }
+        for (name, value) in node.output.iter().zip(made).filter(|(name, _)| !name.is_empty()) {
+            self.values.insert(name, value);
+        }
+        Ok(())
+    }
+
+    /// Appends a map.
+    pub(super) fn push(&mut self, signal: &Signal, map: Map) -> Signal {
+        self.trace.push((signal.at, Step { node: self.label.clone(), map }));
+        Signal { at: self.trace.len(), shape: signal.shape.clone(), integer: signal.integer }
+    }
+
+    fn moved(&mut self, signal: &Signal, movement: Movement) -> Result<Signal, Failure> {
+        let of = count(&signal.shape)?;
+        let identity =
+            |indices: &[usize]| indices.len() == of && indices.iter().enumerate().all(|(i, &p)| i == p);
+        let mut moved = match movement.indices {
+            Some(indices) if !identity(&indices) => self.push(signal, Map::Select { indices, of }),
+            _ => signal.clone(),
+        };
+        moved.shape = movement.shape;
+        Ok(moved)
+    }
+
+    fn one(
+        &mut self,
+        node: &'a Node,
+        place: usize,
+        signal: &Signal,
+        constants: &[Option<Rc<Constant>>],
+    ) -> Result<Vec<Value>, Failure> {
+        if node.op_type == "Shape" {
+            return Ok(vec![Value::Constant(Rc::new(fold::shape_of(node, &signal.shape)?))]);
+        }
+        if node.op_type == "Cast" {
+            return Ok(vec![Value::Signal(cast(node, signal)?)]);
+        }
+        if place == 0
+            && let Some(moves) =
+                movements(node, &signal.shape, constants.get(1..).unwrap_or(&[]), self.live.opset)?
+        {
+            let made: Result<Vec<_>, Failure> =
+                moves.into_iter().map(|m| self.moved(signal, m).map(Value::Signal)).collect();
+            return made;
+        }
+        if signal.integer {
+            return refuse("it computes with integers of the observation; cast them to floats first");
+        }
+        let made = match node.op_type.as_str() {
+            "Concat" if constants.len() == 1 => self.concat(node, std::slice::from_ref(signal))?,
+            "Gemm" => self.gemm(node, place, signal, constants)?,
+            "MatMul" => self.product(node, place, signal, constants)?,
+            "BatchNormalization" => self.batch_normalization(node, place, signal, constants)?,
+            "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" | "Sum" => {
+                self.elementwise(node, place, signal, constants)?
+            }
+            _ => self.activation(node, place, signal, constants)?,
+        };
+        Ok(vec![Value::Signal(made)])
+    }
+
+    /// Parts of one vector side by side: a selection of its entries.
+    fn concat(&mut self, node: &Node, parts: &[Signal]) -> Result<Signal, Failure> {
+        let axis = Attributes::of(node, &["axis"])?.int("axis")?.unwrap_or(1);
+        let mut sources = Vec::new();
+        let mut base = None;
+        for part in parts {
+            let (from, indices, of) = match part.at.checked_sub(1).and_then(|p| self.trace.get(p)) {
+                Some((before, Step { map: Map::Select { indices, of }, .. })) => {
+                    (*before, indices.clone(), *of)
+                }
+                _ => (part.at, (0..count(&part.shape)?).collect(), count(&part.shape)?),
+            };
+            if *base.get_or_insert((from, of)) != (from, of) {
+                return refuse(
+                    "it joins branches that were computed apart; only parts of one vector are joined",
+                );
+            }
+            sources.extend(indices);
+        }
+        let shapes: Vec<&[usize]> = parts.iter().map(|p| p.shape.as_slice()).collect();
+        let (shape, order) = joined(&shapes, axis)?;
+        let indices: Option<Vec<usize>> = order.iter().map(|&i| sources.get(i).copied()).collect();
+        let (Some((at, of)), Some(indices)) = (base, indices) else { return refuse("it has no inputs") };
+        let integer = parts.iter().any(|p| p.integer);
+        let start = Signal { at, shape: vec![of], integer };
+        self.moved(&start, Movement { shape, indices: Some(indices) })
+    }
+
+    /// Why two values that both depend on the observation cannot meet in this node.
+    fn branches(&self, node: &Node) -> String {
+        let maker = |name: &String| self.live.maker(name);
+        let gate = node.input.iter().filter_map(|name| {
+            let maker = maker(name)?;
+            let reads_other = node.input.iter().any(|other| other != name && maker.input.contains(other));
+            reads_other.then_some(maker.op_type.as_str())
+        });
+        match (node.op_type.as_str(), gate.last()) {
+            ("Mul", Some("Sigmoid")) => "it is the SiLU (swish) activation, which is not bounded here".into(),
+            ("Mul", Some("HardSigmoid")) => {
+                "it is the HardSwish activation, which is not bounded here".into()
+            }
+            ("Mul", _) => {
+                "it multiplies two values of the network (a gate, a power or an activation such as GELU)"
+                    .into()
+            }
+            ("Add" | "Sum" | "Sub", _) => {
+                "it joins two branches: residual (skip) connections are not read, only one chain of layers"
+                    .into()
+            }
+            ("MatMul" | "Gemm" | "Einsum", _) => {
+                "it multiplies two values of the network, as attention does".into()
+            }
+            ("Concat", _) => {
+                "it joins a branch with something else; only parts of one vector are joined".into()
+            }
+            (kind, _) => format!("{}; branches are not read, only one chain of layers", super::refusal(kind)),
+        }
+    }
+
+    /// A constant input as one number for each entry of the signal, and the shape that both meet in.
+    pub(super) fn spread(
+        &self,
+        name: &str,
+        constant: &Constant,
+        signal: &Signal,
+    ) -> Result<(Vector, Vec<usize>), Failure> {
+        let shape = broadcast(&signal.shape, &constant.shape)?;
+        if count(&shape)? != count(&signal.shape)? {
+            return refuse(format!(
+                "its constant of shape {:?} would spread a value of shape {:?} to {shape:?}",
+                constant.shape, signal.shape
+            ));
+        }
+        Ok((constant.vector(name, &spread(&constant.shape, &shape)?)?, shape))
+    }
+}
+
+/// Casts to floats: exact for the numbers these networks hold; the semantics is over the reals.
+fn cast(node: &Node, signal: &Signal) -> Result<Signal, Failure> {
+    let to = Attributes::of(node, &["to", "saturate", "round_mode"])?.int("to")?.unwrap_or(0);
+    match i32::try_from(to).ok().and_then(float_type) {
+        Some(_) => Ok(Signal { integer: false, ..signal.clone() }),
+        None => refuse("it casts the observation to something else than floats, which rounds"),
+    }
+}
