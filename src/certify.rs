@@ -357,9 +357,9 @@ fn inputs(request: &Request<'_>) -> Vec<FileDigest> {
         list.push(digest(if position == 0 { "chain" } else { "mask" }, name, bytes));
     }
     list.push(digest("states", request.states_file.name, request.states_file.bytes));
-    if let Some(source) = &request.policy.files.policy.source {
-        let (name, sha256) = (source.name.clone(), source.sha256.clone());
-        list.push(FileDigest { role: "source".to_owned(), name, sha256 });
+    for file in request.policy.files.policy.source.iter().flat_map(|source| &source.files) {
+        let (role, name, sha256) = (file.role.to_owned(), file.name.clone(), file.sha256.clone());
+        list.push(FileDigest { role, name, sha256 });
     }
     list
 }

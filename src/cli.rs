@@ -23,6 +23,7 @@ pub mod regret_summary;
 pub mod report;
 pub mod sa_mdp;
 pub mod show;
+pub mod source;
 pub mod streams;
 pub mod summary;
 pub mod sweep;

@@ -7,12 +7,13 @@
 use crate::policy::{ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, TensorData};
 use array::Arrays;
 use secateur_checker::load::{FileProblem, read_regular};
+use secateur_checker::model::Source;
 use secateur_checker::number::Rational;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 pub mod archive;
 pub mod array;
+pub mod compare;
 mod foreign;
 pub mod masks;
 mod modules;
@@ -25,11 +26,14 @@ mod onnx;
 mod order;
 mod pickle;
 mod pieces;
+mod record;
+pub mod reimport;
 pub mod safetensors;
 mod stable_baselines;
 mod torch;
 
 pub use normaliser::read_normaliser;
+pub use record::{activation_text, parse_activation};
 
 /// Bytes an imported file may have.
 pub const MAX_FILE: usize = 1 << 30;
@@ -308,7 +312,6 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<PolicyData, Import
 pub fn import_accounted(path: &Path, options: &ImportOptions) -> Result<Imported, ImportError> {
     let in_file = |problem| ImportError { file: path.to_owned(), problem };
     let bytes = read_capped(path)?;
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let mut notes = Vec::new();
     let (mut draft, settled) = read_draft(path, &bytes, options, &mut notes).map_err(in_file)?;
     if let Some(file) = &options.normaliser {
@@ -323,7 +326,7 @@ pub fn import_accounted(path: &Path, options: &ImportOptions) -> Result<Imported
         let array = npy::parse_npy("log_std", &read_capped(file)?).map_err(in_npy)?;
         draft.log_std = Some(array.floats("log_std").map_err(in_npy)?);
     }
-    let source = (name, hex(&Sha256::digest(&bytes)));
+    let source = record::source_of(path, &bytes, options)?;
     let mut rest = options.clone();
     if settled {
         // the reader has compared it with what the file says; the last layer may be a scale layer
@@ -451,7 +454,7 @@ struct Draft {
 
 impl Draft {
     /// Settles the head, tests every shape and every number.
-    fn finish(mut self, options: &ImportOptions, source: (String, String)) -> Result<PolicyData, Problem> {
+    fn finish(mut self, options: &ImportOptions, source: Source) -> Result<PolicyData, Problem> {
         let (inputs, outputs) = self.check_chain()?;
         self.settle_output(options)?;
         if let Some(LogStd::Values(texts)) = &options.log_std {

@@ -8,6 +8,8 @@ pub mod read;
 pub mod tensor;
 pub mod write;
 
+use secateur_checker::model::Source;
+
 /// Stored number formats; the bytes of a tensor are kept as they were in the source file, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TensorDtype {
@@ -114,6 +116,6 @@ pub struct PolicyData {
     pub head: HeadData,
     /// Observation normaliser.
     pub normaliser: Option<NormaliserData>,
-    /// Name and lower-case hex SHA-256 of the file it was imported from.
-    pub source: Option<(String, String)>,
+    /// The files it was imported from, and the options that decided how.
+    pub source: Option<Source>,
 }

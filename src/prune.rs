@@ -92,7 +92,7 @@ pub fn prune(
                 layers[layer].kept[place] = false;
             }
         }
-        Ok(MaskData { layers, sparsity: text.clone() })
+        Ok(MaskData { layers, sparsity: text.clone(), source: None })
     });
     masks.collect()
 }

@@ -9,7 +9,7 @@ use crate::evaluate::{EvaluateError, Problem, evaluate};
 use crate::family::Family;
 use crate::kernel::head::{HeadBounds, HeadError};
 use crate::kernel::nested::{MaskError, check_nested};
-use crate::model::{Head, Mask, Network, Perturbation, Policy, States};
+use crate::model::{Head, Mask, Network, Perturbation, Policy, SOURCE_ROLES, States};
 use crate::number::{Rational, Rounding};
 use crate::reader::certificate::{Certificate, Claim, FileDigest, SCHEMA_VERSION, StepVerdict};
 use crate::reader::digest::{mask_digest, sha256_hex, weights_digest};
@@ -407,7 +407,7 @@ fn check_files(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), R
         expected.push((if position == 0 { "chain" } else { "mask" }, *file));
     }
     expected.push(("states", subject.states_file));
-    let mut listed = certificate.inputs.iter().filter(|f| f.role != "source");
+    let mut listed = certificate.inputs.iter().filter(|f| !is_source(f));
     for (role, file) in expected {
         let stated = listed.next().filter(|f| f.role == role).ok_or(Rejection::FileMissing { role })?;
         check_file(stated, &file)?;
@@ -427,19 +427,21 @@ fn check_files(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), R
     }
 }
 
-/// The source file's digest is copied from the policy's manifest; `check --source` outside this crate re-imports it.
+fn is_source(file: &FileDigest) -> bool {
+    SOURCE_ROLES.contains(&file.role.as_str())
+}
+
+/// The source files' digests are copied from the policy's manifest; `check --source` outside this crate imports again.
 fn check_source(certificate: &Certificate, policy: &Policy) -> Result<(), Rejection> {
-    let mut sources = certificate.inputs.iter().filter(|f| f.role == "source");
-    let stated = sources.next();
-    if let Some(extra) = sources.next() {
-        return Err(Rejection::UnexpectedFile { role: extra.role.clone(), name: extra.name.clone() });
+    let mut listed = certificate.inputs.iter().filter(|f| is_source(f));
+    for file in policy.source.iter().flat_map(|source| &source.files) {
+        let same = |f: &&FileDigest| f.role == file.role && f.name == file.name && f.sha256 == file.sha256;
+        listed.next().filter(same).ok_or(Rejection::FileMissing { role: file.role })?;
     }
-    let same = match (stated, &policy.source) {
-        (None, None) => true,
-        (Some(stated), Some(source)) => stated.name == source.name && stated.sha256 == source.sha256,
-        _ => false,
-    };
-    if same { Ok(()) } else { Err(Rejection::FileMissing { role: "source" }) }
+    match listed.next() {
+        Some(extra) => Err(Rejection::UnexpectedFile { role: extra.role.clone(), name: extra.name.clone() }),
+        None => Ok(()),
+    }
 }
 
 /// The head's word in certificates.

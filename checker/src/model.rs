@@ -84,13 +84,27 @@ pub struct Normaliser {
     pub clip: Option<Rational>,
 }
 
-/// The file a policy directory was imported from: its name and plain SHA-256 (lower-case hex). The checker carries it,
-/// it cannot test it.
+/// What the files are for that a policy can be imported from, in the order of [`Source::files`]. `source` stands for the
+/// only file of manifests that keep no options.
+pub const SOURCE_ROLES: [&str; 4] = ["source", "model", "normaliser", "log-std"];
+
+/// What a policy directory was imported from. The checker carries it, it cannot test it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
+    /// The files, at most one per role of [`SOURCE_ROLES`].
+    pub files: Vec<SourceFile>,
+    /// Names and values of the options that the import was given, in the order of their names.
+    pub options: Vec<(String, String)>,
+}
+
+/// A file that an import read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// One of [`SOURCE_ROLES`].
+    pub role: &'static str,
     /// File name, without a path.
     pub name: String,
-    /// 64 lower-case hexadecimal digits.
+    /// Plain SHA-256: 64 lower-case hexadecimal digits.
     pub sha256: String,
 }
 

@@ -75,12 +75,15 @@ struct Input {
 }
 
 #[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 enum Role {
     Chain,
     Mask,
     States,
     Source,
+    Model,
+    Normaliser,
+    LogStd,
 }
 
 #[derive(Serialize, JsonSchema)]

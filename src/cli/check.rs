@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur_checker::load::{CheckPaths, Failure, check_paths, read_file};
+use secateur_checker::load::{CheckPaths, Failure, check_paths};
 use secateur_checker::model::Perturbation;
-use secateur_checker::reader::digest::sha256_hex;
 use secateur_checker::reader::escaped::Escaped;
 use serde_json::json;
 
@@ -13,18 +12,18 @@ use crate::certify::Progress;
 use crate::certify::emit::units_word;
 use crate::cli::adversary::{UnitsWord, exact};
 use crate::cli::band::{add_bands, answer, band_limit};
-use crate::cli::import::reimport;
 use crate::cli::progress::Bar;
 use crate::cli::streams::refuse_dash;
 use crate::cli::summary::{summary_json, summary_text};
-use crate::cli::{CliError, Context, verify};
-use crate::import::MAX_FILE;
+use crate::cli::{CliError, Context, source, verify};
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   secateur check hopper/ --masks hopper/masks/ --states states.npy --trust keys/trust.json hopper.cert.dsse.json
+  secateur check hopper/ --states states.npy --trust keys/trust.json --source model.onnx --source vecnormalize.pkl \
+      hopper.cert.dsse.json
   secateur check net.onnx prop.vnnlib --trust keys/trust.json proof.cert.dsse.json
 
 `secateur-check`, the trusted crate's own small program, does the same check.")]
@@ -47,9 +46,9 @@ pub struct CheckArguments {
     /// Witness file; by default the one the certificate names, beside the certificate.
     #[arg(long, value_name = "FILE")]
     witness: Option<PathBuf>,
-    /// The file the policy was imported from: imports it again and compares.
+    /// A file that the policy or a mask was imported from, told by its digest: imports it again and compares; repeat it.
     #[arg(long, value_name = "FILE")]
-    source: Option<PathBuf>,
+    source: Vec<PathBuf>,
     /// Demand this radius.
     #[arg(long, value_name = "R")]
     epsilon: Option<String>,
@@ -83,12 +82,16 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
         ("--states", &arguments.states),
         ("--trust", &arguments.trust),
         ("--witness", &arguments.witness),
-        ("--source", &arguments.source),
     ];
     refuse_dash(named.map(|(option, path)| (option, path.as_deref())))?;
+    refuse_dash(arguments.source.iter().map(|path| ("--source", Some(path.as_path()))))?;
     refuse_dash(arguments.files.iter().map(|path| ("FILES", Some(path.as_path()))))?;
     let (policy, certificate_path) = match arguments.files.as_slice() {
         [policy, certificate] => (policy, certificate),
+        [_, _, _] if !arguments.source.is_empty() => {
+            let message = "--source has no effect with NETWORK PROPERTY: both are imported again in any case";
+            return Err(CliError::input(message));
+        }
         [network, property, certificate] => {
             let (witness, trust) = (arguments.witness.as_deref(), arguments.trust.as_deref());
             return verify::check(network, property, certificate, witness, trust, context);
@@ -107,6 +110,11 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
         certificate: certificate_path.clone(),
     };
     let limit = arguments.band_limit.as_deref().map(band_limit).transpose()?;
+    // Before the long check: another network than the one that was handed over needs no bounds.
+    let confirmed = match arguments.source.as_slice() {
+        [] => None,
+        given => Some(source::compare(given, policy, arguments.masks.as_deref())?),
+    };
     let bar = Bar::new(context.progress);
     let outcome = check_paths(&paths, &mut |done, total| bar.advance("checking", done, total));
     bar.finish();
@@ -132,10 +140,13 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
         let stated = units_word(certificate.perturbation.units);
         return Err(rejected(format!("the certificate's epsilon is in {stated} units")));
     }
-    if let Some(source) = &arguments.source {
-        check_source(policy, source, certificate)?;
-    }
     let mut text = summary_text(certificate);
+    let mut document = summary_json(certificate, "verified");
+    if let Some(confirmed) = &confirmed {
+        confirmed.bind(certificate)?;
+        text.push_str(&confirmed.text());
+        document["source"] = confirmed.json();
+    }
     text.push_str("\nverified");
     if outcome.signers.is_empty() {
         text.push_str(", unsigned: no signature was checked");
@@ -143,7 +154,6 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
     for signer in &outcome.signers {
         text.push_str(&format!(", signed by {} {}", Escaped(signer.name()), signer.keyid()));
     }
-    let mut document = summary_json(certificate, "verified");
     let signers: Vec<_> =
         outcome.signers.iter().map(|s| json!({"name": s.name(), "keyid": s.keyid()})).collect();
     document["signed"] = json!(!signers.is_empty());
@@ -152,32 +162,4 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
     context.print(&text, &document)?;
     let kept = limit.is_none_or(|limit| answer(&outcome.verified, &limit).widest.is_some());
     Ok(u8::from(!kept))
-}
-
-fn check_source(
-    policy: &std::path::Path,
-    source: &std::path::Path,
-    certificate: &secateur_checker::reader::certificate::Certificate,
-) -> Result<(), CliError> {
-    let bytes = read_file(source, MAX_FILE).map_err(|e| failure(&e))?;
-    let found = sha256_hex(&bytes);
-    let stated = certificate.inputs.iter().find(|f| f.role == "source");
-    let Some(stated) = stated else {
-        return Err(rejected("the certificate names no source file".to_owned()));
-    };
-    if stated.sha256 != found {
-        let name = Escaped(&stated.name);
-        return Err(rejected(format!(
-            "the source file has SHA-256 {found}, the certificate speaks of {name} {}",
-            stated.sha256
-        )));
-    }
-    let digest = reimport(source, policy)?;
-    if digest != certificate.weights_digest {
-        let stated = &certificate.weights_digest;
-        return Err(rejected(format!(
-            "importing the source again gives weights {digest}, the certificate speaks of {stated}"
-        )));
-    }
-    Ok(())
 }

@@ -1,10 +1,9 @@
-//! `secateur import`, and the re-import of `check --source`.
+//! `secateur import`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use secateur_checker::load::load_policy;
-use secateur_checker::model::{Head, Policy};
 use secateur_checker::reader::digest::weights_digest;
 use secateur_checker::reader::policy::parse_policy;
 use serde_json::json;
@@ -12,14 +11,11 @@ use serde_json::json;
 use crate::cli::output::{Force, OutputPlan, write};
 use crate::cli::prune::mask_names;
 use crate::cli::{CliError, Context};
-use crate::import::masks::{import_mask, is_mask, mask_from_pruned};
-use crate::import::{
-    HeadKind, ImportError, ImportOptions, Imported, LogStd, Problem, import, import_accounted,
-};
+use crate::import::masks::{METHODS, import_mask, import_pruned, is_mask};
+use crate::import::{HeadKind, ImportOptions, Imported, LogStd, import_accounted, parse_activation};
 use crate::policy::ActivationSpec;
 use crate::policy::emit::{ChainOrigin, add_mask_chain, add_policy, emit_manifest, emit_tensors};
 use crate::policy::mask::MaskData;
-use crate::policy::read::activation_spec;
 
 /// Arguments of `import`.
 #[derive(Debug, Args)]
@@ -30,8 +26,8 @@ Examples:
   secateur import ppo-CartPole-v1.zip --out cartpole/
   secateur import dense.safetensors --head categorical --pruned p50.safetensors --pruned p80.safetensors --out p/
 
-Nothing in a pickle is executed. The directory records the source file's digest; `secateur check --source FILE`
-imports the file again and compares.")]
+Nothing in a pickle is executed. The directory records the digest of every file read and the options given;
+`secateur check --source FILE` imports again and compares.")]
 pub struct ImportArguments {
     /// ONNX, safetensors, NPZ, PyTorch (.pt, .pth) or Stable-Baselines3 (.zip) file.
     source: PathBuf,
@@ -142,17 +138,8 @@ fn bounds(text: &str) -> Result<(String, String), String> {
 }
 
 fn activation(name: &str) -> Result<ActivationSpec, String> {
-    Ok(match name {
-        "identity" => ActivationSpec::Identity,
-        "relu" => ActivationSpec::Relu,
-        "tanh" => ActivationSpec::Tanh,
-        "sigmoid" => ActivationSpec::Sigmoid,
-        "hardtanh" => ActivationSpec::Clip("-1".to_owned(), "1".to_owned()),
-        _ => match name.strip_prefix("leaky_relu:") {
-            Some(slope) => ActivationSpec::LeakyRelu(slope.to_owned()),
-            None => return Err("identity, relu, tanh, sigmoid, hardtanh or leaky_relu:SLOPE".to_owned()),
-        },
-    })
+    let known = "identity, relu, tanh, sigmoid, hardtanh, leaky_relu:SLOPE or clip:LOWER:UPPER";
+    parse_activation(name).ok_or_else(|| known.to_owned())
 }
 
 /// Imports, writes, and reads the result back with the checker's reader.
@@ -174,7 +161,7 @@ pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError
     let mut set = outputs.set();
     add_policy(&mut set, &arguments.out, data);
     if !masks.is_empty() {
-        let method = if arguments.pruned.is_empty() { "imported" } else { "derived" };
+        let method = METHODS[usize::from(!arguments.pruned.is_empty())];
         let origin =
             ChainOrigin { method: method.to_owned(), scope: "file".to_owned(), seed: "0".to_owned() };
         add_mask_chain(&mut set, &arguments.out.join("masks"), &masks, &origin);
@@ -256,9 +243,7 @@ fn masks(
     }
     own_mask_among(&masks, arguments, imported)?;
     for path in &arguments.pruned {
-        let pruned = import(path, options).map_err(CliError::input)?;
-        let mask = mask_from_pruned(&imported.policy, &pruned);
-        masks.push(mask.map_err(|e| CliError::input(format!("{}: {e}", path.display())))?);
+        masks.push(import_pruned(path, options, &imported.policy).map_err(CliError::input)?);
     }
     for (step, pair) in masks.windows(2).enumerate() {
         if let [looser, tighter] = pair
@@ -293,83 +278,4 @@ fn own_mask_among(
          out to import the pruned network"
     );
     Err(CliError::input(message))
-}
-
-/// Imports `source` again and compares it with the policy directory: weights, activations, and normaliser and standard
-/// deviations where the source has its own. Returns the weights digest found.
-///
-/// # Errors
-/// Exit code 2 if the source cannot be imported, 3 if it differs.
-pub fn reimport(source: &Path, directory: &Path) -> Result<String, CliError> {
-    let stored =
-        load_policy(directory).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
-    let stored = &stored.files.policy;
-    let head = match stored.head {
-        Head::Gaussian { .. } => HeadKind::Gaussian,
-        Head::Categorical => HeadKind::Categorical,
-        Head::Deterministic => HeadKind::Deterministic,
-    };
-    // A file without standard deviations imports as deterministic, one without activations with those stored; only what
-    // the file does hold is compared.
-    let layers = stored.network.layers.iter().filter(|layer| !layer.fixed);
-    let activations: Vec<ActivationSpec> = layers.map(|l| activation_spec(&l.activation)).collect();
-    let masks_apart = directory.join("masks").is_dir();
-    let attempt = |head, stated: bool, output: Option<&String>| {
-        let given = |spec: Option<&ActivationSpec>| spec.filter(|_| stated).cloned();
-        let hidden = activations.split_last().and_then(|(_, hidden)| hidden.first());
-        let (activation, output_activation) = (given(hidden), given(activations.last()));
-        let output = output.cloned();
-        import(
-            source,
-            &ImportOptions {
-                head: Some(head),
-                activation,
-                output_activation,
-                output,
-                masks_apart,
-                ..ImportOptions::default()
-            },
-        )
-    };
-    // The option that chose one of several outputs is not stored: any of them may be what the directory was read from.
-    let outputs = match attempt(head, false, None) {
-        Err(ImportError { problem: Problem::SeveralOutputs { names, .. }, .. }) => {
-            names.into_iter().map(Some).collect()
-        }
-        _ => vec![None],
-    };
-    let wanted = weights_digest(&stored.network);
-    let mut last = Err(CliError::input(format!("{}: it has no outputs", source.display())));
-    for output in &outputs {
-        let data = attempt(head, false, output.as_ref())
-            .or_else(|_| attempt(HeadKind::Deterministic, false, output.as_ref()))
-            .or_else(|_| attempt(head, true, output.as_ref()))
-            .or_else(|_| attempt(HeadKind::Deterministic, true, output.as_ref()));
-        last = data.map_err(CliError::input).and_then(|data| {
-            let found = parse_policy(&emit_manifest(&data), &emit_tensors(&data));
-            let found = found.map_err(|e| CliError::input(format!("{}: {e}", source.display())))?.policy;
-            compare(&found, stored)?;
-            Ok(weights_digest(&found.network))
-        });
-        if last.as_ref().is_ok_and(|found| *found == wanted) {
-            break;
-        }
-    }
-    last
-}
-
-fn compare(found: &Policy, stored: &Policy) -> Result<(), CliError> {
-    let differs =
-        |what: &str| CliError { message: format!("rejected: the source has other {what}"), code: 3 };
-    let activations = |p: &Policy| p.network.layers.iter().map(|l| l.activation.clone()).collect::<Vec<_>>();
-    if activations(found) != activations(stored) {
-        return Err(differs("activations than the policy directory"));
-    }
-    if found.normaliser.is_some() && found.normaliser != stored.normaliser {
-        return Err(differs("observation statistics than the policy directory"));
-    }
-    if matches!(found.head, Head::Gaussian { .. }) && found.head != stored.head {
-        return Err(differs("standard deviations than the policy directory"));
-    }
-    Ok(())
 }

@@ -2,10 +2,12 @@
 //! `spec/semantics.md#masks`.
 
 use super::array::{Array, Arrays};
-use super::{ImportError, Imported, Problem, read_arrays};
+use super::record::file_record;
+use super::{ImportError, ImportOptions, Imported, Problem, arrays_of, import, read_capped};
 use crate::policy::emit::weight_name;
 use crate::policy::mask::{MaskData, MaskTable};
 use crate::policy::{LayerData, PolicyData};
+use secateur_checker::model::SourceFile;
 use std::path::Path;
 
 /// Reads a mask for an imported policy: arrays `M0`, `M1`, ... or `layer.0.weight`, ..., one for each layer that may be
@@ -16,9 +18,32 @@ use std::path::Path;
 /// [`ImportError`]: a mask that has another shape than its weight or holds another number, that belongs to no layer of
 /// the policy and to no network that is known to be another, or is missing where there should be one for each layer.
 pub fn import_mask(path: &Path, imported: &Imported) -> Result<MaskData, ImportError> {
-    let arrays = read_arrays(path)?;
-    mask_of(&arrays, imported).map_err(|problem| ImportError { file: path.to_owned(), problem })
+    let bytes = read_capped(path)?;
+    let mask = arrays_of(&bytes).and_then(|arrays| mask_of(&arrays, imported));
+    let mut mask = mask.map_err(|problem| ImportError { file: path.to_owned(), problem })?;
+    mask.source = Some(file_record("mask", path, &bytes));
+    Ok(mask)
 }
+
+/// The mask that makes the policy in `path`, imported with the options of `dense`, out of `dense`.
+///
+/// # Errors
+/// [`ImportError`], also if more than weights was pruned.
+pub fn import_pruned(
+    path: &Path,
+    options: &ImportOptions,
+    dense: &PolicyData,
+) -> Result<MaskData, ImportError> {
+    let pruned = import(path, options)?;
+    let mask = mask_from_pruned(dense, &pruned);
+    let mut mask = mask.map_err(|problem| ImportError { file: path.to_owned(), problem })?;
+    let model = pruned.source.into_iter().flat_map(|source| source.files).next();
+    mask.source = model.map(|file| SourceFile { role: "mask", ..file });
+    Ok(mask)
+}
+
+/// The `method` of a chain whose masks were imported as masks, and of one whose masks were derived from pruned policies.
+pub const METHODS: [&str; 2] = ["imported", "derived"];
 
 fn mask_of(arrays: &Arrays, imported: &Imported) -> Result<MaskData, Problem> {
     let layers = &imported.policy.layers;

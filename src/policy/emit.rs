@@ -4,6 +4,7 @@
 use super::mask::MaskData;
 use super::write::{FileSet, WriteError, write_atomically};
 use super::{ActivationSpec, HeadData, PolicyData, Scaling, TensorData};
+use secateur_checker::model::{SOURCE_ROLES, Source, SourceFile};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -49,6 +50,23 @@ fn scaling_word(scaling: &Scaling) -> &'static str {
     }
 }
 
+fn file_value(file: &SourceFile) -> Value {
+    json!({"name": file.name, "sha256": file.sha256})
+}
+
+fn source_value(source: &Source) -> Value {
+    if let [only] = source.files.as_slice()
+        && only.role == SOURCE_ROLES[0]
+    {
+        return file_value(only);
+    }
+    let files: Map<String, Value> =
+        source.files.iter().map(|file| (file.role.to_owned(), file_value(file))).collect();
+    let options: Map<String, Value> =
+        source.options.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    json!({"files": files, "options": options})
+}
+
 /// The bytes of `policy.json`: keys in alphabetical order, no white space, numbers as strings.
 pub fn emit_manifest(policy: &PolicyData) -> Vec<u8> {
     let layers = policy.layers.iter().enumerate().map(|(i, layer)| {
@@ -79,8 +97,8 @@ pub fn emit_manifest(policy: &PolicyData) -> Vec<u8> {
         }
         manifest.insert("normaliser".into(), Value::Object(entry));
     }
-    if let Some((name, sha256)) = &policy.source {
-        manifest.insert("source".into(), json!({"name": name, "sha256": sha256}));
+    if let Some(source) = &policy.source {
+        manifest.insert("source".into(), source_value(source));
     }
     Value::Object(manifest).to_string().into_bytes()
 }
@@ -145,8 +163,15 @@ pub fn mask_file_name(index: usize) -> String {
 /// The bytes of `chain.json` for masks written under [`mask_file_name`], loosest first.
 pub fn emit_chain(masks: &[MaskData], origin: &ChainOrigin) -> Vec<u8> {
     let entries = masks.iter().enumerate();
-    let entries: Vec<Value> =
-        entries.map(|(i, mask)| json!({"file": mask_file_name(i), "sparsity": mask.sparsity})).collect();
+    let entries: Vec<Value> = entries
+        .map(|(i, mask)| {
+            let mut entry = json!({"file": mask_file_name(i), "sparsity": mask.sparsity});
+            if let Some(source) = &mask.source {
+                entry["source"] = file_value(source);
+            }
+            entry
+        })
+        .collect();
     let chain = json!({
         "format": "secateur.masks/1", "method": origin.method, "scope": origin.scope, "seed": origin.seed,
         "masks": entries,
@@ -217,6 +242,10 @@ mod tests {
     use crate::policy::mask::MaskTable;
     use crate::policy::{LayerData, NormaliserData};
 
+    fn file(role: &'static str, name: &str) -> SourceFile {
+        SourceFile { role, name: name.to_owned(), sha256: "ab".repeat(32) }
+    }
+
     fn policy() -> PolicyData {
         PolicyData {
             layers: vec![LayerData {
@@ -231,7 +260,10 @@ mod tests {
                 scaling: Scaling::Std(TensorData::from_f64(vec![2], &[1.0, 2.0])),
                 clip: Some("10".into()),
             }),
-            source: Some(("p.onnx".into(), "ab".repeat(32))),
+            source: Some(Source {
+                files: vec![file("model", "p.onnx"), file("log-std", "s.npy")],
+                options: vec![("head".into(), "gaussian".into())],
+            }),
         }
     }
 
@@ -242,11 +274,30 @@ mod tests {
                 r#"{{"format":"secateur.policy/1","head":{{"kind":"gaussian","logStd":"log_std"}},"#,
                 r#""layers":[{{"activation":"hardtanh","bias":"layer.0.bias","weight":"layer.0.weight"}}],"#,
                 r#""normaliser":{{"clip":"10","mean":"normaliser.mean","std":"normaliser.std"}},"#,
-                r#""source":{{"name":"p.onnx","sha256":"{}"}}}}"#
+                r#""source":{{"files":{{"log-std":{{"name":"s.npy","sha256":"{0}"}},"#,
+                r#""model":{{"name":"p.onnx","sha256":"{0}"}}}},"options":{{"head":"gaussian"}}}}}}"#
             ),
             "ab".repeat(32)
         );
         assert_eq!(String::from_utf8(emit_manifest(&policy())).expect("UTF-8"), wanted);
+    }
+
+    /// A directory whose manifest keeps no options stays as it was when it is written again.
+    #[test]
+    fn a_source_without_options_keeps_its_spelling() {
+        let source = Source { files: vec![file("source", "p.onnx")], options: vec![] };
+        let manifest = emit_manifest(&PolicyData { source: Some(source), ..policy() });
+        let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
+        assert_eq!(manifest["source"], json!({"name": "p.onnx", "sha256": "ab".repeat(32)}));
+    }
+
+    #[test]
+    fn a_mask_names_the_file_it_came_from() {
+        let mut mask = MaskData::with_own_sparsity(vec![]);
+        mask.source = Some(file("mask", "m.npz"));
+        let origin = ChainOrigin { method: "imported".into(), scope: "file".into(), seed: "0".into() };
+        let chain: Value = serde_json::from_slice(&emit_chain(&[mask], &origin)).expect("JSON");
+        assert_eq!(chain["masks"][0]["source"], json!({"name": "m.npz", "sha256": "ab".repeat(32)}));
     }
 
     #[test]
@@ -270,6 +321,7 @@ mod tests {
         let mask = MaskData {
             layers: vec![MaskTable { fixed: false, rows: 1, columns: 2, kept: vec![true, false] }],
             sparsity: "0.5".into(),
+            source: None,
         };
         let origin = ChainOrigin { method: "magnitude".into(), scope: "layer".into(), seed: "0".into() };
         let folder = tempfile::tempdir().expect("temporary folder");

@@ -1,6 +1,8 @@
 //! Pruning masks as they are made and written: one table per weight, `true` = kept. Untrusted.
 //! `spec/semantics.md#masks`.
 
+use secateur_checker::model::SourceFile;
+
 /// Which entries of one weight are kept; row-major, `rows x columns` (out x in).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaskTable {
@@ -21,12 +23,14 @@ pub struct MaskData {
     pub layers: Vec<MaskTable>,
     /// Sparsity as the person wrote it (`"0.3"`, `"3/10"`), or the exact fraction pruned of an imported mask.
     pub sparsity: String,
+    /// The file it was imported from.
+    pub source: Option<SourceFile>,
 }
 
 impl MaskData {
     /// A mask with its own exact sparsity as text, `pruned / total` in lowest terms.
     pub fn with_own_sparsity(layers: Vec<MaskTable>) -> Self {
-        let mut mask = Self { layers, sparsity: String::new() };
+        let mut mask = Self { layers, sparsity: String::new(), source: None };
         let (total, kept) = (mask.weights() as u64, mask.kept() as u64);
         let pruned = total - kept;
         let divisor = num_integer::gcd(total, pruned).max(1);

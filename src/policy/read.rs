@@ -54,8 +54,12 @@ pub fn policy_data(loaded: &PolicyDirectory) -> Option<PolicyData> {
             Some(NormaliserData { mean: tensor(&entry["mean"])?, scaling, clip })
         }
     };
-    let source = policy.source.as_ref().map(|s| (s.name.clone(), s.sha256.clone()));
-    Some(PolicyData { layers: layers.collect::<Option<_>>()?, head, normaliser, source })
+    Some(PolicyData {
+        layers: layers.collect::<Option<_>>()?,
+        head,
+        normaliser,
+        source: policy.source.clone(),
+    })
 }
 
 fn data(tensor: &RawTensor<'_>) -> Option<TensorData> {

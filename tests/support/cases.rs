@@ -436,7 +436,7 @@ impl Writer<'_> {
         });
         self.changed(
             "file-source",
-            "FileMissing { role: \"source\"",
+            "UnexpectedFile { role: \"source\"",
             "a source the policy does not name",
             |c| {
                 c.inputs.push(FileDigest {

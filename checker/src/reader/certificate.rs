@@ -87,7 +87,7 @@ impl From<FieldError> for CertificateError {
 /// A file named with its plain SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileDigest {
-    /// What the file is for: `policy`, `weights`, `chain`, `mask`, `states`, `source`, `witness`.
+    /// What the file is for: `policy`, `weights`, `chain`, `mask`, `states`, `witness`, or a source's.
     pub role: String,
     /// Plain file name.
     pub name: String,

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use super::escaped::Escaped;
 use super::fields::{Field, FieldError};
 use super::json::{self, JsonError, Numbers};
-use super::policy::{PolicyFiles, is_plain_file_name};
+use super::policy::{PolicyFiles, is_plain_file_name, parse_source_file};
 use super::safetensors::{Safetensors, SafetensorsError};
-use crate::model::{Mask, Network};
+use crate::model::{Mask, Network, SourceFile};
 use crate::number::Rational;
 
 /// Value of `format` in `chain.json`.
@@ -123,6 +123,8 @@ pub struct MaskEntry {
     pub file: String,
     /// Sparsity that was asked for, in [0, 1]; recorded only.
     pub requested_sparsity: Rational,
+    /// The file it was imported from, with the role `mask`; recorded only.
+    pub source: Option<SourceFile>,
 }
 
 /// `chain.json`: where a chain's masks are, loosest first, and how they were made.
@@ -170,11 +172,12 @@ fn parse_entry(item: &Field<'_>) -> Result<MaskEntry, MaskError> {
     let file = fields.required("file")?.string()?;
     let place = fields.required("sparsity")?;
     let requested_sparsity = place.fraction()?;
+    let source = fields.optional("source").map(|s| parse_source_file("mask", s.object()?)).transpose()?;
     fields.finish()?;
     if !is_plain_file_name(file) {
         return Err(MaskError::UnsafeFileName { name: file.to_owned() });
     }
-    Ok(MaskEntry { file: file.to_owned(), requested_sparsity })
+    Ok(MaskEntry { file: file.to_owned(), requested_sparsity, source })
 }
 
 fn free_text(field: &Field<'_>) -> Result<String, FieldError> {
@@ -256,6 +259,22 @@ mod tests {
         );
         assert_eq!(manifest.masks[1].file, "mask-01.safetensors");
         assert_eq!(manifest.masks[1].requested_sparsity, Rational::parse("1/10").unwrap());
+    }
+
+    #[test]
+    fn a_mask_may_name_the_file_it_was_imported_from() {
+        let with = |source: &str| chain(&format!(r#"{{"file":"m","sparsity":"0","source":{source}}}"#));
+        let digest = "ab".repeat(32);
+        let manifest = with(&format!(r#"{{"name":"p50.npz","sha256":"{digest}"}}"#)).unwrap();
+        let source = SourceFile { role: "mask", name: "p50.npz".into(), sha256: digest.clone() };
+        assert_eq!(manifest.masks[0].source, Some(source));
+        assert_eq!(chain(&entry("m", "0")).unwrap().masks[0].source, None);
+        let path = with(&format!(r#"{{"name":"../p50.npz","sha256":"{digest}"}}"#));
+        assert!(matches!(path, Err(MaskError::Field(FieldError::UnknownWord { .. }))));
+        let short = with(r#"{"name":"p50.npz","sha256":"ab"}"#);
+        assert!(matches!(short, Err(MaskError::Field(FieldError::UnknownWord { .. }))));
+        let more = with(&format!(r#"{{"name":"p50.npz","sha256":"{digest}","role":"mask"}}"#));
+        assert!(matches!(more, Err(MaskError::Field(FieldError::Unknown { .. }))));
     }
 
     #[test]

@@ -5,11 +5,13 @@ use core::fmt;
 use std::collections::BTreeSet;
 
 use super::escaped::Escaped;
-use super::fields::{Field, FieldError};
+use super::fields::{Field, FieldError, Fields};
 use super::json::{self, JsonError, Numbers};
 use super::safetensors::{Safetensors, SafetensorsError};
 use super::tensor::{MAX_ENTRIES, RawTensor};
-use crate::model::{Activation, Head, Layer, Matrix, Network, Normaliser, Policy, Source};
+use crate::model::{
+    Activation, Head, Layer, Matrix, Network, Normaliser, Policy, SOURCE_ROLES, Source, SourceFile,
+};
 use crate::number::{Dyadic, Rational};
 
 /// Value of `format` in `policy.json`.
@@ -22,6 +24,10 @@ pub const MAX_LAYERS: usize = 64;
 pub const MAX_WIDTH: usize = 65_536;
 /// Longest tensor or file name, in bytes.
 pub const MAX_NAME: usize = 200;
+/// Most options of an import.
+pub const MAX_OPTIONS: usize = 32;
+/// Longest value of one, in bytes.
+pub const MAX_OPTION: usize = 1 << 16;
 
 /// Why two files are not a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -392,20 +398,58 @@ fn parse_normaliser(
     Ok(Normaliser { mean, std, clip })
 }
 
-fn parse_source(field: &Field<'_>) -> Result<Source, PolicyError> {
+fn parse_source(field: &Field<'_>) -> Result<Source, FieldError> {
     let mut fields = field.object()?;
+    let [legacy, model, others @ ..] = SOURCE_ROLES;
+    let Some(place) = fields.optional("files") else {
+        return Ok(Source { files: vec![parse_source_file(legacy, fields)?], options: Vec::new() });
+    };
+    let mut listed = place.object()?;
+    let mut files = vec![parse_source_file(model, listed.required(model)?.object()?)?];
+    for role in others {
+        if let Some(file) = listed.optional(role) {
+            files.push(parse_source_file(role, file.object()?)?);
+        }
+    }
+    listed.finish()?;
+    let place = fields.required("options")?;
+    let entries = place.entries()?;
+    if entries.len() > MAX_OPTIONS {
+        return Err(place.out_of_range("at most 32 options"));
+    }
+    let options = entries.iter().map(|(name, value)| parse_option(name, value)).collect::<Result<_, _>>()?;
+    fields.finish()?;
+    Ok(Source { files, options })
+}
+
+fn parse_option(name: &str, place: &Field<'_>) -> Result<(String, String), FieldError> {
+    let value = place.string()?;
+    if !is_plain_file_name(name) {
+        return Err(place.out_of_range("an option with a plain name"));
+    }
+    if value.len() > MAX_OPTION {
+        return Err(place.out_of_range("at most 65536 bytes long"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// A plain file name and a SHA-256, and nothing else.
+pub(super) fn parse_source_file(
+    role: &'static str,
+    mut fields: Fields<'_>,
+) -> Result<SourceFile, FieldError> {
     let place = fields.required("name")?;
     let name = place.string()?;
     if !is_plain_file_name(name) {
-        return Err(place.unknown_word("a plain file name").into());
+        return Err(place.unknown_word("a plain file name"));
     }
     let place = fields.required("sha256")?;
     let sha256 = place.string()?;
     if sha256.len() != 64 || !sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-        return Err(place.unknown_word("64 lower-case hexadecimal digits").into());
+        return Err(place.unknown_word("64 lower-case hexadecimal digits"));
     }
     fields.finish()?;
-    Ok(Source { name: name.to_owned(), sha256: sha256.to_owned() })
+    Ok(SourceFile { role, name: name.to_owned(), sha256: sha256.to_owned() })
 }
 
 /// Whether a name denotes a file beside the one that names it: 1 to [`MAX_NAME`] of `A-Z a-z 0-9 . _ - +`, not
@@ -479,7 +523,9 @@ pub(crate) mod tests {
         let normaliser = policy.normaliser.unwrap();
         assert_eq!(normaliser.mean[0], Dyadic::from_ieee(0.1f64.to_bits(), 52, 11).unwrap());
         assert_eq!(normaliser.clip, Some(Rational::parse("10").unwrap()));
-        assert_eq!(policy.source.unwrap().name, "hopper.onnx");
+        let source = policy.source.unwrap();
+        let file = SourceFile { role: "source", name: "hopper.onnx".into(), sha256: "ab".repeat(32) };
+        assert_eq!(source, Source { files: vec![file], options: vec![] });
     }
 
     #[test]
@@ -666,5 +712,49 @@ pub(crate) mod tests {
             let error = read(&[LAYERS, GAUSSIAN, NORMALISER, &source], &stored()).unwrap_err();
             assert!(matches!(error, PolicyError::Field(FieldError::UnknownWord { .. })));
         }
+    }
+
+    #[test]
+    fn a_source_says_what_decided_the_import() {
+        let read_source = |text: &str| {
+            let source = format!(r#""source":{text}"#);
+            match read(&[LAYERS, GAUSSIAN, NORMALISER, &source], &stored()) {
+                Ok(files) => Ok(files.policy.source.unwrap()),
+                Err(PolicyError::Field(error)) => Err(error),
+                Err(other) => panic!("{other}"),
+            }
+        };
+        let file = |name: &str| format!(r#"{{"name":"{name}","sha256":"{}"}}"#, "ab".repeat(32));
+        let (model, other) = (file("a.onnx"), file("b.npy"));
+        let full = format!(
+            r#"{{"files":{{"log-std":{other},"model":{model},"normaliser":{other}}},"options":{{"prefix":"","head":"gaussian"}}}}"#
+        );
+        let source = read_source(&full).unwrap();
+        let found: Vec<_> = source.files.iter().map(|f| (f.role, f.name.as_str())).collect();
+        assert_eq!(found, [("model", "a.onnx"), ("normaliser", "b.npy"), ("log-std", "b.npy")]);
+        let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(source.options, [option("head", "gaussian"), option("prefix", "")]);
+        let with =
+            |files: &str, rest: &str| read_source(&format!(r#"{{"files":{{{files}}}{rest}}}"#)).unwrap_err();
+        let model = format!(r#""model":{model}"#);
+        let none = r#","options":{}"#;
+        assert!(matches!(with(&model, ""), FieldError::Missing { .. }));
+        assert!(matches!(with("", none), FieldError::Missing { .. }));
+        assert!(matches!(with(&format!(r#"{model},"mask":{other}"#), none), FieldError::Unknown { .. }));
+        assert!(matches!(with(&format!(r#"{model},"source":{other}"#), none), FieldError::Unknown { .. }));
+        assert!(matches!(with(&model, r#","options":{},"name":"a""#), FieldError::Unknown { .. }));
+        assert!(matches!(
+            with(r#""model":{"name":"a/b","sha256":""}"#, none),
+            FieldError::UnknownWord { .. }
+        ));
+        let options = |list: &str| with(&model, &format!(r#","options":{{{list}}}"#));
+        assert!(matches!(options(r#""a b":"x""#), FieldError::OutOfRange { .. }));
+        assert!(matches!(options(r#""a":["x"]"#), FieldError::WrongType { .. }));
+        let long = format!(r#""a":"{}""#, "x".repeat(MAX_OPTION + 1));
+        assert!(matches!(options(&long), FieldError::OutOfRange { .. }));
+        let many: Vec<String> = (0..=MAX_OPTIONS).map(|i| format!(r#""o{i}":"x""#)).collect();
+        assert!(matches!(options(&many.join(",")), FieldError::OutOfRange { .. }));
+        let most = format!(r#"{{"files":{{{model}}},"options":{{{}}}}}"#, many[1..].join(","));
+        assert_eq!(read_source(&most).unwrap().options.len(), MAX_OPTIONS);
     }
 }
