@@ -179,3 +179,27 @@ fn margin(clean: &GridBox, change: &OutputChange, exact: &dyn Fn(i64) -> Rationa
     let any = clean.clone().max(Rational::zero()).sub(&change.oscillation);
     Some(if clean.is_positive() { any.max(kept) } else { any })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Outputs 7, 7 and 3 that move by 1, 2 and 5: in the tie either of two is preferred, and the second can fall by
+    /// 2 + 5 - 4 behind the third, the oscillation 7 behind the first. With 8 in front, it keeps 8 - 7 - 1 - 2 and 8 - 3 - 1 - 5.
+    #[test]
+    fn a_tie_of_listed_outputs_leaves_the_oscillation() {
+        let whole = |value: i64| Rational::from_integer(value.into());
+        let change =
+            OutputChange { deviation: [1, 2, 5].map(whole).to_vec(), oscillation: whole(7), euclidean: None };
+        let found = |outputs: [i64; 3]| {
+            margin(&GridBox::from_intervals(outputs.into_iter().map(|o| (o, o))), &change, &whole)
+        };
+        assert_eq!(found([7, 7, 3]), Some(whole(-7)));
+        assert_eq!(found([8, 7, 3]), Some(whole(-2)));
+        assert_eq!(found([20, 7, 3]), Some(whole(10)));
+        // One output closer than its enclosure is as good as a tie.
+        let near = GridBox::from_intervals([(7, 8), (6, 7), (3, 3)]);
+        assert_eq!(margin(&near, &change, &whole), Some(whole(-7)));
+        assert_eq!(margin(&GridBox::from_intervals([(1, 1)]), &change, &whole), None);
+    }
+}
