@@ -71,6 +71,7 @@ C = {
     "s255": np.float32(255),
     "inf": np.float32(np.inf),
     "minf": np.float32(-np.inf),
+    "minf5": np.full(5, -np.inf, np.float32),
     "slope_vec": np.float32([0.1, 0.2, 0.3, 0.4]),
     "half4": np.full(4, 0.5, np.float32),
     "i0": np.int64(0),

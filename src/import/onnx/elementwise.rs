@@ -3,7 +3,7 @@
 
 use super::constant::Constant;
 use super::exact::{Vector, text};
-use super::execute::{Execution, Signal};
+use super::execute::{Execution, Signal, met};
 use super::graph::Attributes;
 use super::lower::Map;
 use super::movement::count;
@@ -70,8 +70,11 @@ impl Execution<'_> {
         if values.iter().any(|v| v.is_nan()) {
             return refuse("a bound is no number");
         }
+        let shape = met(constant, signal)?;
         if !values.is_empty() && values.iter().all(|&v| is_open(v)) {
-            return Ok(signal.clone());
+            let mut unbounded = signal.clone();
+            unbounded.shape = shape;
+            return Ok(unbounded);
         }
         if values.iter().any(|&v| is_open(v) || !v.is_finite()) {
             return refuse("some of its bounds are infinite and some are not");
@@ -171,7 +174,7 @@ impl Execution<'_> {
                 (None, Some(value)) => Rc::new(Constant::floats(vec![], vec![value])),
                 (None, None) => continue,
             };
-            if bound.entries() != 1 {
+            if bound.entries() != 1 || bound.shape.len() > 1 {
                 return refuse(format!("its {name} is not one number"));
             }
             made = self.bound(&made, name, &bound, place == 1)?;
