@@ -87,6 +87,7 @@ def activations():
     hidden("leaky-negative", [node("LeakyRelu", "h", "a", alpha=-0.5)], "slope")
     hidden("prelu", [node("PRelu", "h tenth", "a")])
     hidden("prelu-same", [node("PRelu", "h half4", "a")])
+    hidden("prelu-more-sides", [node("Unsqueeze", "tenth ax012", "s3"), node("PRelu", "h s3", "a")], "more sides")
     hidden("prelu-vector", [node("PRelu", "h slope_vec", "a")], "slopes differ")
     hidden("hard-sigmoid", [node("HardSigmoid", "h", "a")])
     hidden("hard-sigmoid-pytorch", [node("HardSigmoid", "h", "a", alpha=1 / 6, beta=0.5)])

@@ -85,6 +85,7 @@ C = {
     "big": np.array([2**62]),
     "least": np.array([-(2**62)]),
     "ax1": np.array([1]),
+    "ax012": np.array([0, 1, 2]),
     "sizes": np.array([3, 3]),
     "sizes3": np.array([1, 3, 2]),
     "order": np.array([4, 0, 3, 2, 1]),

@@ -124,7 +124,14 @@ impl Execution<'_> {
                 let slope = constants.get(1).and_then(Option::as_deref);
                 let slope = slope.ok_or_else(|| Failure::Reason("its slope is no constant".into()))?;
                 let name = node.input.get(1).map_or("", String::as_str);
-                match self.spread(name, slope, signal)?.0.uniform() {
+                let (slopes, shape) = self.spread(name, slope, signal)?;
+                if shape != signal.shape {
+                    return refuse(format!(
+                        "its slopes of shape {:?} have more sides than its input",
+                        slope.shape
+                    ));
+                }
+                match slopes.uniform() {
                     Some(slope) => self.leaky(signal, slope),
                     None => refuse("its slopes differ from entry to entry; one slope is read"),
                 }
