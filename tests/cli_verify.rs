@@ -168,7 +168,7 @@ fn a_normaliser_is_part_of_the_network() {
         let folder = run(&mut bench.command(&["verify", "canonical", &fixture(&property)]));
         assert_eq!((folder.code, first_line(&folder)), (0, verdict), "{folder:?}");
         // The box of the other property is what the network reads: here it asks for more.
-        let other = bench.verify("scaled.onnx", "narrow-unsat.vnnlib", &["--steps", "2000"]);
+        let other = bench.verify("scaled.onnx", "narrow-unsat.vnnlib", &["--steps", "2000", "--force"]);
         assert_eq!((other.code, first_line(&other)), (0, "sat"), "{other:?}");
     }
     let bench = Bench::new();
@@ -213,7 +213,8 @@ fn contradictory_outputs_are_refuted_together() {
             std::fs::write(bench.path("together.vnnlib"), boxed(asserts)).expect("written");
             let network = fixture(network);
             let asked = ["verify", &network, "together.vnnlib", "--key", "keys/secateur.pem", "--steps", "1"];
-            let found = run(bench.command(&asked).args(["--out", OUT, "--canonical", "canonical"]));
+            let found =
+                run(bench.command(&asked).args(["--out", OUT, "--canonical", "canonical", "--force"]));
             assert_eq!((found.code, first_line(&found)), (0, "unsat"), "{asserts} {found:?}");
             let proof = String::from_utf8(bench.bytes(PROOF)).expect("UTF-8");
             assert!(proof.contains(r#""node":"combination""#), "{proof}");
@@ -544,7 +545,7 @@ fn kept_searches_belong_to_one_question() {
     for (network, property, word) in
         [("narrow.onnx", "narrow-sat.vnnlib", "property"), ("wide.onnx", "wide-unsat.vnnlib", "network")]
     {
-        let ran = bench.verify(network, property, &keep);
+        let ran = bench.verify(network, property, &[&keep[..], &["--force"]].concat());
         assert_eq!(ran.code, 2, "{ran:?}");
         assert!(ran.stderr.contains(&format!("search.json: it was kept for another {word}")), "{ran:?}");
     }

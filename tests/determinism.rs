@@ -17,7 +17,17 @@ fn certify(folder: &Path, threads: &str, environment: &[(&str, &str)]) -> Files 
     Problem::write(folder, &Spec { states: 9, ..Spec::small(4) });
     std::fs::write(folder.join("k.pem"), key(1).private_pem()).expect("key written");
     let certify = ["--quiet", "--threads", threads, "certify", "policy", "--masks", "masks"];
-    let with = ["--states", "states.npy", "--epsilon", "0.05", "--key", "k.pem", "--out", "c.cert.dsse.json"];
+    let with = [
+        "--states",
+        "states.npy",
+        "--epsilon",
+        "0.05",
+        "--key",
+        "k.pem",
+        "--out",
+        "c.cert.dsse.json",
+        "--force",
+    ];
     let ran = run(secateur(folder).args(certify).args(with).envs(environment.iter().copied()));
     assert_eq!(ran.code, 0, "{ran:?}");
     let read = |name: &str| std::fs::read(folder.join(name)).expect("written by the program");

@@ -111,7 +111,7 @@ fn numbers_and_layers_that_are_none() {
     assert_eq!(read(&lstm, &bare(true)), Err(Problem::Recurrent("lstm.weight_ih_l0".into())));
     let image = tensors(&[("0.weight", &[1, 1, 1, 1], &[1.0])]);
     assert!(matches!(read(&image, &bare(true)), Err(Problem::NotAffine { .. })));
-    let ragged = tensors(&[("0.weight", &[2, 1], &[1.0; 2]), ("2.weight", &[1, 3], &[1.0; 3])]);
+    let ragged = tensors(&[("0.weight", &[2, 1], &[1.0; 2]), ("2.weight", &[2, 3], &[1.0; 6])]);
     let wanted = Problem::Chain { before: "0".into(), gives: 2, after: "2".into(), reads: 3 };
     assert_eq!(read(&ragged, &ImportOptions { no_bias: true, ..stated() }), Err(wanted));
     let noise = tensors(&[("0.weight", &[1, 1], &[1.0]), ("log_std", &[64, 1], &[0.0; 64])]);

@@ -84,7 +84,7 @@ fn writers() -> Vec<Writer> {
         ),
         writer(
             "import",
-            "import policy/policy.safetensors --head categorical --activation tanh",
+            "import policy/policy.safetensors --head gaussian --activation tanh",
             "out",
             &["out/policy.json", "out/policy.safetensors"],
         ),
@@ -233,8 +233,8 @@ fn an_input_is_never_replaced() {
         format!("{certify} soft"),
         format!("{certify} hard"),
         format!("{certify} way/policy.safetensors"),
-        "import policy/policy.safetensors --head categorical --activation tanh --out policy".to_owned(),
-        "import policy/policy.safetensors --head categorical --activation tanh --mask out/masks/mask-01.safetensors --out out"
+        "import policy/policy.safetensors --head gaussian --activation tanh --out policy".to_owned(),
+        "import policy/policy.safetensors --head gaussian --activation tanh --mask out/masks/mask-01.safetensors --out out"
             .to_owned(),
         format!("{verify} --out p.vnnlib"),
         format!("{verify} --out v.json --resume k.pem"),
@@ -299,8 +299,7 @@ fn no_stale_masks() {
     assert_eq!(prune("0", &["--force"]).code, 0);
     assert_eq!(names("out"), ["chain.json", "mask-00.safetensors", "notes.txt"]);
     // A policy without masks does not keep those of the policy that was there, nor its value network.
-    let import =
-        ["-q", "import", "policy/policy.safetensors", "--head", "categorical", "--activation", "tanh"];
+    let import = ["-q", "import", "policy/policy.safetensors", "--head", "gaussian", "--activation", "tanh"];
     let import = |more: &[&str]| run(secateur(root).args(import).args(["--out", "policy2"]).args(more));
     assert_eq!(import(&["--mask", "masks/mask-00.safetensors"]).code, 0);
     assert_eq!(names("policy2/masks"), ["chain.json", "mask-00.safetensors"]);

@@ -18,8 +18,10 @@ pub const MAX_EXPONENT: u32 = 4096;
 pub fn cost(text: &str) -> usize {
     let exponent = text.split_once(['e', 'E']).map_or("", |(_, exponent)| exponent);
     let digits = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
-    // What is no exponent is refused before anything is computed.
-    text.len().max(digits.parse().unwrap_or(0))
+    // What is no exponent, or beyond the cap of one number, is refused before anything is computed.
+    let stands_for =
+        digits.parse().ok().filter(|&d: &u32| d <= MAX_EXPONENT).and_then(|d| usize::try_from(d).ok());
+    text.len().max(stands_for.unwrap_or(0))
 }
 
 /// Why a piece of text is not a number.

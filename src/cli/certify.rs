@@ -13,6 +13,7 @@ use crate::certify::band::{BandReach, bound_bands};
 use crate::certify::keys::Key;
 use crate::certify::regions::RegionError;
 use crate::certify::trees::{BRANCH_STEPS, MAX_BRANCH_STEPS};
+use crate::certify::witness::WitnessError;
 use crate::certify::{Certified, CertifyError, Request, certify};
 use crate::cli::adversary::{Norm, UnitsWord, band, families, perturbation};
 use crate::cli::band::{add_bands, band_limit, families_under, fits_head};
@@ -128,6 +129,7 @@ pub fn certify_failure(error: CertifyError) -> CliError {
             RegionError::Cell { .. } | RegionError::Prove { .. } | RegionError::Interrupted,
         )
         | CertifyError::Interrupted
+        | CertifyError::Witness(WitnessError::Interrupted)
         | CertifyError::Evaluate(_)
         | CertifyError::Head(_)
         | CertifyError::Counterexample(_) => CliError::internal(error),

@@ -83,7 +83,7 @@ fn zip(names: &[String]) -> Option<Problem> {
         let what = "a Stable-Baselines3 archive without policy.pth, as SBX (JAX) writes them".to_owned();
         return foreign(what, "save a PyTorch model, or export ONNX");
     }
-    if ends("constants.pkl") && names.iter().any(|n| n.contains("code/")) {
+    if ends("constants.pkl") {
         let what =
             "a TorchScript archive (code/, constants.pkl): its forward is a program, which is not read"
                 .to_owned();

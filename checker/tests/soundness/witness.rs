@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use secateur_checker::evaluate::Problem;
 use secateur_checker::family::LocalProblem;
-use secateur_checker::model::{Activation, Network};
+use secateur_checker::model::{Activation, Layer, Network};
 use secateur_checker::number::Rational;
 
 use super::points::{exact_float, rational_float};
@@ -29,10 +29,15 @@ pub fn arbitrary(
             let vector: Vec<f64> = (0..columns).map(|_| random.between(1, 64) as f64 / 16.0).collect();
             doubles(format!("abs-spectral.{mask}.{index}"), vec![columns], &vector);
             let width = rows.min(columns);
-            let factor: Vec<f64> =
-                (0..width * (width + 1) / 2).map(|_| random.between(-64, 64) as f64 / 32.0).collect();
+            let size = width * (width + 1) / 2;
+            // No factor and the largest square of a row or column: exact where the Gram matrix is a number.
+            let (factor, rho) = if random.one_in(2) {
+                (vec![0.0; size], largest_square(layer, &problem.masks[mask].layers[index]))
+            } else {
+                let factor = (0..size).map(|_| random.between(-64, 64) as f64 / 32.0);
+                (factor.collect(), random.between(-8, 64) as f64 / 4.0)
+            };
             doubles(format!("spectral.{mask}.{index}.factor"), vec![factor.len()], &factor);
-            let rho = random.between(-8, 64) as f64 / 4.0;
             doubles(format!("spectral.{mask}.{index}.rho"), vec![1], &[rho]);
         }
         doubles(format!("counterexample.{mask}"), vec![local.states(), network.inputs()], offsets);
@@ -60,6 +65,17 @@ fn safetensors(tensors: &BTreeMap<String, (&str, Vec<usize>, Vec<u8>)>) -> Vec<u
     let mut header = format!("{{{}}}", entries.join(",")).into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
     [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat()
+}
+
+/// The largest diagonal entry of the smaller Gram matrix, near enough.
+fn largest_square(layer: &Layer, kept: &[bool]) -> f64 {
+    let (rows, columns) = (layer.weight.rows, layer.weight.columns);
+    let mut sums = vec![0.0f64; rows.min(columns)];
+    for (at, value) in layer.weight.values.iter().enumerate().filter(|(at, _)| kept[*at]) {
+        let place = if rows < columns { at / columns } else { at % columns };
+        sums[place] += rational_float(&value.to_rational()).powi(2);
+    }
+    sums.into_iter().fold(0.0, f64::max)
 }
 
 /// Slopes stored for a neuron: `spec/certificate.md#witness`.
