@@ -150,8 +150,8 @@ fn network(live: &Live<'_>) -> Result<Lowered, Problem> {
         (_, Some((last, _)), _) => {
             let first = found.first().map(|(shape, _)| shape.clone()).unwrap_or_default();
             Err(Problem::OnnxGraph(format!(
-                "the shape of its input is not stated, and {first:?} and {last:?} both fit; export it with a stated \
-                 shape"
+                "the shape of its input is not stated in full, and {first:?} and {last:?} both fit; export it with a \
+                 stated width"
             )))
         }
         (_, None, Some(stopped)) => Err(stopped.problem),
@@ -212,6 +212,8 @@ fn input_shapes(live: &Live<'_>) -> Result<Vec<Vec<usize>>, Problem> {
     if widths.len() > MAX_WIDTHS {
         widths.clear();
     }
+    // a width that nothing fixes (a slice of the first entries) also fits with one entry more
+    widths.extend(widths.clone().iter().map(|side| side + 1));
     let mut shapes = Vec::new();
     for template in templates {
         if template.iter().all(Option::is_some) {

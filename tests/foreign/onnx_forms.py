@@ -87,6 +87,7 @@ def activations():
     hidden("leaky-negative", [node("LeakyRelu", "h", "a", alpha=-0.5)], "slope")
     hidden("prelu", [node("PRelu", "h tenth", "a")])
     hidden("prelu-same", [node("PRelu", "h half4", "a")])
+    hidden("prelu-more-sides", [node("Unsqueeze", "tenth ax012", "s3"), node("PRelu", "h s3", "a")], "more sides")
     hidden("prelu-vector", [node("PRelu", "h slope_vec", "a")], "slopes differ")
     hidden("hard-sigmoid", [node("HardSigmoid", "h", "a")])
     hidden("hard-sigmoid-pytorch", [node("HardSigmoid", "h", "a", alpha=1 / 6, beta=0.5)])
@@ -100,6 +101,11 @@ def activations():
     hidden("clip-infinite", [node("Clip", "h zero inf", "a")])
     hidden("clip-open", [node("Clip", "h minf inf", "r"), node("Relu", "r", "a")])
     hidden("clip-nothing", [node("Clip", "h", "r"), node("Relu", "r", "a")])
+    hidden("clip-attributes-new", [node("Clip", "h", "a", min=-1.0, max=1.0)], "is an input in opset 17")
+    hidden("clip-inputs-old", [node("Clip", "h low high", "a")], "in opset 10 it has one input", opset=10)
+    left = lambda x: [node("MatMul", f"wt {x}", "h"), node("Relu", "h", "a"), node("MatMul", "v a", "y")]
+    form("max-open-spreads", [node("Max", "x minf5", "g"), *left("g")], "would spread", [("x", F, [5, 1])], [("y", F, None)])
+    form("max-open-rank", [node("Max", "x minf5", "g"), *start("g"), node("Relu", "h", "a"), *end()])
     hidden("clip-crossed", [node("Clip", "h high low", "a")], "at most one value")
     hidden("relu6", [node("Relu", "h", "r"), node("Min", "r six", "a")])
     hidden("max-zero", [node("Max", "h zero", "a")])
@@ -237,7 +243,10 @@ def normalisers():
     first("computed-inverse", [node("Reciprocal", "std", "r"), sub, node("Mul", "d r", "n")])
     first("computed-quotient", [node("Div", "one std", "r"), sub, node("Mul", "d r", "n")])
     first("computed-power", [node("Pow", "var half", "r"), sub, node("Div", "d r", "n")])
-    first("computed-exp", [node("Exp", "mean", "r"), node("Mul", "x r", "n")], "not evaluated on constants")
+    first("computed-exp", [node("Exp", "mean", "r"), node("Mul", "x r", "n")], "Exp is not evaluated on constants; fold")
+    first("computed-clip", [node("Clip", "var one", "s"), sub, node("Div", "d s", "n")])
+    first("computed-clip-both", [node("Clip", "var half one", "s"), sub, node("Div", "d s", "n")])
+    first("computed-clip-old", [node("Clip", "var", "s", min=0.75, max=1.25), sub, node("Div", "d s", "n")], opset=10)
 
 
 def constants():
@@ -252,6 +261,9 @@ def constants():
     weight("neg", [node("Neg", "w", "W")])
     weight("abs-max-min", [node("Abs", "w", "A"), node("Min", "A half", "B"), node("Max", "B tenth", "W")])
     weight("half-cast", [node("Cast", "wh", "W", to=F)])
+    weight("half-sum", [node("Add", "wh wh", "V1"), node("Cast", "V1", "W", to=F)], "constants of 16 bits")
+    weight("half-root", [node("Abs", "wh", "V1"), node("Sqrt", "V1", "V2"), node("Cast", "V2", "W", to=F)], "of 16 bits")
+    weight("half-neg", [node("Neg", "wh", "V1"), node("Max", "V1 wh", "V2"), node("Cast", "V2", "W", to=F)])
     weight("double-cast", [node("Cast", "wd", "W", to=F)])
     weight("transpose", [node("Transpose", "wt", "W", perm=[1, 0])])
     weight("transpose-default", [node("Transpose", "wt", "W")])
@@ -315,18 +327,19 @@ def constants():
         [node("Cast", "x", "f", to=F), *start("f"), node("Relu", "h", "a"), *end()],
         inputs=[("x", I, [1, 5])],
     )
-    form(
-        "half-weights",
-        [
-            node("Cast", "x", "f", to=H),
-            node("MatMul", "f wh", "p"),
-            node("Cast", "p", "q", to=F),
-            node("Add", "q b", "h"),
-            node("Relu", "h", "a"),
-            *end(),
-        ],
-        tolerance=5e-3,
-    )
+    half = [node("MatMul", "f wh", "p"), node("Cast", "p", "q", to=F), node("Add", "q b", "h"), node("Relu", "h", "a"), *end()]
+    form("half-input", [node("Identity", "x", "f"), *half], inputs=[("x", H, [1, 5])], tolerance=5e-3)
+    form("half-bytes", [node("Cast", "x", "f", to=H), *half], inputs=[("x", TensorProto.INT8, [1, 5])], tolerance=5e-3)
+    form("half-rounded", [node("Cast", "x", "f", to=H), *half], "rounds a value of the network to 16 bits")
+    form("half-rounded-wide", [node("Cast", "x", "f", to=H), *half], "16 bits", inputs=[("x", I, [1, 5])])
+    hidden("half-twice", [node("Cast", "h", "g", to=H), node("Cast", "g", "k", to=F), node("Relu", "k", "a")], "16 bits")
+    for to in [H, TensorProto.BFLOAT16]:
+        form(
+            f"output-to-{to}",
+            [*start(), node("Relu", "h", "a"), *end("a", "o"), node("Cast", "o", "y", to=to)],
+            "16 bits",
+            outputs=[("y", to, [1, 3])],
+        )
     form(
         "integer-arithmetic",
         [node("Div", "x to5", "d"), node("Cast", "d", "f", to=F), *start("f"), node("Relu", "h", "a"), *end()],
@@ -416,6 +429,10 @@ def movements():
         outputs=batch,
     )
     form("gather-again", [node("Gather", "x again", "g", axis=1), *start("g"), *tail], "repeats", inputs=wide, outputs=batch)
+    open_width = [("x", F, ["n", "d"])]
+    for name, choice in [("slice", node("Slice", "x row0 i5 ax1", "g")), ("gather", node("Gather", "x order", "g", axis=1))]:
+        form(f"{name}-open-width", [choice, *start("g"), *tail], "both fit", inputs=open_width, outputs=batch)
+    form("slice-rest-open-width", [node("Slice", "x s1 big ax1", "g"), *start("g"), *tail], inputs=open_width, outputs=batch)
     form("slice-features", [node("Slice", "x s1 big ax1", "g"), *start("g"), *tail], inputs=wide, outputs=batch)
     form(
         "slice-attributes",
@@ -546,7 +563,7 @@ def refused():
         [node("QuantizeLinear", "h half zero_point", "i"), node("DequantizeLinear", "i half zero_point", "a")],
         "quantised",
     )
-    hidden("custom", [helper.make_node("Gelu", ["h"], ["a"], domain="com.microsoft")], "com.microsoft")
+    hidden("custom", [helper.make_node("Gelu", ["h"], ["a"], domain="com.microsoft")], "a runtime's optimiser")
     branch = helper.make_graph(
         [helper.make_node("Identity", ["h"], ["o"])], "b", [], [helper.make_tensor_value_info("o", F, [1, 4])]
     )
@@ -573,6 +590,19 @@ def refused():
         tensor.data_location = TensorProto.EXTERNAL
         entry = tensor.external_data.add()
         entry.key, entry.value = "location", "w.bin"
+
+    def outside(model):
+        tensor = next(i for i in model.graph.initializer if i.name == "order")
+        tensor.ClearField("raw_data")
+        tensor.data_type = TensorProto.UINT8
+        tensor.int32_data[:] = [4, 256, 3, 2, 1]
+
+    form(
+        "graph-outside-of-type",
+        [node("Cast", "order", "o8", to=F), node("Sub", "x o8", "s"), *start("s"), node("Relu", "h", "a"), *end()],
+        "outside of its type",
+        change=outside,
+    )
 
     def missing(model):
         del model.graph.initializer[[i.name for i in model.graph.initializer].index("w")]

@@ -70,7 +70,12 @@ def check(model, folder, output, after, tolerance):
     inputs = tensors[manifest["layers"][0]["weight"]].shape[1]
     rows = np.random.default_rng(1).normal(size=(32, inputs)) * 2
     (entry, *others) = session.get_inputs()
-    dtype = {"tensor(double)": np.float64, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
+    dtype = {
+        "tensor(double)": np.float64,
+        "tensor(float16)": np.float16,
+        "tensor(int64)": np.int64,
+        "tensor(int8)": np.int8,
+    }
     rows = rows.astype(dtype.get(entry.type, np.float32))
     shape = [side if isinstance(side, int) else 1 for side in entry.shape or []]
     if np.prod(shape, dtype=int) != inputs:

@@ -166,7 +166,7 @@ impl Execution<'_> {
     }
 
     /// Inference form: `factor x + (bias - mean factor)`, `factor = scale / sqrt(var + epsilon)`, both computed as
-    /// constants of the stored format, as runtimes do.
+    /// constants of the stored format, or of 32 bits if that is narrower, as runtimes do.
     pub(super) fn batch_normalization(
         &mut self,
         node: &Node,
@@ -199,7 +199,8 @@ impl Execution<'_> {
         };
         let (scale, bias, mean, variance) = (input(1)?, input(2)?, input(3)?, input(4)?);
         let epsilon = f64::from(attributes.float("epsilon")?.unwrap_or(1e-5));
-        let dtype = wider(wider(scale.dtype, bias.dtype), wider(mean.dtype, variance.dtype));
+        let stored = wider(wider(scale.dtype, bias.dtype), wider(mean.dtype, variance.dtype));
+        let dtype = wider(stored, TensorDtype::F32);
         let rounded = |v: f64| round_to(dtype, v);
         let numbers = scale.values.iter().zip(&bias.values).zip(mean.values.iter().zip(&variance.values));
         let mut factor = Vector { dtype, values: Vec::new() };

@@ -166,7 +166,19 @@ pub(super) fn constant_of(name: &str, tensor: &Tensor) -> Result<Constant, Probl
         let bytes = if tensor.raw_data.is_empty() { values.len() * width } else { tensor.raw_data.len() };
         return Err(Problem::ShapeSize { name: name.to_owned(), shape, bytes });
     }
+    if !fits(tensor.data_type, &values) {
+        return Err(fail("a number is outside of its type"));
+    }
     Ok(Constant { shape, numbers: Numbers::Integers(tensor.data_type, values) })
+}
+
+/// Whether integers lie in an element type's range (booleans: 0 and 1).
+pub(super) fn fits(element: i32, values: &[i64]) -> bool {
+    let (width, signed) = integer_type(element).unwrap_or((8, true));
+    let bits = if element == 9 { 1 } else { 8 * width as u32 - u32::from(signed) };
+    let largest = i64::MAX >> (63 - bits);
+    let least = if signed { -largest - 1 } else { 0 };
+    values.iter().all(|v| (least..=largest).contains(v))
 }
 
 fn float_bytes(dtype: TensorDtype, tensor: &Tensor) -> Result<Vec<u8>, &'static str> {

@@ -3,7 +3,7 @@
 
 use super::constant::Constant;
 use super::exact::{Vector, text};
-use super::execute::{Execution, Signal};
+use super::execute::{Execution, Signal, met};
 use super::graph::Attributes;
 use super::lower::Map;
 use super::movement::count;
@@ -70,8 +70,11 @@ impl Execution<'_> {
         if values.iter().any(|v| v.is_nan()) {
             return refuse("a bound is no number");
         }
+        let shape = met(constant, signal)?;
         if !values.is_empty() && values.iter().all(|&v| is_open(v)) {
-            return Ok(signal.clone());
+            let mut unbounded = signal.clone();
+            unbounded.shape = shape;
+            return Ok(unbounded);
         }
         if values.iter().any(|&v| is_open(v) || !v.is_finite()) {
             return refuse("some of its bounds are infinite and some are not");
@@ -121,7 +124,14 @@ impl Execution<'_> {
                 let slope = constants.get(1).and_then(Option::as_deref);
                 let slope = slope.ok_or_else(|| Failure::Reason("its slope is no constant".into()))?;
                 let name = node.input.get(1).map_or("", String::as_str);
-                match self.spread(name, slope, signal)?.0.uniform() {
+                let (slopes, shape) = self.spread(name, slope, signal)?;
+                if shape != signal.shape {
+                    return refuse(format!(
+                        "its slopes of shape {:?} have more sides than its input",
+                        slope.shape
+                    ));
+                }
+                match slopes.uniform() {
                     Some(slope) => self.leaky(signal, slope),
                     None => refuse("its slopes differ from entry to entry; one slope is read"),
                 }
@@ -171,7 +181,7 @@ impl Execution<'_> {
                 (None, Some(value)) => Rc::new(Constant::floats(vec![], vec![value])),
                 (None, None) => continue,
             };
-            if bound.entries() != 1 {
+            if bound.entries() != 1 || bound.shape.len() > 1 {
                 return refuse(format!("its {name} is not one number"));
             }
             made = self.bound(&made, name, &bound, place == 1)?;

@@ -1,15 +1,16 @@
 //! Follows the observation through a live graph: constants are computed, the rest becomes a list of exact maps of one
 //! flat vector, with its shape. Untrusted. `spec/import-onnx.md`.
 
-use super::constant::{Constant, MAX_ENTRIES, float_type};
+use super::constant::{Constant, MAX_ENTRIES, float_type, integer_type};
 use super::exact::Vector;
 use super::fold::{self, joined};
-use super::graph::{Attributes, Live, label};
+use super::graph::{Attributes, Live, fits_opset, label};
 use super::lower::{Map, Step};
 use super::movement::{Movement, broadcast, count, movements, spread};
 use super::proto::Node;
 use super::{Failure, refuse};
 use crate::import::Problem;
+use crate::policy::TensorDtype;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -20,6 +21,8 @@ pub(super) struct Signal {
     pub(super) shape: Vec<usize>,
     /// Integers until they are cast; nothing is computed with them.
     pub(super) integer: bool,
+    /// What its numbers are held in; `None` for integers of one byte, which every format holds.
+    format: Option<TensorDtype>,
 }
 
 #[derive(Clone)]
@@ -50,7 +53,11 @@ impl<'a> Execution<'a> {
     pub(super) fn run(live: &'a Live<'a>, shape: &[usize]) -> Result<(Vec<Step>, Signal), Stopped> {
         let element = live.input.kind.as_ref().and_then(|k| k.tensor.as_ref()).map_or(1, |t| t.element);
         let integer = element != 0 && float_type(element).is_none();
-        let input = Signal { at: 0, shape: shape.to_vec(), integer };
+        let format = match integer_type(element) {
+            Some((1, _)) => None,
+            _ => Some(float_type(element).unwrap_or(TensorDtype::F32)),
+        };
+        let input = Signal { at: 0, shape: shape.to_vec(), integer, format };
         let mut values: HashMap<&str, Value> =
             live.constants.iter().map(|(&name, c)| (name, Value::Constant(c.clone()))).collect();
         values.insert(&live.input.name, Value::Signal(input));
@@ -83,8 +90,16 @@ impl<'a> Execution<'a> {
 
     fn node(&mut self, node: &'a Node) -> Result<(), Failure> {
         if !node.domain.is_empty() && node.domain != "ai.onnx" {
-            return refuse(format!("operators of the domain {:?} are not read", node.domain));
+            let next = match node.domain.as_str() {
+                "com.microsoft" | "com.microsoft.nchwc" => {
+                    "; it was made by a runtime's optimiser: import the file that was optimised, or save it with basic \
+                     optimisations only"
+                }
+                _ => "; export the model with operators of the standard domain (functions inlined)",
+            };
+            return refuse(format!("operators of the domain {:?} are not read{next}", node.domain));
         }
+        fits_opset(node, self.live.opset)?;
         let inputs: Vec<Option<Value>> = node
             .input
             .iter()
@@ -142,7 +157,7 @@ impl<'a> Execution<'a> {
     /// Appends a map.
     pub(super) fn push(&mut self, signal: &Signal, map: Map) -> Signal {
         self.trace.push((signal.at, Step { node: self.label.clone(), map }));
-        Signal { at: self.trace.len(), shape: signal.shape.clone(), integer: signal.integer }
+        Signal { at: self.trace.len(), ..signal.clone() }
     }
 
     fn moved(&mut self, signal: &Signal, movement: Movement) -> Result<Signal, Failure> {
@@ -218,7 +233,8 @@ impl<'a> Execution<'a> {
         let indices: Option<Vec<usize>> = order.iter().map(|&i| sources.get(i).copied()).collect();
         let (Some((at, of)), Some(indices)) = (base, indices) else { return refuse("it has no inputs") };
         let integer = parts.iter().any(|p| p.integer);
-        let start = Signal { at, shape: vec![of], integer };
+        let format = parts.iter().find_map(|p| p.format);
+        let start = Signal { at, shape: vec![of], integer, format };
         self.moved(&start, Movement { shape, indices: Some(indices) })
     }
 
@@ -260,22 +276,38 @@ impl<'a> Execution<'a> {
         constant: &Constant,
         signal: &Signal,
     ) -> Result<(Vector, Vec<usize>), Failure> {
-        let shape = broadcast(&signal.shape, &constant.shape)?;
-        if count(&shape)? != count(&signal.shape)? {
-            return refuse(format!(
-                "its constant of shape {:?} would spread a value of shape {:?} to {shape:?}",
-                constant.shape, signal.shape
-            ));
-        }
+        let shape = met(constant, signal)?;
         Ok((constant.vector(name, &spread(&constant.shape, &shape)?)?, shape))
     }
 }
 
-/// Casts to floats: exact for the numbers these networks hold; the semantics is over the reals.
+/// The shape in which a constant meets the signal without spreading it.
+pub(super) fn met(constant: &Constant, signal: &Signal) -> Result<Vec<usize>, Failure> {
+    let shape = broadcast(&signal.shape, &constant.shape)?;
+    if count(&shape)? != count(&signal.shape)? {
+        return refuse(format!(
+            "its constant of shape {:?} would spread a value of shape {:?} to {shape:?}",
+            constant.shape, signal.shape
+        ));
+    }
+    Ok(shape)
+}
+
+/// Casts to floats of 32 and 64 bits, which round no more than the runtime's own arithmetic; to narrower ones only
+/// where nothing is rounded.
 fn cast(node: &Node, signal: &Signal) -> Result<Signal, Failure> {
-    let to = Attributes::of(node, &["to", "saturate", "round_mode"])?.int("to")?.unwrap_or(0);
-    match i32::try_from(to).ok().and_then(float_type) {
-        Some(_) => Ok(Signal { integer: false, ..signal.clone() }),
+    let to = Attributes::of(node, &["to", "saturate", "round_mode"])?.int("to")?;
+    let to = to.and_then(|t| i32::try_from(t).ok()).unwrap_or(0);
+    match float_type(to) {
+        Some(TensorDtype::F16 | TensorDtype::BF16)
+            if signal.format.is_some_and(|f| Some(f) != float_type(to)) =>
+        {
+            refuse(
+                "it rounds a value of the network to 16 bits, which is no exact map; import the model as it was before \
+                 its conversion to 16 bits, or export it in float32",
+            )
+        }
+        Some(format) => Ok(Signal { integer: false, format: Some(format), ..signal.clone() }),
         None => refuse("it casts the observation to something else than floats, which rounds"),
     }
 }

@@ -3,7 +3,7 @@
 //! Floats are computed as IEEE 754 does in the constants' own format, rounding to nearest even, which is what runtimes
 //! that fold constants deploy; a function that IEEE 754 does not fix (`Exp`, most of `Pow`) is refused.
 
-use super::constant::{Constant, INT32, INT64, Numbers, constant_of, float_type, integer_type};
+use super::constant::{Constant, INT32, INT64, Numbers, constant_of, fits, float_type, integer_type};
 use super::exact::round_to;
 use super::graph::Attributes;
 use super::movement::{Rest, axis_of, broadcast, count, movements, spread};
@@ -35,10 +35,17 @@ pub(super) fn fold(node: &Node, inputs: &Rest, opset: i64) -> Result<Vec<Constan
             let others = inputs.get(1..).unwrap_or(&[]).iter().flatten();
             others.into_iter().try_fold(first.clone(), |met, next| binary(node, &met, next))?
         }
+        ("Clip", _, 1..=3) => clip(node, first, inputs.get(1..).unwrap_or(&[]))?,
         ("Concat", _, _) => concat(node, inputs)?,
         ("ConstantOfShape", None, 1) => filled(node, first)?,
         ("Shape", None, 1) => shape_of(node, &first.shape)?,
-        _ => return refuse(format!("{}; it is not evaluated on constants", super::refusal(&node.op_type))),
+        _ => {
+            return refuse(format!(
+                "{} is not evaluated on constants; fold the model's constants before importing it (onnxsim, or saved \
+                 by ONNX Runtime with basic optimisations)",
+                node.op_type
+            ));
+        }
     };
     Ok(vec![made])
 }
@@ -117,13 +124,8 @@ fn cast(node: &Node, constant: &Constant) -> Result<Constant, Failure> {
     Ok(Constant { shape: constant.shape.clone(), numbers })
 }
 
-/// Integers that lie in an element type's range (booleans: 0 and 1).
 fn fitting(element: i32, values: Vec<i64>) -> Result<Vec<i64>, Failure> {
-    let (width, signed) = integer_type(element).unwrap_or((8, true));
-    let bits = if element == 9 { 1 } else { 8 * width as u32 - u32::from(signed) };
-    let largest = i64::MAX >> (63 - bits);
-    let least = if signed { -largest - 1 } else { 0 };
-    match values.iter().all(|v| (least..=largest).contains(v)) {
+    match fits(element, &values) {
         true => Ok(values),
         false => refuse("an integer does not fit its type"),
     }
@@ -132,6 +134,9 @@ fn fitting(element: i32, values: Vec<i64>) -> Result<Vec<i64>, Failure> {
 fn unary(node: &Node, constant: &Constant) -> Result<Constant, Failure> {
     Attributes::of(node, &[])?;
     let (dtype, values) = constant.as_floats()?;
+    if !["Neg", "Abs"].contains(&node.op_type.as_str()) {
+        rounds_as_stated(dtype)?;
+    }
     let f: fn(f64) -> f64 = match node.op_type.as_str() {
         "Neg" => |v| -v,
         "Abs" => f64::abs,
@@ -141,6 +146,17 @@ fn unary(node: &Node, constant: &Constant) -> Result<Constant, Failure> {
     // one operation in binary64 and one rounding give the narrower formats' own result: 53 >= 2 * 24 + 2 bits
     let values = values.iter().map(|&v| round_to(dtype, f(v))).collect();
     Ok(Constant { shape: constant.shape.clone(), numbers: Numbers::Floats(dtype, values) })
+}
+
+/// Runtimes compute with 16-bit constants in 32 bits and do not always round in between.
+fn rounds_as_stated(dtype: TensorDtype) -> Result<(), Failure> {
+    match dtype {
+        TensorDtype::F32 | TensorDtype::F64 => Ok(()),
+        TensorDtype::F16 | TensorDtype::BF16 => refuse(
+            "it computes with constants of 16 bits, which runtimes round differently; export the model in float32, or \
+             fold its constants before importing it",
+        ),
+    }
 }
 
 fn binary(node: &Node, left: &Constant, right: &Constant) -> Result<Constant, Failure> {
@@ -172,7 +188,32 @@ fn binary(node: &Node, left: &Constant, right: &Constant) -> Result<Constant, Fa
     Ok(Constant { shape, numbers })
 }
 
+/// `min(max(x, lower), upper)`, either bound possibly absent.
+fn clip(node: &Node, constant: &Constant, bounds: &Rest) -> Result<Constant, Failure> {
+    let attributes = Attributes::of(node, &["min", "max"])?;
+    let (dtype, values) = constant.as_floats()?;
+    let mut values = values.to_vec();
+    for (place, name, kind) in [(0, "min", "Max"), (1, "max", "Min")] {
+        let bound = match (bounds.get(place).and_then(Option::as_deref), attributes.float(name)?) {
+            (Some(input), None) if input.entries() == 1 && input.shape.len() <= 1 => {
+                match input.as_floats()? {
+                    (other, &[bound]) if other == dtype => bound,
+                    _ => return refuse("its constants have different types"),
+                }
+            }
+            (None, Some(stated)) => f64::from(stated),
+            (None, None) => continue,
+            _ => return refuse(format!("its {name} is not one number")),
+        };
+        values = float_operation(kind, dtype, &values, &vec![bound; values.len()])?;
+    }
+    Ok(Constant { shape: constant.shape.clone(), numbers: Numbers::Floats(dtype, values) })
+}
+
 fn float_operation(kind: &str, dtype: TensorDtype, a: &[f64], b: &[f64]) -> Result<Vec<f64>, Failure> {
+    if !["Max", "Min"].contains(&kind) {
+        rounds_as_stated(dtype)?;
+    }
     let f: fn(f64, f64) -> Option<f64> = match kind {
         "Add" => |a, b| Some(a + b),
         "Sub" => |a, b| Some(a - b),

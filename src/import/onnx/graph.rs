@@ -164,6 +164,33 @@ fn live_nodes<'a>(
 /// Attributes of a node by name and type; one that the operator's reader does not ask for is an error.
 pub(super) struct Attributes<'a>(&'a Node);
 
+/// The opset from which an operator takes as inputs what were its attributes.
+const BECAME_INPUTS: [(&str, i64, &[&str]); 6] = [
+    ("Slice", 10, &["starts", "ends", "axes"]),
+    ("Clip", 11, &["min", "max"]),
+    ("Dropout", 12, &["ratio"]),
+    ("Split", 13, &["split"]),
+    ("Squeeze", 13, &["axes"]),
+    ("Unsqueeze", 13, &["axes"]),
+];
+
+/// Refuses a node in a form that its opset does not have, which no runtime loads.
+pub(super) fn fits_opset(node: &Node, opset: i64) -> Result<(), Failure> {
+    let known = BECAME_INPUTS.iter().find(|(kind, ..)| *kind == node.op_type);
+    let Some(&(_, since, names)) = known else { return Ok(()) };
+    let stated = node.attribute.iter().find(|a| names.contains(&a.name.as_str()));
+    match stated {
+        Some(attribute) if opset >= since => {
+            let name = &attribute.name;
+            refuse(format!("its attribute {name:?} is an input in opset {opset}; export the model again"))
+        }
+        _ if opset < since && node.input.len() > 1 => refuse(format!(
+            "in opset {opset} it has one input, and attributes for the rest; export the model again"
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// ONNX's attribute types.
 const FLOAT: i32 = 1;
 const INT: i32 = 2;
