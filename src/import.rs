@@ -243,6 +243,11 @@ pub enum Problem {
          for each, separated by commas"
     )]
     ActivationEntry { key: String, text: String },
+    #[error(
+        "its setting {key:?} is {text:?}, which --activation and --output-activation do not say; give what the policy \
+         computes, or save its tensors alone (torch.save(policy.state_dict(), FILE)) if the setting is not about it"
+    )]
+    Setting { key: String, text: String },
     #[error("is {what}; {next}")]
     OtherFile { what: String, next: &'static str },
     #[error("tensor {name:?} should have {wanted} entries but has shape {shape:?}")]

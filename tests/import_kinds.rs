@@ -165,6 +165,29 @@ fn named_rows() -> Vec<Row> {
             with(network(ACTOR), network(["actor_target.0", "actor_target.2", "actor_target.4"])),
         ),
         row("an average copy", with(network(PLAIN), network(["ema.fc1", "ema.fc2", "ema.fc3"]))),
+        row("values of actions as outputs", network(["fc1", "fc2", "q_values"])),
+        row("a value network that is the policy", network(["value_net.0", "value_net.2", "value_net.4"])),
+        row(
+            "a head of several values beside the policy",
+            with(
+                network(["fc1", "fc2", "pi"]),
+                vec![
+                    tensor("value_head.weight", &[4, 3], numbers(12, 9)),
+                    tensor("value_head.bias", &[4], numbers(4, 9)),
+                ],
+            ),
+        ),
+        row(
+            "a variance beside the mean",
+            with(
+                network(["fc1", "fc2", "fc_mu"]),
+                vec![
+                    tensor("fc_var.weight", &[2, 3], numbers(6, 9)),
+                    tensor("fc_var.bias", &[2], numbers(2, 9)),
+                ],
+            ),
+        ),
+        row("a temperature", with(network(PLAIN), vec![tensor("log_alpha", &[1], vec![0.5])])),
         row("counters", with(network(PLAIN), vec![counter("epoch"), counter("global_step")])),
         Row {
             options: ImportOptions { prefix: Some("pi".into()), ..deterministic() },
@@ -618,6 +641,75 @@ fn refused_rows() -> Vec<Refusal> {
         ("a recurrence", with(network(PLAIN), one("lstm.weight_ih_l0", &[3, 3])), base(), "recurrent"),
         ("attention", with(network(PLAIN), one("attn.q_proj.weight", &[3, 3])), base(), "attention"),
         ("two streams", with(network(PLAIN), one("advantage.weight", &[2, 3])), base(), "duelling"),
+        ("A beside V", with(network(["fc1", "fc2", "A"]), one("V.weight", &[1, 3])), base(), "duelling"),
+        ("Q beside V", with(network(["m.0", "m.2", "Q.0"]), one("V.0.weight", &[1, 3])), base(), "duelling"),
+        (
+            "action_values beside state_value",
+            with(network(["fc1", "fc2", "action_values"]), one("state_value.weight", &[1, 3])),
+            base(),
+            "duelling",
+        ),
+        ("values that the policy would read", square(["fc1", "value", "fc_out"]), base(), "value.weight"),
+        ("a residual block", square(["fc1", "res1", "out"]), base(), "residual"),
+        ("projections of attention", square(["to_q", "to_k", "out"]), base(), "attention"),
+        ("a scale beside a mean", square(["fc1", "scale_layer", "loc_layer"]), base(), "scale_layer.weight"),
+        ("two encoders", square(["obs_encoder", "goal_encoder", "policy"]), base(), "two networks"),
+        ("a gate", square(["fc1", "gate", "fc_out"]), base(), "gated"),
+        ("two heads by their words", square(["fc1", "policy_head", "skill_head"]), base(), "--layers"),
+        ("two heads by their name", square(["fc1", "arm_head", "gripper_head"]), base(), "two networks"),
+        ("two outputs by number", square(["fc1", "out1", "out2"]), base(), "two networks"),
+        ("a Beta distribution", square(["fc1", "fc_alpha", "fc_beta"]), base(), "two networks"),
+        ("a head of rewards", square(["fc1", "pi", "reward_head"]), base(), "reward_head.weight"),
+        ("a head that ends options", square(["body.0", "policy", "termination"]), base(), "termination"),
+        (
+            "an ensemble",
+            with(
+                square(["models.0.0", "models.0.2", "models.0.4"]),
+                square(["models.1.0", "models.1.2", "models.1.4"]),
+            ),
+            base(),
+            "--prefix models.0",
+        ),
+        (
+            "statistics of actions",
+            with(
+                square(PLAIN),
+                with(one("act_rms.mean", &[2]), vec![tensor("act_rms.var", &[2], vec![1.0, 2.0])]),
+            ),
+            ImportOptions { normaliser_epsilon: Some("1e-8".into()), clip: Some("10".into()), ..base() },
+            "act_rms.mean",
+        ),
+        (
+            "an epsilon that contradicts",
+            with(
+                network(PLAIN),
+                vec![
+                    tensor("obs_rms.mean", &[2], vec![0.0; 2]),
+                    tensor("obs_rms.var", &[2], vec![1.0; 2]),
+                    tensor("obs_rms.epsilon", &[], vec![0.5]),
+                ],
+            ),
+            ImportOptions { normaliser_epsilon: Some("1e-8".into()), clip: Some("10".into()), ..base() },
+            "--normaliser-epsilon 1e-8 contradicts",
+        ),
+        (
+            "statistics of another name outside the prefix",
+            with(network(ACTOR), with(one("state_mean", &[2]), one("state_std", &[2]))),
+            ImportOptions { prefix: Some("actor".into()), ..base() },
+            "state_mean",
+        ),
+        (
+            "masks outside the prefix",
+            with(network(ACTOR), one("masks.fc1", &[3, 2])),
+            ImportOptions { prefix: Some("actor".into()), ..base() },
+            "masks.fc1",
+        ),
+        (
+            "a normaliser of another layout outside the prefix",
+            with(network(ACTOR), with(one("normalizer.mu", &[2]), one("normalizer.sigma", &[2]))),
+            ImportOptions { prefix: Some("actor".into()), ..base() },
+            "normalizer.mu",
+        ),
         ("an order that numbers contradict", square(["fc2", "fc1", "fc3"]), base(), "--layers"),
         ("an order that nothing says", square(["b", "a", "c"]), base(), "--layers"),
         (
@@ -819,6 +911,65 @@ fn lists_of_dictionaries_are_read_by_their_places() {
     let options = ImportOptions { prefix: Some("saved.0".into()), ..deterministic() };
     let policy = read(&bytes, &options).expect("readable").policy;
     assert_eq!(evaluate(&policy, &INPUTS[2]), plain(&reference(), &INPUTS[2]));
+}
+
+/// What a checkpoint holds beside tensors: numbers, lists, objects and settings are read, confirm the options, or stop.
+#[test]
+fn what_stands_beside_the_tensors_is_not_lost() {
+    let beside = |entries: Vec<(&str, Value)>| {
+        let mut all = vec![("model".to_owned(), dictionary(&network(PLAIN)))];
+        all.extend(entries.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        read(&torch_file(&Value::Dict(all)), &deterministic())
+    };
+    let text = |text: &str| Value::Text(text.into());
+    let settings = |key: &str, value: Value| Value::Dict(vec![(key.into(), value)]);
+    let list = |values: [f64; 2]| Value::List(values.map(Value::Number).to_vec());
+    let statistics = || {
+        let row = |values: [f32; 2]| Value::Tensor(vec![2], values.to_vec());
+        let entries = [("mean", row([0.5, 1.0])), ("std", row([2.0, 4.0]))];
+        Value::Dict(entries.map(|(name, value)| (name.to_owned(), value)).to_vec())
+    };
+    let normaliser = |class| Value::Object("lab.filters", class, Box::new(statistics()));
+
+    let net = reference();
+    let listed =
+        beside(vec![("obs_mean", list([0.5, 1.0])), ("obs_std", list([2.0, 4.0]))]).expect("read").policy;
+    assert_eq!(evaluate(&listed, &[1.0, 2.0]), plain(&net, &[0.25, 0.25]));
+    let scaled = beside(vec![("action_scale", Value::Number(2.0)), ("action_bias", Value::Number(0.5))]);
+    let wanted: Vec<f64> = plain(&net, &INPUTS[1]).iter().map(|v| v.tanh() * 2.0 + 0.5).collect();
+    assert_eq!(evaluate(&scaled.expect("read").policy, &INPUTS[1]), wanted);
+    let confirmed =
+        beside(vec![("args", settings("activation_fn", text("nn.ReLU()"))), ("lr", Value::Number(0.1))]);
+    assert_eq!(evaluate(&confirmed.expect("read").policy, &INPUTS[1]), plain(&net, &INPUTS[1]));
+
+    let refused = |entries, words: &str| match beside(entries) {
+        Err(message) => assert!(message.contains(words), "{message}"),
+        Ok(_) => panic!("{words}: was read"),
+    };
+    refused(vec![("filter", normaliser("Filter"))], "filter.mean");
+    let state = Value::Dict(vec![("pi".into(), sequential(module("ReLU", vec![]), true, vec![]))]);
+    refused(vec![("agent", Value::Object("lab.agents", "Agent", Box::new(state)))], "agent.pi");
+    refused(vec![("max_action", Value::Number(2.0))], "max_action");
+    refused(vec![("args", settings("hidden_activation", text("elu")))], "args.hidden_activation");
+    refused(vec![("args", settings("output_activation", text("tanh")))], "--output-activation");
+    let rms = |name: &str| {
+        let row = |values: [f32; 2]| Value::Tensor(vec![2], values.to_vec());
+        (
+            name.to_owned(),
+            Value::Dict(vec![("mean".into(), row([0.5, 1.0])), ("var".into(), row([2.0, 4.0]))]),
+        )
+    };
+    let outermost =
+        vec![("obs_rms", rms("").1), ("epsilon", Value::Number(0.1)), ("clip", Value::Number(0.2))];
+    refused(outermost, "--normaliser-epsilon");
+}
+
+/// A tensor of a kind that is not read is no missing tensor.
+#[test]
+fn tensors_of_other_kinds_are_refused() {
+    let pickle = b"\x80\x02}(X\x0a\x00\x00\x00fc1.weightctorch._utils\n_rebuild_sparse_tensor\n)Ru.";
+    let sparse = files::zip_of(&[("p/data.pkl", pickle)]);
+    assert!(read(&sparse, &deterministic()).is_err_and(|e| e.contains("save it as a plain tensor")));
 }
 
 #[test]

@@ -85,6 +85,11 @@ pub struct Arrays {
     pub ordered: bool,
     /// Free text of the file, such as `activation` and `distribution`.
     pub metadata: BTreeMap<String, String>,
+    /// What the settings inside a checkpoint say about activations: where, and what; they confirm the options or stop the
+    /// import.
+    pub settings: Vec<(String, String)>,
+    /// Whether it is a pickled checkpoint, whose outermost dictionary holds settings of the training too.
+    pub pickled: bool,
     /// Names of tensors that the file says are none (`bias=False` in a pickled module).
     pub absent: BTreeSet<String>,
     /// Pickled modules whose classes say their layers: where they are, and stems with activations.

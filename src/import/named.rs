@@ -28,6 +28,7 @@ pub(super) fn draft(arrays: &Arrays, options: &ImportOptions) -> Result<Draft, P
     let batch_norms: Vec<Stem> = stems.iter().filter(|stem| stem.is_batch_norm()).cloned().collect();
     let affine: Vec<Stem> = stems.into_iter().filter(|stem| !stem.is_batch_norm()).collect();
     let chosen = reading.in_order(affine)?;
+    reading.refuse_others(&chosen)?;
     let activations = reading.activations(chosen.len())?;
     let plan: Vec<(&Stem, ActivationSpec)> = chosen.iter().zip(activations).collect();
     reading.finish(&plan, &batch_norms, special)
@@ -122,7 +123,7 @@ impl<'a> Reading<'a> {
             let skip = prefix.as_ref().filter(|p| p.matches(name)).map_or(0, |p| p.depth);
             let reason = match &prefix {
                 _ if ignored => Some("named by --ignore"),
-                Some(prefix) if !prefix.matches(name) && !prefix.is_beside(name) => {
+                Some(prefix) if !prefix.matches(name) && !prefix.is_beside(name, array) => {
                     Some("outside the prefix")
                 }
                 _ => foreign(arrays, name, array, skip),
@@ -134,9 +135,15 @@ impl<'a> Reading<'a> {
         }
         if let Some(prefix) = &prefix {
             // beside the prefix only statistics, deviations and scalings are of interest
-            let wanted = |name: &str| prefix.matches(name) || is_special(name) || observation_leaf(name);
+            let wanted = |name: &str, array: &Array| {
+                prefix.matches(name)
+                    || is_special(name)
+                    || observation_leaf(name)
+                    || names::may_normalise(name, array)
+                    || prefix.is_masked_by(name)
+            };
             let outside: Vec<&str> =
-                reading.left.iter().map(|(name, _)| *name).filter(|n| !wanted(n)).collect();
+                reading.left.iter().filter(|(n, a)| !wanted(n, a)).map(|(name, _)| *name).collect();
             reading.ignore(&outside, "outside the prefix");
         }
         reading.refuse()?;
@@ -155,7 +162,41 @@ impl<'a> Reading<'a> {
                 None => {}
             }
         }
+        let names: Vec<&str> = self.left.iter().map(|(name, _)| *name).collect();
+        if let Some(name) = names::asks(&names) {
+            return Err(Problem::Unsupported { name: name.to_owned(), what: "attention" });
+        }
+        let values = || self.ignored.iter().filter(|(_, reason)| *reason == "a value function");
+        for (name, _) in &self.left {
+            let Some((stem, _)) = pieces::part_of(name) else { continue };
+            if values().any(|(value, _)| names::duelling(&stem, value)) {
+                let what = "a duelling network, whose outputs are sums of two streams, if the value function beside it is \
+                            added; name that with --prefix or --ignore if it is not";
+                return Err(Problem::Unsupported { name: (*name).to_owned(), what });
+            }
+        }
         Ok(())
+    }
+
+    /// Refuses layers of networks that are trained beside a policy, and values that other layers read: no chain may use
+    /// them silently.
+    fn refuse_others(&self, chosen: &[Stem<'a>]) -> Result<(), Problem> {
+        if self.options.layers.is_some() {
+            return Ok(());
+        }
+        let skip = self.options.prefix.as_deref().map_or("", |text| text.trim_end_matches(['.', '/']));
+        let own = |stem: &Stem<'a>| stem.name.strip_prefix(skip).unwrap_or(&stem.name).to_owned();
+        let beside = |stem: &&Stem<'a>| names::stands_beside(&own(stem));
+        let mut others: Vec<&Stem<'a>> = chosen.iter().filter(beside).collect();
+        if others.len() == chosen.len() {
+            others.clear();
+        }
+        let last = chosen.last().map(|stem| names::is_value(&own(stem)));
+        if last == Some(false) {
+            others.extend(chosen.iter().filter(|stem| names::is_value(&own(stem))));
+        }
+        let names: Vec<String> = others.iter().flat_map(|stem| stem.names()).map(str::to_owned).collect();
+        if names.is_empty() { Ok(()) } else { Err(Problem::Unread { names }) }
     }
 
     fn take(&mut self, names: impl IntoIterator<Item = &'a str>) {
@@ -290,6 +331,7 @@ impl<'a> Reading<'a> {
     fn activations(&self, layers: usize) -> Result<Vec<ActivationSpec>, Problem> {
         let stated = self.options.activation.as_ref();
         let own = self.own_activations(layers)?;
+        self.confirm_settings()?;
         if let (Some(stated), 1) = (stated, layers) {
             let reason = format!(
                 "the network has one layer and no hidden one ({stated:?}); --output-activation is its activation"
@@ -313,11 +355,31 @@ impl<'a> Reading<'a> {
         Ok(found)
     }
 
+    /// What settings inside a checkpoint say about activations must be what the options say.
+    fn confirm_settings(&self) -> Result<(), Problem> {
+        for (key, text) in &self.arrays.settings {
+            let short = text.trim_end_matches("()").rsplit('.').next().unwrap_or(text);
+            let said = activation_named(short).ok();
+            let stated = if names::of_last_layer(key) {
+                if ["none", ""].contains(&short.to_ascii_lowercase().as_str()) {
+                    continue;
+                }
+                Some(self.options.output_activation.clone().unwrap_or(ActivationSpec::Identity))
+            } else {
+                self.options.activation.clone().or_else(|| said.clone())
+            };
+            if said.is_none() || said != stated {
+                return Err(Problem::Setting { key: key.clone(), text: text.clone() });
+            }
+        }
+        Ok(())
+    }
+
     /// `activation` of the metadata: one for all hidden layers, or one for each; with or without the last.
     fn own_activations(&self, layers: usize) -> Result<Option<Vec<ActivationSpec>>, Problem> {
         let entries = self.arrays.metadata.iter().filter(|(key, _)| {
             let lower = key.to_ascii_lowercase();
-            lower.contains("activation") || lower.contains("nonlinearity")
+            lower.contains("activation") || lower.contains("nonlinearity") || names::says_activation(key)
         });
         let mut found = None;
         for (key, text) in entries {
@@ -516,10 +578,21 @@ impl Prefix {
         }
     }
 
-    /// Whether a tensor stands beside the prefix: what holds it, or its module, holds the prefix too.
-    fn is_beside(&self, name: &str) -> bool {
+    /// Whether a tensor is of a module of masks that stands beside the prefix.
+    fn is_masked_by(&self, name: &str) -> bool {
         let (own, parts) = (segments(&self.text), segments(name));
-        let holders = if observation_leaf(name) { parts.len().saturating_sub(2) } else { parts.len() - 1 };
+        let differing = own.iter().zip(&parts).find(|(a, b)| a != b);
+        !self.matches(name) && differing.is_some_and(|(_, part)| names::holds_masks(part))
+    }
+
+    /// Whether a tensor stands beside the prefix: what holds it, or its module, holds the prefix too.
+    fn is_beside(&self, name: &str, array: &Array) -> bool {
+        if self.is_masked_by(name) {
+            return true;
+        }
+        let (own, parts) = (segments(&self.text), segments(name));
+        let statistics = observation_leaf(name) || names::may_normalise(name, array);
+        let holders = if statistics { parts.len().saturating_sub(2) } else { parts.len() - 1 };
         holders < own.len().max(1) && own.iter().zip(&parts[..holders]).all(|(a, b)| a == b)
     }
 }

@@ -7,6 +7,53 @@ use std::collections::BTreeSet;
 
 /// Words of value functions, which no policy reads.
 const VALUE: [&str; 9] = ["critic", "critics", "value", "values", "val", "vf", "vnet", "qcritic", "baseline"];
+/// Those among them that name a value function whatever it gives; the others may name a policy's outputs (`q_values`).
+const CRITIC: [&str; 3] = ["critic", "critics", "qcritic"];
+/// Words of networks that are trained beside a policy; never part of it silently.
+const BESIDE: [&str; 24] = [
+    "reward",
+    "rewards",
+    "termination",
+    "terminations",
+    "terminal",
+    "done",
+    "cost",
+    "aux",
+    "auxiliary",
+    "dynamics",
+    "decoder",
+    "reconstruction",
+    "disc",
+    "discriminator",
+    "predictor",
+    "inverse",
+    "intrinsic",
+    "rnd",
+    "icm",
+    "opponent",
+    "teacher",
+    "temperature",
+    "cov",
+    "scale",
+];
+/// Words of heads and of encoders: two layers of one such word may stand side by side.
+const SIDE: [&str; 15] = [
+    "out",
+    "output",
+    "outputs",
+    "head",
+    "heads",
+    "logit",
+    "logits",
+    "mu",
+    "mean",
+    "loc",
+    "encoder",
+    "embed",
+    "embedding",
+    "enc",
+    "extractor",
+];
 /// Words of value functions where one of their weights has a single row; elsewhere they may be the policy.
 const SCALAR_VALUE: [&str; 5] = ["v", "q", "qf", "qnet", "vfunc"];
 /// Words of copies that training keeps; a copy has the tensors of what it copies.
@@ -34,6 +81,8 @@ const COUNTERS: [&str; 15] = [
     "total_steps",
     "num_timesteps",
 ];
+/// Leaves that weigh terms of the training's objective; ignored if they hold one number.
+const OBJECTIVE: [&str; 4] = ["log_alpha", "log_ent_coef", "ent_coef", "target_entropy"];
 /// Leaves of log standard deviations.
 const LOG_STD: [&str; 5] = ["log_std", "logstd", "log_stdev", "logstdev", "log_sigma"];
 /// Words of what stands before the rest of a network.
@@ -60,9 +109,27 @@ const FIRST: [&str; 20] = [
     "first",
 ];
 /// Words of what stands after the rest of a network.
-const LAST: [&str; 17] = [
-    "out", "output", "outputs", "mu", "mean", "loc", "action", "actions", "head", "logit", "logits", "pi",
-    "policy", "final", "last", "actor", "dist",
+const LAST: [&str; 20] = [
+    "out",
+    "output",
+    "outputs",
+    "mu",
+    "mean",
+    "loc",
+    "action",
+    "actions",
+    "head",
+    "logit",
+    "logits",
+    "pi",
+    "policy",
+    "final",
+    "last",
+    "actor",
+    "dist",
+    "classifier",
+    "readout",
+    "prediction",
 ];
 
 /// Segments of a dotted name.
@@ -89,7 +156,7 @@ pub(super) fn is_log_std(segment: &str) -> bool {
 
 /// Whether a segment names what draws noise: log standard deviations, or deviations themselves.
 pub(super) fn is_noise(segment: &str) -> bool {
-    is_log_std(segment) || has(segment, &["std", "sigma", "stddev", "logvar"])
+    is_log_std(segment) || has(segment, &["std", "sigma", "stddev", "logvar", "var", "variance"])
 }
 
 /// Words that no chain of affine layers has, and what they are of.
@@ -102,6 +169,17 @@ pub(super) fn unsupported(name: &str) -> Option<&'static str> {
     let any = |list: &[&str]| parts.iter().any(|part| has(part, list));
     if any(&["attn", "attention", "qkv"]) || lower.contains("in_proj_weight") {
         return Some("attention");
+    }
+    let module = &parts[..parts.len().saturating_sub(1)];
+    let joins =
+        ["residual", "residuals", "resblock", "resblocks", "resnet", "res", "skip", "shortcut", "highway"];
+    if module.iter().any(|part| has(part, &joins)) {
+        return Some("a residual network, whose layers are no chain");
+    }
+    if module.iter().any(|part| {
+        has(part, &["gate", "gates", "gating", "glu", "swiglu", "film", "moe", "expert", "experts"])
+    }) {
+        return Some("a gated network, whose layers are no chain");
     }
     any(&["advantage", "adv"]).then_some("a duelling network, whose outputs are sums of two streams")
 }
@@ -117,7 +195,8 @@ pub(super) fn foreign(arrays: &Arrays, name: &str, array: &Array, skip: usize) -
         if has(part, &["adversary"]) {
             return Some("an adversary");
         }
-        if has(part, &VALUE)
+        if has(part, &CRITIC)
+            || has(part, &VALUE) && !gives_outputs(arrays, &parts[..=at])
             || part.to_ascii_lowercase().starts_with("qf") && gives_one(arrays, &parts[..=at])
         {
             return Some("a value function");
@@ -133,7 +212,166 @@ pub(super) fn foreign(arrays: &Arrays, name: &str, array: &Array, skip: usize) -
         }
     }
     let one = array.shape.iter().product::<usize>() == 1 && !matches!(array.element, Element::Text(_));
+    if one && OBJECTIVE.contains(&leaf) {
+        return Some("a weight of the training's objective");
+    }
     (one && COUNTERS.contains(&leaf)).then_some("a counter")
+}
+
+/// Whether what a word of values names gives several outputs, as a policy's Q-values do: it has weights, none of one row,
+/// and is of actions, or nothing else in the file is a value function or named as a policy.
+fn gives_outputs(arrays: &Arrays, path: &[&str]) -> bool {
+    let inside = || arrays.named.iter().filter(|(name, _)| starts_with(name, path));
+    if !inside().any(|(name, _)| name.contains("weight")) {
+        // a lost weight, whose bias says as much
+        return inside()
+            .any(|(name, array)| name.ends_with("bias") && array.shape.iter().product::<usize>() > 1);
+    }
+    if !inside().any(|(_, array)| array.shape.len() == 2) || gives_one(arrays, path) {
+        return false;
+    }
+    if path.last().is_some_and(|part| has(part, &["q", "action", "actions"])) {
+        return true;
+    }
+    let policy = ["actor", "pi", "policy", "mu", "action", "actions", "logit", "logits", "dist"];
+    let other = |(name, array): (&String, &Array)| {
+        let parts = segments(name);
+        let differing = parts.iter().zip(path).find(|(a, b)| a != b);
+        let one = matches!(array.shape.as_slice(), [1, _]) && name.contains("weight");
+        one && parts.iter().any(|part| has(part, &VALUE) || has(part, &SCALAR_VALUE))
+            || array.shape.len() == 2 && differing.is_some_and(|(part, _)| has(part, &policy))
+    };
+    !arrays.named.iter().any(other)
+}
+
+/// Whether a layer is named as values are: such a layer may be a policy's last one, and no other.
+pub(super) fn is_value(stem: &str) -> bool {
+    segments(stem).iter().any(|part| has(part, &VALUE))
+}
+
+/// Whether a layer is of a network that is trained beside a policy, by its words.
+pub(super) fn stands_beside(stem: &str) -> bool {
+    segments(stem).iter().any(|part| has(part, &BESIDE))
+}
+
+/// Whether a layer of the policy and a value function are the two streams of a duelling network: they stand side by side,
+/// and the first is of advantages or of the values of actions.
+pub(super) fn duelling(stem: &str, value: &str) -> bool {
+    let (own, other) = (segments(stem), segments(value));
+    let Some((a, b)) = own.iter().zip(&other).find(|(a, b)| a != b) else { return false };
+    // A, fc_A, A1, and no a2c
+    let letter = |part: &str| {
+        part.split('_').any(|w| w.trim_end_matches(|c: char| c.is_ascii_digit()).eq_ignore_ascii_case("a"))
+    };
+    let of_actions =
+        letter(a) || has(a, &["q", "qs"]) || has(a, &["action", "actions"]) && has(a, &["value", "values"]);
+    of_actions && (has(b, &VALUE) || has(b, &SCALAR_VALUE))
+}
+
+/// The first of the layers that asks and is asked, as the projections of attention do.
+pub(super) fn asks<'n>(names: &[&'n str]) -> Option<&'n str> {
+    let with =
+        |list: &[&str]| names.iter().find(|name| segments(name).iter().any(|part| has(part, list))).copied();
+    with(&["k", "key", "keys"]).and_then(|_| with(&["q", "query", "queries"]))
+}
+
+/// Whether two layers that read as many values stand side by side rather than a chain: they share a word of heads or encoders, or are the
+/// two parameters of a Beta distribution.
+pub(super) fn side_by_side(left: &str, right: &str) -> bool {
+    let (left, right) = (segments(left), segments(right));
+    let Some((a, b)) = left.iter().zip(&right).find(|(a, b)| a != b) else { return false };
+    let (one, two) = (words(a), words(b));
+    if one.iter().any(|w| w == "alpha") && two.iter().any(|w| w == "beta") {
+        return true;
+    }
+    let shared = one.iter().any(|word| SIDE.contains(&word.as_str()) && two.contains(word));
+    let only_such = one.iter().all(|word| SIDE.contains(&word.as_str()));
+    shared && (skeleton(a).0 != skeleton(b).0 || only_such)
+}
+
+/// Whether a list of numbers under this name may be statistics, a scale or a shift, and no log of a training.
+pub(super) fn is_vector(name: &str) -> bool {
+    let parts = segments(name);
+    let logs = [
+        "reward", "rewards", "return", "returns", "ret", "rew", "score", "scores", "loss", "losses",
+        "episode", "episodes", "history", "log", "logs", "metric", "metrics", "length", "lengths", "eval",
+        "train",
+    ];
+    let statistics = ["mean", "means", "std", "stds", "stddev", "var", "variance"];
+    let scales = ["scale", "bias", "shift", "offset", "loc"];
+    let of = ["obs", "observation", "state", "input", "action", "act", "output"];
+    parts.last().is_some_and(|leaf| has(leaf, &statistics) || has(leaf, &scales) && has(leaf, &of))
+        && !parts.iter().any(|part| has(part, &logs))
+}
+
+/// Whether an array beside the policy's module may be what its observations are normalised with.
+pub(super) fn may_normalise(name: &str, array: &Array) -> bool {
+    if array.shape.len() > 2 || matches!(array.element, Element::Text(_)) || array.shape.is_empty() {
+        return false;
+    }
+    let parts = segments(name);
+    let numeric = |part: &&str| part.bytes().all(|b| b.is_ascii_digit());
+    let modules = [
+        "norm",
+        "normalizer",
+        "normaliser",
+        "normalization",
+        "rms",
+        "stats",
+        "scaler",
+        "preprocessor",
+        "filter",
+    ];
+    let (leaf, module) = parts.split_last().map_or((name, &[][..]), |(leaf, module)| (*leaf, module));
+    array.shape.len() == 1 && parts.iter().all(numeric)
+        || has(leaf, &["mean", "std", "stddev", "var", "variance", "rms"])
+            && !["weight", "bias"].contains(&leaf)
+        || module.last().is_some_and(|part| has(part, &modules)) && !["weight", "bias"].contains(&leaf)
+}
+
+/// Whether a module beside the policy's holds masks.
+pub(super) fn holds_masks(segment: &str) -> bool {
+    has(segment, &["mask", "masks", "pruning"])
+}
+
+/// Whether statistics are of something else than observations, by the words of their module.
+pub(super) fn of_other_values(name: &str) -> bool {
+    let parts = segments(name);
+    let others = ["action", "actions", "act", "goal", "goals", "adv", "latent", "next", "delta"];
+    parts[..parts.len().saturating_sub(1)].iter().any(|part| has(part, &others))
+}
+
+/// Whether a setting of a checkpoint says the activation of the policy.
+pub(super) fn says_activation(name: &str) -> bool {
+    let parts = segments(name);
+    let known = parts.last().is_some_and(|leaf| {
+        let lower = leaf.to_ascii_lowercase();
+        ["act", "act_fn", "hidden_act", "out_act", "output_act"].contains(&lower.as_str())
+            || lower.contains("activation")
+            || lower.contains("nonlinearity")
+    });
+    known && !parts.iter().any(|part| has(part, &VALUE) || has(part, &BESIDE))
+}
+
+/// Whether a setting of a checkpoint says that the last layer is squashed.
+pub(super) fn says_squash(name: &str) -> bool {
+    let leaf = segments(name).last().map(|leaf| leaf.to_ascii_lowercase()).unwrap_or_default();
+    [
+        "squash",
+        "squash_output",
+        "squash_outputs",
+        "squash_action",
+        "squash_actions",
+        "tanh_output",
+        "tanh_squash",
+    ]
+    .contains(&leaf.as_str())
+}
+
+/// Whether such a setting is of the last layer.
+pub(super) fn of_last_layer(name: &str) -> bool {
+    says_squash(name)
+        || segments(name).last().is_some_and(|leaf| has(leaf, &["out", "output", "final", "last"]))
 }
 
 fn under<'a>(name: &'a str, path: &[&str]) -> Option<&'a str> {
@@ -235,7 +473,20 @@ pub(super) fn order_by_words(left: &str, right: &str) -> Option<Ordering> {
     if text == other {
         return Some(one.cmp(&two));
     }
-    Some(role(a).cmp(&role(b))).filter(|order| order.is_ne())
+    let order = role(a).cmp(&role(b));
+    if order.is_ne() {
+        return Some(order);
+    }
+    if role(a) <= 0 {
+        return None;
+    }
+    // where both stand last, what they share says nothing: a mean_head stands after a var_head or beside it
+    let rest = |own: &str, other: &str| {
+        let other = words(other);
+        let kept: Vec<String> = words(own).into_iter().filter(|word| !other.contains(word)).collect();
+        role(&kept.join("_"))
+    };
+    Some(rest(a, b).cmp(&rest(b, a))).filter(|order| order.is_ne())
 }
 
 /// Whether a layer may follow one of another module: a word says that the first stands before the rest, or that the

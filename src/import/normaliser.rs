@@ -21,6 +21,18 @@ const EPSILON: f64 = 1e-8;
 /// Classes that hold a `RunningMeanStd` as `obs_rms`, `epsilon` and perhaps a clip radius.
 const WRAPPERS: [&str; 2] = ["VecNormalize", "NormalizeObservation"];
 
+/// Packages whose wrappers are known.
+const LIBRARIES: [&str; 8] = [
+    "stable_baselines3",
+    "stable_baselines",
+    "baselines",
+    "gymnasium",
+    "gym",
+    "sb3_contrib",
+    "a2c_ppo_acktr",
+    "rl_zoo3",
+];
+
 /// Reads a normaliser from a `vecnormalize` pickle or from arrays `mean` and `std` (or `var`).
 ///
 /// # Errors
@@ -148,9 +160,16 @@ fn from_arrays(arrays: &Arrays) -> Result<Statistics, Problem> {
         let field = name.strip_prefix(stem).unwrap_or("");
         found.array(field, name, array)?;
     }
-    if let Some(text) = arrays.metadata.get("clip").filter(|text| !matches!(&text[..], "None" | "none" | ""))
-    {
+    let noted = |leaf: &str| {
+        let own = arrays.metadata.get(&format!("{stem}{leaf}"));
+        own.or_else(|| arrays.metadata.get(leaf)).filter(|text| !matches!(&text[..], "None" | "none" | ""))
+    };
+    if let Some(text) = noted("clip").or_else(|| noted("clip_obs")) {
         found.clip = Some(Some(number("normaliser clip", text)?.to_string()));
+    }
+    if let Some(text) = noted("epsilon").or_else(|| noted("eps")) {
+        let wrong = |_| said(format!("its epsilon is {text:?}"));
+        found.epsilon = Some(text.parse().map_err(wrong)?);
     }
     if *stem == "running_mean_std." {
         // rl_games: RunningMeanStd.forward clamps at 5 and adds 1e-5
@@ -280,8 +299,18 @@ fn from_wrapper(pickle: &Pickle, root: usize, statistics: usize) -> Result<Stati
             "it is of class {class}, whose formula is not known; save mean, std and clip"
         )));
     }
-    if pickle.attribute(root, "norm_obs").and_then(|v| pickle.boolean(v)) == Some(false) {
-        return Err(said("norm_obs is False: observations are not normalised, give no normaliser"));
+    let own = pickle.class_path(root).map_or("", |(module, _)| module.split('.').next().unwrap_or(module));
+    if !LIBRARIES.contains(&own) {
+        return Err(said(format!(
+            "its class {class} is of {own:?}, whose formula is not known; save mean, std and clip"
+        )));
+    }
+    match pickle.attribute(root, "norm_obs").map(|v| (pickle.boolean(v), pickle.float(v))) {
+        None | Some((Some(true), _) | (None, Some(1.0))) => {}
+        Some((Some(false), _) | (None, Some(0.0))) => {
+            return Err(said("norm_obs is False: observations are not normalised, give no normaliser"));
+        }
+        Some(_) => return Err(said("its norm_obs is neither True nor False; save mean, std and clip")),
     }
     let mut fields = running(pickle, statistics)?;
     let value = |name: &str| match pickle.attribute(root, name) {

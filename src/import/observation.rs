@@ -74,6 +74,9 @@ pub(super) fn groups<'a>(named: &[(&'a str, &'a Array)]) -> Vec<Statistics<'a>> 
 
 /// The stem and layout that the second of a layout's leaves shows.
 fn recognise(name: &str) -> Option<(&str, Layout)> {
+    if super::names::of_other_values(name) {
+        return None;
+    }
     if let Some(stem) = name.strip_suffix("_std").filter(|stem| stem.ends_with('.')) {
         return Some((stem, Layout::RslRl));
     }
@@ -124,7 +127,8 @@ impl Statistics<'_> {
         Ok(arrays
             .metadata
             .get(&format!("{}{leaf}", self.stem))
-            .or_else(|| arrays.metadata.get(leaf))
+            // an outermost epsilon or clip of a checkpoint may be the training's: exploration, or PPO's
+            .or_else(|| arrays.metadata.get(leaf).filter(|_| !arrays.pickled))
             .cloned())
     }
 
@@ -167,6 +171,12 @@ impl Statistics<'_> {
 
     fn stated(&self, arrays: &Arrays, options: &ImportOptions) -> Result<NormaliserData, Problem> {
         let own = (self.one("epsilon", arrays)?, self.one("clip_obs", arrays)?.or(self.one("clip", arrays)?));
+        if let (Some(stated), Some(own)) = (&options.normaliser_epsilon, &own.0)
+            && number("normaliser epsilon", stated)? != number("normaliser epsilon", own)?
+        {
+            let (given, file) = (stated.clone(), own.clone());
+            return Err(Problem::Contradicts { option: "--normaliser-epsilon", given, file });
+        }
         let epsilon = options.normaliser_epsilon.clone().or(own.0);
         let clip = options.clip.clone().or(own.1);
         let (Some(epsilon), Some(clip)) = (epsilon, clip) else {

@@ -3,7 +3,7 @@
 //! The file's order decides where the file has one. Names and shapes confirm it, or stop the import.
 
 use super::Problem;
-use super::names::{may_follow, module, natural, order_by_words};
+use super::names::{may_follow, module, natural, order_by_words, side_by_side};
 use std::cmp::Ordering;
 
 /// Steps the search for a second order may take.
@@ -128,6 +128,14 @@ fn ends(layers: &[Shaped], run: &[usize]) -> [usize; 2] {
 
 /// Refuses a chain of two modules of several layers that no word joins, or that could each stand for the whole.
 fn one_network(layers: &[Shaped], order: &[usize]) -> Result<(), Problem> {
+    for pair in order.windows(2) {
+        let (&[before, after], true) = (pair, pair.len() == 2) else { continue };
+        let ((one, shape), (two, next)) = (&layers[before], &layers[after]);
+        if shape[1] == next[1] && side_by_side(one, two) {
+            return Err(Problem::TwoNetworks { first: one.clone(), second: two.clone() });
+        }
+    }
+    copies(layers, order)?;
     for pair in runs(layers, order).windows(2) {
         let [before, after] = pair else { continue };
         let single = before.len() == 1 && after.len() == 1;
@@ -135,6 +143,24 @@ fn one_network(layers: &[Shaped], order: &[usize]) -> Result<(), Problem> {
         let joined = may_follow(&layers[before[before.len() - 1]].0, &layers[after[0]].0);
         if alike || !single && !joined {
             return Err(two_networks(layers, before, after));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses numbered copies of a network that reads as many values as it gives: an ensemble, or blocks of one network.
+fn copies(layers: &[Shaped], order: &[usize]) -> Result<(), Problem> {
+    let parent = |index: usize| layers[index].0.rsplit_once('.').map_or("", |(parent, _)| parent);
+    let numbered = |text: &str| text.rsplit('.').next().is_some_and(|n| n.parse::<u64>().is_ok());
+    let groups: Vec<&[usize]> = order.chunk_by(|&a, &b| parent(a) == parent(b)).collect();
+    let shapes = |group: &[usize]| group.iter().map(|&i| layers[i].1).collect::<Vec<_>>();
+    for pair in groups.windows(2) {
+        let &[one, two] = pair else { continue };
+        let (first, second) = (parent(one[0]), parent(two[0]));
+        let last_numeric = one.iter().chain(two).all(|&i| numbered(&layers[i].0));
+        if one.len() > 1 && numbered(first) && numbered(second) && last_numeric && shapes(one) == shapes(two)
+        {
+            return Err(Problem::TwoNetworks { first: first.to_owned(), second: second.to_owned() });
         }
     }
     Ok(())

@@ -120,7 +120,9 @@ fn said(data: &Value) -> Result<Said, Problem> {
     }
     if let Some(text) = kwargs.get("features_extractor_class") {
         let class = text.as_str().and_then(class_of);
-        if class.as_ref().is_none_or(|(_, class)| class != "FlattenExtractor") {
+        if class.as_ref().is_none_or(|(module, class)| {
+            class != "FlattenExtractor" || !module.starts_with("stable_baselines3.")
+        }) {
             return Err(bad(format!("its features extractor is {text}; only FlattenExtractor is read")));
         }
     }
@@ -168,7 +170,10 @@ fn network(
     let squash = match said.family {
         Family::ActorCritic { .. } => {
             // squash_output is read by gSDE policies alone: ActorCriticPolicy asserts so
-            let squash = said.gsde && flag(said, "squash_output", false)?;
+            let squash = flag(said, "squash_output", false)?;
+            if squash && !said.gsde {
+                return Err(bad("its squash_output is true without use_sde, which its class does not allow"));
+            }
             build.sequence("mlp_extractor.shared_net", &hidden, None)?;
             build.sequence("mlp_extractor.policy_net", &hidden, None)?;
             build.layer(
@@ -271,7 +276,7 @@ fn hidden_activation(said: &Said) -> Result<ActivationSpec, Problem> {
         });
     };
     match stated.as_str().and_then(class_of) {
-        Some((module, class)) if module.starts_with("torch.nn.") => super::activation_named(&class),
+        Some((module, class)) if module.starts_with("torch.nn.modules.") => super::activation_named(&class),
         _ => Err(Problem::Activation(stated.as_str().unwrap_or("of its activation_fn").to_owned())),
     }
 }

@@ -9,8 +9,8 @@ use super::array::{Array, Arrays, Element};
 use super::pickle::{Node, Pickle};
 use super::{Problem, foreign};
 use super::{modules, normaliser};
-use crate::policy::TensorDtype;
-use std::collections::BTreeMap;
+use crate::policy::{TensorData, TensorDtype};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// `torch.save` writes this number first in the older format, little-endian.
 const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -164,8 +164,8 @@ type Storages<'a> = dyn Fn(&str, Element) -> Option<&'a [u8]> + 'a;
 
 /// Flattens dictionaries of tensors to dotted names; finds the `ZFilter` that research checkpoints carry.
 fn collect<'a>(pickle: &Pickle, root: usize, storages: &Storages<'a>) -> Result<Arrays, Problem> {
-    let arrays = Arrays { ordered: true, ..Arrays::default() };
-    let mut flat = Flattened { pickle, storages, arrays, visits: 0 };
+    let arrays = Arrays { ordered: true, pickled: true, ..Arrays::default() };
+    let mut flat = Flattened { pickle, storages, arrays, visits: 0, objects: BTreeSet::new(), inside: false };
     flat.value(root, "", 0)?;
     let mut arrays = flat.arrays;
     let mut filters = Vec::new();
@@ -183,7 +183,7 @@ fn collect<'a>(pickle: &Pickle, root: usize, storages: &Storages<'a>) -> Result<
                 .insert(name.into(), Array::new(name, element, tensor.shape.clone(), tensor.bytes.clone())?);
         }
         if let Some(clip) = &first.clip {
-            arrays.metadata.insert("clip".into(), clip.clone());
+            arrays.metadata.insert("obs_norm.clip".into(), clip.clone());
         }
     }
     Ok(arrays)
@@ -195,6 +195,10 @@ struct Flattened<'p, 's, 'a> {
     storages: &'s Storages<'a>,
     arrays: Arrays,
     visits: usize,
+    /// Objects whose attributes were looked at: objects may hold each other.
+    objects: BTreeSet<usize>,
+    /// Whether what is looked at is an attribute of such an object.
+    inside: bool,
 }
 
 impl Flattened<'_, '_, '_> {
@@ -211,10 +215,27 @@ impl Flattened<'_, '_, '_> {
             return self.insert(name, array);
         }
         if modules::is_module(self.pickle, node) {
+            if self.inside {
+                let what = format!(
+                    "a checkpoint whose {name:?} is in an object of a class whose code the file does not hold"
+                );
+                let next = "save its tensors (torch.save(module.state_dict(), FILE)) and import those, or export it as ONNX";
+                return Err(Problem::OtherFile { what, next });
+            }
             return self.module(node, name);
+        }
+        let class = self.pickle.class(node).unwrap_or_default();
+        if class.starts_with("_rebuild") && !name.to_ascii_lowercase().contains("optim") {
+            return Err(Problem::PickleContent(
+                "it holds a tensor of a kind that is not read (sparse, quantised, or of a class of its own); save it as a \
+                 plain tensor",
+            ));
         }
         match self.pickle.node(node) {
             Node::Tuple(items) | Node::List(items) => {
+                if let Some(array) = self.numbers(items, name) {
+                    return self.insert(name, array);
+                }
                 for (index, &item) in items.iter().enumerate() {
                     self.value(item, &joined(name, &index.to_string()), depth + 1)?;
                 }
@@ -222,19 +243,68 @@ impl Flattened<'_, '_, '_> {
             Node::Call { state: Some(state), .. } if self.is_statistics(*state) => {
                 self.value(*state, name, depth + 1)?;
             }
-            Node::Float(_) | Node::Int(_) | Node::Text(_) => self.note(node, name),
-            _ => {
-                for &(key, value) in self.pickle.entries(node) {
-                    let key = match self.pickle.node(key) {
-                        Node::Text(text) => text.clone(),
-                        Node::Int(number) => number.to_string(),
-                        _ => continue,
-                    };
-                    self.value(value, &joined(name, &key), depth + 1)?;
+            Node::Float(_) | Node::Int(_) if scales_actions(name) => {
+                let value = self.pickle.float(node).unwrap_or(f64::NAN);
+                // a limit of 1 scales nothing
+                if value != 1.0 || name.contains("action_scale") {
+                    self.insert(name, Array::of(name, TensorData::from_f64(vec![], &[value]))?)?;
                 }
             }
+            Node::Bool(true) if super::names::says_squash(name) => {
+                self.arrays.settings.push((name.to_owned(), "tanh".to_owned()));
+            }
+            Node::Float(_) | Node::Int(_) | Node::Text(_) | Node::Global(..) => self.note(node, name),
+            Node::Call { state: Some(state), .. } if self.is_own_object(node, name) => {
+                let parts = match self.pickle.node(*state) {
+                    Node::Tuple(parts) => parts.clone(),
+                    _ => vec![*state],
+                };
+                let outside = !std::mem::replace(&mut self.inside, true);
+                for part in parts {
+                    self.entries(part, name, depth)?;
+                }
+                self.entries(node, name, depth)?;
+                self.inside = !outside;
+            }
+            _ => self.entries(node, name, depth)?,
         }
         Ok(())
+    }
+
+    fn entries(&mut self, node: usize, name: &str, depth: usize) -> Result<(), Problem> {
+        for (index, &(key, value)) in self.pickle.entries(node).iter().enumerate() {
+            let key = match (self.pickle.text(key), self.pickle.node(key)) {
+                (Some(text), _) => text.to_owned(),
+                (None, Node::Int(number)) => number.to_string(),
+                // a key of another kind: its tensors must not be lost
+                _ => format!("entry {index}"),
+            };
+            self.value(value, &joined(name, &key), depth + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Whether an object is of a class whose attributes may be part of the policy, and was not looked at.
+    fn is_own_object(&mut self, node: usize, name: &str) -> bool {
+        let Some((module, class)) = self.pickle.class_path(node) else { return false };
+        let library = ["collections", "numpy", "gym", "gymnasium", "torch"];
+        let known = library.contains(&module.split('.').next().unwrap_or(module))
+            || ["ZFilter", "RunningStat"].contains(&class);
+        !name.is_empty() && !known && self.objects.insert(node)
+    }
+
+    /// Statistics or scalings that are stored as a list of numbers.
+    fn numbers(&self, items: &[usize], name: &str) -> Option<Array> {
+        if !super::names::is_vector(name) {
+            return None;
+        }
+        let numeric = |&&item: &&usize| matches!(self.pickle.node(item), Node::Float(_) | Node::Int(_));
+        let values: Vec<f64> =
+            items.iter().take_while(numeric).filter_map(|&item| self.pickle.float(item)).collect();
+        if values.is_empty() || values.len() != items.len() {
+            return None;
+        }
+        Array::of(name, TensorData::from_f64(vec![values.len()], &values)).ok()
     }
 
     fn insert(&mut self, name: &str, array: Array) -> Result<(), Problem> {
@@ -250,9 +320,14 @@ impl Flattened<'_, '_, '_> {
             Node::Text(text) => Some(text.clone()),
             Node::Float(value) => Some(value.to_string()),
             Node::Int(value) => Some(value.to_string()),
+            Node::Global(module, class) if module.starts_with("torch.nn.") => Some(class.clone()),
             _ => None,
         };
         let leaf = name.rsplit('.').next().unwrap_or(name);
+        if name != "activation" && super::names::says_activation(name) {
+            self.arrays.settings.extend(text.map(|text| (name.to_owned(), text)));
+            return;
+        }
         if let Some(text) =
             text.filter(|_| ["epsilon", "clip", "clip_obs"].contains(&leaf) || name == "activation")
         {
@@ -284,6 +359,12 @@ impl Flattened<'_, '_, '_> {
     }
 }
 
+/// Whether a number of a checkpoint scales actions.
+fn scales_actions(name: &str) -> bool {
+    let leaf = name.rsplit('.').next().unwrap_or(name);
+    ["action_scale", "action_bias", "max_action", "action_max", "act_limit", "action_limit"].contains(&leaf)
+}
+
 fn joined(prefix: &str, key: &str) -> String {
     if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
 }
@@ -306,6 +387,18 @@ fn tensor<'a>(
             };
         }
         Some("_rebuild_tensor_v2" | "_rebuild_tensor") => pickle.arguments(node),
+        // a tensor with attributes: (function, class, arguments, attributes)
+        Some("_rebuild_from_type_v2") => match pickle.arguments(node) {
+            Some(&[function, class, inner, ..])
+                if pickle.global(function).is_some_and(|(_, name)| name == "_rebuild_tensor_v2")
+                    && pickle
+                        .global(class)
+                        .is_some_and(|(module, _)| module.split('.').next() == Some("torch")) =>
+            {
+                pickle.sequence(inner)
+            }
+            _ => return Ok(None),
+        },
         _ => return Ok(None),
     };
     let broken = Problem::PickleContent("a tensor is not described as PyTorch does");

@@ -250,6 +250,11 @@ def on_policy():
     lies = dict(relu, activation_fn="<class 'torch.nn.modules.activation.Tanh'>")
     case("ppo-text-and-pickle-differ", archive(tensors, AC, discrete(2), said=lies), refused="in text and")
     case("ppo-wrong-net-arch", archive(tensors, AC, discrete(2), said={"net_arch": [8, 4]}), refused="[8, 4]")
+    lost = {":type:": "<class 'dict'>", ":serialized:": "gAS"}
+    case("ppo-arguments-lost", archive(tensors, AC, discrete(2), said=lost), refused="policy_kwargs are pickled")
+    case("ppo-squash-without-sde", archive(tensors, AC, discrete(2), said={"squash_output": True}), refused="without use_sde")
+    flat = kwargs({}, features_extractor_class=("__main__", "FlattenExtractor"))
+    case("ppo-own-flatten", archive(tensors, AC, discrete(2), said=flat), refused="features extractor")
     case("ppo-list-net-arch", archive(tensors, AC, discrete(2), said={"net_arch": [8, 8]}), outputs=tanh, **told)
     case("ppo-unknown-argument", archive(tensors, AC, discrete(2), said={"squeeze": True}), refused="squeeze")
     extractor = kwargs({}, features_extractor_class=("__main__", "Mine"))
@@ -457,6 +462,10 @@ def normalisers():
     row("negative", vec_normalize(statistics(var=-VAR)), refused="variance 0")
     row("not-a-number", vec_normalize(statistics(var=VAR * np.nan)), refused="variance 0")
     row("infinite-mean", vec_normalize(statistics(MEAN * [np.inf, 1, 1])), refused="infinity")
+    for no in (0, np.bool_(False), None):
+        row(f"norm-obs-{no}", vec_normalize(statistics(), norm_obs=no), refused="norm_obs")
+    row("own-module", vec_normalize(statistics(), cls=fake("lab.wrappers", "VecNormalize")), refused="lab")
+    row("torch-epsilon", torch_bytes({"mean": Tensor(MEAN), "var": Tensor(VAR), "epsilon": 1e-2, "clip": 10.0}), outputs=normalised(10, 1e-2))
     row("own-class", vec_normalize(statistics(), cls=fake("__main__", "MyNormalize")), refused="MyNormalize")
     row("statistics", statistics(), outputs=normalised(None), note="no epsilon")
     row("statistics-clip", statistics(), ("--clip", "10"), outputs=normalised())

@@ -89,8 +89,15 @@ impl<'a> Described<'a> {
         let Value::Object(stated) = self.text else {
             return Err(bad("its policy_kwargs are no dictionary"));
         };
-        let Some((pickle, root)) = &self.pickle else { return Ok(plain(stated)) };
         let mut entries = plain(stated);
+        let Some((pickle, root)) = &self.pickle else {
+            if entries.is_empty() && stated.contains_key(":serialized:") {
+                return Err(bad(
+                    "its policy_kwargs are pickled in a way that cannot be read; save the model again",
+                ));
+            }
+            return Ok(entries);
+        };
         for &(key, value) in pickle.entries(*root) {
             let Some(key) = pickle.text(key) else { continue };
             let Some(value) = pickle.json(value, JSON_DEPTH) else {
