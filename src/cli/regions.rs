@@ -18,7 +18,7 @@ use crate::policy::input::{MAX_TEXT, read_text};
 /// Boxes of states to claim.
 #[derive(Debug, Default, Args)]
 pub struct RegionOptions {
-    /// Boxes to claim for every state in them: a TOML file with tables [[region]] as in audit.toml.
+    /// Boxes to claim for every state in them: a TOML file with tables `[[region]]` as in audit.toml.
     #[arg(long = "region", value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// One more box: its least value per input, in the states' units.
