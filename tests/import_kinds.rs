@@ -651,6 +651,12 @@ fn refused_rows() -> Vec<Refusal> {
         ),
         ("values that the policy would read", square(["fc1", "value", "fc_out"]), base(), "value.weight"),
         ("a residual block", square(["fc1", "res1", "out"]), base(), "residual"),
+        (
+            "numbered blocks of two layers",
+            square(["blocks.0.linear1", "blocks.0.linear2", "out"]),
+            base(),
+            "residual",
+        ),
         ("projections of attention", square(["to_q", "to_k", "out"]), base(), "attention"),
         ("a scale beside a mean", square(["fc1", "scale_layer", "loc_layer"]), base(), "scale_layer.weight"),
         ("two encoders", square(["obs_encoder", "goal_encoder", "policy"]), base(), "two networks"),

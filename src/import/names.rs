@@ -173,7 +173,11 @@ pub(super) fn unsupported(name: &str) -> Option<&'static str> {
     let module = &parts[..parts.len().saturating_sub(1)];
     let joins =
         ["residual", "residuals", "resblock", "resblocks", "resnet", "res", "skip", "shortcut", "highway"];
-    if module.iter().any(|part| has(part, &joins)) {
+    // A numbered block of named layers: most add what they read to what they give, and the names do not say.
+    let blocks = module
+        .windows(3)
+        .any(|run| has(run[0], &["block", "blocks"]) && run[1].bytes().all(|b| b.is_ascii_digit()));
+    if blocks || module.iter().any(|part| has(part, &joins)) {
         return Some("a residual network, whose layers are no chain");
     }
     if module.iter().any(|part| {
