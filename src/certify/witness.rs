@@ -7,7 +7,7 @@ use num_traits::ToPrimitive;
 use rayon::prelude::*;
 use secateur_checker::evaluate::Problem;
 use secateur_checker::family::{Family, LocalProblem};
-use secateur_checker::kernel::grid::GridError;
+use secateur_checker::kernel::fault::Fault;
 use secateur_checker::model::{Mask, Network};
 
 use crate::bound::FloatRegion;
@@ -90,7 +90,7 @@ pub enum WitnessError {
     Lp(#[from] LpError),
     /// A state's inputs do not fit the grid.
     #[error("{0}")]
-    Grid(GridError),
+    Grid(Fault),
     /// A layer is wider than the split trees can name.
     #[error("branch: a layer of the network is wider than 65535")]
     TooWide,
