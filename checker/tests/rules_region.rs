@@ -266,7 +266,7 @@ fn only_trees_of_input_cuts_cover() {
     assert_eq!(fails(&cut(0, 1.0, [&[0], &[0]])), Fault::CutOutside { node: 0 });
     assert_eq!(fails(&cut(1, 0.0, [&[0], &[0]])), Fault::NoSuchPlace { node: 0 });
     // Signs of neurons say nothing about the volume, and slopes nothing about the cell's rule.
-    assert_eq!(fails(&[2, 0, 0, 0, 0, 0, 0]), Fault::NoSuchPlace { node: 0 });
+    assert_eq!(fails(&[2, 0, 0, 0, 0, 0, 0]), Fault::NoSuchPlace { node: 1 });
     assert_eq!(fails(&[1, 0, 0, 0, 0]), Fault::NoSuchPlace { node: 0 });
     assert_eq!(fails(&cut(0, 0.0, [&[0], &[]])), Fault::TreeTruncated);
     assert_eq!(fails(&[0, 0]), Fault::TreeTrailing);
