@@ -1,14 +1,14 @@
 //! All families of a problem, state by state. Trusted. `spec/certificate.md#what-the-check-does`.
 
-use core::fmt;
-
-use crate::family::{Family, LocalProblem, StateBounds, largest_lower_end};
-use crate::global::{GlobalError, GlobalProblem};
-use crate::kernel::fault::Fault;
+use crate::family::Family;
+use crate::global::GlobalProblem;
+use crate::kernel::fault::{Fault, Place};
 use crate::kernel::head::OutputChange;
 use crate::kernel::ibp::GridBox;
+use crate::local::{LocalProblem, StateBounds, largest_lower_end};
 use crate::model::{Mask, PerturbationSet, Policy, States};
 use crate::number::Rational;
+use crate::rejection::Reason;
 use crate::table::{FamilyTable, MaskTable};
 
 /// A policy, its masks, its states and an adversary; and the witness file's bytes, if there is one.
@@ -26,49 +26,17 @@ pub struct Problem<'a> {
     pub witness: Option<&'a [u8]>,
 }
 
-/// Why a family could not be evaluated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EvaluateError {
-    /// A local family failed at a state.
-    Local {
-        /// The state; `None` while the problem was set up.
-        state: Option<usize>,
-        /// Why.
-        reason: Fault,
-    },
-    /// A global family failed.
-    Global {
-        /// The family.
-        family: Family,
-        /// Why.
-        reason: GlobalError,
-    },
-}
-
-impl fmt::Display for EvaluateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Local { state: Some(state), reason } => write!(f, "state {state}: {reason}"),
-            Self::Local { state: None, reason } => reason.fmt(f),
-            Self::Global { family, reason } => write!(f, "{}: {reason}", family.name()),
-        }
-    }
-}
-
 /// The values of `families` (all of them) under every mask; `progress(done, total)` is called after every state.
 ///
 /// # Errors
-/// [`EvaluateError`].
+/// [`Reason`].
 pub fn evaluate(
     problem: &Problem<'_>,
     families: &[Family],
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Vec<FamilyTable>, EvaluateError> {
-    let setup = |reason| EvaluateError::Local { state: None, reason };
+) -> Result<Vec<FamilyTable>, Reason> {
     let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
-        .and_then(|local| local.with_witness(problem.witness).prepare(families))
-        .map_err(setup)?;
+        .and_then(|local| local.with_witness(problem.witness).prepare(families))?;
     let total = local.states();
     let mut states = Vec::with_capacity(total);
     for state in 0..total {
@@ -88,13 +56,13 @@ pub struct StateValues {
 /// Evaluates one state; independent of every other, so that a caller may run states in parallel.
 ///
 /// # Errors
-/// [`EvaluateError::Local`].
+/// [`Fault`].
 pub fn evaluate_state(
     local: &LocalProblem<'_>,
     state: usize,
     families: &[Family],
-) -> Result<StateValues, EvaluateError> {
-    let at = |reason| EvaluateError::Local { state: Some(state), reason };
+) -> Result<StateValues, Fault> {
+    let at = |fault: Fault| fault.at(Place::State(state));
     let local_families: Vec<Family> = families.iter().copied().filter(|f| f.is_local()).collect();
     let values = if local_families.is_empty() {
         Vec::new()
@@ -112,13 +80,13 @@ pub fn evaluate_state(
 /// Puts the states' values and the global families' together, in the order of `families`.
 ///
 /// # Errors
-/// [`EvaluateError`].
+/// [`Reason`].
 pub fn assemble(
     problem: &Problem<'_>,
     local: &LocalProblem<'_>,
     families: &[Family],
     states: Vec<StateValues>,
-) -> Result<Vec<FamilyTable>, EvaluateError> {
+) -> Result<Vec<FamilyTable>, Reason> {
     let exact =
         |value: i64| Rational::from_dyadic(value.into(), i64::from(local.value_bits).saturating_neg());
     let mut global = None;
@@ -131,12 +99,12 @@ pub fn assemble(
             tables.push(FamilyTable { family, masks: masks.collect() });
             position = position.saturating_add(1);
         } else {
-            let failed = |reason| EvaluateError::Global { family, reason };
-            if global.is_none() {
-                global = Some(GlobalProblem::new(problem).map_err(failed)?);
-            }
-            let Some(prepared) = &global else { continue };
-            let mut masks = prepared.tables(family).map_err(failed)?;
+            let prepared = match global.take() {
+                Some(prepared) => prepared,
+                None => GlobalProblem::new(problem)?,
+            };
+            let mut masks = prepared.tables(family)?;
+            global = Some(prepared);
             for (mask, table) in masks.iter_mut().enumerate() {
                 let Some(change) = table.changes.first() else { continue };
                 table.margins = states.iter().map(|s| margin(s.clean.get(mask)?, change, &exact)).collect();

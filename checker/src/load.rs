@@ -6,11 +6,10 @@ use std::fs::{File, Metadata};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::check::{NamedFile, Rejection, Subject, Verified, check};
-use crate::evaluate::EvaluateError;
+use crate::check::{NamedFile, Subject, Verified, check};
 use crate::kernel::fault::Class;
 use crate::model::{Mask, Network, States, Units};
-use crate::property::{Decided, PropertyRejection, PropertySubject, check_property};
+use crate::property::{Decided, PropertySubject, check_property};
 use crate::reader::certificate::{CertificateError, parse_certificate};
 use crate::reader::dsse::{DsseError, MAX_ENVELOPE, parse_envelope};
 use crate::reader::escaped::Escaped;
@@ -23,6 +22,7 @@ use crate::reader::trust::{
     MAX_TRUST, SignerInfo, Trust, TrustError, TrustFileError, parse_trust, verify_envelope,
 };
 use crate::reader::verdict::{Claimed, parse_verdict};
+use crate::rejection::Rejection;
 
 /// What something is that is no regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,10 +144,8 @@ pub enum Failure {
     },
     /// The signature or the key is not accepted: exit code 3.
     Signature(TrustError),
-    /// The content is not accepted: exit code 3.
+    /// The content is not accepted: exit code 3, or 4 where a limit was reached.
     Rejected(Box<Rejection>),
-    /// The content of a property certificate is not accepted: exit code 3.
-    PropertyRejected(Box<PropertyRejection>),
 }
 
 impl Failure {
@@ -157,19 +155,8 @@ impl Failure {
             Self::File { problem, .. } if problem.is_limit() => 4,
             Self::File { .. } => 2,
             Self::Signature(_) => 3,
-            Self::Rejected(rejection) => match &**rejection {
-                Rejection::Evaluate(EvaluateError::Global { reason, .. }) if reason.is_about_witness() => 3,
-                Rejection::Evaluate(EvaluateError::Local { reason, .. })
-                    if reason.class() == Class::Evidence =>
-                {
-                    3
-                }
-                Rejection::Region(reason) if !reason.is_about_evidence() => 4,
-                Rejection::Evaluate(_) | Rejection::Head(_) | Rejection::Theorem(_) => 4,
-                _ => 3,
-            },
-            Self::PropertyRejected(rejection) if rejection.is_limit() => 4,
-            Self::PropertyRejected(_) => 3,
+            Self::Rejected(rejection) if rejection.reason.class() == Class::Limit => 4,
+            Self::Rejected(_) => 3,
         }
     }
 }
@@ -180,7 +167,6 @@ impl fmt::Display for Failure {
             Self::File { path, problem } => write!(f, "{}: {problem}", Escaped(&path.to_string_lossy())),
             Self::Signature(e) => write!(f, "signature: {e}"),
             Self::Rejected(e) => e.fmt(f),
-            Self::PropertyRejected(e) => e.fmt(f),
         }
     }
 }
@@ -462,5 +448,5 @@ pub fn check_property_files(
         proof: proof.as_ref().map(|(name, bytes)| NamedFile { name, bytes }),
     };
     let decided = check_property(verdict, &subject, progress);
-    Ok((decided.map_err(|e| Failure::PropertyRejected(Box::new(e)))?, signers))
+    Ok((decided.map_err(|e| Failure::Rejected(Box::new(e)))?, signers))
 }
