@@ -4,7 +4,6 @@
 pub mod kept;
 
 use secateur_checker::check::{ASSUME_REAL, CHECKER_ID, NamedFile};
-use secateur_checker::kernel::enclose::TanhTable;
 use secateur_checker::kernel::input::read_observation;
 use secateur_checker::kernel::split::{Case, check_sat};
 use secateur_checker::model::Normaliser;
@@ -19,6 +18,7 @@ use secateur_checker::reader::json::{Value, canonical};
 use secateur_checker::reader::policy::{PolicyFiles, parse_policy};
 use secateur_checker::reader::property::{PROOF_FORMAT, PROPERTY_FORMAT, Property, parse_property};
 use secateur_checker::reader::verdict::{Claimed, PREDICATE_TYPE, PropertyCertificate, parse_verdict};
+use secateur_checker::tables::tanh_table;
 
 use crate::certify::VERIFIER_ID;
 use crate::certify::emit::{emit_input, emit_program, emit_subject, emit_witness, list, object, text};
@@ -132,7 +132,7 @@ pub fn verify(
     let mut trees = Vec::new();
     let mut open = None;
     for (index, (case, state)) in read.cases.iter().zip(&mut states).enumerate() {
-        let accepts = |point: &[Rational]| check_sat(&grid, TanhTable::shared(), case, point).is_ok();
+        let accepts = |point: &[Rational]| check_sat(&grid, tanh_table(), case, point).is_ok();
         match search_case(&network, case, options, state, &accepts, stop) {
             BranchOutcome::Falsified(point) => {
                 let point = observation_of(policy.normaliser.as_ref(), &question.cases[index], &point);

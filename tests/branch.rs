@@ -21,7 +21,6 @@ use secateur_checker::check::Rejection;
 use secateur_checker::evaluate::EvaluateError;
 use secateur_checker::family::{Family, LocalProblem};
 use secateur_checker::kernel::branch::{TreeFault, bound_tree};
-use secateur_checker::kernel::enclose::TanhTable;
 use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
 use secateur_checker::kernel::input::input_magnitude;
 use secateur_checker::load::{Failure, MaskDirectory, load_masks, load_policy, load_states};
@@ -29,6 +28,7 @@ use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::number::Rational;
 use secateur_checker::reader::safetensors::Safetensors;
 use secateur_checker::reader::trees::{Trees, state_block};
+use secateur_checker::tables::tanh_table;
 
 /// A problem with one hidden layer, so that its pieces can be enumerated.
 fn shallow(seed: u64, gaussian: bool) -> (tempfile::TempDir, Problem) {
@@ -194,7 +194,7 @@ fn tree_width(folder: &std::path::Path, set: &PerturbationSet, witness: &[u8]) -
             weights[output] = sign;
             trees.begin();
             let mut next = |_| trees.node(&network);
-            let bound = bound_tree(&network, TanhTable::shared(), &input, &weights, &mut next);
+            let bound = bound_tree(&network, tanh_table(), &input, &weights, &mut next);
             let bound = bound.expect("a bound");
             sum += bound as f64 / 2f64.powi(network.value_bits as i32);
         }

@@ -22,7 +22,6 @@ use secateur::search::branch::{
 };
 use secateur::verify::{Answer, Question, verify};
 use secateur_checker::kernel::branch::bound_tree;
-use secateur_checker::kernel::enclose::TanhTable;
 use secateur_checker::kernel::grid::{GridNetwork, GridScale};
 use secateur_checker::kernel::ibp::GridBox;
 use secateur_checker::kernel::input::InputSet;
@@ -32,6 +31,7 @@ use secateur_checker::number::Rational;
 use secateur_checker::property::prepare;
 use secateur_checker::reader::property::{Property, parse_proof};
 use secateur_checker::reader::trees::Trees;
+use secateur_checker::tables::tanh_table;
 
 fn rational(value: f64) -> Rational {
     float_to_rational(value).expect("finite")
@@ -144,7 +144,7 @@ fn trees_are_smaller_where_contradictions_are_seen() {
 /// constraint: the tree proves nothing of a case that a point satisfies.
 #[test]
 fn changed_contradictions_prove_nothing_false() {
-    let (asked, table) = (asked(FRUITFUL), TanhTable::shared());
+    let (asked, table) = (asked(FRUITFUL), tanh_table());
     let case = &asked.question.cases[0];
     let grid = prepare(&asked.question.policy.policy, &Property { cases: asked.question.cases.clone() });
     let grid = grid.expect("a grid");
@@ -248,7 +248,7 @@ fn checked_bound(asked: &Asked, bytes: &[u8]) -> f64 {
     let region = GridBox { lower: end(-1.0), upper: end(1.0) };
     let input = InputSet { region, center: GridBox::default(), radii: Vec::new(), ball: None };
     let mut next = |_| trees.node(&grid);
-    let bound = bound_tree(&grid, TanhTable::shared(), &input, &[-1, 0], &mut next).expect("a bound");
+    let bound = bound_tree(&grid, tanh_table(), &input, &[-1, 0], &mut next).expect("a bound");
     -(bound as f64) / unit
 }
 

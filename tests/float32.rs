@@ -14,7 +14,6 @@ use secateur::policy::{ActivationSpec, TensorData};
 use secateur_checker::check::{ASSUME_FLOAT32, ASSUME_REAL, LIMIT_FLOAT32, Rejection};
 use secateur_checker::evaluate::{EvaluateError, Problem, evaluate};
 use secateur_checker::family::Family;
-use secateur_checker::kernel::enclose::TanhTable;
 use secateur_checker::kernel::float32::rounding_errors;
 use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
 use secateur_checker::kernel::ibp::{GridBox, propagate};
@@ -23,6 +22,7 @@ use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, PerturbationSet, Policy, States, Units,
 };
 use secateur_checker::number::{Dyadic, Rational};
+use secateur_checker::tables::tanh_table;
 
 fn exact(value: f32) -> Rational {
     dyadic(value).to_rational()
@@ -108,7 +108,7 @@ fn errors(network: &Network, center: &[f64], radius: f64) -> Vec<Rational> {
     let ends =
         center.iter().map(|c| (((c - radius) * step).floor() as i64, ((c + radius) * step).ceil() as i64));
     let region = GridBox::from_intervals(ends);
-    let bounds = propagate(&grid, TanhTable::shared(), &region).expect("bounds");
+    let bounds = propagate(&grid, tanh_table(), &region).expect("bounds");
     let errors = rounding_errors(&grid, &region, &bounds).expect("errors");
     errors.into_iter().map(|e| Rational::from_dyadic(e.into(), -i64::from(scale.value_bits))).collect()
 }

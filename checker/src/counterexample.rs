@@ -12,6 +12,7 @@ use crate::number::{Dyadic, Rational};
 use crate::reader::safetensors::{Safetensors, SafetensorsError};
 use crate::reader::tensor::Dtype;
 use crate::table::{Quantity, TableError};
+use crate::tables::tanh_table;
 
 /// Why the points prove nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,9 +164,10 @@ impl<'a> PointProblem<'a> {
         let mut rows = self.offsets.get(mask).ok_or(PointError::ShapeMismatch)?.chunks(states.values.columns);
         let row = rows.nth(state).ok_or(PointError::ShapeMismatch)?;
         let offset: Vec<Rational> = row.iter().map(|d| d.to_rational()).collect();
-        let clean = self.local.state(state)?;
+        let (clean, table) = (self.local.state(state)?, tanh_table());
         let (clean, moved) = perturbed_inputs(policy, clean, states.units, perturbation, &offset)?;
-        let (clean, moved) = (enclose_outputs(network, &clean)?, enclose_outputs(network, &moved)?);
+        let (clean, moved) =
+            (enclose_outputs(network, table, &clean)?, enclose_outputs(network, table, &moved)?);
         let bits = self.local.value_bits;
         let total_variation = match policy.head {
             Head::Deterministic => None,

@@ -20,6 +20,7 @@ use crate::reader::safetensors::Safetensors;
 use crate::reader::slopes::{StateSlopes, state_bytes};
 use crate::reader::tensor::Dtype;
 use crate::reader::trees::{Trees, state_block};
+use crate::tables::tanh_table;
 
 /// A bound family. `spec/rules/README.md` lists what each assumes and whether it is monotone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -247,7 +248,7 @@ impl<'a> LocalProblem<'a> {
         let scale = GridScale::new(&policy.network, &magnitude)?;
         let dense = GridNetwork::new(&policy.network, None, &scale)?;
         let masked = masks.iter().map(|mask| dense.pruned(mask)).collect::<Result<Vec<_>, _>>()?;
-        let (table, value_bits) = (TanhTable::shared(), scale.value_bits);
+        let (table, value_bits) = (tanh_table(), scale.value_bits);
         let (bands, paired) = (BTreeMap::new(), None);
         Ok(Self {
             policy,

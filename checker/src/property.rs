@@ -4,7 +4,6 @@
 use core::fmt;
 
 use crate::check::{ASSUME_REAL, CHECKER_ID, NamedFile};
-use crate::kernel::enclose::TanhTable;
 use crate::kernel::grid::{GridError, GridNetwork, GridScale};
 use crate::kernel::input::read_observation;
 use crate::kernel::split::{Case, SplitError, check_inside, check_sat, check_shape, check_tree};
@@ -15,6 +14,7 @@ use crate::reader::digest::{sha256_hex, weights_digest};
 use crate::reader::escaped::Escaped;
 use crate::reader::property::{Property, PropertyError, parse_proof};
 use crate::reader::verdict::{Claimed, PropertyCertificate};
+use crate::tables::tanh_table;
 
 /// What a property certificate is about.
 pub struct PropertySubject<'a> {
@@ -170,7 +170,7 @@ pub fn check_property(
     }
     let read = read_property(subject.policy, subject.property)?;
     let grid = prepare(subject.policy, &read).map_err(PropertyRejection::Grid)?;
-    let table = TanhTable::shared();
+    let table = tanh_table();
     let cases = &read.cases;
     match &certificate.claimed {
         Claimed::Sat { case, point } => {

@@ -25,6 +25,7 @@ use crate::reader::safetensors::Safetensors;
 use crate::reader::tensor::Dtype;
 use crate::reader::trees::Trees;
 use crate::table::{FamilyTable, MaskTable, Quantity, TableError};
+use crate::tables::tanh_table;
 
 /// Limit that a certificate with regions must list.
 pub const LIMIT_REGIONS: &str = "regions: a region's bound speaks of the states in its box only, and a fraction is one of the box's volume, not of how often a policy visits it";
@@ -177,7 +178,7 @@ impl<'a> RegionProblem<'a> {
         let network = GridNetwork::new(&policy.network, Some(mask), &scale)?;
         let margins =
             margins && policy.network.outputs() > 1 && !matches!(policy.head, Head::Gaussian { .. });
-        Ok(Self { policy, units, set, band, network, table: TanhTable::shared(), margins })
+        Ok(Self { policy, units, set, band, network, table: tanh_table(), margins })
     }
 
     /// What the network may read, and how far the adversary moves it, at any state of a cell.

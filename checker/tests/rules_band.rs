@@ -22,7 +22,6 @@ use secateur_checker::check::{
 };
 use secateur_checker::family::{BandEnd, Family, LocalProblem, StateBounds};
 use secateur_checker::kernel::band::{BandNetwork, band_bounds};
-use secateur_checker::kernel::enclose::TanhTable;
 use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
 use secateur_checker::kernel::head::{HeadBounds, OutputChange};
 use secateur_checker::kernel::ibp::{GridBox, LayerBounds, propagate};
@@ -42,6 +41,7 @@ use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::npy::parse_states;
 use secateur_checker::reader::safetensors::Safetensors;
 use secateur_checker::table::TableError;
+use secateur_checker::tables::tanh_table;
 
 /// Weights and biases are multiples of 2^-6.
 const WEIGHT: i32 = -6;
@@ -187,7 +187,7 @@ fn enclosure(grid: &GridNetwork, input: &[i64]) -> GridBox {
     let entries: Vec<i64> =
         input.iter().map(|&x| x << (i64::from(grid.value_bits) + i64::from(INPUT))).collect();
     let box_at = GridBox { lower: entries.clone(), upper: entries };
-    propagate(grid, TanhTable::shared(), &box_at).unwrap().post.pop().unwrap()
+    propagate(grid, tanh_table(), &box_at).unwrap().post.pop().unwrap()
 }
 
 /// The least distance between a number of the first interval and one of the second.
@@ -341,7 +341,7 @@ fn the_widest_band_keeps_scale_layers() {
         let problem = LocalProblem::new(&policy, &masks, &states, &set).unwrap();
         let scale = GridScale::new(&policy.network, &Rational::one()).unwrap();
         let band = BandNetwork::new(&policy.network, &masks[0], None, &scale).unwrap();
-        let bounds = band_bounds(&band, TanhTable::shared(), &problem.input_at(0).unwrap(), false).unwrap();
+        let bounds = band_bounds(&band, tanh_table(), &problem.input_at(0).unwrap(), false).unwrap();
         let unit = 1i64 << problem.value_bits;
         (bounds.center.lower[0] / unit, bounds.center.upper[0] / unit)
     };
@@ -445,7 +445,7 @@ fn paired_bounds_must_be_of_the_same_network() {
     let scale = GridScale::new(&network, &Rational::one()).unwrap();
     let grid = GridNetwork::new(&network, None, &scale).unwrap();
     let paired = PairedNetwork::new(&network, &full(&network), &scale).unwrap();
-    let table = TanhTable::shared();
+    let table = tanh_table();
     let input = GridBox { lower: vec![0, 0], upper: vec![5, 5] };
     let bounds = propagate(&grid, table, &input).unwrap();
     assert!(paired_change(&paired, table, &input, &bounds, &bounds).is_ok());
@@ -545,7 +545,8 @@ fn pruning_that_hurts_is_proved_from_both_sides() {
     let offset = [r("1/16")];
     let (clean, moved) =
         perturbed_inputs(&policy, &states.values.values, Units::Normalised, &ball, &offset).unwrap();
-    let (clean, moved) = (enclose_outputs(&grid, &clean).unwrap(), enclose_outputs(&grid, &moved).unwrap());
+    let at = |input: &[Rational]| enclose_outputs(&grid, tanh_table(), input).unwrap();
+    let (clean, moved) = (at(&clean), at(&moved));
     let gaps = deviation_from_below(&clean, &moved, grid.value_bits);
     assert_eq!(gaps, vec![r("1/16")]);
     // 2 Phi(1/32) - 1 = 0.0249299..., attained by a Gaussian with this shift.

@@ -9,7 +9,6 @@
 )]
 
 use secateur_checker::kernel::branch::{TreeFault, bound_tree};
-use secateur_checker::kernel::enclose::TanhTable;
 use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
 use secateur_checker::kernel::ibp::GridBox;
 use secateur_checker::kernel::input::{GridBall, InputSet};
@@ -17,6 +16,7 @@ use secateur_checker::kernel::split::{Node, SplitError};
 use secateur_checker::model::{Activation, Layer, Matrix, Network};
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::reader::trees::{MAX_DEPTH, Trees, state_block};
+use secateur_checker::tables::tanh_table;
 
 const ONE: i64 = 1 << 48;
 
@@ -62,7 +62,7 @@ fn bound_over(
 ) -> Result<i64, SplitError> {
     let mut trees = Trees::new(bytes);
     trees.begin();
-    let found = bound_tree(network, TanhTable::shared(), input, weights, &mut |_| trees.node(network))?;
+    let found = bound_tree(network, tanh_table(), input, weights, &mut |_| trees.node(network))?;
     trees.finish().unwrap();
     Ok(found)
 }
@@ -201,7 +201,7 @@ fn places_must_exist_and_cuts_lie_inside() {
     let twice = relu(0, [&relu(0, [&[0], &[0]]), &[0]]);
     assert_eq!(fails(&twice), SplitError::NoSuchPlace { node: 1 });
     // Nodes of other proofs bound nothing.
-    let table = TanhTable::shared();
+    let table = tanh_table();
     let other = bound_tree(&network(), table, &unit(false), &[1], &mut |index| Ok((index, Node::Empty)));
     assert_eq!(other, Err(SplitError::NotEmpty { node: 0 }));
 }

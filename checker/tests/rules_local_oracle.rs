@@ -18,13 +18,13 @@ use num_traits::{Signed, Zero};
 use random::{Case, Random, case, r};
 use secateur_checker::kernel::back::Functional;
 use secateur_checker::kernel::crown::{NoWitness, bound_row, crown_layers};
-use secateur_checker::kernel::enclose::TanhTable;
 use secateur_checker::kernel::grid::{GridNetwork, GridScale};
 use secateur_checker::kernel::hull::{deviation, hull_slopes};
 use secateur_checker::kernel::ibp::{GridBox, propagate};
 use secateur_checker::kernel::input::{InputSet, input_magnitude, input_set};
 use secateur_checker::model::{Perturbation, Units};
 use secateur_checker::number::Rational;
+use secateur_checker::tables::tanh_table;
 
 /// A case on the grid and as fractions.
 struct Both {
@@ -147,7 +147,7 @@ fn interval_bounds_contain_the_exact_ones() {
     for (label, case) in cases(0..400) {
         let both = both(&case);
         for (mask, grid) in case.masks.iter().zip(&both.grids) {
-            let bounds = propagate(grid, TanhTable::shared(), &both.set.region).unwrap();
+            let bounds = propagate(grid, tanh_table(), &both.set.region).unwrap();
             let exact = Exact::new(&case.policy.network, mask).intervals(&both.input.region);
             let boxes = (bounds.pre.as_slice(), bounds.post.as_slice());
             check_boxes(boxes, &exact, both.scale.value_bits, &Fraction::zero(), &label);
@@ -160,7 +160,7 @@ fn hull_deviations_contain_the_exact_ones() {
     let mut tight = 0;
     for (label, case) in cases(0..400) {
         let both = both(&case);
-        let table = TanhTable::shared();
+        let table = tanh_table();
         let bounds: Vec<_> =
             both.grids.iter().map(|n| propagate(n, table, &both.set.region).unwrap()).collect();
         let slopes = hull_slopes(&both.grids[0], table, &bounds).unwrap();
@@ -199,7 +199,7 @@ fn backward_bounds_agree_with_the_exact_ones() {
         let both = both(&case);
         let bits = both.scale.value_bits;
         for (mask, grid) in case.masks.iter().zip(&both.grids) {
-            let table = TanhTable::shared();
+            let table = tanh_table();
             let layers = crown_layers(grid, table, &both.set, &NoWitness).unwrap().unwrap();
             let network = Exact::new(&case.policy.network, mask);
             let exact = network.backward(&layers, bits, &both.input);

@@ -10,12 +10,12 @@
 mod hinges;
 
 use hinges::sum_and_difference;
-use secateur_checker::kernel::enclose::TanhTable;
 use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
 use secateur_checker::kernel::split::{
     Case, LeafWitness, Node, OutputConstraint, SplitError, check_sat, check_unsat,
 };
 use secateur_checker::number::Rational;
+use secateur_checker::tables::tanh_table;
 
 fn r(text: &str) -> Rational {
     Rational::parse(text).unwrap()
@@ -35,7 +35,7 @@ fn case(sign: &str, bound: &str) -> Case {
 }
 
 fn unsat(case: &Case, nodes: &[Node]) -> Result<(), SplitError> {
-    check_unsat(&network(), TanhTable::shared(), case, nodes, &mut |_| {})
+    check_unsat(&network(), tanh_table(), case, nodes, &mut |_| {})
 }
 
 fn leaf() -> Node {
@@ -225,7 +225,7 @@ fn cases_must_fit() {
 fn points_satisfy_every_constraint() {
     let at = |goal: &Case, point: &[&str]| {
         let point: Vec<Rational> = point.iter().map(|t| r(t)).collect();
-        check_sat(&network(), TanhTable::shared(), goal, &point)
+        check_sat(&network(), tanh_table(), goal, &point)
     };
     assert_eq!(at(&case("1", "2"), &["1", "1"]), Ok(()));
     assert_eq!(at(&case("-1", "-2"), &["1", "1"]), Ok(()));

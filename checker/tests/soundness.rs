@@ -47,12 +47,12 @@ use secateur_checker::kernel::back::{Functional, Multipliers, SplitMultiplier};
 use secateur_checker::kernel::crown::{
     CrownLayers, RowWitness, Witness, bound_outputs, bound_row, crown_layers,
 };
-use secateur_checker::kernel::enclose::TanhTable;
 use secateur_checker::kernel::grid::{GridNetwork, GridScale, SLOPE_BITS};
 use secateur_checker::kernel::input::{input_magnitude, input_set};
 use secateur_checker::kernel::relax::SlopeChoice;
 use secateur_checker::model::{Activation, Head, Perturbation};
 use secateur_checker::number::Rational;
+use secateur_checker::tables::tanh_table;
 
 const FAMILIES: [Family; 7] = [
     Family::Sensitivity,
@@ -205,7 +205,7 @@ fn probe_witness(random: &mut Random, case: &Case, points: usize, label: &str) -
     let bits = scale.value_bits;
     let set =
         input_set(&case.policy, &case.states.values.values, case.states.units, &case.set, bits).unwrap();
-    let table = TanhTable::shared();
+    let table = tanh_table();
     let mask = &case.masks[case.masks.len() - 1];
     let network = GridNetwork::new(&case.policy.network, Some(mask), &scale).unwrap();
     let widths: Vec<usize> = network.layers.iter().map(|l| l.outputs).collect();

@@ -4,16 +4,19 @@
 //! A functional of one layer's outputs is carried back to the input. Every coefficient is floored to its grid; the part
 //! cut off is at most one grid step and is paid for by the proven magnitude of what it multiplies.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use num_bigint::{BigInt, BigUint};
 use num_traits::{ToPrimitive, Zero};
 
-use crate::kernel::grid::{
+use crate::grid::{
     GridActivation, GridError, GridLayer, GridNetwork, SLOPE_BITS, absolute_sum, ceil_entry, fits, magnitude,
     mul, scale_up,
 };
-use crate::kernel::ibp::GridBox;
-use crate::kernel::input::InputSet;
-use crate::kernel::relax::Relaxation;
+use crate::ibp::GridBox;
+use crate::input::InputSet;
+use crate::relax::Relaxation;
 
 /// One layer's relaxations and the magnitudes its rounding is paid with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -258,10 +261,10 @@ pub(crate) fn concretize(coefficients: &[i64], constant: i128, input: &InputSet)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::crown::{NoWitness, crown_layers};
-    use crate::kernel::enclose::TanhTable;
-    use crate::kernel::grid::GridScale;
-    use crate::kernel::input::GridBall;
+    use crate::crown::{NoWitness, crown_layers};
+    use crate::enclose::TanhTable;
+    use crate::grid::GridScale;
+    use crate::input::GridBall;
     use crate::model::{Activation, Layer, Matrix, Network};
     use crate::number::{Dyadic, Rational};
 
@@ -396,7 +399,7 @@ mod tests {
     #[test]
     fn floored_coefficients_are_paid_for() {
         let half = Relaxation {
-            upper: crate::kernel::relax::Line { slope: 1 << 23, intercept: 0 },
+            upper: crate::relax::Line { slope: 1 << 23, intercept: 0 },
             ..Relaxation::default()
         };
         let layer = RelaxedLayer { neurons: vec![half], pre_magnitude: 7, input_magnitude: 0 };

@@ -1,6 +1,9 @@
 //! Products of operator norms and what they bound, over all states: rules NORM and PSD.
 //! Trusted; exact up to square roots, which are rounded up. `spec/rules/global.md`.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 mod spectral;
 
 use num_bigint::{BigInt, BigUint};

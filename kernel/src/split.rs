@@ -3,16 +3,19 @@
 //!
 //! The children's regions are built here from (coordinate, point) or (layer, neuron), never taken from a certificate.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use core::fmt;
 
-use crate::kernel::back::{Functional, Multipliers, SplitMultiplier};
-use crate::kernel::crown::{CrownLayers, RowWitness, Slopes, Witness, bound_row, crown_layers};
-use crate::kernel::enclose::TanhTable;
-use crate::kernel::grid::{GridError, GridNetwork, floor_entry, rational_entry, scale_up};
-use crate::kernel::ibp::{GridBox, propagate};
-use crate::kernel::input::InputSet;
-use crate::kernel::relax::SlopeChoice;
+use crate::back::{Functional, Multipliers, SplitMultiplier};
+use crate::crown::{CrownLayers, RowWitness, Slopes, Witness, bound_row, crown_layers};
+use crate::enclose::TanhTable;
+use crate::grid::{GridError, GridNetwork, floor_entry, rational_entry, scale_up};
+use crate::ibp::{GridBox, propagate};
+use crate::input::InputSet;
 use crate::number::Rational;
+use crate::relax::SlopeChoice;
 
 /// `coefficients . outputs <= bound`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,11 +201,13 @@ impl fmt::Display for SplitError {
 const MULTIPLIER_BITS: u32 = 16;
 
 /// A node's region: a box of inputs and the signs of split neurons.
-pub(crate) struct Region {
-    pub(crate) lower: Vec<Rational>,
-    pub(crate) upper: Vec<Rational>,
+pub struct Region {
+    /// Least value per input.
+    pub lower: Vec<Rational>,
+    /// Greatest value per input.
+    pub upper: Vec<Rational>,
     /// Layer, neuron, positive.
-    pub(crate) signs: Vec<(usize, usize, bool)>,
+    pub signs: Vec<(usize, usize, bool)>,
 }
 
 /// The signs of a region as what backward bounds may assume.
@@ -279,7 +284,7 @@ pub fn check_shape(nodes: impl ExactSizeIterator<Item = Option<[usize; 2]>>) -> 
 pub type NodeAt<'a> = dyn FnMut(usize) -> Result<(usize, Node), SplitError> + 'a;
 
 /// What is done with a leaf: its number, region and node.
-pub(crate) type AtLeaf<'a> = dyn FnMut(usize, &Region, &Node) -> Result<(), SplitError> + 'a;
+pub type AtLeaf<'a> = dyn FnMut(usize, &Region, &Node) -> Result<(), SplitError> + 'a;
 
 /// What a walk does next: it changes its one region, or visits a node in it.
 enum Step {
@@ -311,7 +316,7 @@ impl Region {
 ///
 /// There is one region at a time: the steps around a visit make a child's region of its parent's and take that back, so
 /// that what waits is some steps for each cut above, not a region for each node.
-pub(crate) fn walk(
+pub fn walk(
     network: &GridNetwork,
     mut region: Region,
     nodes: &mut NodeAt<'_>,
@@ -485,7 +490,7 @@ impl LeafParts<'_> {
     fn least(&self, coefficients: &[Rational], witness: Option<&LeafWitness>) -> Result<Rational, GridError> {
         let depth = self.network.layers.len();
         let overflow = GridError::Overflow { layer: depth };
-        let reach = self.bounds.post.last().and_then(crate::kernel::back::total_magnitude).ok_or(overflow)?;
+        let reach = self.bounds.post.last().and_then(crate::back::total_magnitude).ok_or(overflow)?;
         let mut functional =
             Functional { coefficients: Vec::with_capacity(coefficients.len()), constant: 0, layer: depth };
         for coefficient in coefficients {

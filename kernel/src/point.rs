@@ -2,13 +2,15 @@
 //!
 //! The point's offset from the state is rational and its membership is decided exactly; the policy is enclosed at both.
 
+use alloc::vec::Vec;
+
 use core::fmt;
 
-use crate::kernel::enclose::{Enclosures, TanhTable, exp, sqrt};
-use crate::kernel::error::KernelError;
-use crate::kernel::grid::{GridError, GridNetwork, rational_entry};
-use crate::kernel::ibp::{GridBox, propagate};
-use crate::kernel::input::{clip, normalise, radius_of, statistics};
+use crate::enclose::{Enclosures, TanhTable, exp, sqrt};
+use crate::error::KernelError;
+use crate::grid::{GridError, GridNetwork, rational_entry};
+use crate::ibp::{GridBox, propagate};
+use crate::input::{clip, normalise, radius_of, statistics};
 use crate::model::{Head, Perturbation, PerturbationSet, Policy, Units};
 use crate::number::{Dyadic, Rational};
 
@@ -125,10 +127,14 @@ pub fn perturbed_inputs(
 ///
 /// # Errors
 /// [`GridError`].
-pub fn enclose_outputs(network: &GridNetwork, input: &[Rational]) -> Result<GridBox, GridError> {
+pub fn enclose_outputs(
+    network: &GridNetwork,
+    table: &TanhTable,
+    input: &[Rational],
+) -> Result<GridBox, GridError> {
     let entries = input.iter().map(|x| rational_entry(x, network.value_bits));
     let entries = entries.collect::<Option<Vec<_>>>().ok_or(GridError::MagnitudeTooLarge { layer: 0 })?;
-    let bounds = propagate(network, TanhTable::shared(), &GridBox::from_intervals(entries))?;
+    let bounds = propagate(network, table, &GridBox::from_intervals(entries))?;
     Ok(bounds.post.into_iter().next_back().unwrap_or_default())
 }
 

@@ -1,6 +1,9 @@
 //! The objects a certificate speaks about: networks, policies, masks, states, perturbation sets.
 //! Trusted; plain data, made by `reader` after every shape was checked. `spec/semantics.md`.
 
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use crate::number::{Dyadic, Rational};
 
 /// An activation function, applied to each coordinate.

@@ -2,9 +2,9 @@
 //! Trusted. `spec/rules/local.md`; Zhang et al. 2018, arXiv:1811.00866 (CROWN). Any slope is sound: the intercept is
 //! derived here, so a slope decides only how tight a line is.
 
-use crate::kernel::enclose::TanhTable;
-use crate::kernel::grid::{GridActivation, SLOPE_BITS, ceil_shift, mul, scale_up};
-use crate::kernel::ibp::{UNIT_BITS, value_enclosure};
+use crate::enclose::TanhTable;
+use crate::grid::{GridActivation, SLOPE_BITS, ceil_shift, mul, scale_up};
+use crate::ibp::{UNIT_BITS, value_enclosure};
 
 /// `slope * x + intercept`, above (or below) an activation over an interval of its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -388,7 +388,7 @@ fn tangent_point(table: &TanhTable, bits: u32, slope: i64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::enclose::tanh;
+    use crate::enclose::tanh;
     use crate::number::Rational;
     use num_bigint::BigInt;
 

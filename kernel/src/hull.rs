@@ -3,11 +3,13 @@
 //! The hull of the pre-activations over all masks of the list bounds the slope of every activation; the deviation then
 //! follows `D_l = S_l |M_l o W_l| D_{l-1}`, in which only `|M_l o W_l|` depends on the mask.
 
-use crate::kernel::enclose::TanhTable;
-use crate::kernel::grid::{
+use alloc::vec::Vec;
+
+use crate::enclose::TanhTable;
+use crate::grid::{
     GridActivation, GridError, GridLayer, GridNetwork, ceil_entry, ceil_shift, dot, magnitude, mul, scale_up,
 };
-use crate::kernel::ibp::{GridBox, LayerBounds, UNIT_BITS};
+use crate::ibp::{GridBox, LayerBounds, UNIT_BITS};
 
 /// Slopes are kept with this many fraction bits.
 pub(crate) const HULL_SLOPE_BITS: u32 = 60;
@@ -168,8 +170,8 @@ fn step(layer: &GridLayer, row: &[i64], slope: i64, current: &[i64]) -> Option<i
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::grid::GridScale;
-    use crate::kernel::ibp::{propagate, value_enclosure};
+    use crate::grid::GridScale;
+    use crate::ibp::{propagate, value_enclosure};
     use crate::model::{Activation, Layer, Mask, Matrix, Network};
     use crate::number::{Dyadic, Rational};
 

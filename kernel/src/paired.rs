@@ -3,11 +3,14 @@
 //! `W' x' - W x = W' (x' - x) - (W - W') x`: the change is carried through the pruned weights, and each layer adds what
 //! its pruned weights contributed to the dense network. Two ranges are never subtracted, except to meet the result.
 
-use crate::kernel::band::{Intervals, product, scale_rows};
-use crate::kernel::enclose::TanhTable;
-use crate::kernel::grid::{GridError, GridNetwork, GridScale};
-use crate::kernel::hull::slope_range;
-use crate::kernel::ibp::{GridBox, LayerBounds};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::band::{Intervals, product, scale_rows};
+use crate::enclose::TanhTable;
+use crate::grid::{GridError, GridNetwork, GridScale};
+use crate::hull::slope_range;
+use crate::ibp::{GridBox, LayerBounds};
 use crate::model::{Mask, Network};
 
 /// The dense network and what one mask takes away from it.

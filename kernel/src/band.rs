@@ -4,16 +4,19 @@
 //! of inclusion-isotone interval steps, so a narrower band never has a larger bound; `band.crown` meets it with backward
 //! passes over the middle of the band and has no such theorem.
 
-use crate::kernel::back::{Functional, RelaxedLayer, concretize, upper_bound};
-use crate::kernel::enclose::TanhTable;
-use crate::kernel::grid::{
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::back::{Functional, RelaxedLayer, concretize, upper_bound};
+use crate::enclose::TanhTable;
+use crate::grid::{
     GridError, GridLayer, GridNetwork, GridScale, SLOPE_BITS, ceil_entry, dot, floor_entry, magnitude, mul,
 };
-use crate::kernel::hull::{HULL_SLOPE_BITS, slope_range};
-use crate::kernel::ibp::{GridBox, activation};
-use crate::kernel::input::InputSet;
-use crate::kernel::relax::{Line, Relaxation};
+use crate::hull::{HULL_SLOPE_BITS, slope_range};
+use crate::ibp::{GridBox, activation};
+use crate::input::InputSet;
 use crate::model::{Mask, Network};
+use crate::relax::{Line, Relaxation};
 
 /// A network under every mask between two.
 #[derive(Clone, Debug)]

@@ -1,12 +1,15 @@
 //! The dyadic grid on which the local families compute: i64 entries, i128 accumulators, every rounding outward.
 //! Trusted. `spec/rules/local.md#grid`. Limits: magnitudes whose grid would be coarser than 2^-16 are refused.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use core::fmt;
 
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
-use crate::kernel::branch::TreeFault;
+use crate::branch::TreeFault;
 use crate::model::{Activation, Layer, Mask, Network};
 use crate::number::{Dyadic, Rational};
 

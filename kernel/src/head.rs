@@ -1,11 +1,13 @@
 //! From output changes to policies: rules `head.gaussian-tv`, `head.gaussian-kl`, `head.categorical-tv`,
 //! `head.categorical-kl`. Trusted. `spec/rules/local.md#heads`.
 
+use alloc::vec::Vec;
+
 use num_bigint::BigInt;
 use num_traits::Zero;
 
-use crate::kernel::enclose::{Enclosures, exp, sqrt, tanh};
-use crate::kernel::error::KernelError;
+use crate::enclose::{Enclosures, exp, sqrt, tanh};
+use crate::error::KernelError;
 use crate::model::Head;
 use crate::number::Rational;
 

@@ -1,6 +1,9 @@
 //! The spectral norm of one layer from a rounded triangular factor: rule PSD.
 //! Trusted; exact, the root rounded up. `spec/rules/global.md#normspectral`.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use num_bigint::BigInt;
 use num_traits::{Signed, ToPrimitive, Zero};
 

@@ -1,5 +1,7 @@
 //! Rule `mono.nested`: a chain's masks only ever lose weights. Trusted; `spec/rules/mono.md#mononested`.
 
+use alloc::vec::Vec;
+
 use core::fmt;
 
 use crate::model::{Mask, Network};

@@ -2,14 +2,16 @@
 //! `spec/rules/split.md`. The regions are those of `split.input` and `split.relu`, built here; the worst leaf counts, so
 //! that any tree gives a true bound and decides only how tight.
 
+use alloc::vec::Vec;
+
 use core::fmt;
 
-use crate::kernel::crown::{bound_outputs, crown_layers};
-use crate::kernel::enclose::TanhTable;
-use crate::kernel::grid::{GridError, GridNetwork};
-use crate::kernel::input::InputSet;
-use crate::kernel::split::{Node, NodeAt, Region, SplitError, Splits, box_of, row_of, walk, witness_fault};
+use crate::crown::{bound_outputs, crown_layers};
+use crate::enclose::TanhTable;
+use crate::grid::{GridError, GridNetwork};
+use crate::input::InputSet;
 use crate::number::Rational;
+use crate::split::{Node, NodeAt, Region, SplitError, Splits, box_of, row_of, walk, witness_fault};
 
 /// Why the bytes of a split tree are not one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +64,7 @@ impl fmt::Display for TreeFault {
 }
 
 /// Tree `tree` of a list failed.
-pub(crate) fn fault(tree: usize, error: &SplitError) -> GridError {
+pub fn fault(tree: usize, error: &SplitError) -> GridError {
     let fault = match error {
         SplitError::Grid { reason, .. } => return *reason,
         SplitError::NoSuchPlace { .. } => TreeFault::NoSuchPlace,

@@ -9,13 +9,13 @@ use super::Enclosure;
 use crate::number::Rational;
 
 /// Fraction bits of the grid: 128 for the results and 32 to lose on the way.
-pub const FRACTION: u32 = 160;
+pub(super) const FRACTION: u32 = 160;
 /// `exp` halves its argument until it is below `2^-HALVED`.
 const HALVED: u64 = 8;
 
 /// `0 <= lower <= value * 2^FRACTION <= upper`.
 #[derive(Clone, Debug)]
-pub struct Fixed {
+pub(super) struct Fixed {
     /// Lower end on the grid.
     pub lower: BigInt,
     /// Upper end on the grid.
@@ -23,12 +23,12 @@ pub struct Fixed {
 }
 
 /// `floor(a / b)` for `b > 0`; 0 if `b` is 0, which no caller passes.
-pub fn div_floor(a: &BigInt, b: &BigInt) -> BigInt {
+pub(super) fn div_floor(a: &BigInt, b: &BigInt) -> BigInt {
     if b.is_zero() { BigInt::zero() } else { a.div_floor(b) }
 }
 
 /// `ceil(a / b)` for `b > 0`; as [`div_floor`].
-pub fn div_ceil(a: &BigInt, b: &BigInt) -> BigInt {
+pub(super) fn div_ceil(a: &BigInt, b: &BigInt) -> BigInt {
     -div_floor(&-a, b)
 }
 
@@ -39,12 +39,12 @@ fn shift_up(a: BigInt, bits: u64) -> BigInt {
 
 impl Fixed {
     /// The tightest interval around `x >= 0`.
-    pub fn from_rational(x: &Rational) -> Self {
+    pub(super) fn from_rational(x: &Rational) -> Self {
         Self { lower: x.floor_scaled(FRACTION), upper: x.ceil_scaled(FRACTION) }
     }
 
     /// The ends as rationals.
-    pub fn to_enclosure(&self) -> Enclosure {
+    pub(super) fn to_enclosure(&self) -> Enclosure {
         let exponent = i64::from(FRACTION).saturating_neg();
         Enclosure {
             lower: Rational::from_dyadic(self.lower.clone(), exponent),
@@ -53,7 +53,7 @@ impl Fixed {
     }
 
     /// Product.
-    pub fn mul(&self, other: &Self) -> Self {
+    pub(super) fn mul(&self, other: &Self) -> Self {
         Self {
             lower: (&self.lower * &other.lower) >> FRACTION,
             upper: shift_up(&self.upper * &other.upper, u64::from(FRACTION)),
@@ -61,7 +61,7 @@ impl Fixed {
     }
 
     /// Quotient; `other.lower > 0`.
-    pub fn div(&self, other: &Self) -> Self {
+    pub(super) fn div(&self, other: &Self) -> Self {
         Self {
             lower: div_floor(&(&self.lower << FRACTION), &other.upper),
             upper: div_ceil(&(&self.upper << FRACTION), &other.lower),
@@ -69,17 +69,17 @@ impl Fixed {
     }
 
     /// Product with a small integer.
-    pub fn scaled_by(&self, factor: u32) -> Self {
+    pub(super) fn scaled_by(&self, factor: u32) -> Self {
         Self { lower: &self.lower * factor, upper: &self.upper * factor }
     }
 
     /// Quotient by `2^bits`.
-    pub fn shifted_down(&self, bits: u64) -> Self {
+    pub(super) fn shifted_down(&self, bits: u64) -> Self {
         Self { lower: &self.lower >> bits, upper: shift_up(self.upper.clone(), bits) }
     }
 
     /// `e^x`: Taylor for `x 2^-s < 2^-8`, squared `s` times.
-    pub fn exp(&self) -> Self {
+    pub(super) fn exp(&self) -> Self {
         let halvings = self.upper.bits().saturating_add(HALVED).saturating_sub(u64::from(FRACTION));
         let small = self.shifted_down(halvings);
         let mut power = small.exp_taylor();
@@ -114,7 +114,7 @@ impl Fixed {
     }
 
     /// `(E - 1) / (E + 1)` for an enclosure of `E = e^(2x) >= 1`.
-    pub fn tanh_from_exp(&self) -> Self {
+    pub(super) fn tanh_from_exp(&self) -> Self {
         let one = BigInt::one() << FRACTION;
         let part = |e: &BigInt| (((e - &one).max(BigInt::zero())) << FRACTION, e + &one);
         let (low, high) = (part(&self.lower), part(&self.upper));
@@ -124,7 +124,7 @@ impl Fixed {
 
 /// `sum t^n / (2n+1)!!` for `t <= 144`; stops when a term is one unit and the ratio of the next is below 1/2, where
 /// the rest is at most that term.
-pub fn double_factorial_series(t: &Fixed) -> Fixed {
+pub(super) fn double_factorial_series(t: &Fixed) -> Fixed {
     let one = BigInt::one() << FRACTION;
     let mut term = Fixed { lower: one.clone(), upper: one.clone() };
     let mut sum = Fixed { lower: one.clone(), upper: one };
@@ -143,7 +143,7 @@ pub fn double_factorial_series(t: &Fixed) -> Fixed {
 }
 
 /// Enclosure of pi by Machin's formula.
-pub fn pi() -> Fixed {
+pub(super) fn pi() -> Fixed {
     let (fifth, small) = (inverse_arctangent(5), inverse_arctangent(239));
     Fixed { lower: &fifth.lower * 16u8 - &small.upper * 4u8, upper: &fifth.upper * 16u8 - &small.lower * 4u8 }
 }

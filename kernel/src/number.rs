@@ -1,6 +1,10 @@
 //! Exact numbers: `Rational` (never a zero denominator) and `Dyadic` (the exact value of a stored float).
 //! Trusted. `spec/semantics.md#numbers`.
 
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+
 use core::cmp::Ordering;
 use core::fmt;
 

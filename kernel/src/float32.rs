@@ -1,10 +1,10 @@
 //! Rules `float32.weights`, `float32.layer`: how far binary32 inference can be from the network over the reals, at every
 //! input of a region. Trusted. `spec/rules/float32.md`. Higham's `gamma_k = k u / (1 - k u)` with `u = 2^-24`.
 
-use crate::kernel::grid::{
-    GridActivation, GridError, GridLayer, GridNetwork, ceil_entry, dot, magnitude, mul,
-};
-use crate::kernel::ibp::{GridBox, LayerBounds};
+use alloc::vec::Vec;
+
+use crate::grid::{GridActivation, GridError, GridLayer, GridNetwork, ceil_entry, dot, magnitude, mul};
+use crate::ibp::{GridBox, LayerBounds};
 use crate::model::Network;
 use crate::number::Dyadic;
 
@@ -132,9 +132,9 @@ fn activation_error(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::enclose::TanhTable;
-    use crate::kernel::grid::GridScale;
-    use crate::kernel::ibp::propagate;
+    use crate::enclose::TanhTable;
+    use crate::grid::GridScale;
+    use crate::ibp::propagate;
     use crate::model::{Activation, Layer, Matrix};
     use crate::number::Rational;
 

@@ -1,6 +1,9 @@
 //! How far each output can move when each input moves by at most its radius, over all states: rule ABS.
 //! Trusted; exact (radii with a huge common denominator are first rounded up). `spec/rules/global.md#sensitivitylayer`.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use num_bigint::{BigInt, BigUint};
 use num_integer::Integer;
 use num_traits::{One, Zero};

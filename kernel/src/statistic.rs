@@ -1,12 +1,15 @@
 //! Rules `statistic.hoeffding`, `statistic.bernstein`: upper confidence bounds of `F(theta) = E[TV_max]`.
 //! Trusted, rounded outward; the result is a statistical claim, never a proof. `spec/rules/regret.md`.
 
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+
 use core::fmt;
 
 use num_bigint::BigInt;
 use num_traits::{One, Zero};
 
-use crate::kernel::logarithm::{ln_enclosure, sqrt_upper};
+use crate::logarithm::{ln_enclosure, sqrt_upper};
 use crate::number::Rational;
 
 /// Most samples accepted.

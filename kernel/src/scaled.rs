@@ -1,6 +1,9 @@
 //! A network's weights as integers with one power of two per layer, fixed by the dense network and shared by all masks.
 //! Trusted; exact. `spec/rules/global.md#scaledlayer`.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use num_bigint::{BigInt, BigUint};
 use num_traits::Zero;
 

@@ -2,11 +2,13 @@
 //! Trusted. `spec/semantics.md#perturbation-sets`. Normalised perturbations are added after the clip and not clipped
 //! again; raw ones are added before the normaliser, so that box ends are mapped exactly.
 
+use alloc::vec::Vec;
+
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
-use crate::kernel::grid::GridError;
-use crate::kernel::ibp::GridBox;
+use crate::grid::GridError;
+use crate::ibp::GridBox;
 use crate::model::{Normaliser, Perturbation, PerturbationSet, Policy, States, Units};
 use crate::number::{Dyadic, Rational};
 

@@ -1,6 +1,8 @@
 //! Rules `regret.sup`, `regret.expectation`, `regret.horizon`: from total variation to the value an adversary can take.
 //! Trusted, exact. `spec/rules/regret.md`.
 
+use alloc::boxed::Box;
+
 use core::fmt;
 
 use num_bigint::BigInt;

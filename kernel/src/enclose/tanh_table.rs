@@ -1,6 +1,8 @@
 //! tanh and the logistic function on machine integers: a table of enclosures and the addition theorem.
 //! Trusted; every rounding outward. `spec/rules/enclosures.md#enclosetanh-table`.
 
+use alloc::vec::Vec;
+
 use num_bigint::BigInt;
 use num_traits::{One, ToPrimitive};
 
@@ -34,8 +36,9 @@ impl Default for TanhTable {
 }
 
 impl TanhTable {
-    /// The table, computed once in a process.
-    pub fn shared() -> &'static Self {
+    /// The table, computed once for all tests.
+    #[cfg(test)]
+    pub(crate) fn shared() -> &'static Self {
         static TABLE: std::sync::OnceLock<TanhTable> = std::sync::OnceLock::new();
         TABLE.get_or_init(Self::new)
     }

@@ -2,12 +2,14 @@
 //! Trusted. `spec/rules/local.md`. With default slopes no witness is needed; a witness names other slopes, multipliers
 //! and splits, none of which can make a bound wrong.
 
-use crate::kernel::back::{Functional, Multipliers, RelaxedLayer, total_magnitude, upper_bound};
-use crate::kernel::enclose::TanhTable;
-use crate::kernel::grid::{GridActivation, GridError, GridNetwork, SLOPE_BITS, magnitude};
-use crate::kernel::ibp::{self, GridBox};
-use crate::kernel::input::InputSet;
-use crate::kernel::relax::{Relaxation, SlopeChoice, relax};
+use alloc::vec::Vec;
+
+use crate::back::{Functional, Multipliers, RelaxedLayer, total_magnitude, upper_bound};
+use crate::enclose::TanhTable;
+use crate::grid::{GridActivation, GridError, GridNetwork, SLOPE_BITS, magnitude};
+use crate::ibp::{self, GridBox};
+use crate::input::InputSet;
+use crate::relax::{Relaxation, SlopeChoice, relax};
 
 /// Slopes a witness asks for while one target is bounded: per layer below the target, per neuron.
 pub type Slopes = Vec<Vec<SlopeChoice>>;
@@ -252,9 +254,9 @@ pub fn interval_functional(region: &GridBox, weights: &[i64]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::back::SplitMultiplier;
-    use crate::kernel::grid::GridScale;
-    use crate::kernel::input::GridBall;
+    use crate::back::SplitMultiplier;
+    use crate::grid::GridScale;
+    use crate::input::GridBall;
     use crate::model::{Activation, Layer, Matrix, Network};
     use crate::number::{Dyadic, Rational};
 

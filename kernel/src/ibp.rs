@@ -1,8 +1,10 @@
 //! Interval bound propagation on the grid: rules `ibp.affine`, `ibp.activation`, `ibp.meet`.
 //! Trusted. `spec/rules/local.md`; Gowal et al. 2018, arXiv:1810.12715. No correlations between neurons.
 
-use crate::kernel::enclose::TanhTable;
-use crate::kernel::grid::{
+use alloc::vec::Vec;
+
+use crate::enclose::TanhTable;
+use crate::grid::{
     GridActivation, GridError, GridLayer, GridNetwork, absolute_sum, ceil_entry, dot_within, fits,
     floor_entry, magnitude, mul,
 };
@@ -204,7 +206,7 @@ pub fn propagate(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::grid::{GridScale, rational_entry};
+    use crate::grid::{GridScale, rational_entry};
     use crate::model::{Activation, Layer, Matrix, Network};
     use crate::number::{Dyadic, Rational};
 
