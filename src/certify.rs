@@ -7,7 +7,6 @@ pub mod emit;
 pub mod keys;
 pub mod regions;
 pub mod regret;
-pub mod schema;
 pub mod trees;
 pub mod witness;
 

@@ -7,13 +7,15 @@ use secateur::attack::{
     run_transfer, train_adversary,
 };
 use secateur::decomposition::ActionMode;
+use secateur::float::FloatActivation;
+use secateur::float::head::FloatHead;
+use secateur::float::mlp::Mlp;
+use secateur::float::normaliser::FixedNormaliser;
+use secateur::float::policy::FloatPolicy;
+use secateur::float::rng::SeededRng;
 use secateur::rl::env::{Environment, make_environment};
 use secateur::rl::evaluate::{Adversary, EpisodePlan, run_episodes};
-use secateur::rl::head::FloatHead;
-use secateur::rl::net::{FloatActivation, Mlp};
-use secateur::rl::normaliser::FixedNormaliser;
-use secateur::rl::rng::SeededRng;
-use secateur::rl::{FloatPolicy, TrainConfig, TrainFiles, train};
+use secateur::rl::{TrainConfig, TrainFiles, train};
 
 const RADIUS: f64 = 0.1;
 
@@ -204,7 +206,7 @@ fn plan(kind: AttackKind, radius: &str, training_steps: usize, episodes: usize) 
 fn linear_player() -> FloatPolicy {
     let weight = ndarray::arr2(&[[-0.2, -0.3, -2.0, -1.0], [0.2, 0.3, 2.0, 1.0]]);
     let bias = ndarray::Array1::zeros(2);
-    let layer = secateur::rl::net::Dense { weight, bias, activation: FloatActivation::Identity };
+    let layer = secateur::float::mlp::Dense { weight, bias, activation: FloatActivation::Identity };
     let (head, normaliser) = (FloatHead::Categorical, FixedNormaliser::identity(4));
     FloatPolicy { network: Mlp { layers: vec![layer] }, head, normaliser }
 }

@@ -1,13 +1,14 @@
 //! Training runs: the same bytes on one thread and on two and across interruptions, and policies that get better.
 //! Runs on Hopper need MuJoCo; without it they say so, or fail if `SECATEUR_REQUIRE_MUJOCO` is set.
 
+use secateur::float::policy::FloatPolicy;
 use secateur::prune::Scope;
 use secateur::rl::config::{InnerMaximum, SaConfig};
 use secateur::rl::env::{EnvironmentError, make_environment};
 use secateur::rl::pruning::{Masks, PruneMethod, PruneSchedule, sparsity};
 use secateur::rl::{
-    CheckpointError, FloatPolicy, Progress, PruneConfig, TrainConfig, TrainError, TrainFiles, TrainOutcome,
-    TrainStart, Trainer, UpdateRecord, evaluate, train, train_from,
+    CheckpointError, Progress, PruneConfig, TrainConfig, TrainError, TrainFiles, TrainOutcome, TrainStart,
+    Trainer, UpdateRecord, evaluate, train, train_from,
 };
 
 /// A short run: four updates of two environments.

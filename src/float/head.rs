@@ -1,7 +1,7 @@
 //! What a network's outputs mean as a distribution over actions: samples, log probabilities, entropies and their gradients
 //! in the outputs. Untrusted. Gaussian with state-independent diagonal deviations, categorical, deterministic.
 
-use super::rng::SeededRng;
+use crate::float::rng::SeededRng;
 
 /// Meaning of the outputs.
 #[derive(Clone, Debug, PartialEq)]

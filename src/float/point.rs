@@ -1,7 +1,8 @@
 //! Forward and backward pass at one point, without allocation after the first: what an attack does at every step of an
 //! episode. Untrusted.
 
-use super::net::{FloatActivation, Mlp};
+use crate::float::FloatActivation;
+use crate::float::mlp::{Mlp, apply_to_all};
 
 /// Buffers for one network.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +59,7 @@ impl PointPass {
                 Some(row) => dot(row, from) + bias,
                 None => row.iter().zip(from).map(|(w, x)| w * x).sum::<f64>() + bias,
             }));
-            layer.activation.apply(to);
+            apply_to_all(layer.activation, to);
         }
         &self.posts[network.layers.len()]
     }
@@ -89,7 +90,7 @@ impl PointPass {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rl::rng::SeededRng;
+    use crate::float::rng::SeededRng;
     use ndarray::Array2;
 
     #[test]

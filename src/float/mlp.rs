@@ -4,24 +4,8 @@
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
 
-use super::rng::SeededRng;
-
-/// What follows an affine map; all are non-decreasing.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum FloatActivation {
-    /// `x`.
-    Identity,
-    /// `max(x, 0)`.
-    Relu,
-    /// `x` or `slope x`, slope in [0, 1].
-    LeakyRelu(f64),
-    /// Hyperbolic tangent.
-    Tanh,
-    /// Logistic function.
-    Sigmoid,
-    /// `min(max(x, lower), upper)`.
-    Clip(f64, f64),
-}
+use crate::float::FloatActivation;
+use crate::float::rng::SeededRng;
 
 /// Hyperbolic tangent within 4e-16 absolutely: free of branches and of the C library, so that loops over it become
 /// vector code (a quarter of the time of `f64::tanh`) and no other machine's library changes a training run.
@@ -60,33 +44,31 @@ pub fn tanh(x: f64) -> f64 {
     excess / (excess + 2.0)
 }
 
-impl FloatActivation {
-    /// Applies the function to every entry.
-    pub fn apply(self, values: &mut [f64]) {
-        match self {
-            Self::Identity => {}
-            Self::Relu => values.iter_mut().for_each(|x| *x = if *x > 0.0 { *x } else { 0.0 }),
-            Self::LeakyRelu(slope) => {
-                values.iter_mut().for_each(|x| *x *= if *x > 0.0 { 1.0 } else { slope })
-            }
-            Self::Tanh => values.iter_mut().for_each(|x| *x = tanh(*x)),
-            Self::Sigmoid => values.iter_mut().for_each(|x| *x = 0.5 + 0.5 * tanh(0.5 * *x)),
-            Self::Clip(lower, upper) => values.iter_mut().for_each(|x| *x = x.clamp(lower, upper)),
+/// Applies the function to every entry, with [`tanh`] in place of the C library's.
+pub fn apply_to_all(activation: FloatActivation, values: &mut [f64]) {
+    match activation {
+        FloatActivation::Identity => {}
+        FloatActivation::Relu => values.iter_mut().for_each(|x| *x = if *x > 0.0 { *x } else { 0.0 }),
+        FloatActivation::LeakyRelu(slope) => {
+            values.iter_mut().for_each(|x| *x *= if *x > 0.0 { 1.0 } else { slope })
         }
+        FloatActivation::Tanh => values.iter_mut().for_each(|x| *x = tanh(*x)),
+        FloatActivation::Sigmoid => values.iter_mut().for_each(|x| *x = 0.5 + 0.5 * tanh(0.5 * *x)),
+        FloatActivation::Clip(lower, upper) => values.iter_mut().for_each(|x| *x = x.clamp(lower, upper)),
     }
+}
 
-    /// Multiplies `gradient` by the derivative, told from the function's values `post`.
-    pub(super) fn pull_back(self, post: &Array2<f64>, gradient: &mut Array2<f64>) {
-        let zip = Zip::from(gradient).and(post);
-        match self {
-            Self::Identity => {}
-            Self::Relu => zip.for_each(|g, y| *g = if *y > 0.0 { *g } else { 0.0 }),
-            Self::LeakyRelu(slope) => zip.for_each(|g, y| *g *= if *y > 0.0 { 1.0 } else { slope }),
-            Self::Tanh => zip.for_each(|g, y| *g *= 1.0 - y * y),
-            Self::Sigmoid => zip.for_each(|g, y| *g *= y * (1.0 - y)),
-            Self::Clip(lower, upper) => {
-                zip.for_each(|g, y| *g = if *y > lower && *y < upper { *g } else { 0.0 });
-            }
+/// Multiplies `gradient` by the derivative, told from the function's values `post`.
+pub fn pull_back(activation: FloatActivation, post: &Array2<f64>, gradient: &mut Array2<f64>) {
+    let zip = Zip::from(gradient).and(post);
+    match activation {
+        FloatActivation::Identity => {}
+        FloatActivation::Relu => zip.for_each(|g, y| *g = if *y > 0.0 { *g } else { 0.0 }),
+        FloatActivation::LeakyRelu(slope) => zip.for_each(|g, y| *g *= if *y > 0.0 { 1.0 } else { slope }),
+        FloatActivation::Tanh => zip.for_each(|g, y| *g *= 1.0 - y * y),
+        FloatActivation::Sigmoid => zip.for_each(|g, y| *g *= y * (1.0 - y)),
+        FloatActivation::Clip(lower, upper) => {
+            zip.for_each(|g, y| *g = if *y > lower && *y < upper { *g } else { 0.0 });
         }
     }
 }
@@ -117,7 +99,7 @@ pub struct Tape {
 
 impl Tape {
     /// Input of layer `index`, which is the output of the one before.
-    pub(super) fn post(&self, index: usize) -> &Array2<f64> {
+    pub fn post(&self, index: usize) -> &Array2<f64> {
         &self.posts[index]
     }
 
@@ -148,8 +130,8 @@ impl BoxTape {
 
 fn apply(activation: FloatActivation, values: &mut Array2<f64>) {
     match values.as_slice_mut() {
-        Some(values) => activation.apply(values),
-        None => values.iter_mut().for_each(|value| activation.apply(std::slice::from_mut(value))),
+        Some(values) => apply_to_all(activation, values),
+        None => values.iter_mut().for_each(|value| apply_to_all(activation, std::slice::from_mut(value))),
     }
 }
 
@@ -211,7 +193,7 @@ impl Mlp {
         for layer in &self.layers {
             values = layer.weight.dot(&values) + &layer.bias;
             if let Some(values) = values.as_slice_mut() {
-                layer.activation.apply(values);
+                apply_to_all(layer.activation, values);
             }
         }
         values.to_vec()
@@ -249,7 +231,7 @@ impl Mlp {
     ) -> Array2<f64> {
         let mut current = outputs.clone();
         for (index, layer) in self.layers.iter().enumerate().rev() {
-            layer.activation.pull_back(&tape.posts[index + 1], &mut current);
+            pull_back(layer.activation, &tape.posts[index + 1], &mut current);
             if let Some(gradient) = &mut gradient {
                 let target = &mut gradient.layers[index];
                 general_mat_mul(1.0, &current.t(), &tape.posts[index], 1.0, &mut target.weight);
@@ -291,8 +273,8 @@ impl Mlp {
     ) {
         let (mut lower, mut upper) = (lower.clone(), upper.clone());
         for (index, layer) in self.layers.iter().enumerate().rev() {
-            layer.activation.pull_back(&tape.ends[index][0], &mut lower);
-            layer.activation.pull_back(&tape.ends[index][1], &mut upper);
+            pull_back(layer.activation, &tape.ends[index][0], &mut lower);
+            pull_back(layer.activation, &tape.ends[index][1], &mut upper);
             let middle = &lower + &upper;
             let reach = &upper - &lower;
             let [centre, radius] = &tape.inputs[index];

@@ -4,9 +4,9 @@
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis};
 
-use super::float_policy::FloatPolicy;
-use super::head::FloatHead;
-use super::net::{Mlp, Tape};
+use crate::float::head::FloatHead;
+use crate::float::mlp::{Mlp, Tape, pull_back};
+use crate::float::policy::FloatPolicy;
 
 /// `|w| sqrt(F_w)` of every weight, a layer after the other, row-major: `F_w` is the mean over the rows of `inputs` (normalised
 /// observations) of the Fisher information `E_{a ~ pi(.|s)} (d log pi(a|s) / dw)^2`. For a deterministic head the actions count
@@ -62,7 +62,7 @@ fn output_factors(head: &FloatHead, outputs: &Array2<f64>) -> Vec<Array2<f64>> {
 fn add_squares(network: &Mlp, tape: &Tape, pull: Array2<f64>, sums: &mut [Array2<f64>]) {
     let mut current = pull;
     for (index, layer) in network.layers.iter().enumerate().rev() {
-        layer.activation.pull_back(tape.post(index + 1), &mut current);
+        pull_back(layer.activation, tape.post(index + 1), &mut current);
         let squares = [&current, tape.post(index)].map(|table| table.mapv(|entry| entry * entry));
         general_mat_mul(1.0, &squares[0].t(), &squares[1], 1.0, &mut sums[index]);
         current = current.dot(&layer.weight);
@@ -72,9 +72,9 @@ fn add_squares(network: &Mlp, tape: &Tape, pull: Array2<f64>, sums: &mut [Array2
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rl::net::FloatActivation;
-    use crate::rl::normaliser::FixedNormaliser;
-    use crate::rl::rng::SeededRng;
+    use crate::float::FloatActivation;
+    use crate::float::normaliser::FixedNormaliser;
+    use crate::float::rng::SeededRng;
 
     /// Half the squared score is the mean KL divergence when the weight shrinks by a small share `h`, over `h^2`.
     #[test]

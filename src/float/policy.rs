@@ -3,10 +3,11 @@
 
 use ndarray::{Array1, Array2};
 
-use super::head::FloatHead;
-use super::net::{Dense, FloatActivation, Mlp};
-use super::normaliser::FixedNormaliser;
-use super::rng::SeededRng;
+use crate::float::FloatActivation;
+use crate::float::head::FloatHead;
+use crate::float::mlp::{Dense, Mlp};
+use crate::float::normaliser::FixedNormaliser;
+use crate::float::rng::SeededRng;
 use crate::policy::{
     ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, Scaling, TensorData, TensorDtype,
 };
