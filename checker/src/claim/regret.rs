@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use crate::claim::{Bound, Claim, Proofs};
 use crate::family::Family;
 use crate::kernel::fault::Fault;
+use crate::kernel::head::HeadBounds;
 use crate::kernel::regret::{RewardRange, expectation, horizon, sup};
 use crate::number::Rational;
 use crate::reader::certificate::Certificate;
@@ -32,14 +33,25 @@ pub fn regret_bound(form: &RegretForm, rewards: &RewardRange, tv: &Rational) -> 
     }
 }
 
+/// The largest total variation over a table's entries for `mask`, at most 1; a table without an entry says no more.
+///
+/// # Errors
+/// [`Reason`].
+pub fn largest_total_variation(
+    table: &FamilyTable,
+    head: &HeadBounds,
+    mask: usize,
+) -> Result<Rational, Reason> {
+    let values = table.values(head, Quantity::TotalVariation, mask, None)?;
+    Ok(values.into_iter().max().unwrap_or_else(Rational::one).min(Rational::one()))
+}
+
 impl Proofs<'_> {
-    /// The largest total variation over a table's entries for `mask`, at most 1; a table without an entry says no more.
     fn largest_total_variation(&mut self, table: &FamilyTable, mask: usize) -> Result<Rational, Reason> {
         if let Some(known) = self.largest.get(&(table.family, mask)) {
             return Ok(known.clone());
         }
-        let values = table.values(self.head, Quantity::TotalVariation, mask, None)?;
-        let largest = values.into_iter().max().unwrap_or_else(Rational::one).min(Rational::one());
+        let largest = largest_total_variation(table, self.head, mask)?;
         self.largest.insert((table.family, mask), largest.clone());
         Ok(largest)
     }

@@ -81,7 +81,7 @@ impl Claim for StatisticalClaim {
 
     fn limits(claims: &[Self]) -> Result<Vec<&'static str>, Reason> {
         let regret = claims.iter().any(|c| c.regret.is_some());
-        Ok(if regret { vec![LIMIT_STATISTICAL, LIMIT_REGRET] } else { vec![LIMIT_STATISTICAL] })
+        Ok(if regret { vec![LIMIT_REGRET, LIMIT_STATISTICAL] } else { vec![LIMIT_STATISTICAL] })
     }
 
     fn assumptions(&self, certificate: &Certificate) -> Vec<Cow<'static, str>> {

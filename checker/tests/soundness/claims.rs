@@ -2,9 +2,10 @@
 //! speaks of: `spec/semantics.md`, `spec/certificate.md`, `spec/rules/`.
 
 use secateur_checker::evaluate::{Problem, evaluate};
-use secateur_checker::family::{BandEnd, Family, LocalProblem};
+use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::kernel::float32::check_binary32;
 use secateur_checker::kernel::head::HeadBounds;
+use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Mask, Network, Perturbation};
 use secateur_checker::number::Rational;
 use secateur_checker::table::{FamilyTable, Quantity};

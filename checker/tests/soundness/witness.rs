@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use secateur_checker::evaluate::Problem;
-use secateur_checker::family::LocalProblem;
+use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Activation, Layer, Network};
 use secateur_checker::number::Rational;
 
