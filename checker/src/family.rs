@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use crate::kernel::band::{BandNetwork, band_bounds};
+use crate::kernel::bounds::envelope;
 use crate::kernel::branch::bound_tree;
 use crate::kernel::crown::{CrownLayers, NoWitness, Witness, bound_outputs, crown_layers};
 use crate::kernel::enclose::TanhTable;
@@ -22,6 +23,8 @@ use crate::reader::slopes::{StateSlopes, state_bytes};
 use crate::reader::tensor::Dtype;
 use crate::reader::trees::{Trees, state_block};
 use crate::tables::tanh_table;
+
+pub use crate::kernel::bounds::StateBounds;
 
 /// A bound family. `spec/rules/README.md` lists what each assumes and whether it is monotone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -192,17 +195,6 @@ impl Family {
     }
 }
 
-/// What a local family says at one state under one mask, on the value grid.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateBounds {
-    /// Upper bound on each output's absolute change.
-    pub deviation: Vec<i64>,
-    /// Upper bound on `max_i change_i - min_i change_i`.
-    pub oscillation: i64,
-    /// Lower bound on the least lead of the preferred output over another within the ball; `None` with one output.
-    pub margin: Option<i64>,
-}
-
 /// A policy, its masks and an adversary, put on the integer grid once; states are evaluated one at a time.
 pub struct LocalProblem<'a> {
     policy: &'a Policy,
@@ -218,9 +210,6 @@ pub struct LocalProblem<'a> {
     /// Fraction bits of every bound it returns.
     pub value_bits: u32,
 }
-
-/// An upper bound of `sum weights_i * output_i`; an output's number and side if it is one output's.
-type BoundOf<'a> = dyn FnMut(&[i64], Option<(usize, bool)>) -> Result<i64, Fault> + 'a;
 
 /// One state's input set with each mask's output enclosure and bounds there, shared by the families.
 struct AtState {
@@ -353,14 +342,14 @@ impl<'a> LocalProblem<'a> {
                     };
                     crown = Some(known.clone());
                     match family {
-                        Family::EnvelopeCrown => Ok(envelope(known)),
+                        Family::EnvelopeCrown => envelope(known),
                         Family::Binary32Crown => self.float32(&at, known),
                         _ => Ok(known),
                     }
                 }
                 Family::Branch => self.branch(&at, index),
                 Family::CrownOptimised | Family::Lp => self.with_slopes(&at, *family, index),
-                Family::EnvelopeIbp => Ok(envelope(self.interval(&at)?)),
+                Family::EnvelopeIbp => envelope(self.interval(&at)?),
                 Family::Binary32Ibp => self.float32(&at, self.interval(&at)?),
                 Family::PrunedDeviation => self.pruned_deviation(&at),
                 Family::Band(end) => self.band(&at, *end, false),
@@ -382,7 +371,9 @@ impl<'a> LocalProblem<'a> {
 
     fn interval(&self, at: &AtState) -> Result<Vec<StateBounds>, Fault> {
         let pairs = at.centers.iter().zip(&at.balls);
-        pairs.map(|(center, ball)| from_box(center, ball.post.last().unwrap_or(center))).collect()
+        pairs
+            .map(|(center, ball)| StateBounds::from_box(center, ball.post.last().unwrap_or(center)))
+            .collect()
     }
 
     fn chain_hull(&self, at: &AtState) -> Result<Vec<StateBounds>, Fault> {
@@ -391,7 +382,7 @@ impl<'a> LocalProblem<'a> {
         let networks = self.masked.iter().zip(&at.centers);
         networks
             .map(|(network, center)| {
-                from_deviation(center, deviation(network, &slopes, &at.input.radii)?, None)
+                StateBounds::from_deviation(center, deviation(network, &slopes, &at.input.radii)?, None)
             })
             .collect()
     }
@@ -400,34 +391,28 @@ impl<'a> LocalProblem<'a> {
     fn band(&self, at: &AtState, end: BandEnd, crown: bool) -> Result<Vec<StateBounds>, Fault> {
         let mut list: Vec<StateBounds> = Vec::new();
         for band in self.bands.get(&end).ok_or(Fault::NoBand)? {
-            let mut bounds = band_bounds(band, self.table, &at.input, crown)?;
-            if let Some(wider) = list.last() {
-                let pairs = bounds.deviation.iter_mut().zip(&wider.deviation);
-                pairs.for_each(|(narrow, &wide)| *narrow = (*narrow).min(wide));
-                bounds.oscillation = bounds.oscillation.min(wider.oscillation);
-            }
-            list.push(from_deviation(&bounds.center, bounds.deviation, Some(bounds.oscillation))?);
+            let bounds = band_bounds(band, self.table, &at.input, crown)?;
+            list.push(StateBounds::from_band(bounds, list.last())?);
         }
         Ok(list)
     }
 
     /// Rule `float32.change`: what binary32 inference makes of bounds over the reals, each mask with its own errors.
-    fn float32(&self, at: &AtState, mut bounds: Vec<StateBounds>) -> Result<Vec<StateBounds>, Fault> {
-        for (state, (network, ball)) in bounds.iter_mut().zip(self.masked.iter().zip(&at.balls)) {
-            let errors = rounding_errors(network, &at.input.region, ball)?;
-            widen(state, &errors).ok_or(Fault::Overflow { layer: network.layers.len() })?;
-        }
-        Ok(bounds)
+    fn float32(&self, at: &AtState, bounds: Vec<StateBounds>) -> Result<Vec<StateBounds>, Fault> {
+        let masks = bounds.into_iter().zip(self.masked.iter().zip(&at.balls));
+        let widened = masks.map(|(state, (network, ball))| {
+            state.widened(&rounding_errors(network, &at.input.region, ball)?)
+        });
+        widened.collect()
     }
 
     fn pruned_deviation(&self, at: &AtState) -> Result<Vec<StateBounds>, Fault> {
         let (dense, pairs) = self.paired.as_ref().ok_or(Fault::NoBand)?;
         let reference = propagate(dense, self.table, &at.input.region)?;
-        let zero = GridBox { lower: vec![0; dense_outputs(dense)], upper: vec![0; dense_outputs(dense)] };
         let changes = pairs.iter().zip(&at.balls).map(|(pair, ball)| {
             let change = paired_change(pair, self.table, &at.input.region, &reference, ball)?;
             // Not a perturbation: there is no clean action to keep.
-            Ok(StateBounds { margin: None, ..from_box(&zero, &change)? })
+            StateBounds::from_change(&change)
         });
         changes.collect()
     }
@@ -472,7 +457,7 @@ impl<'a> LocalProblem<'a> {
         for (mask, ((network, center), layers)) in masks.enumerate() {
             let bytes = self.state_trees(mask, state).ok_or(Fault::TreesMissing { mask })?;
             let mut trees = Trees::new(bytes);
-            list.push(self.bounds_by(center, &mut |weights, _| {
+            list.push(StateBounds::from_functionals(center, self.has_margins(), &mut |weights, _| {
                 let own = bound_outputs(network, self.table, layers, &at.input, weights, None)?;
                 let tree = trees.begin();
                 let bound = bound_tree(network, self.table, &at.input, weights, &mut |_| trees.node(network));
@@ -517,189 +502,11 @@ impl<'a> LocalProblem<'a> {
         // Without a final squash the last layer's rows are the outputs, and its slopes are theirs.
         let last = network.layers.len().saturating_sub(1);
         let squashed = network.layers.last().is_some_and(|l| l.activation != GridActivation::Identity);
-        self.bounds_by(center, &mut |weights, row| {
+        StateBounds::from_functionals(center, self.has_margins(), &mut |weights, row| {
             let row = row.filter(|_| !squashed).and_then(|(output, upper)| witness.row(last, output, upper));
             bound_outputs(network, self.table, layers, &at.input, weights, row)
         })
     }
-
-    /// State bounds from upper bounds on functionals of the outputs: minus and plus each output (given with its number and
-    /// side), then, where margins mean something, every difference of two.
-    fn bounds_by(&self, center: &GridBox, bound: &mut BoundOf<'_>) -> Result<StateBounds, Fault> {
-        let outputs = center.lower.len();
-        let mut region = GridBox::default();
-        for output in 0..outputs {
-            let negative = bound(&unit(outputs, output, -1, None), Some((output, false)))?;
-            region.lower.push(negative.checked_neg().ok_or(Fault::Overflow { layer: 0 })?);
-            region.upper.push(bound(&unit(outputs, output, 1, None), Some((output, true)))?);
-        }
-        let mut state = from_box(center, &region)?;
-        if self.has_margins() {
-            self.sharpen(&mut state, center, bound)?;
-        }
-        Ok(state)
-    }
-
-    /// Oscillation and margin from bounds on differences of outputs, which correlate.
-    fn sharpen(
-        &self,
-        state: &mut StateBounds,
-        center: &GridBox,
-        bound: &mut BoundOf<'_>,
-    ) -> Result<(), Fault> {
-        let overflow = || Fault::Overflow { layer: 0 };
-        let outputs = center.lower.len();
-        let mut oscillation = 0;
-        let mut gains = BTreeMap::new();
-        for (first, (first_lower, _)) in center.intervals().enumerate() {
-            for (second, (_, second_upper)) in center.intervals().enumerate() {
-                if first == second {
-                    continue;
-                }
-                let upper = bound(&unit(outputs, first, 1, Some(second)), None)?;
-                let clean = first_lower.checked_sub(second_upper).ok_or_else(overflow)?;
-                oscillation = oscillation.max(upper.checked_sub(clean).ok_or_else(overflow)?);
-                gains.insert((first, second), upper);
-            }
-        }
-        state.oscillation = state.oscillation.min(oscillation);
-        let kept = margin(center, state.oscillation, |leader, other| {
-            gains.get(&(other, leader)).and_then(|gain: &i64| gain.checked_neg()).ok_or_else(overflow)
-        })?;
-        state.margin = state.margin.max(kept);
-        Ok(())
-    }
-}
-
-/// Both ends of a change are off by at most their output's error, a difference of two outputs by two of them. A lead that
-/// may be lost in binary32 no longer tells which output is preferred there: what is left is that some output is.
-fn widen(state: &mut StateBounds, errors: &[i64]) -> Option<()> {
-    let largest = errors.iter().copied().max()?;
-    for (deviation, error) in state.deviation.iter_mut().zip(errors) {
-        *deviation = deviation.checked_add(error.checked_mul(2)?)?;
-    }
-    state.oscillation = state.oscillation.checked_add(largest.checked_mul(4)?)?;
-    if let Some(margin) = &mut state.margin {
-        let lead = margin.checked_sub(largest.checked_mul(2)?)?;
-        *margin = if lead > 0 { lead } else { state.oscillation.checked_neg()? };
-    }
-    Some(())
-}
-
-fn dense_outputs(network: &GridNetwork) -> usize {
-    network.layers.last().map_or(0, |layer| layer.outputs)
-}
-
-/// Rule `mono.envelope`: per mask the worst of its own and all later masks' bounds.
-fn envelope(mut bounds: Vec<StateBounds>) -> Vec<StateBounds> {
-    let mut worst: Option<StateBounds> = None;
-    for state in bounds.iter_mut().rev() {
-        if let Some(later) = worst {
-            let pairs = state.deviation.iter_mut().zip(&later.deviation);
-            pairs.for_each(|(own, &other)| *own = (*own).max(other));
-            state.oscillation = state.oscillation.max(later.oscillation);
-            state.margin = state.margin.min(later.margin);
-        }
-        worst = Some(state.clone());
-    }
-    bounds
-}
-
-/// `sign * output` or `sign * (output - other)` as integer weights.
-fn unit(outputs: usize, output: usize, sign: i64, other: Option<usize>) -> Vec<i64> {
-    let weight = |i: usize| match other {
-        Some(second) if i == second => sign.saturating_neg(),
-        _ if i == output => sign,
-        _ => 0,
-    };
-    (0..outputs).map(weight).collect()
-}
-
-/// Rule `local.margin`: a lower bound, of either sign, on the lead of every output that is preferred at an unperturbed input.
-///
-/// `center` encloses the unperturbed outputs (of every mask and state spoken of), `oscillation` bounds the difference of two
-/// outputs' changes, and `kept(p, j)` is below `y_p - y_j` at every perturbed and unperturbed input. `None` with one output.
-///
-/// # Errors
-/// [`Fault::Overflow`].
-pub(crate) fn margin(
-    center: &GridBox,
-    oscillation: i64,
-    mut kept: impl FnMut(usize, usize) -> Result<i64, Fault>,
-) -> Result<Option<i64>, Fault> {
-    let overflow = || Fault::Overflow { layer: 0 };
-    let Some((leader, own)) = largest_lower_end(center) else { return Ok(None) };
-    let (mut clean, mut lead) = (None, None);
-    for (other, &upper) in center.upper.iter().enumerate().filter(|(other, _)| *other != leader) {
-        clean = least(clean, own.checked_sub(upper).ok_or_else(overflow)?);
-        lead = least(lead, kept(leader, other)?);
-    }
-    let (Some(clean), Some(lead)) = (clean, lead) else { return Ok(None) };
-    // Whichever output is preferred leads by at least 0 unperturbed, and loses at most the oscillation.
-    let any = clean.max(0).checked_sub(oscillation).ok_or_else(overflow)?;
-    // Above 0, either of the two says that the leader is the one preferred output throughout.
-    Ok(Some(if clean > 0 || lead > 0 { any.max(lead) } else { any }))
-}
-
-fn least(known: Option<i64>, next: i64) -> Option<i64> {
-    Some(known.map_or(next, |k| k.min(next)))
-}
-
-/// The output with the largest lower end, the first of several, and that end.
-pub(crate) fn largest_lower_end(center: &GridBox) -> Option<(usize, i64)> {
-    let ends = center.lower.iter().copied().enumerate();
-    ends.reduce(|best, next| if next.1 > best.1 { next } else { best })
-}
-
-/// Bounds from a box that holds every perturbed output and one that holds the clean output.
-fn from_box(center: &GridBox, region: &GridBox) -> Result<StateBounds, Fault> {
-    let overflow = || Fault::Overflow { layer: 0 };
-    let mut deviation = Vec::with_capacity(center.lower.len());
-    let mut changes = Vec::with_capacity(center.lower.len());
-    for ((clean_lower, clean_upper), (lower, upper)) in center.intervals().zip(region.intervals()) {
-        let rise = upper.checked_sub(clean_lower).ok_or_else(overflow)?;
-        let fall = lower.checked_sub(clean_upper).ok_or_else(overflow)?;
-        deviation.push(rise.max(fall.checked_neg().ok_or_else(overflow)?).max(0));
-        changes.push((fall, rise));
-    }
-    let oscillation = oscillation_of(&changes).ok_or_else(overflow)?;
-    let margin = margin(center, oscillation, |leader, other| {
-        let ends = region.lower.get(leader).zip(region.upper.get(other));
-        ends.and_then(|(lower, upper)| lower.checked_sub(*upper)).ok_or_else(overflow)
-    })?;
-    Ok(StateBounds { deviation, oscillation, margin })
-}
-
-/// `max over i != j of rise_i - fall_j`, and at least 0.
-fn oscillation_of(changes: &[(i64, i64)]) -> Option<i64> {
-    let mut largest = 0i64;
-    for (i, (_, rise)) in changes.iter().enumerate() {
-        for (j, (fall, _)) in changes.iter().enumerate() {
-            if i != j {
-                largest = largest.max(rise.checked_sub(*fall)?);
-            }
-        }
-    }
-    Some(largest)
-}
-
-/// Bounds from a symmetric deviation per output and, where there is one, a bound on the oscillation.
-fn from_deviation(
-    center: &GridBox,
-    deviation: Vec<i64>,
-    oscillation: Option<i64>,
-) -> Result<StateBounds, Fault> {
-    let overflow = || Fault::Overflow { layer: 0 };
-    let changes = deviation.iter().map(|&d| Some((d.checked_neg()?, d)));
-    let changes = changes.collect::<Option<Vec<_>>>().ok_or_else(overflow)?;
-    let own = oscillation_of(&changes).ok_or_else(overflow)?;
-    let oscillation = oscillation.map_or(own, |known| known.min(own));
-    let moved = |leader: usize, other: usize| {
-        let clean = center.lower.get(leader)?.checked_sub(*center.upper.get(other)?)?;
-        clean.checked_sub(*deviation.get(leader)?)?.checked_sub(*deviation.get(other)?)
-    };
-    let margin = margin(center, oscillation, |leader, other| moved(leader, other).ok_or_else(overflow))?;
-    Ok(StateBounds { deviation, oscillation, margin })
 }
 
 #[cfg(test)]
@@ -707,87 +514,6 @@ mod tests {
     use super::*;
     use crate::model::{Activation, Layer, Matrix, Network, Perturbation, Units};
     use crate::number::Rational;
-
-    fn region(pairs: &[(i64, i64)]) -> GridBox {
-        GridBox::from_intervals(pairs.iter().copied())
-    }
-
-    /// Clean outputs (10, 0), perturbed ones in `[5, 15] x [-10, 20]`: changes `[-5, 5]` and `[-10, 20]`. The second gains
-    /// at most 20 + 5 on the first; the first leads by at least 5 - 20.
-    #[test]
-    fn changes_by_hand() {
-        let bounds = from_box(&region(&[(10, 10), (0, 0)]), &region(&[(5, 15), (-10, 20)])).unwrap();
-        assert_eq!(bounds, StateBounds { deviation: vec![5, 20], oscillation: 25, margin: Some(-15) });
-        let bounds = from_deviation(&region(&[(10, 11), (0, 2)]), vec![3, 4], None).unwrap();
-        assert_eq!(bounds, StateBounds { deviation: vec![3, 4], oscillation: 7, margin: Some(10 - 2 - 7) });
-    }
-
-    /// Errors 3 and 5: deviations grow by 6 and 10, the oscillation by 20, the margin falls by 10, and where that is not above
-    /// 0 another output may be preferred.
-    #[test]
-    fn binary32_widens_deviation_oscillation_and_margin() {
-        let mut state = StateBounds { deviation: vec![1, 2], oscillation: 7, margin: Some(4) };
-        assert_eq!(widen(&mut state, &[3, 5]), Some(()));
-        assert_eq!(state, StateBounds { deviation: vec![7, 12], oscillation: 27, margin: Some(-27) });
-        for (margin, wide) in [(10, -27), (11, 1)] {
-            let mut state = StateBounds { deviation: vec![1, 2], oscillation: 7, margin: Some(margin) };
-            assert_eq!((widen(&mut state, &[3, 5]), state.margin), (Some(()), Some(wide)));
-        }
-        assert_eq!(widen(&mut state, &[i64::MAX, 0]), None);
-        assert_eq!(widen(&mut state, &[]), None);
-    }
-
-    /// A clean value known to `[10, 12]`: the perturbed `[9, 13]` may be 3 above it or 3 below.
-    #[test]
-    fn an_uncertain_clean_output_widens_the_change() {
-        let bounds = from_box(&region(&[(10, 12)]), &region(&[(9, 13)])).unwrap();
-        assert_eq!(bounds, StateBounds { deviation: vec![3], oscillation: 0, margin: None });
-        let overflow = Err(Fault::Overflow { layer: 0 });
-        assert_eq!(from_box(&region(&[(i64::MIN, 0)]), &region(&[(0, i64::MAX)])), overflow);
-    }
-
-    /// Of equal outputs either is preferred, so that only the change counts: one may gain 3 on the other.
-    #[test]
-    fn ties_have_a_margin_of_minus_the_oscillation() {
-        let tie = region(&[(7, 7), (7, 7), (3, 3)]);
-        assert_eq!(from_box(&tie, &tie).unwrap().margin, Some(0));
-        let moved = from_box(&tie, &region(&[(7, 7), (7, 10), (3, 3)])).unwrap();
-        assert_eq!((moved.oscillation, moved.margin), (3, Some(-3)));
-        assert_eq!(from_deviation(&tie, vec![1, 2, 0], None).unwrap().margin, Some(-3));
-        assert_eq!(from_deviation(&tie, vec![1, 2, 0], Some(2)).unwrap().margin, Some(-2));
-    }
-
-    /// Clean outputs 1, 1/8 and 0 of a mask, 1, 4 1/8 and 4 of others (on eighths): no output leads, and two can part by 64.
-    #[test]
-    fn outputs_that_another_mask_prefers_count() {
-        let center = region(&[(8, 8), (1, 33), (0, 32)]);
-        let bounds = from_deviation(&center, vec![0, 32, 32], None).unwrap();
-        assert_eq!((bounds.oscillation, bounds.margin), (64, Some(-64)));
-    }
-
-    /// The leader by 3 and 8: over the first it keeps at least -4, over the second -3; the oscillation 5 says 3 - 5.
-    #[test]
-    fn a_leader_keeps_the_better_of_two_bounds() {
-        let center = region(&[(10, 10), (6, 7), (0, 2)]);
-        let kept = |gain: i64| {
-            move |leader: usize, other: usize| {
-                assert_eq!(leader, 0);
-                Ok(if other == 1 { gain } else { gain + 1 })
-            }
-        };
-        assert_eq!(margin(&center, 5, kept(-4)), Ok(Some(-2)));
-        assert_eq!(margin(&center, 9, kept(-4)), Ok(Some(-4)));
-        let close = region(&[(10, 10), (6, 10), (0, 2)]);
-        assert_eq!(margin(&close, 9, kept(-4)), Ok(Some(-9)));
-        assert_eq!(margin(&close, 9, kept(2)), Ok(Some(2)));
-        assert_eq!(margin(&close, 9, kept(0)), Ok(Some(-9)));
-        assert_eq!(margin(&region(&[(1, 2)]), 0, kept(0)), Ok(None));
-        assert_eq!(margin(&GridBox::default(), 0, kept(0)), Ok(None));
-        let far = region(&[(i64::MAX, i64::MAX), (-2, -2)]);
-        assert_eq!(margin(&far, 0, kept(0)), Err(Fault::Overflow { layer: 0 }));
-        let lost = |_: usize, _: usize| Err(Fault::NoBand);
-        assert_eq!(margin(&center, 0, lost), Err(Fault::NoBand));
-    }
 
     /// Outputs `2x` and `x` at 1 with radius 1: intervals let them drift apart by 3 and lead by -2; their difference `x`
     /// moves by 1 and is at least 0.
