@@ -14,9 +14,9 @@ use secateur::policy::ActivationSpec;
 use secateur::search::cover::{CoverGoal, search_cover};
 use secateur_checker::check::Rejection;
 use secateur_checker::family::Family;
+use secateur_checker::kernel::bounds::StateBounds;
 use secateur_checker::kernel::head::HeadBounds;
 use secateur_checker::load::{Failure, load_masks, load_policy, load_states};
-use secateur_checker::local::StateBounds;
 use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, Perturbation, PerturbationSet, Policy, Units,
 };

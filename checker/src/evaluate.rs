@@ -2,12 +2,11 @@
 
 use crate::family::Family;
 use crate::global::GlobalProblem;
+use crate::kernel::bounds::{StateBounds, margin_of_change};
 use crate::kernel::fault::{Fault, Place};
-use crate::kernel::head::OutputChange;
 use crate::kernel::ibp::GridBox;
-use crate::local::{LocalProblem, StateBounds, largest_lower_end};
+use crate::local::LocalProblem;
 use crate::model::{Mask, PerturbationSet, Policy, States};
-use crate::number::Rational;
 use crate::rejection::Reason;
 use crate::table::{FamilyTable, MaskTable};
 
@@ -87,16 +86,14 @@ pub fn assemble(
     families: &[Family],
     states: Vec<StateValues>,
 ) -> Result<Vec<FamilyTable>, Reason> {
-    let exact =
-        |value: i64| Rational::from_dyadic(value.into(), i64::from(local.value_bits).saturating_neg());
     let mut global = None;
     let mut tables = Vec::with_capacity(families.len());
     let mut position = 0usize;
     for &family in families {
         if family.is_local() {
-            let masks = (0..family.covers(problem.masks.len()))
-                .map(|mask| local_table(&states, position, mask, &exact));
-            tables.push(FamilyTable { family, masks: masks.collect() });
+            let masks = 0..family.covers(problem.masks.len());
+            let masks = masks.map(|mask| local_table(&states, position, mask, local.value_bits));
+            tables.push(FamilyTable { family, masks: masks.collect::<Result<_, _>>()? });
             position = position.saturating_add(1);
         } else {
             let prepared = match global.take() {
@@ -106,8 +103,13 @@ pub fn assemble(
             let mut masks = prepared.tables(family)?;
             global = Some(prepared);
             for (mask, table) in masks.iter_mut().enumerate() {
-                let Some(change) = table.changes.first() else { continue };
-                table.margins = states.iter().map(|s| margin(s.clean.get(mask)?, change, &exact)).collect();
+                let change = table.changes.first().ok_or(Reason::NoMask)?;
+                // States have no clean outputs where margins mean nothing.
+                let margins = states.iter().map(|s| match s.clean.get(mask) {
+                    Some(clean) => margin_of_change(clean, local.value_bits, change),
+                    None => Ok(None),
+                });
+                table.margins = margins.collect::<Result<_, _>>()?;
             }
             tables.push(FamilyTable { family, masks });
         }
@@ -115,59 +117,19 @@ pub fn assemble(
     Ok(tables)
 }
 
+/// A family's values under a mask, one entry a state.
 fn local_table(
     states: &[StateValues],
     family: usize,
     mask: usize,
-    exact: &dyn Fn(i64) -> Rational,
-) -> MaskTable {
+    value_bits: u32,
+) -> Result<MaskTable, Reason> {
     let mut table = MaskTable::default();
-    for bounds in states.iter().filter_map(|s| s.local.get(family)?.get(mask)) {
-        table.changes.push(OutputChange {
-            deviation: bounds.deviation.iter().map(|&d| exact(d)).collect(),
-            oscillation: exact(bounds.oscillation),
-            euclidean: None,
-        });
-        table.margins.push(bounds.margin.map(exact));
+    for state in states {
+        let bounds = state.local.get(family).and_then(|masks| masks.get(mask)).ok_or(Reason::NoMask)?;
+        let (change, margin) = bounds.exact(value_bits);
+        table.changes.push(change);
+        table.margins.push(margin);
     }
-    table
-}
-
-/// Rule `local.margin` for a family of all states: the change is that of any state, the clean outputs are the state's.
-fn margin(clean: &GridBox, change: &OutputChange, exact: &dyn Fn(i64) -> Rational) -> Option<Rational> {
-    let (leader, own) = largest_lower_end(clean)?;
-    let (own, moved) = (exact(own), change.deviation.get(leader)?);
-    let others = clean.upper.iter().zip(&change.deviation).enumerate().filter(|(other, _)| *other != leader);
-    let leads = others.map(|(_, (&upper, other))| {
-        let lead = own.sub(&exact(upper));
-        let kept = lead.sub(moved).sub(other);
-        (lead, kept)
-    });
-    let (clean, kept) = leads.reduce(|(a, b), (c, d)| (a.min(c), b.min(d)))?;
-    let any = clean.clone().max(Rational::zero()).sub(&change.oscillation);
-    Some(if clean.is_positive() { any.max(kept) } else { any })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Outputs 7, 7 and 3 that move by 1, 2 and 5: in the tie either of two is preferred, and the second can fall by
-    /// 2 + 5 - 4 behind the third, the oscillation 7 behind the first. With 8 in front, it keeps 8 - 7 - 1 - 2 and 8 - 3 - 1 - 5.
-    #[test]
-    fn a_tie_of_listed_outputs_leaves_the_oscillation() {
-        let whole = |value: i64| Rational::from_integer(value.into());
-        let change =
-            OutputChange { deviation: [1, 2, 5].map(whole).to_vec(), oscillation: whole(7), euclidean: None };
-        let found = |outputs: [i64; 3]| {
-            margin(&GridBox::from_intervals(outputs.into_iter().map(|o| (o, o))), &change, &whole)
-        };
-        assert_eq!(found([7, 7, 3]), Some(whole(-7)));
-        assert_eq!(found([8, 7, 3]), Some(whole(-2)));
-        assert_eq!(found([20, 7, 3]), Some(whole(10)));
-        // One output closer than its enclosure is as good as a tie.
-        let near = GridBox::from_intervals([(7, 8), (6, 7), (3, 3)]);
-        assert_eq!(margin(&near, &change, &whole), Some(whole(-7)));
-        assert_eq!(margin(&GridBox::from_intervals([(1, 1)]), &change, &whole), None);
-    }
+    Ok(table)
 }

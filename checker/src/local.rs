@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::family::{BandEnd, Family};
 use crate::kernel::band::{BandNetwork, band_bounds};
+use crate::kernel::bounds::{StateBounds, envelope};
 use crate::kernel::branch::bound_tree;
 use crate::kernel::crown::{CrownLayers, NoWitness, Witness, bound_outputs, crown_layers};
 use crate::kernel::enclose::TanhTable;
@@ -24,17 +25,6 @@ use crate::reader::tensor::Dtype;
 use crate::reader::trees::{Trees, state_block};
 use crate::tables::tanh_table;
 
-/// What a local family says at one state under one mask, on the value grid.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateBounds {
-    /// Upper bound on each output's absolute change.
-    pub deviation: Vec<i64>,
-    /// Upper bound on `max_i change_i - min_i change_i`.
-    pub oscillation: i64,
-    /// Lower bound on the least lead of the preferred output over another within the ball; `None` with one output.
-    pub margin: Option<i64>,
-}
-
 /// A policy, its masks and an adversary, put on the integer grid once; states are evaluated one at a time.
 pub struct LocalProblem<'a> {
     policy: &'a Policy,
@@ -51,18 +41,28 @@ pub struct LocalProblem<'a> {
     pub value_bits: u32,
 }
 
-/// An upper bound of `sum weights_i * output_i`; an output's number and side if it is one output's.
-type BoundOf<'a> = dyn FnMut(&[i64], Option<(usize, bool)>) -> Result<i64, Fault> + 'a;
-
-/// One state's input set with each mask's output enclosure and bounds there, shared by the families.
-struct AtState {
+/// One state's input set, and what the families share of it under each mask.
+struct AtState<'s> {
+    state: usize,
     input: InputSet,
-    centers: Vec<GridBox>,
-    balls: Vec<LayerBounds>,
-    /// Backward bounds with derived slopes, once a family asks for them.
-    layers: OnceCell<Vec<CrownLayers>>,
-    /// What they say of the outputs.
-    crown: OnceCell<Vec<StateBounds>>,
+    masks: Vec<AtMask<'s>>,
+}
+
+/// A mask's network at one state.
+struct AtMask<'s> {
+    mask: usize,
+    network: &'s GridNetwork,
+    /// Encloses the unperturbed outputs.
+    center: GridBox,
+    /// Interval bounds over the input set.
+    ball: LayerBounds,
+    /// Backward bounds with derived slopes, and what they say of the outputs, once a family asks for them.
+    backward: OnceCell<(CrownLayers, StateBounds)>,
+}
+
+/// The last layer's box.
+fn outputs(bounds: &LayerBounds) -> Result<&GridBox, Fault> {
+    bounds.post.last().ok_or(Fault::EmptyNetwork)
 }
 
 impl<'a> LocalProblem<'a> {
@@ -127,7 +127,8 @@ impl<'a> LocalProblem<'a> {
         Ok(self)
     }
 
-    /// With the witness file, for the families that read slopes from it; a malformed file counts as none.
+    /// With the witness file, for the families that read slopes or trees from it: in a malformed file they find none.
+    #[must_use]
     pub fn with_witness(mut self, bytes: Option<&'a [u8]>) -> Self {
         self.witness = bytes.and_then(|b| Safetensors::parse(b).ok());
         self
@@ -168,32 +169,37 @@ impl<'a> LocalProblem<'a> {
     /// # Errors
     /// [`Fault`].
     pub fn evaluate(&self, index: usize, families: &[Family]) -> Result<Vec<Vec<StateBounds>>, Fault> {
-        let input = self.input_at(index)?;
-        let mut at = AtState {
-            input,
-            centers: Vec::new(),
-            balls: Vec::new(),
-            layers: OnceCell::new(),
-            crown: OnceCell::new(),
-        };
-        let plain = families.iter().any(|f| f.band_end().is_none());
-        for network in self.masked.iter().filter(|_| plain) {
-            at.centers.push(propagate(network, self.table, &at.input.center)?.post.pop().unwrap_or_default());
-            at.balls.push(propagate(network, self.table, &at.input.region)?);
+        let mut at = AtState { state: index, input: self.input_at(index)?, masks: Vec::new() };
+        if families.iter().any(|f| f.band_end().is_none()) {
+            let masks = self.masked.iter().enumerate().map(|(mask, network)| {
+                let center = outputs(&propagate(network, self.table, &at.input.center)?)?.clone();
+                let ball = propagate(network, self.table, &at.input.region)?;
+                Ok(AtMask { mask, network, center, ball, backward: OnceCell::new() })
+            });
+            at.masks = masks.collect::<Result<_, Fault>>()?;
         }
-        families.iter().map(|family| self.family(&at, *family, index)).collect()
+        families.iter().map(|family| self.family(&at, *family)).collect()
     }
 
-    fn family(&self, at: &AtState, family: Family, state: usize) -> Result<Vec<StateBounds>, Fault> {
+    fn family(&self, at: &AtState<'_>, family: Family) -> Result<Vec<StateBounds>, Fault> {
+        let each = |bounds: &dyn Fn(&AtMask<'_>) -> Result<StateBounds, Fault>| {
+            at.masks.iter().map(bounds).collect::<Result<Vec<_>, _>>()
+        };
+        let interval = |at: &AtMask<'_>| StateBounds::from_box(&at.center, outputs(&at.ball)?);
+        let crown = |mask: &AtMask<'_>| Ok(self.backward(at, mask)?.1.clone());
+        // Rule `float32.change`: each mask with its own errors.
+        let binary32 = |mask: &AtMask<'_>, bounds: StateBounds| {
+            bounds.widened(&rounding_errors(mask.network, &at.input.region, &mask.ball)?)
+        };
         match family {
-            Family::Ibp => self.interval(at),
-            Family::EnvelopeIbp => Ok(envelope(self.interval(at)?)),
-            Family::Binary32Ibp => self.float32(at, self.interval(at)?),
-            Family::Crown => self.crown(at),
-            Family::EnvelopeCrown => Ok(envelope(self.crown(at)?)),
-            Family::Binary32Crown => self.float32(at, self.crown(at)?),
-            Family::CrownOptimised | Family::Lp => self.with_slopes(at, family, state),
-            Family::Branch => self.branch(at, state),
+            Family::Ibp => each(&interval),
+            Family::EnvelopeIbp => envelope(each(&interval)?),
+            Family::Binary32Ibp => each(&|mask| binary32(mask, interval(mask)?)),
+            Family::Crown => each(&crown),
+            Family::EnvelopeCrown => envelope(each(&crown)?),
+            Family::Binary32Crown => each(&|mask| binary32(mask, crown(mask)?)),
+            Family::CrownOptimised | Family::Lp => each(&|mask| self.with_slopes(at, mask, family)),
+            Family::Branch => each(&|mask| self.branch(at, mask)),
             Family::ChainHull => self.chain_hull(at),
             Family::PrunedDeviation => self.pruned_deviation(at),
             Family::Band(end) => self.band(at, end, false),
@@ -213,334 +219,128 @@ impl<'a> LocalProblem<'a> {
     /// [`Fault`].
     pub fn clean_outputs(&self, index: usize) -> Result<Vec<GridBox>, Fault> {
         let input = self.input_at(index)?;
-        let outputs = self.masked.iter().map(|n| propagate(n, self.table, &input.center));
-        outputs.map(|bounds| Ok(bounds?.post.pop().unwrap_or_default())).collect()
+        let enclose = |network| Ok(outputs(&propagate(network, self.table, &input.center)?)?.clone());
+        self.masked.iter().map(enclose).collect()
     }
 
-    fn interval(&self, at: &AtState) -> Result<Vec<StateBounds>, Fault> {
-        let pairs = at.centers.iter().zip(&at.balls);
-        pairs.map(|(center, ball)| from_box(center, ball.post.last().unwrap_or(center))).collect()
+    fn chain_hull(&self, at: &AtState<'_>) -> Result<Vec<StateBounds>, Fault> {
+        let first = self.masked.first().ok_or(Fault::NoBand)?;
+        let balls: Vec<&LayerBounds> = at.masks.iter().map(|mask| &mask.ball).collect();
+        let slopes = hull_slopes(first, self.table, &balls)?;
+        let bounds = at.masks.iter().map(|mask| {
+            StateBounds::from_deviation(
+                &mask.center,
+                deviation(mask.network, &slopes, &at.input.radii)?,
+                None,
+            )
+        });
+        bounds.collect()
     }
 
-    fn chain_hull(&self, at: &AtState) -> Result<Vec<StateBounds>, Fault> {
-        let Some(first) = self.masked.first() else { return Ok(Vec::new()) };
-        let slopes = hull_slopes(first, self.table, &at.balls)?;
-        let networks = self.masked.iter().zip(&at.centers);
-        networks
-            .map(|(network, center)| {
-                from_deviation(center, deviation(network, &slopes, &at.input.radii)?, None)
-            })
-            .collect()
-    }
-
-    /// Bands that end at one mask are nested: what holds for a wider one holds for the next, so the least is taken.
-    fn band(&self, at: &AtState, end: BandEnd, crown: bool) -> Result<Vec<StateBounds>, Fault> {
+    fn band(&self, at: &AtState<'_>, end: BandEnd, crown: bool) -> Result<Vec<StateBounds>, Fault> {
         let mut list: Vec<StateBounds> = Vec::new();
         for band in self.bands.get(&end).ok_or(Fault::NoBand)? {
-            let mut bounds = band_bounds(band, self.table, &at.input, crown)?;
-            if let Some(wider) = list.last() {
-                let pairs = bounds.deviation.iter_mut().zip(&wider.deviation);
-                pairs.for_each(|(narrow, &wide)| *narrow = (*narrow).min(wide));
-                bounds.oscillation = bounds.oscillation.min(wider.oscillation);
-            }
-            list.push(from_deviation(&bounds.center, bounds.deviation, Some(bounds.oscillation))?);
+            let bounds = band_bounds(band, self.table, &at.input, crown)?;
+            list.push(StateBounds::from_band(bounds, list.last())?);
         }
         Ok(list)
     }
 
-    /// Rule `float32.change`: what binary32 inference makes of bounds over the reals, each mask with its own errors.
-    fn float32(&self, at: &AtState, mut bounds: Vec<StateBounds>) -> Result<Vec<StateBounds>, Fault> {
-        for (state, (network, ball)) in bounds.iter_mut().zip(self.masked.iter().zip(&at.balls)) {
-            let errors = rounding_errors(network, &at.input.region, ball)?;
-            widen(state, &errors).ok_or(Fault::Overflow { layer: network.layers.len() })?;
-        }
-        Ok(bounds)
-    }
-
-    fn pruned_deviation(&self, at: &AtState) -> Result<Vec<StateBounds>, Fault> {
+    fn pruned_deviation(&self, at: &AtState<'_>) -> Result<Vec<StateBounds>, Fault> {
         let (dense, pairs) = self.paired.as_ref().ok_or(Fault::NoBand)?;
         let reference = propagate(dense, self.table, &at.input.region)?;
-        let zero = GridBox { lower: vec![0; dense_outputs(dense)], upper: vec![0; dense_outputs(dense)] };
-        let changes = pairs.iter().zip(&at.balls).map(|(pair, ball)| {
-            let change = paired_change(pair, self.table, &at.input.region, &reference, ball)?;
-            // Not a perturbation: there is no clean action to keep.
-            Ok(StateBounds { margin: None, ..from_box(&zero, &change)? })
+        let changes = at.masks.iter().map(|mask| {
+            let pair = pairs.get(mask.mask).ok_or(Fault::NoBand)?;
+            StateBounds::from_change(&paired_change(
+                pair,
+                self.table,
+                &at.input.region,
+                &reference,
+                &mask.ball,
+            )?)
         });
         changes.collect()
     }
 
-    /// Every mask's layers by backward bounds with derived slopes, computed once a state.
-    fn layers<'s>(&self, at: &'s AtState) -> Result<&'s [CrownLayers], Fault> {
-        if let Some(known) = at.layers.get() {
-            return Ok(known);
-        }
-        let layers = self.masked.iter().map(|network| {
-            let layers = crown_layers(network, self.table, &at.input, &NoWitness)?;
-            layers.ok_or(Fault::EmptyInterval { layer: 0, neuron: 0 })
-        });
-        let layers = layers.collect::<Result<_, _>>()?;
-        Ok(at.layers.get_or_init(|| layers))
+    /// Backward bounds by `witness`; the input set is never empty.
+    fn layers(
+        &self,
+        at: &AtState<'_>,
+        mask: &AtMask<'_>,
+        witness: &dyn Witness,
+    ) -> Result<CrownLayers, Fault> {
+        let layers = crown_layers(mask.network, self.table, &at.input, witness)?;
+        layers.ok_or(Fault::EmptyInterval { layer: 0, neuron: 0 })
     }
 
-    fn crown(&self, at: &AtState) -> Result<Vec<StateBounds>, Fault> {
-        if let Some(known) = at.crown.get() {
-            return Ok(known.clone());
+    /// Backward bounds with derived slopes, computed once a state and mask.
+    fn backward<'s>(
+        &self,
+        at: &AtState<'_>,
+        mask: &'s AtMask<'_>,
+    ) -> Result<&'s (CrownLayers, StateBounds), Fault> {
+        if let Some(known) = mask.backward.get() {
+            return Ok(known);
         }
-        let masks = self.masked.iter().zip(&at.centers).zip(self.layers(at)?);
-        let bounds = masks
-            .map(|((network, center), layers)| self.crown_bounds(network, at, center, layers, &NoWitness));
-        let bounds = bounds.collect::<Result<Vec<_>, _>>()?;
-        Ok(at.crown.get_or_init(|| bounds).clone())
+        let layers = self.layers(at, mask, &NoWitness)?;
+        let bounds = self.crown_bounds(at, mask, &layers, &NoWitness)?;
+        Ok(mask.backward.get_or_init(|| (layers, bounds)))
     }
 
     /// Backward bounds with the slopes that the witness file holds for this family, mask and state.
-    fn with_slopes(&self, at: &AtState, family: Family, state: usize) -> Result<Vec<StateBounds>, Fault> {
-        let mut bounds = Vec::with_capacity(self.masked.len());
-        for (mask, (network, center)) in self.masked.iter().zip(&at.centers).enumerate() {
-            let slopes =
-                self.state_slopes(network, family, mask, state).ok_or(Fault::SlopesMissing { mask })?;
-            let layers = crown_layers(network, self.table, &at.input, &slopes)?;
-            let layers = layers.ok_or(Fault::EmptyInterval { layer: 0, neuron: 0 })?;
-            bounds.push(self.crown_bounds(network, at, center, &layers, &slopes)?);
-        }
-        Ok(bounds)
-    }
-
-    /// `crown` met with the trees that the witness file holds for this mask and state, in the order of the targets.
-    fn branch(&self, at: &AtState, state: usize) -> Result<Vec<StateBounds>, Fault> {
-        let mut list = Vec::with_capacity(self.masked.len());
-        let masks = self.masked.iter().zip(&at.centers).zip(self.layers(at)?);
-        for (mask, ((network, center), layers)) in masks.enumerate() {
-            let bytes = self.state_trees(mask, state).ok_or(Fault::TreesMissing { mask })?;
-            let mut trees = Trees::new(bytes);
-            list.push(self.bounds_by(center, &mut |weights, _| {
-                let own = bound_outputs(network, self.table, layers, &at.input, weights, None)?;
-                let tree = trees.begin();
-                let bound = bound_tree(network, self.table, &at.input, weights, &mut |_| trees.node(network));
-                Ok(own.min(bound.map_err(|e| e.at(Place::Tree(tree)))?))
-            })?);
-            trees.finish()?;
-        }
-        Ok(list)
-    }
-
-    fn state_trees(&self, mask: usize, state: usize) -> Option<&'a [u8]> {
-        let table = self.witness.as_ref()?.tensor(&format!("{}.{mask}", Family::Branch.name())).ok()?;
-        let fits = table.dtype == Dtype::U8 && table.shape == [table.bytes.len()];
-        if fits { state_block(table.bytes, self.states(), state) } else { None }
-    }
-
-    fn state_slopes(
-        &self,
-        network: &GridNetwork,
-        family: Family,
-        mask: usize,
-        state: usize,
-    ) -> Option<StateSlopes> {
-        let table = self.witness.as_ref()?.tensor(&format!("{}.{mask}", family.name())).ok()?;
-        let size = state_bytes(network)?;
-        let expected = [self.states.values.rows, size];
-        if table.dtype != Dtype::U8 || table.shape != expected {
-            return None;
-        }
-        let start = state.checked_mul(size)?;
-        StateSlopes::parse(network, table.bytes.get(start..start.checked_add(size)?)?)
+    fn with_slopes(&self, at: &AtState<'_>, mask: &AtMask<'_>, family: Family) -> Result<StateBounds, Fault> {
+        let slopes = self.state_slopes(at, mask, family).ok_or(Fault::SlopesMissing { mask: mask.mask })?;
+        self.crown_bounds(at, mask, &self.layers(at, mask, &slopes)?, &slopes)
     }
 
     fn crown_bounds(
         &self,
-        network: &GridNetwork,
-        at: &AtState,
-        center: &GridBox,
+        at: &AtState<'_>,
+        mask: &AtMask<'_>,
         layers: &CrownLayers,
         witness: &dyn Witness,
     ) -> Result<StateBounds, Fault> {
+        let network = mask.network;
         // Without a final squash the last layer's rows are the outputs, and its slopes are theirs.
         let last = network.layers.len().saturating_sub(1);
         let squashed = network.layers.last().is_some_and(|l| l.activation != GridActivation::Identity);
-        self.bounds_by(center, &mut |weights, row| {
+        StateBounds::from_functionals(&mask.center, self.has_margins(), &mut |weights, row| {
             let row = row.filter(|_| !squashed).and_then(|(output, upper)| witness.row(last, output, upper));
             bound_outputs(network, self.table, layers, &at.input, weights, row)
         })
     }
 
-    /// State bounds from upper bounds on functionals of the outputs: minus and plus each output (given with its number and
-    /// side), then, where margins mean something, every difference of two.
-    fn bounds_by(&self, center: &GridBox, bound: &mut BoundOf<'_>) -> Result<StateBounds, Fault> {
-        let outputs = center.lower.len();
-        let mut region = GridBox::default();
-        for output in 0..outputs {
-            let negative = bound(&unit(outputs, output, -1, None), Some((output, false)))?;
-            region.lower.push(negative.checked_neg().ok_or(Fault::Overflow { layer: 0 })?);
-            region.upper.push(bound(&unit(outputs, output, 1, None), Some((output, true)))?);
-        }
-        let mut state = from_box(center, &region)?;
-        if self.has_margins() {
-            self.sharpen(&mut state, center, bound)?;
-        }
-        Ok(state)
-    }
-
-    /// Oscillation and margin from bounds on differences of outputs, which correlate.
-    fn sharpen(
-        &self,
-        state: &mut StateBounds,
-        center: &GridBox,
-        bound: &mut BoundOf<'_>,
-    ) -> Result<(), Fault> {
-        let overflow = || Fault::Overflow { layer: 0 };
-        let outputs = center.lower.len();
-        let mut oscillation = 0;
-        let mut gains = BTreeMap::new();
-        for (first, (first_lower, _)) in center.intervals().enumerate() {
-            for (second, (_, second_upper)) in center.intervals().enumerate() {
-                if first == second {
-                    continue;
-                }
-                let upper = bound(&unit(outputs, first, 1, Some(second)), None)?;
-                let clean = first_lower.checked_sub(second_upper).ok_or_else(overflow)?;
-                oscillation = oscillation.max(upper.checked_sub(clean).ok_or_else(overflow)?);
-                gains.insert((first, second), upper);
-            }
-        }
-        state.oscillation = state.oscillation.min(oscillation);
-        let kept = margin(center, state.oscillation, |leader, other| {
-            gains.get(&(other, leader)).and_then(|gain: &i64| gain.checked_neg()).ok_or_else(overflow)
+    /// `crown` met with the trees that the witness file holds for this mask and state, in the order of the targets.
+    fn branch(&self, at: &AtState<'_>, mask: &AtMask<'_>) -> Result<StateBounds, Fault> {
+        let bytes = self.state_trees(at, mask).ok_or(Fault::TreesMissing { mask: mask.mask })?;
+        let (network, layers) = (mask.network, &self.backward(at, mask)?.0);
+        let mut trees = Trees::new(bytes);
+        let bounds = StateBounds::from_functionals(&mask.center, self.has_margins(), &mut |weights, _| {
+            let own = bound_outputs(network, self.table, layers, &at.input, weights, None)?;
+            let tree = trees.begin();
+            let bound = bound_tree(network, self.table, &at.input, weights, &mut |_| trees.node(network));
+            Ok(own.min(bound.map_err(|e| e.at(Place::Tree(tree)))?))
         })?;
-        state.margin = state.margin.max(kept);
-        Ok(())
+        trees.finish()?;
+        Ok(bounds)
     }
-}
 
-/// Both ends of a change are off by at most their output's error, a difference of two outputs by two of them. A lead that
-/// may be lost in binary32 no longer tells which output is preferred there: what is left is that some output is.
-fn widen(state: &mut StateBounds, errors: &[i64]) -> Option<()> {
-    let largest = errors.iter().copied().max()?;
-    for (deviation, error) in state.deviation.iter_mut().zip(errors) {
-        *deviation = deviation.checked_add(error.checked_mul(2)?)?;
+    fn state_trees(&self, at: &AtState<'_>, mask: &AtMask<'_>) -> Option<&'a [u8]> {
+        let name = format!("{}.{}", Family::Branch.name(), mask.mask);
+        let table = self.witness.as_ref()?.tensor(&name).ok()?;
+        let fits = table.dtype == Dtype::U8 && table.shape == [table.bytes.len()];
+        if fits { state_block(table.bytes, self.states(), at.state) } else { None }
     }
-    state.oscillation = state.oscillation.checked_add(largest.checked_mul(4)?)?;
-    if let Some(margin) = &mut state.margin {
-        let lead = margin.checked_sub(largest.checked_mul(2)?)?;
-        *margin = if lead > 0 { lead } else { state.oscillation.checked_neg()? };
-    }
-    Some(())
-}
 
-fn dense_outputs(network: &GridNetwork) -> usize {
-    network.layers.last().map_or(0, |layer| layer.outputs)
-}
-
-/// Rule `mono.envelope`: per mask the worst of its own and all later masks' bounds.
-fn envelope(mut bounds: Vec<StateBounds>) -> Vec<StateBounds> {
-    let mut worst: Option<StateBounds> = None;
-    for state in bounds.iter_mut().rev() {
-        if let Some(later) = worst {
-            let pairs = state.deviation.iter_mut().zip(&later.deviation);
-            pairs.for_each(|(own, &other)| *own = (*own).max(other));
-            state.oscillation = state.oscillation.max(later.oscillation);
-            state.margin = state.margin.min(later.margin);
+    fn state_slopes(&self, at: &AtState<'_>, mask: &AtMask<'_>, family: Family) -> Option<StateSlopes> {
+        let table = self.witness.as_ref()?.tensor(&format!("{}.{}", family.name(), mask.mask)).ok()?;
+        let size = state_bytes(mask.network)?;
+        if table.dtype != Dtype::U8 || table.shape != [self.states(), size] {
+            return None;
         }
-        worst = Some(state.clone());
+        let start = at.state.checked_mul(size)?;
+        StateSlopes::parse(mask.network, table.bytes.get(start..start.checked_add(size)?)?)
     }
-    bounds
-}
-
-/// `sign * output` or `sign * (output - other)` as integer weights.
-fn unit(outputs: usize, output: usize, sign: i64, other: Option<usize>) -> Vec<i64> {
-    let weight = |i: usize| match other {
-        Some(second) if i == second => sign.saturating_neg(),
-        _ if i == output => sign,
-        _ => 0,
-    };
-    (0..outputs).map(weight).collect()
-}
-
-/// Rule `local.margin`: a lower bound, of either sign, on the lead of every output that is preferred at an unperturbed input.
-///
-/// `center` encloses the unperturbed outputs (of every mask and state spoken of), `oscillation` bounds the difference of two
-/// outputs' changes, and `kept(p, j)` is below `y_p - y_j` at every perturbed and unperturbed input. `None` with one output.
-///
-/// # Errors
-/// [`Fault::Overflow`].
-pub(crate) fn margin(
-    center: &GridBox,
-    oscillation: i64,
-    mut kept: impl FnMut(usize, usize) -> Result<i64, Fault>,
-) -> Result<Option<i64>, Fault> {
-    let overflow = || Fault::Overflow { layer: 0 };
-    let Some((leader, own)) = largest_lower_end(center) else { return Ok(None) };
-    let (mut clean, mut lead) = (None, None);
-    for (other, &upper) in center.upper.iter().enumerate().filter(|(other, _)| *other != leader) {
-        clean = least(clean, own.checked_sub(upper).ok_or_else(overflow)?);
-        lead = least(lead, kept(leader, other)?);
-    }
-    let (Some(clean), Some(lead)) = (clean, lead) else { return Ok(None) };
-    // Whichever output is preferred leads by at least 0 unperturbed, and loses at most the oscillation.
-    let any = clean.max(0).checked_sub(oscillation).ok_or_else(overflow)?;
-    // Above 0, either of the two says that the leader is the one preferred output throughout.
-    Ok(Some(if clean > 0 || lead > 0 { any.max(lead) } else { any }))
-}
-
-fn least(known: Option<i64>, next: i64) -> Option<i64> {
-    Some(known.map_or(next, |k| k.min(next)))
-}
-
-/// The output with the largest lower end, the first of several, and that end.
-pub(crate) fn largest_lower_end(center: &GridBox) -> Option<(usize, i64)> {
-    let ends = center.lower.iter().copied().enumerate();
-    ends.reduce(|best, next| if next.1 > best.1 { next } else { best })
-}
-
-/// Bounds from a box that holds every perturbed output and one that holds the clean output.
-fn from_box(center: &GridBox, region: &GridBox) -> Result<StateBounds, Fault> {
-    let overflow = || Fault::Overflow { layer: 0 };
-    let mut deviation = Vec::with_capacity(center.lower.len());
-    let mut changes = Vec::with_capacity(center.lower.len());
-    for ((clean_lower, clean_upper), (lower, upper)) in center.intervals().zip(region.intervals()) {
-        let rise = upper.checked_sub(clean_lower).ok_or_else(overflow)?;
-        let fall = lower.checked_sub(clean_upper).ok_or_else(overflow)?;
-        deviation.push(rise.max(fall.checked_neg().ok_or_else(overflow)?).max(0));
-        changes.push((fall, rise));
-    }
-    let oscillation = oscillation_of(&changes).ok_or_else(overflow)?;
-    let margin = margin(center, oscillation, |leader, other| {
-        let ends = region.lower.get(leader).zip(region.upper.get(other));
-        ends.and_then(|(lower, upper)| lower.checked_sub(*upper)).ok_or_else(overflow)
-    })?;
-    Ok(StateBounds { deviation, oscillation, margin })
-}
-
-/// `max over i != j of rise_i - fall_j`, and at least 0.
-fn oscillation_of(changes: &[(i64, i64)]) -> Option<i64> {
-    let mut largest = 0i64;
-    for (i, (_, rise)) in changes.iter().enumerate() {
-        for (j, (fall, _)) in changes.iter().enumerate() {
-            if i != j {
-                largest = largest.max(rise.checked_sub(*fall)?);
-            }
-        }
-    }
-    Some(largest)
-}
-
-/// Bounds from a symmetric deviation per output and, where there is one, a bound on the oscillation.
-fn from_deviation(
-    center: &GridBox,
-    deviation: Vec<i64>,
-    oscillation: Option<i64>,
-) -> Result<StateBounds, Fault> {
-    let overflow = || Fault::Overflow { layer: 0 };
-    let changes = deviation.iter().map(|&d| Some((d.checked_neg()?, d)));
-    let changes = changes.collect::<Option<Vec<_>>>().ok_or_else(overflow)?;
-    let own = oscillation_of(&changes).ok_or_else(overflow)?;
-    let oscillation = oscillation.map_or(own, |known| known.min(own));
-    let moved = |leader: usize, other: usize| {
-        let clean = center.lower.get(leader)?.checked_sub(*center.upper.get(other)?)?;
-        clean.checked_sub(*deviation.get(leader)?)?.checked_sub(*deviation.get(other)?)
-    };
-    let margin = margin(center, oscillation, |leader, other| moved(leader, other).ok_or_else(overflow))?;
-    Ok(StateBounds { deviation, oscillation, margin })
 }
 
 #[cfg(test)]
@@ -548,87 +348,6 @@ mod tests {
     use super::*;
     use crate::model::{Activation, Layer, Matrix, Network, Perturbation, Units};
     use crate::number::Rational;
-
-    fn region(pairs: &[(i64, i64)]) -> GridBox {
-        GridBox::from_intervals(pairs.iter().copied())
-    }
-
-    /// Clean outputs (10, 0), perturbed ones in `[5, 15] x [-10, 20]`: changes `[-5, 5]` and `[-10, 20]`. The second gains
-    /// at most 20 + 5 on the first; the first leads by at least 5 - 20.
-    #[test]
-    fn changes_by_hand() {
-        let bounds = from_box(&region(&[(10, 10), (0, 0)]), &region(&[(5, 15), (-10, 20)])).unwrap();
-        assert_eq!(bounds, StateBounds { deviation: vec![5, 20], oscillation: 25, margin: Some(-15) });
-        let bounds = from_deviation(&region(&[(10, 11), (0, 2)]), vec![3, 4], None).unwrap();
-        assert_eq!(bounds, StateBounds { deviation: vec![3, 4], oscillation: 7, margin: Some(10 - 2 - 7) });
-    }
-
-    /// Errors 3 and 5: deviations grow by 6 and 10, the oscillation by 20, the margin falls by 10, and where that is not above
-    /// 0 another output may be preferred.
-    #[test]
-    fn binary32_widens_deviation_oscillation_and_margin() {
-        let mut state = StateBounds { deviation: vec![1, 2], oscillation: 7, margin: Some(4) };
-        assert_eq!(widen(&mut state, &[3, 5]), Some(()));
-        assert_eq!(state, StateBounds { deviation: vec![7, 12], oscillation: 27, margin: Some(-27) });
-        for (margin, wide) in [(10, -27), (11, 1)] {
-            let mut state = StateBounds { deviation: vec![1, 2], oscillation: 7, margin: Some(margin) };
-            assert_eq!((widen(&mut state, &[3, 5]), state.margin), (Some(()), Some(wide)));
-        }
-        assert_eq!(widen(&mut state, &[i64::MAX, 0]), None);
-        assert_eq!(widen(&mut state, &[]), None);
-    }
-
-    /// A clean value known to `[10, 12]`: the perturbed `[9, 13]` may be 3 above it or 3 below.
-    #[test]
-    fn an_uncertain_clean_output_widens_the_change() {
-        let bounds = from_box(&region(&[(10, 12)]), &region(&[(9, 13)])).unwrap();
-        assert_eq!(bounds, StateBounds { deviation: vec![3], oscillation: 0, margin: None });
-        let overflow = Err(Fault::Overflow { layer: 0 });
-        assert_eq!(from_box(&region(&[(i64::MIN, 0)]), &region(&[(0, i64::MAX)])), overflow);
-    }
-
-    /// Of equal outputs either is preferred, so that only the change counts: one may gain 3 on the other.
-    #[test]
-    fn ties_have_a_margin_of_minus_the_oscillation() {
-        let tie = region(&[(7, 7), (7, 7), (3, 3)]);
-        assert_eq!(from_box(&tie, &tie).unwrap().margin, Some(0));
-        let moved = from_box(&tie, &region(&[(7, 7), (7, 10), (3, 3)])).unwrap();
-        assert_eq!((moved.oscillation, moved.margin), (3, Some(-3)));
-        assert_eq!(from_deviation(&tie, vec![1, 2, 0], None).unwrap().margin, Some(-3));
-        assert_eq!(from_deviation(&tie, vec![1, 2, 0], Some(2)).unwrap().margin, Some(-2));
-    }
-
-    /// Clean outputs 1, 1/8 and 0 of a mask, 1, 4 1/8 and 4 of others (on eighths): no output leads, and two can part by 64.
-    #[test]
-    fn outputs_that_another_mask_prefers_count() {
-        let center = region(&[(8, 8), (1, 33), (0, 32)]);
-        let bounds = from_deviation(&center, vec![0, 32, 32], None).unwrap();
-        assert_eq!((bounds.oscillation, bounds.margin), (64, Some(-64)));
-    }
-
-    /// The leader by 3 and 8: over the first it keeps at least -4, over the second -3; the oscillation 5 says 3 - 5.
-    #[test]
-    fn a_leader_keeps_the_better_of_two_bounds() {
-        let center = region(&[(10, 10), (6, 7), (0, 2)]);
-        let kept = |gain: i64| {
-            move |leader: usize, other: usize| {
-                assert_eq!(leader, 0);
-                Ok(if other == 1 { gain } else { gain + 1 })
-            }
-        };
-        assert_eq!(margin(&center, 5, kept(-4)), Ok(Some(-2)));
-        assert_eq!(margin(&center, 9, kept(-4)), Ok(Some(-4)));
-        let close = region(&[(10, 10), (6, 10), (0, 2)]);
-        assert_eq!(margin(&close, 9, kept(-4)), Ok(Some(-9)));
-        assert_eq!(margin(&close, 9, kept(2)), Ok(Some(2)));
-        assert_eq!(margin(&close, 9, kept(0)), Ok(Some(-9)));
-        assert_eq!(margin(&region(&[(1, 2)]), 0, kept(0)), Ok(None));
-        assert_eq!(margin(&GridBox::default(), 0, kept(0)), Ok(None));
-        let far = region(&[(i64::MAX, i64::MAX), (-2, -2)]);
-        assert_eq!(margin(&far, 0, kept(0)), Err(Fault::Overflow { layer: 0 }));
-        let lost = |_: usize, _: usize| Err(Fault::NoBand);
-        assert_eq!(margin(&center, 0, lost), Err(Fault::NoBand));
-    }
 
     /// Outputs `2x` and `x` at 1 with radius 1: intervals let them drift apart by 3 and lead by -2; their difference `x`
     /// moves by 1 and is at least 0.

@@ -22,13 +22,14 @@ use secateur_checker::check::{
 };
 use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::kernel::band::{BandNetwork, band_bounds};
+use secateur_checker::kernel::bounds::StateBounds;
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::grid::{GridNetwork, GridScale};
 use secateur_checker::kernel::head::{HeadBounds, OutputChange};
 use secateur_checker::kernel::ibp::{GridBox, LayerBounds, propagate};
 use secateur_checker::kernel::paired::{PairedNetwork, paired_change};
 use secateur_checker::kernel::point::{PointHead, deviation_from_below, enclose_outputs, perturbed_inputs};
-use secateur_checker::local::{LocalProblem, StateBounds};
+use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy,
     States, Units,

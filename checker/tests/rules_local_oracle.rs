@@ -163,7 +163,7 @@ fn hull_deviations_contain_the_exact_ones() {
         let table = tanh_table();
         let bounds: Vec<_> =
             both.grids.iter().map(|n| propagate(n, table, &both.set.region).unwrap()).collect();
-        let slopes = hull_slopes(&both.grids[0], table, &bounds).unwrap();
+        let slopes = hull_slopes(&both.grids[0], table, &bounds.iter().collect::<Vec<_>>()).unwrap();
         let boxes: Vec<_> = case
             .masks
             .iter()

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use secateur_checker::claim::region::{RegionProblem, prove_region};
+use secateur_checker::kernel::bounds::StateBounds;
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::head::HeadBounds;
-use secateur_checker::local::StateBounds;
 use secateur_checker::model::{Mask, PerturbationSet, Policy, Units};
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::reader::json::Value;

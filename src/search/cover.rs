@@ -7,8 +7,8 @@
 
 use rayon::prelude::*;
 use secateur_checker::claim::region::RegionProblem;
+use secateur_checker::kernel::bounds::StateBounds;
 use secateur_checker::kernel::fault::Fault;
-use secateur_checker::local::StateBounds;
 use secateur_checker::number::Rational;
 use secateur_checker::reader::trees::MAX_DEPTH;
 

@@ -5,15 +5,15 @@ use std::borrow::Cow;
 use crate::claim::{Bound, Claim, Proofs};
 use crate::family::{BandEnd, Family};
 use crate::kernel::band::{BandNetwork, band_bounds};
+use crate::kernel::bounds::{StateBounds, difference, margin};
 use crate::kernel::crown::{NoWitness, bound_outputs, crown_layers};
 use crate::kernel::enclose::TanhTable;
 use crate::kernel::fault::{Fault, Place};
 use crate::kernel::grid::{GridNetwork, GridScale};
-use crate::kernel::head::{HeadBounds, OutputChange};
+use crate::kernel::head::HeadBounds;
 use crate::kernel::ibp::GridBox;
 use crate::kernel::input::{InputSet, cell_magnitude, cell_set};
 use crate::kernel::split::{Node, Region, walk};
-use crate::local::{StateBounds, margin};
 use crate::model::{Head, Mask, PerturbationSet, Policy, Units};
 use crate::number::{Rational, Rounding};
 use crate::reader::certificate::Certificate;
@@ -87,8 +87,7 @@ impl<'a> RegionProblem<'a> {
         let layers = crown_layers(&self.network, self.table, input, &NoWitness)?;
         let layers = layers.ok_or(Fault::EmptyInterval { layer: 0, neuron: 0 })?;
         margin(center, oscillation, |leader, other| {
-            let sign = |o: usize| i64::from(o == other).saturating_sub(i64::from(o == leader));
-            let weights: Vec<i64> = (0..outputs).map(sign).collect();
+            let weights = difference(outputs, Some(other), Some(leader));
             let gain = bound_outputs(&self.network, self.table, &layers, input, &weights, None)?;
             gain.checked_neg().ok_or_else(overflow)
         })
@@ -96,15 +95,8 @@ impl<'a> RegionProblem<'a> {
 
     /// A cell's values as a table with one state.
     pub fn table(&self, bounds: &StateBounds) -> FamilyTable {
-        let bits = i64::from(self.network.value_bits).saturating_neg();
-        let exact = |value: i64| Rational::from_dyadic(value.into(), bits);
-        let change = OutputChange {
-            deviation: bounds.deviation.iter().map(|&d| exact(d)).collect(),
-            oscillation: exact(bounds.oscillation),
-            euclidean: None,
-        };
-        let margins = vec![bounds.margin.map(exact)];
-        let mask = MaskTable { changes: vec![change], margins, ..MaskTable::default() };
+        let (change, margin) = bounds.exact(self.network.value_bits);
+        let mask = MaskTable { changes: vec![change], margins: vec![margin], ..MaskTable::default() };
         FamilyTable { family: Family::Band(BandEnd::Mask(0)), masks: vec![mask] }
     }
 }
