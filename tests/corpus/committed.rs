@@ -4,13 +4,12 @@
 use secateur_checker::load::{
     CheckPaths, Failure, PropertyFiles, check_paths, check_property_files, load_policy,
 };
-use secateur_testkit::programs;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::cases::{self, names, sidecar, write_corpus};
 
-fn corpus() -> PathBuf {
+pub fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("certificates")
 }
 
@@ -76,44 +75,6 @@ fn every_rejected_certificate_fails_with_its_reason() {
         assert_eq!(failure.exit_code(), sidecar.exit, "{name}: {found}");
         let sentence = failure.to_string();
         assert!(sentence.chars().all(|c| !c.is_control()), "{name}: {sentence:?}");
-    }
-}
-
-/// Both programs on one case; they must agree on the exit code. A property is given to `secateur check` as VNN-LIB, and to
-/// `secateur-check` in the canonical form.
-fn run_both(root: &Path, paths: &CheckPaths, sidecar: &cases::Sidecar) -> programs::Ran {
-    let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
-    let (policy, trust) = (text(&paths.policy), text(paths.trust.as_deref().expect("given")));
-    let certificate = text(&paths.certificate);
-    let Some(property) = &sidecar.property else {
-        let (masks, states) = (text(paths.masks.as_deref().expect("given")), text(&paths.states));
-        let arguments = [&policy, "--masks", &masks, "--states", &states, "--trust", &trust, &certificate]
-            .map(String::from);
-        return programs::check_both(root, &arguments.each_ref().map(String::as_str));
-    };
-    let (source, canonical) = (
-        text(&property_file(paths, property, "vnnlib")),
-        text(&property_file(paths, property, "property.json")),
-    );
-    let long = ["--quiet", "check", &policy, &source, &certificate, "--trust", &trust];
-    let short = [&policy, "--property", &canonical, "--trust", &trust, &certificate];
-    let long = programs::run(programs::secateur(root).args(long));
-    let short = programs::run(programs::secateur_check(root).args(short));
-    assert_eq!(long.code, short.code, "secateur said {long:?}, secateur-check said {short:?}");
-    long
-}
-
-/// The programs agree with the library, and with each other, on what the process says to its caller.
-#[test]
-fn both_programs_exit_with_the_code_of_the_sidecar() {
-    let root = corpus();
-    for folder in ["accepted", "rejected"] {
-        for name in names(&root, folder) {
-            let (paths, sidecar) = paths(&root, folder, &name);
-            let ran = run_both(&root, &paths, &sidecar);
-            assert_eq!(ran.code, i32::from(sidecar.exit), "{folder}/{name}: {ran:?}");
-            assert_eq!(ran.stdout.contains("verified, signed by"), sidecar.exit == 0, "{folder}/{name}");
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod cases;
 mod committed;
+mod frozen;
 mod hostile;
 mod mutation;
 mod mutation_proofs;
