@@ -6,12 +6,12 @@ use secateur_checker::family::Family;
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::reader::safetensors::Safetensors;
 use secateur_checker::table::Quantity;
+use secateur_testkit::case::Case;
+use secateur_testkit::oracle::fixed::{BITS, Ends, trace};
 
 use super::claims::{Proved, listed, scope, story};
-use super::fixed::{BITS, Ends, trace};
 use super::functions::distances;
 use super::points::Place;
-use super::random::Case;
 use super::tally::{Tally, family_word, head_word};
 
 pub const WORD: &str = "counterexample";

@@ -9,12 +9,13 @@ use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Mask, Network, Perturbation};
 use secateur_checker::number::Rational;
 use secateur_checker::table::{FamilyTable, Quantity};
+use secateur_testkit::case::Case;
+use secateur_testkit::oracle::binary32::{Binary32, dyadic};
+use secateur_testkit::oracle::fixed::{Ends, change, ends_of, trace};
+use secateur_testkit::random::Random;
 
-use super::binary32::{Binary32, dyadic};
-use super::fixed::{Ends, change, ends_of, trace};
 use super::generate::{describe, mask_bits, unlisted};
 use super::points::{Place, Point, exact_float, rational_float, to_float};
-use super::random::{Case, Random};
 use super::tally::{Claim, Tally, family_word};
 use super::truth::{Pair, Truth, same_outputs, truth};
 use super::witness;

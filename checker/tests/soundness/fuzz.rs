@@ -11,10 +11,10 @@ use secateur_checker::family::Family;
 use super::below::{self, hold_points};
 use super::claims::{at_state, elsewhere, hold_all, pool, prove};
 use super::generate::example;
-use super::random::Random;
 use super::regions::{self, hold_region};
 use super::regret::{self, hold_regret};
 use super::tally::{Kind, Tally};
+use secateur_testkit::random::Random;
 
 /// Networks of a run in CI: about a minute.
 const NETWORKS: u64 = 600;

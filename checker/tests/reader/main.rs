@@ -1,0 +1,4 @@
+//! The readers: hostile bytes, and published files.
+
+mod hostile;
+mod shared;

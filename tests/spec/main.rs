@@ -1,0 +1,4 @@
+//! The specification against the code.
+
+mod rules;
+mod schema;
