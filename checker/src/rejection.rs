@@ -113,6 +113,11 @@ impl Reason {
         if let Self::Rule { fault } = self { fault.code() } else { self.own_code() }
     }
 
+    /// The rule's own condition, if a rule refused.
+    pub fn fault(&self) -> Option<&Fault> {
+        if let Self::Rule { fault } = self { Some(fault.condition()) } else { None }
+    }
+
     /// The condition's class; what is not well-formed within a certificate is evidence that does not hold.
     pub fn class(&self) -> Class {
         if let Self::Rule { fault } = self { fault.class() } else { self.own_class() }

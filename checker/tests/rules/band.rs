@@ -11,10 +11,7 @@
 use secateur_testkit::hinges;
 use std::path::PathBuf;
 
-use secateur_checker::check::{
-    CHECKER_ID, LIMIT_BANDS, NamedFile, Rejection, Subject, Verified, check, pruned_count,
-    required_assumptions, required_limits,
-};
+use secateur_checker::check::{CHECKER_ID, NamedFile, Subject, Verified, check, pruned_count};
 use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::kernel::band::{BandNetwork, band_bounds};
 use secateur_checker::kernel::bounds::StateBounds;
@@ -31,13 +28,15 @@ use secateur_checker::model::{
 };
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::reader::certificate::{
-    Certificate, Claim, FileDigest, MaskRecord, Program, SCHEMA_VERSION,
+    Certificate, Claim, FileDigest, MaskRecord, Program, SCHEMA_VERSION, StepVerdict,
 };
 use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::npy::parse_states;
 use secateur_checker::reader::safetensors::Safetensors;
-use secateur_checker::table::TableError;
+use secateur_checker::rejection::{Reason, Rejection};
+use secateur_checker::sentences::{LIMIT_BANDS, family_limits, policy_assumptions};
 use secateur_checker::tables::tanh_table;
+use secateur_testkit::case::refused;
 use secateur_testkit::random::Random;
 
 /// Weights and biases are multiples of 2^-6.
@@ -618,8 +617,8 @@ fn certificate(policy: &Policy, masks: &[Mask], claim: Claim) -> Certificate {
         statistical: Vec::new(),
         regions: Vec::new(),
         witness: None,
-        assumptions: owned(required_assumptions(policy)),
-        limits: owned(required_limits(&family.into_iter().collect::<Vec<_>>(), false)),
+        assumptions: owned(policy_assumptions(policy)),
+        limits: owned(family_limits(&family.into_iter().collect::<Vec<_>>(), false)),
         inputs: vec![
             file("chain", "chain"),
             file("mask", "m0"),
@@ -663,31 +662,51 @@ fn a_band_claim_is_recomputed() {
     for family in ["band/0", "band-crown/0"] {
         assert_eq!(result(claim(family, 0, "0")), Ok(()));
         assert_eq!(result(claim(family, 0, "0.5")), Ok(()));
-        assert!(matches!(result(claim(family, 0, "-1e-30")), Err(Rejection::ClaimTooTight { .. })));
-        let outside = Rejection::NoSuchClaim { claim: 0, reason: TableError::NoMask };
+        assert!(matches!(
+            result(claim(family, 0, "-1e-30")),
+            Err(Rejection { reason: Reason::TooTight { .. }, .. })
+        ));
+        let outside = refused("claim", 0, "", Reason::NoMask);
         assert_eq!(result(claim(family, 1, "0.5")), Err(outside));
     }
     for (family, mask) in [("band/2", 0), ("band-crown/9", 0), ("band/1", 2), ("band/zero", 2)] {
-        let outside = Rejection::NoSuchClaim { claim: 0, reason: TableError::NoMask };
+        let outside = refused("claim", 0, "", Reason::NoMask);
         assert_eq!(result(claim(family, mask, "9")), Err(outside), "{family}");
     }
-    assert!(matches!(result(claim("band/00", 0, "0")), Err(Rejection::UnknownFamily { .. })));
+    assert!(matches!(
+        result(claim("band/00", 0, "0")),
+        Err(Rejection { reason: Reason::UnknownFamily { .. }, .. })
+    ));
     // The band's two masks make a step; its verdict must be stated, and the bound is 1/16.
     let mut wide = certificate(&policy, &masks, claim("band/1", 0, "0.0625"));
-    let Err(Rejection::WrongVerdict { found: Some(verdict), .. }) = checked(&policy, &masks, wide.clone())
+    let Err(Rejection { reason: Reason::WrongVerdict { stated, found }, .. }) =
+        checked(&policy, &masks, wide.clone())
     else {
         panic!("a certificate without its verdict was accepted")
     };
-    assert_eq!((verdict.verdict.as_str(), verdict.counts), ("tightens-by-theorem", (0, 1, 0)));
-    wide.verdicts.push(*verdict);
+    let words = "\"band/1\" \"action-deviation\" step 1: \"tightens-by-theorem\" (0 fell, 1 stayed, 0 rose)";
+    assert_eq!((stated.as_str(), found.as_str()), ("nothing", words));
+    wide.verdicts.push(StepVerdict {
+        family: "band/1".to_owned(),
+        of: "action-deviation".to_owned(),
+        step: 1,
+        verdict: "tightens-by-theorem".to_owned(),
+        counts: (0, 1, 0),
+        at: None,
+        before: None,
+        after: None,
+    });
     assert!(checked(&policy, &masks, wide.clone()).is_ok());
     wide.claims[0].values[0] = "0.0624999999999999999999".to_owned();
-    assert!(matches!(checked(&policy, &masks, wide.clone()), Err(Rejection::ClaimTooTight { .. })));
+    assert!(matches!(
+        checked(&policy, &masks, wide.clone()),
+        Err(Rejection { reason: Reason::TooTight { .. }, .. })
+    ));
     wide.claims[0].values[0] = "0.0625".to_owned();
     wide.limits.retain(|limit| limit != LIMIT_BANDS);
     assert_eq!(
         checked(&policy, &masks, wide).map(|_| ()),
-        Err(Rejection::LimitMissing { limit: LIMIT_BANDS })
+        Err(Reason::LimitMissing { limit: LIMIT_BANDS }.into())
     );
 }
 

@@ -5,6 +5,7 @@ use secateur_checker::model::{
     States, Units,
 };
 use secateur_checker::number::{Dyadic, Rational};
+use secateur_checker::rejection::{Entry, Reason, Rejection};
 
 use crate::random::Random;
 
@@ -150,4 +151,9 @@ fn state_entry(random: &mut Random) -> Dyadic {
         2 => Dyadic::ZERO,
         _ => weight(random, Stored::Single),
     }
+}
+
+/// A rejection of an entry of one of a certificate's lists; `part` as it follows the position.
+pub fn refused(kind: &'static str, position: usize, part: &str, reason: Reason) -> Rejection {
+    Rejection { entry: Some(Entry { kind, position, part: part.to_owned() }), reason }
 }
