@@ -9,7 +9,8 @@ use crate::kernel::fault::Fault;
 use crate::kernel::point::{PointHead, deviation_from_below, enclose_outputs, perturbed_inputs};
 use crate::model::Head;
 use crate::number::{Dyadic, Rational};
-use crate::reader::safetensors::{Safetensors, SafetensorsError};
+use crate::reader::clause::Clause;
+use crate::reader::safetensors::Safetensors;
 use crate::reader::tensor::Dtype;
 use crate::table::{Quantity, TableError};
 use crate::tables::tanh_table;
@@ -21,7 +22,7 @@ pub enum PointsError {
     /// There is no witness file.
     NoWitness,
     /// The witness file is malformed, lacks a mask's points, or they hold a NaN or an infinity.
-    Witness(SafetensorsError),
+    Witness(Clause),
     /// A mask's points are not binary64, or not one row a state with one column an input.
     WrongShape {
         /// Mask, from 0.

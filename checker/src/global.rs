@@ -17,7 +17,8 @@ use crate::kernel::scaled::ScaledNetwork;
 use crate::kernel::sensitivity::sensitivity_prepared;
 use crate::model::{Perturbation, Units};
 use crate::number::{Dyadic, Rational};
-use crate::reader::safetensors::{Safetensors, SafetensorsError};
+use crate::reader::clause::Clause;
+use crate::reader::safetensors::Safetensors;
 use crate::table::MaskTable;
 
 /// Witness vectors are read with this many fraction bits.
@@ -36,7 +37,7 @@ pub enum GlobalError {
     /// The family needs a witness file, and there is none.
     NoWitness,
     /// The witness file is malformed or lacks a tensor.
-    Witness(SafetensorsError),
+    Witness(Clause),
     /// A witness number is too large.
     WitnessRange,
     /// The family is not a global one.

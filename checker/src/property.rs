@@ -11,9 +11,10 @@ use crate::kernel::split::{Case, check_inside, check_sat, check_shape, check_tre
 use crate::model::Policy;
 use crate::number::Rational;
 use crate::reader::certificate::{FileDigest, SCHEMA_VERSION};
+use crate::reader::clause::Clause;
 use crate::reader::digest::{sha256_hex, weights_digest};
 use crate::reader::escaped::Escaped;
-use crate::reader::property::{Property, PropertyError, parse_proof};
+use crate::reader::property::{Property, parse_proof};
 use crate::reader::verdict::{Claimed, PropertyCertificate};
 use crate::tables::tanh_table;
 
@@ -65,7 +66,7 @@ pub enum PropertyRejection {
     /// The network, or its normaliser, does not fit the integer grid.
     Grid(Fault),
     /// The proof file is malformed.
-    Proof(PropertyError),
+    Proof(Clause),
     /// The proof has another number of trees than the property has cases.
     CaseCount {
         /// Trees.
@@ -118,7 +119,7 @@ impl PropertyRejection {
     pub fn is_limit(&self) -> bool {
         match self {
             Self::Grid(_) => true,
-            Self::Proof(PropertyError::Field(e)) => e.is_limit(),
+            Self::Proof(clause) => clause.class() == Class::Limit,
             Self::Case { reason, .. } => reason.class() == Class::Limit,
             _ => false,
         }

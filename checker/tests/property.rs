@@ -19,8 +19,9 @@ use secateur_checker::model::{Head, Normaliser, Policy};
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::property::{Decided, PropertyRejection, PropertySubject, check_property};
 use secateur_checker::reader::certificate::{FileDigest, Program, SCHEMA_VERSION, WitnessRecord};
+use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::digest::{sha256_hex, weights_digest};
-use secateur_checker::reader::property::{Property, PropertyError, parse_property};
+use secateur_checker::reader::property::{Property, parse_property};
 use secateur_checker::reader::verdict::{Claimed, PropertyCertificate};
 
 const NAMES: [&str; 3] = ["policy.json", "policy.safetensors", "property.json"];
@@ -288,7 +289,7 @@ fn networks_beyond_the_grid_are_refused() {
 #[test]
 fn proofs_must_be_readable() {
     let spaced = [b" ".as_slice(), &proof(&format!("{LEAF},{LEAF}"))].concat();
-    let reason = PropertyRejection::Proof(PropertyError::NotCanonical);
+    let reason = PropertyRejection::Proof(Clause::NotCanonical);
     assert_eq!(Case::unsat_by(spaced).refused(), reason);
 }
 
