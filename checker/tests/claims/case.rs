@@ -8,7 +8,8 @@ use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, Perturbation, PerturbationSet, Policy, States, Units,
 };
 use secateur_checker::number::{Dyadic, Rational, Rounding, claim_decimal};
-use secateur_checker::reader::certificate::{Certificate, CertificateError, parse_certificate};
+use secateur_checker::reader::certificate::{Certificate, parse_certificate};
+use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::json::{Numbers, canonical, parse};
 use secateur_checker::rejection::Rejection;
@@ -110,7 +111,7 @@ impl Case {
         claims.collect::<Vec<_>>().join(",")
     }
 
-    pub fn read(&self, said: &Said) -> Result<Certificate, CertificateError> {
+    pub fn read(&self, said: &Said) -> Result<Certificate, Clause> {
         let file = |i: usize| {
             let (name, bytes) = FILES[i];
             format!(r#""name":"{name}","digest":{{"sha256":"{}"}}"#, sha256_hex(bytes))

@@ -10,10 +10,10 @@ use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::reader::certificate::{
     Certificate, Claim, FileDigest, MaskRecord, Place, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
 };
+use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::counterexample::{BracketVerdict, CounterexampleClaim};
 use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::regret::{Region, RegretClaim, RegretForm};
-use secateur_checker::reader::safetensors::SafetensorsError;
 use secateur_checker::rejection::{Reason, Rejection};
 use secateur_checker::sentences::{LIMIT_COUNTEREXAMPLE, LIMIT_REGRET, regret_assumptions};
 use secateur_checker::sentences::{LIMIT_MONOTONE, LIMIT_STATES, LIMIT_TRUTH, policy_assumptions};
@@ -257,14 +257,14 @@ fn outside(mask: usize) -> Rejection {
     entry(0, "", fault.into())
 }
 
-fn malformed(problem: &SafetensorsError) -> Rejection {
-    entry(0, "", Reason::WitnessFile { problem: problem.to_string() })
+fn malformed(clause: &Clause) -> Rejection {
+    entry(0, "", clause.clone().into())
 }
 
 #[test]
 fn missing_and_misshapen_points_are_refused() {
     let missing = |witness: &[u8], name: &str| {
-        let missing = SafetensorsError::Missing { name: name.to_owned() };
+        let missing = Clause::NoTensor { name: name.into() };
         assert_eq!(with_points(witness), malformed(&missing));
     };
     missing(&file(&[("counterexample.1", "F64", &[1, 1], &[SIXTEENTH])]), "counterexample.0");
@@ -281,7 +281,7 @@ fn missing_and_misshapen_points_are_refused() {
     assert_eq!(second("F64", &[1], &[SIXTEENTH]), wrong);
     assert_eq!(second("F64", &[0, 1], &[]), wrong);
     assert_eq!(second("F32", &[1, 1], &[0]), wrong);
-    let finite = SafetensorsError::NotFinite { name: "counterexample.1".to_owned(), index: 0 };
+    let finite = Clause::NotFinite { name: "counterexample.1".into(), index: 0 };
     for bits in [NAN, 0x7FF0_0000_0000_0000] {
         assert_eq!(second("F64", &[1, 1], &[bits]), malformed(&finite));
     }

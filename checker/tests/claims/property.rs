@@ -15,8 +15,9 @@ use secateur_checker::model::{Head, Normaliser, Policy};
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::property::{Decided, PropertySubject, check_property};
 use secateur_checker::reader::certificate::{FileDigest, Program, SCHEMA_VERSION, WitnessRecord};
+use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::digest::{sha256_hex, weights_digest};
-use secateur_checker::reader::property::{Property, PropertyError, parse_property};
+use secateur_checker::reader::property::{Property, parse_property};
 use secateur_checker::reader::verdict::{Claimed, PropertyCertificate};
 use secateur_checker::rejection::{Reason, Rejection};
 use secateur_checker::sentences::ASSUME_REAL;
@@ -297,7 +298,7 @@ fn networks_beyond_the_grid_are_refused() {
 #[test]
 fn proofs_must_be_readable() {
     let spaced = [b" ".as_slice(), &proof(&format!("{LEAF},{LEAF}"))].concat();
-    let reason = Reason::WitnessFile { problem: PropertyError::NotCanonical.to_string() };
+    let reason = Reason::WitnessFile { clause: Box::new(Clause::NotCanonical) };
     assert_eq!(Case::unsat_by(spaced).refused(), reason);
 }
 

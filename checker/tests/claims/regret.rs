@@ -5,8 +5,7 @@ use secateur_checker::kernel::regret::MAX_HORIZON;
 use secateur_checker::kernel::regret::{RewardRange, expectation, horizon, sup};
 use secateur_checker::model::Head;
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
-use secateur_checker::reader::certificate::CertificateError;
-use secateur_checker::reader::fields::FieldError;
+use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::regret::Region;
 use secateur_checker::rejection::{Reason, Rejection};
 use secateur_checker::sentences::{LIMIT_REGRET, regret_assumptions};
@@ -224,18 +223,14 @@ fn entries_have_the_keys_of_their_form() {
     let case = Case::categorical();
     let read = |text: String| case.read(&Said { regret: vec![text], ..Said::default() }).unwrap_err();
     let good = entry(GLOBAL, SUP, "all-states", "1e9");
-    let field = |error| match error {
-        CertificateError::Field(error) => error,
-        other => panic!("{other}"),
-    };
-    let unknown = field(read(good.replace(SUP, r#""form":"sup","discount":"1/2","horizon":"20""#)));
-    assert!(matches!(unknown, FieldError::Unknown { key, .. } if key == "horizon"));
-    let missing = field(read(good.replace(SUP, r#""form":"horizon""#)));
-    assert!(matches!(missing, FieldError::Missing { key, .. } if key == "horizon"));
-    let word = field(read(good.replace("\"sup\"", "\"quoted\"")));
-    assert!(matches!(word, FieldError::UnknownWord { found, .. } if found == "quoted"));
-    let region = field(read(good.replace("all-states", "some-states")));
-    assert!(matches!(region, FieldError::UnknownWord { found, .. } if found == "some-states"));
-    let end = field(read(good.replace("\"episodesCanEnd\":true,", "")));
-    assert!(matches!(end, FieldError::Missing { key, .. } if key == "episodesCanEnd"));
+    let unknown = read(good.replace(SUP, r#""form":"sup","discount":"1/2","horizon":"20""#));
+    assert!(matches!(unknown.condition(), Clause::UnknownKey { key, .. } if key.0 == "horizon"));
+    let missing = read(good.replace(SUP, r#""form":"horizon""#));
+    assert!(matches!(missing.condition(), Clause::MissingKey { key, .. } if key.0 == "horizon"));
+    let word = read(good.replace("\"sup\"", "\"quoted\""));
+    assert!(matches!(word.condition(), Clause::UnknownWord { found, .. } if found.0 == "quoted"));
+    let region = read(good.replace("all-states", "some-states"));
+    assert!(matches!(region.condition(), Clause::UnknownWord { found, .. } if found.0 == "some-states"));
+    let end = read(good.replace("\"episodesCanEnd\":true,", ""));
+    assert!(matches!(end.condition(), Clause::MissingKey { key, .. } if key.0 == "episodesCanEnd"));
 }

@@ -21,8 +21,9 @@ use secateur_checker::model::{
     States, Units,
 };
 use secateur_checker::number::{Dyadic, Rational};
-use secateur_checker::reader::certificate::{Certificate, CertificateError, Program};
-use secateur_checker::reader::fields::{Field, FieldError};
+use secateur_checker::reader::certificate::{Certificate, Program};
+use secateur_checker::reader::clause::{Clause, Part};
+use secateur_checker::reader::fields::Document;
 use secateur_checker::reader::json::{Numbers, parse};
 use secateur_checker::reader::policy::MAX_WIDTH;
 use secateur_checker::reader::regions::{MAX_SHARES, RegionClaim, RegionEntry, Share, region_entries};
@@ -448,20 +449,20 @@ fn entries_are_refused_by_clause() {
         let text =
             format!(r#"{{"regions":[{{"claims":[{claim}],"lower":[{lower}],"mask":"0","upper":["1"]}}]}}"#);
         let value = parse(text.as_bytes(), 1 << 22, Numbers::Refused).unwrap();
-        region_entries(&mut Field::root(&value).object().unwrap()).map(|entries| entries.len())
+        region_entries(&mut Document::new(value, None).root().object().unwrap()).map(|entries| entries.len())
     };
     assert_eq!((read(r#""0""#, "1"), read(r#""0""#, "0")), (Ok(1), Ok(1)));
     let path = "regions[0].lower".to_owned();
-    let many = CertificateError::Field(FieldError::TooMany { path, cap: MAX_WIDTH });
+    let many = Clause::TooMany { cap: MAX_WIDTH }.within(Part::Value(path));
     assert_eq!(read(&vec![r#""x""#; MAX_WIDTH + 1].join(","), "1"), Err(many));
     let shares =
         vec![r#"1","threshold":"0"},{"fraction":"1"#; MAX_SHARES].join(r#"","threshold":"0"},{"fraction":""#);
     let path = "regions[0].claims[0].shares".to_owned();
-    let many = CertificateError::Field(FieldError::TooMany { path, cap: MAX_SHARES });
+    let many = Clause::TooMany { cap: MAX_SHARES }.within(Part::Value(path));
     assert_eq!(read(r#""0""#, &shares), Err(many));
     let path = || "regions[0].claims[0].shares[0].fraction".to_owned();
     for outside in ["-1/8", "1.0001"] {
-        let error = FieldError::OutOfRange { path: path(), expected: "a fraction in [0, 1]" };
-        assert_eq!(read(r#""0""#, outside), Err(CertificateError::Field(error)));
+        let error = Clause::OutOfRange { expected: "a fraction in [0, 1]" }.within(Part::Value(path()));
+        assert_eq!(read(r#""0""#, outside), Err(error));
     }
 }
