@@ -1,7 +1,9 @@
 //! The command line `secateur`. Untrusted; one file per subcommand, exit codes as `spec/README.md` lists them.
 
 pub mod adversary;
+#[cfg(feature = "train")]
 pub mod attack;
+#[cfg(feature = "train")]
 pub mod attack_tables;
 pub mod audit;
 pub mod audit_folder;
@@ -10,6 +12,7 @@ pub mod bracket_summary;
 pub mod certify;
 pub mod check;
 pub mod decompose;
+#[cfg(feature = "train")]
 pub mod episodes;
 pub mod import;
 pub mod interrupt;
@@ -26,8 +29,11 @@ pub mod show;
 pub mod source;
 pub mod streams;
 pub mod summary;
+#[cfg(feature = "train")]
 pub mod sweep;
+#[cfg(feature = "train")]
 pub mod train;
+#[cfg(feature = "train")]
 pub mod train_masks;
 pub mod verify;
 
@@ -76,6 +82,7 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "train")]
     /// Attack a policy, and every pruned version of it anew: returns with and without each adversary.
     Attack(attack::AttackArguments),
     /// The main job: certify a policy's mask chain as its audit.toml says, check the result, print the table.
@@ -86,6 +93,7 @@ enum Command {
     Check(check::CheckArguments),
     /// Split measured returns into clean, pruning loss and robustness, beside certified bounds.
     Decompose(decompose::DecomposeArguments),
+    #[cfg(feature = "train")]
     /// Draw the states of a statistical claim: independent episodes, each looked at once at a geometric time.
     Episodes(episodes::EpisodesArguments),
     /// Read a policy from ONNX, safetensors, NPZ, PyTorch or Stable-Baselines3 into a policy directory.
@@ -100,8 +108,10 @@ enum Command {
     SaMdp(sa_mdp::SaMdpArguments),
     /// Print what a certificate claims, without checking it.
     Show(show::ShowArguments),
+    #[cfg(feature = "train")]
     /// Train, prune, attack and certify over seeds, sparsities and attacks; tables and plots.
     Sweep(sweep::SweepArguments),
+    #[cfg(feature = "train")]
     /// Train a policy with PPO: the reference trainer.
     Train(train::TrainArguments),
     /// Decide a VNN-LIB property of a network and sign the proof or the counterexample.
@@ -197,11 +207,13 @@ pub fn run() -> ExitCode {
 
 fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
     match command {
+        #[cfg(feature = "train")]
         Command::Attack(arguments) => attack::run(&arguments, context),
         Command::Audit(arguments) => audit::run(&arguments, context),
         Command::Certify(arguments) => certify::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context),
         Command::Decompose(arguments) => decompose::run(&arguments, context),
+        #[cfg(feature = "train")]
         Command::Episodes(arguments) => episodes::run(&arguments, context),
         Command::Import(arguments) => import::run(&arguments, context),
         Command::Keygen(arguments) => keygen::run(&arguments, context),
@@ -209,11 +221,13 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Report(arguments) => report::run(&arguments, context),
         Command::SaMdp(arguments) => sa_mdp::run(&arguments, context),
         Command::Show(arguments) => show::run(&arguments, context),
+        #[cfg(feature = "train")]
         Command::Sweep(arguments) => sweep::run(&arguments, context),
+        #[cfg(feature = "train")]
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Verify(arguments) => verify::run(&arguments, context),
         Command::Schema(out) => {
-            out.emit_bytes(&out.test([])?, crate::certify::schema::certificate_schema().as_bytes())?;
+            out.emit_bytes(&out.test([])?, include_bytes!("../spec/certificate.schema.json"))?;
             Ok(0)
         }
         Command::Completions { shell } => {

@@ -4,6 +4,8 @@
 //! A mask of sparsity `s` over `total` weights keeps exactly `total - floor(s * total)` of them: the highest ranked.
 //! One ranking serves all sparsities, so the masks are nested by construction.
 
+pub mod saliency;
+
 use crate::import::array::Arrays;
 use crate::policy::emit::weight_name;
 use crate::policy::mask::{MaskData, MaskTable};

@@ -7,16 +7,18 @@ use ndarray::{Array2, Axis, Zip};
 use serde::{Deserialize, Serialize};
 
 use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Prepared, Target};
+use crate::float::FloatActivation;
+use crate::float::bits;
+use crate::float::head::{FloatHead, largest};
+use crate::float::mlp::Mlp;
+use crate::float::policy::FloatPolicy;
+use crate::float::rng::SeededRng;
 use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::write::{create_folder, write_atomically};
 use crate::rl::adam::Adam;
-use crate::rl::bits;
 use crate::rl::env::{ActionSpace, Environment, EnvironmentError, make_environment};
-use crate::rl::head::{FloatHead, largest};
-use crate::rl::net::{FloatActivation, Mlp};
-use crate::rl::rng::SeededRng;
 use crate::rl::rollout::with_action;
-use crate::rl::{CheckpointError, FloatPolicy, TrainError};
+use crate::rl::{CheckpointError, TrainError};
 
 /// States of a minibatch.
 const MINIBATCH: usize = 128;

@@ -6,13 +6,15 @@ use ndarray::{Array2, Axis};
 use super::fit::{descend, kept};
 use super::sarsa::{SarsaAttack, fit_values};
 use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Target};
+use crate::float::FloatActivation;
+use crate::float::head::FloatHead;
+use crate::float::mlp::Mlp;
+use crate::float::normaliser::FixedNormaliser;
+use crate::float::policy::FloatPolicy;
+use crate::float::rng::SeededRng;
+use crate::rl::TrainStart;
 use crate::rl::evaluate::Adversary;
-use crate::rl::head::FloatHead;
-use crate::rl::net::{FloatActivation, Mlp};
-use crate::rl::normaliser::FixedNormaliser;
 use crate::rl::pruning::Masks;
-use crate::rl::rng::SeededRng;
-use crate::rl::{FloatPolicy, TrainStart};
 
 /// Logarithm of the deviation with which the adversary explores from its start.
 const LOG_STD: f64 = -1.0;
@@ -81,7 +83,7 @@ fn regress(
 mod tests {
     use super::*;
     use crate::attack::suite::{AttackKind, WrittenNumber};
-    use crate::rl::net::Dense;
+    use crate::float::mlp::Dense;
     use ndarray::{Array1, arr2};
 
     /// At the states that were played, nine in ten coordinates that the attack on the fitted values moves are moved to the same side.

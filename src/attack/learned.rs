@@ -5,18 +5,17 @@
 use super::imitate::{SHARE, imitation};
 use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Candidate, Prepared, Target};
 use crate::decomposition::ActionMode;
+use crate::float::head::{FloatHead, largest};
+use crate::float::point::PointPass;
+use crate::float::policy::FloatPolicy;
+use crate::float::rng::SeededRng;
 use crate::rl::config::TrainConfig;
 use crate::rl::env::{
     Action, ActionSpace, Environment, EnvironmentError, EnvironmentState, Step, make_environment,
 };
 use crate::rl::evaluate::Adversary;
-use crate::rl::head::{FloatHead, largest};
-use crate::rl::point::PointPass;
-use crate::rl::rng::SeededRng;
 use crate::rl::rollout::with_action;
-use crate::rl::{
-    FloatPolicy, Progress, TrainError, TrainFiles, TrainOutcome, TrainStart, UpdateRecord, train_in,
-};
+use crate::rl::{Progress, TrainError, TrainFiles, TrainOutcome, TrainStart, UpdateRecord, train_in};
 
 /// What an adversary's action is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -369,8 +368,9 @@ impl Prepared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rl::net::{Dense, FloatActivation, Mlp};
-    use crate::rl::normaliser::FixedNormaliser;
+    use crate::float::FloatActivation;
+    use crate::float::mlp::{Dense, Mlp};
+    use crate::float::normaliser::FixedNormaliser;
     use ndarray::{Array1, arr2};
 
     fn victim(head: FloatHead) -> FloatPolicy {

@@ -8,10 +8,10 @@ use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Candida
 use super::{STEPS, ascend};
 use ndarray::Array2;
 
-use crate::rl::FloatPolicy;
+use crate::float::mlp::Mlp;
+use crate::float::point::PointPass;
+use crate::float::policy::FloatPolicy;
 use crate::rl::evaluate::Adversary;
-use crate::rl::net::Mlp;
-use crate::rl::point::PointPass;
 
 /// Sign descent inside the ball on `Q(s, f(s^))`, or on `sum_a softmax(f(s^))_a Q_a(s)` where actions are indices.
 #[derive(Clone, Debug)]
@@ -117,8 +117,8 @@ pub(super) fn critics(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rl::net::FloatActivation;
-    use crate::rl::rng::SeededRng;
+    use crate::float::FloatActivation;
+    use crate::float::rng::SeededRng;
 
     /// The gradient is that of central differences of `Q(s, a)` in the action, and of the expected value in the logits.
     #[test]

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::suite::{AttackError, AttackPlan, AttackProgress};
 use crate::decomposition::ActionMode;
-use crate::rl::FloatPolicy;
+use crate::float::policy::FloatPolicy;
+use crate::float::rng::SeededRng;
 use crate::rl::env::Environment;
 use crate::rl::evaluate::{Adversary, EpisodePlan, run_episodes};
-use crate::rl::rng::SeededRng;
 
 /// One episode.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

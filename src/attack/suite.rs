@@ -11,11 +11,12 @@ use super::learned::{Leverage, learn};
 use super::score::{EpisodeScore, Measurement, mean, measure};
 use super::{MadAttack, RandomAttack};
 use crate::decomposition::ActionMode;
+use crate::float::mlp::Mlp;
+use crate::float::policy::FloatPolicy;
+use crate::float::rng::SeededRng;
+use crate::rl::TrainError;
 use crate::rl::env::{EnvironmentError, make_environment};
 use crate::rl::evaluate::Adversary;
-use crate::rl::net::Mlp;
-use crate::rl::rng::SeededRng;
-use crate::rl::{FloatPolicy, TrainError};
 
 /// Every attack there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -387,7 +388,8 @@ pub fn plan_key(
 ) -> String {
     let mut text = format!("secateur.attack/{DEFINITIONS}\n{env_id}\n{}\n", serde_json::json!(plan));
     let network = |network: &Mlp| {
-        let shape = |layer: &crate::rl::net::Dense| format!("{:?}{:?}", layer.weight.dim(), layer.activation);
+        let shape =
+            |layer: &crate::float::mlp::Dense| format!("{:?}{:?}", layer.weight.dim(), layer.activation);
         let shapes: Vec<String> = network.layers.iter().map(shape).collect();
         let bits: Vec<u64> = network.parameters().map(|entry| entry.to_bits()).collect();
         format!("{shapes:?}{bits:?}\n")

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use num_traits::ToPrimitive;
 use rayon::prelude::*;
 use secateur_checker::evaluate::Problem;
-use secateur_checker::family::{Family, LocalProblem};
+use secateur_checker::family::Family;
 use secateur_checker::kernel::fault::Fault;
+use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Mask, Network};
 
 use crate::bound::FloatRegion;
@@ -16,10 +17,11 @@ use crate::certify::trees::propose_trees;
 use crate::float::{FloatActivation, FloatError, FloatNetwork};
 use crate::policy::emit::emit_safetensors;
 use crate::search::counterexample::PointSearch;
+#[cfg(feature = "lp")]
 use crate::search::lp::{LpError, search_lp};
 use crate::search::norm_witness::{propose_abs_spectral, propose_spectral};
 use crate::search::slopes::witness::{SlopeWitness, TargetSlopes};
-use crate::search::slopes::{SlopeOptions, search_slopes};
+use crate::search::slopes::{SlopeOptions, SlopeSearch, search_slopes};
 
 /// What a witness file holds beside the families' own evidence.
 pub struct Wanted<'a> {
@@ -86,8 +88,13 @@ pub enum WitnessError {
     #[error("{0}")]
     Float(#[from] FloatError),
     /// The triangle relaxation does not exist.
+    #[cfg(feature = "lp")]
     #[error("lp: {0}; it is for relu, leaky relu and identity, and for boxes")]
     Lp(#[from] LpError),
+    /// The linear programs are left out.
+    #[cfg(not(feature = "lp"))]
+    #[error("lp: this program was built without the feature `lp`")]
+    NoLp,
     /// A state's inputs do not fit the grid.
     #[error("{0}")]
     Grid(Fault),
@@ -101,6 +108,20 @@ pub enum WitnessError {
 
 /// A named table of bytes, rows x columns.
 type Table = (String, [usize; 2], Vec<u8>);
+
+#[cfg(feature = "lp")]
+fn improve(
+    network: &FloatNetwork,
+    region: &FloatRegion,
+    found: SlopeSearch,
+) -> Result<SlopeSearch, WitnessError> {
+    Ok(search_lp(network, region, &found)?)
+}
+
+#[cfg(not(feature = "lp"))]
+fn improve(_: &FloatNetwork, _: &FloatRegion, _: SlopeSearch) -> Result<SlopeSearch, WitnessError> {
+    Err(WitnessError::NoLp)
+}
 
 fn slope_table(
     problem: &Problem<'_>,
@@ -122,7 +143,7 @@ fn slope_table(
             let region = region_of(local, state)?;
             let mut search = search_slopes(&network, &region, &options);
             if family == Family::Lp {
-                search = search_lp(&network, &region, &search)?;
+                search = improve(&network, &region, search)?;
             }
             progress.advance("slopes", done.fetch_add(1, Ordering::Relaxed) + 1, total);
             Ok(emit_state(&network, &search.witness))

@@ -134,10 +134,10 @@ pub fn families(names: &[String]) -> Result<Vec<Family>, CliError> {
     if names.is_empty() {
         // Searching slopes or trees takes much longer than every other family together, so it is done on demand only;
         // binary32 inference has an assumption of its own, and not every policy has such weights.
-        let default = Family::ALL.iter().map(|(family, _)| *family);
+        let default = Family::ALL.into_iter();
         return Ok(default.filter(|f| !f.is_searched() && !f.is_float32()).collect());
     }
-    let known: Vec<&str> = Family::ALL.iter().map(|(_, name)| *name).collect();
+    let known: Vec<&str> = Family::ALL.into_iter().map(|family| family.entry().name).collect();
     let parse = |name: &String| {
         let unknown = || {
             CliError::input(format!(

@@ -16,11 +16,12 @@ use crate::cli::interrupt::{kept, stop_requested};
 use crate::cli::output::{Force, OutputPlan, Outputs, write};
 use crate::cli::streams::refuse_dash;
 use crate::cli::{CliError, Context};
+use crate::float::mlp::Mlp;
+use crate::float::policy::FloatPolicy;
 use crate::policy::input::{MAX_OWN, MAX_TEXT, read_bytes, read_text};
 use crate::policy::read::{policy_data, read_policy_dir};
 use crate::policy::write::{create_folder, write_atomically};
-use crate::rl::net::Mlp;
-use crate::rl::{FloatPolicy, TrainConfig};
+use crate::rl::TrainConfig;
 
 /// Arguments of `attack`.
 #[derive(Debug, Args)]

@@ -16,13 +16,13 @@ use crate::cli::progress::Bar;
 use crate::cli::regret::EPISODES_FORMAT;
 use crate::cli::streams::refuse_dash;
 use crate::cli::{CliError, Context};
+use crate::float::head::FloatHead;
+use crate::float::policy::FloatPolicy;
 use crate::policy::emit::emit_npy;
 use crate::policy::input::{MAX_TEXT, read_text};
 use crate::policy::read::policy_data;
 use crate::policy::write::FileSet;
 use crate::rl::env::{ActionSpace, Environment, make_environment};
-use crate::rl::float_policy::FloatPolicy;
-use crate::rl::head::FloatHead;
 use crate::rl::visits::{check_fit, masked, visit_at};
 use crate::statistic::{GeometricTime, Visit, cut_off_share, seed_from, visit_episodes};
 

@@ -14,15 +14,15 @@ use serde_json::json;
 use crate::cli::adversary::UnitsWord;
 use crate::cli::output::{Force, OutputPlan, write};
 use crate::cli::{CliError, Context};
+use crate::float::policy::FloatPolicy;
 use crate::import::read_arrays;
 use crate::policy::emit::{ChainOrigin, add_mask_chain, mask_file_name};
 use crate::policy::mask::MaskData;
 use crate::policy::read::policy_data;
 use crate::policy::write::FileSet;
 use crate::policy::{PolicyData, TensorData};
+use crate::prune::saliency::fisher_scores;
 use crate::prune::{Method, Scope, prune, scores_from};
-use crate::rl::FloatPolicy;
-use crate::rl::saliency::fisher_scores;
 
 /// Arguments of `prune`.
 #[derive(Debug, Args)]

@@ -14,15 +14,15 @@ use crate::cli::prune::mask_names;
 use crate::cli::streams::refuse_dash;
 use crate::cli::train_masks::{MaskFlags, NEW_CHAIN, add_chain};
 use crate::cli::{CliError, Context};
+use crate::float::policy::FloatPolicy;
 use crate::policy::emit::{add_policy, emit_npy};
 use crate::policy::input::{MAX_TEXT, read_text};
 use crate::policy::write::{FileSet, create_folder};
 use crate::rl::config::{SaConfig, TrainConfig};
 use crate::rl::env::make_environment;
 use crate::rl::evaluate::evaluate;
-use crate::rl::{
-    FloatPolicy, Progress, TrainFiles, TrainOutcome, belongs_to, train, train_from, trainer::UpdateRecord,
-};
+use crate::rl::trainer::UpdateRecord;
+use crate::rl::{Progress, TrainFiles, TrainOutcome, belongs_to, train, train_from};
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]

@@ -10,13 +10,14 @@ use secateur_checker::reader::digest::weights_digest;
 use crate::cli::CliError;
 use crate::cli::attack::kept_critic;
 use crate::cli::prune::{MethodWord, ScopeWord};
+use crate::float::policy::FloatPolicy;
 use crate::policy::emit::add_mask_chain;
 use crate::policy::mask::MaskData;
 use crate::policy::read::policy_data;
 use crate::policy::write::FileSet;
+use crate::rl::TrainStart;
 use crate::rl::config::TrainConfig;
 use crate::rl::pruning::{PruneMethod, PruneSchedule, chain_origin};
-use crate::rl::{FloatPolicy, TrainStart};
 
 /// Flags of pruning and fine-tuning.
 #[derive(Debug, Args)]

@@ -11,10 +11,10 @@ use crate::attack::suite::{
     AttackFiles, AttackOutcome, AttackPlan, AttackProgress, measure_clean, run_attack, run_transfer,
 };
 use crate::decomposition::ActionMode;
+use crate::float::policy::FloatPolicy;
+use crate::float::rng::SeededRng;
 use crate::policy::read::read_policy_dir;
-use crate::rl::FloatPolicy;
 use crate::rl::env::{Action, ActionSpace, Environment, make_environment};
-use crate::rl::rng::SeededRng;
 use secateur_checker::load::load_masks;
 use secateur_checker::load::load_policy;
 

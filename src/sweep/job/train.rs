@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use super::{CURVE, JobContext, JobError};
+use crate::float::policy::FloatPolicy;
 use crate::policy::emit::{write_npy, write_policy_dir};
 use crate::policy::input::{MAX_OWN, read_text};
 use crate::policy::write::write_atomically;
-use crate::rl::{FloatPolicy, Progress, TrainConfig, TrainFiles, UpdateRecord, train};
+use crate::rl::{Progress, TrainConfig, TrainFiles, UpdateRecord, train};
 
 /// Column of the log that differs from run to run.
 const SPEED: &str = "charts/SPS";
