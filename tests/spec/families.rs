@@ -33,7 +33,8 @@ fn has_margin(family: Family) -> bool {
 }
 
 fn family_table() -> String {
-    let mut text = "| family | holds for | monotone under masks | witness | inference in | compares |\n".to_owned();
+    let mut text =
+        "| family | holds for | monotone under masks | witness | inference in | compares |\n".to_owned();
     text.push_str("|---|---|---|---|---|---|\n");
     for (family, name) in families() {
         let entry = family.entry();
@@ -60,7 +61,8 @@ fn family_table() -> String {
             Compares::Perturbed => "clean and perturbed",
             Compares::Dense => "dense and pruned",
         };
-        writeln!(text, "| `{name}` | {scope} | {monotone} | {witness} | {arithmetic} | {compares} |").unwrap();
+        writeln!(text, "| `{name}` | {scope} | {monotone} | {witness} | {arithmetic} | {compares} |")
+            .unwrap();
     }
     text
 }
@@ -79,7 +81,10 @@ fn limit_table() -> String {
     let unstable = |family: Family| !family.is_monotone() && !family.is_float32();
     let rows = [
         ("always".to_owned(), LIMIT_TRUTH),
-        (format!("a local family ({}), or a `same-action-margin` of any family", listed(Family::is_local)), LIMIT_STATES),
+        (
+            format!("a local family ({}), or a `same-action-margin` of any family", listed(Family::is_local)),
+            LIMIT_STATES,
+        ),
         (format!("one of {}", listed(unstable)), LIMIT_MONOTONE),
         (format!("one of {}", listed(|family| family.band_end().is_some())), LIMIT_BANDS),
         (format!("one of {}", listed(Family::is_float32)), LIMIT_FLOAT32),
@@ -118,7 +123,10 @@ fn derived_parts_of_the_specification_are_current() {
         if std::env::var_os("SECATEUR_WRITE_SPEC").is_some() {
             std::fs::write(&path, &current).unwrap();
         } else {
-            assert!(page == current, "{file}: {name} is not what the family table says; see this test's head");
+            assert!(
+                page == current,
+                "{file}: {name} is not what the family table says; see this test's head"
+            );
         }
     }
 }
@@ -136,7 +144,7 @@ fn sentences_name_their_families() {
         assert_eq!(asked.contains(&LIMIT_BANDS), family.band_end().is_some(), "{name}");
         assert_eq!(asked.contains(&LIMIT_FLOAT32), family.is_float32(), "{name}");
         assert!(family_limits(&[family], true).contains(&LIMIT_STATES), "{name}");
-        assert_eq!(LIMIT_FLOAT32.contains(&name), family.is_float32(), "{name}");
+        assert_eq!(LIMIT_FLOAT32.split([' ', ',']).any(|word| word == name), family.is_float32(), "{name}");
         assert_eq!(Family::parse(&family.name()), Some(family));
     }
 }
