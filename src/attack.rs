@@ -21,8 +21,8 @@ pub use random::RandomAttack;
 pub use sarsa::SarsaAttack;
 pub use score::{EpisodeScore, Measurement, Summary, summarise};
 pub use suite::{
-    AttackError, AttackFiles, AttackKind, AttackOutcome, AttackPlan, AttackProgress, LearnsAgainst,
-    WrittenNumber, plan_key, run_attack, run_transfer,
+    AttackError, AttackFiles, AttackKind, AttackOutcome, AttackPlan, LearnsAgainst, WrittenNumber, plan_key,
+    run_attack, run_transfer,
 };
 
 /// Steps of a gradient attack.

@@ -12,11 +12,12 @@ mod programs;
 
 use problem::{Problem, Random, Spec, certify_directory, key, linf};
 use programs::{run, secateur};
-use secateur::certify::{Certified, Request, Silent, certify};
+use secateur::certify::{Certified, Request, certify};
 use secateur::float::{FloatActivation, FloatNetwork, rational_to_float};
 use secateur::policy::emit::{write_mask_chain, write_npy, write_policy_dir};
 use secateur::policy::mask::{MaskData, MaskTable};
 use secateur::policy::{ActivationSpec, HeadData, LayerData, PolicyData, TensorData};
+use secateur::progress::Silent;
 use secateur_checker::check::Rejection;
 use secateur_checker::evaluate::EvaluateError;
 use secateur_checker::family::{Family, LocalProblem};

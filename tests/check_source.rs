@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use problem::{WITNESS, key, linf, request, write_trust};
 use programs::{Ran, check_both, run, secateur};
-use secateur::certify::{Silent, certify};
+use secateur::certify::certify;
 use secateur::import::compare::{Difference, Place};
 use secateur::import::masks::{import_mask, import_pruned};
 use secateur::import::reimport::{Origin, SourceError, SourceReport, compare_sources};
@@ -22,6 +22,7 @@ use secateur::policy::emit::{
 use secateur::policy::mask::MaskData;
 use secateur::policy::read::read_policy_dir;
 use secateur::policy::{ActivationSpec, HeadData, PolicyData, Scaling, TensorData};
+use secateur::progress::Silent;
 use secateur_checker::family::Family;
 use secateur_checker::load::{MaskDirectory, load_masks, load_policy, load_states};
 use secateur_checker::model::Units;

@@ -14,6 +14,7 @@ use crate::decomposition::ActionMode;
 use crate::float::mlp::Mlp;
 use crate::float::policy::FloatPolicy;
 use crate::float::rng::SeededRng;
+use crate::progress::Progress;
 use crate::rl::TrainError;
 use crate::rl::env::{EnvironmentError, make_environment};
 use crate::rl::evaluate::Adversary;
@@ -220,21 +221,6 @@ pub struct AttackFiles {
     pub threads: usize,
 }
 
-/// Watches an attack, and may end it.
-pub trait AttackProgress: Send {
-    /// `done` of `total` steps or episodes of a phase.
-    fn advance(&mut self, phase: &str, done: usize, total: usize);
-    /// Whether to write checkpoints and stop.
-    fn should_stop(&mut self) -> bool {
-        false
-    }
-}
-
-/// Watches nothing.
-impl AttackProgress for () {
-    fn advance(&mut self, _: &str, _: usize, _: usize) {}
-}
-
 /// Why there is no outcome.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -328,7 +314,7 @@ pub fn run_attack(
     env_id: &str,
     plan: &AttackPlan,
     files: &AttackFiles,
-    progress: &mut dyn AttackProgress,
+    progress: &dyn Progress,
 ) -> Result<AttackOutcome, AttackError> {
     let target = Target { victim, critic, env_id };
     let prepared = prepare(&target, plan, files, progress)?;
@@ -346,7 +332,7 @@ pub fn run_transfer(
     env_id: &str,
     plan: &AttackPlan,
     files: &AttackFiles,
-    progress: &mut dyn AttackProgress,
+    progress: &dyn Progress,
 ) -> Result<AttackOutcome, AttackError> {
     let prepared = prepare(&Target { victim: source, critic, env_id }, plan, files, progress)?;
     let wrap = |candidate: Candidate| {
@@ -415,7 +401,7 @@ pub fn measure_clean(
     env_id: &str,
     plan: &AttackPlan,
     actions: ActionMode,
-    progress: &mut dyn AttackProgress,
+    progress: &dyn Progress,
 ) -> Result<Vec<EpisodeScore>, AttackError> {
     let mut environment = make_environment(env_id)?;
     measure((victim, environment.as_mut()), (plan, actions, plan.seed_for(2)), None, "clean", progress)
@@ -425,7 +411,7 @@ fn prepare(
     target: &Target<'_>,
     plan: &AttackPlan,
     files: &AttackFiles,
-    progress: &mut dyn AttackProgress,
+    progress: &dyn Progress,
 ) -> Result<Prepared, AttackError> {
     plan.check()?;
     let radius = plan.radius.value;
@@ -466,7 +452,7 @@ fn measure_all(
     plan: &AttackPlan,
     mut prepared: Prepared,
     transfer: bool,
-    progress: &mut dyn AttackProgress,
+    progress: &dyn Progress,
 ) -> Result<AttackOutcome, AttackError> {
     let mut environment = make_environment(env_id)?;
     let mut found = Vec::new();

@@ -15,8 +15,8 @@ use secateur_checker::reader::counterexample::{BracketVerdict, CounterexampleCla
 use secateur_checker::reader::json::Value;
 use secateur_checker::table::{FamilyTable, Quantity, TableError};
 
-use crate::certify::Progress;
 use crate::certify::emit::{emit_place, emit_verdict, list, text};
+use crate::progress::Progress;
 
 /// Why what the points show cannot be claimed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

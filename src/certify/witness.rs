@@ -11,10 +11,10 @@ use secateur_checker::kernel::grid::GridError;
 use secateur_checker::model::{Mask, Network};
 
 use crate::bound::FloatRegion;
-use crate::certify::Progress;
 use crate::certify::trees::propose_trees;
 use crate::float::{FloatActivation, FloatError, FloatNetwork};
 use crate::policy::emit::emit_safetensors;
+use crate::progress::Progress;
 use crate::search::counterexample::PointSearch;
 #[cfg(feature = "lp")]
 use crate::search::lp::{LpError, search_lp};
