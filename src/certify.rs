@@ -8,7 +8,9 @@ pub mod keys;
 pub mod regions;
 pub mod regret;
 pub mod trees;
+pub(crate) mod value;
 pub mod witness;
+mod witness_error;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

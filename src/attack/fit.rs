@@ -6,7 +6,7 @@ use std::path::Path;
 use ndarray::{Array2, Axis, Zip};
 use serde::{Deserialize, Serialize};
 
-use super::suite::{AttackError, AttackFiles, AttackPlan, Prepared, Target};
+use crate::attack::plan::{AttackError, AttackFiles, AttackPlan, Prepared, Target};
 use crate::float::FloatActivation;
 use crate::float::bits;
 use crate::float::head::{FloatHead, largest};

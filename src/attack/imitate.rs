@@ -5,7 +5,7 @@ use ndarray::{Array2, Axis};
 
 use super::fit::{descend, kept};
 use super::sarsa::{SarsaAttack, fit_values};
-use super::suite::{AttackError, AttackFiles, AttackPlan, Target};
+use crate::attack::plan::{AttackError, AttackFiles, AttackPlan, Target};
 use crate::float::FloatActivation;
 use crate::float::head::FloatHead;
 use crate::float::mlp::Mlp;
@@ -83,7 +83,7 @@ fn regress(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attack::suite::{AttackKind, WrittenNumber};
+    use crate::attack::plan::{AttackKind, WrittenNumber};
     use crate::float::mlp::Dense;
     use ndarray::{Array1, arr2};
 

@@ -3,7 +3,7 @@
 //! `spec/attacks.md#learned-adversaries`.
 
 use super::imitate::{SHARE, imitation};
-use super::suite::{AttackError, AttackFiles, AttackPlan, Candidate, Prepared, Target};
+use crate::attack::plan::{AttackError, AttackFiles, AttackPlan, Candidate, Prepared, Target};
 use crate::decomposition::ActionMode;
 use crate::float::head::{FloatHead, largest};
 use crate::float::point::PointPass;

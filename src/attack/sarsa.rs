@@ -2,10 +2,10 @@
 //! Untrusted. Zhang et al. 2020, arXiv:2003.08938, appendix D; several networks, the strongest attack counts.
 //! `spec/attacks.md#robust-sarsa`.
 
+use super::ascent::{STEPS, ascend};
 use super::fit::{Experience, Robustness, fit, kept, play};
 use super::mad::softmax;
-use super::suite::{AttackError, AttackFiles, AttackPlan, Candidate, Prepared, Target};
-use super::{STEPS, ascend};
+use crate::attack::plan::{AttackError, AttackFiles, AttackPlan, Candidate, Prepared, Target};
 use ndarray::Array2;
 
 use crate::float::mlp::Mlp;

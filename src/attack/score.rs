@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::suite::{AttackError, AttackPlan};
+use crate::attack::plan::{AttackError, AttackPlan};
 use crate::decomposition::ActionMode;
 use crate::float::policy::FloatPolicy;
 use crate::float::rng::SeededRng;

@@ -15,7 +15,7 @@ use secateur_checker::reader::counterexample::{BracketVerdict, CounterexampleCla
 use secateur_checker::reader::json::Value;
 use secateur_checker::table::{FamilyTable, Quantity, TableError};
 
-use crate::certify::emit::{emit_place, emit_verdict, list, text};
+use crate::certify::value::{emit_place, emit_verdict, list, text};
 use crate::progress::Progress;
 
 /// Why what the points show cannot be claimed.

@@ -14,7 +14,7 @@ use secateur_checker::reader::trees::MAX_NODES;
 use secateur_checker::region_claim::{RegionProblem, prove_region};
 use secateur_checker::table::Quantity;
 
-use crate::certify::emit::{list, object, text};
+use crate::certify::value::{list, object, text};
 use crate::float::{FloatError, FloatNetwork, rational_to_float};
 use crate::progress::Progress;
 use crate::search::cover::{CoverGoal, search_cover};

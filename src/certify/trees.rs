@@ -10,7 +10,7 @@ use secateur_checker::kernel::split::{Case, OutputConstraint};
 use secateur_checker::number::Rational;
 use secateur_checker::reader::trees::MAX_NODES;
 
-use crate::certify::witness::WitnessError;
+use crate::certify::witness_error::WitnessError;
 use crate::float::FloatNetwork;
 use crate::progress::Progress;
 use crate::search::branch::range::{fits, search_range};

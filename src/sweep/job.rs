@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::plan::Spec;
-use crate::attack::suite::AttackError;
+use crate::attack::plan::AttackError;
 use crate::certify::CertifyError;
 use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::read::read_policy_dir;

@@ -6,8 +6,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{JobContext, JobError, RESULT};
+use crate::attack::plan::{AttackFiles, AttackPlan};
 use crate::attack::score::EpisodeScore;
-use crate::attack::suite::{AttackFiles, AttackOutcome, AttackPlan, measure_clean, run_attack, run_transfer};
+use crate::attack::suite::{AttackOutcome, measure_clean, run_attack, run_transfer};
 use crate::decomposition::ActionMode;
 use crate::float::policy::FloatPolicy;
 use crate::float::rng::SeededRng;
