@@ -22,8 +22,9 @@ use secateur_checker::check::{
 };
 use secateur_checker::evaluate::{EvaluateError, Problem, assemble, evaluate_state};
 use secateur_checker::family::{BandEnd, Family, LocalProblem};
-use secateur_checker::kernel::head::{HeadBounds, HeadError};
-use secateur_checker::kernel::nested::{MaskError, check_nested};
+use secateur_checker::kernel::fault::Fault;
+use secateur_checker::kernel::head::HeadBounds;
+use secateur_checker::kernel::nested::check_nested;
 use secateur_checker::load::{Failure, MaskDirectory, PolicyDirectory};
 use secateur_checker::model::{PerturbationSet, States};
 use secateur_checker::number::claim_decimal;
@@ -59,7 +60,7 @@ pub enum CertifyError {
     #[error(
         "masks: {0}; a chain lists masks from loosest to tightest, each keeping a subset of the one before"
     )]
-    Masks(MaskError),
+    Masks(Fault),
     /// The states have another width than the policy's input.
     #[error("the states have {found} columns, the policy reads {expected} inputs")]
     StateWidth {
@@ -103,7 +104,7 @@ pub enum CertifyError {
     Evaluate(EvaluateError),
     /// The head's constants could not be computed.
     #[error("{0}")]
-    Head(HeadError),
+    Head(Fault),
     /// A family that is monotone by theorem rose: a defect of this program.
     #[error("{} rose at step {} against its theorem; please report this", .0.family.name(), .0.step)]
     Theorem(TheoremViolated),

@@ -21,8 +21,9 @@ use secateur::progress::Silent;
 use secateur_checker::check::Rejection;
 use secateur_checker::evaluate::EvaluateError;
 use secateur_checker::family::{Family, LocalProblem};
-use secateur_checker::kernel::branch::{TreeFault, bound_tree};
-use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
+use secateur_checker::kernel::branch::bound_tree;
+use secateur_checker::kernel::fault::{Class, Fault};
+use secateur_checker::kernel::grid::{GridNetwork, GridScale};
 use secateur_checker::kernel::input::input_magnitude;
 use secateur_checker::load::{Failure, MaskDirectory, load_masks, load_policy, load_states};
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
@@ -247,7 +248,7 @@ fn any_changed_byte_is_refused_or_proves_a_true_bound() {
         let found = match changes(&problem, &set, Family::Branch, Some(&bytes)) {
             Ok(found) => found,
             Err(EvaluateError::Local { reason, .. }) => {
-                assert!(reason.is_about_witness(), "{reason}");
+                assert_eq!(reason.class(), Class::Evidence, "{reason}");
                 refused += 1;
                 continue;
             }
@@ -286,7 +287,7 @@ fn missing_short_and_long_files_are_refused() {
     let good = certified.witness.expect("a witness");
     assert!(changes(&problem, &set, Family::Branch, Some(&good)).is_ok());
     let missing = |result: Result<Changes, EvaluateError>| {
-        matches!(result, Err(EvaluateError::Local { reason: GridError::TreesMissing { mask: 0 }, .. }))
+        matches!(result, Err(EvaluateError::Local { reason: Fault::TreesMissing { mask: 0 }, .. }))
     };
     assert!(missing(changes(&problem, &set, Family::Branch, None)));
     assert!(missing(changes(&problem, &set, Family::Branch, Some(b"no safetensors"))));
@@ -300,11 +301,11 @@ fn missing_short_and_long_files_are_refused() {
     // The first state's end beyond the file, or after the second's; the last state's end before the data's.
     assert!(missing(with(0, u64::MAX)) && missing(with(0, end(8) + 1)) && missing(with(8, end(8) - 1)));
     let fault = |result: Result<Changes, EvaluateError>| match result {
-        Err(EvaluateError::Local { reason: GridError::BadTree { fault, .. }, .. }) => Some(fault),
+        Err(EvaluateError::Local { reason, .. }) => Some(reason.condition().clone()),
         _ => None,
     };
-    assert_eq!(fault(with(0, end(0) - 1)), Some(TreeFault::Truncated));
-    assert_eq!(fault(with(0, end(0) + 1)), Some(TreeFault::Trailing));
+    assert_eq!(fault(with(0, end(0) - 1)), Some(Fault::TreeTruncated));
+    assert_eq!(fault(with(0, end(0) + 1)), Some(Fault::TreeTrailing));
 }
 
 /// The bound over an l2 ball holds at points of the ball, and a corner of its box may move an output more.

@@ -14,8 +14,9 @@ use secateur::policy::{ActivationSpec, TensorData};
 use secateur_checker::check::{ASSUME_FLOAT32, ASSUME_REAL, LIMIT_FLOAT32, Rejection};
 use secateur_checker::evaluate::{EvaluateError, Problem, evaluate};
 use secateur_checker::family::Family;
+use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::float32::rounding_errors;
-use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
+use secateur_checker::kernel::grid::{GridNetwork, GridScale};
 use secateur_checker::kernel::ibp::{GridBox, propagate};
 use secateur_checker::load::Failure;
 use secateur_checker::model::{
@@ -212,7 +213,7 @@ fn weights_that_are_not_binary32_are_refused() {
     let states = States { values: Matrix { rows: 1, columns: 2, values }, units: Units::Raw };
     assert!(deviations(&policy, &states, &linf("1/32"), Family::Ibp).is_ok());
     for family in [Family::Binary32Ibp, Family::Binary32Crown] {
-        let reason = GridError::NotBinary32 { layer: 1 };
+        let reason = Fault::NotBinary32 { layer: 1 };
         let refused = Err(EvaluateError::Local { state: None, reason });
         assert_eq!(deviations(&policy, &states, &linf("1/32"), family), refused);
     }

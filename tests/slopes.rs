@@ -8,7 +8,7 @@ use problem::{Problem, Random, Spec, key};
 use secateur::policy::ActivationSpec;
 use secateur_checker::evaluate::EvaluateError;
 use secateur_checker::family::Family;
-use secateur_checker::kernel::grid::GridError;
+use secateur_checker::kernel::fault::Fault;
 use secateur_checker::load::{load_masks, load_policy};
 use secateur_checker::number::Rational;
 
@@ -96,7 +96,7 @@ fn any_bytes_give_a_true_bound() {
 fn missing_and_misshapen_tables_are_refused() {
     let (_folder, problem) = written(ActivationSpec::Tanh, 13);
     let missing = |result: Result<_, EvaluateError>| {
-        matches!(result, Err(EvaluateError::Local { reason: GridError::SlopesMissing { mask: 0 }, .. }))
+        matches!(result, Err(EvaluateError::Local { reason: Fault::SlopesMissing { mask: 0 }, .. }))
     };
     assert!(missing(deviations(&problem, Family::CrownOptimised, None)));
     assert!(missing(deviations(&problem, Family::CrownOptimised, Some(b"no safetensors"))));

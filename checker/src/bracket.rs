@@ -5,7 +5,8 @@ use core::fmt;
 
 use crate::counterexample::{PointProblem, PointTable, PointsError, QUANTITIES};
 use crate::evaluate::Problem;
-use crate::kernel::head::{HeadBounds, HeadError, OutputChange};
+use crate::kernel::fault::Fault;
+use crate::kernel::head::{HeadBounds, OutputChange};
 use crate::number::Rational;
 use crate::reader::certificate::{Certificate, Place};
 use crate::reader::counterexample::BracketVerdict;
@@ -70,7 +71,7 @@ pub enum BracketRejection {
         proved: Rational,
     },
     /// The head's bound from above failed.
-    Head(HeadError),
+    Head(Fault),
     /// A step's verdict is missing, superfluous or not the one found.
     WrongVerdict {
         /// Position in the certificate's list.
@@ -203,13 +204,13 @@ fn least_change(tables: &[FamilyTable], mask: usize, state: usize) -> Option<Out
 /// Rule `counterexample.bracket`: for every step and quantity, where the least after the step exceeds the most before it.
 ///
 /// # Errors
-/// [`HeadError`].
+/// [`Fault`].
 pub fn brackets(
     tables: &[FamilyTable],
     points: &PointTable,
     head: &HeadBounds,
     masks: usize,
-) -> Result<Vec<BracketVerdict>, HeadError> {
+) -> Result<Vec<BracketVerdict>, Fault> {
     let mut verdicts = Vec::new();
     for (before, step) in (1..masks).enumerate() {
         for quantity in QUANTITIES {
@@ -227,7 +228,7 @@ fn bracket(
     head: &HeadBounds,
     quantity: Quantity,
     (before, after): (usize, usize),
-) -> Result<BracketVerdict, HeadError> {
+) -> Result<BracketVerdict, Fault> {
     let (mut hurt, mut places) = (0usize, 0usize);
     let mut largest: Option<(Rational, Place, Rational, Rational)> = None;
     for (state, masks) in points.states.iter().enumerate() {

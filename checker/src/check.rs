@@ -7,8 +7,9 @@ use core::fmt;
 use crate::bracket::{BracketRejection, check_counterexample};
 use crate::evaluate::{EvaluateError, Problem, evaluate};
 use crate::family::Family;
-use crate::kernel::head::{HeadBounds, HeadError};
-use crate::kernel::nested::{MaskError, check_nested};
+use crate::kernel::fault::Fault;
+use crate::kernel::head::HeadBounds;
+use crate::kernel::nested::check_nested;
 use crate::model::{Head, Mask, Network, Perturbation, Policy, SOURCE_ROLES, States};
 use crate::number::{Rational, Rounding};
 use crate::reader::certificate::{Certificate, Claim, FileDigest, SCHEMA_VERSION, StepVerdict};
@@ -86,7 +87,7 @@ pub enum Rejection {
         found: String,
     },
     /// The masks do not fit the network or are not nested.
-    Masks(MaskError),
+    Masks(Fault),
     /// A claim names no family of this version.
     UnknownFamily {
         /// Position of the claim.
@@ -185,7 +186,7 @@ pub enum Rejection {
     /// A family could not be evaluated.
     Evaluate(EvaluateError),
     /// The head's constants could not be computed.
-    Head(HeadError),
+    Head(Fault),
 }
 
 impl fmt::Display for Rejection {

@@ -5,8 +5,8 @@ use core::fmt;
 
 use crate::evaluate::Problem;
 use crate::family::LocalProblem;
-use crate::kernel::grid::GridError;
-use crate::kernel::point::{PointError, PointHead, deviation_from_below, enclose_outputs, perturbed_inputs};
+use crate::kernel::fault::Fault;
+use crate::kernel::point::{PointHead, deviation_from_below, enclose_outputs, perturbed_inputs};
 use crate::model::Head;
 use crate::number::{Dyadic, Rational};
 use crate::reader::safetensors::{Safetensors, SafetensorsError};
@@ -28,9 +28,9 @@ pub enum PointsError {
         mask: usize,
     },
     /// The networks do not fit the grid.
-    Grid(GridError),
+    Grid(Fault),
     /// The head's constants could not be computed.
-    Head(PointError),
+    Head(Fault),
     /// A point is refused.
     Point {
         /// Mask, from 0.
@@ -38,7 +38,7 @@ pub enum PointsError {
         /// State, from 0.
         state: usize,
         /// Why.
-        reason: PointError,
+        reason: Fault,
     },
 }
 
@@ -158,11 +158,11 @@ impl<'a> PointProblem<'a> {
         masks.map(at).collect()
     }
 
-    fn at(&self, mask: usize, state: usize) -> Result<PointValues, PointError> {
+    fn at(&self, mask: usize, state: usize) -> Result<PointValues, Fault> {
         let Problem { policy, states, perturbation, .. } = self.problem;
-        let network = self.local.masked(mask).ok_or(PointError::ShapeMismatch)?;
-        let mut rows = self.offsets.get(mask).ok_or(PointError::ShapeMismatch)?.chunks(states.values.columns);
-        let row = rows.nth(state).ok_or(PointError::ShapeMismatch)?;
+        let network = self.local.masked(mask).ok_or(Fault::PointShape)?;
+        let mut rows = self.offsets.get(mask).ok_or(Fault::PointShape)?.chunks(states.values.columns);
+        let row = rows.nth(state).ok_or(Fault::PointShape)?;
         let offset: Vec<Rational> = row.iter().map(|d| d.to_rational()).collect();
         let (clean, table) = (self.local.state(state)?, tanh_table());
         let (clean, moved) = perturbed_inputs(policy, clean, states.units, perturbation, &offset)?;

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::family::{Family, LocalProblem, StateBounds, largest_lower_end};
 use crate::global::{GlobalError, GlobalProblem};
-use crate::kernel::grid::GridError;
+use crate::kernel::fault::Fault;
 use crate::kernel::head::OutputChange;
 use crate::kernel::ibp::GridBox;
 use crate::model::{Mask, PerturbationSet, Policy, States};
@@ -35,7 +35,7 @@ pub enum EvaluateError {
         /// The state; `None` while the problem was set up.
         state: Option<usize>,
         /// Why.
-        reason: GridError,
+        reason: Fault,
     },
     /// A global family failed.
     Global {

@@ -5,11 +5,12 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use crate::kernel::band::{BandNetwork, band_bounds};
-use crate::kernel::branch::{bound_tree, fault};
+use crate::kernel::branch::bound_tree;
 use crate::kernel::crown::{CrownLayers, NoWitness, Witness, bound_outputs, crown_layers};
 use crate::kernel::enclose::TanhTable;
+use crate::kernel::fault::{Fault, Place};
 use crate::kernel::float32::{check_binary32, rounding_errors};
-use crate::kernel::grid::{GridActivation, GridError, GridNetwork, GridScale};
+use crate::kernel::grid::{GridActivation, GridNetwork, GridScale};
 use crate::kernel::hull::{deviation, hull_slopes};
 use crate::kernel::ibp::{GridBox, LayerBounds, propagate};
 use crate::kernel::input::{InputSet, input_magnitude, input_set};
@@ -219,7 +220,7 @@ pub struct LocalProblem<'a> {
 }
 
 /// An upper bound of `sum weights_i * output_i`; an output's number and side if it is one output's.
-type BoundOf<'a> = dyn FnMut(&[i64], Option<(usize, bool)>) -> Result<i64, GridError> + 'a;
+type BoundOf<'a> = dyn FnMut(&[i64], Option<(usize, bool)>) -> Result<i64, Fault> + 'a;
 
 /// One state's input set with each mask's output enclosure and bounds there, shared by the families.
 struct AtState {
@@ -234,15 +235,15 @@ impl<'a> LocalProblem<'a> {
     /// Puts every mask on the grids that the dense network and the states fix.
     ///
     /// # Errors
-    /// [`GridError`].
+    /// [`Fault`].
     pub fn new(
         policy: &'a Policy,
         masks: &'a [Mask],
         states: &'a States,
         set: &'a PerturbationSet,
-    ) -> Result<Self, GridError> {
+    ) -> Result<Self, Fault> {
         if states.values.columns != policy.network.inputs() {
-            return Err(GridError::ShapeMismatch { layer: 0 });
+            return Err(Fault::ShapeMismatch { layer: 0 });
         }
         let magnitude = input_magnitude(policy, states, set)?;
         let scale = GridScale::new(&policy.network, &magnitude)?;
@@ -268,14 +269,14 @@ impl<'a> LocalProblem<'a> {
     /// Prepares what the families of bands and pairs need beside the masked networks.
     ///
     /// # Errors
-    /// [`GridError::NoBand`] if a band ends at a mask that the list does not have; [`GridError::NotNested`];
-    /// [`GridError::NotBinary32`].
-    pub fn prepare(mut self, families: &[Family]) -> Result<Self, GridError> {
+    /// [`Fault::NoBand`] if a band ends at a mask that the list does not have; [`Fault::BandNotNested`];
+    /// [`Fault::NotBinary32`].
+    pub fn prepare(mut self, families: &[Family]) -> Result<Self, Fault> {
         let network = &self.policy.network;
         for end in families.iter().filter_map(|f| f.band_end()) {
             let tightest = match end {
                 BandEnd::Zero => None,
-                BandEnd::Mask(mask) => Some(self.masks.get(mask).ok_or(GridError::NoBand)?),
+                BandEnd::Mask(mask) => Some(self.masks.get(mask).ok_or(Fault::NoBand)?),
             };
             let masks = self.masks.iter().take(Family::Band(end).covers(self.masks.len()));
             let bands = masks.map(|mask| BandNetwork::new(network, mask, tightest, &self.scale));
@@ -301,8 +302,8 @@ impl<'a> LocalProblem<'a> {
     /// The input set at state `index`.
     ///
     /// # Errors
-    /// [`GridError`].
-    pub fn input_at(&self, index: usize) -> Result<InputSet, GridError> {
+    /// [`Fault`].
+    pub fn input_at(&self, index: usize) -> Result<InputSet, Fault> {
         input_set(self.policy, self.state(index)?, self.states.units, self.set, self.value_bits)
     }
 
@@ -321,18 +322,18 @@ impl<'a> LocalProblem<'a> {
         self.masked.get(mask)
     }
 
-    pub(crate) fn state(&self, index: usize) -> Result<&[Dyadic], GridError> {
+    pub(crate) fn state(&self, index: usize) -> Result<&[Dyadic], Fault> {
         let columns = self.states.values.columns;
-        let start = index.checked_mul(columns).ok_or(GridError::ShapeMismatch { layer: 0 })?;
-        let end = start.checked_add(columns).ok_or(GridError::ShapeMismatch { layer: 0 })?;
-        self.states.values.values.get(start..end).ok_or(GridError::ShapeMismatch { layer: 0 })
+        let start = index.checked_mul(columns).ok_or(Fault::ShapeMismatch { layer: 0 })?;
+        let end = start.checked_add(columns).ok_or(Fault::ShapeMismatch { layer: 0 })?;
+        self.states.values.values.get(start..end).ok_or(Fault::ShapeMismatch { layer: 0 })
     }
 
     /// The families' bounds at state `index`: one list per family, in it one entry per mask that the family covers.
     ///
     /// # Errors
-    /// [`GridError`].
-    pub fn evaluate(&self, index: usize, families: &[Family]) -> Result<Vec<Vec<StateBounds>>, GridError> {
+    /// [`Fault`].
+    pub fn evaluate(&self, index: usize, families: &[Family]) -> Result<Vec<Vec<StateBounds>>, Fault> {
         let input = self.input_at(index)?;
         let mut at = AtState { input, centers: Vec::new(), balls: Vec::new(), layers: OnceCell::new() };
         let plain = families.iter().any(|f| f.band_end().is_none());
@@ -372,19 +373,19 @@ impl<'a> LocalProblem<'a> {
     /// Enclosures of the unperturbed outputs at state `index`, one per mask.
     ///
     /// # Errors
-    /// [`GridError`].
-    pub fn clean_outputs(&self, index: usize) -> Result<Vec<GridBox>, GridError> {
+    /// [`Fault`].
+    pub fn clean_outputs(&self, index: usize) -> Result<Vec<GridBox>, Fault> {
         let input = self.input_at(index)?;
         let outputs = self.masked.iter().map(|n| propagate(n, self.table, &input.center));
         outputs.map(|bounds| Ok(bounds?.post.pop().unwrap_or_default())).collect()
     }
 
-    fn interval(&self, at: &AtState) -> Result<Vec<StateBounds>, GridError> {
+    fn interval(&self, at: &AtState) -> Result<Vec<StateBounds>, Fault> {
         let pairs = at.centers.iter().zip(&at.balls);
         pairs.map(|(center, ball)| from_box(center, ball.post.last().unwrap_or(center))).collect()
     }
 
-    fn chain_hull(&self, at: &AtState) -> Result<Vec<StateBounds>, GridError> {
+    fn chain_hull(&self, at: &AtState) -> Result<Vec<StateBounds>, Fault> {
         let Some(first) = self.masked.first() else { return Ok(Vec::new()) };
         let slopes = hull_slopes(first, self.table, &at.balls)?;
         let networks = self.masked.iter().zip(&at.centers);
@@ -396,9 +397,9 @@ impl<'a> LocalProblem<'a> {
     }
 
     /// Bands that end at one mask are nested: what holds for a wider one holds for the next, so the least is taken.
-    fn band(&self, at: &AtState, end: BandEnd, crown: bool) -> Result<Vec<StateBounds>, GridError> {
+    fn band(&self, at: &AtState, end: BandEnd, crown: bool) -> Result<Vec<StateBounds>, Fault> {
         let mut list: Vec<StateBounds> = Vec::new();
-        for band in self.bands.get(&end).ok_or(GridError::NoBand)? {
+        for band in self.bands.get(&end).ok_or(Fault::NoBand)? {
             let mut bounds = band_bounds(band, self.table, &at.input, crown)?;
             if let Some(wider) = list.last() {
                 let pairs = bounds.deviation.iter_mut().zip(&wider.deviation);
@@ -411,16 +412,16 @@ impl<'a> LocalProblem<'a> {
     }
 
     /// Rule `float32.change`: what binary32 inference makes of bounds over the reals, each mask with its own errors.
-    fn float32(&self, at: &AtState, mut bounds: Vec<StateBounds>) -> Result<Vec<StateBounds>, GridError> {
+    fn float32(&self, at: &AtState, mut bounds: Vec<StateBounds>) -> Result<Vec<StateBounds>, Fault> {
         for (state, (network, ball)) in bounds.iter_mut().zip(self.masked.iter().zip(&at.balls)) {
             let errors = rounding_errors(network, &at.input.region, ball)?;
-            widen(state, &errors).ok_or(GridError::Overflow { layer: network.layers.len() })?;
+            widen(state, &errors).ok_or(Fault::Overflow { layer: network.layers.len() })?;
         }
         Ok(bounds)
     }
 
-    fn pruned_deviation(&self, at: &AtState) -> Result<Vec<StateBounds>, GridError> {
-        let (dense, pairs) = self.paired.as_ref().ok_or(GridError::NoBand)?;
+    fn pruned_deviation(&self, at: &AtState) -> Result<Vec<StateBounds>, Fault> {
+        let (dense, pairs) = self.paired.as_ref().ok_or(Fault::NoBand)?;
         let reference = propagate(dense, self.table, &at.input.region)?;
         let zero = GridBox { lower: vec![0; dense_outputs(dense)], upper: vec![0; dense_outputs(dense)] };
         let changes = pairs.iter().zip(&at.balls).map(|(pair, ball)| {
@@ -432,19 +433,19 @@ impl<'a> LocalProblem<'a> {
     }
 
     /// Every mask's layers by backward bounds with derived slopes, computed once a state.
-    fn layers<'s>(&self, at: &'s AtState) -> Result<&'s [CrownLayers], GridError> {
+    fn layers<'s>(&self, at: &'s AtState) -> Result<&'s [CrownLayers], Fault> {
         if let Some(known) = at.layers.get() {
             return Ok(known);
         }
         let layers = self.masked.iter().map(|network| {
             let layers = crown_layers(network, self.table, &at.input, &NoWitness)?;
-            layers.ok_or(GridError::EmptyInterval { layer: 0, neuron: 0 })
+            layers.ok_or(Fault::EmptyInterval { layer: 0, neuron: 0 })
         });
         let layers = layers.collect::<Result<_, _>>()?;
         Ok(at.layers.get_or_init(|| layers))
     }
 
-    fn crown(&self, at: &AtState) -> Result<Vec<StateBounds>, GridError> {
+    fn crown(&self, at: &AtState) -> Result<Vec<StateBounds>, Fault> {
         let masks = self.masked.iter().zip(&at.centers).zip(self.layers(at)?);
         masks
             .map(|((network, center), layers)| self.crown_bounds(network, at, center, layers, &NoWitness))
@@ -452,30 +453,30 @@ impl<'a> LocalProblem<'a> {
     }
 
     /// Backward bounds with the slopes that the witness file holds for this family, mask and state.
-    fn with_slopes(&self, at: &AtState, family: Family, state: usize) -> Result<Vec<StateBounds>, GridError> {
+    fn with_slopes(&self, at: &AtState, family: Family, state: usize) -> Result<Vec<StateBounds>, Fault> {
         let mut bounds = Vec::with_capacity(self.masked.len());
         for (mask, (network, center)) in self.masked.iter().zip(&at.centers).enumerate() {
             let slopes =
-                self.state_slopes(network, family, mask, state).ok_or(GridError::SlopesMissing { mask })?;
+                self.state_slopes(network, family, mask, state).ok_or(Fault::SlopesMissing { mask })?;
             let layers = crown_layers(network, self.table, &at.input, &slopes)?;
-            let layers = layers.ok_or(GridError::EmptyInterval { layer: 0, neuron: 0 })?;
+            let layers = layers.ok_or(Fault::EmptyInterval { layer: 0, neuron: 0 })?;
             bounds.push(self.crown_bounds(network, at, center, &layers, &slopes)?);
         }
         Ok(bounds)
     }
 
     /// `crown` met with the trees that the witness file holds for this mask and state, in the order of the targets.
-    fn branch(&self, at: &AtState, state: usize) -> Result<Vec<StateBounds>, GridError> {
+    fn branch(&self, at: &AtState, state: usize) -> Result<Vec<StateBounds>, Fault> {
         let mut list = Vec::with_capacity(self.masked.len());
         let masks = self.masked.iter().zip(&at.centers).zip(self.layers(at)?);
         for (mask, ((network, center), layers)) in masks.enumerate() {
-            let bytes = self.state_trees(mask, state).ok_or(GridError::TreesMissing { mask })?;
+            let bytes = self.state_trees(mask, state).ok_or(Fault::TreesMissing { mask })?;
             let mut trees = Trees::new(bytes);
             list.push(self.bounds_by(center, &mut |weights, _| {
                 let own = bound_outputs(network, self.table, layers, &at.input, weights, None)?;
                 let tree = trees.begin();
                 let bound = bound_tree(network, self.table, &at.input, weights, &mut |_| trees.node(network));
-                Ok(own.min(bound.map_err(|e| fault(tree, &e))?))
+                Ok(own.min(bound.map_err(|e| e.at(Place::Tree(tree)))?))
             })?);
             trees.finish()?;
         }
@@ -512,7 +513,7 @@ impl<'a> LocalProblem<'a> {
         center: &GridBox,
         layers: &CrownLayers,
         witness: &dyn Witness,
-    ) -> Result<StateBounds, GridError> {
+    ) -> Result<StateBounds, Fault> {
         // Without a final squash the last layer's rows are the outputs, and its slopes are theirs.
         let last = network.layers.len().saturating_sub(1);
         let squashed = network.layers.last().is_some_and(|l| l.activation != GridActivation::Identity);
@@ -524,12 +525,12 @@ impl<'a> LocalProblem<'a> {
 
     /// State bounds from upper bounds on functionals of the outputs: minus and plus each output (given with its number and
     /// side), then, where margins mean something, every difference of two.
-    fn bounds_by(&self, center: &GridBox, bound: &mut BoundOf<'_>) -> Result<StateBounds, GridError> {
+    fn bounds_by(&self, center: &GridBox, bound: &mut BoundOf<'_>) -> Result<StateBounds, Fault> {
         let outputs = center.lower.len();
         let mut region = GridBox::default();
         for output in 0..outputs {
             let negative = bound(&unit(outputs, output, -1, None), Some((output, false)))?;
-            region.lower.push(negative.checked_neg().ok_or(GridError::Overflow { layer: 0 })?);
+            region.lower.push(negative.checked_neg().ok_or(Fault::Overflow { layer: 0 })?);
             region.upper.push(bound(&unit(outputs, output, 1, None), Some((output, true)))?);
         }
         let mut state = from_box(center, &region)?;
@@ -545,8 +546,8 @@ impl<'a> LocalProblem<'a> {
         state: &mut StateBounds,
         center: &GridBox,
         bound: &mut BoundOf<'_>,
-    ) -> Result<(), GridError> {
-        let overflow = GridError::Overflow { layer: 0 };
+    ) -> Result<(), Fault> {
+        let overflow = || Fault::Overflow { layer: 0 };
         let outputs = center.lower.len();
         let mut oscillation = 0;
         let mut gains = BTreeMap::new();
@@ -556,14 +557,14 @@ impl<'a> LocalProblem<'a> {
                     continue;
                 }
                 let upper = bound(&unit(outputs, first, 1, Some(second)), None)?;
-                let clean = first_lower.checked_sub(second_upper).ok_or(overflow)?;
-                oscillation = oscillation.max(upper.checked_sub(clean).ok_or(overflow)?);
+                let clean = first_lower.checked_sub(second_upper).ok_or_else(overflow)?;
+                oscillation = oscillation.max(upper.checked_sub(clean).ok_or_else(overflow)?);
                 gains.insert((first, second), upper);
             }
         }
         state.oscillation = state.oscillation.min(oscillation);
         let kept = margin(center, state.oscillation, |leader, other| {
-            gains.get(&(other, leader)).and_then(|gain: &i64| gain.checked_neg()).ok_or(overflow)
+            gains.get(&(other, leader)).and_then(|gain: &i64| gain.checked_neg()).ok_or_else(overflow)
         })?;
         state.margin = state.margin.max(kept);
         Ok(())
@@ -620,22 +621,22 @@ fn unit(outputs: usize, output: usize, sign: i64, other: Option<usize>) -> Vec<i
 /// outputs' changes, and `kept(p, j)` is below `y_p - y_j` at every perturbed and unperturbed input. `None` with one output.
 ///
 /// # Errors
-/// [`GridError::Overflow`].
+/// [`Fault::Overflow`].
 pub(crate) fn margin(
     center: &GridBox,
     oscillation: i64,
-    mut kept: impl FnMut(usize, usize) -> Result<i64, GridError>,
-) -> Result<Option<i64>, GridError> {
-    let overflow = GridError::Overflow { layer: 0 };
+    mut kept: impl FnMut(usize, usize) -> Result<i64, Fault>,
+) -> Result<Option<i64>, Fault> {
+    let overflow = || Fault::Overflow { layer: 0 };
     let Some((leader, own)) = largest_lower_end(center) else { return Ok(None) };
     let (mut clean, mut lead) = (None, None);
     for (other, &upper) in center.upper.iter().enumerate().filter(|(other, _)| *other != leader) {
-        clean = least(clean, own.checked_sub(upper).ok_or(overflow)?);
+        clean = least(clean, own.checked_sub(upper).ok_or_else(overflow)?);
         lead = least(lead, kept(leader, other)?);
     }
     let (Some(clean), Some(lead)) = (clean, lead) else { return Ok(None) };
     // Whichever output is preferred leads by at least 0 unperturbed, and loses at most the oscillation.
-    let any = clean.max(0).checked_sub(oscillation).ok_or(overflow)?;
+    let any = clean.max(0).checked_sub(oscillation).ok_or_else(overflow)?;
     // Above 0, either of the two says that the leader is the one preferred output throughout.
     Ok(Some(if clean > 0 || lead > 0 { any.max(lead) } else { any }))
 }
@@ -651,20 +652,20 @@ pub(crate) fn largest_lower_end(center: &GridBox) -> Option<(usize, i64)> {
 }
 
 /// Bounds from a box that holds every perturbed output and one that holds the clean output.
-fn from_box(center: &GridBox, region: &GridBox) -> Result<StateBounds, GridError> {
-    let overflow = GridError::Overflow { layer: 0 };
+fn from_box(center: &GridBox, region: &GridBox) -> Result<StateBounds, Fault> {
+    let overflow = || Fault::Overflow { layer: 0 };
     let mut deviation = Vec::with_capacity(center.lower.len());
     let mut changes = Vec::with_capacity(center.lower.len());
     for ((clean_lower, clean_upper), (lower, upper)) in center.intervals().zip(region.intervals()) {
-        let rise = upper.checked_sub(clean_lower).ok_or(overflow)?;
-        let fall = lower.checked_sub(clean_upper).ok_or(overflow)?;
-        deviation.push(rise.max(fall.checked_neg().ok_or(overflow)?).max(0));
+        let rise = upper.checked_sub(clean_lower).ok_or_else(overflow)?;
+        let fall = lower.checked_sub(clean_upper).ok_or_else(overflow)?;
+        deviation.push(rise.max(fall.checked_neg().ok_or_else(overflow)?).max(0));
         changes.push((fall, rise));
     }
-    let oscillation = oscillation_of(&changes).ok_or(overflow)?;
+    let oscillation = oscillation_of(&changes).ok_or_else(overflow)?;
     let margin = margin(center, oscillation, |leader, other| {
         let ends = region.lower.get(leader).zip(region.upper.get(other));
-        ends.and_then(|(lower, upper)| lower.checked_sub(*upper)).ok_or(overflow)
+        ends.and_then(|(lower, upper)| lower.checked_sub(*upper)).ok_or_else(overflow)
     })?;
     Ok(StateBounds { deviation, oscillation, margin })
 }
@@ -687,17 +688,17 @@ fn from_deviation(
     center: &GridBox,
     deviation: Vec<i64>,
     oscillation: Option<i64>,
-) -> Result<StateBounds, GridError> {
-    let overflow = GridError::Overflow { layer: 0 };
+) -> Result<StateBounds, Fault> {
+    let overflow = || Fault::Overflow { layer: 0 };
     let changes = deviation.iter().map(|&d| Some((d.checked_neg()?, d)));
-    let changes = changes.collect::<Option<Vec<_>>>().ok_or(overflow)?;
-    let own = oscillation_of(&changes).ok_or(overflow)?;
+    let changes = changes.collect::<Option<Vec<_>>>().ok_or_else(overflow)?;
+    let own = oscillation_of(&changes).ok_or_else(overflow)?;
     let oscillation = oscillation.map_or(own, |known| known.min(own));
     let moved = |leader: usize, other: usize| {
         let clean = center.lower.get(leader)?.checked_sub(*center.upper.get(other)?)?;
         clean.checked_sub(*deviation.get(leader)?)?.checked_sub(*deviation.get(other)?)
     };
-    let margin = margin(center, oscillation, |leader, other| moved(leader, other).ok_or(overflow))?;
+    let margin = margin(center, oscillation, |leader, other| moved(leader, other).ok_or_else(overflow))?;
     Ok(StateBounds { deviation, oscillation, margin })
 }
 
@@ -741,7 +742,7 @@ mod tests {
     fn an_uncertain_clean_output_widens_the_change() {
         let bounds = from_box(&region(&[(10, 12)]), &region(&[(9, 13)])).unwrap();
         assert_eq!(bounds, StateBounds { deviation: vec![3], oscillation: 0, margin: None });
-        let overflow = Err(GridError::Overflow { layer: 0 });
+        let overflow = Err(Fault::Overflow { layer: 0 });
         assert_eq!(from_box(&region(&[(i64::MIN, 0)]), &region(&[(0, i64::MAX)])), overflow);
     }
 
@@ -783,9 +784,9 @@ mod tests {
         assert_eq!(margin(&region(&[(1, 2)]), 0, kept(0)), Ok(None));
         assert_eq!(margin(&GridBox::default(), 0, kept(0)), Ok(None));
         let far = region(&[(i64::MAX, i64::MAX), (-2, -2)]);
-        assert_eq!(margin(&far, 0, kept(0)), Err(GridError::Overflow { layer: 0 }));
-        let lost = |_: usize, _: usize| Err(GridError::NoBand);
-        assert_eq!(margin(&center, 0, lost), Err(GridError::NoBand));
+        assert_eq!(margin(&far, 0, kept(0)), Err(Fault::Overflow { layer: 0 }));
+        let lost = |_: usize, _: usize| Err(Fault::NoBand);
+        assert_eq!(margin(&center, 0, lost), Err(Fault::NoBand));
     }
 
     /// Outputs `2x` and `x` at 1 with radius 1: intervals let them drift apart by 3 and lead by -2; their difference `x`
@@ -836,8 +837,8 @@ mod tests {
         let fits = states(1);
         let problem = LocalProblem::new(&policy, &masks, &fits, &set).unwrap();
         assert!(problem.evaluate(0, &[Family::Crown]).is_ok());
-        let shape = GridError::ShapeMismatch { layer: 0 };
-        assert_eq!(problem.evaluate(1, &[Family::Crown]), Err(shape));
-        assert_eq!(LocalProblem::new(&policy, &masks, &states(2), &set).map(|p| p.value_bits), Err(shape));
+        let shape = || Fault::ShapeMismatch { layer: 0 };
+        assert_eq!(problem.evaluate(1, &[Family::Crown]), Err(shape()));
+        assert_eq!(LocalProblem::new(&policy, &masks, &states(2), &set).map(|p| p.value_bits), Err(shape()));
     }
 }

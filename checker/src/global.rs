@@ -7,8 +7,7 @@ use num_bigint::BigInt;
 use crate::evaluate::Problem;
 use crate::family::Family;
 use crate::kernel::enclose::sqrt;
-use crate::kernel::error::KernelError;
-use crate::kernel::grid::GridError;
+use crate::kernel::fault::Fault;
 use crate::kernel::head::OutputChange;
 use crate::kernel::input::global_radii;
 use crate::kernel::norm::{
@@ -31,9 +30,9 @@ const FACTOR_BITS: u32 = 44;
 #[non_exhaustive]
 pub enum GlobalError {
     /// The radii do not fit the policy.
-    Radii(GridError),
+    Radii(Fault),
     /// A rule refused.
-    Rule(KernelError),
+    Rule(Fault),
     /// The family needs a witness file, and there is none.
     NoWitness,
     /// The witness file is malformed or lacks a tensor.
@@ -51,11 +50,11 @@ impl GlobalError {
             Self::NoWitness | Self::Witness(_) | Self::WitnessRange => true,
             Self::Rule(rule) => matches!(
                 rule,
-                KernelError::WitnessCount { .. }
-                    | KernelError::WitnessLength { .. }
-                    | KernelError::WitnessNotPositive { .. }
-                    | KernelError::WitnessTooLarge { .. }
-                    | KernelError::MissingWitness { .. }
+                Fault::WitnessCount { .. }
+                    | Fault::WitnessLength { .. }
+                    | Fault::WitnessNotPositive { .. }
+                    | Fault::WitnessTooLong { .. }
+                    | Fault::MissingWitness { .. }
             ),
             Self::Radii(_) | Self::NotGlobal => false,
         }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::check::{NamedFile, Rejection, Subject, Verified, check};
 use crate::evaluate::EvaluateError;
+use crate::kernel::fault::Class;
 use crate::model::{Mask, Network, States, Units};
 use crate::property::{Decided, PropertyRejection, PropertySubject, check_property};
 use crate::reader::certificate::{CertificateError, parse_certificate};
@@ -158,7 +159,11 @@ impl Failure {
             Self::Signature(_) => 3,
             Self::Rejected(rejection) => match &**rejection {
                 Rejection::Evaluate(EvaluateError::Global { reason, .. }) if reason.is_about_witness() => 3,
-                Rejection::Evaluate(EvaluateError::Local { reason, .. }) if reason.is_about_witness() => 3,
+                Rejection::Evaluate(EvaluateError::Local { reason, .. })
+                    if reason.class() == Class::Evidence =>
+                {
+                    3
+                }
                 Rejection::Region(reason) if !reason.is_about_evidence() => 4,
                 Rejection::Evaluate(_) | Rejection::Head(_) | Rejection::Theorem(_) => 4,
                 _ => 3,

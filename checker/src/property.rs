@@ -4,9 +4,10 @@
 use core::fmt;
 
 use crate::check::{ASSUME_REAL, CHECKER_ID, NamedFile};
-use crate::kernel::grid::{GridError, GridNetwork, GridScale};
+use crate::kernel::fault::{Class, Fault};
+use crate::kernel::grid::{GridNetwork, GridScale};
 use crate::kernel::input::read_observation;
-use crate::kernel::split::{Case, SplitError, check_inside, check_sat, check_shape, check_tree};
+use crate::kernel::split::{Case, check_inside, check_sat, check_shape, check_tree};
 use crate::model::Policy;
 use crate::number::Rational;
 use crate::reader::certificate::{FileDigest, SCHEMA_VERSION};
@@ -62,7 +63,7 @@ pub enum PropertyRejection {
     /// The assumption of real arithmetic is not listed.
     AssumptionMissing,
     /// The network, or its normaliser, does not fit the integer grid.
-    Grid(GridError),
+    Grid(Fault),
     /// The proof file is malformed.
     Proof(PropertyError),
     /// The proof has another number of trees than the property has cases.
@@ -77,7 +78,7 @@ pub enum PropertyRejection {
         /// Case, from 0.
         case: usize,
         /// Why.
-        reason: SplitError,
+        reason: Fault,
     },
     /// The point is about a case that does not exist.
     NoSuchCase,
@@ -118,9 +119,7 @@ impl PropertyRejection {
         match self {
             Self::Grid(_) => true,
             Self::Proof(PropertyError::Field(e)) => e.is_limit(),
-            Self::Case { reason: SplitError::Grid { reason, .. }, .. } => {
-                matches!(reason, GridError::Overflow { .. } | GridError::MagnitudeTooLarge { .. })
-            }
+            Self::Case { reason, .. } => reason.class() == Class::Limit,
             _ => false,
         }
     }
@@ -214,7 +213,7 @@ pub fn read_property(policy: &Policy, property: &Property) -> Result<Property, P
         let Case { lower, upper, constraints } = stated;
         let fits = lower.len() == inputs && upper.len() == inputs;
         if !fits || !lower.iter().zip(upper).all(|(lower, upper)| lower <= upper) {
-            return Err(PropertyRejection::Case { case, reason: SplitError::CaseShape });
+            return Err(PropertyRejection::Case { case, reason: Fault::CaseShape });
         }
         Ok(Case { lower: read(lower)?, upper: read(upper)?, constraints: constraints.clone() })
     });
@@ -224,8 +223,8 @@ pub fn read_property(policy: &Policy, property: &Property) -> Result<Property, P
 /// The network on the grids that the boxes of a property, as [`read_property`] gives them, fix.
 ///
 /// # Errors
-/// [`GridError`].
-pub fn prepare(policy: &Policy, property: &Property) -> Result<GridNetwork, GridError> {
+/// [`Fault`].
+pub fn prepare(policy: &Policy, property: &Property) -> Result<GridNetwork, Fault> {
     let ends = property.cases.iter().flat_map(|c| c.lower.iter().chain(&c.upper));
     let largest = ends.map(Rational::abs).max().unwrap_or_else(Rational::zero);
     GridNetwork::new(&policy.network, None, &GridScale::new(&policy.network, &largest)?)

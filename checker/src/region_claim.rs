@@ -8,14 +8,14 @@ use std::collections::BTreeSet;
 
 use crate::family::{BandEnd, Family, StateBounds, margin};
 use crate::kernel::band::{BandNetwork, band_bounds};
-use crate::kernel::branch::fault;
 use crate::kernel::crown::{NoWitness, bound_outputs, crown_layers};
 use crate::kernel::enclose::TanhTable;
-use crate::kernel::grid::{GridError, GridNetwork, GridScale};
+use crate::kernel::fault::{Class, Fault, Place};
+use crate::kernel::grid::{GridNetwork, GridScale};
 use crate::kernel::head::{HeadBounds, OutputChange};
 use crate::kernel::ibp::GridBox;
 use crate::kernel::input::{InputSet, cell_magnitude, cell_set};
-use crate::kernel::split::{Node, Region, SplitError, walk};
+use crate::kernel::split::{Node, Region, walk};
 use crate::model::{Head, Mask, PerturbationSet, Policy, Units};
 use crate::number::{Rational, Rounding};
 use crate::reader::certificate::Certificate;
@@ -54,7 +54,7 @@ pub enum RegionRejection {
         /// Position of the region.
         region: usize,
         /// Why.
-        reason: GridError,
+        reason: Fault,
     },
     /// A claim names no quantity of this version.
     UnknownQuantity {
@@ -163,7 +163,7 @@ impl<'a> RegionProblem<'a> {
     /// Puts the masked network on the grids for the box from `lower` to `upper`, in the states' units.
     ///
     /// # Errors
-    /// [`GridError`].
+    /// [`Fault`].
     pub fn new(
         policy: &'a Policy,
         mask: &Mask,
@@ -171,7 +171,7 @@ impl<'a> RegionProblem<'a> {
         units: Units,
         set: &'a PerturbationSet,
         margins: bool,
-    ) -> Result<Self, GridError> {
+    ) -> Result<Self, Fault> {
         let magnitude = cell_magnitude(policy, (lower, upper), units, set)?;
         let scale = GridScale::new(&policy.network, &magnitude)?;
         let band = BandNetwork::new(&policy.network, mask, Some(mask), &scale)?;
@@ -184,16 +184,16 @@ impl<'a> RegionProblem<'a> {
     /// What the network may read, and how far the adversary moves it, at any state of a cell.
     ///
     /// # Errors
-    /// [`GridError`].
-    pub fn input(&self, cell: (&[Rational], &[Rational])) -> Result<InputSet, GridError> {
+    /// [`Fault`].
+    pub fn input(&self, cell: (&[Rational], &[Rational])) -> Result<InputSet, Fault> {
         cell_set(self.policy, cell, self.units, self.set, self.network.value_bits)
     }
 
     /// Rule `region.cell`: bounds that hold at every state of the cell.
     ///
     /// # Errors
-    /// [`GridError`].
-    pub fn cell(&self, cell: (&[Rational], &[Rational])) -> Result<StateBounds, GridError> {
+    /// [`Fault`].
+    pub fn cell(&self, cell: (&[Rational], &[Rational])) -> Result<StateBounds, Fault> {
         let input = self.input(cell)?;
         let bounds = band_bounds(&self.band, self.table, &input, true)?;
         let (deviation, oscillation) = (bounds.deviation, bounds.oscillation);
@@ -202,16 +202,16 @@ impl<'a> RegionProblem<'a> {
     }
 
     /// Rule `local.margin` over the cell: `center` holds what the network gives at any state of it.
-    fn margin(&self, input: &InputSet, center: &GridBox, oscillation: i64) -> Result<Option<i64>, GridError> {
-        let overflow = GridError::Overflow { layer: self.network.layers.len() };
+    fn margin(&self, input: &InputSet, center: &GridBox, oscillation: i64) -> Result<Option<i64>, Fault> {
+        let overflow = || Fault::Overflow { layer: self.network.layers.len() };
         let outputs = center.lower.len();
         let layers = crown_layers(&self.network, self.table, input, &NoWitness)?;
-        let layers = layers.ok_or(GridError::EmptyInterval { layer: 0, neuron: 0 })?;
+        let layers = layers.ok_or(Fault::EmptyInterval { layer: 0, neuron: 0 })?;
         margin(center, oscillation, |leader, other| {
             let sign = |o: usize| i64::from(o == other).saturating_sub(i64::from(o == leader));
             let weights: Vec<i64> = (0..outputs).map(sign).collect();
             let gain = bound_outputs(&self.network, self.table, &layers, input, &weights, None)?;
-            gain.checked_neg().ok_or(overflow)
+            gain.checked_neg().ok_or_else(overflow)
         })
     }
 
@@ -362,10 +362,10 @@ pub fn prove_region(
     let walked = walk(&problem.network, root, &mut next, &mut |node, part, leaf| {
         // A cell is a box without signs, and its bound reads no slopes.
         if !part.signs.is_empty() || *leaf != (Node::Leaf { constraint: 0, witness: None }) {
-            return Err(SplitError::NoSuchPlace { node });
+            return Err(Fault::NoSuchPlace { node });
         }
         let bounds = problem.cell((part.lower.as_slice(), part.upper.as_slice()));
-        let table = problem.table(&bounds.map_err(|reason| SplitError::Grid { node, reason })?);
+        let table = problem.table(&bounds.map_err(|e| e.at(Place::Node(node)))?);
         let share = share_of(entry, part);
         for (claim, proved) in proved.iter_mut().enumerate() {
             if let Err(reason) = proved.add(&table, head, &share) {
@@ -375,17 +375,17 @@ pub fn prove_region(
         progress(node.saturating_add(1), nodes);
         Ok(())
     });
-    walked.map_err(|e| refused(fault(0, &e)))?;
+    walked.map_err(|e| refused(e.at(Place::Tree(0))))?;
     missing.map_or(Ok(proved), Err)
 }
 
 /// The number of a tree's nodes; nothing follows them.
-fn count_nodes(problem: &RegionProblem<'_>, tree: &[u8]) -> Result<usize, GridError> {
+fn count_nodes(problem: &RegionProblem<'_>, tree: &[u8]) -> Result<usize, Fault> {
     let mut trees = Trees::new(tree);
     trees.begin();
     let mut nodes = 0usize;
     while !trees.is_complete() {
-        trees.node(&problem.network).map_err(|e| fault(0, &e))?;
+        trees.node(&problem.network).map_err(|e| e.at(Place::Tree(0)))?;
         nodes = nodes.saturating_add(1);
     }
     trees.finish()?;
@@ -403,6 +403,6 @@ fn share_of(entry: &RegionEntry, part: &Region) -> Rational {
 impl RegionRejection {
     /// Whether evidence does not hold, rather than a limit of the checker.
     pub fn is_about_evidence(&self) -> bool {
-        if let Self::Cell { reason, .. } = self { reason.is_about_witness() } else { true }
+        if let Self::Cell { reason, .. } = self { reason.class() == Class::Evidence } else { true }
     }
 }

@@ -5,8 +5,9 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use crate::family::Family;
+use crate::kernel::fault::Fault;
 use crate::kernel::head::HeadBounds;
-use crate::kernel::regret::{RegretError, RewardRange, expectation, horizon, sup};
+use crate::kernel::regret::{RewardRange, expectation, horizon, sup};
 use crate::number::Rational;
 use crate::reader::certificate::Certificate;
 use crate::reader::escaped::Escaped;
@@ -59,7 +60,7 @@ pub enum RegretRejection {
         /// Position of the claim.
         entry: usize,
         /// Which.
-        reason: RegretError,
+        reason: Fault,
     },
     /// The claimed value is not a number.
     NotANumber {
@@ -183,12 +184,8 @@ pub fn largest_total_variation(
 /// The bound that `form` gives for a total variation of at most `tv`.
 ///
 /// # Errors
-/// [`RegretError`].
-pub fn regret_bound(
-    form: &RegretForm,
-    rewards: &RewardRange,
-    tv: &Rational,
-) -> Result<Rational, RegretError> {
+/// [`Fault`].
+pub fn regret_bound(form: &RegretForm, rewards: &RewardRange, tv: &Rational) -> Result<Rational, Fault> {
     match form {
         RegretForm::Sup { discount } => sup(rewards, discount, tv),
         // The mean of TV_max under any visitation is at most its largest value.

@@ -4,9 +4,10 @@
 
 use core::fmt;
 
+use crate::kernel::fault::Fault;
 use crate::kernel::head::HeadBounds;
-use crate::kernel::regret::{RegretError, expectation};
-use crate::kernel::statistic::{Sample, Sampler, StatisticError, bernstein, hoeffding};
+use crate::kernel::regret::expectation;
+use crate::kernel::statistic::{MAX_SAMPLES, Sample, Sampler, bernstein, hoeffding};
 use crate::number::Rational;
 use crate::reader::certificate::Certificate;
 use crate::reader::escaped::Escaped;
@@ -86,19 +87,26 @@ pub enum StatisticalRejection {
         /// Why.
         reason: TableError,
     },
+    /// The states come from a sampler for which the inequalities do not hold.
+    Sampler {
+        /// Position of the claim.
+        entry: usize,
+        /// The sampler named.
+        name: String,
+    },
     /// A side condition of the rule fails, or the sampler is not the accepted one.
     Statistic {
         /// Position of the claim.
         entry: usize,
         /// Which.
-        reason: StatisticError,
+        reason: Fault,
     },
     /// A side condition of `regret.expectation` fails; also for a discount outside [0, 1).
     Regret {
         /// Position of the claim.
         entry: usize,
         /// Which.
-        reason: RegretError,
+        reason: Fault,
     },
     /// Episodes had ended, and the rewards are those of episodes that never end.
     EndedAlthoughNever {
@@ -175,6 +183,12 @@ impl fmt::Display for StatisticalRejection {
                 at(f, *entry)?;
                 reason.fmt(f)
             }
+            Self::Sampler { entry, name } => write!(
+                f,
+                "statistical claim {entry}: states from the sampler \"{}\" are not independent draws of the discounted visitation; only \"{}\" is accepted",
+                Escaped(name),
+                Sampler::INDEPENDENT_EPISODES
+            ),
             Self::Statistic { entry, reason } => {
                 at(f, *entry)?;
                 reason.fmt(f)
@@ -235,7 +249,8 @@ pub fn expected_tv_bound(
     head: &HeadBounds,
 ) -> Result<Rational, StatisticalRejection> {
     let refused = |reason| StatisticalRejection::Statistic { entry, reason };
-    let sampler = Sampler::parse(&claim.sampling.sampler).map_err(refused)?;
+    let unknown = || StatisticalRejection::Sampler { entry, name: claim.sampling.sampler.clone() };
+    let sampler = Sampler::parse(&claim.sampling.sampler).ok_or_else(unknown)?;
     let uppers = table
         .values(head, Quantity::TotalVariation, claim.mask, None)
         .map_err(|reason| StatisticalRejection::NoTotalVariation { entry, reason })?;
@@ -245,8 +260,8 @@ pub fn expected_tv_bound(
         return Err(StatisticalRejection::SampleCount { entry, stated, states, ended, cut_off });
     }
     // Before anything is allocated.
-    if stated > crate::kernel::statistic::MAX_SAMPLES {
-        return Err(refused(StatisticError::TooManySamples { samples: stated }));
+    if stated > MAX_SAMPLES {
+        return Err(refused(Fault::TooManySamples { samples: stated, most: MAX_SAMPLES }));
     }
     let mut samples: Vec<Sample> = uppers.into_iter().map(Sample::State).collect();
     samples.extend((0..ended).map(|_| Sample::Ended));
@@ -334,7 +349,7 @@ fn check_entry(
     }
     let discount = &claim.sampling.discount;
     if discount.is_negative() || *discount >= Rational::one() {
-        let reason = RegretError::DiscountOutOfRange { discount: discount.clone() };
+        let reason = Fault::DiscountOutOfRange { discount: Box::new(discount.clone()) };
         return Err(StatisticalRejection::Regret { entry, reason });
     }
     let bound = expected_tv_bound(entry, claim, table, head)?;

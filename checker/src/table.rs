@@ -2,7 +2,8 @@
 //! Trusted. `spec/rules/local.md#heads`, `spec/rules/mono.md`.
 
 use crate::family::Family;
-use crate::kernel::head::{HeadBounds, HeadError, OutputChange};
+use crate::kernel::fault::Fault;
+use crate::kernel::head::{HeadBounds, OutputChange};
 use crate::number::{Rational, Rounding};
 use crate::reader::certificate::{Place, StepVerdict};
 
@@ -78,7 +79,7 @@ pub enum TableError {
     /// The quantity means nothing for this head.
     NotForThisHead,
     /// The head's bound failed.
-    Head(HeadError),
+    Head(Fault),
 }
 
 impl core::fmt::Display for TableError {

@@ -11,7 +11,7 @@ use secateur_checker::check::{
     pruned_count, required_assumptions,
 };
 use secateur_checker::counterexample::PointsError;
-use secateur_checker::kernel::point::PointError;
+use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::regret::RewardRange;
 use secateur_checker::model::{Head, Mask, Matrix, Perturbation, PerturbationSet, Policy, States, Units};
 use secateur_checker::number::{Dyadic, Rational};
@@ -256,7 +256,7 @@ fn a_point_outside_by_one_unit_in_the_last_place_is_refused() {
 }
 
 fn outside(mask: usize) -> BracketRejection {
-    let reason = PointError::OutsideBox { coordinate: 0 };
+    let reason = Fault::PointTooFar { coordinate: 0 };
     BracketRejection::Points(PointsError::Point { mask, state: 0, reason })
 }
 

@@ -14,8 +14,7 @@ mod hinges;
 
 use hinges::sum_and_difference;
 use secateur_checker::check::{ASSUME_REAL, CHECKER_ID, NamedFile};
-use secateur_checker::kernel::grid::GridError;
-use secateur_checker::kernel::split::SplitError;
+use secateur_checker::kernel::fault::Fault;
 use secateur_checker::model::{Head, Normaliser, Policy};
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::property::{Decided, PropertyRejection, PropertySubject, check_property};
@@ -206,7 +205,7 @@ fn a_point_is_read_through_the_normaliser() {
     };
     assert!(at(["0", "3/2"], ["1/2", "-3/4"]).check().is_ok());
     assert!(at(["0", "5/4"], ["1/4", "-7/8"]).check().is_ok());
-    let reason = SplitError::PointFails { constraint: 0 };
+    let reason = Fault::PointFails { constraint: 0 };
     let fails = PropertyRejection::Case { case: 1, reason };
     assert_eq!(at(["0", "5/4"], ["1/2", "-3/4"]).refused(), fails);
     // Unread, (5/8, 1/8) gives 5/4 too; its own reading is (13/16, 9/8).
@@ -223,10 +222,10 @@ fn a_clip_brings_no_point_into_the_box() {
         })
     };
     assert!(at(["1", "-1"]).check().is_ok());
-    let reason = SplitError::PointOutside { coordinate: 0 };
+    let reason = Fault::PointOutside { coordinate: 0 };
     assert_eq!(at(["2", "-1"]).refused(), PropertyRejection::Case { case: 1, reason });
     assert_eq!(at(["1"; 2]).with(|c| point(c, ["1", "2"])).refused(), {
-        let reason = SplitError::PointOutside { coordinate: 1 };
+        let reason = Fault::PointOutside { coordinate: 1 };
         PropertyRejection::Case { case: 1, reason }
     });
 }
@@ -244,9 +243,9 @@ fn a_box_is_read_through_the_normaliser() {
     };
     // What is proved falls short of the truth by a few steps of the grid.
     let refused = |case: Case, truth: &str| match case.refused() {
-        PropertyRejection::Case { case: 0, reason: SplitError::NotProved { least, .. } } => {
+        PropertyRejection::Case { case: 0, reason: Fault::NotProved { least, .. } } => {
             let truth = Rational::parse(truth).unwrap();
-            least <= truth && truth.sub(&least) < Rational::parse("1e-9").unwrap()
+            *least <= truth && truth.sub(&least) < Rational::parse("1e-9").unwrap()
         }
         other => panic!("{other:?}"),
     };
@@ -261,7 +260,7 @@ fn a_box_is_read_through_the_normaliser() {
 #[test]
 fn boxes_fit_before_they_are_read() {
     let with = |change: fn(&mut Case)| Case::unsat().with(change).refused();
-    let refused = PropertyRejection::Case { case: 1, reason: SplitError::CaseShape };
+    let refused = PropertyRejection::Case { case: 1, reason: Fault::CaseShape };
     assert_eq!(with(|c| c.property.cases[1].lower.truncate(1)), refused);
     assert_eq!(with(|c| c.property.cases[1].upper.push(Rational::zero())), refused);
     // Both ends are read as 1/4.
@@ -273,7 +272,7 @@ fn boxes_fit_before_they_are_read() {
     let flat = with(|c| {
         c.policy.normaliser = Some(Normaliser { std: vec![Rational::zero(); 2], ..shifted(None) });
     });
-    assert_eq!(flat, PropertyRejection::Grid(GridError::StdNotPositive { coordinate: 0 }));
+    assert_eq!(flat, PropertyRejection::Grid(Fault::StdNotPositive { coordinate: 0 }));
 }
 
 /// Weights of 2^50 leave fewer than 16 fraction bits.
@@ -283,7 +282,7 @@ fn networks_beyond_the_grid_are_refused() {
         c.policy.network.layers[0].weight.values[0] = Dyadic::new(1, 50);
         c.certificate.weights_digest = weights_digest(&c.policy.network);
     });
-    assert_eq!(large.refused(), PropertyRejection::Grid(GridError::MagnitudeTooLarge { layer: 0 }));
+    assert_eq!(large.refused(), PropertyRejection::Grid(Fault::MagnitudeTooLarge { layer: 0 }));
 }
 
 #[test]
@@ -303,20 +302,20 @@ fn every_case_has_a_tree() {
 
 #[test]
 fn every_tree_and_the_point_must_prove_their_case() {
-    let reason = SplitError::Orphan { node: 0 };
+    let reason = Fault::Orphan { node: 0 };
     let second = Case::unsat_by(proof(&format!("{LEAF},[]"))).refused();
     assert_eq!(second, PropertyRejection::Case { case: 1, reason });
     let other = Case::sat().with(|c| {
         let Claimed::Sat { case, .. } = &mut c.certificate.claimed else { panic!("sat") };
         *case = 0;
     });
-    let reason = SplitError::PointFails { constraint: 0 };
+    let reason = Fault::PointFails { constraint: 0 };
     assert_eq!(other.refused(), PropertyRejection::Case { case: 0, reason });
     let outside = Case::sat().with(|c| {
         let Claimed::Sat { point, .. } = &mut c.certificate.claimed else { panic!("sat") };
         point[0] = Rational::parse("1/8").unwrap();
     });
-    let reason = SplitError::PointOutside { coordinate: 0 };
+    let reason = Fault::PointOutside { coordinate: 0 };
     assert_eq!(outside.refused(), PropertyRejection::Case { case: 1, reason });
 }
 

@@ -22,13 +22,12 @@ use secateur_checker::check::{
 };
 use secateur_checker::family::{BandEnd, Family, LocalProblem, StateBounds};
 use secateur_checker::kernel::band::{BandNetwork, band_bounds};
-use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
+use secateur_checker::kernel::fault::Fault;
+use secateur_checker::kernel::grid::{GridNetwork, GridScale};
 use secateur_checker::kernel::head::{HeadBounds, OutputChange};
 use secateur_checker::kernel::ibp::{GridBox, LayerBounds, propagate};
 use secateur_checker::kernel::paired::{PairedNetwork, paired_change};
-use secateur_checker::kernel::point::{
-    PointError, PointHead, deviation_from_below, enclose_outputs, perturbed_inputs,
-};
+use secateur_checker::kernel::point::{PointHead, deviation_from_below, enclose_outputs, perturbed_inputs};
 use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy,
     States, Units,
@@ -125,7 +124,7 @@ fn evaluate(
     states: &States,
     set: &PerturbationSet,
     families: &[Family],
-) -> Result<(Vec<Vec<StateBounds>>, u32), GridError> {
+) -> Result<(Vec<Vec<StateBounds>>, u32), Fault> {
     let problem = LocalProblem::new(policy, masks, states, set)?.prepare(families)?;
     Ok((problem.evaluate(0, families)?, problem.value_bits))
 }
@@ -313,17 +312,17 @@ fn a_band_must_be_nested_and_shaped() {
     pruned.layers[1][2] = false;
     assert_eq!(band(&dense, Some(&pruned)), Ok(()));
     assert_eq!(band(&dense, None), Ok(()));
-    assert_eq!(band(&pruned, Some(&dense)), Err(GridError::NotNested { layer: 1, weight: 2 }));
+    assert_eq!(band(&pruned, Some(&dense)), Err(Fault::BandNotNested { layer: 1, weight: 2 }));
     let mut short = pruned.clone();
     short.layers[1].pop();
-    assert_eq!(band(&dense, Some(&short)), Err(GridError::ShapeMismatch { layer: 1 }));
-    assert_eq!(band(&short, None), Err(GridError::ShapeMismatch { layer: 1 }));
+    assert_eq!(band(&dense, Some(&short)), Err(Fault::ShapeMismatch { layer: 1 }));
+    assert_eq!(band(&short, None), Err(Fault::ShapeMismatch { layer: 1 }));
     short.layers.pop();
-    assert_eq!(band(&dense, Some(&short)), Err(GridError::ShapeMismatch { layer: 2 }));
+    assert_eq!(band(&dense, Some(&short)), Err(Fault::ShapeMismatch { layer: 2 }));
     let mut long = dense.clone();
     long.layers.push(vec![true]);
-    assert_eq!(band(&long, Some(&dense)), Err(GridError::ShapeMismatch { layer: 2 }));
-    assert_eq!(band(&dense, Some(&long)), Err(GridError::ShapeMismatch { layer: 2 }));
+    assert_eq!(band(&long, Some(&dense)), Err(Fault::ShapeMismatch { layer: 2 }));
+    assert_eq!(band(&dense, Some(&long)), Err(Fault::ShapeMismatch { layer: 2 }));
 }
 
 /// `s (5 + w x)` at x = 1 with w = 2, s = 3: submasks that keep the scale s give 15 to 21, those that may prune it 0 to 21.
@@ -356,11 +355,11 @@ fn a_band_ends_at_a_listed_mask() {
     let at =
         |family: Family| evaluate(&policy, &masks, &state(&[1, 2]), &linf("1/16"), &[family]).map(|_| ());
     assert_eq!(at(Family::Band(BandEnd::Mask(0))), Ok(()));
-    assert_eq!(at(Family::BandCrown(BandEnd::Mask(1))), Err(GridError::NoBand));
+    assert_eq!(at(Family::BandCrown(BandEnd::Mask(1))), Err(Fault::NoBand));
     let (states, set) = (state(&[1, 2]), linf("1/16"));
     let unprepared = LocalProblem::new(&policy, &masks, &states, &set).unwrap();
-    assert_eq!(unprepared.evaluate(0, &[Family::Band(BandEnd::Zero)]), Err(GridError::NoBand));
-    assert_eq!(unprepared.evaluate(0, &[Family::PrunedDeviation]), Err(GridError::NoBand));
+    assert_eq!(unprepared.evaluate(0, &[Family::Band(BandEnd::Zero)]), Err(Fault::NoBand));
+    assert_eq!(unprepared.evaluate(0, &[Family::PrunedDeviation]), Err(Fault::NoBand));
 }
 
 #[test]
@@ -449,7 +448,7 @@ fn paired_bounds_must_be_of_the_same_network() {
     let input = GridBox { lower: vec![0, 0], upper: vec![5, 5] };
     let bounds = propagate(&grid, table, &input).unwrap();
     assert!(paired_change(&paired, table, &input, &bounds, &bounds).is_ok());
-    let shape = |layer| Err(GridError::ShapeMismatch { layer });
+    let shape = |layer| Err(Fault::ShapeMismatch { layer });
     let wide = GridBox { lower: vec![0; 3], upper: vec![0; 3] };
     assert_eq!(paired_change(&paired, table, &wide, &bounds, &bounds), shape(0));
     let mut short = bounds.clone();
@@ -460,7 +459,7 @@ fn paired_bounds_must_be_of_the_same_network() {
         |b: &GridBox| GridBox::from_intervals(b.intervals().map(|(l, u)| (l + (1 << 50), u + (1 << 50))));
     let moved = LayerBounds { pre: bounds.pre.iter().map(far).collect(), post: bounds.post.clone() };
     let refused = paired_change(&paired, table, &input, &bounds, &moved);
-    assert_eq!(refused, Err(GridError::EmptyInterval { layer: 0, neuron: 0 }));
+    assert_eq!(refused, Err(Fault::EmptyInterval { layer: 0, neuron: 0 }));
 }
 
 fn r(text: &str) -> Rational {
@@ -495,19 +494,19 @@ fn a_point_must_lie_in_the_ball_exactly() {
     let moved = inputs(third(), Units::Normalised, ["1/3", "-1/3"]);
     assert_eq!(moved, Ok((seen.clone(), vec![r("7/3"), r("8/3")])));
     let beyond = inputs(third(), Units::Normalised, ["0", "0.3333333333333333333333333333333334"]);
-    assert_eq!(beyond, Err(PointError::OutsideBox { coordinate: 1 }));
+    assert_eq!(beyond, Err(Fault::PointTooFar { coordinate: 1 }));
     // Raw: mapped, clipped, and compared before the normaliser.
     assert_eq!(inputs(third(), Units::Raw, ["1/3", "0"]), Ok((seen.clone(), vec![r("13/6"), r("3")])));
-    assert_eq!(inputs(third(), Units::Raw, ["-3", "-17"]), Err(PointError::OutsideBox { coordinate: 0 }));
+    assert_eq!(inputs(third(), Units::Raw, ["-3", "-17"]), Err(Fault::PointTooFar { coordinate: 0 }));
     let five = || Perturbation::L2 { radius: r("5") };
     assert_eq!(inputs(five(), Units::Raw, ["3", "-4"]), Ok((seen, vec![r("3"), r("3")])));
-    assert_eq!(inputs(five(), Units::Raw, ["3", "-4.000000000000000000001"]), Err(PointError::OutsideBall));
+    assert_eq!(inputs(five(), Units::Raw, ["3", "-4.000000000000000000001"]), Err(Fault::PointOutsideBall));
     let radii = || Perturbation::PerCoordinate { radii: vec![r("1"), r("0")] };
     assert!(inputs(radii(), Units::Normalised, ["-1", "0"]).is_ok());
     let moved = inputs(radii(), Units::Normalised, ["-1", "0.01"]);
-    assert_eq!(moved, Err(PointError::OutsideBox { coordinate: 1 }));
+    assert_eq!(moved, Err(Fault::PointTooFar { coordinate: 1 }));
     let short = perturbed_inputs(&policy, &state, Units::Raw, &set(third(), Units::Raw), &[r("0")]);
-    assert_eq!(short, Err(PointError::ShapeMismatch));
+    assert_eq!(short, Err(Fault::PointShape));
 }
 
 /// `relu(s) - relu(s)` pruned to `relu(s)`: the dense bound from above is 0, the pruned one from below 1/16. Pruning hurt.
@@ -557,7 +556,7 @@ fn pruning_that_hurts_is_proved_from_both_sides() {
     assert!(r("0.02492") < below && below <= above && above.sub(&below) < r("1e-9"));
     assert_eq!(
         PointHead::new(&Head::Deterministic).unwrap().total_variation(&clean, &moved, grid.value_bits),
-        Err(PointError::Deterministic)
+        Err(Fault::NoDistribution)
     );
 }
 
@@ -574,7 +573,7 @@ fn a_probability_that_moves_bounds_the_total_variation_from_below() {
     assert!(none.is_zero());
     let gaussian = Head::Gaussian { log_std: vec![Dyadic::new(0, 0)] };
     let shape = PointHead::new(&gaussian).unwrap().total_variation(&logits(0), &logits(0), 40);
-    assert_eq!(shape, Err(PointError::ShapeMismatch));
+    assert_eq!(shape, Err(Fault::PointShape));
 }
 
 /// Two of three probabilities grow, (1, 1, 1) / 3 to (e, e, 1) / (2 e + 1): together by 2 e / (2 e + 1) - 2/3 = 0.177970...,

@@ -5,7 +5,7 @@ use num_bigint::BigInt;
 use secateur_checker::kernel::enclose::{
     Enclosure, Enclosures, GAUSSIAN_FRACTION, TanhTable, exp, sqrt, tanh,
 };
-use secateur_checker::kernel::error::KernelError;
+use secateur_checker::kernel::fault::Fault;
 use secateur_checker::number::Rational;
 
 fn r(text: &str) -> Rational {
@@ -22,7 +22,7 @@ fn exp_accepts_up_to_its_cap() {
     assert!(within(&exp(&r("1/2")).unwrap(), "1.64872127070012814684", "1.64872127070012814685"));
     assert!(within(&exp(&r("-1")).unwrap(), "0.36787944117144232159", "0.36787944117144232160"));
     assert!(exp(&r("2048")).is_ok());
-    assert_eq!(exp(&r("2048.0000001")), Err(KernelError::ExpArgumentTooLarge));
+    assert_eq!(exp(&r("2048.0000001")), Err(Fault::ExpArgumentTooLarge));
 }
 
 /// sqrt 2 = 1.41421356237309504880168872...
@@ -30,7 +30,7 @@ fn exp_accepts_up_to_its_cap() {
 fn sqrt_accepts_what_is_not_negative() {
     assert!(within(&sqrt(&r("2")).unwrap(), "1.4142135623730950488016", "1.4142135623730950488017"));
     assert!(within(&sqrt(&r("0")).unwrap(), "0", "0"));
-    assert_eq!(sqrt(&r("-1e-300")), Err(KernelError::SqrtOfNegative));
+    assert_eq!(sqrt(&r("-1e-300")), Err(Fault::SqrtOfNegative));
 }
 
 /// Roots keep the order of bounds along a chain, also where neighbours differ by less than the grid and have numerators
@@ -62,8 +62,8 @@ fn gaussian_tv_accepts_distances() {
         "0.38292492254802620727",
         "0.38292492254802620728"
     ));
-    assert_eq!(constants.gaussian_tv(&r("-1")), Err(KernelError::NegativeDistance));
-    assert_eq!(constants.gaussian_tv_fixed(&BigInt::from(-1)), Err(KernelError::NegativeDistance));
+    assert_eq!(constants.gaussian_tv(&r("-1")), Err(Fault::NegativeDistance));
+    assert_eq!(constants.gaussian_tv_fixed(&BigInt::from(-1)), Err(Fault::NegativeDistance));
     let (lower, upper) = constants.gaussian_tv_fixed(&(BigInt::from(1) << GAUSSIAN_FRACTION)).unwrap();
     let e = constants.gaussian_tv(&r("1")).unwrap();
     let exponent = -i64::from(GAUSSIAN_FRACTION);

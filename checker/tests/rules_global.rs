@@ -13,7 +13,7 @@ mod random;
 
 use num_bigint::BigInt;
 use random::Random;
-use secateur_checker::kernel::error::KernelError;
+use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::norm::{
     NormFamily, NormProduct, SpectralWitness, norm_product, norm_product_abs_spectral, norm_product_chain,
     norm_product_spectral, perturbation_size,
@@ -148,25 +148,22 @@ fn shapes_and_radii_are_tested() {
     let network = single([1, 1, 1, -1]);
     let ones = [Rational::one(), Rational::one()];
     assert!(sensitivity(&network, None, &ones).is_ok());
-    assert_eq!(
-        sensitivity(&network, None, &ones[..1]),
-        Err(KernelError::RadiiLength { expected: 2, found: 1 })
-    );
+    assert_eq!(sensitivity(&network, None, &ones[..1]), Err(Fault::RadiiLength { expected: 2, found: 1 }));
     let negative = [Rational::zero(), r("-1/9")];
-    assert_eq!(sensitivity(&network, None, &negative), Err(KernelError::NegativeRadius { coordinate: 1 }));
+    assert_eq!(sensitivity(&network, None, &negative), Err(Fault::NegativeRadius { coordinate: 1 }));
     let missing = Mask { layers: vec![] };
-    let error = KernelError::MaskLayers { expected: 1, found: 0 };
-    assert_eq!(sensitivity(&network, Some(&missing), &ones), Err(error));
+    let error = || Fault::MaskLayers { expected: 1, found: 0 };
+    assert_eq!(sensitivity(&network, Some(&missing), &ones), Err(error()));
     let short = Mask { layers: vec![vec![true; 3]] };
-    let error = KernelError::MaskShape { layer: 0, expected: 4, found: 3 };
-    assert_eq!(sensitivity(&network, Some(&short), &ones), Err(error));
-    assert_eq!(sensitivity(&Network { layers: vec![] }, None, &[]), Err(KernelError::EmptyNetwork));
+    let error = || Fault::MaskShape { layer: 0, expected: 4, found: 3 };
+    assert_eq!(sensitivity(&network, Some(&short), &ones), Err(error()));
+    assert_eq!(sensitivity(&Network { layers: vec![] }, None, &[]), Err(Fault::EmptyNetwork));
     let mut ragged = network.clone();
     ragged.layers[0].weight.values.pop();
-    assert_eq!(sensitivity(&ragged, None, &ones), Err(KernelError::LayerShape { layer: 0 }));
+    assert_eq!(sensitivity(&ragged, None, &ones), Err(Fault::LayerShape { layer: 0 }));
     let mut misfit = network;
     misfit.layers.push(layer(1, 3, &[1, 1, 1], 0, Activation::Identity));
-    assert_eq!(sensitivity(&misfit, None, &ones), Err(KernelError::LayerShape { layer: 1 }));
+    assert_eq!(sensitivity(&misfit, None, &ones), Err(Fault::LayerShape { layer: 1 }));
 }
 
 /// `[[1,-2],[3,4]]/2`: row sums 3/2 and 7/2, column sums 2 and 3, squares 30/4.
@@ -184,8 +181,8 @@ fn norms_by_hand() {
     let mask = Mask { layers: vec![vec![true, true, false, true]] };
     let result = norm_product(&network, Some(&mask), NormFamily::Linf, &linf("1")).unwrap();
     assert_eq!(result.deviation, r("2"));
-    let error = KernelError::WitnessCount { expected: 1, found: 0 };
-    assert_eq!(norm_product(&network, None, NormFamily::Spectral, &unit_ball()), Err(error));
+    let error = || Fault::WitnessCount { expected: 1, found: 0 };
+    assert_eq!(norm_product(&network, None, NormFamily::Spectral, &unit_ball()), Err(error()));
 }
 
 /// `|W|^T |W| = [[2,2],[2,2]]` for `[[1,1],[1,-1]]`: `v = (1,1)` gives `rho = 4`, `v = (1,2)` gives 6.
@@ -197,13 +194,13 @@ fn abs_spectral_by_hand() {
     assert_eq!(run(&vector(1, 1)).unwrap().product, r("2"));
     let poor = run(&vector(1, 2)).unwrap().product;
     assert!(poor.mul(&poor) >= r("6") && poor < r("2.4494897428"));
-    assert_eq!(run(&vector(1, 0)), Err(KernelError::WitnessNotPositive { layer: 0, coordinate: 1 }));
-    assert_eq!(run(&vector(-1, 1)), Err(KernelError::WitnessNotPositive { layer: 0, coordinate: 0 }));
+    assert_eq!(run(&vector(1, 0)), Err(Fault::WitnessNotPositive { layer: 0, coordinate: 1 }));
+    assert_eq!(run(&vector(-1, 1)), Err(Fault::WitnessNotPositive { layer: 0, coordinate: 0 }));
     let short = vec![vec![BigInt::from(1)]];
-    assert_eq!(run(&short), Err(KernelError::WitnessLength { layer: 0, expected: 2, found: 1 }));
-    assert_eq!(run(&[]), Err(KernelError::WitnessCount { expected: 1, found: 0 }));
+    assert_eq!(run(&short), Err(Fault::WitnessLength { layer: 0, expected: 2, found: 1 }));
+    assert_eq!(run(&[]), Err(Fault::WitnessCount { expected: 1, found: 0 }));
     let long = vec![vec![BigInt::from(1) << 513u32, BigInt::from(1)]];
-    assert_eq!(run(&long), Err(KernelError::WitnessTooLarge { layer: 0 }));
+    assert_eq!(run(&long), Err(Fault::WitnessTooLong { layer: 0 }));
     let longest = vec![vec![BigInt::from(1) << 511u32, BigInt::from(1)]];
     assert!(run(&longest).is_ok());
     let zero = scaled(&single([0; 4]));
@@ -225,10 +222,10 @@ fn a_chain_takes_the_least_and_never_rises() {
     assert!(alone.product > chain[0].product && chain[1].product < chain[0].product);
     let inherited = norm_product_chain(&network, &masks, &[good.clone(), None], &unit_ball()).unwrap();
     assert_eq!(inherited[1], chain[1]);
-    let error = KernelError::MissingWitness { mask: 0 };
-    assert_eq!(norm_product_chain(&network, &masks, &[None, good.clone()], &unit_ball()), Err(error));
-    let error = KernelError::WitnessCount { expected: 2, found: 1 };
-    assert_eq!(norm_product_chain(&network, &masks, &[good], &unit_ball()), Err(error));
+    let error = || Fault::MissingWitness { mask: 0 };
+    assert_eq!(norm_product_chain(&network, &masks, &[None, good.clone()], &unit_ball()), Err(error()));
+    let error = || Fault::WitnessCount { expected: 2, found: 1 };
+    assert_eq!(norm_product_chain(&network, &masks, &[good], &unit_ball()), Err(error()));
 }
 
 /// `W^T W = 2I` for `[[1,1],[1,-1]]`: `rho = 2`, `R = 0` is exact. Pruned to `[[1,1],[1,0]]`, `z = (2,1)` is moved to
@@ -262,15 +259,15 @@ fn spectral_witnesses_have_shapes_and_caps() {
     let run = |w: SpectralWitness| norm_product_spectral(&network, None, &[w], &unit_ball());
     assert!(run(good.clone()).is_ok());
     let short = SpectralWitness { factor: vec![0; 2], ..good.clone() };
-    assert_eq!(run(short), Err(KernelError::WitnessLength { layer: 0, expected: 3, found: 2 }));
+    assert_eq!(run(short), Err(Fault::WitnessLength { layer: 0, expected: 3, found: 2 }));
     let fine = SpectralWitness { fraction_bits: 1025, ..good.clone() };
-    assert_eq!(run(fine), Err(KernelError::WitnessTooLarge { layer: 0 }));
+    assert_eq!(run(fine), Err(Fault::WitnessTooLong { layer: 0 }));
     let long = SpectralWitness { rho: BigInt::from(1) << 4096u32, ..good.clone() };
-    assert_eq!(run(long), Err(KernelError::WitnessTooLarge { layer: 0 }));
+    assert_eq!(run(long), Err(Fault::WitnessTooLong { layer: 0 }));
     let wide = SpectralWitness { factor: vec![i64::MIN, 0, 0], ..good };
-    assert_eq!(run(wide), Err(KernelError::WitnessTooLarge { layer: 0 }));
-    let error = KernelError::WitnessCount { expected: 1, found: 0 };
-    assert_eq!(norm_product_spectral(&network, None, &[], &unit_ball()), Err(error));
+    assert_eq!(run(wide), Err(Fault::WitnessTooLong { layer: 0 }));
+    let error = || Fault::WitnessCount { expected: 1, found: 0 };
+    assert_eq!(norm_product_spectral(&network, None, &[], &unit_ball()), Err(error()));
 }
 
 /// Random factors and random `rho`, grids coarser and finer than the weights: `|W z|^2 <= bound^2 |z|^2` all the same.
@@ -335,11 +332,11 @@ fn perturbation_sizes() {
     {
         assert_eq!(size(&box_of, family), r(expected));
     }
-    let error = KernelError::RadiiLength { expected: 3, found: 4 };
-    assert_eq!(perturbation_size(&box_of, NormFamily::L1, 3), Err(error));
+    let error = || Fault::RadiiLength { expected: 3, found: 4 };
+    assert_eq!(perturbation_size(&box_of, NormFamily::L1, 3), Err(error()));
     for shape in [linf("-1"), Perturbation::L2 { radius: r("-1") }] {
-        let error = KernelError::NegativeRadius { coordinate: 0 };
-        assert_eq!(perturbation_size(&shape, NormFamily::Linf, 4), Err(error));
+        let error = || Fault::NegativeRadius { coordinate: 0 };
+        assert_eq!(perturbation_size(&shape, NormFamily::Linf, 4), Err(error()));
     }
 }
 

@@ -9,8 +9,7 @@
     clippy::as_conversions
 )]
 
-use secateur_checker::kernel::branch::TreeFault;
-use secateur_checker::kernel::grid::GridError;
+use secateur_checker::kernel::fault::{Fault, Place};
 use secateur_checker::kernel::head::HeadBounds;
 use secateur_checker::kernel::ibp::GridBox;
 use secateur_checker::kernel::input::{GridBall, cell_set};
@@ -226,7 +225,7 @@ fn cell_inputs_by_hand() {
     assert_eq!(semi_axes("1", "3/2"), Some(GridBall { semi_axes: vec![Some(2)] }));
     assert_eq!(semi_axes("1", "2"), Some(GridBall { semi_axes: vec![None] }));
     let short = cell_set(&policy, (&[], &[]), Units::Raw, &raw, 2);
-    assert_eq!(short, Err(GridError::ShapeMismatch { layer: 0 }));
+    assert_eq!(short, Err(Fault::ShapeMismatch { layer: 0 }));
 }
 
 #[test]
@@ -259,16 +258,18 @@ fn boxes_masks_and_trees_must_fit() {
 fn only_trees_of_input_cuts_cover() {
     let claims = || vec![claim("action-deviation", Some(0), "1", &[])];
     let fails = |tree: &[u8]| match check(&hinge(), entry(&["-1"], &["1"], claims()), tree) {
-        Err(RegionRejection::Cell { region: 0, reason: GridError::BadTree { tree, fault } }) => (tree, fault),
+        Err(RegionRejection::Cell { region: 0, reason: Fault::At { place: Place::Tree(0), fault } }) => {
+            *fault
+        }
         other => panic!("{other:?}"),
     };
-    assert_eq!(fails(&cut(0, 1.0, [&[0], &[0]])), (0, TreeFault::CutOutside));
-    assert_eq!(fails(&cut(1, 0.0, [&[0], &[0]])), (0, TreeFault::NoSuchPlace));
+    assert_eq!(fails(&cut(0, 1.0, [&[0], &[0]])), Fault::CutOutside { node: 0 });
+    assert_eq!(fails(&cut(1, 0.0, [&[0], &[0]])), Fault::NoSuchPlace { node: 0 });
     // Signs of neurons say nothing about the volume, and slopes nothing about the cell's rule.
-    assert_eq!(fails(&[2, 0, 0, 0, 0, 0, 0]), (0, TreeFault::NoSuchPlace));
-    assert_eq!(fails(&[1, 0, 0, 0, 0]), (0, TreeFault::NoSuchPlace));
-    assert_eq!(fails(&cut(0, 0.0, [&[0], &[]])), (0, TreeFault::Truncated));
-    assert_eq!(fails(&[0, 0]), (1, TreeFault::Trailing));
+    assert_eq!(fails(&[2, 0, 0, 0, 0, 0, 0]), Fault::NoSuchPlace { node: 1 });
+    assert_eq!(fails(&[1, 0, 0, 0, 0]), Fault::NoSuchPlace { node: 0 });
+    assert_eq!(fails(&cut(0, 0.0, [&[0], &[]])), Fault::TreeTruncated);
+    assert_eq!(fails(&[0, 0]), Fault::TreeTrailing);
 }
 
 #[test]

@@ -10,9 +10,10 @@ use alloc::vec::Vec;
 use num_bigint::{BigInt, BigUint};
 use num_traits::{ToPrimitive, Zero};
 
+use crate::fault::Fault;
 use crate::grid::{
-    GridActivation, GridError, GridLayer, GridNetwork, SLOPE_BITS, absolute_sum, ceil_entry, fits, magnitude,
-    mul, scale_up,
+    GridActivation, GridLayer, GridNetwork, SLOPE_BITS, absolute_sum, ceil_entry, fits, magnitude, mul,
+    scale_up,
 };
 use crate::ibp::GridBox;
 use crate::input::InputSet;
@@ -115,38 +116,38 @@ pub struct SplitMultiplier {
 /// `relaxed` holds at least the layers below `functional.layer`.
 ///
 /// # Errors
-/// [`GridError`] with the layer at which a number left the grid, a shape differs or a multiplier is negative.
+/// [`Fault`] with the layer at which a number left the grid, a shape differs or a multiplier is negative.
 pub fn upper_bound(
     network: &GridNetwork,
     relaxed: &[RelaxedLayer],
     functional: Functional,
     multipliers: Option<&Multipliers>,
     input: &InputSet,
-) -> Result<i64, GridError> {
+) -> Result<i64, Fault> {
     let Functional { mut coefficients, mut constant, layer: start } = functional;
     let below = network.layers.iter().zip(relaxed).enumerate().take(start);
     let mut steps: Vec<_> = below.collect();
     if steps.len() != start {
-        return Err(GridError::ShapeMismatch { layer: start });
+        return Err(Fault::ShapeMismatch { layer: start });
     }
     let mut scratch = Vec::new();
     while let Some((index, (layer, relaxation))) = steps.pop() {
-        let overflow = GridError::Overflow { layer: index };
+        let overflow = || Fault::Overflow { layer: index };
         if coefficients.len() != layer.outputs || relaxation.neurons.len() != layer.outputs {
-            return Err(GridError::ShapeMismatch { layer: index });
+            return Err(Fault::ShapeMismatch { layer: index });
         }
         if layer.activation != GridActivation::Identity {
-            constant = through_activation(&mut coefficients, constant, relaxation).ok_or(overflow)?;
+            constant = through_activation(&mut coefficients, constant, relaxation).ok_or_else(overflow)?;
         }
         if let Some(splits) = multipliers.and_then(|m| m.layers.get(index)) {
             add_multipliers(&mut coefficients, splits, index)?;
         }
         constant =
-            through_affine(&coefficients, &mut scratch, constant, layer, relaxation).ok_or(overflow)?;
+            through_affine(&coefficients, &mut scratch, constant, layer, relaxation).ok_or_else(overflow)?;
         core::mem::swap(&mut coefficients, &mut scratch);
     }
-    let bound = concretize(&coefficients, constant, input).ok_or(GridError::Overflow { layer: 0 })?;
-    ceil_entry(bound, network.coefficient_bits).ok_or(GridError::Overflow { layer: 0 })
+    let bound = concretize(&coefficients, constant, input).ok_or(Fault::Overflow { layer: 0 })?;
+    ceil_entry(bound, network.coefficient_bits).ok_or(Fault::Overflow { layer: 0 })
 }
 
 /// Rule `back.relax`: a positive coefficient takes the line above, a negative one the line below.
@@ -162,20 +163,16 @@ fn through_activation(coefficients: &mut [i64], constant: i128, layer: &RelaxedL
 
 /// Rule `back.dual`: under `pre >= 0` the functional may be raised by `multiplier * pre`, under `pre <= 0` by its
 /// negative, for any multiplier that is not negative.
-fn add_multipliers(
-    coefficients: &mut [i64],
-    splits: &[SplitMultiplier],
-    layer: usize,
-) -> Result<(), GridError> {
+fn add_multipliers(coefficients: &mut [i64], splits: &[SplitMultiplier], layer: usize) -> Result<(), Fault> {
     for split in splits {
         let neuron = split.neuron;
         if split.value < 0 {
-            return Err(GridError::NegativeMultiplier { layer, neuron });
+            return Err(Fault::NegativeMultiplier { layer, neuron });
         }
-        let coefficient = coefficients.get_mut(neuron).ok_or(GridError::ShapeMismatch { layer })?;
+        let coefficient = coefficients.get_mut(neuron).ok_or(Fault::ShapeMismatch { layer })?;
         let change = if split.positive { Some(split.value) } else { split.value.checked_neg() };
         let changed = change.and_then(|c| coefficient.checked_add(c));
-        *coefficient = changed.ok_or(GridError::Overflow { layer })?;
+        *coefficient = changed.ok_or(Fault::Overflow { layer })?;
     }
     Ok(())
 }
@@ -348,17 +345,17 @@ mod tests {
             let functional = Functional::of_outputs(&network, &[1]).unwrap();
             upper_bound(&network, &layers.relaxed, functional, None, input)
         };
-        let refused = Err(GridError::Overflow { layer: 0 });
+        let refused = Err(Fault::Overflow { layer: 0 });
         assert!(at(&unit(2, true)).is_ok());
         assert_eq!(at(&unit(3, false)), refused);
         let mut short = unit(2, true);
         short.ball = Some(GridBall { semi_axes: vec![Some(ONE)] });
         assert_eq!(at(&short), refused);
         let functional = Functional::of_outputs(&network, &[1, 1]).unwrap();
-        let shape = Err(GridError::ShapeMismatch { layer: 0 });
+        let shape = Err(Fault::ShapeMismatch { layer: 0 });
         assert_eq!(upper_bound(&network, &layers.relaxed, functional, None, &unit(2, false)), shape);
         let functional = Functional::of_outputs(&network, &[1]).unwrap();
-        let missing = Err(GridError::ShapeMismatch { layer: 1 });
+        let missing = Err(Fault::ShapeMismatch { layer: 1 });
         assert_eq!(upper_bound(&network, &[], functional, None, &unit(2, false)), missing);
     }
 
@@ -375,12 +372,12 @@ mod tests {
             let functional = Functional::of_outputs(&network, &[-1]).unwrap();
             upper_bound(&network, &layers.relaxed, functional, Some(&multipliers), &input)
         };
-        let near = |found: Result<i64, GridError>, value: i64| {
+        let near = |found: Result<i64, Fault>, value: i64| {
             found.is_ok_and(|f| (value * ONE..=value * ONE + 4).contains(&f))
         };
         assert!(near(with(true, 0), 1) && near(with(true, 1), 0) && near(with(true, 2), 1));
         assert!(near(with(false, 1), 2));
-        assert_eq!(with(true, -1), Err(GridError::NegativeMultiplier { layer: 0, neuron: 0 }));
+        assert_eq!(with(true, -1), Err(Fault::NegativeMultiplier { layer: 0, neuron: 0 }));
     }
 
     #[test]
@@ -389,9 +386,9 @@ mod tests {
         let at = |neuron| [SplitMultiplier { neuron, positive: true, value: 1 }];
         assert_eq!(add_multipliers(&mut coefficients, &at(0), 4), Ok(()));
         assert_eq!(coefficients, [1]);
-        let missing = Err(GridError::ShapeMismatch { layer: 4 });
+        let missing = Err(Fault::ShapeMismatch { layer: 4 });
         assert_eq!(add_multipliers(&mut coefficients, &at(1), 4), missing);
-        let overflow = Err(GridError::Overflow { layer: 4 });
+        let overflow = Err(Fault::Overflow { layer: 4 });
         assert_eq!(add_multipliers(&mut [i64::MAX], &at(0), 4), overflow);
     }
 

@@ -9,8 +9,9 @@ use alloc::vec::Vec;
 
 use crate::back::{Functional, RelaxedLayer, concretize, upper_bound};
 use crate::enclose::TanhTable;
+use crate::fault::Fault;
 use crate::grid::{
-    GridError, GridLayer, GridNetwork, GridScale, SLOPE_BITS, ceil_entry, dot, floor_entry, magnitude, mul,
+    GridLayer, GridNetwork, GridScale, SLOPE_BITS, ceil_entry, dot, floor_entry, magnitude, mul,
 };
 use crate::hull::{HULL_SLOPE_BITS, slope_range};
 use crate::ibp::{GridBox, activation};
@@ -35,17 +36,17 @@ impl BandNetwork {
     /// The band from `loosest` down to `tightest`; `None` stands for the mask that keeps nothing but fixed layers.
     ///
     /// # Errors
-    /// [`GridError::NotNested`] if the tightest keeps a weight that the loosest does not;
-    /// [`GridError::ShapeMismatch`], [`GridError::Overflow`].
+    /// [`Fault::BandNotNested`] if the tightest keeps a weight that the loosest does not;
+    /// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
     pub fn new(
         network: &Network,
         loosest: &Mask,
         tightest: Option<&Mask>,
         scale: &GridScale,
-    ) -> Result<Self, GridError> {
+    ) -> Result<Self, Fault> {
         let grid = GridNetwork::new(network, Some(loosest), scale)?;
         if [Some(loosest), tightest].into_iter().flatten().any(|m| m.layers.len() != grid.layers.len()) {
-            return Err(GridError::ShapeMismatch { layer: grid.layers.len() });
+            return Err(Fault::ShapeMismatch { layer: grid.layers.len() });
         }
         let mut band = Self { middle: grid.clone(), loosest: grid, free: Vec::new(), spread: Vec::new() };
         for (index, (layer, kept)) in band.middle.layers.iter_mut().zip(&loosest.layers).enumerate() {
@@ -55,11 +56,11 @@ impl BandNetwork {
                 None => fixed.then_some(kept),
             };
             if must.is_some_and(|m| m.len() != kept.len()) {
-                return Err(GridError::ShapeMismatch { layer: index });
+                return Err(Fault::ShapeMismatch { layer: index });
             }
             let must = |weight: usize| must.is_some_and(|m| m.get(weight).is_some_and(|&bit| bit));
             if let Some(weight) = kept.iter().enumerate().position(|(weight, &kept)| must(weight) && !kept) {
-                return Err(GridError::NotNested { layer: index, weight });
+                return Err(Fault::BandNotNested { layer: index, weight });
             }
             let free: Vec<bool> =
                 kept.iter().enumerate().map(|(weight, &kept)| kept && !must(weight)).collect();
@@ -187,13 +188,13 @@ pub struct BandBounds {
 /// product of slopes and weights with the change of the input, evaluated in interval arithmetic.
 ///
 /// # Errors
-/// [`GridError`].
+/// [`Fault`].
 pub fn band_bounds(
     band: &BandNetwork,
     table: &TanhTable,
     input: &InputSet,
     crown: bool,
-) -> Result<BandBounds, GridError> {
+) -> Result<BandBounds, Fault> {
     let network = &band.loosest;
     let inputs = input.radii.len();
     let change = change_set(input);
@@ -203,45 +204,45 @@ pub fn band_bounds(
     let mut bounds =
         BandBounds { center: GridBox::default(), deviation: input.radii.clone(), oscillation: 0 };
     for (index, (layer, free)) in network.layers.iter().zip(&band.free).enumerate() {
-        let overflow = GridError::Overflow { layer: index };
+        let overflow = || Fault::Overflow { layer: index };
         if values.lower.len() != layer.inputs.saturating_mul(2) || inputs == 0 {
-            return Err(GridError::ShapeMismatch { layer: index });
+            return Err(Fault::ShapeMismatch { layer: index });
         }
-        let mut pre = product(layer, free, &values).ok_or(overflow)?;
-        add_bias(&mut pre, layer).ok_or(overflow)?;
+        let mut pre = product(layer, free, &values).ok_or_else(overflow)?;
+        add_bias(&mut pre, layer).ok_or_else(overflow)?;
         let row_products = match &jacobian {
             Some(below) => product(layer, free, below),
             None => Intervals::of_weights(layer, free, network.coefficient_bits),
         };
-        let mut change_rows = row_products.ok_or(overflow)?;
+        let mut change_rows = row_products.ok_or_else(overflow)?;
         let reach = change_rows.rows().map(|row| reach(network, row, &change));
-        let mut spread = reach.collect::<Option<Vec<i64>>>().ok_or(overflow)?;
+        let mut spread = reach.collect::<Option<Vec<i64>>>().ok_or_else(overflow)?;
         if let Some(backward) = &mut backward {
             backward.tighten(band, index, &bounds.deviation, &change, &mut spread)?;
         }
         let (ball, center) = (pre.column(0), pre.column(1));
         let widened = center.intervals().zip(&spread);
         let widened = widened.map(|((l, u), &d)| Some((l.checked_sub(d)?, u.checked_add(d)?)));
-        let widened = widened.collect::<Option<Vec<_>>>().ok_or(overflow)?;
+        let widened = widened.collect::<Option<Vec<_>>>().ok_or_else(overflow)?;
         let ball = ball.meet(&GridBox::from_intervals(widened), index)?;
         let slopes =
             ball.intervals().map(|ends| slope_range(&layer.activation, table, network.value_bits, ends));
-        let slopes = slopes.collect::<Option<Vec<_>>>().ok_or(overflow)?;
-        scale_rows(&mut change_rows, &slopes).ok_or(overflow)?;
+        let slopes = slopes.collect::<Option<Vec<_>>>().ok_or_else(overflow)?;
+        scale_rows(&mut change_rows, &slopes).ok_or_else(overflow)?;
         jacobian = Some(change_rows);
         let moved =
             slopes.iter().zip(&spread).map(|((_, high), &d)| ceil_entry(mul(*high, d), HULL_SLOPE_BITS));
-        bounds.deviation = moved.collect::<Option<_>>().ok_or(overflow)?;
+        bounds.deviation = moved.collect::<Option<_>>().ok_or_else(overflow)?;
         if let Some(backward) = &mut backward {
-            backward.relax(&slopes, &spread, &bounds.deviation).ok_or(overflow)?;
+            backward.relax(&slopes, &spread, &bounds.deviation).ok_or_else(overflow)?;
         }
         let post = |pre| activation(&layer.activation, table, network.value_bits, index, pre);
         bounds.center = post(&center)?;
         values = Intervals::of_boxes(&[&post(&ball)?, &bounds.center]);
     }
-    let overflow = GridError::Overflow { layer: network.layers.len() };
-    let jacobian = jacobian.ok_or(GridError::ShapeMismatch { layer: 0 })?;
-    bounds.oscillation = oscillation(network, &jacobian, &change, &bounds.deviation).ok_or(overflow)?;
+    let overflow = || Fault::Overflow { layer: network.layers.len() };
+    let jacobian = jacobian.ok_or(Fault::ShapeMismatch { layer: 0 })?;
+    bounds.oscillation = oscillation(network, &jacobian, &change, &bounds.deviation).ok_or_else(overflow)?;
     Ok(bounds)
 }
 
@@ -336,19 +337,19 @@ impl Backward {
         moved: &[i64],
         change: &InputSet,
         spread: &mut [i64],
-    ) -> Result<(), GridError> {
-        let overflow = GridError::Overflow { layer: index };
-        let shape = GridError::ShapeMismatch { layer: index };
-        let layer = self.network.layers.get_mut(index).ok_or(shape)?;
-        let rests = band.spread.get(index).ok_or(shape)?.chunks_exact(layer.inputs.max(1));
+    ) -> Result<(), Fault> {
+        let overflow = || Fault::Overflow { layer: index };
+        let shape = || Fault::ShapeMismatch { layer: index };
+        let layer = self.network.layers.get_mut(index).ok_or_else(shape)?;
+        let rests = band.spread.get(index).ok_or_else(shape)?.chunks_exact(layer.inputs.max(1));
         let paid = rests.map(|rest| ceil_entry(dot(rest, moved)?, layer.weight_bits));
-        layer.bias_upper = paid.collect::<Option<_>>().ok_or(overflow)?;
+        layer.bias_upper = paid.collect::<Option<_>>().ok_or_else(overflow)?;
         layer.bias_lower = layer.bias_upper.iter().map(|b| b.saturating_neg()).collect();
         self.magnitude = moved.iter().map(|&d| i128::from(d)).sum();
         for (neuron, spread) in spread.iter_mut().enumerate() {
             // The set of changes and all errors are symmetric: one side bounds both.
             let row = Functional::of_neuron(&self.network, index, neuron, false, self.magnitude);
-            let bound = upper_bound(&self.network, &self.relaxed, row.ok_or(overflow)?, None, change)?;
+            let bound = upper_bound(&self.network, &self.relaxed, row.ok_or_else(overflow)?, None, change)?;
             *spread = (*spread).min(bound);
         }
         Ok(())

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 
 use crate::back::{Functional, Multipliers, RelaxedLayer, total_magnitude, upper_bound};
 use crate::enclose::TanhTable;
-use crate::grid::{GridActivation, GridError, GridNetwork, SLOPE_BITS, magnitude};
+use crate::fault::Fault;
+use crate::grid::{GridActivation, GridNetwork, SLOPE_BITS, magnitude};
 use crate::ibp::{self, GridBox};
 use crate::input::InputSet;
 use crate::relax::{Relaxation, SlopeChoice, relax};
@@ -64,18 +65,18 @@ pub struct CrownLayers {
 /// Bounds every layer over the input set. `None` means that a split left no point at all: the leaf is empty.
 ///
 /// # Errors
-/// [`GridError`].
+/// [`Fault`].
 pub fn crown_layers(
     network: &GridNetwork,
     table: &TanhTable,
     input: &InputSet,
     witness: &dyn Witness,
-) -> Result<Option<CrownLayers>, GridError> {
+) -> Result<Option<CrownLayers>, Fault> {
     let mut bounds = CrownLayers::default();
     let last = network.layers.len().saturating_sub(1);
     for (index, layer) in network.layers.iter().enumerate() {
         let region = bounds.post.last().unwrap_or(&input.region);
-        let region_magnitude = total_magnitude(region).ok_or(GridError::Overflow { layer: index })?;
+        let region_magnitude = total_magnitude(region).ok_or(Fault::Overflow { layer: index })?;
         let mut pre = ibp::affine(layer, index, region)?;
         // The last layer of a network without a final squash is bounded by the output functionals themselves.
         let needed = index < last || layer.activation != GridActivation::Identity;
@@ -121,7 +122,7 @@ fn tighten(
     bounds: &CrownLayers,
     input: &InputSet,
     witness: &dyn Witness,
-) -> Result<(), GridError> {
+) -> Result<(), Fault> {
     let relu = network.layers.get(index).is_some_and(|l| l.activation == GridActivation::Relu);
     for neuron in 0..pre.lower.len() {
         let ends = pre.lower.get_mut(neuron).zip(pre.upper.get_mut(neuron));
@@ -132,13 +133,13 @@ fn tighten(
         }
         for side in [false, true] {
             let functional = Functional::of_neuron(network, index, neuron, !side, region_magnitude);
-            let functional = functional.ok_or(GridError::Overflow { layer: index })?;
+            let functional = functional.ok_or(Fault::Overflow { layer: index })?;
             let bound =
                 bound_row(network, table, functional, bounds, input, witness.row(index, neuron, side))?;
             if side {
                 *upper = (*upper).min(bound);
             } else {
-                *lower = (*lower).max(bound.checked_neg().ok_or(GridError::Overflow { layer: index })?);
+                *lower = (*lower).max(bound.checked_neg().ok_or(Fault::Overflow { layer: index })?);
             }
         }
         if lower > upper {
@@ -152,7 +153,7 @@ fn tighten(
 /// An upper bound of a functional, with the row's own slopes where its witness names them.
 ///
 /// # Errors
-/// [`GridError`].
+/// [`Fault`].
 pub fn bound_row(
     network: &GridNetwork,
     table: &TanhTable,
@@ -160,14 +161,14 @@ pub fn bound_row(
     bounds: &CrownLayers,
     input: &InputSet,
     row: Option<&RowWitness>,
-) -> Result<i64, GridError> {
+) -> Result<i64, Fault> {
     let Some(row) = row else { return upper_bound(network, &bounds.relaxed, functional, None, input) };
     let mut relaxed = Vec::with_capacity(functional.layer);
     for (index, (shared, pre)) in bounds.relaxed.iter().zip(&bounds.pre).enumerate().take(functional.layer) {
         relaxed.push(match row.slopes.get(index) {
             Some(slopes) if !slopes.is_empty() => {
                 if slopes.len() != pre.lower.len() {
-                    return Err(GridError::ShapeMismatch { layer: index });
+                    return Err(Fault::ShapeMismatch { layer: index });
                 }
                 let choice = |n: usize| slopes.get(n).copied().unwrap_or_default();
                 relax_layer(network, table, index, pre, shared.input_magnitude, choice)?
@@ -180,15 +181,15 @@ pub fn bound_row(
 }
 
 /// A multiplier needs its constraint: a split has clamped the bounds, so the sign can be read off them.
-fn founded(multipliers: &Multipliers, bounds: &CrownLayers, depth: usize) -> Result<(), GridError> {
+fn founded(multipliers: &Multipliers, bounds: &CrownLayers, depth: usize) -> Result<(), Fault> {
     for (layer, splits) in multipliers.layers.iter().enumerate().take(depth) {
         for split in splits {
             let neuron = split.neuron;
-            let pre = bounds.pre.get(layer).ok_or(GridError::ShapeMismatch { layer })?;
+            let pre = bounds.pre.get(layer).ok_or(Fault::ShapeMismatch { layer })?;
             let ends = pre.lower.get(neuron).zip(pre.upper.get(neuron));
-            let (&lower, &upper) = ends.ok_or(GridError::ShapeMismatch { layer })?;
+            let (&lower, &upper) = ends.ok_or(Fault::ShapeMismatch { layer })?;
             if (split.positive && lower < 0) || (!split.positive && upper > 0) {
-                return Err(GridError::UnfoundedMultiplier { layer, neuron });
+                return Err(Fault::UnfoundedMultiplier { layer, neuron });
             }
         }
     }
@@ -202,9 +203,9 @@ fn relax_layer(
     pre: &GridBox,
     input_magnitude: i128,
     choice: impl Fn(usize) -> SlopeChoice,
-) -> Result<RelaxedLayer, GridError> {
-    let overflow = GridError::Overflow { layer: index };
-    let layer = network.layers.get(index).ok_or(GridError::ShapeMismatch { layer: index })?;
+) -> Result<RelaxedLayer, Fault> {
+    let overflow = || Fault::Overflow { layer: index };
+    let layer = network.layers.get(index).ok_or(Fault::ShapeMismatch { layer: index })?;
     let limit = 1i64 << SLOPE_BITS;
     let mut neurons: Vec<Relaxation> = Vec::with_capacity(pre.lower.len());
     let mut pre_magnitude = 0i128;
@@ -212,12 +213,14 @@ fn relax_layer(
         let choice = choice(neuron);
         let outside = [choice.upper, choice.lower].into_iter().flatten().any(|s| s.saturating_abs() > limit);
         if outside {
-            return Err(GridError::SlopeOutOfRange { layer: index, neuron });
+            return Err(Fault::SlopeOutOfRange { layer: index, neuron });
         }
-        let lines = relax(&layer.activation, table, network.value_bits, interval, choice).ok_or(overflow)?;
+        let lines =
+            relax(&layer.activation, table, network.value_bits, interval, choice).ok_or_else(overflow)?;
         if lines.cuts() {
             let (lower, upper) = interval;
-            pre_magnitude = pre_magnitude.checked_add(i128::from(magnitude(lower, upper))).ok_or(overflow)?;
+            pre_magnitude =
+                pre_magnitude.checked_add(i128::from(magnitude(lower, upper))).ok_or_else(overflow)?;
         }
         neurons.push(lines);
     }
@@ -227,7 +230,7 @@ fn relax_layer(
 /// Upper bound of `sum weights_i * output_i` over the input set; `target` is the functional's number in the witness.
 ///
 /// # Errors
-/// [`GridError`].
+/// [`Fault`].
 pub fn bound_outputs(
     network: &GridNetwork,
     table: &TanhTable,
@@ -235,12 +238,12 @@ pub fn bound_outputs(
     input: &InputSet,
     weights: &[i64],
     witness: Option<&RowWitness>,
-) -> Result<i64, GridError> {
+) -> Result<i64, Fault> {
     let depth = network.layers.len();
-    let functional = Functional::of_outputs(network, weights).ok_or(GridError::Overflow { layer: depth })?;
+    let functional = Functional::of_outputs(network, weights).ok_or(Fault::Overflow { layer: depth })?;
     let backward = bound_row(network, table, functional, bounds, input, witness)?;
     let Some(outputs) = bounds.post.last() else { return Ok(backward) };
-    Ok(backward.min(interval_functional(outputs, weights).ok_or(GridError::Overflow { layer: depth })?))
+    Ok(backward.min(interval_functional(outputs, weights).ok_or(Fault::Overflow { layer: depth })?))
 }
 
 /// The largest `sum weights_i * x_i` over a box.
@@ -303,7 +306,7 @@ mod tests {
         }
     }
 
-    fn layers(input: &InputSet, witness: &Given) -> Result<Option<CrownLayers>, GridError> {
+    fn layers(input: &InputSet, witness: &Given) -> Result<Option<CrownLayers>, Fault> {
         crown_layers(&network(), TanhTable::shared(), input, witness)
     }
 
@@ -325,7 +328,7 @@ mod tests {
             assert!(layers(&interval(-ONE, ONE), &Given { slope: Some(slope), split: None }).is_ok());
         }
         for slope in [limit + 1, -limit - 1, i64::MIN] {
-            let refused = Err(GridError::SlopeOutOfRange { layer: 0, neuron: 1 });
+            let refused = Err(Fault::SlopeOutOfRange { layer: 0, neuron: 1 });
             assert_eq!(layers(&interval(-ONE, ONE), &Given { slope: Some(slope), split: None }), refused);
         }
     }
@@ -342,12 +345,12 @@ mod tests {
             let bounds = layers(&input, &Given { split, slope: None }).unwrap().unwrap();
             bound_outputs(&network, table, &bounds, &input, &[1], Some(row))
         };
-        let unfounded = |neuron| Err(GridError::UnfoundedMultiplier { layer: 0, neuron });
+        let unfounded = |neuron| Err(Fault::UnfoundedMultiplier { layer: 0, neuron });
         assert!(bound(Some(true), &row(0, true)).is_ok());
         assert_eq!(bound(Some(true), &row(0, false)), unfounded(0));
         assert_eq!(bound(Some(true), &row(1, true)), unfounded(1));
         assert_eq!(bound(None, &row(0, true)), unfounded(0));
-        assert_eq!(bound(Some(true), &row(2, true)), Err(GridError::ShapeMismatch { layer: 0 }));
+        assert_eq!(bound(Some(true), &row(2, true)), Err(Fault::ShapeMismatch { layer: 0 }));
     }
 
     #[test]
@@ -360,7 +363,7 @@ mod tests {
             bound_outputs(&network, table, &bounds, &input, &[1], Some(&row))
         };
         assert_eq!(bound(2), bound(0));
-        assert_eq!(bound(1), Err(GridError::ShapeMismatch { layer: 0 }));
+        assert_eq!(bound(1), Err(Fault::ShapeMismatch { layer: 0 }));
     }
 
     /// relu of `x + 2`, of `x` and of `x - 2` over `[-1, 1]`: the outer two keep their sign and cut nothing, the one between

@@ -9,7 +9,7 @@ use core::cmp::Ordering;
 use num_bigint::BigInt;
 use num_traits::{One, Signed, Zero};
 
-use super::error::KernelError;
+use crate::fault::Fault;
 use crate::number::Rational;
 use fixed::{FRACTION, Fixed, div_ceil, div_floor};
 
@@ -38,14 +38,14 @@ pub struct Enclosure {
 /// Rule `enclose.exp`: `e^x`, to about 130 significant bits for `|x| <= 2048`, `[0, e^-2048]` rounded up below.
 ///
 /// # Errors
-/// [`KernelError::ExpArgumentTooLarge`] if `x > 2048`.
+/// [`Fault::ExpArgumentTooLarge`] if `x > 2048`.
 ///
 /// # References
 /// `spec/rules/enclosures.md#encloseexp`.
-pub fn exp(x: &Rational) -> Result<Enclosure, KernelError> {
+pub fn exp(x: &Rational) -> Result<Enclosure, Fault> {
     let cap = Rational::from_integer(BigInt::from(MAX_EXP_ARGUMENT));
     if *x > cap {
-        return Err(KernelError::ExpArgumentTooLarge);
+        return Err(Fault::ExpArgumentTooLarge);
     }
     let below = x.is_negative() && x.abs() > cap;
     let magnitude = if below { cap } else { x.abs() };
@@ -54,7 +54,7 @@ pub fn exp(x: &Rational) -> Result<Enclosure, KernelError> {
         return Ok(power.to_enclosure());
     }
     let one = BigInt::one() << FRACTION;
-    let ratio = |d: BigInt| Rational::new(one.clone(), d).map_err(|_| KernelError::ZeroDenominator);
+    let ratio = |d: BigInt| Rational::new(one.clone(), d).map_err(|_| Fault::ZeroDenominator);
     let lower = if below { Rational::zero() } else { ratio(power.upper)? };
     Ok(Enclosure { lower, upper: ratio(power.lower)? })
 }
@@ -63,13 +63,13 @@ pub fn exp(x: &Rational) -> Result<Enclosure, KernelError> {
 /// dyadic number with at most 128 significant bits. The upper end is isotone in `x`.
 ///
 /// # Errors
-/// [`KernelError::SqrtOfNegative`] if `x < 0`.
+/// [`Fault::SqrtOfNegative`] if `x < 0`.
 ///
 /// # References
 /// `spec/rules/enclosures.md#enclosesqrt`.
-pub fn sqrt(x: &Rational) -> Result<Enclosure, KernelError> {
+pub fn sqrt(x: &Rational) -> Result<Enclosure, Fault> {
     if x.is_negative() {
-        return Err(KernelError::SqrtOfNegative);
+        return Err(Fault::SqrtOfNegative);
     }
     if x.is_zero() {
         return Ok(Enclosure { lower: Rational::zero(), upper: Rational::zero() });
@@ -167,11 +167,11 @@ impl Enclosures {
     /// end is at most 1. For `d > 24` the lower end is that of 24.
     ///
     /// # Errors
-    /// [`KernelError::NegativeDistance`].
+    /// [`Fault::NegativeDistance`].
     ///
     /// # References
     /// `spec/rules/enclosures.md#enclosegaussian-tv`.
-    pub fn gaussian_tv(&self, distance: &Rational) -> Result<Enclosure, KernelError> {
+    pub fn gaussian_tv(&self, distance: &Rational) -> Result<Enclosure, Fault> {
         let cap = Rational::from_integer(BigInt::from(MAX_DISTANCE));
         let read = distance.min(&cap);
         let lower = self.gaussian_tv_fixed(&read.floor_scaled(FRACTION))?.0;
@@ -186,10 +186,10 @@ impl Enclosures {
     /// The same rule on the grid `2^-GAUSSIAN_FRACTION`: reads `d` and returns lower and upper on that grid.
     ///
     /// # Errors
-    /// [`KernelError::NegativeDistance`].
-    pub fn gaussian_tv_fixed(&self, distance: &BigInt) -> Result<(BigInt, BigInt), KernelError> {
+    /// [`Fault::NegativeDistance`].
+    pub fn gaussian_tv_fixed(&self, distance: &BigInt) -> Result<(BigInt, BigInt), Fault> {
         if distance.is_negative() {
-            return Err(KernelError::NegativeDistance);
+            return Err(Fault::NegativeDistance);
         }
         let one = BigInt::one() << FRACTION;
         if *distance > (BigInt::from(MAX_DISTANCE) << FRACTION) {

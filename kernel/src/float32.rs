@@ -3,7 +3,8 @@
 
 use alloc::vec::Vec;
 
-use crate::grid::{GridActivation, GridError, GridLayer, GridNetwork, ceil_entry, dot, magnitude, mul};
+use crate::fault::Fault;
+use crate::grid::{GridActivation, GridLayer, GridNetwork, ceil_entry, dot, magnitude, mul};
 use crate::ibp::{GridBox, LayerBounds};
 use crate::model::Network;
 use crate::number::Dyadic;
@@ -18,11 +19,11 @@ const SMOOTH_BITS: u32 = 22;
 /// Rule `float32.weights`: accepts iff every weight and bias is a finite binary32 number.
 ///
 /// # Errors
-/// [`GridError::NotBinary32`].
-pub fn check_binary32(network: &Network) -> Result<(), GridError> {
+/// [`Fault::NotBinary32`].
+pub fn check_binary32(network: &Network) -> Result<(), Fault> {
     for (layer, stored) in network.layers.iter().enumerate() {
         if !stored.weight.values.iter().chain(&stored.bias).all(|value| is_binary32(*value)) {
-            return Err(GridError::NotBinary32 { layer });
+            return Err(Fault::NotBinary32 { layer });
         }
     }
     Ok(())
@@ -45,36 +46,36 @@ fn is_binary32(value: Dyadic) -> bool {
 /// `bounds` are interval bounds of the real network over `region`.
 ///
 /// # Errors
-/// [`GridError::TooWideForBinary32`], [`GridError::ShapeMismatch`], [`GridError::Overflow`].
+/// [`Fault::TooWideForBinary32`], [`Fault::ShapeMismatch`], [`Fault::Overflow`].
 pub fn rounding_errors(
     network: &GridNetwork,
     region: &GridBox,
     bounds: &LayerBounds,
-) -> Result<Vec<i64>, GridError> {
+) -> Result<Vec<i64>, Fault> {
     let mut magnitudes: Vec<i64> = region.intervals().map(|(l, u)| magnitude(l, u)).collect();
     // The input is rounded once; a number that underflows moves by less than a step.
     let rounded = magnitudes.iter().map(|&m| gamma(m, 1)?.checked_add(1));
-    let mut errors = rounded.collect::<Option<Vec<i64>>>().ok_or(GridError::Overflow { layer: 0 })?;
+    let mut errors = rounded.collect::<Option<Vec<i64>>>().ok_or(Fault::Overflow { layer: 0 })?;
     if bounds.pre.len() != network.layers.len() || bounds.post.len() != network.layers.len() {
-        return Err(GridError::ShapeMismatch { layer: 0 });
+        return Err(Fault::ShapeMismatch { layer: 0 });
     }
     for (index, (layer, (pre, post))) in
         network.layers.iter().zip(bounds.pre.iter().zip(&bounds.post)).enumerate()
     {
         if layer.inputs > MAX_WIDTH {
-            return Err(GridError::TooWideForBinary32 { layer: index });
+            return Err(Fault::TooWideForBinary32 { layer: index });
         }
         let fits = magnitudes.len() == layer.inputs
             && [&pre.lower, &pre.upper, &post.lower, &post.upper].iter().all(|b| b.len() == layer.outputs);
         if !fits {
-            return Err(GridError::ShapeMismatch { layer: index });
+            return Err(Fault::ShapeMismatch { layer: index });
         }
-        let overflow = GridError::Overflow { layer: index };
-        let sums = affine_errors(layer, &magnitudes, &errors).ok_or(overflow)?;
+        let overflow = || Fault::Overflow { layer: index };
+        let sums = affine_errors(layer, &magnitudes, &errors).ok_or_else(overflow)?;
         let through = pre.intervals().zip(sums).map(|((lower, upper), error)| {
             activation_error(&layer.activation, magnitude(lower, upper), error, network.value_bits)
         });
-        errors = through.collect::<Option<_>>().ok_or(overflow)?;
+        errors = through.collect::<Option<_>>().ok_or_else(overflow)?;
         magnitudes = post.intervals().map(|(l, u)| magnitude(l, u)).collect();
     }
     Ok(errors)
@@ -147,7 +148,7 @@ mod tests {
         Network { layers: rows.iter().map(layer).collect() }
     }
 
-    fn errors(network: &Network, inputs: &[i64]) -> Result<Vec<i64>, GridError> {
+    fn errors(network: &Network, inputs: &[i64]) -> Result<Vec<i64>, Fault> {
         let scale = GridScale::new(network, &Rational::one()).unwrap();
         let grid = GridNetwork::new(network, None, &scale).unwrap();
         assert_eq!(scale.value_bits, 48);
@@ -208,9 +209,9 @@ mod tests {
         let mut network = network(&[&[1], &[1]], Activation::Relu);
         assert_eq!(check_binary32(&network), Ok(()));
         network.layers[1].bias[0] = Dyadic::new((1 << 24) + 1, 0);
-        assert_eq!(check_binary32(&network), Err(GridError::NotBinary32 { layer: 1 }));
+        assert_eq!(check_binary32(&network), Err(Fault::NotBinary32 { layer: 1 }));
         network.layers[0].weight.values[0] = Dyadic::new((1 << 24) + 1, -60);
-        assert_eq!(check_binary32(&network), Err(GridError::NotBinary32 { layer: 0 }));
+        assert_eq!(check_binary32(&network), Err(Fault::NotBinary32 { layer: 0 }));
     }
 
     #[test]
@@ -221,7 +222,7 @@ mod tests {
         let region = GridBox::from_intervals([(0, ONE), (0, ONE)]);
         let bounds = propagate(&grid, TanhTable::shared(), &region).unwrap();
         assert!(rounding_errors(&grid, &region, &bounds).is_ok());
-        let shape = Err(GridError::ShapeMismatch { layer: 0 });
+        let shape = Err(Fault::ShapeMismatch { layer: 0 });
         assert_eq!(rounding_errors(&grid, &GridBox::from_intervals([(0, ONE)]), &bounds), shape);
         assert_eq!(rounding_errors(&grid, &region, &LayerBounds::default()), shape);
         let mut short = bounds.clone();
@@ -240,8 +241,8 @@ mod tests {
             rounding_errors(&grid, &region, &bounds)
         };
         assert_eq!(wide(1 << 16), Ok(vec![1]));
-        assert_eq!(wide((1 << 16) + 1), Err(GridError::TooWideForBinary32 { layer: 0 }));
+        assert_eq!(wide((1 << 16) + 1), Err(Fault::TooWideForBinary32 { layer: 0 }));
         let far = GridBox::from_intervals([(0, i64::MAX), (0, i64::MAX)]);
-        assert!(matches!(rounding_errors(&grid, &far, &bounds), Err(GridError::Overflow { .. })));
+        assert!(matches!(rounding_errors(&grid, &far, &bounds), Err(Fault::Overflow { .. })));
     }
 }

@@ -4,12 +4,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use core::fmt;
-
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
-use crate::branch::TreeFault;
+use crate::fault::Fault;
 use crate::model::{Activation, Layer, Mask, Network};
 use crate::number::{Dyadic, Rational};
 
@@ -27,188 +25,6 @@ const ENTRY_BITS: u32 = 60;
 const COARSEST_BITS: u32 = 16;
 /// Fraction bits of the magnitude estimate from which the grids are chosen.
 const ESTIMATE_BITS: u32 = 24;
-
-/// Why a local bound could not be computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GridError {
-    /// A bound on the magnitudes at `layer` leaves fewer than 16 fraction bits.
-    MagnitudeTooLarge {
-        /// Layer, from 0.
-        layer: usize,
-    },
-    /// A number left the range of the grid at `layer`.
-    Overflow {
-        /// Layer, from 0.
-        layer: usize,
-    },
-    /// Two lengths that must agree do not, at `layer`.
-    ShapeMismatch {
-        /// Layer, from 0.
-        layer: usize,
-    },
-    /// An activation's slope or limit has a numerator or denominator beyond 2^30.
-    ParameterTooLong {
-        /// Layer, from 0.
-        layer: usize,
-    },
-    /// An activation's slope lies outside [0, 1], or its lower limit above its upper one.
-    ParameterOutOfRange {
-        /// Layer, from 0.
-        layer: usize,
-    },
-    /// A normaliser's standard deviation is not positive.
-    StdNotPositive {
-        /// Input coordinate, from 0.
-        coordinate: usize,
-    },
-    /// A witness slope lies outside [-1, 1].
-    SlopeOutOfRange {
-        /// Layer, from 0.
-        layer: usize,
-        /// Neuron, from 0.
-        neuron: usize,
-    },
-    /// A split multiplier is negative.
-    NegativeMultiplier {
-        /// Layer, from 0.
-        layer: usize,
-        /// Neuron, from 0.
-        neuron: usize,
-    },
-    /// A multiplier stands for a constraint that neither a split nor the bounds establish.
-    UnfoundedMultiplier {
-        /// Layer, from 0.
-        layer: usize,
-        /// Neuron, from 0.
-        neuron: usize,
-    },
-    /// A band's tightest mask keeps a weight that its loosest mask does not.
-    NotNested {
-        /// Layer, from 0.
-        layer: usize,
-        /// Weight, row-major.
-        weight: usize,
-    },
-    /// A band ends at a mask that the list does not have, or was not prepared.
-    NoBand,
-    /// The witness file has no table of slopes of the right shape for a mask.
-    SlopesMissing {
-        /// Mask, from 0.
-        mask: usize,
-    },
-    /// The witness file has no split trees for a mask, or they do not say where each state's begin.
-    TreesMissing {
-        /// Mask, from 0.
-        mask: usize,
-    },
-    /// A split tree of the witness file is malformed.
-    BadTree {
-        /// Tree of its list, from 0.
-        tree: usize,
-        /// Why.
-        fault: TreeFault,
-    },
-    /// The slopes and multipliers of a leaf drive a bound out of the range of the grid at `layer`.
-    WitnessTooLarge {
-        /// Layer, from 0.
-        layer: usize,
-    },
-    /// A weight or bias is no binary32 number.
-    NotBinary32 {
-        /// Layer, from 0.
-        layer: usize,
-    },
-    /// A layer has more inputs than the rounding errors of binary32 are bounded for.
-    TooWideForBinary32 {
-        /// Layer, from 0.
-        layer: usize,
-    },
-    /// A perturbation radius is negative.
-    NegativeRadius,
-    /// `lower > upper` where an interval was expected.
-    EmptyInterval {
-        /// Layer, from 0.
-        layer: usize,
-        /// Neuron, from 0.
-        neuron: usize,
-    },
-}
-
-impl GridError {
-    /// Whether the witness is at fault: evidence that does not hold, not a limit of the checker.
-    pub fn is_about_witness(self) -> bool {
-        if let Self::BadTree { fault, .. } = self {
-            return !fault.is_limit();
-        }
-        matches!(
-            self,
-            Self::SlopesMissing { .. }
-                | Self::TreesMissing { .. }
-                | Self::WitnessTooLarge { .. }
-                | Self::SlopeOutOfRange { .. }
-                | Self::NegativeMultiplier { .. }
-                | Self::UnfoundedMultiplier { .. }
-        )
-    }
-}
-
-impl fmt::Display for GridError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MagnitudeTooLarge { layer } => {
-                write!(f, "magnitudes at layer {layer} are too large for the integer grid")
-            }
-            Self::Overflow { layer } => write!(f, "a bound left the integer grid at layer {layer}"),
-            Self::ShapeMismatch { layer } => write!(f, "lengths disagree at layer {layer}"),
-            Self::ParameterTooLong { layer } => {
-                write!(f, "the activation of layer {layer} has a parameter with more than 30 bits")
-            }
-            Self::ParameterOutOfRange { layer } => {
-                write!(f, "the activation of layer {layer} has a parameter out of range")
-            }
-            Self::StdNotPositive { coordinate } => {
-                write!(f, "the normaliser's std is not positive in coordinate {coordinate}")
-            }
-            Self::SlopeOutOfRange { layer, neuron } => {
-                write!(f, "the slope of layer {layer}, neuron {neuron} is outside [-1, 1]")
-            }
-            Self::NegativeMultiplier { layer, neuron } => {
-                write!(f, "the multiplier of layer {layer}, neuron {neuron} is negative")
-            }
-            Self::UnfoundedMultiplier { layer, neuron } => {
-                write!(f, "the multiplier of layer {layer}, neuron {neuron} has no constraint that holds")
-            }
-            Self::NotNested { layer, weight } => {
-                write!(
-                    f,
-                    "a band's tightest mask keeps weight {weight} of layer {layer}, its loosest does not"
-                )
-            }
-            Self::NoBand => f.write_str("a band ends at a mask that is not in the list"),
-            Self::SlopesMissing { mask } => {
-                write!(f, "the witness file has no table of slopes of the right shape for mask {mask}")
-            }
-            Self::TreesMissing { mask } => {
-                write!(f, "the witness file has no readable split trees for mask {mask}")
-            }
-            Self::WitnessTooLarge { layer } => {
-                write!(f, "a leaf's slopes and multipliers drive its bound out of range at layer {layer}")
-            }
-            Self::BadTree { tree, fault } => write!(f, "split tree {tree} of the witness file {fault}"),
-            Self::NotBinary32 { layer } => {
-                write!(f, "a weight or bias of layer {layer} is no binary32 number")
-            }
-            Self::TooWideForBinary32 { layer } => {
-                write!(f, "layer {layer} is too wide for the bounds on binary32's rounding errors")
-            }
-            Self::NegativeRadius => f.write_str("a perturbation radius is negative"),
-            Self::EmptyInterval { layer, neuron } => {
-                write!(f, "the interval of layer {layer}, neuron {neuron} is empty")
-            }
-        }
-    }
-}
 
 /// `a * b`; two i64 factors cannot overflow an i128, so wrapping never happens.
 #[inline]
@@ -320,32 +136,32 @@ impl GridScale {
     /// fraction bits; coefficients likewise from the largest one that a neuron's row can be carried back to.
     ///
     /// # Errors
-    /// [`GridError::MagnitudeTooLarge`] if fewer than 16 bits would remain.
-    pub fn new(network: &Network, input: &Rational) -> Result<Self, GridError> {
-        let outside = GridError::MagnitudeTooLarge { layer: 0 };
-        let input = input.abs().ceil_scaled(ESTIMATE_BITS).to_u128().ok_or(outside)?;
+    /// [`Fault::MagnitudeTooLarge`] if fewer than 16 bits would remain.
+    pub fn new(network: &Network, input: &Rational) -> Result<Self, Fault> {
+        let outside = || Fault::MagnitudeTooLarge { layer: 0 };
+        let input = input.abs().ceil_scaled(ESTIMATE_BITS).to_u128().ok_or_else(outside)?;
         let mut below = vec![Reach { value: input, coefficient: 0 }; network.inputs()];
         let mut largest = Reach { value: input.max(ONE), coefficient: ONE };
         let mut scale = Self {
-            value_bits: bits_for(largest.value, VALUE_BITS).ok_or(outside)?,
+            value_bits: bits_for(largest.value, VALUE_BITS).ok_or_else(outside)?,
             coefficient_bits: COEFFICIENT_BITS,
             weight_bits: Vec::with_capacity(network.layers.len()),
         };
         for (index, layer) in network.layers.iter().enumerate() {
-            let too_large = GridError::MagnitudeTooLarge { layer: index };
-            let (above, entry) = layer_reach(layer, &below).ok_or(too_large)?;
+            let too_large = || Fault::MagnitudeTooLarge { layer: index };
+            let (above, entry) = layer_reach(layer, &below).ok_or_else(too_large)?;
             for neuron in &above {
                 largest.value = largest.value.max(neuron.value);
                 largest.coefficient = largest.coefficient.max(neuron.coefficient);
             }
             below = above;
             for neuron in &mut below {
-                neuron.value = post_magnitude(&layer.activation, neuron.value).ok_or(too_large)?;
+                neuron.value = post_magnitude(&layer.activation, neuron.value).ok_or_else(too_large)?;
                 largest.value = largest.value.max(neuron.value);
             }
-            scale.value_bits = bits_for(largest.value, VALUE_BITS).ok_or(too_large)?;
-            scale.coefficient_bits = bits_for(largest.coefficient, COEFFICIENT_BITS).ok_or(too_large)?;
-            scale.weight_bits.push(bits_for(entry, WEIGHT_BITS).ok_or(too_large)?);
+            scale.value_bits = bits_for(largest.value, VALUE_BITS).ok_or_else(too_large)?;
+            scale.coefficient_bits = bits_for(largest.coefficient, COEFFICIENT_BITS).ok_or_else(too_large)?;
+            scale.weight_bits.push(bits_for(entry, WEIGHT_BITS).ok_or_else(too_large)?);
         }
         Ok(scale)
     }
@@ -483,14 +299,14 @@ impl GridNetwork {
     /// Puts the network, pruned by `mask` if one is given, on the grids of `scale`.
     ///
     /// # Errors
-    /// [`GridError`] with the layer that does not fit.
-    pub fn new(network: &Network, mask: Option<&Mask>, scale: &GridScale) -> Result<Self, GridError> {
+    /// [`Fault`] with the layer that does not fit.
+    pub fn new(network: &Network, mask: Option<&Mask>, scale: &GridScale) -> Result<Self, Fault> {
         let mut layers = Vec::with_capacity(network.layers.len());
         for (index, (layer, &bits)) in network.layers.iter().zip(&scale.weight_bits).enumerate() {
             layers.push(grid_layer(layer, bits, scale.value_bits, index)?);
         }
         if layers.len() != network.layers.len() {
-            return Err(GridError::ShapeMismatch { layer: layers.len() });
+            return Err(Fault::ShapeMismatch { layer: layers.len() });
         }
         let dense = Self { layers, value_bits: scale.value_bits, coefficient_bits: scale.coefficient_bits };
         match mask {
@@ -502,12 +318,12 @@ impl GridNetwork {
     /// The network without the weights that `mask` drops: they become 0, everything else stays.
     ///
     /// # Errors
-    /// [`GridError::ShapeMismatch`] with the layer.
-    pub fn pruned(&self, mask: &Mask) -> Result<Self, GridError> {
+    /// [`Fault::ShapeMismatch`] with the layer.
+    pub fn pruned(&self, mask: &Mask) -> Result<Self, Fault> {
         let mut pruned = self.clone();
         for (index, layer) in pruned.layers.iter_mut().enumerate() {
             let kept = mask.layers.get(index).filter(|kept| kept.len() == layer.weight.len());
-            let kept = kept.ok_or(GridError::ShapeMismatch { layer: index })?;
+            let kept = kept.ok_or(Fault::ShapeMismatch { layer: index })?;
             let entries = layer.weight.iter_mut().zip(&mut layer.absolute).zip(kept);
             for ((weight, absolute), _) in entries.filter(|(_, keep)| !**keep) {
                 (*weight, *absolute) = (0, 0);
@@ -523,36 +339,31 @@ fn largest(table: &[i64]) -> u64 {
     table.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0)
 }
 
-fn grid_layer(
-    layer: &Layer,
-    weight_bits: u32,
-    value_bits: u32,
-    index: usize,
-) -> Result<GridLayer, GridError> {
-    let overflow = GridError::Overflow { layer: index };
+fn grid_layer(layer: &Layer, weight_bits: u32, value_bits: u32, index: usize) -> Result<GridLayer, Fault> {
+    let overflow = || Fault::Overflow { layer: index };
     let (outputs, inputs) = (layer.weight.rows, layer.weight.columns);
-    let expected = outputs.checked_mul(inputs).ok_or(GridError::ShapeMismatch { layer: index })?;
+    let expected = outputs.checked_mul(inputs).ok_or(Fault::ShapeMismatch { layer: index })?;
     if layer.weight.values.len() != expected || layer.bias.len() != outputs || inputs == 0 {
-        return Err(GridError::ShapeMismatch { layer: index });
+        return Err(Fault::ShapeMismatch { layer: index });
     }
     let mut weight = Vec::with_capacity(expected);
     let mut absolute = Vec::with_capacity(expected);
     let mut weight_error = 0;
     for &value in &layer.weight.values {
-        let (entry, exact) = dyadic_entry(value, weight_bits).ok_or(overflow)?;
+        let (entry, exact) = dyadic_entry(value, weight_bits).ok_or_else(overflow)?;
         // The error is that of the dense layer under every mask, so that the masks of a chain round alike.
         weight_error = if exact { weight_error } else { 1 };
         weight.push(entry);
         // A floored negative number has grown in magnitude already.
         let grow = if exact || entry < 0 { 0 } else { 1 };
-        absolute.push(entry.checked_abs().and_then(|a| a.checked_add(grow)).ok_or(overflow)?);
+        absolute.push(entry.checked_abs().and_then(|a| a.checked_add(grow)).ok_or_else(overflow)?);
     }
     let mut bias_lower = Vec::with_capacity(outputs);
     let mut bias_upper = Vec::with_capacity(outputs);
     for &value in &layer.bias {
-        let (floor, exact) = dyadic_entry(value, value_bits).ok_or(overflow)?;
+        let (floor, exact) = dyadic_entry(value, value_bits).ok_or_else(overflow)?;
         bias_lower.push(floor);
-        bias_upper.push(if exact { floor } else { floor.checked_add(1).ok_or(overflow)? });
+        bias_upper.push(if exact { floor } else { floor.checked_add(1).ok_or_else(overflow)? });
     }
     let activation = grid_activation(&layer.activation, value_bits, index)?;
     let largest = largest(&absolute);
@@ -570,14 +381,10 @@ fn grid_layer(
     })
 }
 
-fn grid_activation(
-    activation: &Activation,
-    value_bits: u32,
-    layer: usize,
-) -> Result<GridActivation, GridError> {
+fn grid_activation(activation: &Activation, value_bits: u32, layer: usize) -> Result<GridActivation, Fault> {
     let short = |value: &BigInt| {
         let small = value.to_i64().filter(|v| v.unsigned_abs() <= 1 << 30);
-        small.ok_or(GridError::ParameterTooLong { layer })
+        small.ok_or(Fault::ParameterTooLong { layer })
     };
     let in_range = match activation {
         Activation::LeakyRelu { slope } => !slope.is_negative() && *slope <= Rational::one(),
@@ -585,7 +392,7 @@ fn grid_activation(
         _ => true,
     };
     if !in_range {
-        return Err(GridError::ParameterOutOfRange { layer });
+        return Err(Fault::ParameterOutOfRange { layer });
     }
     Ok(match activation {
         Activation::Identity => GridActivation::Identity,
@@ -597,10 +404,10 @@ fn grid_activation(
             denominator: short(slope.denominator())?,
         },
         Activation::Clip { lower, upper } => {
-            let overflow = GridError::Overflow { layer };
+            let overflow = || Fault::Overflow { layer };
             GridActivation::Clip {
-                lower: rational_entry(lower, value_bits).ok_or(overflow)?,
-                upper: rational_entry(upper, value_bits).ok_or(overflow)?,
+                lower: rational_entry(lower, value_bits).ok_or_else(overflow)?,
+                upper: rational_entry(upper, value_bits).ok_or_else(overflow)?,
             }
         }
     })
@@ -702,7 +509,7 @@ mod tests {
     fn magnitudes_beyond_the_grid_are_refused() {
         let network = single(layer(&[(1, 0)], 1, Activation::Tanh));
         assert_eq!(GridScale::new(&network, &integer(1 << 42)).map(|s| s.value_bits), Ok(17));
-        let refused = Err(GridError::MagnitudeTooLarge { layer: 0 });
+        let refused = Err(Fault::MagnitudeTooLarge { layer: 0 });
         assert_eq!(GridScale::new(&network, &integer(1 << 44)), refused);
         let steep = single(layer(&[(1, 50)], 1, Activation::Tanh));
         assert_eq!(GridScale::new(&steep, &integer(0)), refused);
@@ -729,7 +536,7 @@ mod tests {
     fn layers_that_do_not_fit_are_refused() {
         let network = single(layer(&[(1, 0), (2, 0)], 2, Activation::Relu));
         let scale = GridScale::new(&network, &integer(1)).unwrap();
-        let shape = Err(GridError::ShapeMismatch { layer: 0 });
+        let shape = Err(Fault::ShapeMismatch { layer: 0 });
         let short = Mask { layers: vec![vec![true]] };
         assert_eq!(GridNetwork::new(&network, Some(&short), &scale), shape);
         assert_eq!(GridNetwork::new(&network, Some(&Mask { layers: vec![] }), &scale), shape);
@@ -740,7 +547,7 @@ mod tests {
         assert_eq!(GridNetwork::new(&network, None, &none), shape);
         let mut large = network.clone();
         large.layers[0].bias[0] = Dyadic::new(1, 40);
-        assert_eq!(GridNetwork::new(&large, None, &scale), Err(GridError::Overflow { layer: 0 }));
+        assert_eq!(GridNetwork::new(&large, None, &scale), Err(Fault::Overflow { layer: 0 }));
     }
 
     #[test]
@@ -755,8 +562,8 @@ mod tests {
             let limit = |text| Rational::parse(text).unwrap();
             make(Activation::Clip { lower: limit(lower), upper: limit(upper) })
         };
-        let long = Err(GridError::ParameterTooLong { layer: 0 });
-        let range = Err(GridError::ParameterOutOfRange { layer: 0 });
+        let long = Err(Fault::ParameterTooLong { layer: 0 });
+        let range = Err(Fault::ParameterOutOfRange { layer: 0 });
         let finest = GridActivation::LeakyRelu { numerator: 1, denominator: 1 << 30 };
         assert_eq!(leaky("1/1073741824"), Ok(finest));
         assert_eq!(leaky("1/1073741825"), long);
@@ -768,6 +575,6 @@ mod tests {
             Ok(GridActivation::Clip { lower: (-1 << 40, -1 << 40), upper: (1 << 40, 1 << 40) })
         );
         assert_eq!(clip("1", "-1"), range);
-        assert_eq!(clip("0", "1e9"), Err(GridError::Overflow { layer: 0 }));
+        assert_eq!(clip("0", "1e9"), Err(Fault::Overflow { layer: 0 }));
     }
 }

@@ -7,42 +7,12 @@ use num_bigint::BigInt;
 use num_traits::Zero;
 
 use crate::enclose::{Enclosures, exp, sqrt, tanh};
-use crate::error::KernelError;
+use crate::fault::Fault;
 use crate::model::Head;
 use crate::number::Rational;
 
 /// Fraction bits of standardised deviations.
 const BITS: u32 = 80;
-
-/// Why a head's bound could not be computed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HeadError {
-    /// The deviation has another length than the head.
-    ShapeMismatch,
-    /// A standard deviation is too extreme for the exponential's enclosure.
-    StandardDeviation {
-        /// Output, from 0.
-        output: usize,
-    },
-    /// A root or a distribution function could not be enclosed.
-    Enclosure(KernelError),
-    /// A deterministic head has no distribution; only its deviation can be bounded.
-    Deterministic,
-}
-
-impl core::fmt::Display for HeadError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::ShapeMismatch => f.write_str("a deviation has another length than the head"),
-            Self::StandardDeviation { output } => {
-                write!(f, "the standard deviation of output {output} is too large or too small")
-            }
-            Self::Enclosure(e) => e.fmt(f),
-            Self::Deterministic => f.write_str("a deterministic head has no total variation or divergence"),
-        }
-    }
-}
 
 /// A head with the constants its bounds need.
 pub struct HeadBounds {
@@ -90,15 +60,15 @@ impl HeadBounds {
     /// Prepares the constants of `head`.
     ///
     /// # Errors
-    /// [`HeadError::StandardDeviation`].
-    pub fn new(head: &Head) -> Result<Self, HeadError> {
+    /// [`Fault::StandardDeviation`].
+    pub fn new(head: &Head) -> Result<Self, Fault> {
         let (kind, inverse_std) = match head {
             Head::Gaussian { log_std } => {
                 let inverse = log_std.iter().enumerate().map(|(output, entry)| {
                     let enclosure = exp(&entry.to_rational().neg());
                     enclosure
                         .map(|e| e.upper.ceil_scaled(BITS))
-                        .map_err(|_| HeadError::StandardDeviation { output })
+                        .map_err(|_| Fault::StandardDeviation { output })
                 });
                 (Kind::Gaussian, inverse.collect::<Result<Vec<_>, _>>()?)
             }
@@ -109,9 +79,9 @@ impl HeadBounds {
     }
 
     /// An upper bound on `d^2 = sum (change_i / sigma_i)^2`.
-    fn distance_squared(&self, change: &OutputChange) -> Result<Rational, HeadError> {
+    fn distance_squared(&self, change: &OutputChange) -> Result<Rational, Fault> {
         if change.deviation.len() != self.inverse_std.len() {
-            return Err(HeadError::ShapeMismatch);
+            return Err(Fault::HeadShape);
         }
         let mut sum = BigInt::zero();
         for (deviation, inverse) in change.deviation.iter().zip(&self.inverse_std) {
@@ -130,27 +100,27 @@ impl HeadBounds {
     /// Gaussian with equal covariance: `2 Phi(d / 2) - 1`. Categorical: `tanh(oscillation / 4)`, which is attained.
     ///
     /// # Errors
-    /// [`HeadError`].
-    pub fn total_variation(&self, change: &OutputChange) -> Result<Rational, HeadError> {
+    /// [`Fault`].
+    pub fn total_variation(&self, change: &OutputChange) -> Result<Rational, Fault> {
         match self.kind {
             Kind::Gaussian => {
                 let squared = self.distance_squared(change)?;
-                let distance = sqrt(&squared).map_err(HeadError::Enclosure)?.upper;
-                Ok(self.enclosures.gaussian_tv(&distance).map_err(HeadError::Enclosure)?.upper)
+                let distance = sqrt(&squared)?.upper;
+                Ok(self.enclosures.gaussian_tv(&distance)?.upper)
             }
             Kind::Categorical => {
                 let quarter = change.oscillation.mul(&Rational::from_dyadic(BigInt::from(1u8), -2));
                 Ok(tanh(&quarter).upper)
             }
-            Kind::Deterministic => Err(HeadError::Deterministic),
+            Kind::Deterministic => Err(Fault::NoDistribution),
         }
     }
 
     /// Upper bound on the Kullback-Leibler divergence: `d^2 / 2`, or `oscillation^2 / 8` (Hoeffding's lemma).
     ///
     /// # Errors
-    /// [`HeadError`].
-    pub fn divergence(&self, change: &OutputChange) -> Result<Rational, HeadError> {
+    /// [`Fault`].
+    pub fn divergence(&self, change: &OutputChange) -> Result<Rational, Fault> {
         match self.kind {
             Kind::Gaussian => {
                 Ok(self.distance_squared(change)?.mul(&Rational::from_dyadic(BigInt::from(1u8), -1)))
@@ -159,7 +129,7 @@ impl HeadBounds {
                 let square = change.oscillation.mul(&change.oscillation);
                 Ok(square.mul(&Rational::from_dyadic(BigInt::from(1u8), -3)))
             }
-            Kind::Deterministic => Err(HeadError::Deterministic),
+            Kind::Deterministic => Err(Fault::NoDistribution),
         }
     }
 
@@ -193,7 +163,7 @@ mod tests {
         HeadBounds::new(&Head::Gaussian { log_std }).unwrap()
     }
 
-    fn near(found: Result<Rational, HeadError>, lower: &str, upper: &str) -> bool {
+    fn near(found: Result<Rational, Fault>, lower: &str, upper: &str) -> bool {
         found.is_ok_and(|f| r(lower) <= f && f <= r(upper))
     }
 
@@ -240,22 +210,15 @@ mod tests {
     fn heads_refuse_what_they_cannot_bound() {
         let none = change(&["1"], "0", None);
         let plain = HeadBounds::new(&Head::Deterministic).unwrap();
-        assert_eq!(plain.total_variation(&none), Err(HeadError::Deterministic));
-        assert_eq!(plain.divergence(&none), Err(HeadError::Deterministic));
-        assert_eq!(gaussian(&[0, 0]).total_variation(&none), Err(HeadError::ShapeMismatch));
-        assert_eq!(gaussian(&[0, 0]).divergence(&none), Err(HeadError::ShapeMismatch));
+        assert_eq!(plain.total_variation(&none), Err(Fault::NoDistribution));
+        assert_eq!(plain.divergence(&none), Err(Fault::NoDistribution));
+        assert_eq!(gaussian(&[0, 0]).total_variation(&none), Err(Fault::HeadShape));
+        assert_eq!(gaussian(&[0, 0]).divergence(&none), Err(Fault::HeadShape));
         let std = |entry: i64| {
             let log_std = vec![Dyadic::ZERO, Dyadic::new(entry, 0)];
             HeadBounds::new(&Head::Gaussian { log_std }).map(|h| h.is_gaussian())
         };
         assert_eq!((std(-2048), std(1 << 40)), (Ok(true), Ok(true)));
-        assert_eq!(std(-2049), Err(HeadError::StandardDeviation { output: 1 }));
-    }
-
-    /// Negative standardised distances cannot come out of squares; the enclosures' own refusals are passed on as they are.
-    #[test]
-    fn an_enclosure_that_fails_is_named() {
-        let inner = KernelError::SqrtOfNegative;
-        assert_eq!(HeadError::Enclosure(inner.clone()).to_string(), inner.to_string());
+        assert_eq!(std(-2049), Err(Fault::StandardDeviation { output: 1 }));
     }
 }

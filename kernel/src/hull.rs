@@ -6,8 +6,9 @@
 use alloc::vec::Vec;
 
 use crate::enclose::TanhTable;
+use crate::fault::Fault;
 use crate::grid::{
-    GridActivation, GridError, GridLayer, GridNetwork, ceil_entry, ceil_shift, dot, magnitude, mul, scale_up,
+    GridActivation, GridLayer, GridNetwork, ceil_entry, ceil_shift, dot, magnitude, mul, scale_up,
 };
 use crate::ibp::{GridBox, LayerBounds, UNIT_BITS};
 
@@ -118,25 +119,25 @@ fn ceil_div(numerator: i128, denominator: i128) -> Option<i128> {
 /// The slopes over the hull of several masks' interval bounds of one state's ball.
 ///
 /// # Errors
-/// [`GridError::ShapeMismatch`] if the masks' bounds differ in shape, [`GridError::Overflow`].
+/// [`Fault::ShapeMismatch`] if the masks' bounds differ in shape, [`Fault::Overflow`].
 pub fn hull_slopes(
     network: &GridNetwork,
     table: &TanhTable,
     bounds: &[LayerBounds],
-) -> Result<HullSlopes, GridError> {
+) -> Result<HullSlopes, Fault> {
     let mut layers = Vec::with_capacity(network.layers.len());
     for (index, layer) in network.layers.iter().enumerate() {
-        let shape = GridError::ShapeMismatch { layer: index };
+        let shape = || Fault::ShapeMismatch { layer: index };
         let mut hull: Option<GridBox> = None;
         for one in bounds {
-            let pre = one.pre.get(index).filter(|b| b.lower.len() == layer.outputs).ok_or(shape)?;
+            let pre = one.pre.get(index).filter(|b| b.lower.len() == layer.outputs).ok_or_else(shape)?;
             hull = Some(hull.map_or_else(|| pre.clone(), |h| h.hull(pre)));
         }
-        let hull = hull.ok_or(shape)?;
+        let hull = hull.ok_or_else(shape)?;
         let slopes = hull
             .intervals()
             .map(|(lower, upper)| largest_slope(&layer.activation, table, network.value_bits, lower, upper));
-        layers.push(slopes.collect::<Option<Vec<i64>>>().ok_or(GridError::Overflow { layer: index })?);
+        layers.push(slopes.collect::<Option<Vec<i64>>>().ok_or(Fault::Overflow { layer: index })?);
     }
     Ok(HullSlopes { layers })
 }
@@ -146,18 +147,18 @@ pub fn hull_slopes(
 /// Isotone in the mask: every rounding is upward on grids that all masks share.
 ///
 /// # Errors
-/// [`GridError::ShapeMismatch`], [`GridError::Overflow`].
-pub fn deviation(network: &GridNetwork, slopes: &HullSlopes, radii: &[i64]) -> Result<Vec<i64>, GridError> {
+/// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
+pub fn deviation(network: &GridNetwork, slopes: &HullSlopes, radii: &[i64]) -> Result<Vec<i64>, Fault> {
     let mut current = radii.to_vec();
     for (index, layer) in network.layers.iter().enumerate() {
         let slopes = slopes.layers.get(index).filter(|s| s.len() == layer.outputs);
-        let slopes = slopes.ok_or(GridError::ShapeMismatch { layer: index })?;
+        let slopes = slopes.ok_or(Fault::ShapeMismatch { layer: index })?;
         if current.len() != layer.inputs {
-            return Err(GridError::ShapeMismatch { layer: index });
+            return Err(Fault::ShapeMismatch { layer: index });
         }
         let rows = layer.absolute.chunks_exact(layer.inputs).zip(slopes);
         let next: Option<Vec<i64>> = rows.map(|(row, &slope)| step(layer, row, slope, &current)).collect();
-        current = next.ok_or(GridError::Overflow { layer: index })?;
+        current = next.ok_or(Fault::Overflow { layer: index })?;
     }
     Ok(current)
 }
@@ -231,15 +232,15 @@ mod tests {
     fn hulls_of_other_shapes_are_refused() {
         let [network, _] = pair();
         let table = TanhTable::shared();
-        let shape = GridError::ShapeMismatch { layer: 0 };
-        assert_eq!(hull_slopes(&network, table, &[]), Err(shape));
-        assert_eq!(hull_slopes(&network, table, &[LayerBounds::default()]), Err(shape));
+        let shape = || Fault::ShapeMismatch { layer: 0 };
+        assert_eq!(hull_slopes(&network, table, &[]), Err(shape()));
+        assert_eq!(hull_slopes(&network, table, &[LayerBounds::default()]), Err(shape()));
         let slopes = HullSlopes { layers: vec![vec![STEEP]] };
-        assert_eq!(deviation(&network, &slopes, &[1]), Err(shape));
-        assert_eq!(deviation(&network, &HullSlopes { layers: vec![] }, &[1, 1]), Err(shape));
+        assert_eq!(deviation(&network, &slopes, &[1]), Err(shape()));
+        assert_eq!(deviation(&network, &HullSlopes { layers: vec![] }, &[1, 1]), Err(shape()));
         assert_eq!(deviation(&network, &slopes, &[1, 1]), Ok(vec![2]));
         let huge = deviation(&network, &slopes, &[i64::MAX, i64::MAX]);
-        assert_eq!(huge, Err(GridError::Overflow { layer: 0 }));
+        assert_eq!(huge, Err(Fault::Overflow { layer: 0 }));
     }
 
     /// Every secant slope between neighbouring points of an interval lies in its slope range, and the steepest and

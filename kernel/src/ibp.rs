@@ -4,9 +4,10 @@
 use alloc::vec::Vec;
 
 use crate::enclose::TanhTable;
+use crate::fault::Fault;
 use crate::grid::{
-    GridActivation, GridError, GridLayer, GridNetwork, absolute_sum, ceil_entry, dot_within, fits,
-    floor_entry, magnitude, mul,
+    GridActivation, GridLayer, GridNetwork, absolute_sum, ceil_entry, dot_within, fits, floor_entry,
+    magnitude, mul,
 };
 
 /// A box on the value grid: `lower[i] <= x_i * 2^value_bits <= upper[i]`.
@@ -33,16 +34,16 @@ impl GridBox {
     /// Rule `ibp.meet`: the intersection of two boxes that hold the same point.
     ///
     /// # Errors
-    /// [`GridError::EmptyInterval`] if they do not meet, [`GridError::ShapeMismatch`] if their lengths differ.
-    pub fn meet(&self, other: &Self, layer: usize) -> Result<Self, GridError> {
+    /// [`Fault::EmptyInterval`] if they do not meet, [`Fault::ShapeMismatch`] if their lengths differ.
+    pub fn meet(&self, other: &Self, layer: usize) -> Result<Self, Fault> {
         if self.lower.len() != other.lower.len() || self.upper.len() != other.upper.len() {
-            return Err(GridError::ShapeMismatch { layer });
+            return Err(Fault::ShapeMismatch { layer });
         }
         let mut met = Self::default();
         for (neuron, ((l1, u1), (l2, u2))) in self.intervals().zip(other.intervals()).enumerate() {
             let (lower, upper) = (l1.max(l2), u1.min(u2));
             if lower > upper {
-                return Err(GridError::EmptyInterval { layer, neuron });
+                return Err(Fault::EmptyInterval { layer, neuron });
             }
             met.lower.push(lower);
             met.upper.push(upper);
@@ -63,36 +64,36 @@ impl GridBox {
 /// from above, exact in i128 and rounded outward once; weights cut off at the grid add `sum |x_j|` grid steps.
 ///
 /// # Errors
-/// [`GridError::Overflow`], [`GridError::ShapeMismatch`].
-pub fn affine(layer: &GridLayer, index: usize, input: &GridBox) -> Result<GridBox, GridError> {
+/// [`Fault::Overflow`], [`Fault::ShapeMismatch`].
+pub fn affine(layer: &GridLayer, index: usize, input: &GridBox) -> Result<GridBox, Fault> {
     if input.lower.len() != layer.inputs || input.upper.len() != layer.inputs {
-        return Err(GridError::ShapeMismatch { layer: index });
+        return Err(Fault::ShapeMismatch { layer: index });
     }
-    let overflow = GridError::Overflow { layer: index };
+    let overflow = || Fault::Overflow { layer: index };
     let mut doubled_middle = Vec::with_capacity(layer.inputs);
     let mut doubled_half = Vec::with_capacity(layer.inputs);
     for (lower, upper) in input.intervals() {
-        doubled_middle.push(lower.checked_add(upper).ok_or(overflow)?);
-        doubled_half.push(upper.checked_sub(lower).ok_or(overflow)?);
+        doubled_middle.push(lower.checked_add(upper).ok_or_else(overflow)?);
+        doubled_half.push(upper.checked_sub(lower).ok_or_else(overflow)?);
     }
-    let slack = weight_slack(layer, input).ok_or(overflow)?;
+    let slack = weight_slack(layer, input).ok_or_else(overflow)?;
     let reach = absolute_sum(&doubled_middle)
         .zip(absolute_sum(&doubled_half))
         .map(|(m, h)| m.max(h))
-        .ok_or(overflow)?;
+        .ok_or_else(overflow)?;
     let safe = fits(reach, layer.largest);
     let mut output =
         GridBox { lower: Vec::with_capacity(layer.outputs), upper: Vec::with_capacity(layer.outputs) };
     let biases = layer.bias_lower.iter().zip(&layer.bias_upper);
     let rows = layer.weight.chunks_exact(layer.inputs).zip(layer.absolute.chunks_exact(layer.inputs));
     for ((row, absolute), (&bias_lower, &bias_upper)) in rows.zip(biases) {
-        let middle = dot_within(row, &doubled_middle, safe).ok_or(overflow)?;
-        let half = dot_within(absolute, &doubled_half, safe).ok_or(overflow)?;
+        let middle = dot_within(row, &doubled_middle, safe).ok_or_else(overflow)?;
+        let half = dot_within(absolute, &doubled_half, safe).ok_or_else(overflow)?;
         let shift = layer.weight_bits.saturating_add(1);
-        let lower = middle.checked_sub(half).and_then(|x| x.checked_sub(slack)).ok_or(overflow)?;
-        let upper = middle.checked_add(half).and_then(|x| x.checked_add(slack)).ok_or(overflow)?;
-        let lower = floor_entry(lower, shift).and_then(|x| x.checked_add(bias_lower)).ok_or(overflow)?;
-        let upper = ceil_entry(upper, shift).and_then(|x| x.checked_add(bias_upper)).ok_or(overflow)?;
+        let lower = middle.checked_sub(half).and_then(|x| x.checked_sub(slack)).ok_or_else(overflow)?;
+        let upper = middle.checked_add(half).and_then(|x| x.checked_add(slack)).ok_or_else(overflow)?;
+        let lower = floor_entry(lower, shift).and_then(|x| x.checked_add(bias_lower)).ok_or_else(overflow)?;
+        let upper = ceil_entry(upper, shift).and_then(|x| x.checked_add(bias_upper)).ok_or_else(overflow)?;
         output.lower.push(lower);
         output.upper.push(upper);
     }
@@ -111,20 +112,20 @@ fn weight_slack(layer: &GridLayer, input: &GridBox) -> Option<i128> {
 /// Rule `ibp.activation`: bounds of a non-decreasing activation over an interval, from its two ends.
 ///
 /// # Errors
-/// [`GridError::Overflow`].
+/// [`Fault::Overflow`].
 pub fn activation(
     activation: &GridActivation,
     table: &TanhTable,
     value_bits: u32,
     index: usize,
     pre: &GridBox,
-) -> Result<GridBox, GridError> {
-    let overflow = GridError::Overflow { layer: index };
+) -> Result<GridBox, Fault> {
+    let overflow = || Fault::Overflow { layer: index };
     let mut post =
         GridBox { lower: Vec::with_capacity(pre.lower.len()), upper: Vec::with_capacity(pre.upper.len()) };
     for (lower, upper) in pre.intervals() {
-        post.lower.push(value_enclosure(activation, table, value_bits, lower).ok_or(overflow)?.0);
-        post.upper.push(value_enclosure(activation, table, value_bits, upper).ok_or(overflow)?.1);
+        post.lower.push(value_enclosure(activation, table, value_bits, lower).ok_or_else(overflow)?.0);
+        post.upper.push(value_enclosure(activation, table, value_bits, upper).ok_or_else(overflow)?.1);
     }
     Ok(post)
 }
@@ -188,11 +189,7 @@ pub struct LayerBounds {
 ///
 /// # Errors
 /// As [`affine`] and [`activation`].
-pub fn propagate(
-    network: &GridNetwork,
-    table: &TanhTable,
-    input: &GridBox,
-) -> Result<LayerBounds, GridError> {
+pub fn propagate(network: &GridNetwork, table: &TanhTable, input: &GridBox) -> Result<LayerBounds, Fault> {
     let mut bounds = LayerBounds::default();
     for (index, layer) in network.layers.iter().enumerate() {
         let pre = affine(layer, index, bounds.post.last().unwrap_or(input))?;
@@ -248,9 +245,9 @@ mod tests {
         let network = network(&[(1, 0)], Activation::Identity);
         let layer = &network.layers[0];
         assert!(affine(layer, 3, &region(&[(0, 0)])).is_ok());
-        assert_eq!(affine(layer, 3, &region(&[])), Err(GridError::ShapeMismatch { layer: 3 }));
-        assert_eq!(affine(layer, 3, &region(&[(0, i64::MAX)])), Err(GridError::Overflow { layer: 3 }));
-        assert_eq!(affine(layer, 3, &region(&[(i64::MIN, 1)])), Err(GridError::Overflow { layer: 3 }));
+        assert_eq!(affine(layer, 3, &region(&[])), Err(Fault::ShapeMismatch { layer: 3 }));
+        assert_eq!(affine(layer, 3, &region(&[(0, i64::MAX)])), Err(Fault::Overflow { layer: 3 }));
+        assert_eq!(affine(layer, 3, &region(&[(i64::MIN, 1)])), Err(Fault::Overflow { layer: 3 }));
     }
 
     /// On the grid of integers: leaky with 1/2 sends -3 to -1.5; a clip to `[-1/3, 5/2]` knows its limits to `[-1, 0]`
@@ -286,7 +283,7 @@ mod tests {
             assert_eq!(post.lower[0] + post.upper[0], whole);
         }
         let wide = super::activation(&GridActivation::Tanh, table, 61, 7, &region(&[(0, 0)]));
-        assert_eq!(wide, Err(GridError::Overflow { layer: 7 }));
+        assert_eq!(wide, Err(Fault::Overflow { layer: 7 }));
     }
 
     #[test]
@@ -294,8 +291,8 @@ mod tests {
         let (a, b) = (region(&[(0, 4), (1, 2)]), region(&[(3, 9), (2, 5)]));
         assert_eq!(a.meet(&b, 1), Ok(region(&[(3, 4), (2, 2)])));
         assert_eq!(a.hull(&b), region(&[(0, 9), (1, 5)]));
-        let empty = GridError::EmptyInterval { layer: 1, neuron: 1 };
-        assert_eq!(a.meet(&region(&[(0, 1), (3, 4)]), 1), Err(empty));
-        assert_eq!(a.meet(&region(&[(0, 1)]), 1), Err(GridError::ShapeMismatch { layer: 1 }));
+        let empty = || Fault::EmptyInterval { layer: 1, neuron: 1 };
+        assert_eq!(a.meet(&region(&[(0, 1), (3, 4)]), 1), Err(empty()));
+        assert_eq!(a.meet(&region(&[(0, 1)]), 1), Err(Fault::ShapeMismatch { layer: 1 }));
     }
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
-use crate::grid::GridError;
+use crate::fault::Fault;
 use crate::ibp::GridBox;
 use crate::model::{Normaliser, Perturbation, PerturbationSet, Policy, States, Units};
 use crate::number::{Dyadic, Rational};
@@ -42,18 +42,18 @@ struct Reach {
     cut: bool,
 }
 
-pub(crate) fn radius_of(set: &PerturbationSet, coordinate: usize) -> Result<&Rational, GridError> {
+pub(crate) fn radius_of(set: &PerturbationSet, coordinate: usize) -> Result<&Rational, Fault> {
     let radius = match &set.shape {
         Perturbation::Linf { radius } | Perturbation::L2 { radius } => radius,
         Perturbation::PerCoordinate { radii } => {
-            radii.get(coordinate).ok_or(GridError::ShapeMismatch { layer: 0 })?
+            radii.get(coordinate).ok_or(Fault::ShapeMismatch { layer: 0 })?
         }
     };
-    if radius.is_negative() { Err(GridError::NegativeRadius) } else { Ok(radius) }
+    if radius.is_negative() { Err(Fault::NegativeRadius { coordinate }) } else { Ok(radius) }
 }
 
-pub(crate) fn normalise(value: &Rational, mean: Dyadic, std: &Rational) -> Result<Rational, GridError> {
-    value.sub(&mean.to_rational()).div(std).map_err(|_| GridError::ShapeMismatch { layer: 0 })
+pub(crate) fn normalise(value: &Rational, mean: Dyadic, std: &Rational) -> Result<Rational, Fault> {
+    value.sub(&mean.to_rational()).div(std).map_err(|_| Fault::ShapeMismatch { layer: 0 })
 }
 
 pub(crate) fn clip(value: Rational, limit: Option<&Rational>) -> Rational {
@@ -63,24 +63,21 @@ pub(crate) fn clip(value: Rational, limit: Option<&Rational>) -> Rational {
     }
 }
 
-pub(crate) fn statistics(
-    normaliser: &Normaliser,
-    coordinate: usize,
-) -> Result<(Dyadic, &Rational), GridError> {
+pub(crate) fn statistics(normaliser: &Normaliser, coordinate: usize) -> Result<(Dyadic, &Rational), Fault> {
     let pair = normaliser.mean.get(coordinate).zip(normaliser.std.get(coordinate));
-    let (&mean, std) = pair.ok_or(GridError::ShapeMismatch { layer: 0 })?;
-    if !std.is_positive() { Err(GridError::StdNotPositive { coordinate }) } else { Ok((mean, std)) }
+    let (&mean, std) = pair.ok_or(Fault::ShapeMismatch { layer: 0 })?;
+    if !std.is_positive() { Err(Fault::StdNotPositive { coordinate }) } else { Ok((mean, std)) }
 }
 
 /// Rule `input.observation`: what the network reads at an observation, exactly; each coordinate never falls where the
 /// observation's rises, so that a box is read as the box of its ends.
 ///
 /// # Errors
-/// [`GridError::StdNotPositive`], [`GridError::ShapeMismatch`].
+/// [`Fault::StdNotPositive`], [`Fault::ShapeMismatch`].
 pub fn read_observation(
     normaliser: Option<&Normaliser>,
     observation: &[Rational],
-) -> Result<Vec<Rational>, GridError> {
+) -> Result<Vec<Rational>, Fault> {
     let Some(normaliser) = normaliser else { return Ok(observation.to_vec()) };
     let read = |(coordinate, value)| {
         let (mean, std) = statistics(normaliser, coordinate)?;
@@ -95,7 +92,7 @@ fn reach(
     set: &PerturbationSet,
     normaliser: Option<&Normaliser>,
     coordinate: usize,
-) -> Result<Reach, GridError> {
+) -> Result<Reach, Fault> {
     let radius = radius_of(set, coordinate)?;
     let added = |center: (Rational, Rational)| {
         let (lower, upper) = (center.0.sub(radius), center.1.add(radius));
@@ -123,7 +120,7 @@ fn reach(
     // A normalised state beyond the clip cannot occur; its image is what the network would read.
     let center = (clip(seen.0, limit), clip(seen.1, limit));
     // The clip does not expand distances, and neither end of a change leaves its interval.
-    let whole = radius.div(std).map_err(|_| GridError::ShapeMismatch { layer: 0 })?;
+    let whole = radius.div(std).map_err(|_| Fault::ShapeMismatch { layer: 0 })?;
     let (rise, fall) = (clipped_upper.sub(&center.0), center.1.sub(&clipped_lower));
     let radius = rise.max(fall).min(whole);
     Ok(Reach { lower: clipped_lower, center, upper: clipped_upper, radius, cut })
@@ -132,12 +129,8 @@ fn reach(
 /// A bound on the magnitude of every input coordinate over all states; fixes the grids.
 ///
 /// # Errors
-/// [`GridError::NegativeRadius`], [`GridError::StdNotPositive`], [`GridError::ShapeMismatch`].
-pub fn input_magnitude(
-    policy: &Policy,
-    states: &States,
-    set: &PerturbationSet,
-) -> Result<Rational, GridError> {
+/// [`Fault::NegativeRadius`], [`Fault::StdNotPositive`], [`Fault::ShapeMismatch`].
+pub fn input_magnitude(policy: &Policy, states: &States, set: &PerturbationSet) -> Result<Rational, Fault> {
     let mut largest = Rational::zero();
     for row in states.values.values.chunks(states.values.columns.max(1)) {
         for (coordinate, &state) in row.iter().enumerate() {
@@ -158,7 +151,7 @@ pub fn cell_magnitude(
     (lower, upper): (&[Rational], &[Rational]),
     state_units: Units,
     set: &PerturbationSet,
-) -> Result<Rational, GridError> {
+) -> Result<Rational, Fault> {
     let mut largest = Rational::zero();
     for (coordinate, ends) in lower.iter().zip(upper).enumerate() {
         let reach = reach(ends, state_units, set, policy.normaliser.as_ref(), coordinate)?;
@@ -170,15 +163,15 @@ pub fn cell_magnitude(
 /// The input set at one state, outward on the grid with `value_bits` fraction bits.
 ///
 /// # Errors
-/// [`GridError::NegativeRadius`], [`GridError::StdNotPositive`], [`GridError::ShapeMismatch`],
-/// [`GridError::MagnitudeTooLarge`].
+/// [`Fault::NegativeRadius`], [`Fault::StdNotPositive`], [`Fault::ShapeMismatch`],
+/// [`Fault::MagnitudeTooLarge`].
 pub fn input_set(
     policy: &Policy,
     state: &[Dyadic],
     state_units: Units,
     set: &PerturbationSet,
     value_bits: u32,
-) -> Result<InputSet, GridError> {
+) -> Result<InputSet, Fault> {
     let state: Vec<Rational> = state.iter().map(|x| x.to_rational()).collect();
     cell_set(policy, (&state, &state), state_units, set, value_bits)
 }
@@ -194,15 +187,15 @@ pub fn cell_set(
     state_units: Units,
     set: &PerturbationSet,
     value_bits: u32,
-) -> Result<InputSet, GridError> {
+) -> Result<InputSet, Fault> {
     let extra = match &set.shape {
         Perturbation::PerCoordinate { radii } => radii.len() != lower.len(),
         _ => false,
     };
     if extra || lower.len() != policy.network.inputs() || upper.len() != lower.len() {
-        return Err(GridError::ShapeMismatch { layer: 0 });
+        return Err(Fault::ShapeMismatch { layer: 0 });
     }
-    let entry = |value: BigInt| value.to_i64().ok_or(GridError::MagnitudeTooLarge { layer: 0 });
+    let entry = |value: BigInt| value.to_i64().ok_or(Fault::MagnitudeTooLarge { layer: 0 });
     let mut input = InputSet {
         region: GridBox::default(),
         center: GridBox::default(),
@@ -231,13 +224,13 @@ pub fn cell_set(
 /// In normalised units these are the radii; in raw units `radius / std`, since clipping does not expand distances.
 ///
 /// # Errors
-/// [`GridError::NegativeRadius`], [`GridError::StdNotPositive`], [`GridError::ShapeMismatch`].
-pub fn global_radii(policy: &Policy, set: &PerturbationSet) -> Result<Vec<Rational>, GridError> {
+/// [`Fault::NegativeRadius`], [`Fault::StdNotPositive`], [`Fault::ShapeMismatch`].
+pub fn global_radii(policy: &Policy, set: &PerturbationSet) -> Result<Vec<Rational>, Fault> {
     let inputs = policy.network.inputs();
     if let Perturbation::PerCoordinate { radii } = &set.shape
         && radii.len() != inputs
     {
-        return Err(GridError::ShapeMismatch { layer: 0 });
+        return Err(Fault::ShapeMismatch { layer: 0 });
     }
     (0..inputs)
         .map(|coordinate| {
@@ -245,7 +238,7 @@ pub fn global_radii(policy: &Policy, set: &PerturbationSet) -> Result<Vec<Ration
             match (&policy.normaliser, set.units) {
                 (Some(normaliser), Units::Raw) => {
                     let (_, std) = statistics(normaliser, coordinate)?;
-                    radius.div(std).map_err(|_| GridError::ShapeMismatch { layer: 0 })
+                    radius.div(std).map_err(|_| Fault::ShapeMismatch { layer: 0 })
                 }
                 _ => Ok(radius.clone()),
             }
@@ -289,7 +282,7 @@ mod tests {
     }
 
     /// Two fraction bits: quarters.
-    fn at(state: [(i64, i32); 2], units: Units, set: &PerturbationSet) -> Result<InputSet, GridError> {
+    fn at(state: [(i64, i32); 2], units: Units, set: &PerturbationSet) -> Result<InputSet, Fault> {
         let state = state.map(|(m, e)| Dyadic::new(m, e));
         input_set(&policy(), &state, units, set, 2)
     }
@@ -337,16 +330,19 @@ mod tests {
             let radii = texts.iter().map(|t| r(t)).collect();
             at(zero, Units::Raw, &set(Perturbation::PerCoordinate { radii }, Units::Raw))
         };
-        let shape = Err(GridError::ShapeMismatch { layer: 0 });
+        let shape = Err(Fault::ShapeMismatch { layer: 0 });
         assert!(radii(&["0", "1"]).is_ok());
-        assert_eq!(radii(&["0", "-1"]), Err(GridError::NegativeRadius));
+        assert_eq!(radii(&["0", "-1"]), Err(Fault::NegativeRadius { coordinate: 1 }));
         assert_eq!(radii(&["0"]), shape);
         assert_eq!(radii(&["0", "1", "1"]), shape);
         let plain = linf("0", Units::Raw);
         assert_eq!(input_set(&policy(), &[Dyadic::ZERO], Units::Raw, &plain, 2), shape);
         let far = at([(1, 62), (0, 0)], Units::Normalised, &linf("0", Units::Normalised));
-        assert_eq!(far, Err(GridError::MagnitudeTooLarge { layer: 0 }));
-        assert_eq!(global_radii(&policy(), &linf("-1", Units::Raw)), Err(GridError::NegativeRadius));
+        assert_eq!(far, Err(Fault::MagnitudeTooLarge { layer: 0 }));
+        assert_eq!(
+            global_radii(&policy(), &linf("-1", Units::Raw)),
+            Err(Fault::NegativeRadius { coordinate: 0 })
+        );
     }
 
     /// A negative std would turn every interval round.
@@ -357,9 +353,9 @@ mod tests {
         assert_eq!(global_radii(&policy, &set), Ok(vec![r("1"), r("2")]));
         for bad in [r("0"), r("-1")] {
             policy.normaliser.as_mut().unwrap().std[1] = bad;
-            let refused = GridError::StdNotPositive { coordinate: 1 };
-            assert_eq!(input_set(&policy, &[Dyadic::ZERO; 2], Units::Raw, &set, 2), Err(refused));
-            assert_eq!(global_radii(&policy, &set), Err(refused));
+            let refused = || Fault::StdNotPositive { coordinate: 1 };
+            assert_eq!(input_set(&policy, &[Dyadic::ZERO; 2], Units::Raw, &set, 2), Err(refused()));
+            assert_eq!(global_radii(&policy, &set), Err(refused()));
         }
     }
 }

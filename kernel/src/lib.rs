@@ -10,7 +10,7 @@ pub mod band;
 pub mod branch;
 pub mod crown;
 pub mod enclose;
-pub mod error;
+pub mod fault;
 pub mod float32;
 pub mod grid;
 pub mod head;

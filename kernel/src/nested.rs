@@ -2,54 +2,15 @@
 
 use alloc::vec::Vec;
 
-use core::fmt;
-
+use crate::fault::Fault;
 use crate::model::{Mask, Network};
-
-/// Why masks are not a chain of a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MaskError {
-    /// A mask has another number of layers or of entries than the network's weights.
-    ShapeMismatch {
-        /// Mask, counted from 0.
-        step: usize,
-        /// First layer that differs.
-        layer: usize,
-    },
-    /// A mask keeps a weight that the one before it pruned.
-    NotNested {
-        /// The mask that keeps it, counted from 0.
-        step: usize,
-        /// Layer.
-        layer: usize,
-        /// Row of the weight.
-        row: usize,
-        /// Column of the weight.
-        column: usize,
-    },
-}
-
-impl fmt::Display for MaskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ShapeMismatch { step, layer } => {
-                write!(f, "mask {step} does not fit the weight of layer {layer}")
-            }
-            Self::NotNested { step, layer, row, column } => write!(
-                f,
-                "mask {step} keeps the weight at row {row}, column {column} of layer {layer}, which the mask before it pruned"
-            ),
-        }
-    }
-}
 
 /// Accepts iff every mask has one entry per weight of `network` and, for each mask but the first, `M_k <= M_{k-1}`
 /// entrywise. The empty list is accepted: it claims nothing.
 ///
 /// # Errors
-/// [`MaskError`], at the first mask, layer and entry (row-major) that breaks the rule.
-pub fn check_nested(network: &Network, masks: &[Mask]) -> Result<(), MaskError> {
+/// [`Fault`], at the first mask, layer and entry (row-major) that breaks the rule.
+pub fn check_nested(network: &Network, masks: &[Mask]) -> Result<(), Fault> {
     let mut before: Option<&Mask> = None;
     for (step, mask) in masks.iter().enumerate() {
         check_fits(network, mask, step)?;
@@ -61,26 +22,26 @@ pub fn check_nested(network: &Network, masks: &[Mask]) -> Result<(), MaskError> 
     Ok(())
 }
 
-fn check_fits(network: &Network, mask: &Mask, step: usize) -> Result<(), MaskError> {
+fn check_fits(network: &Network, mask: &Mask, step: usize) -> Result<(), Fault> {
     let entries = network.layers.iter().map(|layer| layer.weight.values.len());
     let kept = mask.layers.iter().map(Vec::len);
     match entries.clone().zip(kept.clone()).position(|(a, b)| a != b) {
-        Some(layer) => Err(MaskError::ShapeMismatch { step, layer }),
+        Some(layer) => Err(Fault::MaskDoesNotFit { step, layer }),
         None if entries.len() != kept.len() => {
-            Err(MaskError::ShapeMismatch { step, layer: entries.len().min(kept.len()) })
+            Err(Fault::MaskDoesNotFit { step, layer: entries.len().min(kept.len()) })
         }
         None => Ok(()),
     }
 }
 
-fn check_step(network: &Network, before: &Mask, mask: &Mask, step: usize) -> Result<(), MaskError> {
+fn check_step(network: &Network, before: &Mask, mask: &Mask, step: usize) -> Result<(), Fault> {
     let tables = before.layers.iter().zip(&mask.layers).zip(&network.layers);
     for (layer, ((before, after), network)) in tables.enumerate() {
         if let Some(index) = before.iter().zip(after).position(|(b, a)| *a && !*b) {
             let columns = network.weight.columns;
             let row = index.checked_div(columns).unwrap_or(0);
             let column = index.checked_rem(columns).unwrap_or(0);
-            return Err(MaskError::NotNested { step, layer, row, column });
+            return Err(Fault::NotNested { step, layer, row, column });
         }
     }
     Ok(())
@@ -118,16 +79,16 @@ mod tests {
     #[test]
     fn a_weight_that_comes_back_is_located() {
         let chain = [mask("1111", "11"), mask("1101", "11"), mask("1111", "11")];
-        let error = MaskError::NotNested { step: 2, layer: 0, row: 1, column: 0 };
-        assert_eq!(check_nested(&network(), &chain), Err(error));
+        let error = || Fault::NotNested { step: 2, layer: 0, row: 1, column: 0 };
+        assert_eq!(check_nested(&network(), &chain), Err(error()));
         let chain = [mask("1111", "10"), mask("1111", "01")];
-        let error = MaskError::NotNested { step: 1, layer: 1, row: 0, column: 1 };
-        assert_eq!(check_nested(&network(), &chain), Err(error));
+        let error = || Fault::NotNested { step: 1, layer: 1, row: 0, column: 1 };
+        assert_eq!(check_nested(&network(), &chain), Err(error()));
     }
 
     #[test]
     fn masks_of_another_network_are_refused() {
-        let error = |step, layer| Err(MaskError::ShapeMismatch { step, layer });
+        let error = |step, layer| Err(Fault::MaskDoesNotFit { step, layer });
         assert_eq!(check_nested(&network(), &[mask("111", "11")]), error(0, 0));
         assert_eq!(check_nested(&network(), &[mask("1111", "11"), mask("1111", "1")]), error(1, 1));
         assert_eq!(check_nested(&network(), &[Mask { layers: vec![vec![true; 4]] }]), error(0, 1));

@@ -10,9 +10,9 @@ use num_bigint::{BigInt, BigUint};
 use num_traits::{Signed, Zero};
 
 use super::enclose;
-use super::error::KernelError;
 use super::scaled::{MaskedLayer, ScaledNetwork};
 use super::sensitivity::check_radii;
+use crate::fault::Fault;
 use crate::model::{Mask, Perturbation};
 use crate::number::Rational;
 
@@ -50,20 +50,20 @@ pub struct NormProduct {
 /// Rules `norm.linf`, `norm.l1`, `norm.frobenius`: the families without a witness.
 ///
 /// # Errors
-/// Those of [`ScaledNetwork::masked`] and [`perturbation_size`]; [`KernelError::WitnessCount`] if `family` needs a
+/// Those of [`ScaledNetwork::masked`] and [`perturbation_size`]; [`Fault::WitnessCount`] if `family` needs a
 /// witness.
 pub fn norm_product(
     network: &ScaledNetwork,
     mask: Option<&Mask>,
     family: NormFamily,
     perturbation: &Perturbation,
-) -> Result<NormProduct, KernelError> {
+) -> Result<NormProduct, Fault> {
     let norm = match family {
         NormFamily::Linf => layer_linf,
         NormFamily::L1 => layer_l1,
         NormFamily::Frobenius => return frobenius_product(network, mask, perturbation),
         NormFamily::AbsSpectral | NormFamily::Spectral => {
-            return Err(KernelError::WitnessCount { expected: network.layers.len(), found: 0 });
+            return Err(Fault::WitnessCount { expected: network.layers.len(), found: 0 });
         }
     };
     let layers = network.masked(mask)?.iter().map(norm).collect();
@@ -74,7 +74,7 @@ fn frobenius_product(
     network: &ScaledNetwork,
     mask: Option<&Mask>,
     perturbation: &Perturbation,
-) -> Result<NormProduct, KernelError> {
+) -> Result<NormProduct, Fault> {
     let layers = network.masked(mask)?.iter().map(layer_frobenius).collect::<Result<_, _>>()?;
     assemble(network, layers, NormFamily::Frobenius, perturbation)
 }
@@ -82,13 +82,13 @@ fn frobenius_product(
 /// Rule `norm.abs-spectral` for every layer; `vectors[l]` has one positive integer per column of layer `l`.
 ///
 /// # Errors
-/// [`KernelError::WitnessCount`] and those of [`layer_abs_spectral`], [`ScaledNetwork::masked`], [`perturbation_size`].
+/// [`Fault::WitnessCount`] and those of [`layer_abs_spectral`], [`ScaledNetwork::masked`], [`perturbation_size`].
 pub fn norm_product_abs_spectral(
     network: &ScaledNetwork,
     mask: Option<&Mask>,
     vectors: &[Vec<BigInt>],
     perturbation: &Perturbation,
-) -> Result<NormProduct, KernelError> {
+) -> Result<NormProduct, Fault> {
     let layers = abs_spectral_layers(network, mask, vectors)?;
     assemble(network, layers, NormFamily::AbsSpectral, perturbation)
 }
@@ -96,16 +96,16 @@ pub fn norm_product_abs_spectral(
 /// Rule `norm.spectral` for every layer, with one factor per layer.
 ///
 /// # Errors
-/// [`KernelError::WitnessCount`] and those of [`layer_spectral`], [`ScaledNetwork::masked`], [`perturbation_size`].
+/// [`Fault::WitnessCount`] and those of [`layer_spectral`], [`ScaledNetwork::masked`], [`perturbation_size`].
 pub fn norm_product_spectral(
     network: &ScaledNetwork,
     mask: Option<&Mask>,
     witnesses: &[SpectralWitness],
     perturbation: &Perturbation,
-) -> Result<NormProduct, KernelError> {
+) -> Result<NormProduct, Fault> {
     let masked = network.masked(mask)?;
     if masked.len() != witnesses.len() {
-        return Err(KernelError::WitnessCount { expected: masked.len(), found: witnesses.len() });
+        return Err(Fault::WitnessCount { expected: masked.len(), found: witnesses.len() });
     }
     let pairs = masked.iter().zip(witnesses).enumerate();
     let layers =
@@ -119,16 +119,16 @@ pub fn norm_product_spectral(
 /// `vectors[k]` is mask `k`'s own witness; later masks may have none (`None`) and live on the earlier ones'.
 ///
 /// # Errors
-/// [`KernelError::WitnessCount`] if there is not one entry per mask; [`KernelError::MissingWitness`] if the first mask
+/// [`Fault::WitnessCount`] if there is not one entry per mask; [`Fault::MissingWitness`] if the first mask
 /// has none; otherwise as [`norm_product_abs_spectral`].
 pub fn norm_product_chain(
     network: &ScaledNetwork,
     masks: &[Mask],
     vectors: &[Option<Vec<Vec<BigInt>>>],
     perturbation: &Perturbation,
-) -> Result<Vec<NormProduct>, KernelError> {
+) -> Result<Vec<NormProduct>, Fault> {
     if masks.len() != vectors.len() {
-        return Err(KernelError::WitnessCount { expected: masks.len(), found: vectors.len() });
+        return Err(Fault::WitnessCount { expected: masks.len(), found: vectors.len() });
     }
     let mut results = Vec::new();
     for (index, mask) in masks.iter().enumerate() {
@@ -140,7 +140,7 @@ pub fn norm_product_chain(
                 None => found,
             });
         }
-        let layers = best.ok_or(KernelError::MissingWitness { mask: index })?;
+        let layers = best.ok_or(Fault::MissingWitness { mask: index })?;
         results.push(assemble(network, layers, NormFamily::AbsSpectral, perturbation)?);
     }
     Ok(results)
@@ -150,10 +150,10 @@ fn abs_spectral_layers(
     network: &ScaledNetwork,
     mask: Option<&Mask>,
     vectors: &[Vec<BigInt>],
-) -> Result<Vec<Rational>, KernelError> {
+) -> Result<Vec<Rational>, Fault> {
     let masked = network.masked(mask)?;
     if masked.len() != vectors.len() {
-        return Err(KernelError::WitnessCount { expected: masked.len(), found: vectors.len() });
+        return Err(Fault::WitnessCount { expected: masked.len(), found: vectors.len() });
     }
     masked.iter().zip(vectors).enumerate().map(|(index, (l, v))| layer_abs_spectral(l, v, index)).collect()
 }
@@ -168,7 +168,7 @@ fn layer_l1(layer: &MaskedLayer<'_>) -> Rational {
     layer.rescale(layer.absolute_transposed_times(&ones).into_iter().max().unwrap_or_default(), 1)
 }
 
-fn layer_frobenius(layer: &MaskedLayer<'_>) -> Result<Rational, KernelError> {
+fn layer_frobenius(layer: &MaskedLayer<'_>) -> Result<Rational, Fault> {
     let mut sum = BigUint::zero();
     for (_, _, value) in layer.entries() {
         sum += value.magnitude() * value.magnitude();
@@ -181,24 +181,20 @@ fn layer_frobenius(layer: &MaskedLayer<'_>) -> Result<Rational, KernelError> {
 /// computes the least `rho` itself.
 ///
 /// # Errors
-/// [`KernelError::WitnessLength`], [`KernelError::WitnessNotPositive`], [`KernelError::WitnessTooLarge`].
+/// [`Fault::WitnessLength`], [`Fault::WitnessNotPositive`], [`Fault::WitnessTooLong`].
 ///
 /// # References
 /// `spec/rules/global.md#normabs-spectral`.
-pub fn layer_abs_spectral(
-    layer: &MaskedLayer<'_>,
-    v: &[BigInt],
-    index: usize,
-) -> Result<Rational, KernelError> {
+pub fn layer_abs_spectral(layer: &MaskedLayer<'_>, v: &[BigInt], index: usize) -> Result<Rational, Fault> {
     let (expected, found) = (layer.layer.columns, v.len());
     if expected != found {
-        return Err(KernelError::WitnessLength { layer: index, expected, found });
+        return Err(Fault::WitnessLength { layer: index, expected, found });
     }
     if let Some(coordinate) = v.iter().position(|x| !x.is_positive()) {
-        return Err(KernelError::WitnessNotPositive { layer: index, coordinate });
+        return Err(Fault::WitnessNotPositive { layer: index, coordinate });
     }
     if v.iter().any(|x| x.bits() > WITNESS_BITS) {
-        return Err(KernelError::WitnessTooLarge { layer: index });
+        return Err(Fault::WitnessTooLong { layer: index });
     }
     let v: Vec<BigUint> = v.iter().map(|x| x.magnitude().clone()).collect();
     let image = layer.absolute_transposed_times(&layer.absolute_times(&v));
@@ -210,7 +206,7 @@ pub fn layer_abs_spectral(
         }
     }
     let ratio = Rational::new(BigInt::from(best.0), BigInt::from(best.1));
-    let ratio = ratio.map_err(|_| KernelError::ZeroDenominator)?;
+    let ratio = ratio.map_err(|_| Fault::ZeroDenominator)?;
     let rho = ratio.mul(&layer.rescale(BigUint::from(1u8), 2));
     Ok(enclose::sqrt(&rho)?.upper)
 }
@@ -220,7 +216,7 @@ fn assemble(
     layers: Vec<Rational>,
     family: NormFamily,
     perturbation: &Perturbation,
-) -> Result<NormProduct, KernelError> {
+) -> Result<NormProduct, Fault> {
     let size = perturbation_size(perturbation, family, network.inputs())?;
     let mut product = Rational::one();
     for (norm, layer) in layers.iter().zip(&network.layers) {
@@ -240,15 +236,15 @@ fn assemble(
 /// | radii | max | sqrt(sum r^2) | sum r |
 ///
 /// # Errors
-/// [`KernelError::RadiiLength`], [`KernelError::NegativeRadius`].
+/// [`Fault::RadiiLength`], [`Fault::NegativeRadius`].
 pub fn perturbation_size(
     perturbation: &Perturbation,
     family: NormFamily,
     inputs: usize,
-) -> Result<Rational, KernelError> {
+) -> Result<Rational, Fault> {
     let count = Rational::from_integer(BigInt::from(inputs));
     let radius_is_sound = |r: &Rational| {
-        if r.is_negative() { Err(KernelError::NegativeRadius { coordinate: 0 }) } else { Ok(()) }
+        if r.is_negative() { Err(Fault::NegativeRadius { coordinate: 0 }) } else { Ok(()) }
     };
     match perturbation {
         Perturbation::Linf { radius } => {

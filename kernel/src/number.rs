@@ -4,7 +4,6 @@
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
-
 use core::cmp::Ordering;
 use core::fmt;
 

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 
 use crate::band::{Intervals, product, scale_rows};
 use crate::enclose::TanhTable;
-use crate::grid::{GridError, GridNetwork, GridScale};
+use crate::fault::Fault;
+use crate::grid::{GridNetwork, GridScale};
 use crate::hull::slope_range;
 use crate::ibp::{GridBox, LayerBounds};
 use crate::model::{Mask, Network};
@@ -24,8 +25,8 @@ impl PairedNetwork {
     /// Splits every weight between what `mask` keeps and what it removes.
     ///
     /// # Errors
-    /// [`GridError::ShapeMismatch`], [`GridError::Overflow`].
-    pub fn new(network: &Network, mask: &Mask, scale: &GridScale) -> Result<Self, GridError> {
+    /// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
+    pub fn new(network: &Network, mask: &Mask, scale: &GridScale) -> Result<Self, Fault> {
         let flip = |layer: &Vec<bool>| layer.iter().map(|kept| !kept).collect();
         let complement = Mask { layers: mask.layers.iter().map(flip).collect() };
         Ok(Self {
@@ -38,15 +39,15 @@ impl PairedNetwork {
 /// Bounds `pruned(x) - dense(x)` per output, for every x for which `dense` and `pruned` hold the layers' values.
 ///
 /// # Errors
-/// [`GridError::ShapeMismatch`] if the bounds are of another network, [`GridError::EmptyInterval`] if they contradict each
-/// other, [`GridError::Overflow`].
+/// [`Fault::ShapeMismatch`] if the bounds are of another network, [`Fault::EmptyInterval`] if they contradict each
+/// other, [`Fault::Overflow`].
 pub fn paired_change(
     paired: &PairedNetwork,
     table: &TanhTable,
     input: &GridBox,
     dense: &LayerBounds,
     pruned: &LayerBounds,
-) -> Result<GridBox, GridError> {
+) -> Result<GridBox, Fault> {
     let mut change = GridBox { lower: vec![0; input.lower.len()], upper: vec![0; input.lower.len()] };
     let mut read = input;
     let pairs = paired.pruned.layers.iter().zip(&paired.removed.layers);
@@ -55,26 +56,26 @@ pub fn paired_change(
         .iter()
         .any(|b| b.len() != paired.pruned.layers.len())
     {
-        return Err(GridError::ShapeMismatch { layer: 0 });
+        return Err(Fault::ShapeMismatch { layer: 0 });
     }
     for (index, ((kept, removed), ((pre, post), (other_pre, other_post)))) in pairs.zip(values).enumerate() {
-        let overflow = GridError::Overflow { layer: index };
+        let overflow = || Fault::Overflow { layer: index };
         if read.lower.len() != kept.inputs || pre.lower.len() != kept.outputs {
-            return Err(GridError::ShapeMismatch { layer: index });
+            return Err(Fault::ShapeMismatch { layer: index });
         }
         let fixed = vec![false; kept.weight.len()];
-        let carried = product(kept, &fixed, &Intervals::of_boxes(&[&change])).ok_or(overflow)?.column(0);
-        let taken = product(removed, &fixed, &Intervals::of_boxes(&[read])).ok_or(overflow)?.column(0);
-        let step = difference(&carried, &taken).ok_or(overflow)?;
-        let step = step.meet(&difference(other_pre, pre).ok_or(overflow)?, index)?;
+        let carried = product(kept, &fixed, &Intervals::of_boxes(&[&change])).ok_or_else(overflow)?.column(0);
+        let taken = product(removed, &fixed, &Intervals::of_boxes(&[read])).ok_or_else(overflow)?.column(0);
+        let step = difference(&carried, &taken).ok_or_else(overflow)?;
+        let step = step.meet(&difference(other_pre, pre).ok_or_else(overflow)?, index)?;
         // Both networks' pre-activations lie in the hull, so that a secant slope carries one to the other.
         let hull = pre.hull(other_pre);
         let slopes =
             hull.intervals().map(|e| slope_range(&kept.activation, table, paired.pruned.value_bits, e));
-        let slopes = slopes.collect::<Option<Vec<_>>>().ok_or(overflow)?;
+        let slopes = slopes.collect::<Option<Vec<_>>>().ok_or_else(overflow)?;
         let mut scaled = Intervals::of_boxes(&[&step]);
-        scale_rows(&mut scaled, &slopes).ok_or(overflow)?;
-        change = scaled.column(0).meet(&difference(other_post, post).ok_or(overflow)?, index)?;
+        scale_rows(&mut scaled, &slopes).ok_or_else(overflow)?;
+        change = scaled.column(0).meet(&difference(other_post, post).ok_or_else(overflow)?, index)?;
         read = post;
     }
     Ok(change)

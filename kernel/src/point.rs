@@ -4,11 +4,9 @@
 
 use alloc::vec::Vec;
 
-use core::fmt;
-
 use crate::enclose::{Enclosures, TanhTable, exp, sqrt};
-use crate::error::KernelError;
-use crate::grid::{GridError, GridNetwork, rational_entry};
+use crate::fault::Fault;
+use crate::grid::{GridNetwork, rational_entry};
 use crate::ibp::{GridBox, propagate};
 use crate::input::{clip, normalise, radius_of, statistics};
 use crate::model::{Head, Perturbation, PerturbationSet, Policy, Units};
@@ -17,76 +15,28 @@ use crate::number::{Dyadic, Rational};
 /// Fraction bits of inverse standard deviations.
 const INVERSE_BITS: u32 = 128;
 
-/// Why a point proves nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PointError {
-    /// The point or the state has another width than the policy's input.
-    ShapeMismatch,
-    /// A coordinate lies farther from the state than the radius.
-    OutsideBox {
-        /// Coordinate, from 0.
-        coordinate: usize,
-    },
-    /// The point lies outside the Euclidean ball.
-    OutsideBall,
-    /// The policy could not be enclosed.
-    Grid(GridError),
-    /// A root, an exponential or a distribution function could not be enclosed.
-    Enclosure(KernelError),
-    /// A deterministic head has no total variation.
-    Deterministic,
-}
-
-impl fmt::Display for PointError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ShapeMismatch => f.write_str("the point has another width than the policy's input"),
-            Self::OutsideBox { coordinate } => {
-                write!(f, "coordinate {coordinate} of the point is farther from the state than the radius")
-            }
-            Self::OutsideBall => f.write_str("the point is farther from the state than the radius"),
-            Self::Grid(e) => e.fmt(f),
-            Self::Enclosure(e) => e.fmt(f),
-            Self::Deterministic => f.write_str("a deterministic head has no total variation"),
-        }
-    }
-}
-
-impl From<GridError> for PointError {
-    fn from(error: GridError) -> Self {
-        Self::Grid(error)
-    }
-}
-
-impl From<KernelError> for PointError {
-    fn from(error: KernelError) -> Self {
-        Self::Enclosure(error)
-    }
-}
-
 /// The network's exact inputs at the state and at the point that lies `offset` from it, in the units of `set`.
 ///
 /// Accepts iff `|offset_j| <= radius_j` for every coordinate, or `sum offset_j^2 <= radius^2` for l2.
 ///
 /// # Errors
-/// [`PointError::OutsideBox`], [`PointError::OutsideBall`], [`PointError::ShapeMismatch`], a negative radius.
+/// [`Fault::PointTooFar`], [`Fault::PointOutsideBall`], [`Fault::PointShape`], a negative radius.
 pub fn perturbed_inputs(
     policy: &Policy,
     state: &[Dyadic],
     state_units: Units,
     set: &PerturbationSet,
     offset: &[Rational],
-) -> Result<(Vec<Rational>, Vec<Rational>), PointError> {
+) -> Result<(Vec<Rational>, Vec<Rational>), Fault> {
     let width = policy.network.inputs();
     if state.len() != width || offset.len() != width {
-        return Err(PointError::ShapeMismatch);
+        return Err(Fault::PointShape);
     }
     let (mut clean, mut moved, mut squares) = (Vec::new(), Vec::new(), Rational::zero());
     let euclidean = matches!(set.shape, Perturbation::L2 { .. });
     for (coordinate, (&value, offset)) in state.iter().zip(offset).enumerate() {
         if !euclidean && offset.abs() > *radius_of(set, coordinate)? {
-            return Err(PointError::OutsideBox { coordinate });
+            return Err(Fault::PointTooFar { coordinate });
         }
         squares = squares.add(&offset.mul(offset));
         let value = value.to_rational();
@@ -95,7 +45,7 @@ pub fn perturbed_inputs(
             Some(normaliser) => {
                 let (mean, std) = statistics(normaliser, coordinate)?;
                 let see = |raw: &Rational| {
-                    Ok::<_, GridError>(clip(normalise(raw, mean, std)?, normaliser.clip.as_ref()))
+                    Ok::<_, Fault>(clip(normalise(raw, mean, std)?, normaliser.clip.as_ref()))
                 };
                 let raw = match state_units {
                     Units::Raw => value.clone(),
@@ -117,7 +67,7 @@ pub fn perturbed_inputs(
     if euclidean {
         let radius = radius_of(set, 0)?;
         if squares > radius.mul(radius) {
-            return Err(PointError::OutsideBall);
+            return Err(Fault::PointOutsideBall);
         }
     }
     Ok((clean, moved))
@@ -126,14 +76,14 @@ pub fn perturbed_inputs(
 /// Encloses the outputs at one exact input.
 ///
 /// # Errors
-/// [`GridError`].
+/// [`Fault`].
 pub fn enclose_outputs(
     network: &GridNetwork,
     table: &TanhTable,
     input: &[Rational],
-) -> Result<GridBox, GridError> {
+) -> Result<GridBox, Fault> {
     let entries = input.iter().map(|x| rational_entry(x, network.value_bits));
-    let entries = entries.collect::<Option<Vec<_>>>().ok_or(GridError::MagnitudeTooLarge { layer: 0 })?;
+    let entries = entries.collect::<Option<Vec<_>>>().ok_or(Fault::MagnitudeTooLarge { layer: 0 })?;
     let bounds = propagate(network, table, &GridBox::from_intervals(entries))?;
     Ok(bounds.post.into_iter().next_back().unwrap_or_default())
 }
@@ -159,8 +109,8 @@ impl<'a> PointHead<'a> {
     /// Prepares the constants of `head`.
     ///
     /// # Errors
-    /// [`PointError::Enclosure`] for a standard deviation too small to invert.
-    pub fn new(head: &'a Head) -> Result<Self, PointError> {
+    /// [`Fault::Enclosure`] for a standard deviation too small to invert.
+    pub fn new(head: &'a Head) -> Result<Self, Fault> {
         let mut inverse_std = Vec::new();
         if let Head::Gaussian { log_std } = head {
             for log_std in log_std {
@@ -177,18 +127,18 @@ impl<'a> PointHead<'a> {
     /// that grew (or of those that shrank) have changed by, each from below.
     ///
     /// # Errors
-    /// [`PointError::Enclosure`], [`PointError::Deterministic`], [`PointError::ShapeMismatch`].
+    /// [`Fault::Enclosure`], [`Fault::NoDistribution`], [`Fault::PointShape`].
     pub fn total_variation(
         &self,
         clean: &GridBox,
         moved: &GridBox,
         value_bits: u32,
-    ) -> Result<Rational, PointError> {
+    ) -> Result<Rational, Fault> {
         match self.head {
             Head::Gaussian { .. } => {
                 let gaps = deviation_from_below(clean, moved, value_bits);
                 if gaps.len() != self.inverse_std.len() {
-                    return Err(PointError::ShapeMismatch);
+                    return Err(Fault::PointShape);
                 }
                 let squares =
                     gaps.iter().zip(&self.inverse_std).fold(Rational::zero(), |sum, (gap, inverse)| {
@@ -208,21 +158,21 @@ impl<'a> PointHead<'a> {
                 }
                 Ok(grown.max(shrunk))
             }
-            Head::Deterministic => Err(PointError::Deterministic),
+            Head::Deterministic => Err(Fault::NoDistribution),
         }
     }
 }
 
 /// Enclosure of one action's softmax probability, `1 / sum_b exp(z_b - z_a)`.
-fn probability(logits: &GridBox, action: usize, value_bits: u32) -> Result<(Rational, Rational), PointError> {
+fn probability(logits: &GridBox, action: usize, value_bits: u32) -> Result<(Rational, Rational), Fault> {
     let bits = i64::from(value_bits).saturating_neg();
-    let (own_lower, own_upper) = logits.intervals().nth(action).ok_or(PointError::ShapeMismatch)?;
+    let (own_lower, own_upper) = logits.intervals().nth(action).ok_or(Fault::PointShape)?;
     let (mut least, mut largest) = (Rational::one(), Rational::one());
     for (_, (lower, upper)) in logits.intervals().enumerate().filter(|(other, _)| *other != action) {
         least = least.add(&exp(&Rational::from_dyadic(lower.saturating_sub(own_upper).into(), bits))?.lower);
         largest =
             largest.add(&exp(&Rational::from_dyadic(upper.saturating_sub(own_lower).into(), bits))?.upper);
     }
-    let inverse = |sum: &Rational| Rational::one().div(sum).map_err(|_| PointError::ShapeMismatch);
+    let inverse = |sum: &Rational| Rational::one().div(sum).map_err(|_| Fault::PointShape);
     Ok((inverse(&largest)?, inverse(&least)?))
 }

@@ -3,11 +3,10 @@
 
 use alloc::boxed::Box;
 
-use core::fmt;
-
 use num_bigint::BigInt;
 use num_traits::One;
 
+use crate::fault::Fault;
 use crate::number::Rational;
 
 /// Longest horizon accepted.
@@ -16,72 +15,6 @@ pub const MAX_HORIZON: u32 = 1_000_000;
 pub const EXACT_HORIZON_BITS: u64 = 65_536;
 /// Fraction bits of the rounded powers.
 const POWER_BITS: u32 = 128;
-
-/// The quantity that a [`RegretError::NotAProbability`] is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Quantity {
-    /// The upper bound on the supremum of `TV_max`.
-    SupTotalVariation,
-    /// The upper bound on `F(theta)`.
-    ExpectedTotalVariation,
-}
-
-impl fmt::Display for Quantity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::SupTotalVariation => "the bound on the supremum of the total variation",
-            Self::ExpectedTotalVariation => "the bound on the expected total variation",
-        })
-    }
-}
-
-/// Why a regret rule does not apply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RegretError {
-    /// The discount is not in `[0, 1)`.
-    DiscountOutOfRange {
-        /// The discount given.
-        discount: Rational,
-    },
-    /// A bound on a total variation is not in `[0, 1]`.
-    NotAProbability {
-        /// Which bound.
-        quantity: Quantity,
-        /// Its value.
-        value: Rational,
-    },
-    /// The reward range is empty: `lower > upper`.
-    EmptyRewardRange {
-        /// Least reward given.
-        lower: Box<Rational>,
-        /// Greatest reward given.
-        upper: Box<Rational>,
-    },
-    /// The horizon is 0 or above [`MAX_HORIZON`].
-    HorizonOutOfRange {
-        /// The horizon given.
-        horizon: u32,
-    },
-}
-
-impl fmt::Display for RegretError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::DiscountOutOfRange { discount } => write!(f, "the discount {discount} is not in [0, 1)"),
-            Self::NotAProbability { quantity, value } => write!(f, "{quantity} is {value}, not in [0, 1]"),
-            Self::EmptyRewardRange { lower, upper } => {
-                write!(f, "the reward range is empty: its lower end {lower} exceeds its upper end {upper}")
-            }
-            Self::HorizonOutOfRange { horizon } => {
-                write!(f, "the horizon {horizon} is not in 1..={MAX_HORIZON}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for RegretError {}
 
 /// The rewards an environment can give in one step, and whether its episodes can end. An assumption that the
 /// certificate lists: nothing here can test it.
@@ -102,10 +35,10 @@ impl RewardRange {
     /// Exact.
     ///
     /// # Errors
-    /// [`RegretError::EmptyRewardRange`].
-    pub fn spread(&self) -> Result<Rational, RegretError> {
+    /// [`Fault::EmptyRewardRange`].
+    pub fn spread(&self) -> Result<Rational, Fault> {
         if self.lower > self.upper {
-            return Err(RegretError::EmptyRewardRange {
+            return Err(Fault::EmptyRewardRange {
                 lower: Box::new(self.lower.clone()),
                 upper: Box::new(self.upper.clone()),
             });
@@ -126,13 +59,13 @@ impl RewardRange {
 /// Exact; attained for every `g` and `t`.
 ///
 /// # Errors
-/// [`RegretError::DiscountOutOfRange`], [`RegretError::NotAProbability`], [`RegretError::EmptyRewardRange`].
+/// [`Fault::DiscountOutOfRange`], [`Fault::NotAProbability`], [`Fault::EmptyRewardRange`].
 ///
 /// # References
 /// `spec/rules/regret.md#regretsup`.
-pub fn sup(rewards: &RewardRange, discount: &Rational, tv: &Rational) -> Result<Rational, RegretError> {
+pub fn sup(rewards: &RewardRange, discount: &Rational, tv: &Rational) -> Result<Rational, Fault> {
     let stop = stop_probability(discount)?;
-    check_probability(Quantity::SupTotalVariation, tv)?;
+    check_probability(tv, |value| Fault::SupNotAProbability { value })?;
     let denominator = stop.mul(&stop.add(&discount.mul(tv)));
     divide(&rewards.spread()?.mul(tv), &denominator, discount)
 }
@@ -144,7 +77,7 @@ pub fn sup(rewards: &RewardRange, discount: &Rational, tv: &Rational) -> Result<
 /// confidence bound it is statistical.
 ///
 /// # Errors
-/// [`RegretError::DiscountOutOfRange`], [`RegretError::NotAProbability`], [`RegretError::EmptyRewardRange`].
+/// [`Fault::DiscountOutOfRange`], [`Fault::NotAProbability`], [`Fault::EmptyRewardRange`].
 ///
 /// # References
 /// `spec/rules/regret.md#regretexpectation`.
@@ -152,9 +85,9 @@ pub fn expectation(
     rewards: &RewardRange,
     discount: &Rational,
     expected_tv: &Rational,
-) -> Result<Rational, RegretError> {
+) -> Result<Rational, Fault> {
     let stop = stop_probability(discount)?;
-    check_probability(Quantity::ExpectedTotalVariation, expected_tv)?;
+    check_probability(expected_tv, |value| Fault::MeanNotAProbability { value })?;
     let trivial = divide(&rewards.spread()?, &stop, discount)?;
     let scaled = divide(&trivial.mul(expected_tv), &stop, discount)?;
     Ok(scaled.min(trivial))
@@ -167,15 +100,15 @@ pub fn expectation(
 /// than `dR T 2^-108`.
 ///
 /// # Errors
-/// [`RegretError::HorizonOutOfRange`], [`RegretError::NotAProbability`], [`RegretError::EmptyRewardRange`].
+/// [`Fault::HorizonOutOfRange`], [`Fault::NotAProbability`], [`Fault::EmptyRewardRange`].
 ///
 /// # References
 /// `spec/rules/regret.md#regrethorizon`.
-pub fn horizon(rewards: &RewardRange, horizon: u32, tv: &Rational) -> Result<Rational, RegretError> {
+pub fn horizon(rewards: &RewardRange, horizon: u32, tv: &Rational) -> Result<Rational, Fault> {
     if horizon == 0 || horizon > MAX_HORIZON {
-        return Err(RegretError::HorizonOutOfRange { horizon });
+        return Err(Fault::HorizonOutOfRange { horizon, most: MAX_HORIZON });
     }
-    check_probability(Quantity::SupTotalVariation, tv)?;
+    check_probability(tv, |value| Fault::SupNotAProbability { value })?;
     let spread = rewards.spread()?;
     let bits = tv.denominator().bits().saturating_mul(u64::from(horizon));
     let steps = if bits <= EXACT_HORIZON_BITS {
@@ -216,24 +149,22 @@ fn diverged_steps_rounded_up(tv: &Rational, horizon: u32) -> Rational {
 }
 
 /// `1 - discount`, positive.
-fn stop_probability(discount: &Rational) -> Result<Rational, RegretError> {
+fn stop_probability(discount: &Rational) -> Result<Rational, Fault> {
     let stop = Rational::one().sub(discount);
     if discount.is_negative() || !stop.is_positive() {
-        return Err(RegretError::DiscountOutOfRange { discount: discount.clone() });
+        return Err(Fault::DiscountOutOfRange { discount: Box::new(discount.clone()) });
     }
     Ok(stop)
 }
 
-fn check_probability(quantity: Quantity, value: &Rational) -> Result<(), RegretError> {
-    if value.is_negative() || *value > Rational::one() {
-        return Err(RegretError::NotAProbability { quantity, value: value.clone() });
-    }
-    Ok(())
+fn check_probability(value: &Rational, fault: impl Fn(Box<Rational>) -> Fault) -> Result<(), Fault> {
+    let outside = value.is_negative() || *value > Rational::one();
+    if outside { Err(fault(Box::new(value.clone()))) } else { Ok(()) }
 }
 
 /// The denominators here are products of `1 - g > 0` and numbers at least as large; zero would mean a discount of 1.
-fn divide(top: &Rational, bottom: &Rational, discount: &Rational) -> Result<Rational, RegretError> {
-    top.div(bottom).map_err(|_| RegretError::DiscountOutOfRange { discount: discount.clone() })
+fn divide(top: &Rational, bottom: &Rational, discount: &Rational) -> Result<Rational, Fault> {
+    top.div(bottom).map_err(|_| Fault::DiscountOutOfRange { discount: Box::new(discount.clone()) })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use num_bigint::{BigInt, BigUint};
 use num_traits::Zero;
 
-use super::error::KernelError;
+use crate::fault::Fault;
 use crate::model::{Activation, Layer, Mask, Network};
 use crate::number::{Dyadic, Rational};
 
@@ -37,17 +37,17 @@ impl ScaledNetwork {
     /// Rule `scaled.layer`: the integer form of the dense network.
     ///
     /// # Errors
-    /// [`KernelError::EmptyNetwork`]; [`KernelError::LayerShape`] if a table does not fit its shape or the layer before.
-    pub fn new(network: &Network) -> Result<Self, KernelError> {
+    /// [`Fault::EmptyNetwork`]; [`Fault::LayerShape`] if a table does not fit its shape or the layer before.
+    pub fn new(network: &Network) -> Result<Self, Fault> {
         let mut layers: Vec<ScaledLayer> = Vec::new();
         for (index, layer) in network.layers.iter().enumerate() {
-            let made = ScaledLayer::new(layer).ok_or(KernelError::LayerShape { layer: index })?;
+            let made = ScaledLayer::new(layer).ok_or(Fault::LayerShape { layer: index })?;
             if layers.last().is_some_and(|before| before.rows != made.columns) {
-                return Err(KernelError::LayerShape { layer: index });
+                return Err(Fault::LayerShape { layer: index });
             }
             layers.push(made);
         }
-        if layers.is_empty() { Err(KernelError::EmptyNetwork) } else { Ok(Self { layers }) }
+        if layers.is_empty() { Err(Fault::EmptyNetwork) } else { Ok(Self { layers }) }
     }
 
     /// Input width.
@@ -58,19 +58,19 @@ impl ScaledNetwork {
     /// The layers under `mask`, `None` meaning all kept. Each is borrowed; see [`MaskedLayer`].
     ///
     /// # Errors
-    /// [`KernelError::MaskLayers`], [`KernelError::MaskShape`].
-    pub fn masked<'a>(&'a self, mask: Option<&'a Mask>) -> Result<Vec<MaskedLayer<'a>>, KernelError> {
+    /// [`Fault::MaskLayers`], [`Fault::MaskShape`].
+    pub fn masked<'a>(&'a self, mask: Option<&'a Mask>) -> Result<Vec<MaskedLayer<'a>>, Fault> {
         let Some(mask) = mask else {
             return Ok(self.layers.iter().map(|layer| MaskedLayer { layer, kept: None }).collect());
         };
         if mask.layers.len() != self.layers.len() {
-            return Err(KernelError::MaskLayers { expected: self.layers.len(), found: mask.layers.len() });
+            return Err(Fault::MaskLayers { expected: self.layers.len(), found: mask.layers.len() });
         }
         let mut made = Vec::new();
         for (index, (layer, kept)) in self.layers.iter().zip(&mask.layers).enumerate() {
             let (expected, found) = (layer.mantissas.len(), kept.len());
             if expected != found {
-                return Err(KernelError::MaskShape { layer: index, expected, found });
+                return Err(Fault::MaskShape { layer: index, expected, found });
             }
             made.push(MaskedLayer { layer, kept: Some(kept) });
         }

@@ -8,8 +8,8 @@ use num_bigint::{BigInt, BigUint};
 use num_integer::Integer;
 use num_traits::{One, Zero};
 
-use super::error::KernelError;
 use super::scaled::ScaledNetwork;
+use crate::fault::Fault;
 use crate::model::{Mask, Network};
 use crate::number::Rational;
 
@@ -25,7 +25,7 @@ const RADIUS_FRACTION: u32 = 128;
 /// use [`sensitivity_prepared`].
 ///
 /// # Errors
-/// [`KernelError::EmptyNetwork`], [`KernelError::LayerShape`] and those of [`sensitivity_prepared`].
+/// [`Fault::EmptyNetwork`], [`Fault::LayerShape`] and those of [`sensitivity_prepared`].
 ///
 /// # References
 /// `spec/rules/global.md#sensitivitylayer`.
@@ -33,20 +33,20 @@ pub fn sensitivity(
     network: &Network,
     mask: Option<&Mask>,
     radii: &[Rational],
-) -> Result<Vec<Rational>, KernelError> {
+) -> Result<Vec<Rational>, Fault> {
     sensitivity_prepared(&ScaledNetwork::new(network)?, mask, radii)
 }
 
 /// The same rule on a network prepared once for all masks.
 ///
 /// # Errors
-/// [`KernelError::MaskLayers`], [`KernelError::MaskShape`], [`KernelError::RadiiLength`],
-/// [`KernelError::NegativeRadius`].
+/// [`Fault::MaskLayers`], [`Fault::MaskShape`], [`Fault::RadiiLength`],
+/// [`Fault::NegativeRadius`].
 pub fn sensitivity_prepared(
     network: &ScaledNetwork,
     mask: Option<&Mask>,
     radii: &[Rational],
-) -> Result<Vec<Rational>, KernelError> {
+) -> Result<Vec<Rational>, Fault> {
     let layers = network.masked(mask)?;
     check_radii(network.inputs(), radii)?;
     let (mut values, mut scale) = common_scale(radii)?;
@@ -61,18 +61,18 @@ pub fn sensitivity_prepared(
 }
 
 /// Tests that there is one radius per input and none is below 0.
-pub(super) fn check_radii(inputs: usize, radii: &[Rational]) -> Result<(), KernelError> {
+pub(super) fn check_radii(inputs: usize, radii: &[Rational]) -> Result<(), Fault> {
     if radii.len() != inputs {
-        return Err(KernelError::RadiiLength { expected: inputs, found: radii.len() });
+        return Err(Fault::RadiiLength { expected: inputs, found: radii.len() });
     }
     match radii.iter().position(Rational::is_negative) {
-        Some(coordinate) => Err(KernelError::NegativeRadius { coordinate }),
+        Some(coordinate) => Err(Fault::NegativeRadius { coordinate }),
         None => Ok(()),
     }
 }
 
 /// Integers and one rational with `radii[j] <= integers[j] * scale`, equal unless the common denominator is too long.
-fn common_scale(radii: &[Rational]) -> Result<(Vec<BigUint>, Rational), KernelError> {
+fn common_scale(radii: &[Rational]) -> Result<(Vec<BigUint>, Rational), Fault> {
     let Some(first) = radii.first() else {
         return Ok((Vec::new(), Rational::one()));
     };
@@ -93,6 +93,6 @@ fn common_scale(radii: &[Rational]) -> Result<(Vec<BigUint>, Rational), KernelEr
         let factor = if common.is_zero() { BigInt::zero() } else { &common / radius.denominator() };
         values.push((radius.numerator() * factor).magnitude().clone());
     }
-    let scale = Rational::new(BigInt::one(), common).map_err(|_| KernelError::ZeroDenominator)?;
+    let scale = Rational::new(BigInt::one(), common).map_err(|_| Fault::ZeroDenominator)?;
     Ok((values, scale))
 }

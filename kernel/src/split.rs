@@ -3,15 +3,15 @@
 //!
 //! The children's regions are built here from (coordinate, point) or (layer, neuron), never taken from a certificate.
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-
-use core::fmt;
 
 use crate::back::{Functional, Multipliers, SplitMultiplier};
 use crate::crown::{CrownLayers, RowWitness, Slopes, Witness, bound_row, crown_layers};
 use crate::enclose::TanhTable;
-use crate::grid::{GridError, GridNetwork, floor_entry, rational_entry, scale_up};
+use crate::fault::{Fault, Place};
+use crate::grid::{GridNetwork, floor_entry, rational_entry, scale_up};
 use crate::ibp::{GridBox, propagate};
 use crate::input::InputSet;
 use crate::number::Rational;
@@ -100,103 +100,6 @@ pub struct LeafWitness {
     pub multipliers: Vec<Vec<i64>>,
 }
 
-/// Why a tree proves nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SplitError {
-    /// A bound could not be computed.
-    Grid {
-        /// Node.
-        node: usize,
-        /// Why.
-        reason: GridError,
-    },
-    /// A case's box or constraints do not fit the network, or an end is above the other.
-    CaseShape,
-    /// A child does not come after its parent, is missing, or has two parents.
-    BadChild {
-        /// The parent.
-        node: usize,
-    },
-    /// A node belongs to no parent.
-    Orphan {
-        /// The node.
-        node: usize,
-    },
-    /// An input is cut outside its interval, or not strictly inside.
-    CutOutside {
-        /// The node.
-        node: usize,
-    },
-    /// A split names a layer, neuron, input or constraint that does not exist, or the same neuron twice.
-    NoSuchPlace {
-        /// The node.
-        node: usize,
-    },
-    /// A combination multiplies a constraint by less than 0.
-    NegativeMultiplier {
-        /// The node.
-        node: usize,
-        /// Constraint, from 0.
-        constraint: usize,
-    },
-    /// A leaf's constraint is not violated all over its region.
-    NotProved {
-        /// The node.
-        node: usize,
-        /// What is proved: the least value of the constraint's left-hand side.
-        least: Rational,
-        /// What it must exceed.
-        bound: Rational,
-    },
-    /// A region said to be empty is not shown to be.
-    NotEmpty {
-        /// The node.
-        node: usize,
-    },
-    /// A point lies outside the case's box.
-    PointOutside {
-        /// Input, from 0.
-        coordinate: usize,
-    },
-    /// A point's outputs are not shown to satisfy a constraint.
-    PointFails {
-        /// Constraint, from 0.
-        constraint: usize,
-    },
-}
-
-impl fmt::Display for SplitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Grid { node, reason } => write!(f, "node {node}: {reason}"),
-            Self::CaseShape => f.write_str("a case does not fit the network"),
-            Self::BadChild { node } => {
-                write!(f, "node {node}: a child is missing, comes before it or has two parents")
-            }
-            Self::Orphan { node } => write!(f, "node {node} has no parent"),
-            Self::CutOutside { node } => write!(f, "node {node} cuts an input outside its interval"),
-            Self::NoSuchPlace { node } => {
-                write!(f, "node {node} names a place that does not exist or is split already")
-            }
-            Self::NegativeMultiplier { node, constraint } => {
-                write!(f, "leaf {node}: the multiplier of constraint {constraint} is negative")
-            }
-            Self::NotProved { node, least, bound } => {
-                write!(
-                    f,
-                    "leaf {node}: the constraint's least value is only proved to be {least}, not above {bound}"
-                )
-            }
-            Self::NotEmpty { node } => write!(f, "leaf {node}: the region is not shown to be empty"),
-            Self::PointOutside { coordinate } => write!(f, "the point leaves the box at input {coordinate}"),
-            Self::PointFails { constraint } => {
-                write!(f, "the point is not shown to satisfy constraint {constraint}")
-            }
-        }
-    }
-}
-
 /// Fraction bits of multipliers in witnesses.
 const MULTIPLIER_BITS: u32 = 16;
 
@@ -229,30 +132,30 @@ impl Witness for Splits<'_> {
 /// every leaf with the number of nodes done.
 ///
 /// # Errors
-/// [`SplitError`].
+/// [`Fault`].
 pub fn check_unsat(
     network: &GridNetwork,
     table: &TanhTable,
     case: &Case,
     nodes: &[Node],
     progress: &mut dyn FnMut(usize),
-) -> Result<(), SplitError> {
+) -> Result<(), Fault> {
     check_shape(nodes.iter().map(Node::children))?;
-    let node = |index: usize| nodes.get(index).cloned().ok_or(SplitError::Orphan { node: index });
+    let node = |index: usize| nodes.get(index).cloned().ok_or(Fault::Orphan { node: index });
     check_tree(network, table, case, &mut |index| Ok((index, node(index)?)), progress)
 }
 
 /// As [`check_unsat`], for nodes that are read when they are asked for and are known to be a tree.
 ///
 /// # Errors
-/// [`SplitError`].
+/// [`Fault`].
 pub fn check_tree(
     network: &GridNetwork,
     table: &TanhTable,
     case: &Case,
     nodes: &mut NodeAt<'_>,
     progress: &mut dyn FnMut(usize),
-) -> Result<(), SplitError> {
+) -> Result<(), Fault> {
     check_case(network, case)?;
     let root = Region { lower: case.lower.clone(), upper: case.upper.clone(), signs: Vec::new() };
     walk(network, root, nodes, &mut |index, region, leaf| {
@@ -266,25 +169,25 @@ pub fn check_tree(
 /// parent, and every other node is the child of exactly one.
 ///
 /// # Errors
-/// [`SplitError::BadChild`], [`SplitError::Orphan`].
-pub fn check_shape(nodes: impl ExactSizeIterator<Item = Option<[usize; 2]>>) -> Result<(), SplitError> {
+/// [`Fault::BadChild`], [`Fault::Orphan`].
+pub fn check_shape(nodes: impl ExactSizeIterator<Item = Option<[usize; 2]>>) -> Result<(), Fault> {
     let mut placed = vec![false; nodes.len()];
-    *placed.first_mut().ok_or(SplitError::Orphan { node: 0 })? = true;
+    *placed.first_mut().ok_or(Fault::Orphan { node: 0 })? = true;
     for (node, children) in nodes.enumerate() {
         for child in children.into_iter().flatten() {
             let slot = placed.get_mut(child).filter(|placed| child > node && !**placed);
-            *slot.ok_or(SplitError::BadChild { node })? = true;
+            *slot.ok_or(Fault::BadChild { node })? = true;
         }
     }
-    placed.iter().position(|placed| !placed).map_or(Ok(()), |node| Err(SplitError::Orphan { node }))
+    placed.iter().position(|placed| !placed).map_or(Ok(()), |node| Err(Fault::Orphan { node }))
 }
 
 /// Where a walk takes its nodes from: given what a parent calls its child (0: the root), the child and its number for
 /// messages. Asked for every node once, all of a first child's tree before the second child.
-pub type NodeAt<'a> = dyn FnMut(usize) -> Result<(usize, Node), SplitError> + 'a;
+pub type NodeAt<'a> = dyn FnMut(usize) -> Result<(usize, Node), Fault> + 'a;
 
 /// What is done with a leaf: its number, region and node.
-pub type AtLeaf<'a> = dyn FnMut(usize, &Region, &Node) -> Result<(), SplitError> + 'a;
+pub type AtLeaf<'a> = dyn FnMut(usize, &Region, &Node) -> Result<(), Fault> + 'a;
 
 /// What a walk does next: it changes its one region, or visits a node in it.
 enum Step {
@@ -321,7 +224,7 @@ pub fn walk(
     mut region: Region,
     nodes: &mut NodeAt<'_>,
     at_leaf: &mut AtLeaf<'_>,
-) -> Result<(), SplitError> {
+) -> Result<(), Fault> {
     let mut steps = vec![Step::Visit(0)];
     while let Some(step) = steps.pop() {
         let Some(asked) = region.change(step) else { continue };
@@ -351,14 +254,14 @@ pub fn walk(
     Ok(())
 }
 
-fn check_case(network: &GridNetwork, case: &Case) -> Result<(), SplitError> {
+fn check_case(network: &GridNetwork, case: &Case) -> Result<(), Fault> {
     let inputs = network.layers.first().map_or(0, |l| l.inputs);
     let outputs = network.layers.last().map_or(0, |l| l.outputs);
     let box_fits = case.lower.len() == inputs
         && case.upper.len() == inputs
         && case.lower.iter().zip(&case.upper).all(|(lower, upper)| lower <= upper);
     let constraints_fit = case.constraints.iter().all(|c| c.coefficients.len() == outputs);
-    if box_fits && constraints_fit { Ok(()) } else { Err(SplitError::CaseShape) }
+    if box_fits && constraints_fit { Ok(()) } else { Err(Fault::CaseShape) }
 }
 
 /// Rule `split.input`: the ends between which `at` cuts the region.
@@ -367,11 +270,11 @@ fn cut_input(
     coordinate: usize,
     at: &Rational,
     node: usize,
-) -> Result<(Rational, Rational), SplitError> {
+) -> Result<(Rational, Rational), Fault> {
     let ends = region.lower.get(coordinate).zip(region.upper.get(coordinate));
-    let (lower, upper) = ends.ok_or(SplitError::NoSuchPlace { node })?;
+    let (lower, upper) = ends.ok_or(Fault::NoSuchPlace { node })?;
     if at <= lower || at >= upper {
-        return Err(SplitError::CutOutside { node });
+        return Err(Fault::CutOutside { node });
     }
     Ok((lower.clone(), upper.clone()))
 }
@@ -383,10 +286,10 @@ fn cut_relu(
     layer: usize,
     neuron: usize,
     node: usize,
-) -> Result<(), SplitError> {
+) -> Result<(), Fault> {
     let exists = network.layers.get(layer).is_some_and(|l| neuron < l.outputs);
     let again = region.signs.iter().any(|(l, n, _)| *l == layer && *n == neuron);
-    if exists && !again { Ok(()) } else { Err(SplitError::NoSuchPlace { node }) }
+    if exists && !again { Ok(()) } else { Err(Fault::NoSuchPlace { node }) }
 }
 
 /// The region's box on the grid, rounded outward.
@@ -411,16 +314,16 @@ fn check_leaf(
     region: &Region,
     leaf: &Node,
     node: usize,
-) -> Result<(), SplitError> {
-    let at = |reason| SplitError::Grid { node, reason };
-    let input = input_of(region, network.value_bits).ok_or(at(GridError::MagnitudeTooLarge { layer: 0 }))?;
+) -> Result<(), Fault> {
+    let at = |fault: Fault| fault.at(Place::Node(node));
+    let input = input_of(region, network.value_bits).ok_or(at(Fault::MagnitudeTooLarge { layer: 0 }))?;
     let bounds = crown_layers(network, table, &input, &Splits(&region.signs)).map_err(at)?;
     // An empty region satisfies nothing, whatever the leaf says about it.
     let Some(bounds) = bounds else { return Ok(()) };
     let parts = LeafParts { network, table, bounds: &bounds, input: &input, region };
     match leaf {
         Node::Leaf { constraint, witness } => {
-            let constraint = case.constraints.get(*constraint).ok_or(SplitError::NoSuchPlace { node })?;
+            let constraint = case.constraints.get(*constraint).ok_or(Fault::NoSuchPlace { node })?;
             parts.violated(constraint, witness.as_ref(), node)
         }
         Node::Combination { multipliers, witness } => {
@@ -431,26 +334,21 @@ fn check_leaf(
             // 0 is at least its own lower bound over the region, unless the region is empty.
             let zero = vec![Rational::zero(); network.layers.last().map_or(0, |l| l.outputs)];
             let least = parts.least(&zero, Some(witness)).map_err(at)?;
-            if least.is_positive() { Ok(()) } else { Err(SplitError::NotEmpty { node }) }
+            if least.is_positive() { Ok(()) } else { Err(Fault::NotEmpty { node }) }
         }
-        _ => Err(SplitError::NotEmpty { node }),
+        _ => Err(Fault::NotEmpty { node }),
     }
 }
 
 /// Rule `split.combination`: the sum of the multiples of the constraints, exactly.
-fn combine(
-    case: &Case,
-    multipliers: &[i64],
-    outputs: usize,
-    node: usize,
-) -> Result<OutputConstraint, SplitError> {
+fn combine(case: &Case, multipliers: &[i64], outputs: usize, node: usize) -> Result<OutputConstraint, Fault> {
     if multipliers.len() != case.constraints.len() {
-        return Err(SplitError::NoSuchPlace { node });
+        return Err(Fault::NoSuchPlace { node });
     }
     let mut sum = OutputConstraint { coefficients: vec![Rational::zero(); outputs], bound: Rational::zero() };
     for (constraint, (multiplier, part)) in multipliers.iter().zip(&case.constraints).enumerate() {
         if multiplier.is_negative() {
-            return Err(SplitError::NegativeMultiplier { node, constraint });
+            return Err(Fault::NegativeFactor { node, constraint });
         }
         let multiplier = Rational::from_dyadic((*multiplier).into(), 0);
         for (total, coefficient) in sum.coefficients.iter_mut().zip(&part.coefficients) {
@@ -476,30 +374,29 @@ impl LeafParts<'_> {
         constraint: &OutputConstraint,
         witness: Option<&LeafWitness>,
         node: usize,
-    ) -> Result<(), SplitError> {
-        let least = self
-            .least(&constraint.coefficients, witness)
-            .map_err(|reason| SplitError::Grid { node, reason })?;
+    ) -> Result<(), Fault> {
+        let least =
+            self.least(&constraint.coefficients, witness).map_err(|fault| fault.at(Place::Node(node)))?;
         if least > constraint.bound {
             return Ok(());
         }
-        Err(SplitError::NotProved { node, least, bound: constraint.bound.clone() })
+        Err(Fault::NotProved { node, least: Box::new(least), bound: Box::new(constraint.bound.clone()) })
     }
 
     /// Rule `split.leaf`: a lower bound of `coefficients . outputs` over the region.
-    fn least(&self, coefficients: &[Rational], witness: Option<&LeafWitness>) -> Result<Rational, GridError> {
+    fn least(&self, coefficients: &[Rational], witness: Option<&LeafWitness>) -> Result<Rational, Fault> {
         let depth = self.network.layers.len();
-        let overflow = GridError::Overflow { layer: depth };
-        let reach = self.bounds.post.last().and_then(crate::back::total_magnitude).ok_or(overflow)?;
+        let overflow = || Fault::Overflow { layer: depth };
+        let reach = self.bounds.post.last().and_then(crate::back::total_magnitude).ok_or_else(overflow)?;
         let mut functional =
             Functional { coefficients: Vec::with_capacity(coefficients.len()), constant: 0, layer: depth };
         for coefficient in coefficients {
             let (floor, ceil) =
-                rational_entry(&coefficient.neg(), self.network.coefficient_bits).ok_or(overflow)?;
+                rational_entry(&coefficient.neg(), self.network.coefficient_bits).ok_or_else(overflow)?;
             functional.coefficients.push(floor);
             if floor != ceil {
                 // One grid step of one coefficient is paid by the magnitude of all outputs.
-                functional.constant = functional.constant.checked_add(reach).ok_or(overflow)?;
+                functional.constant = functional.constant.checked_add(reach).ok_or_else(overflow)?;
             }
         }
         let row = witness.map(|w| row_of(self.region, w, self.network.coefficient_bits)).transpose()?;
@@ -510,19 +407,19 @@ impl LeafParts<'_> {
 }
 
 /// What a witness's slopes and multipliers drive out of range is the witness's fault, no limit.
-pub(crate) fn witness_fault(reason: GridError) -> GridError {
+pub(crate) fn witness_fault(reason: Fault) -> Fault {
     match reason {
-        GridError::Overflow { layer } => GridError::WitnessTooLarge { layer },
+        Fault::Overflow { layer } => Fault::WitnessTooLarge { layer },
         other => other,
     }
 }
 
 /// Only neurons that the region has split carry a multiplier; others are not read.
-pub(crate) fn row_of(region: &Region, witness: &LeafWitness, bits: u32) -> Result<RowWitness, GridError> {
+pub(crate) fn row_of(region: &Region, witness: &LeafWitness, bits: u32) -> Result<RowWitness, Fault> {
     let mut multipliers = Multipliers::default();
     for (layer, neuron, positive) in &region.signs {
         let value = witness.multipliers.get(*layer).and_then(|m| m.get(*neuron)).copied().unwrap_or(0);
-        let value = scale(value, bits).ok_or(GridError::WitnessTooLarge { layer: *layer })?;
+        let value = scale(value, bits).ok_or(Fault::WitnessTooLarge { layer: *layer })?;
         while multipliers.layers.len() <= *layer {
             multipliers.layers.push(Vec::new());
         }
@@ -544,14 +441,14 @@ fn scale(value: i64, coefficient_bits: u32) -> Option<i64> {
 /// Accepts iff the point lies in the case's box, exactly.
 ///
 /// # Errors
-/// [`SplitError::CaseShape`], [`SplitError::PointOutside`].
-pub fn check_inside(case: &Case, point: &[Rational]) -> Result<(), SplitError> {
+/// [`Fault::CaseShape`], [`Fault::PointOutside`].
+pub fn check_inside(case: &Case, point: &[Rational]) -> Result<(), Fault> {
     if point.len() != case.lower.len() || point.len() != case.upper.len() {
-        return Err(SplitError::CaseShape);
+        return Err(Fault::CaseShape);
     }
     let sides = point.iter().zip(case.lower.iter().zip(&case.upper));
     match sides.into_iter().position(|(x, (lower, upper))| x < lower || x > upper) {
-        Some(coordinate) => Err(SplitError::PointOutside { coordinate }),
+        Some(coordinate) => Err(Fault::PointOutside { coordinate }),
         None => Ok(()),
     }
 }
@@ -560,18 +457,18 @@ pub fn check_inside(case: &Case, point: &[Rational]) -> Result<(), SplitError> {
 /// every constraint. Exact for the box; outputs are enclosed on the grid, so that ties closer than the grid fail.
 ///
 /// # Errors
-/// [`SplitError`].
+/// [`Fault`].
 pub fn check_sat(
     network: &GridNetwork,
     table: &TanhTable,
     case: &Case,
     point: &[Rational],
-) -> Result<(), SplitError> {
+) -> Result<(), Fault> {
     check_case(network, case)?;
     check_inside(case, point)?;
-    let at = |reason| SplitError::Grid { node: 0, reason };
+    let at = |fault: Fault| fault.at(Place::Node(0));
     let region = Region { lower: point.to_vec(), upper: point.to_vec(), signs: Vec::new() };
-    let input = input_of(&region, network.value_bits).ok_or(at(GridError::MagnitudeTooLarge { layer: 0 }))?;
+    let input = input_of(&region, network.value_bits).ok_or(at(Fault::MagnitudeTooLarge { layer: 0 }))?;
     let bounds = propagate(network, table, &input.region).map_err(at)?;
     let outputs = bounds.post.last().cloned().unwrap_or_default();
     for (constraint, wanted) in case.constraints.iter().enumerate() {
@@ -582,7 +479,7 @@ pub fn check_sat(
             greatest = greatest.add(&coefficient.mul(&exact(end)));
         }
         if greatest > wanted.bound {
-            return Err(SplitError::PointFails { constraint });
+            return Err(Fault::PointFails { constraint });
         }
     }
     Ok(())

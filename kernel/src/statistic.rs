@@ -1,14 +1,12 @@
 //! Rules `statistic.hoeffding`, `statistic.bernstein`: upper confidence bounds of `F(theta) = E[TV_max]`.
 //! Trusted, rounded outward; the result is a statistical claim, never a proof. `spec/rules/regret.md`.
 
-use alloc::borrow::ToOwned;
-use alloc::string::String;
-
-use core::fmt;
+use alloc::boxed::Box;
 
 use num_bigint::BigInt;
 use num_traits::{One, Zero};
 
+use crate::fault::Fault;
 use crate::logarithm::{ln_enclosure, sqrt_upper};
 use crate::number::Rational;
 
@@ -18,72 +16,6 @@ pub const MAX_SAMPLES: usize = 1_000_000;
 const GRID_BITS: u32 = 64;
 /// Fraction bits of logarithms and square roots.
 const BITS: u32 = 96;
-
-/// Why a confidence bound is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StatisticError {
-    /// The states come from a sampler for which the inequalities do not hold.
-    SamplerRefused {
-        /// The sampler named.
-        name: String,
-    },
-    /// Too few samples for the rule (1 for Hoeffding, 2 for Bernstein).
-    TooFewSamples {
-        /// Samples given.
-        samples: usize,
-        /// Samples needed.
-        needed: usize,
-    },
-    /// More than [`MAX_SAMPLES`] samples.
-    TooManySamples {
-        /// Samples given.
-        samples: usize,
-    },
-    /// An upper bound on a total variation is negative.
-    NegativeUpper {
-        /// Position in the list.
-        index: usize,
-    },
-    /// The confidence is not strictly between 0 and 1.
-    ConfidenceOutOfRange {
-        /// The confidence given.
-        confidence: Rational,
-    },
-    /// The confidence is split over no mask or no inequality.
-    EmptySplit,
-    /// The confidence is so close to 1 that its logarithm was not enclosed.
-    NotEnclosed,
-}
-
-impl fmt::Display for StatisticError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::SamplerRefused { name } => write!(
-                f,
-                "states from the sampler \"{}\" are not independent draws of the discounted visitation; only \"{}\" is accepted",
-                name.escape_default(),
-                Sampler::INDEPENDENT_EPISODES
-            ),
-            Self::TooFewSamples { samples, needed } => {
-                write!(f, "{samples} samples, at least {needed} needed")
-            }
-            Self::TooManySamples { samples } => {
-                write!(f, "{samples} samples, at most {MAX_SAMPLES} accepted")
-            }
-            Self::NegativeUpper { index } => {
-                write!(f, "the upper bound of sample {index} is negative, which no total variation is")
-            }
-            Self::ConfidenceOutOfRange { confidence } => {
-                write!(f, "the confidence {confidence} is not strictly between 0 and 1")
-            }
-            Self::EmptySplit => f.write_str("the confidence is split over no mask or no inequality"),
-            Self::NotEnclosed => f.write_str("the logarithm of the confidence was not enclosed"),
-        }
-    }
-}
-
-impl core::error::Error for StatisticError {}
 
 /// How the states were drawn; only one way makes the samples independent with mean `F(theta)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,16 +30,9 @@ impl Sampler {
     /// The name in certificates.
     pub const INDEPENDENT_EPISODES: &'static str = "independent-episodes-geometric-time";
 
-    /// Reads the sampler's name.
-    ///
-    /// # Errors
-    /// [`StatisticError::SamplerRefused`] for every other name.
-    pub fn parse(name: &str) -> Result<Self, StatisticError> {
-        if name == Self::INDEPENDENT_EPISODES {
-            Ok(Self::IndependentEpisodesGeometricTime)
-        } else {
-            Err(StatisticError::SamplerRefused { name: name.to_owned() })
-        }
+    /// The sampler with this name; for every other the inequalities do not hold.
+    pub fn parse(name: &str) -> Option<Self> {
+        (name == Self::INDEPENDENT_EPISODES).then_some(Self::IndependentEpisodesGeometricTime)
     }
 }
 
@@ -137,14 +62,14 @@ impl Confidence {
     /// `(1 - level) / (masks * inequalities)`, the failure probability left to one inequality. Exact.
     ///
     /// # Errors
-    /// [`StatisticError::ConfidenceOutOfRange`], [`StatisticError::EmptySplit`].
-    pub fn failure(&self) -> Result<Rational, StatisticError> {
+    /// [`Fault::ConfidenceOutOfRange`], [`Fault::EmptySplit`].
+    pub fn failure(&self) -> Result<Rational, Fault> {
         let failure = Rational::one().sub(&self.level);
         if !self.level.is_positive() || !failure.is_positive() {
-            return Err(StatisticError::ConfidenceOutOfRange { confidence: self.level.clone() });
+            return Err(Fault::ConfidenceOutOfRange { confidence: Box::new(self.level.clone()) });
         }
         let parts = BigInt::from(self.masks) * BigInt::from(self.inequalities);
-        failure.div(&Rational::from_integer(parts)).map_err(|_| StatisticError::EmptySplit)
+        failure.div(&Rational::from_integer(parts)).map_err(|_| Fault::EmptySplit)
     }
 }
 
@@ -157,19 +82,19 @@ struct Moments {
 
 /// Clips to [0, 1] and rounds up to the grid. The rounded number is still an upper bound and still a function of the
 /// state alone, so that the samples stay independent and identically distributed: the inequalities apply to it.
-fn moments(samples: &[Sample], needed: usize) -> Result<Moments, StatisticError> {
+fn moments(samples: &[Sample], needed: usize) -> Result<Moments, Fault> {
     if samples.len() < needed {
-        return Err(StatisticError::TooFewSamples { samples: samples.len(), needed });
+        return Err(Fault::TooFewSamples { samples: samples.len(), needed });
     }
     if samples.len() > MAX_SAMPLES {
-        return Err(StatisticError::TooManySamples { samples: samples.len() });
+        return Err(Fault::TooManySamples { samples: samples.len(), most: MAX_SAMPLES });
     }
     let unit = BigInt::one() << GRID_BITS;
     let (mut sum, mut squares) = (BigInt::zero(), BigInt::zero());
     for (index, sample) in samples.iter().enumerate() {
         let value = match sample {
             Sample::State(upper) if upper.is_negative() => {
-                return Err(StatisticError::NegativeUpper { index });
+                return Err(Fault::NegativeSample { index });
             }
             Sample::State(upper) if *upper < Rational::one() => upper.ceil_scaled(GRID_BITS),
             Sample::State(_) | Sample::CutOff => unit.clone(),
@@ -187,15 +112,11 @@ fn moments(samples: &[Sample], needed: usize) -> Result<Moments, StatisticError>
 /// Rounded up: uppers to `2^-64`, logarithm and root to about `2^-90`.
 ///
 /// # Errors
-/// [`StatisticError`], one variant per side condition.
+/// [`Fault`], one variant per side condition.
 ///
 /// # References
 /// `spec/rules/regret.md#statistichoeffding`; Hoeffding 1963, doi:10.1080/01621459.1963.10500830.
-pub fn hoeffding(
-    _sampler: Sampler,
-    samples: &[Sample],
-    confidence: &Confidence,
-) -> Result<Rational, StatisticError> {
+pub fn hoeffding(_sampler: Sampler, samples: &[Sample], confidence: &Confidence) -> Result<Rational, Fault> {
     let failure = confidence.failure()?;
     let moments = moments(samples, 1)?;
     let log = log_upper(&BigInt::one(), &failure)?;
@@ -209,15 +130,11 @@ pub fn hoeffding(
 /// Rounded up as in [`hoeffding`].
 ///
 /// # Errors
-/// [`StatisticError`], one variant per side condition.
+/// [`Fault`], one variant per side condition.
 ///
 /// # References
 /// `spec/rules/regret.md#statisticbernstein`; Maurer and Pontil 2009, arXiv:0907.3740.
-pub fn bernstein(
-    _sampler: Sampler,
-    samples: &[Sample],
-    confidence: &Confidence,
-) -> Result<Rational, StatisticError> {
+pub fn bernstein(_sampler: Sampler, samples: &[Sample], confidence: &Confidence) -> Result<Rational, Fault> {
     let failure = confidence.failure()?;
     let moments = moments(samples, 2)?;
     let log = log_upper(&BigInt::from(2u8), &failure)?;
@@ -236,24 +153,24 @@ pub fn bernstein(
 }
 
 /// At least `ln(scale / failure)`.
-fn log_upper(scale: &BigInt, failure: &Rational) -> Result<Rational, StatisticError> {
+fn log_upper(scale: &BigInt, failure: &Rational) -> Result<Rational, Fault> {
     let inverse =
-        Rational::from_integer(scale.clone()).div(failure).map_err(|_| StatisticError::NotEnclosed)?;
-    ln_enclosure(&inverse, BITS).map(|(_, upper)| upper).ok_or(StatisticError::NotEnclosed)
+        Rational::from_integer(scale.clone()).div(failure).map_err(|_| Fault::ConfidenceNotEnclosed)?;
+    ln_enclosure(&inverse, BITS).map(|(_, upper)| upper).ok_or(Fault::ConfidenceNotEnclosed)
 }
 
-fn mean(moments: &Moments) -> Result<Rational, StatisticError> {
+fn mean(moments: &Moments) -> Result<Rational, Fault> {
     let sum = Rational::from_dyadic(moments.sum.clone(), i64::from(GRID_BITS).saturating_neg());
     quotient(&sum, &moments.count)
 }
 
-fn sqrt(value: &Rational) -> Result<Rational, StatisticError> {
-    sqrt_upper(value, BITS).ok_or(StatisticError::NotEnclosed)
+fn sqrt(value: &Rational) -> Result<Rational, Fault> {
+    sqrt_upper(value, BITS).ok_or(Fault::ConfidenceNotEnclosed)
 }
 
 /// The divisors here are sample counts that were tested to be large enough.
-fn quotient(top: &Rational, bottom: &BigInt) -> Result<Rational, StatisticError> {
-    top.div(&Rational::from_integer(bottom.clone())).map_err(|_| StatisticError::NotEnclosed)
+fn quotient(top: &Rational, bottom: &BigInt) -> Result<Rational, Fault> {
+    top.div(&Rational::from_integer(bottom.clone())).map_err(|_| Fault::ConfidenceNotEnclosed)
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use secateur_checker::bracket::{LIMIT_COUNTEREXAMPLE, brackets};
 use secateur_checker::counterexample::{PointProblem, PointTable, PointsError};
 use secateur_checker::evaluate::Problem;
-use secateur_checker::kernel::head::{HeadBounds, HeadError};
+use secateur_checker::kernel::fault::Fault;
+use secateur_checker::kernel::head::HeadBounds;
 use secateur_checker::number::{Rounding, claim_decimal};
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::counterexample::{BracketVerdict, CounterexampleClaim};
@@ -30,7 +31,7 @@ pub enum CounterexampleError {
     Table(TableError),
     /// The head's bound from above failed.
     #[error("{0}")]
-    Head(HeadError),
+    Head(Fault),
     /// Interrupted by the user.
     #[error("interrupted; nothing was written")]
     Interrupted,

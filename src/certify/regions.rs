@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use secateur_checker::family::StateBounds;
-use secateur_checker::kernel::grid::GridError;
+use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::head::HeadBounds;
 use secateur_checker::model::{Mask, PerturbationSet, Policy, Units};
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
@@ -78,7 +78,7 @@ pub enum RegionError {
         /// Position of the region.
         region: usize,
         /// Why.
-        reason: GridError,
+        reason: Fault,
     },
     /// Its own claims could not be proved again: a defect of this program.
     #[error("region {region}: {reason}; please report this")]
@@ -166,7 +166,7 @@ fn one_region(
 ) -> Result<(RegionEntry, Vec<u8>), RegionError> {
     let cell = |reason| RegionError::Cell { region, reason };
     let space = (request.lower.as_slice(), request.upper.as_slice());
-    let Some(kept) = subject.masks.get(mask) else { return Err(cell(GridError::NoBand)) };
+    let Some(kept) = subject.masks.get(mask) else { return Err(cell(Fault::NoBand)) };
     let problem = RegionProblem::new(subject.policy, kept, space, subject.units, subject.set, margin);
     let problem = problem.map_err(cell)?;
     let network = FloatNetwork::from_model(&subject.policy.network, Some(kept))?;

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::head::HeadBounds;
-use secateur_checker::kernel::regret::{RegretError, RewardRange, expectation};
+use secateur_checker::kernel::regret::{RewardRange, expectation};
 use secateur_checker::kernel::statistic::Confidence;
 use secateur_checker::model::Head;
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
@@ -70,7 +71,7 @@ pub enum RegretClaimError {
     NoLocalFamily,
     /// A rule refused.
     #[error("{0}")]
-    Rule(RegretError),
+    Rule(Fault),
     /// A family has no total variation.
     #[error("{family}: {reason}")]
     NoTotalVariation {

@@ -1,6 +1,6 @@
 //! Why a search found no evidence. Untrusted.
 
-use secateur_checker::kernel::grid::GridError;
+use secateur_checker::kernel::fault::Fault;
 
 use crate::float::FloatError;
 #[cfg(feature = "lp")]
@@ -23,7 +23,7 @@ pub enum WitnessError {
     NoLp,
     /// A state's inputs do not fit the grid.
     #[error("{0}")]
-    Grid(GridError),
+    Grid(Fault),
     /// A layer is wider than the split trees can name.
     #[error("branch: a layer of the network is wider than 65535")]
     TooWide,

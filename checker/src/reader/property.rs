@@ -2,8 +2,9 @@
 
 use core::fmt;
 
+use crate::kernel::fault::Fault;
 use crate::kernel::relax::SlopeChoice;
-use crate::kernel::split::{Case, LeafWitness, Node, OutputConstraint, SplitError};
+use crate::kernel::split::{Case, LeafWitness, Node, OutputConstraint};
 use crate::reader::fields::{Field, FieldError, Fields};
 use crate::reader::json::{JsonError, Numbers, Value, canonical, parse};
 use crate::reader::policy::MAX_WIDTH;
@@ -113,10 +114,10 @@ impl ProofTree<'_> {
     /// A node and its number.
     ///
     /// # Errors
-    /// [`SplitError::Orphan`] if there is no such node.
-    pub fn node(&self, index: usize) -> Result<(usize, Node), SplitError> {
+    /// [`Fault::Orphan`] if there is no such node.
+    pub fn node(&self, index: usize) -> Result<(usize, Node), Fault> {
         let read = self.nodes.get(index).and_then(|field| node(field).ok());
-        Ok((index, read.ok_or(SplitError::Orphan { node: index })?))
+        Ok((index, read.ok_or(Fault::Orphan { node: index })?))
     }
 }
 

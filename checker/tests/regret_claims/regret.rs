@@ -1,7 +1,9 @@
 //! The array `regret`.
 
 use secateur_checker::check::Rejection;
-use secateur_checker::kernel::regret::{RegretError, RewardRange, expectation, horizon, sup};
+use secateur_checker::kernel::fault::Fault;
+use secateur_checker::kernel::regret::MAX_HORIZON;
+use secateur_checker::kernel::regret::{RewardRange, expectation, horizon, sup};
 use secateur_checker::model::Head;
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::reader::certificate::CertificateError;
@@ -155,11 +157,14 @@ fn side_conditions_of_the_rules_are_kept() {
     };
     let rule = |reason| RegretRejection::Rule { entry: 0, reason };
     let discount = with("9/10", "1", SUP);
-    assert_eq!(discount, rule(RegretError::DiscountOutOfRange { discount: r("1") }));
+    assert_eq!(discount, rule(Fault::DiscountOutOfRange { discount: Box::new(r("1")) }));
     let empty = with(r#""upper":"2""#, r#""upper":"-2""#, SUP);
     let (lower, upper) = (Box::new(r("-1")), Box::new(r("-2")));
-    assert_eq!(empty, rule(RegretError::EmptyRewardRange { lower, upper }));
-    assert_eq!(with(r#""20""#, r#""0""#, STEPS), rule(RegretError::HorizonOutOfRange { horizon: 0 }));
+    assert_eq!(empty, rule(Fault::EmptyRewardRange { lower, upper }));
+    assert_eq!(
+        with(r#""20""#, r#""0""#, STEPS),
+        rule(Fault::HorizonOutOfRange { horizon: 0, most: MAX_HORIZON })
+    );
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! The array `statistical`: the case's three states, two episodes that ended and one cut off.
 
 use secateur_checker::check::Rejection;
-use secateur_checker::kernel::regret::{RegretError, RewardRange, expectation};
-use secateur_checker::kernel::statistic::{
-    Confidence, Sample, Sampler, StatisticError, bernstein, hoeffding,
-};
+use secateur_checker::kernel::fault::Fault;
+use secateur_checker::kernel::regret::{RewardRange, expectation};
+use secateur_checker::kernel::statistic::MAX_SAMPLES;
+use secateur_checker::kernel::statistic::{Confidence, Sample, Sampler, bernstein, hoeffding};
 use secateur_checker::model::Head;
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::regret_claim::LIMIT_REGRET;
@@ -126,10 +126,11 @@ fn a_draw_is_every_row_of_its_file() {
 fn only_independent_episodes_are_a_sampler() {
     let case = Case::categorical();
     for name in ["consecutive-states", "Independent-episodes-geometric-time", ""] {
-        let reason = StatisticError::SamplerRefused { name: name.to_owned() };
-        let expected = StatisticalRejection::Statistic { entry: 0, reason };
+        let expected = StatisticalRejection::Sampler { entry: 0, name: name.to_owned() };
         assert_eq!(bent(&case, SAMPLER, name), expected);
     }
+    let shown = StatisticalRejection::Sampler { entry: 0, name: "\u{1b}[31m".to_owned() }.to_string();
+    assert!(!shown.contains('\u{1b}'), "{shown}");
 }
 
 #[test]
@@ -140,7 +141,7 @@ fn samples_are_states_and_episodes_without_one() {
         assert!(matches!(rejection, StatisticalRejection::SampleCount { entry: 0, states: 3, .. }), "{key}");
     }
     let huge = bent(&case, r#""samples":"6","ended":"2""#, r#""samples":"9000000004","ended":"9000000000""#);
-    let reason = StatisticError::TooManySamples { samples: 9_000_000_004 };
+    let reason = Fault::TooManySamples { samples: 9_000_000_004, most: MAX_SAMPLES };
     assert_eq!(huge, StatisticalRejection::Statistic { entry: 0, reason });
 }
 
@@ -160,10 +161,10 @@ fn episodes_that_ended_are_episodes_that_can_end() {
 #[test]
 fn confidence_is_a_probability_that_is_split() {
     let case = Case::categorical();
-    let reason = StatisticError::ConfidenceOutOfRange { confidence: r("1") };
+    let reason = Fault::ConfidenceOutOfRange { confidence: Box::new(r("1")) };
     let expected = StatisticalRejection::Statistic { entry: 0, reason };
     assert_eq!(bent(&case, r#""confidence":"1/2""#, r#""confidence":"1""#), expected);
-    let expected = StatisticalRejection::Statistic { entry: 0, reason: StatisticError::EmptySplit };
+    let expected = StatisticalRejection::Statistic { entry: 0, reason: Fault::EmptySplit };
     assert_eq!(bent(&case, r#""masks":"1""#, r#""masks":"0""#), expected);
     let expected = StatisticalRejection::TooManyInequalities { entries: 1, inequalities: 0 };
     assert_eq!(bent(&case, r#""inequalities":"2""#, r#""inequalities":"0""#), expected);
@@ -200,7 +201,7 @@ fn family_head_mask_discount_and_values_make_sense() {
     }
     let expected = StatisticalRejection::NoTotalVariation { entry: 0, reason: TableError::NoMask };
     assert_eq!(bent(&case, r#""mask":"0""#, r#""mask":"1""#), expected);
-    let reason = RegretError::DiscountOutOfRange { discount: r("1") };
+    let reason = Fault::DiscountOutOfRange { discount: Box::new(r("1")) };
     let expected = StatisticalRejection::Regret { entry: 0, reason };
     assert_eq!(bent(&case, r#""discount":"3/10""#, r#""discount":"1""#), expected);
     let text = without_regret(&entry("hoeffding", "1", "1")).replace("3/10", "1");
@@ -210,10 +211,7 @@ fn family_head_mask_discount_and_values_make_sense() {
     let expected = StatisticalRejection::NotANumber { entry: 0, field: "regret.value" };
     assert_eq!(bent(&case, "1e9", "all"), expected);
     let bounds = bent(&case, r#""upper":"2""#, r#""upper":"-2""#);
-    assert!(matches!(
-        bounds,
-        StatisticalRejection::Regret { reason: RegretError::EmptyRewardRange { .. }, .. }
-    ));
+    assert!(matches!(bounds, StatisticalRejection::Regret { reason: Fault::EmptyRewardRange { .. }, .. }));
     let deterministic = Case::new(Head::Deterministic);
     let claimed = said(&deterministic, vec![entry("hoeffding", "1", "1e9")]);
     assert_eq!(rejected(&deterministic, &claimed), StatisticalRejection::Deterministic { entry: 0 });

@@ -1,7 +1,7 @@
 //! Regions: a random box of states cut by a random tree, each cell and the whole against evaluation at states inside, and
 //! the shares of the volume against their sum. `spec/rules/region.md`.
 
-use secateur_checker::kernel::grid::GridError;
+use secateur_checker::kernel::fault::Fault;
 use secateur_checker::number::{Rational, Rounding};
 use secateur_checker::reader::regions::{RegionClaim, RegionEntry, Share};
 use secateur_checker::region_claim::{RegionProblem, prove_region};
@@ -78,7 +78,7 @@ pub fn hold_region(seed: u64, random: &mut Random, case: &Case, proved: &Proved<
     cover.grow(random, 3, lower.clone(), upper.clone());
     let tables = problem.and_then(|problem| {
         let cells = cover.cells.iter().map(|(l, u)| problem.cell((l, u)).map(|b| problem.table(&b)));
-        Ok((cells.collect::<Result<Vec<_>, GridError>>()?, problem))
+        Ok((cells.collect::<Result<Vec<_>, Fault>>()?, problem))
     });
     let (tables, problem) = match tables {
         Ok(found) => found,

@@ -8,8 +8,8 @@ use num_bigint::BigInt;
 use num_traits::{Signed, ToPrimitive, Zero};
 
 use super::super::enclose;
-use super::super::error::KernelError;
 use super::super::scaled::MaskedLayer;
+use crate::fault::Fault;
 use crate::number::Rational;
 
 /// Most fraction bits of a factor.
@@ -36,8 +36,8 @@ pub struct SpectralWitness {
 /// `G <= (rho + r) I`, so that `|W|_2 <= sqrt(rho + r)`, rounded up.
 ///
 /// # Errors
-/// [`KernelError::WitnessLength`] if the factor is not triangular of the smaller width;
-/// [`KernelError::WitnessTooLarge`] if `fraction_bits`, `rho` or an entry is beyond its cap.
+/// [`Fault::WitnessLength`] if the factor is not triangular of the smaller width;
+/// [`Fault::WitnessTooLong`] if `fraction_bits`, `rho` or an entry is beyond its cap.
 ///
 /// # References
 /// `spec/rules/global.md#normspectral`.
@@ -45,17 +45,17 @@ pub fn layer_spectral(
     layer: &MaskedLayer<'_>,
     witness: &SpectralWitness,
     index: usize,
-) -> Result<Rational, KernelError> {
+) -> Result<Rational, Fault> {
     let width = layer.layer.rows.min(layer.layer.columns);
-    let expected = triangle(width).ok_or(KernelError::WitnessTooLarge { layer: index })?;
+    let expected = triangle(width).ok_or(Fault::WitnessTooLong { layer: index })?;
     let found = witness.factor.len();
     if expected != found {
-        return Err(KernelError::WitnessLength { layer: index, expected, found });
+        return Err(Fault::WitnessLength { layer: index, expected, found });
     }
     let long = |v: &i64| u64::from(64u32.saturating_sub(v.unsigned_abs().leading_zeros())) > FACTOR_BITS;
     let large = witness.rho.bits() > RHO_BITS || witness.factor.iter().any(long);
     if large || witness.fraction_bits > MAX_FRACTION {
-        return Err(KernelError::WitnessTooLarge { layer: index });
+        return Err(Fault::WitnessTooLong { layer: index });
     }
     let rows = triangle_rows(&witness.factor, width);
     let gram = Gram::new(layer, width);

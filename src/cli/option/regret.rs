@@ -8,6 +8,7 @@ use secateur_checker::kernel::regret::RewardRange;
 use secateur_checker::kernel::statistic::{MAX_SAMPLES, Sampler};
 use secateur_checker::load::read_file;
 use secateur_checker::number::Rational;
+use secateur_checker::reader::escaped::Escaped;
 use secateur_checker::reader::regret::{RegretForm, Sampling};
 use serde::Deserialize;
 
@@ -123,7 +124,13 @@ fn read_episodes(path: &Path) -> Result<StatisticalRequest, CliError> {
     if file.format != EPISODES_FORMAT {
         return Err(at(&format!("the format is {:?}, not {EPISODES_FORMAT:?}", file.format)));
     }
-    Sampler::parse(&file.sampler).map_err(|e| at(&e))?;
+    if Sampler::parse(&file.sampler).is_none() {
+        return Err(at(&format!(
+            "states from the sampler \"{}\" are not independent draws of the discounted visitation; only \"{}\" is accepted",
+            Escaped(&file.sampler),
+            Sampler::INDEPENDENT_EPISODES
+        )));
+    }
     let located = |e: CliError| at(&e.message);
     let discount = exact("discount", &file.discount).map_err(located)?;
     if discount.is_negative() || discount >= Rational::one() {
