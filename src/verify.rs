@@ -22,8 +22,9 @@ use secateur_checker::sentences::ASSUME_REAL;
 use secateur_checker::tables::tanh_table;
 
 use crate::certify::VERIFIER_ID;
-use crate::certify::emit::{emit_input, emit_program, emit_subject, emit_witness, list, object, text};
+use crate::certify::emit::{emit_input, emit_program, emit_subject, emit_witness};
 use crate::certify::keys::Key;
+use crate::certify::value::{list, object, text};
 use crate::float::{FloatNetwork, rational_to_float};
 use crate::search::branch::tree::{LeafSlopes, SplitLeaf, SplitNode, SplitTree};
 use crate::search::branch::{BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch_with};

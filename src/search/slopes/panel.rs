@@ -11,9 +11,9 @@ use crate::bound::kernel::{Lane, PANEL, Product, Work};
 
 use crate::float::{FloatActivation, FloatNetwork};
 
-use super::SlopeOptions;
+use super::options::Column;
+use super::options::SlopeOptions;
 use super::state::{LayerContext, LayerState, SQUARE_DECAY, Step};
-use super::witness::Column;
 
 /// Buffers that survive from panel to panel.
 #[derive(Clone, Debug, Default)]

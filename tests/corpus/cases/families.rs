@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use secateur::certify::emit::emit_envelope;
 use secateur::certify::regret::{RegretRequest, StatisticalRequest};
-use secateur::cli::verify::question;
+use secateur::cli::command::verify::question;
 use secateur::search::branch::BranchOptions;
 use secateur::verify::{Answer, Question, verify};
 use secateur_checker::family::{BandEnd, Family};

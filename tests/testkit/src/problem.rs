@@ -7,12 +7,13 @@ use std::sync::LazyLock;
 use secateur::certify::emit::emit_envelope;
 use secateur::certify::keys::Key;
 use secateur::certify::regret::RegretRequest;
-use secateur::certify::{Certified, CertifyError, Request, Silent, certify};
+use secateur::certify::{Certified, CertifyError, Request, certify};
 use secateur::policy::emit::{ChainOrigin, write_mask_chain, write_npy, write_policy_dir};
 use secateur::policy::mask::{MaskData, MaskTable};
 use secateur::policy::{
     ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, Scaling, TensorData,
 };
+use secateur::progress::Silent;
 use secateur_checker::check::NamedFile;
 use secateur_checker::evaluate::evaluate;
 use secateur_checker::family::Family;
@@ -331,5 +332,5 @@ pub fn write_trust(root: &Path, key: &Key) {
 
 /// What `certify` bounds when no family is named: all but those whose slopes are searched.
 pub fn all_families() -> Vec<Family> {
-    secateur::cli::adversary::families(&[]).expect("the default")
+    secateur::cli::option::adversary::families(&[]).expect("the default")
 }
