@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use programs::{Ran, run, secateur, secateur_check};
+use secateur::certify::json::canonical;
 use secateur::certify::keys::Key;
 use secateur_checker::number::Rational;
 use secateur_checker::reader::digest::sha256_hex;
 use secateur_checker::reader::dsse::{Envelope, parse_envelope};
-use secateur_checker::reader::json::{Numbers, Value, canonical, parse};
+use secateur_checker::reader::json::{Numbers, Value, parse};
 use tempfile::TempDir;
 
 const OUT: &str = "p.cert.dsse.json";

@@ -7,6 +7,7 @@ mod programs;
 
 use problem::{Problem, Spec, key};
 use programs::{CHECK, check_both};
+use secateur::certify::base64;
 use secateur_checker::family::Family;
 use secateur_checker::load::{Failure, FileProblem};
 use secateur_checker::reader::dsse::MAX_ENVELOPE;
@@ -133,7 +134,6 @@ fn no_command_waits_for_a_pipe() {
 /// too many digits. Both are limits, at once.
 #[test]
 fn radii_are_counted_before_they_are_read() {
-    use secateur_checker::reader::base64;
     let (folder, problem) = certified();
     let whole = std::fs::read_to_string(problem.certificate_file()).expect("read");
     let payload =

@@ -4,6 +4,8 @@
 
 #[path = "regret_claims/case.rs"]
 mod case;
+#[path = "../../src/certify/json.rs"]
+mod json;
 #[path = "regret_claims/regret.rs"]
 mod regret;
 #[path = "regret_claims/statistical.rs"]
