@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use secateur::certify::emit::{emit_certificate, emit_envelope};
+use secateur::certify::keys::public_pem;
 use secateur::policy::emit::emit_mask;
 use secateur_checker::family::Family;
 use secateur_checker::load::{load_masks, load_policy};
@@ -103,7 +104,7 @@ fn certify(root: &Path, problem: &str, families: &[Family]) -> (Certificate, Opt
 
 fn write_trust_files(folder: &Path) {
     let entry = |name: &str, byte: u8, status: &str| {
-        let pem = key(byte).public().expect("a strong key").emit_pem();
+        let pem = public_pem(&key(byte).public().expect("a strong key"));
         json!({"name": name, "publicKey": pem, "status": status})
     };
     let file = |name: &str, threshold: &str, verifiers: &str, keys: Value| {
