@@ -7,7 +7,6 @@ use num_traits::ToPrimitive;
 use rayon::prelude::*;
 use secateur_checker::evaluate::Problem;
 use secateur_checker::family::Family;
-use secateur_checker::kernel::fault::Fault;
 use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Mask, Network};
 

@@ -16,7 +16,6 @@ use secateur::policy::mask::MaskData;
 use secateur::policy::read::read_policy_dir;
 use secateur::policy::{ActivationSpec, HeadData, PolicyData, Scaling, TensorData};
 use secateur::progress::Silent;
-use secateur::progress::Silent;
 use secateur_checker::family::Family;
 use secateur_checker::load::{MaskDirectory, load_masks, load_policy, load_states};
 use secateur_checker::model::Units;
