@@ -184,7 +184,7 @@ fn enclosure(grid: &GridNetwork, input: &[i64]) -> GridBox {
     let entries: Vec<i64> =
         input.iter().map(|&x| x << (i64::from(grid.value_bits) + i64::from(INPUT))).collect();
     let box_at = GridBox { lower: entries.clone(), upper: entries };
-    propagate(grid, tanh_table(), &box_at).unwrap().post.pop().unwrap()
+    propagate(grid, tanh_table().unwrap(), &box_at).unwrap().post.pop().unwrap()
 }
 
 /// The least distance between a number of the first interval and one of the second.
@@ -338,9 +338,9 @@ fn the_widest_band_keeps_scale_layers() {
         let problem = LocalProblem::new(&policy, &masks, &states, &set).unwrap();
         let scale = GridScale::new(&policy.network, &Rational::one()).unwrap();
         let band = BandNetwork::new(&policy.network, &masks[0], None, &scale).unwrap();
-        let bounds = band_bounds(&band, tanh_table(), &problem.input_at(0).unwrap(), false).unwrap();
+        let bounds = band_bounds(&band, tanh_table().unwrap(), &problem.input_at(0).unwrap(), false).unwrap();
         let unit = 1i64 << problem.value_bits;
-        (bounds.center.lower[0] / unit, bounds.center.upper[0] / unit)
+        (bounds.center.lower()[0] / unit, bounds.center.upper()[0] / unit)
     };
     assert_eq!((center(true), center(false)), ((15, 21), (0, 21)));
 }
@@ -442,7 +442,7 @@ fn paired_bounds_must_be_of_the_same_network() {
     let scale = GridScale::new(&network, &Rational::one()).unwrap();
     let grid = GridNetwork::new(&network, None, &scale).unwrap();
     let paired = PairedNetwork::new(&network, &full(&network), &scale).unwrap();
-    let table = tanh_table();
+    let table = tanh_table().unwrap();
     let input = GridBox { lower: vec![0, 0], upper: vec![5, 5] };
     let bounds = propagate(&grid, table, &input).unwrap();
     assert!(paired_change(&paired, table, &input, &bounds, &bounds).is_ok());
@@ -542,7 +542,7 @@ fn pruning_that_hurts_is_proved_from_both_sides() {
     let offset = [r("1/16")];
     let (clean, moved) =
         perturbed_inputs(&policy, &states.values.values, Units::Normalised, &ball, &offset).unwrap();
-    let at = |input: &[Rational]| enclose_outputs(&grid, tanh_table(), input).unwrap();
+    let at = |input: &[Rational]| enclose_outputs(&grid, tanh_table().unwrap(), input).unwrap();
     let (clean, moved) = (at(&clean), at(&moved));
     let gaps = deviation_from_below(&clean, &moved, grid.value_bits);
     assert_eq!(gaps, vec![r("1/16")]);

@@ -58,7 +58,7 @@ fn unit(ball: bool) -> InputSet {
 fn bound_over(network: &GridNetwork, input: &InputSet, weights: &[i64], bytes: &[u8]) -> Result<i64, Fault> {
     let mut trees = Trees::new(bytes);
     trees.begin();
-    let found = bound_tree(network, tanh_table(), input, weights, &mut |_| trees.node(network))?;
+    let found = bound_tree(network, tanh_table().unwrap(), input, weights, &mut |_| trees.node(network))?;
     trees.finish().unwrap();
     Ok(found)
 }
@@ -194,7 +194,7 @@ fn places_must_exist_and_cuts_lie_inside() {
     let twice = relu(0, [&relu(0, [&[0], &[0]]), &[0]]);
     assert_eq!(fails(&twice), Fault::NoSuchPlace { node: 1 });
     // Nodes of other proofs bound nothing.
-    let table = tanh_table();
+    let table = tanh_table().unwrap();
     let other = bound_tree(&network(), table, &unit(false), &[1], &mut |index| Ok((index, Node::Empty)));
     assert_eq!(other, Err(Fault::NotEmpty { node: 0 }));
 }

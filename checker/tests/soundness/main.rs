@@ -185,7 +185,7 @@ fn probe_witness(random: &mut Random, case: &Case, points: usize, label: &str) -
     let bits = scale.value_bits;
     let set =
         input_set(&case.policy, &case.states.values.values, case.states.units, &case.set, bits).unwrap();
-    let table = tanh_table();
+    let table = tanh_table().unwrap();
     let mask = &case.masks[case.masks.len() - 1];
     let network = GridNetwork::new(&case.policy.network, Some(mask), &scale).unwrap();
     let widths: Vec<usize> = network.layers.iter().map(|l| l.outputs).collect();

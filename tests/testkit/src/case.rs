@@ -1,10 +1,10 @@
 //! Seeded random networks, masks, states and adversaries, small enough for exact arithmetic.
 
-use secateur_checker::model::{
+use secateur_kernel::model::{
     Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy,
     States, Units,
 };
-use secateur_checker::number::{Dyadic, Rational};
+use secateur_kernel::number::{Dyadic, Rational};
 
 use crate::random::Random;
 
