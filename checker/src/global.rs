@@ -14,7 +14,7 @@ use crate::kernel::scaled::ScaledNetwork;
 use crate::kernel::sensitivity::sensitivity;
 use crate::model::Perturbation;
 use crate::number::{Dyadic, Rational};
-use crate::reader::safetensors::{Safetensors, SafetensorsError};
+use crate::reader::safetensors::Safetensors;
 use crate::rejection::Reason;
 use crate::table::MaskTable;
 
@@ -90,7 +90,7 @@ impl<'a> GlobalProblem<'a> {
 
     fn witness(&self) -> Result<Safetensors<'a>, Reason> {
         let bytes = self.problem.witness.ok_or(Reason::NoWitness)?;
-        Safetensors::parse(bytes).map_err(malformed)
+        Safetensors::parse(bytes).map_err(Reason::from)
     }
 
     fn abs_spectral(&self) -> Result<Vec<MaskTable>, Reason> {
@@ -132,13 +132,9 @@ impl<'a> GlobalProblem<'a> {
     }
 }
 
-fn malformed(problem: SafetensorsError) -> Reason {
-    Reason::WitnessFile { problem: problem.to_string() }
-}
-
 fn tensor(file: &Safetensors<'_>, name: &str) -> Result<Vec<Dyadic>, Reason> {
     let found = file.tensor(name).and_then(|t| t.vector());
-    found.map_err(malformed)
+    found.map_err(Reason::from)
 }
 
 /// `spectral.MASK.LAYER.factor` and `.rho`, floored to the rule's grid: any rounding of a witness is sound.

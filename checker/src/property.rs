@@ -9,7 +9,7 @@ use crate::kernel::split::{Case, check_inside, check_sat, check_shape, check_tre
 use crate::model::Policy;
 use crate::number::Rational;
 use crate::reader::digest::weights_digest;
-use crate::reader::property::{Property, PropertyError, parse_proof};
+use crate::reader::property::{Property, parse_proof};
 use crate::reader::verdict::{Claimed, PropertyCertificate};
 use crate::rejection::{Reason, Rejection};
 use crate::sentences::ASSUME_REAL;
@@ -78,8 +78,8 @@ pub fn check_property(
         }
         Claimed::Unsat { .. } => {
             let proof = subject.proof.ok_or(Reason::ProofMissing)?;
-            let proof = parse_proof(proof.bytes).map_err(malformed)?;
-            let trees = proof.trees().map_err(malformed)?;
+            let proof = parse_proof(proof.bytes).map_err(Reason::from)?;
+            let trees = proof.trees().map_err(Reason::from)?;
             let (found, cases) = (trees.len(), read.cases.len());
             if found != cases {
                 return Err(Reason::ProofCases { trees: found, cases }.into());
@@ -134,13 +134,5 @@ fn check_files(certificate: &PropertyCertificate, subject: &PropertySubject<'_>)
         (Claimed::Unsat { proof }, Some(file)) => check_record("proof", proof, file),
         (Claimed::Sat { .. }, None) => Ok(()),
         (Claimed::Unsat { .. }, None) | (Claimed::Sat { .. }, Some(_)) => Err(Reason::ProofMissing),
-    }
-}
-
-fn malformed(problem: PropertyError) -> Reason {
-    let text = problem.to_string();
-    match problem {
-        PropertyError::Field(e) if e.is_limit() => Reason::WitnessLimit { problem: text },
-        _ => Reason::WitnessFile { problem: text },
     }
 }

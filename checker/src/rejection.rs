@@ -5,24 +5,8 @@ use core::fmt;
 
 use crate::kernel::fault::{Class, Code, Fault};
 use crate::number::Rational;
-use crate::reader::escaped::Escaped;
+use crate::reader::clause::{Clause, Word};
 use secateur_kernel::conditions;
-
-/// A text out of a certificate: shown escaped, in quotes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quoted(pub String);
-
-impl fmt::Display for Quoted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaped(&self.0).fmt(f)
-    }
-}
-
-impl From<&str> for Quoted {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
 
 conditions! {
     /// A condition of acceptance that does not hold.
@@ -30,16 +14,16 @@ conditions! {
         Rule { fault: Fault } => Evidence, "{fault}";
 
         // Files and the model record.
-        WrongFile { role: Quoted, name: Quoted, stated: Quoted, found: String } => Evidence,
+        WrongFile { role: Word, name: Word, stated: Word, found: String } => Evidence,
             "the {role} file {name} has SHA-256 {found}, the certificate speaks of {stated}";
         FileMissing { role: &'static str } => Evidence,
             "the certificate and the files given differ in the {role} file";
-        UnexpectedFile { role: Quoted, name: Quoted } => Evidence,
+        UnexpectedFile { role: Word, name: Word } => Evidence,
             "the certificate lists the unexpected {role} file {name}";
-        Model { field: &'static str, stated: Quoted, found: Quoted } => Evidence,
+        Model { field: &'static str, stated: Word, found: Word } => Evidence,
             "{field} is {stated} in the certificate and {found} in the files";
         NoStates => Evidence, "the certificate speaks of no state";
-        WrongChecker { stated: Quoted, own: &'static str } => Evidence,
+        WrongChecker { stated: Word, own: &'static str } => Evidence,
             "the certificate was made for checker {stated}, this is {own}";
 
         // Sentences.
@@ -47,9 +31,9 @@ conditions! {
         LimitMissing { limit: &'static str } => Evidence, "the limit \"{limit}\" is not listed";
 
         // What a claim speaks of.
-        UnknownFamily { family: Quoted } => Evidence, "no family is called {family}";
-        UnknownQuantity { quantity: Quoted } => Evidence, "no quantity is called {quantity}";
-        NotFromBelow { quantity: Quoted } => Evidence, "no bound from below is called {quantity}";
+        UnknownFamily { family: Word } => Evidence, "no family is called {family}";
+        UnknownQuantity { quantity: Word } => Evidence, "no quantity is called {quantity}";
+        NotFromBelow { quantity: Word } => Evidence, "no bound from below is called {quantity}";
         NoMask => Evidence, "the chain has no such mask";
         NoOutput => Evidence, "there is no such output, or the quantity wants none";
         NotForThisHead => Evidence, "the quantity means nothing for this head";
@@ -67,11 +51,11 @@ conditions! {
         // Regret and statistical claims.
         Deterministic => Evidence,
             "the head is deterministic; total variation is then 0 or 1, and there is nothing to average or to lose by it";
-        FamilyNotClaimed { family: Quoted } => Evidence, "no claim bounds the adversary by a family called {family}";
+        FamilyNotClaimed { family: Word } => Evidence, "no claim bounds the adversary by a family called {family}";
         WrongRegion { stated: &'static str, found: &'static str } => Evidence,
             "the region is {stated}, the family holds for {found}";
         NotLocal => Evidence, "the family has one bound for all states; there is nothing to sample";
-        Sampler { name: Quoted, accepted: &'static str } => Evidence,
+        Sampler { name: Word, accepted: &'static str } => Evidence,
             "states from the sampler {name} are not independent draws of the discounted visitation; only \"{accepted}\" is accepted";
         SampleCount { stated: usize, states: usize, ended: usize, cut_off: usize } => Evidence,
             "{stated} samples, but {states} states, {ended} ended and {cut_off} cut off";
@@ -86,8 +70,7 @@ conditions! {
 
         // Witness files.
         NoWitness => Evidence, "there is no witness file";
-        WitnessFile { problem: String } => Evidence, "witness file: {problem}";
-        WitnessLimit { problem: String } => Limit, "witness file: {problem}";
+        WitnessFile { clause: Box<Clause> } => Evidence, "witness file: {clause}";
         WitnessRange => Evidence, "a witness number is too large";
         TreeMissing => Evidence, "the witness file has no tree for it";
         PointsShape { mask: usize } => Evidence,
@@ -107,15 +90,34 @@ impl From<Fault> for Reason {
     }
 }
 
+impl From<Clause> for Reason {
+    fn from(clause: Clause) -> Self {
+        Self::WitnessFile { clause: Box::new(clause) }
+    }
+}
+
 impl Reason {
-    /// The condition's stable code: the kernel's where a rule refused.
+    /// The condition's stable code: the kernel's where a rule refused, the reader's for the witness file.
     pub fn code(&self) -> Code {
-        if let Self::Rule { fault } = self { fault.code() } else { self.own_code() }
+        if let Self::Rule { fault } = self {
+            return fault.code();
+        }
+        if let Self::WitnessFile { clause } = self { clause.code() } else { self.own_code() }
     }
 
-    /// The condition's class; what is not well-formed within a certificate is evidence that does not hold.
+    /// The rule's own condition, if a rule refused.
+    pub fn fault(&self) -> Option<&Fault> {
+        if let Self::Rule { fault } = self { Some(fault.condition()) } else { None }
+    }
+
+    /// The condition's class. A witness file that is not what its format says is evidence that does not hold.
     pub fn class(&self) -> Class {
-        if let Self::Rule { fault } = self { fault.class() } else { self.own_class() }
+        let class = match self {
+            Self::Rule { fault } => fault.class(),
+            Self::WitnessFile { clause } => clause.class(),
+            other => other.own_class(),
+        };
+        if class == Class::Malformed { Class::Evidence } else { class }
     }
 }
 

@@ -6,8 +6,6 @@ use secateur::float::{FloatActivation, FloatNetwork, rational_to_float};
 use secateur::policy::emit::{write_mask_chain, write_npy, write_policy_dir};
 use secateur::policy::mask::{MaskData, MaskTable};
 use secateur::policy::{ActivationSpec, HeadData, LayerData, PolicyData, TensorData};
-use secateur_checker::check::Rejection;
-use secateur_checker::evaluate::EvaluateError;
 use secateur_checker::family::Family;
 use secateur_checker::kernel::branch::bound_tree;
 use secateur_checker::kernel::fault::{Class, Fault};
@@ -19,6 +17,7 @@ use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::number::Rational;
 use secateur_checker::reader::safetensors::Safetensors;
 use secateur_checker::reader::trees::{Trees, state_block};
+use secateur_checker::rejection::Reason;
 use secateur_checker::tables::tanh_table;
 use secateur_testkit::problem::{self, Problem, Spec, certify_directory, key, linf};
 use secateur_testkit::programs::{run, secateur};
@@ -95,7 +94,7 @@ fn changes(
     set: &PerturbationSet,
     family: Family,
     witness: Option<&[u8]>,
-) -> Result<Changes, EvaluateError> {
+) -> Result<Changes, Reason> {
     let float = |d: &Vec<Rational>| d.iter().map(rational_to_float).collect();
     let table = problem.table(set, family, witness)?;
     let of_mask = |m: &secateur_checker::table::MaskTable| {
@@ -242,12 +241,11 @@ fn any_changed_byte_is_refused_or_proves_a_true_bound() {
         bytes[position] ^= 1 + random.below(255) as u8;
         let found = match changes(&problem, &set, Family::Branch, Some(&bytes)) {
             Ok(found) => found,
-            Err(EvaluateError::Local { reason, .. }) => {
+            Err(reason) => {
                 assert_eq!(reason.class(), Class::Evidence, "{reason}");
                 refused += 1;
                 continue;
             }
-            Err(other) => panic!("{other}"),
         };
         proved += 1;
         for (truth, bound) in exact.iter().flatten().zip(found.iter().flatten()) {
@@ -263,8 +261,8 @@ fn any_changed_byte_is_refused_or_proves_a_true_bound() {
             match problem.check() {
                 Ok(_) => {}
                 Err(Failure::Rejected(reason)) => {
-                    let tight = matches!(*reason, Rejection::ClaimTooTight { .. });
-                    assert!(tight || matches!(*reason, Rejection::WrongVerdict { .. }), "{reason}");
+                    let tight = matches!(reason.reason, Reason::TooTight { .. });
+                    assert!(tight || matches!(reason.reason, Reason::WrongVerdict { .. }), "{reason}");
                 }
                 Err(other) => panic!("{other}"),
             }
@@ -281,8 +279,8 @@ fn missing_short_and_long_files_are_refused() {
     let certified = certify_directory(folder.path(), &[Family::Branch], &set, &key(1)).expect("certified");
     let good = certified.witness.expect("a witness");
     assert!(changes(&problem, &set, Family::Branch, Some(&good)).is_ok());
-    let missing = |result: Result<Changes, EvaluateError>| {
-        matches!(result, Err(EvaluateError::Local { reason: Fault::TreesMissing { mask: 0 }, .. }))
+    let missing = |result: Result<Changes, Reason>| {
+        result.is_err_and(|e| e.fault() == Some(&Fault::TreesMissing { mask: 0 }))
     };
     assert!(missing(changes(&problem, &set, Family::Branch, None)));
     assert!(missing(changes(&problem, &set, Family::Branch, Some(b"no safetensors"))));
@@ -295,9 +293,9 @@ fn missing_short_and_long_files_are_refused() {
     let end = |at: usize| u64::from_le_bytes(good[start + at..start + at + 8].try_into().expect("eight"));
     // The first state's end beyond the file, or after the second's; the last state's end before the data's.
     assert!(missing(with(0, u64::MAX)) && missing(with(0, end(8) + 1)) && missing(with(8, end(8) - 1)));
-    let fault = |result: Result<Changes, EvaluateError>| match result {
-        Err(EvaluateError::Local { reason, .. }) => Some(reason.condition().clone()),
-        _ => None,
+    let fault = |result: Result<Changes, Reason>| match result {
+        Err(reason) => reason.fault().cloned(),
+        Ok(_) => None,
     };
     assert_eq!(fault(with(0, end(0) - 1)), Some(Fault::TreeTruncated));
     assert_eq!(fault(with(0, end(0) + 1)), Some(Fault::TreeTrailing));

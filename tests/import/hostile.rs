@@ -5,7 +5,7 @@ use secateur::import::{HeadKind, ImportOptions, LogStd, Problem, import, import_
 use secateur::policy::emit::emit_npy;
 use secateur::policy::{ActivationSpec, HeadData, PolicyData};
 
-use super::files::{self, Folder, zip_of};
+use secateur_testkit::foreign::{self, Folder, zip_of};
 
 fn stated() -> ImportOptions {
     ImportOptions {
@@ -25,17 +25,17 @@ fn read(bytes: &[u8], options: &ImportOptions) -> Result<PolicyData, Problem> {
     import(&folder.file("policy", bytes), options).map_err(|error| error.problem)
 }
 
-fn owned(list: &[(&str, &[usize], &[f32])]) -> Vec<files::Tensor> {
+fn owned(list: &[(&str, &[usize], &[f32])]) -> Vec<foreign::Tensor> {
     list.iter().map(|(name, shape, values)| ((*name).to_owned(), shape.to_vec(), values.to_vec())).collect()
 }
 
 /// A safetensors file of binary32 tensors.
 fn tensors(list: &[(&str, &[usize], &[f32])]) -> Vec<u8> {
-    files::safetensors(&owned(list), &[])
+    foreign::safetensors(&owned(list), &[])
 }
 
 fn torch_zip(list: &[(&str, &[usize], &[f32])]) -> Vec<u8> {
-    files::torch_file(&files::dictionary(&owned(list)))
+    foreign::torch_file(&foreign::dictionary(&owned(list)))
 }
 
 /// A length-delimited protobuf field.

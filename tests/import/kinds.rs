@@ -6,7 +6,7 @@ use secateur::import::masks::import_mask;
 use secateur::import::{HeadKind, ImportOptions, Imported, LogStd, import, import_accounted, read_arrays};
 use secateur::policy::{ActivationSpec, HeadData, PolicyData};
 
-use super::files::{self, Folder, Tensor, Value, dictionary, npz, safetensors, torch_file};
+use secateur_testkit::foreign::{self, Folder, Tensor, Value, dictionary, npz, safetensors, torch_file};
 
 /// How the tensors of a row are packed.
 #[derive(Clone, Copy)]
@@ -972,7 +972,7 @@ fn what_stands_beside_the_tensors_is_not_lost() {
 #[test]
 fn tensors_of_other_kinds_are_refused() {
     let pickle = b"\x80\x02}(X\x0a\x00\x00\x00fc1.weightctorch._utils\n_rebuild_sparse_tensor\n)Ru.";
-    let sparse = files::zip_of(&[("p/data.pkl", pickle)]);
+    let sparse = foreign::zip_of(&[("p/data.pkl", pickle)]);
     assert!(read(&sparse, &deterministic()).is_err_and(|e| e.contains("save it as a plain tensor")));
 }
 
@@ -1090,7 +1090,7 @@ proptest! {
 
 #[test]
 fn a_program_is_refused_by_name() {
-    let bytes = files::zip_of(&[
+    let bytes = foreign::zip_of(&[
         ("p/data.pkl", b"\x80\x02}."),
         ("p/constants.pkl", b"\x80\x02)."),
         ("p/version", b"3"),

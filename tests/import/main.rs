@@ -1,7 +1,6 @@
 //! Files of other programs: read, refused by name, compared with what they came from.
 
 mod check_source;
-mod files;
 mod hostile;
 mod kinds;
 mod onnxruntime;

@@ -90,16 +90,14 @@ impl<'a> PointProblem<'a> {
     /// [`Reason`].
     pub fn new(problem: &Problem<'a>) -> Result<Self, Reason> {
         let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)?;
-        let malformed = |e: &dyn core::fmt::Display| Reason::WitnessFile { problem: e.to_string() };
-        let file =
-            Safetensors::parse(problem.witness.ok_or(Reason::NoWitness)?).map_err(|e| malformed(&e))?;
+        let file = Safetensors::parse(problem.witness.ok_or(Reason::NoWitness)?)?;
         let mut offsets = Vec::with_capacity(problem.masks.len());
         for mask in 0..problem.masks.len() {
-            let table = file.tensor(&format!("counterexample.{mask}")).map_err(|e| malformed(&e))?;
+            let table = file.tensor(&format!("counterexample.{mask}"))?;
             if table.dtype != Dtype::F64 || table.shape != [local.states(), problem.policy.network.inputs()] {
                 return Err(Reason::PointsShape { mask });
             }
-            offsets.push(table.dyadics().map_err(|e| malformed(&e))?);
+            offsets.push(table.dyadics()?);
         }
         let head = PointHead::new(&problem.policy.head)?;
         Ok(Self { problem: *problem, local, head, offsets })

@@ -15,8 +15,8 @@ use secateur_checker::reader::certificate::{Certificate, Claim};
 use secateur_checker::reader::digest::sha256_hex;
 use secateur_checker::reader::dsse::Envelope;
 use secateur_checker::reader::regret::{RegretForm, Sampling};
-use secateur_checker::regret_claim::regret_assumptions;
-use secateur_checker::statistical_claim::statistical_assumptions;
+use secateur_checker::sentences::regret_assumptions;
+use secateur_checker::sentences::statistical_assumptions;
 use serde_json::{Value, json};
 
 use super::{Sidecar, Writer, sealed, sign};

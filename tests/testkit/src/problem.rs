@@ -14,7 +14,7 @@ use secateur::policy::{
     ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, Scaling, TensorData,
 };
 use secateur_checker::check::NamedFile;
-use secateur_checker::evaluate::{EvaluateError, evaluate};
+use secateur_checker::evaluate::evaluate;
 use secateur_checker::family::Family;
 use secateur_checker::load::{
     CheckPaths, Failure, MaskDirectory, Outcome, PolicyDirectory, check_paths, load_masks, load_policy,
@@ -24,6 +24,7 @@ use secateur_checker::model::{Perturbation, PerturbationSet, States, Units};
 use secateur_checker::number::Rational;
 use secateur_checker::reader::certificate::{Certificate, parse_certificate};
 use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE, parse_envelope};
+use secateur_checker::rejection::Reason;
 use secateur_checker::table::FamilyTable;
 
 use crate::random::Random;
@@ -201,7 +202,7 @@ impl Problem {
         perturbation: &PerturbationSet,
         family: Family,
         witness: Option<&[u8]>,
-    ) -> Result<FamilyTable, EvaluateError> {
+    ) -> Result<FamilyTable, Reason> {
         let policy = load_policy(&self.policy_dir()).expect("a policy").files;
         let masks = load_masks(&self.masks_dir(), &policy).expect("masks").masks;
         let (states, _) = load_states(&self.states_file(), Units::Normalised).expect("states");

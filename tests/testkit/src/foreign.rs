@@ -6,9 +6,15 @@ use std::path::PathBuf;
 /// A temporary folder of files.
 pub struct Folder(tempfile::TempDir);
 
+impl Default for Folder {
+    fn default() -> Self {
+        Self(tempfile::tempdir().expect("temporary folder"))
+    }
+}
+
 impl Folder {
     pub fn new() -> Self {
-        Self(tempfile::tempdir().expect("temporary folder"))
+        Self::default()
     }
 
     pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
