@@ -137,7 +137,7 @@ fn trees_are_smaller_where_contradictions_are_seen() {
 /// constraint: the tree proves nothing of a case that a point satisfies.
 #[test]
 fn changed_contradictions_prove_nothing_false() {
-    let (asked, table) = (asked(FRUITFUL), tanh_table());
+    let (asked, table) = (asked(FRUITFUL), tanh_table().unwrap());
     let case = &asked.question.cases[0];
     let grid = prepare(&asked.question.policy.policy, &Property { cases: asked.question.cases.clone() });
     let grid = grid.expect("a grid");
@@ -241,7 +241,7 @@ fn checked_bound(asked: &Asked, bytes: &[u8]) -> f64 {
     let region = GridBox { lower: end(-1.0), upper: end(1.0) };
     let input = InputSet { region, center: GridBox::default(), radii: Vec::new(), ball: None };
     let mut next = |_| trees.node(&grid);
-    let bound = bound_tree(&grid, tanh_table(), &input, &[-1, 0], &mut next).expect("a bound");
+    let bound = bound_tree(&grid, tanh_table().unwrap(), &input, &[-1, 0], &mut next).expect("a bound");
     -(bound as f64) / unit
 }
 

@@ -67,7 +67,7 @@ fn proved_width(network: &Network, state: &[f64], radius: f64) -> f64 {
     });
     let region = GridBox::from_intervals(region);
     let input = InputSet { center: region.clone(), radii: vec![0; state.len()], region, ball: None };
-    let table = tanh_table();
+    let table = tanh_table().unwrap();
     let layers = crown_layers(&grid, table, &input, &NoWitness).expect("bounds").expect("a box is not empty");
     let outputs = network.outputs();
     let bound = |output: usize, sign: i64| {

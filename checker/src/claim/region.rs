@@ -6,13 +6,13 @@ use crate::claim::{Bound, Claim, Proofs};
 use crate::family::{BandEnd, Family};
 use crate::kernel::band::{BandNetwork, band_bounds};
 use crate::kernel::bounds::{StateBounds, difference, margin};
-use crate::kernel::crown::{NoWitness, bound_outputs, crown_layers};
+use crate::kernel::crown::{Witness, bound_outputs, crown_layers};
 use crate::kernel::enclose::TanhTable;
 use crate::kernel::fault::{Fault, Place};
 use crate::kernel::grid::{GridNetwork, GridScale};
 use crate::kernel::head::HeadBounds;
-use crate::kernel::ibp::GridBox;
 use crate::kernel::input::{InputSet, cell_magnitude, cell_set};
+use crate::kernel::interval::GridBox;
 use crate::kernel::split::{Node, Region, walk};
 use crate::model::{Head, Mask, PerturbationSet, Policy, Units};
 use crate::number::{Rational, Rounding};
@@ -57,7 +57,7 @@ impl<'a> RegionProblem<'a> {
         let network = GridNetwork::new(&policy.network, Some(mask), &scale)?;
         let margins =
             margins && policy.network.outputs() > 1 && !matches!(policy.head, Head::Gaussian { .. });
-        Ok(Self { policy, units, set, band, network, table: tanh_table(), margins })
+        Ok(Self { policy, units, set, band, network, table: tanh_table()?, margins })
     }
 
     /// What the network may read, and how far the adversary moves it, at any state of a cell.
@@ -83,8 +83,8 @@ impl<'a> RegionProblem<'a> {
     /// Rule `local.margin` over the cell: `center` holds what the network gives at any state of it.
     fn margin(&self, input: &InputSet, center: &GridBox, oscillation: i64) -> Result<Option<i64>, Fault> {
         let overflow = || Fault::Overflow { layer: self.network.layers.len() };
-        let outputs = center.lower.len();
-        let layers = crown_layers(&self.network, self.table, input, &NoWitness)?;
+        let outputs = center.len();
+        let layers = crown_layers(&self.network, self.table, input, Witness::default())?;
         let layers = layers.ok_or(Fault::EmptyInterval { layer: 0, neuron: 0 })?;
         margin(center, oscillation, |leader, other| {
             let weights = difference(outputs, Some(other), Some(leader));

@@ -14,8 +14,8 @@ use secateur_checker::claim::{Proofs, check_numbers, check_sentences};
 use secateur_checker::evaluate::Problem;
 use secateur_checker::kernel::fault::{Fault, Place};
 use secateur_checker::kernel::head::HeadBounds;
-use secateur_checker::kernel::ibp::GridBox;
 use secateur_checker::kernel::input::{GridBall, cell_set};
+use secateur_checker::kernel::interval::GridBox;
 use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy,
     States, Units,
@@ -215,7 +215,7 @@ fn cell_inputs_by_hand() {
         Some(Normaliser { mean: vec![Dyadic::new(1, 0)], std: vec![r("1/2")], clip: Some(r("2")) });
     let at = |lower: &str, upper: &str, units, set: &PerturbationSet| {
         let input = cell_set(&policy, (&[r(lower)], &[r(upper)]), units, set, 2).unwrap();
-        let ends = |b: &GridBox| (b.lower[0], b.upper[0]);
+        let ends = |b: &GridBox| b.at(0).unwrap();
         (ends(&input.region), ends(&input.center), input.radii[0])
     };
     let raw = linf("1/4", Units::Raw);
