@@ -10,8 +10,7 @@ use crate::kernel::point::{PointHead, deviation_from_below, enclose_outputs, per
 use crate::model::Head;
 use crate::number::{Dyadic, Rational};
 use crate::reader::clause::Clause;
-use crate::reader::safetensors::Safetensors;
-use crate::reader::tensor::Dtype;
+use crate::reader::witness::WitnessFile;
 use crate::table::{Quantity, TableError};
 use crate::tables::tanh_table;
 
@@ -129,15 +128,15 @@ impl<'a> PointProblem<'a> {
     pub fn new(problem: &Problem<'a>) -> Result<Self, PointsError> {
         let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation);
         let local = local.map_err(PointsError::Grid)?;
-        let file = Safetensors::parse(problem.witness.ok_or(PointsError::NoWitness)?);
+        let file = WitnessFile::parse(problem.witness.ok_or(PointsError::NoWitness)?);
         let file = file.map_err(PointsError::Witness)?;
         let mut offsets = Vec::with_capacity(problem.masks.len());
         for mask in 0..problem.masks.len() {
-            let table = file.tensor(&format!("counterexample.{mask}")).map_err(PointsError::Witness)?;
-            if table.dtype != Dtype::F64 || table.shape != [local.states(), problem.policy.network.inputs()] {
-                return Err(PointsError::WrongShape { mask });
-            }
-            offsets.push(table.dyadics().map_err(PointsError::Witness)?);
+            let table = file.points(mask, local.states(), problem.policy.network.inputs());
+            offsets.push(table.map_err(|clause| match clause {
+                Clause::PointsShape { mask } => PointsError::WrongShape { mask },
+                clause => PointsError::Witness(clause),
+            })?);
         }
         let head = PointHead::new(&problem.policy.head).map_err(PointsError::Head)?;
         Ok(Self { problem: *problem, local, head, offsets })

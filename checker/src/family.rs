@@ -17,10 +17,7 @@ use crate::kernel::input::{InputSet, input_magnitude, input_set};
 use crate::kernel::paired::{PairedNetwork, paired_change};
 use crate::model::{Head, Mask, PerturbationSet, Policy, States};
 use crate::number::Dyadic;
-use crate::reader::safetensors::Safetensors;
-use crate::reader::slopes::{StateSlopes, state_bytes};
-use crate::reader::tensor::Dtype;
-use crate::reader::trees::{Trees, state_block};
+use crate::reader::witness::WitnessFile;
 use crate::tables::tanh_table;
 
 /// A bound family. `spec/rules/README.md` lists what each assumes and whether it is monotone.
@@ -214,7 +211,7 @@ pub struct LocalProblem<'a> {
     bands: BTreeMap<BandEnd, Vec<BandNetwork>>,
     paired: Option<(GridNetwork, Vec<PairedNetwork>)>,
     table: &'static TanhTable,
-    witness: Option<Safetensors<'a>>,
+    witness: Option<WitnessFile<'a>>,
     /// Fraction bits of every bound it returns.
     pub value_bits: u32,
 }
@@ -295,7 +292,7 @@ impl<'a> LocalProblem<'a> {
 
     /// With the witness file, for the families that read slopes from it; a malformed file counts as none.
     pub fn with_witness(mut self, bytes: Option<&'a [u8]>) -> Self {
-        self.witness = bytes.and_then(|b| Safetensors::parse(b).ok());
+        self.witness = bytes.and_then(|b| WitnessFile::parse(b).ok());
         self
     }
 
@@ -456,8 +453,9 @@ impl<'a> LocalProblem<'a> {
     fn with_slopes(&self, at: &AtState, family: Family, state: usize) -> Result<Vec<StateBounds>, Fault> {
         let mut bounds = Vec::with_capacity(self.masked.len());
         for (mask, (network, center)) in self.masked.iter().zip(&at.centers).enumerate() {
-            let slopes =
-                self.state_slopes(network, family, mask, state).ok_or(Fault::SlopesMissing { mask })?;
+            let file = self.witness.as_ref().ok_or(Fault::SlopesMissing { mask })?;
+            let slopes = file.slopes((&family.name(), mask), network, (state, self.states()));
+            let slopes = slopes.map_err(|_| Fault::SlopesMissing { mask })?;
             let layers = crown_layers(network, self.table, &at.input, &slopes)?;
             let layers = layers.ok_or(Fault::EmptyInterval { layer: 0, neuron: 0 })?;
             bounds.push(self.crown_bounds(network, at, center, &layers, &slopes)?);
@@ -470,8 +468,9 @@ impl<'a> LocalProblem<'a> {
         let mut list = Vec::with_capacity(self.masked.len());
         let masks = self.masked.iter().zip(&at.centers).zip(self.layers(at)?);
         for (mask, ((network, center), layers)) in masks.enumerate() {
-            let bytes = self.state_trees(mask, state).ok_or(Fault::TreesMissing { mask })?;
-            let mut trees = Trees::new(bytes);
+            let file = self.witness.as_ref().ok_or(Fault::TreesMissing { mask })?;
+            let trees = file.trees(mask, (state, self.states()));
+            let mut trees = trees.map_err(|_| Fault::TreesMissing { mask })?;
             list.push(self.bounds_by(center, &mut |weights, _| {
                 let own = bound_outputs(network, self.table, layers, &at.input, weights, None)?;
                 let tree = trees.begin();
@@ -481,29 +480,6 @@ impl<'a> LocalProblem<'a> {
             trees.finish()?;
         }
         Ok(list)
-    }
-
-    fn state_trees(&self, mask: usize, state: usize) -> Option<&'a [u8]> {
-        let table = self.witness.as_ref()?.tensor(&format!("{}.{mask}", Family::Branch.name())).ok()?;
-        let fits = table.dtype == Dtype::U8 && table.shape == [table.bytes.len()];
-        if fits { state_block(table.bytes, self.states(), state) } else { None }
-    }
-
-    fn state_slopes(
-        &self,
-        network: &GridNetwork,
-        family: Family,
-        mask: usize,
-        state: usize,
-    ) -> Option<StateSlopes> {
-        let table = self.witness.as_ref()?.tensor(&format!("{}.{mask}", family.name())).ok()?;
-        let size = state_bytes(network)?;
-        let expected = [self.states.values.rows, size];
-        if table.dtype != Dtype::U8 || table.shape != expected {
-            return None;
-        }
-        let start = state.checked_mul(size)?;
-        StateSlopes::parse(network, table.bytes.get(start..start.checked_add(size)?)?)
     }
 
     fn crown_bounds(

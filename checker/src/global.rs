@@ -16,15 +16,10 @@ use crate::kernel::norm::{
 use crate::kernel::scaled::ScaledNetwork;
 use crate::kernel::sensitivity::sensitivity_prepared;
 use crate::model::{Perturbation, Units};
-use crate::number::{Dyadic, Rational};
+use crate::number::Rational;
 use crate::reader::clause::Clause;
-use crate::reader::safetensors::Safetensors;
+use crate::reader::witness::WitnessFile;
 use crate::table::MaskTable;
-
-/// Witness vectors are read with this many fraction bits.
-const VECTOR_BITS: u32 = 64;
-/// Witness factors are read with this many fraction bits.
-const FACTOR_BITS: u32 = 44;
 
 /// Why a global family could not be evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,19 +129,17 @@ impl<'a> GlobalProblem<'a> {
             .collect()
     }
 
-    fn witness(&self) -> Result<Safetensors<'a>, GlobalError> {
+    fn witness(&self) -> Result<WitnessFile<'a>, GlobalError> {
         let bytes = self.problem.witness.ok_or(GlobalError::NoWitness)?;
-        Safetensors::parse(bytes).map_err(GlobalError::Witness)
+        WitnessFile::parse(bytes).map_err(GlobalError::Witness)
     }
 
     fn abs_spectral(&self) -> Result<Vec<MaskTable>, GlobalError> {
         let file = self.witness()?;
         let mut vectors = Vec::new();
         for mask in 0..self.problem.masks.len() {
-            let layers = (0..self.problem.policy.network.layers.len()).map(|layer| {
-                let numbers = tensor(&file, &format!("abs-spectral.{mask}.{layer}"))?;
-                Ok(numbers.into_iter().map(|n| n.to_rational().floor_scaled(VECTOR_BITS)).collect())
-            });
+            let layers = 0..self.problem.policy.network.layers.len();
+            let layers = layers.map(|layer| file.vector(mask, layer).map_err(GlobalError::Witness));
             vectors.push(Some(layers.collect::<Result<Vec<Vec<BigInt>>, GlobalError>>()?));
         }
         let products = norm_product_chain(&self.network, self.problem.masks, &vectors, &self.perturbation);
@@ -188,20 +181,11 @@ impl<'a> GlobalProblem<'a> {
     }
 }
 
-fn tensor(file: &Safetensors<'_>, name: &str) -> Result<Vec<Dyadic>, GlobalError> {
-    let found = file.tensor(name).and_then(|t| t.vector());
-    found.map_err(GlobalError::Witness)
-}
-
-/// `spectral.MASK.LAYER.factor` and `.rho`, floored to the rule's grid: any rounding of a witness is sound.
-fn factor(file: &Safetensors<'_>, mask: usize, layer: usize) -> Result<SpectralWitness, GlobalError> {
-    let entries = tensor(file, &format!("spectral.{mask}.{layer}.factor"))?;
-    let rho = tensor(file, &format!("spectral.{mask}.{layer}.rho"))?;
-    let [rho] = rho.as_slice() else { return Err(GlobalError::WitnessRange) };
-    let entries = entries.into_iter().map(|n| i64::try_from(n.to_rational().floor_scaled(FACTOR_BITS)));
-    let factor = entries.collect::<Result<_, _>>().map_err(|_| GlobalError::WitnessRange)?;
-    let rho = rho.to_rational().floor_scaled(FACTOR_BITS.saturating_mul(2));
-    Ok(SpectralWitness { rho, factor, fraction_bits: FACTOR_BITS })
+fn factor(file: &WitnessFile<'_>, mask: usize, layer: usize) -> Result<SpectralWitness, GlobalError> {
+    file.factor(mask, layer).map_err(|clause| match clause {
+        Clause::WitnessRange => GlobalError::WitnessRange,
+        clause => GlobalError::Witness(clause),
+    })
 }
 
 /// A deviation per output, each in either direction.

@@ -21,9 +21,8 @@ use crate::number::{Rational, Rounding};
 use crate::reader::certificate::Certificate;
 use crate::reader::escaped::Escaped;
 use crate::reader::regions::{RegionClaim, RegionEntry};
-use crate::reader::safetensors::Safetensors;
-use crate::reader::tensor::Dtype;
 use crate::reader::trees::Trees;
+use crate::reader::witness::WitnessFile;
 use crate::table::{FamilyTable, MaskTable, Quantity, TableError};
 use crate::tables::tanh_table;
 
@@ -307,11 +306,10 @@ pub fn check_regions(
         return Err(RegionRejection::LimitMissing);
     }
     let mut seen = BTreeSet::new();
-    let file = witness.and_then(|bytes| Safetensors::parse(bytes).ok());
+    let file = witness.and_then(|bytes| WitnessFile::parse(bytes).ok());
     for (region, entry) in certificate.regions.iter().enumerate() {
-        let tensor = file.as_ref().and_then(|f| f.tensor(&format!("region.{region}")).ok());
-        let tensor = tensor.filter(|t| t.dtype == Dtype::U8 && t.shape == [t.bytes.len()]);
-        let tree = tensor.ok_or(RegionRejection::TreeMissing { region })?.bytes;
+        let tree = file.as_ref().and_then(|f| f.region(region).ok());
+        let tree = tree.ok_or(RegionRejection::TreeMissing { region })?;
         let mask = masks.get(entry.mask).ok_or(RegionRejection::NoMask { region })?;
         let fits = entry.lower.len() == policy.network.inputs()
             && entry.upper.len() == entry.lower.len()
