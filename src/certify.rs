@@ -308,8 +308,9 @@ fn validate(request: &Request<'_>) -> Result<(), CertifyError> {
 
 fn local_problem<'a>(problem: &Problem<'a>, families: &[Family]) -> Result<LocalProblem<'a>, CertifyError> {
     LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
+        .map_err(Reason::from)
         .and_then(|local| local.with_witness(problem.witness).prepare(families))
-        .map_err(|fault| CertifyError::Evaluate(fault.into()))
+        .map_err(CertifyError::Evaluate)
 }
 
 fn evaluate_parallel(

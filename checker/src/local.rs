@@ -20,10 +20,8 @@ use crate::kernel::interval::GridBox;
 use crate::kernel::paired::{PairedNetwork, paired_change};
 use crate::model::{Head, Mask, PerturbationSet, Policy, States};
 use crate::number::Dyadic;
-use crate::reader::safetensors::Safetensors;
-use crate::reader::slopes::{StateSlopes, state_bytes};
-use crate::reader::tensor::Dtype;
-use crate::reader::trees::{Trees, state_block};
+use crate::reader::witness::WitnessFile;
+use crate::rejection::Reason;
 use crate::tables::tanh_table;
 
 /// A policy, its masks and an adversary, put on the integer grid once; states are evaluated one at a time.
@@ -37,7 +35,8 @@ pub struct LocalProblem<'a> {
     bands: BTreeMap<BandEnd, Vec<BandNetwork>>,
     paired: Option<(GridNetwork, Vec<PairedNetwork>)>,
     table: &'static TanhTable,
-    witness: Option<Safetensors<'a>>,
+    bytes: Option<&'a [u8]>,
+    witness: Option<WitnessFile<'a>>,
     /// Fraction bits of every bound it returns.
     pub value_bits: u32,
 }
@@ -91,17 +90,18 @@ impl<'a> LocalProblem<'a> {
             bands,
             paired,
             table,
+            bytes: None,
             witness: None,
             value_bits,
         })
     }
 
-    /// Prepares what the families of bands and pairs need beside the masked networks.
+    /// Prepares what the families need beside the masked networks: bands, pairs, the witness file.
     ///
     /// # Errors
     /// [`Fault::NoBand`] if a band ends at a mask that the list does not have; [`Fault::BandNotNested`];
-    /// [`Fault::NotBinary32`].
-    pub fn prepare(mut self, families: &[Family]) -> Result<Self, Fault> {
+    /// [`Fault::NotBinary32`]; a witness file that is malformed. One that is missing is so where it is first read.
+    pub fn prepare(mut self, families: &[Family]) -> Result<Self, Reason> {
         let network = &self.policy.network;
         for end in families.iter().filter_map(|f| f.band_end()) {
             let tightest = match end {
@@ -110,23 +110,26 @@ impl<'a> LocalProblem<'a> {
             };
             let masks = self.masks.iter().take(Family::Band(end).covers(self.masks.len()));
             let bands = masks.map(|mask| BandNetwork::new(network, mask, tightest, &self.scale));
-            self.bands.insert(end, bands.collect::<Result<_, _>>()?);
+            self.bands.insert(end, bands.collect::<Result<_, Fault>>()?);
         }
         if families.iter().any(|f| f.is_float32()) {
             check_binary32(network)?;
         }
+        if families.iter().any(|f| f.is_searched()) {
+            self.witness = self.bytes.map(WitnessFile::parse).transpose()?;
+        }
         if families.contains(&Family::PrunedDeviation) {
             let pairs = self.masks.iter().map(|mask| PairedNetwork::new(network, mask, &self.scale));
             let dense = GridNetwork::new(network, None, &self.scale)?;
-            self.paired = Some((dense, pairs.collect::<Result<_, _>>()?));
+            self.paired = Some((dense, pairs.collect::<Result<_, Fault>>()?));
         }
         Ok(self)
     }
 
-    /// With the witness file, for the families that read slopes or trees from it: in a malformed file they find none.
+    /// With the bytes of the witness file, for the families that read slopes or trees from it.
     #[must_use]
     pub fn with_witness(mut self, bytes: Option<&'a [u8]>) -> Self {
-        self.witness = bytes.and_then(|b| Safetensors::parse(b).ok());
+        self.bytes = bytes;
         self
     }
 
@@ -286,7 +289,10 @@ impl<'a> LocalProblem<'a> {
 
     /// Backward bounds with the slopes that the witness file holds for this family, mask and state.
     fn with_slopes(&self, at: &AtState<'_>, mask: &AtMask<'_>, family: Family) -> Result<StateBounds, Fault> {
-        let slopes = self.state_slopes(at, mask, family).ok_or(Fault::SlopesMissing { mask: mask.mask })?;
+        let missing = Fault::SlopesMissing { mask: mask.mask };
+        let file = self.witness.as_ref().ok_or_else(|| missing.clone())?;
+        let (name, state) = (family.name(), (at.state, self.states()));
+        let slopes = file.slopes((&name, mask.mask), mask.network, state).map_err(|_| missing)?;
         let layers = self.layers(at, mask, slopes.witness())?;
         self.crown_bounds(at, mask, &layers, slopes.witness())
     }
@@ -310,9 +316,10 @@ impl<'a> LocalProblem<'a> {
 
     /// `crown` met with the trees that the witness file holds for this mask and state, in the order of the targets.
     fn branch(&self, at: &AtState<'_>, mask: &AtMask<'_>) -> Result<StateBounds, Fault> {
-        let bytes = self.state_trees(at, mask).ok_or(Fault::TreesMissing { mask: mask.mask })?;
+        let missing = Fault::TreesMissing { mask: mask.mask };
+        let file = self.witness.as_ref().ok_or_else(|| missing.clone())?;
+        let mut trees = file.trees(mask.mask, (at.state, self.states())).map_err(|_| missing)?;
         let (network, layers) = (mask.network, &self.backward(at, mask)?.0);
-        let mut trees = Trees::new(bytes);
         let bounds = StateBounds::from_functionals(&mask.center, self.has_margins(), &mut |weights, _| {
             let own = bound_outputs(network, self.table, layers, &at.input, weights, None)?;
             let tree = trees.begin();
@@ -321,23 +328,6 @@ impl<'a> LocalProblem<'a> {
         })?;
         trees.finish()?;
         Ok(bounds)
-    }
-
-    fn state_trees(&self, at: &AtState<'_>, mask: &AtMask<'_>) -> Option<&'a [u8]> {
-        let name = format!("{}.{}", Family::Branch.name(), mask.mask);
-        let table = self.witness.as_ref()?.tensor(&name).ok()?;
-        let fits = table.dtype == Dtype::U8 && table.shape == [table.bytes.len()];
-        if fits { state_block(table.bytes, self.states(), at.state) } else { None }
-    }
-
-    fn state_slopes(&self, at: &AtState<'_>, mask: &AtMask<'_>, family: Family) -> Option<StateSlopes> {
-        let table = self.witness.as_ref()?.tensor(&format!("{}.{}", family.name(), mask.mask)).ok()?;
-        let size = state_bytes(mask.network)?;
-        if table.dtype != Dtype::U8 || table.shape != [self.states(), size] {
-            return None;
-        }
-        let start = at.state.checked_mul(size)?;
-        StateSlopes::parse(mask.network, table.bytes.get(start..start.checked_add(size)?)?)
     }
 }
 

@@ -18,9 +18,8 @@ use crate::model::{Head, Mask, PerturbationSet, Policy, Units};
 use crate::number::{Rational, Rounding};
 use crate::reader::certificate::Certificate;
 use crate::reader::regions::{RegionClaim, RegionEntry};
-use crate::reader::safetensors::Safetensors;
-use crate::reader::tensor::Dtype;
 use crate::reader::trees::Trees;
+use crate::reader::witness::WitnessFile;
 use crate::rejection::Reason;
 use crate::sentences::LIMIT_REGIONS;
 use crate::table::{FamilyTable, MaskTable, Quantity};
@@ -251,12 +250,8 @@ impl Claim for RegionEntry {
 
     fn prove(&self, entry: usize, proofs: &mut Proofs<'_>) -> Result<Vec<Bound>, Reason> {
         let problem = proofs.problem;
-        let file = Safetensors::parse(problem.witness.ok_or(Reason::NoWitness)?)?;
-        let tensor = file.tensor(&format!("region.{entry}"))?;
-        if tensor.dtype != Dtype::U8 || tensor.shape != [tensor.bytes.len()] {
-            return Err(Reason::TreeMissing);
-        }
-        let tree = tensor.bytes;
+        let file = WitnessFile::parse(problem.witness.ok_or(Reason::NoWitness)?)?;
+        let tree = file.region(entry)?;
         let mask = problem.masks.get(self.mask).ok_or(Reason::NoMask)?;
         let fits = self.lower.len() == problem.policy.network.inputs()
             && self.upper.len() == self.lower.len()
