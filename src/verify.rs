@@ -3,8 +3,7 @@
 
 pub mod kept;
 
-use secateur_checker::check::{ASSUME_REAL, CHECKER_ID, NamedFile};
-use secateur_checker::kernel::enclose::TanhTable;
+use secateur_checker::check::{CHECKER_ID, NamedFile};
 use secateur_checker::kernel::input::read_observation;
 use secateur_checker::kernel::split::{Case, check_sat};
 use secateur_checker::model::Normaliser;
@@ -15,14 +14,18 @@ use secateur_checker::reader::certificate::{
 };
 use secateur_checker::reader::digest::{sha256_hex, weights_digest};
 use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE};
-use secateur_checker::reader::json::{Value, canonical};
+use secateur_checker::reader::json::Value;
 use secateur_checker::reader::policy::{PolicyFiles, parse_policy};
 use secateur_checker::reader::property::{PROOF_FORMAT, PROPERTY_FORMAT, Property, parse_property};
 use secateur_checker::reader::verdict::{Claimed, PREDICATE_TYPE, PropertyCertificate, parse_verdict};
+use secateur_checker::sentences::ASSUME_REAL;
+use secateur_checker::tables::tanh_table;
 
 use crate::certify::VERIFIER_ID;
-use crate::certify::emit::{emit_input, emit_program, emit_subject, emit_witness, list, object, text};
+use crate::certify::emit::{emit_input, emit_program, emit_subject, emit_witness};
+use crate::certify::json::canonical;
 use crate::certify::keys::Key;
+use crate::certify::value::{list, object, text};
 use crate::float::{FloatNetwork, rational_to_float};
 use crate::search::branch::tree::{LeafSlopes, SplitLeaf, SplitNode, SplitTree};
 use crate::search::branch::{BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch_with};
@@ -129,10 +132,11 @@ pub fn verify(
     // The search is about what the network reads; only a point found is put back in front of the normaliser.
     let read = read_property(policy, &Property { cases: question.cases.clone() }).map_err(|e| limit(&e))?;
     let grid = prepare(policy, &read).map_err(|e| limit(&e))?;
+    let table = tanh_table().map_err(|e| limit(&e))?;
     let mut trees = Vec::new();
     let mut open = None;
     for (index, (case, state)) in read.cases.iter().zip(&mut states).enumerate() {
-        let accepts = |point: &[Rational]| check_sat(&grid, TanhTable::shared(), case, point).is_ok();
+        let accepts = |point: &[Rational]| check_sat(&grid, table, case, point).is_ok();
         match search_case(&network, case, options, state, &accepts, stop) {
             BranchOutcome::Falsified(point) => {
                 let point = observation_of(policy.normaliser.as_ref(), &question.cases[index], &point);

@@ -3,19 +3,19 @@
 //! Start with `checker/README.md`; every rule has a section in `spec/rules/README.md`.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::integer_division))]
 
-pub mod bracket;
+pub use secateur_kernel as kernel;
+pub use secateur_kernel::{model, number};
+
 pub mod check;
-pub mod counterexample;
+pub mod claim;
 pub mod evaluate;
 pub mod family;
 pub mod global;
-pub mod kernel;
 pub mod load;
-pub mod model;
-pub mod number;
+pub mod local;
 pub mod property;
 pub mod reader;
-pub mod region_claim;
-pub mod regret_claim;
-pub mod statistical_claim;
+pub mod rejection;
+pub mod sentences;
 pub mod table;
+pub mod tables;

@@ -2,6 +2,7 @@
 
 pub mod base64;
 pub mod certificate;
+pub mod clause;
 pub mod counterexample;
 pub mod digest;
 pub mod dsse;
@@ -13,6 +14,7 @@ pub mod npy;
 pub mod pem;
 pub mod policy;
 pub mod property;
+mod record;
 pub mod regions;
 pub mod regret;
 pub mod safetensors;

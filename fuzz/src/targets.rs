@@ -4,8 +4,10 @@ use std::cell::RefCell;
 use std::fmt::Debug;
 use std::path::Path;
 
+use secateur::certify::base64::encode;
 use secateur::certify::emit::emit_envelope;
-use secateur::certify::keys::Key;
+use secateur::certify::json::canonical;
+use secateur::certify::keys::{Key, public_pem};
 use secateur::import::{HeadKind, ImportOptions, import_accounted, read_arrays};
 use secateur::policy::ActivationSpec;
 use secateur::property::vnnlib::parse_vnnlib;
@@ -14,7 +16,7 @@ use secateur_checker::model::Units;
 use secateur_checker::reader::certificate::parse_certificate;
 use secateur_checker::reader::digest::sha256_hex;
 use secateur_checker::reader::dsse::{PAYLOAD_TYPE, parse_envelope};
-use secateur_checker::reader::json::{Numbers, canonical, parse};
+use secateur_checker::reader::json::{Numbers, parse};
 use secateur_checker::reader::mask::{parse_chain_manifest, parse_mask};
 use secateur_checker::reader::npy::parse_states;
 use secateur_checker::reader::pem::PublicKey;
@@ -108,13 +110,13 @@ fn base64_text(bytes: &[u8]) -> String {
     let Ok(text) = std::str::from_utf8(bytes) else { return "not text".to_owned() };
     let read = base64::decode(text);
     if let Ok(decoded) = &read {
-        assert_eq!(base64::encode(decoded), text);
+        assert_eq!(encode(decoded), text);
     }
     word(read)
 }
 
 fn keys() -> Vec<Vec<u8>> {
-    let pem = |byte| Key::from_seed([byte; 32]).public().expect("a strong key").emit_pem().into_bytes();
+    let pem = |byte| public_pem(&Key::from_seed([byte; 32]).public().expect("a strong key")).into_bytes();
     vec![pem(1), pem(2)]
 }
 
@@ -122,7 +124,7 @@ fn pem(bytes: &[u8]) -> String {
     let Ok(text) = std::str::from_utf8(bytes) else { return "not text".to_owned() };
     let read = PublicKey::parse_pem(text);
     if let Ok(key) = &read {
-        assert_eq!(PublicKey::parse_pem(&key.emit_pem()).as_ref(), Ok(key));
+        assert_eq!(PublicKey::parse_pem(&public_pem(key)).as_ref(), Ok(key));
     }
     word(read)
 }
@@ -249,7 +251,7 @@ impl Desk {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
         let key = Key::from_seed([1; 32]);
-        let pem = key.public().expect("a strong key").emit_pem();
+        let pem = public_pem(&key.public().expect("a strong key"));
         let trust = secateur::certify::keys::trust_file("fuzz", &pem);
         std::fs::write(folder.path().join("trust.json"), trust).expect("written");
         for (name, bytes) in seeds::named("certificates/accepted", ".witness.safetensors") {

@@ -3,7 +3,8 @@
 
 use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
-use secateur_checker::kernel::regret::{self, RegretError, RewardRange};
+use secateur_checker::kernel::fault::Fault;
+use secateur_checker::kernel::regret::{self, RewardRange};
 
 use super::solve::{
     BellmanViolation, Solution, bellman_holds, expected_total_variation, horizon_gap, reachable, solve,
@@ -20,7 +21,7 @@ pub const MAX_EXACT_HORIZON: u32 = 256;
 pub enum CompareError {
     /// A rule refused its inputs.
     #[error(transparent)]
-    Regret(#[from] RegretError),
+    Regret(#[from] Fault),
     /// The solution found breaks a Bellman equation.
     #[error(transparent)]
     Bellman(#[from] BellmanViolation),

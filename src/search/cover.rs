@@ -6,11 +6,11 @@
 //! A round's cells are bounded in parallel and taken in order, so that the tree does not depend on the number of threads.
 
 use rayon::prelude::*;
-use secateur_checker::family::StateBounds;
-use secateur_checker::kernel::grid::GridError;
+use secateur_checker::claim::region::RegionProblem;
+use secateur_checker::kernel::bounds::StateBounds;
+use secateur_checker::kernel::fault::Fault;
 use secateur_checker::number::Rational;
 use secateur_checker::reader::trees::MAX_DEPTH;
-use secateur_checker::region_claim::RegionProblem;
 
 use crate::float::{float_to_rational, rational_to_float};
 
@@ -54,14 +54,14 @@ pub struct Cover {
 /// called after every round with the number of cells bounded and may ask to stop.
 ///
 /// # Errors
-/// [`GridError`] of a cell that cannot be bounded.
+/// [`Fault`] of a cell that cannot be bounded.
 pub fn search_cover(
     problem: &RegionProblem<'_>,
     (lower, upper): (&[Rational], &[Rational]),
     weights: &[f64],
     goal: &CoverGoal<'_>,
     tick: &dyn Fn(u64) -> bool,
-) -> Result<Cover, GridError> {
+) -> Result<Cover, Fault> {
     let root = bound_cell(problem, weights, goal, (lower.to_vec(), upper.to_vec(), 1.0, 0))?;
     let mut cells = vec![root];
     let mut open = Vec::new();
@@ -75,7 +75,7 @@ pub fn search_cover(
         for &index in &chosen {
             parts.extend(halves(&cells[index]));
         }
-        let bounded: Result<Vec<Cell>, GridError> =
+        let bounded: Result<Vec<Cell>, Fault> =
             parts.into_par_iter().map(|part| bound_cell(problem, weights, goal, part)).collect();
         let mut bounded = bounded?.into_iter();
         for index in chosen {
@@ -126,7 +126,7 @@ fn bound_cell(
     weights: &[f64],
     goal: &CoverGoal<'_>,
     (lower, upper, share, above): Part,
-) -> Result<Cell, GridError> {
+) -> Result<Cell, Fault> {
     let bounds = problem.cell((&lower, &upper))?;
     let input = problem.input((&lower, &upper))?;
     let mut best = (0.0, None);

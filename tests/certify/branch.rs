@@ -1,23 +1,25 @@
 //! The family `branch`: split trees reach the exact range, are true bounds whatever the bytes are, and are the same at any
 //! thread count.
 
-use secateur::certify::{Certified, Request, Silent, certify};
+use secateur::certify::{Certified, Request, certify};
 use secateur::float::{FloatActivation, FloatNetwork, rational_to_float};
 use secateur::policy::emit::{write_mask_chain, write_npy, write_policy_dir};
 use secateur::policy::mask::{MaskData, MaskTable};
 use secateur::policy::{ActivationSpec, HeadData, LayerData, PolicyData, TensorData};
-use secateur_checker::check::Rejection;
-use secateur_checker::evaluate::EvaluateError;
-use secateur_checker::family::{Family, LocalProblem};
-use secateur_checker::kernel::branch::{TreeFault, bound_tree};
-use secateur_checker::kernel::enclose::TanhTable;
-use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
+use secateur::progress::Silent;
+use secateur_checker::family::Family;
+use secateur_checker::kernel::branch::bound_tree;
+use secateur_checker::kernel::fault::{Class, Fault};
+use secateur_checker::kernel::grid::{GridNetwork, GridScale};
 use secateur_checker::kernel::input::input_magnitude;
 use secateur_checker::load::{Failure, MaskDirectory, load_masks, load_policy, load_states};
+use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::number::Rational;
 use secateur_checker::reader::safetensors::Safetensors;
 use secateur_checker::reader::trees::{Trees, state_block};
+use secateur_checker::rejection::Reason;
+use secateur_checker::tables::tanh_table;
 use secateur_testkit::problem::{self, Problem, Spec, certify_directory, key, linf};
 use secateur_testkit::programs::{run, secateur};
 use secateur_testkit::random::Random;
@@ -93,7 +95,7 @@ fn changes(
     set: &PerturbationSet,
     family: Family,
     witness: Option<&[u8]>,
-) -> Result<Changes, EvaluateError> {
+) -> Result<Changes, Reason> {
     let float = |d: &Vec<Rational>| d.iter().map(rational_to_float).collect();
     let table = problem.table(set, family, witness)?;
     let of_mask = |m: &secateur_checker::table::MaskTable| {
@@ -187,7 +189,7 @@ fn tree_width(folder: &std::path::Path, set: &PerturbationSet, witness: &[u8]) -
             weights[output] = sign;
             trees.begin();
             let mut next = |_| trees.node(&network);
-            let bound = bound_tree(&network, TanhTable::shared(), &input, &weights, &mut next);
+            let bound = bound_tree(&network, tanh_table().unwrap(), &input, &weights, &mut next);
             let bound = bound.expect("a bound");
             sum += bound as f64 / 2f64.powi(network.value_bits as i32);
         }
@@ -240,12 +242,11 @@ fn any_changed_byte_is_refused_or_proves_a_true_bound() {
         bytes[position] ^= 1 + random.below(255) as u8;
         let found = match changes(&problem, &set, Family::Branch, Some(&bytes)) {
             Ok(found) => found,
-            Err(EvaluateError::Local { reason, .. }) => {
-                assert!(reason.is_about_witness(), "{reason}");
+            Err(reason) => {
+                assert_eq!(reason.class(), Class::Evidence, "{reason}");
                 refused += 1;
                 continue;
             }
-            Err(other) => panic!("{other}"),
         };
         proved += 1;
         for (truth, bound) in exact.iter().flatten().zip(found.iter().flatten()) {
@@ -261,8 +262,8 @@ fn any_changed_byte_is_refused_or_proves_a_true_bound() {
             match problem.check() {
                 Ok(_) => {}
                 Err(Failure::Rejected(reason)) => {
-                    let tight = matches!(*reason, Rejection::ClaimTooTight { .. });
-                    assert!(tight || matches!(*reason, Rejection::WrongVerdict { .. }), "{reason}");
+                    let tight = matches!(reason.reason, Reason::TooTight { .. });
+                    assert!(tight || matches!(reason.reason, Reason::WrongVerdict { .. }), "{reason}");
                 }
                 Err(other) => panic!("{other}"),
             }
@@ -279,8 +280,8 @@ fn missing_short_and_long_files_are_refused() {
     let certified = certify_directory(folder.path(), &[Family::Branch], &set, &key(1)).expect("certified");
     let good = certified.witness.expect("a witness");
     assert!(changes(&problem, &set, Family::Branch, Some(&good)).is_ok());
-    let missing = |result: Result<Changes, EvaluateError>| {
-        matches!(result, Err(EvaluateError::Local { reason: GridError::TreesMissing { mask: 0 }, .. }))
+    let missing = |result: Result<Changes, Reason>| {
+        result.is_err_and(|e| e.fault() == Some(&Fault::TreesMissing { mask: 0 }))
     };
     assert!(missing(changes(&problem, &set, Family::Branch, None)));
     assert!(missing(changes(&problem, &set, Family::Branch, Some(b"no safetensors"))));
@@ -293,12 +294,12 @@ fn missing_short_and_long_files_are_refused() {
     let end = |at: usize| u64::from_le_bytes(good[start + at..start + at + 8].try_into().expect("eight"));
     // The first state's end beyond the file, or after the second's; the last state's end before the data's.
     assert!(missing(with(0, u64::MAX)) && missing(with(0, end(8) + 1)) && missing(with(8, end(8) - 1)));
-    let fault = |result: Result<Changes, EvaluateError>| match result {
-        Err(EvaluateError::Local { reason: GridError::BadTree { fault, .. }, .. }) => Some(fault),
-        _ => None,
+    let fault = |result: Result<Changes, Reason>| match result {
+        Err(reason) => reason.fault().cloned(),
+        Ok(_) => None,
     };
-    assert_eq!(fault(with(0, end(0) - 1)), Some(TreeFault::Truncated));
-    assert_eq!(fault(with(0, end(0) + 1)), Some(TreeFault::Trailing));
+    assert_eq!(fault(with(0, end(0) - 1)), Some(Fault::TreeTruncated));
+    assert_eq!(fault(with(0, end(0) + 1)), Some(Fault::TreeTrailing));
 }
 
 /// The bound over an l2 ball holds at points of the ball, and a corner of its box may move an output more.

@@ -4,18 +4,21 @@
 use secateur::certify::CertifyError;
 use secateur::float::{FloatNetwork, float_to_rational};
 use secateur::policy::{ActivationSpec, TensorData};
-use secateur_checker::check::{ASSUME_FLOAT32, ASSUME_REAL, LIMIT_FLOAT32, Rejection};
-use secateur_checker::evaluate::{EvaluateError, Problem, evaluate};
+use secateur_checker::evaluate::{Problem, evaluate};
 use secateur_checker::family::Family;
-use secateur_checker::kernel::enclose::TanhTable;
+use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::float32::rounding_errors;
-use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
-use secateur_checker::kernel::ibp::{GridBox, propagate};
+use secateur_checker::kernel::grid::{GridNetwork, GridScale};
+use secateur_checker::kernel::ibp::propagate;
+use secateur_checker::kernel::interval::GridBox;
 use secateur_checker::load::Failure;
 use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, PerturbationSet, Policy, States, Units,
 };
 use secateur_checker::number::{Dyadic, Rational};
+use secateur_checker::rejection::Reason;
+use secateur_checker::sentences::{ASSUME_FLOAT32, ASSUME_REAL, LIMIT_FLOAT32};
+use secateur_checker::tables::tanh_table;
 use secateur_testkit::oracle::binary32::{Binary32, dyadic};
 use secateur_testkit::problem::{Problem as Files, Spec, all_families, certify_directory, key, linf};
 use secateur_testkit::random::Random;
@@ -89,7 +92,7 @@ fn deviations(
     states: &States,
     set: &PerturbationSet,
     family: Family,
-) -> Result<Vec<Vec<Rational>>, EvaluateError> {
+) -> Result<Vec<Vec<Rational>>, Reason> {
     let masks = [all_kept(&policy.network)];
     let problem = Problem { policy, masks: &masks, states, perturbation: set, witness: None };
     let tables = evaluate(&problem, &[family], &mut |_, _| {})?;
@@ -104,7 +107,7 @@ fn errors(network: &Network, center: &[f64], radius: f64) -> Vec<Rational> {
     let ends =
         center.iter().map(|c| (((c - radius) * step).floor() as i64, ((c + radius) * step).ceil() as i64));
     let region = GridBox::from_intervals(ends);
-    let bounds = propagate(&grid, TanhTable::shared(), &region).expect("bounds");
+    let bounds = propagate(&grid, tanh_table().unwrap(), &region).expect("bounds");
     let errors = rounding_errors(&grid, &region, &bounds).expect("errors");
     errors.into_iter().map(|e| Rational::from_dyadic(e.into(), -i64::from(scale.value_bits))).collect()
 }
@@ -208,8 +211,8 @@ fn weights_that_are_not_binary32_are_refused() {
     let states = States { values: Matrix { rows: 1, columns: 2, values }, units: Units::Raw };
     assert!(deviations(&policy, &states, &linf("1/32"), Family::Ibp).is_ok());
     for family in [Family::Binary32Ibp, Family::Binary32Crown] {
-        let reason = GridError::NotBinary32 { layer: 1 };
-        let refused = Err(EvaluateError::Local { state: None, reason });
+        let reason = Fault::NotBinary32 { layer: 1 };
+        let refused = Err(Reason::Rule { fault: reason });
         assert_eq!(deviations(&policy, &states, &linf("1/32"), family), refused);
     }
     let folder = tempfile::tempdir().expect("temporary folder");
@@ -249,25 +252,25 @@ fn certificates_say_which_families_cover_binary32() {
             files.write_envelope(&certified.envelope);
             files.resign(&key(1), change);
             match files.check() {
-                Err(Failure::Rejected(reason)) => *reason,
+                Err(Failure::Rejected(rejection)) => rejection.reason,
                 other => panic!("{other:?}"),
             }
         };
         let assumption = rejected(&|c| c.assumptions.retain(|a| a != ASSUME_FLOAT32));
-        assert_eq!(assumption, Rejection::AssumptionMissing { assumption: ASSUME_FLOAT32 });
+        assert_eq!(assumption, Reason::AssumptionMissing { assumption: ASSUME_FLOAT32.to_owned() });
         let words = rejected(&|c| {
             c.assumptions.iter_mut().for_each(|a| *a = a.replace("2^-22", "2^-23"));
         });
-        assert_eq!(words, Rejection::AssumptionMissing { assumption: ASSUME_FLOAT32 });
+        assert_eq!(words, Reason::AssumptionMissing { assumption: ASSUME_FLOAT32.to_owned() });
         let limit = rejected(&|c| c.limits.retain(|l| l != LIMIT_FLOAT32));
-        assert_eq!(limit, Rejection::LimitMissing { limit: LIMIT_FLOAT32 });
+        assert_eq!(limit, Reason::LimitMissing { limit: LIMIT_FLOAT32 });
         // The bound over the reals is no bound over binary32.
         let tight = rejected(&|c| {
             let real = c.claims[0].values.clone();
             let claim = c.claims.iter_mut().find(|claim| claim.family == "float32/ibp").expect("a claim");
             claim.values = real;
         });
-        assert!(matches!(tight, Rejection::ClaimTooTight { family: Family::Binary32Ibp, .. }), "{tight:?}");
+        assert!(matches!(tight, Reason::TooTight { .. }), "{tight:?}");
     }
     let folder = tempfile::tempdir().expect("temporary folder");
     let without = Files::write(folder.path(), &Spec::small(1)).certify(&[Family::Ibp], &key(1));

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use secateur::certify::Silent;
 use secateur::certify::witness::{Wanted, WitnessError, propose_witness};
+use secateur::progress::Silent;
 use secateur::search::lp::LpError;
 use secateur_checker::evaluate::{Problem, evaluate};
-use secateur_checker::family::{Family, LocalProblem};
+use secateur_checker::family::Family;
 use secateur_checker::kernel::float32::check_binary32;
+use secateur_checker::local::LocalProblem;
 use secateur_checker::model::Perturbation;
 use secateur_checker::number::Rational;
 use secateur_checker::table::FamilyTable;

@@ -1,12 +1,14 @@
 //! Regions end to end: boxes whose every state is claimed, compared with exact evaluation; files and options.
 
 use secateur::certify::regions::RegionRequest;
-use secateur::certify::{Certified, CertifyError, Request, Silent, certify};
+use secateur::certify::{Certified, CertifyError, Request, certify};
 use secateur::float::{FloatNetwork, rational_to_float};
 use secateur::policy::ActivationSpec;
+use secateur::progress::Silent;
 use secateur::search::cover::{CoverGoal, search_cover};
-use secateur_checker::check::Rejection;
-use secateur_checker::family::{Family, StateBounds};
+use secateur_checker::claim::region::{RegionProblem, prove_region};
+use secateur_checker::family::Family;
+use secateur_checker::kernel::bounds::StateBounds;
 use secateur_checker::kernel::head::HeadBounds;
 use secateur_checker::load::{Failure, load_masks, load_policy, load_states};
 use secateur_checker::model::{
@@ -15,7 +17,8 @@ use secateur_checker::model::{
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::reader::digest::sha256_hex;
 use secateur_checker::reader::regions::{RegionClaim, RegionEntry, Share};
-use secateur_checker::region_claim::{LIMIT_REGIONS, RegionProblem, RegionRejection, prove_region};
+use secateur_checker::rejection::{Reason, Rejection};
+use secateur_checker::sentences::LIMIT_REGIONS;
 use secateur_testkit::problem::{self, Problem, Spec, key, linf, rational};
 use secateur_testkit::programs::{run, secateur};
 use secateur_testkit::random::Random;
@@ -145,26 +148,24 @@ fn changed_regions_are_refused() {
     certified.write(&problem.certificate_file(), problem::WITNESS).expect("written");
     problem::write_trust(folder.path(), &key(1));
     problem.check().expect("accepted as made");
-    let region = |reason: Rejection| match reason {
-        Rejection::Region(reason) => *reason,
-        other => panic!("{other}"),
+    let region = |rejection: Rejection| {
+        let entry = rejection.entry.expect("in an entry");
+        assert_eq!((entry.kind, entry.position), ("region", 0));
+        (entry.part, rejection.reason)
     };
     let tight = region(refused(&|c| c.regions[0].claims[0].value = "0.000001".to_owned()));
-    assert!(matches!(tight, RegionRejection::TooTight { region: 0, claim: 0, .. }), "{tight}");
+    assert!(matches!(&tight, (part, Reason::TooTight { .. }) if part == ", claim 0"), "{tight:?}");
     let share = region(refused(&|c| c.regions[0].claims[2].shares[0].fraction = Rational::one()));
-    assert!(matches!(share, RegionRejection::FractionTooLarge { region: 0, claim: 2, .. }), "{share}");
+    assert!(matches!(&share, (part, Reason::TooTight { .. }) if part == ", claim 2, share 0"), "{share:?}");
     // The same cuts lie outside a smaller box, and cover a larger one with larger cells.
     let small = region(refused(&|c| c.regions[0].upper[0] = rational("-9/10")));
-    assert!(matches!(small, RegionRejection::Cell { region: 0, .. }), "{small}");
+    assert!(matches!(small.1, Reason::Rule { .. }), "{small:?}");
     let large = region(refused(&|c| c.regions[0].upper[0] = rational("30")));
-    assert!(
-        matches!(large, RegionRejection::TooTight { .. } | RegionRejection::FractionTooLarge { .. }),
-        "{large}"
-    );
+    assert!(matches!(large.1, Reason::TooTight { .. }), "{large:?}");
     let other = region(refused(&|c| c.regions.swap(0, 1)));
-    assert!(matches!(other, RegionRejection::TooTight { .. } | RegionRejection::FractionTooLarge { .. }));
-    let limit = region(refused(&|c| c.limits.retain(|l| l != LIMIT_REGIONS)));
-    assert_eq!(limit, RegionRejection::LimitMissing);
+    assert!(matches!(other.1, Reason::TooTight { .. }), "{other:?}");
+    let limit = refused(&|c| c.limits.retain(|l| l != LIMIT_REGIONS));
+    assert_eq!(limit, Reason::LimitMissing { limit: LIMIT_REGIONS }.into());
     // Every changed byte of the trees: refused, or accepted because what is claimed is still proved.
     let good = certified.witness.clone().expect("a witness");
     let start = 8 + u64::from_le_bytes(good[..8].try_into().expect("eight bytes")) as usize;
@@ -182,7 +183,7 @@ fn changed_regions_are_refused() {
             Ok(_) => {}
             Err(Failure::Rejected(reason)) => {
                 count += 1;
-                assert!(matches!(*reason, Rejection::Region(_)), "{reason}");
+                assert_eq!(reason.entry.as_ref().map(|entry| entry.kind), Some("region"), "{reason}");
             }
             Err(other) => panic!("{other}"),
         }
@@ -319,7 +320,7 @@ fn degenerate_regions_are_covered() {
         });
         let entry = RegionEntry { lower, upper, mask: 0, claims: claims.collect() };
         let heads = HeadBounds::new(&policy.head).expect("a head");
-        let proved = prove_region(&problem, 0, &entry, &cover.bytes, &heads, &mut |_, _| {}).expect("proved");
+        let proved = prove_region(&problem, &entry, &cover.bytes, &heads, &mut |_, _| {}).expect("proved");
         for claim in proved {
             assert_eq!(claim.shares[0].1, Rational::one(), "every cell keeps so large a threshold");
             let bound = claim.worst.expect("a cell");

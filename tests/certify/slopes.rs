@@ -2,11 +2,11 @@
 //! bytes are, and refused when the table is missing or of another shape.
 
 use secateur::policy::ActivationSpec;
-use secateur_checker::evaluate::EvaluateError;
 use secateur_checker::family::Family;
-use secateur_checker::kernel::grid::GridError;
+use secateur_checker::kernel::fault::Fault;
 use secateur_checker::load::{load_masks, load_policy};
 use secateur_checker::number::Rational;
+use secateur_checker::rejection::Reason;
 use secateur_testkit::problem::{Problem, Spec, key, linf};
 use secateur_testkit::random::Random;
 
@@ -15,7 +15,7 @@ fn deviations(
     problem: &Problem,
     family: Family,
     witness: Option<&[u8]>,
-) -> Result<Vec<Vec<Vec<Rational>>>, EvaluateError> {
+) -> Result<Vec<Vec<Vec<Rational>>>, Reason> {
     let table = problem.table(&linf("1/20"), family, witness)?;
     let values = table.masks.iter().map(|m| m.changes.iter().map(|c| c.deviation.clone()).collect());
     Ok(values.collect())
@@ -93,8 +93,8 @@ fn any_bytes_give_a_true_bound() {
 #[test]
 fn missing_and_misshapen_tables_are_refused() {
     let (_folder, problem) = written(ActivationSpec::Tanh, 13);
-    let missing = |result: Result<_, EvaluateError>| {
-        matches!(result, Err(EvaluateError::Local { reason: GridError::SlopesMissing { mask: 0 }, .. }))
+    let missing = |result: Result<_, Reason>| {
+        result.is_err_and(|e| e.fault() == Some(&Fault::SlopesMissing { mask: 0 }))
     };
     assert!(missing(deviations(&problem, Family::CrownOptimised, None)));
     assert!(missing(deviations(&problem, Family::CrownOptimised, Some(b"no safetensors"))));

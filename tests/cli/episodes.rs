@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use secateur::float::FloatActivation;
+use secateur::float::head::FloatHead;
+use secateur::float::mlp::Mlp;
+use secateur::float::normaliser::FixedNormaliser;
+use secateur::float::policy::FloatPolicy;
+use secateur::float::rng::SeededRng;
 use secateur::rl::env::{Action, ActionSpace, Environment, EnvironmentError, EnvironmentState, Step};
-use secateur::rl::float_policy::FloatPolicy;
-use secateur::rl::head::FloatHead;
-use secateur::rl::net::{FloatActivation, Mlp};
-use secateur::rl::normaliser::FixedNormaliser;
-use secateur::rl::rng::SeededRng;
 use secateur::rl::visits::{masked, visit_at};
 use secateur::statistic::{GeometricTime, Visit, seed_from, visit_episodes};
 use secateur_checker::load::load_states;

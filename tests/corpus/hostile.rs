@@ -1,9 +1,9 @@
 //! Hostile input that is too large, or too strange, to commit; the rest is in `certificates/rejected`.
 
+use secateur::certify::base64;
 use secateur_checker::family::Family;
 use secateur_checker::load::{Failure, FileProblem};
-use secateur_checker::reader::dsse::{DsseError, MAX_ENVELOPE};
-use secateur_checker::reader::json::JsonError;
+use secateur_checker::reader::dsse::MAX_ENVELOPE;
 use secateur_testkit::problem::{Problem, Spec, key};
 use secateur_testkit::programs::{CHECK, check_both, secateur};
 use tempfile::TempDir;
@@ -25,7 +25,7 @@ fn an_envelope_above_the_cap() {
         (found, check_both(folder.path(), &CHECK).code)
     };
     let (within, code) = write(MAX_ENVELOPE);
-    assert!(matches!(within, FileProblem::Envelope(DsseError::Json(JsonError::TooDeep { .. }))), "{within}");
+    assert!(matches!(&within, FileProblem::Clause(clause) if clause.code() == "too-deep"), "{within}");
     assert_eq!(code, 2);
     let (above, code) = write(MAX_ENVELOPE + 1);
     assert!(matches!(above, FileProblem::TooLarge { cap: MAX_ENVELOPE }), "{above}");
@@ -129,7 +129,6 @@ fn no_command_waits_for_a_pipe() {
 /// too many digits. Both are limits, at once.
 #[test]
 fn radii_are_counted_before_they_are_read() {
-    use secateur_checker::reader::base64;
     let (folder, problem) = certified();
     let whole = std::fs::read_to_string(problem.certificate_file()).expect("read");
     let payload =

@@ -2,11 +2,12 @@
 
 use rayon::prelude::*;
 use secateur::certify::emit::emit_certificate;
-use secateur_checker::check::{NamedFile, Rejection, Subject, check};
+use secateur_checker::check::{NamedFile, Subject, check};
 use secateur_checker::load::{MaskDirectory, PolicyDirectory, load_masks, load_policy, load_states};
 use secateur_checker::model::{States, Units};
 use secateur_checker::number::Rounding;
 use secateur_checker::reader::certificate::{Certificate, parse_certificate};
+use secateur_checker::rejection::{Reason, Rejection};
 use secateur_checker::table::Quantity;
 use secateur_testkit::decimal::nudged;
 use secateur_testkit::problem::{Problem, Spec, WITNESS, all_families, key, rational};
@@ -84,11 +85,14 @@ fn every_claim_by_one_unit() {
                 with(nudged(text, unit)).expect("a looser claim is true");
                 let tight = nudged(text, -unit);
                 let found = with(tight.clone()).expect_err("a tighter claim is not proved");
-                let Rejection::ClaimTooTight { claim: at, value: nth, claimed, proved, .. } = found else {
-                    panic!("{found}")
+                let words = found.to_string();
+                let (Some(entry), Reason::TooTight { claimed, proved, .. }) = (found.entry, found.reason)
+                else {
+                    panic!("{words}")
                 };
-                assert_eq!((at, nth, claimed), (claim, value, rational(&tight)));
-                let stated = rational(text);
+                assert!(entry.part.ends_with(&format!(", value {value}")), "{words}");
+                assert_eq!((entry.kind, entry.position, *claimed), ("claim", claim, rational(&tight)));
+                let (stated, proved) = (rational(text), *proved);
                 assert!(if unit > 0 { proved <= stated } else { proved >= stated }, "{text}: {proved}");
             }
         });

@@ -6,16 +6,17 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use secateur::certify::keys::Key;
-use secateur::cli::verify::question;
+use secateur::cli::command::verify::question;
 use secateur::search::branch::BranchOptions;
 use secateur::verify::{Answer, Question, verify};
-use secateur_checker::kernel::enclose::TanhTable;
-use secateur_checker::kernel::grid::{GridError, GridNetwork};
+use secateur_checker::kernel::fault::Fault;
+use secateur_checker::kernel::grid::GridNetwork;
 use secateur_checker::kernel::relax::SlopeChoice;
-use secateur_checker::kernel::split::{Case, LeafWitness, Node, SplitError, check_sat, check_unsat};
+use secateur_checker::kernel::split::{Case, LeafWitness, Node, check_sat, check_unsat};
 use secateur_checker::number::Rational;
 use secateur_checker::property::prepare;
 use secateur_checker::reader::property::{ProofTree, Property, parse_proof};
+use secateur_checker::tables::tanh_table;
 
 /// A network, the cases it was proved to have no answer to, their trees, and the same cases with a right-hand side at which
 /// a point satisfies them.
@@ -65,7 +66,7 @@ fn attained(grid: &GridNetwork, case: &Case) -> (Case, Case) {
         };
         let mut tried = best.as_ref().map_or_else(loosest, |(case, _)| case.clone());
         let step = Rational::from_dyadic(1.into(), -10);
-        while check_sat(grid, TanhTable::shared(), &tried, &point).is_ok() {
+        while check_sat(grid, tanh_table().unwrap(), &tried, &point).is_ok() {
             best = Some((tried.clone(), point.clone()));
             tried.constraints[0].bound = tried.constraints[0].bound.sub(&step);
         }
@@ -87,9 +88,9 @@ fn tree_of(grid: &GridNetwork, splits: &[Split]) -> Vec<Node> {
     let mut witness = LeafWitness::default();
     let place = |[layer, neuron]: [usize; 2]| {
         let layer = layer % grid.layers.len();
-        (layer, neuron % grid.layers[layer].outputs)
+        (layer, neuron % grid.layers[layer].outputs())
     };
-    witness.multipliers.extend(grid.layers.iter().map(|layer| vec![0; layer.outputs]));
+    witness.multipliers.extend(grid.layers.iter().map(|layer| vec![0; layer.outputs()]));
     for &(raw, multiplier) in splits {
         let (layer, neuron) = place(raw);
         witness.multipliers[layer][neuron] = multiplier;
@@ -184,7 +185,7 @@ fn change_witness(witness: &mut LeafWitness, change: &Change) {
 }
 
 fn changed_proofs_prove_nothing_false(proved: &Proved, changes: &[Change]) -> Result<(), TestCaseError> {
-    let table = TanhTable::shared();
+    let table = tanh_table().unwrap();
     for (tree, attained) in proved.trees.iter().zip(&proved.attained) {
         let mut nodes = tree.clone();
         for change in changes {
@@ -201,7 +202,7 @@ fn changed_proofs_prove_nothing_false(proved: &Proved, changes: &[Change]) -> Re
 fn unchanged_proofs_prove_their_own_cases_only() {
     for (network, property) in [("narrow.onnx", "narrow-unsat.vnnlib"), ("wide.onnx", "wide-unsat.vnnlib")] {
         let proved = proved(network, property);
-        let table = TanhTable::shared();
+        let table = tanh_table().unwrap();
         for ((case, attained), tree) in proved.cases.iter().zip(&proved.attained).zip(&proved.trees) {
             assert_eq!(check_unsat(&proved.grid, table, case, tree, &mut |_| {}), Ok(()));
             assert!(attained.constraints[0].bound > case.constraints[0].bound);
@@ -233,20 +234,17 @@ fn negative_multipliers_are_refused_where_they_would_prove_anything() {
     for (network, property) in [("narrow.onnx", "narrow-unsat.vnnlib"), ("wide.onnx", "wide-unsat.vnnlib")] {
         let Proved { grid, near, .. } = proved(network, property);
         for (case, layer) in near.iter().flat_map(|case| (0..grid.layers.len()).map(move |l| (case, l))) {
-            for neuron in 0..grid.layers[layer].outputs {
+            for neuron in 0..grid.layers[layer].outputs() {
                 let refused = |multiplier| {
                     let tree = tree_of(&grid, &[([layer, neuron], multiplier)]);
-                    check_unsat(&grid, TanhTable::shared(), case, &tree, &mut |_| {})
+                    check_unsat(&grid, tanh_table().unwrap(), case, &tree, &mut |_| {})
                 };
                 for multiplier in [0, 1 << 10, 1 << 16, 1 << 20] {
                     let found = refused(multiplier);
-                    assert!(matches!(found, Err(SplitError::NotProved { .. })), "{found:?}");
+                    assert!(matches!(found, Err(Fault::NotProved { .. })), "{found:?}");
                     let found = refused(-multiplier - 1);
-                    let reason = GridError::NegativeMultiplier { layer, neuron };
-                    assert!(
-                        matches!(found, Err(SplitError::Grid { reason: r, .. }) if r == reason),
-                        "{found:?}"
-                    );
+                    let reason = Fault::NegativeMultiplier { layer, neuron };
+                    assert_eq!(found.unwrap_err().condition(), &reason);
                 }
             }
         }
@@ -263,7 +261,7 @@ fn trees_with_any_multipliers_prove_nothing_false() {
             let splits: Vec<Split> = raw.iter().map(|&(place, number, shift)| (place, number << shift)).collect();
             for case in &proved.near {
                 let tree = tree_of(&proved.grid, &splits);
-                let refuted = check_unsat(&proved.grid, TanhTable::shared(), case, &tree, &mut |_| {});
+                let refuted = check_unsat(&proved.grid, tanh_table().unwrap(), case, &tree, &mut |_| {});
                 prop_assert!(refuted.is_err(), "{:?}", splits);
             }
         });

@@ -4,7 +4,7 @@
 use secateur::policy::ActivationSpec;
 use secateur::policy::emit::emit_safetensors;
 use secateur::search::counterexample::PointSearch;
-use secateur_checker::counterexample::{PointProblem, PointTable};
+use secateur_checker::claim::point::{PointProblem, PointTable};
 use secateur_checker::evaluate::{Problem, evaluate};
 use secateur_checker::family::Family;
 use secateur_checker::kernel::head::HeadBounds;

@@ -1,57 +1,27 @@
 //! Strict base64: the standard alphabet, padded, canonical, no blanks. Trusted. `spec/certificate-files.md#base64`.
 
-use core::fmt;
+use super::clause::Clause;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// Why text is not base64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Base64Error {
-    /// The length is no multiple of 4.
-    Length {
-        /// Length in bytes.
-        length: usize,
-    },
-    /// A character outside the alphabet, or padding before the end.
-    Character {
-        /// Position.
-        at: usize,
-    },
-    /// Bits that belong to no byte are not 0: another text stands for the same bytes.
-    NotCanonical,
-}
-
-impl fmt::Display for Base64Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Length { length } => {
-                write!(f, "not padded base64: its length {length} is no multiple of 4")
-            }
-            Self::Character { at } => write!(f, "not base64 at character {at}"),
-            Self::NotCanonical => f.write_str("not canonical base64: unused bits are set"),
-        }
-    }
-}
 
 /// Decodes; the caller caps the length.
 ///
 /// # Errors
-/// [`Base64Error`].
+/// [`Clause`].
 ///
 /// # References
 /// RFC 4648 sections 3.5 and 4.
-pub fn decode(text: &str) -> Result<Vec<u8>, Base64Error> {
+pub fn decode(text: &str) -> Result<Vec<u8>, Clause> {
     let length = text.len();
     let (groups, rest) = text.as_bytes().as_chunks::<4>();
     if !rest.is_empty() {
-        return Err(Base64Error::Length { length });
+        return Err(Clause::Base64Length { length });
     }
     let digits = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text);
     let mut out = Vec::with_capacity(groups.len().saturating_mul(3));
     let (mut bits, mut held) = (0u32, 0u32);
     for (at, byte) in digits.bytes().enumerate() {
-        bits = ((bits << 6) | digit(byte).ok_or(Base64Error::Character { at })?) & 0x00FF_FFFF;
+        bits = ((bits << 6) | digit(byte).ok_or(Clause::Base64Character { at })?) & 0x00FF_FFFF;
         held = held.saturating_add(6);
         if held >= 8 {
             held = held.saturating_sub(8);
@@ -60,7 +30,7 @@ pub fn decode(text: &str) -> Result<Vec<u8>, Base64Error> {
     }
     // Of a multiple of 4, less at most 2 signs of padding: 0, 4 or 2 bits are left over, never 6.
     if bits & !(u32::MAX << held) != 0 {
-        return Err(Base64Error::NotCanonical);
+        return Err(Clause::Base64UnusedBits);
     }
     Ok(out)
 }
@@ -75,15 +45,6 @@ fn digit(byte: u8) -> Option<u32> {
         _ => None,
     };
     value.map(u32::from)
-}
-
-/// Encodes with padding.
-pub fn encode(bytes: &[u8]) -> String {
-    let mut out = encode_unpadded(bytes);
-    while !out.len().is_multiple_of(4) {
-        out.push('=');
-    }
-    out
 }
 
 /// Encodes without padding, as OpenSSH writes fingerprints.
@@ -101,60 +62,4 @@ pub fn encode_unpadded(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn vectors_of_the_standard() {
-        // RFC 4648 section 10.
-        let vectors = [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ];
-        for (plain, coded) in vectors {
-            assert_eq!(encode(plain.as_bytes()), coded);
-            assert_eq!(decode(coded), Ok(plain.as_bytes().to_vec()));
-            assert_eq!(encode_unpadded(plain.as_bytes()), coded.trim_end_matches('='));
-        }
-    }
-
-    #[test]
-    fn other_spellings_are_refused() {
-        for (text, error) in [
-            ("Zg", Base64Error::Length { length: 2 }),
-            ("Zg=", Base64Error::Length { length: 3 }),
-            ("Z===", Base64Error::Character { at: 1 }),
-            ("====", Base64Error::Character { at: 0 }),
-            ("Zh==", Base64Error::NotCanonical),
-            ("Zm9=", Base64Error::NotCanonical),
-            ("Zg==Zg==", Base64Error::Character { at: 2 }),
-            ("Zm9v\nZm9v", Base64Error::Length { length: 9 }),
-            ("Zm9\n", Base64Error::Character { at: 3 }),
-            ("Zm9 ", Base64Error::Character { at: 3 }),
-            ("Zm-_", Base64Error::Character { at: 2 }),
-            ("Z=9v", Base64Error::Character { at: 1 }),
-        ] {
-            assert_eq!(decode(text), Err(error), "{text:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn bytes_come_back(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            prop_assert_eq!(decode(&encode(&bytes)), Ok(bytes));
-        }
-
-        #[test]
-        fn only_the_canonical_text_decodes(text in "[A-Zab01+/=\n ]{0,12}") {
-            if let Ok(bytes) = decode(&text) {
-                prop_assert_eq!(encode(&bytes), text);
-            }
-        }
-    }
-}
+pub(super) mod tests;

@@ -1,10 +1,9 @@
-//! Strict JSON: UTF-8, no BOM, no duplicate key, no number token, bounded depth and size; canonical output (RFC 8785).
+//! Strict JSON: UTF-8, no BOM, no duplicate key, no number token, bounded depth and size; whether it is canonical (RFC 8785).
 //! Trusted. `spec/certificate-files.md#json`.
 
-use core::fmt;
 use std::collections::BTreeMap;
 
-use super::escaped::Escaped;
+use super::clause::Clause;
 
 /// Deepest nesting of arrays and objects.
 pub const MAX_DEPTH: usize = 24;
@@ -40,126 +39,40 @@ pub enum Numbers {
     Integers,
 }
 
-/// Why bytes are not a document; `at` is a byte offset.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum JsonError {
-    /// The document is longer than its cap.
-    TooLarge {
-        /// Length in bytes.
-        size: usize,
-        /// Longest length accepted.
-        cap: usize,
-    },
-    /// The bytes are not UTF-8.
-    NotUtf8 {
-        /// First offending byte.
-        at: usize,
-    },
-    /// The document begins with a byte order mark.
-    ByteOrderMark,
-    /// Something else stands where the grammar wants `expected`.
-    Syntax {
-        /// Position.
-        at: usize,
-        /// What the grammar wants there.
-        expected: &'static str,
-    },
-    /// A number token where numbers are written as strings.
-    NumberToken {
-        /// Position.
-        at: usize,
-    },
-    /// A number that is not an integer in [0, 2^64), in a safetensors header.
-    NotAnInteger {
-        /// Position.
-        at: usize,
-    },
-    /// A key occurs twice in one object.
-    DuplicateKey {
-        /// Position after the second occurrence.
-        at: usize,
-        /// The key.
-        key: String,
-    },
-    /// Deeper than [`MAX_DEPTH`].
-    TooDeep {
-        /// Position.
-        at: usize,
-    },
-    /// More than [`MAX_VALUES`] values.
-    TooManyValues {
-        /// Position.
-        at: usize,
-    },
-    /// An unescaped control character in a string.
-    ControlCharacter {
-        /// Position.
-        at: usize,
-    },
-    /// A backslash followed by something that is no escape.
-    BadEscape {
-        /// Position.
-        at: usize,
-    },
-    /// Half of a surrogate pair.
-    LoneSurrogate {
-        /// Position.
-        at: usize,
-    },
-    /// Something follows the document.
-    TrailingData {
-        /// Position.
-        at: usize,
-    },
-}
-
-impl fmt::Display for JsonError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLarge { size, cap } => write!(f, "the document has {size} bytes, more than {cap}"),
-            Self::NotUtf8 { at } => write!(f, "not UTF-8 at byte {at}"),
-            Self::ByteOrderMark => f.write_str("the document begins with a byte order mark"),
-            Self::Syntax { at, expected } => write!(f, "not JSON at byte {at}: expected {expected}"),
-            Self::NumberToken { at } => {
-                write!(f, "a number at byte {at}: numbers are written as strings, such as \"0.075\"")
-            }
-            Self::NotAnInteger { at } => write!(f, "not an integer in [0, 2^64) at byte {at}"),
-            Self::DuplicateKey { at, key } => {
-                write!(f, "the key {} occurs twice, before byte {at}", Escaped(key))
-            }
-            Self::TooDeep { at } => write!(f, "nested deeper than {MAX_DEPTH} at byte {at}"),
-            Self::TooManyValues { at } => write!(f, "more than {MAX_VALUES} values at byte {at}"),
-            Self::ControlCharacter { at } => write!(f, "a control character in a string at byte {at}"),
-            Self::BadEscape { at } => write!(f, "an unknown escape at byte {at}"),
-            Self::LoneSurrogate { at } => write!(f, "half of a surrogate pair at byte {at}"),
-            Self::TrailingData { at } => write!(f, "something follows the document at byte {at}"),
-        }
-    }
-}
-
 /// Parses a document of at most `cap` bytes.
 ///
 /// # Errors
-/// [`JsonError`], one variant per clause of the format; the size is tested before anything is read.
+/// [`Clause`], one variant per clause of the format; the size is tested before anything is read.
 ///
 /// # References
 /// RFC 8259; RFC 7493 (I-JSON) sections 2.1 and 2.3.
-pub fn parse(bytes: &[u8], cap: usize, numbers: Numbers) -> Result<Value, JsonError> {
+pub fn parse(bytes: &[u8], cap: usize, numbers: Numbers) -> Result<Value, Clause> {
+    parse_spelled(bytes, cap, numbers).map(|(value, _)| value)
+}
+
+/// As [`parse`], with whether the bytes are the document's canonical form: no blanks, keys ordered by UTF-16 code units,
+/// the shortest escapes.
+///
+/// # Errors
+/// Those of [`parse`]; what is not canonical is none of them.
+///
+/// # References
+/// RFC 8785 section 3.2.
+pub fn parse_spelled(bytes: &[u8], cap: usize, numbers: Numbers) -> Result<(Value, bool), Clause> {
     if bytes.len() > cap {
-        return Err(JsonError::TooLarge { size: bytes.len(), cap });
+        return Err(Clause::TooLarge { size: bytes.len(), cap });
     }
-    let text = core::str::from_utf8(bytes).map_err(|e| JsonError::NotUtf8 { at: e.valid_up_to() })?;
+    let text = core::str::from_utf8(bytes).map_err(|e| Clause::NotUtf8 { at: e.valid_up_to() })?;
     if text.starts_with('\u{feff}') {
-        return Err(JsonError::ByteOrderMark);
+        return Err(Clause::ByteOrderMark);
     }
-    let mut parser = Parser { text, at: 0, numbers, values: 0 };
+    let mut parser = Parser { text, at: 0, numbers, values: 0, canonical: true };
     let value = parser.value(0)?;
     parser.blanks();
     if parser.at < text.len() {
-        return Err(JsonError::TrailingData { at: parser.at });
+        return Err(Clause::TrailingData { at: parser.at });
     }
-    Ok(value)
+    Ok((value, parser.canonical))
 }
 
 struct Parser<'a> {
@@ -167,6 +80,7 @@ struct Parser<'a> {
     at: usize,
     numbers: Numbers,
     values: usize,
+    canonical: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -181,6 +95,7 @@ impl<'a> Parser<'a> {
     fn blanks(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.advance(1);
+            self.canonical = false;
         }
     }
 
@@ -194,11 +109,11 @@ impl<'a> Parser<'a> {
         found
     }
 
-    fn want(&mut self, byte: u8, expected: &'static str) -> Result<(), JsonError> {
-        if self.take(byte) { Ok(()) } else { Err(JsonError::Syntax { at: self.at, expected }) }
+    fn want(&mut self, byte: u8, expected: &'static str) -> Result<(), Clause> {
+        if self.take(byte) { Ok(()) } else { Err(Clause::Syntax { at: self.at, expected }) }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
+    fn value(&mut self, depth: usize) -> Result<Value, Clause> {
         self.blanks();
         self.spend(1)?;
         match self.peek() {
@@ -209,36 +124,36 @@ impl<'a> Parser<'a> {
             Some(b'f') => self.word("false", Value::Bool(false)),
             Some(b'n') => self.word("null", Value::Null),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            _ => Err(JsonError::Syntax { at: self.at, expected: "a value" }),
+            _ => Err(Clause::Syntax { at: self.at, expected: "a value" }),
         }
     }
 
-    fn spend(&mut self, values: usize) -> Result<(), JsonError> {
+    fn spend(&mut self, values: usize) -> Result<(), Clause> {
         self.values = self.values.saturating_add(values);
-        if self.values > MAX_VALUES { Err(JsonError::TooManyValues { at: self.at }) } else { Ok(()) }
+        if self.values > MAX_VALUES { Err(Clause::TooManyValues { at: self.at }) } else { Ok(()) }
     }
 
-    fn deeper(&mut self, depth: usize) -> Result<usize, JsonError> {
+    fn deeper(&mut self, depth: usize) -> Result<usize, Clause> {
         if depth >= MAX_DEPTH {
-            return Err(JsonError::TooDeep { at: self.at });
+            return Err(Clause::TooDeep { at: self.at });
         }
         self.advance(1);
         Ok(depth.saturating_add(1))
     }
 
-    fn word(&mut self, word: &'static str, value: Value) -> Result<Value, JsonError> {
+    fn word(&mut self, word: &'static str, value: Value) -> Result<Value, Clause> {
         let rest = self.text.get(self.at..).unwrap_or("");
         if !rest.starts_with(word) {
-            return Err(JsonError::Syntax { at: self.at, expected: word });
+            return Err(Clause::Syntax { at: self.at, expected: word });
         }
         self.advance(word.len());
         Ok(value)
     }
 
-    fn number(&mut self) -> Result<Value, JsonError> {
+    fn number(&mut self) -> Result<Value, Clause> {
         let at = self.at;
         if self.numbers == Numbers::Refused {
-            return Err(JsonError::NumberToken { at });
+            return Err(Clause::NumberToken { at });
         }
         while matches!(self.peek(), Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')) {
             self.advance(1);
@@ -246,10 +161,10 @@ impl<'a> Parser<'a> {
         let token = self.text.get(at..self.at).unwrap_or("");
         let plain = token.bytes().all(|b| b.is_ascii_digit()) && (token == "0" || !token.starts_with('0'));
         let parsed = if plain { token.parse().ok() } else { None };
-        parsed.map(Value::Integer).ok_or(JsonError::NotAnInteger { at })
+        parsed.map(Value::Integer).ok_or(Clause::NotAnInteger { at })
     }
 
-    fn array(&mut self, depth: usize) -> Result<Value, JsonError> {
+    fn array(&mut self, depth: usize) -> Result<Value, Clause> {
         let depth = self.deeper(depth)?;
         let mut items = Vec::new();
         if self.take(b']') {
@@ -264,9 +179,9 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<Value, JsonError> {
+    fn object(&mut self, depth: usize) -> Result<Value, Clause> {
         let depth = self.deeper(depth)?;
-        let mut members = BTreeMap::new();
+        let (mut members, mut last) = (BTreeMap::new(), None);
         if self.take(b'}') {
             return Ok(Value::Object(members));
         }
@@ -274,11 +189,14 @@ impl<'a> Parser<'a> {
         loop {
             self.blanks();
             if self.peek() != Some(b'"') {
-                return Err(JsonError::Syntax { at: self.at, expected: "a key" });
+                return Err(Clause::Syntax { at: self.at, expected: "a key" });
             }
             let key = self.string()?;
+            // UTF-16 order differs from the map's code point order above U+FFFF.
+            self.canonical &= last.is_none_or(|last: String| last.encode_utf16().lt(key.encode_utf16()));
+            last = Some(key.clone());
             if members.contains_key(&key) {
-                return Err(JsonError::DuplicateKey { at: self.at, key });
+                return Err(Clause::DuplicateKey { at: self.at, key: key.into() });
             }
             self.want(b':', "a colon")?;
             let value = self.value(depth)?;
@@ -290,7 +208,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn string(&mut self) -> Result<String, JsonError> {
+    fn string(&mut self) -> Result<String, Clause> {
         self.advance(1);
         let mut out = String::new();
         loop {
@@ -305,140 +223,87 @@ impl<'a> Parser<'a> {
                     return Ok(out);
                 }
                 Some(b'\\') => out.push(self.escape()?),
-                Some(_) => return Err(JsonError::ControlCharacter { at: self.at }),
-                None => return Err(JsonError::Syntax { at: self.at, expected: "the end of a string" }),
+                Some(_) => return Err(Clause::ControlCharacter { at: self.at }),
+                None => return Err(Clause::Syntax { at: self.at, expected: "the end of a string" }),
             }
         }
     }
 
     /// Reads an escape, `at` on its backslash.
-    fn escape(&mut self) -> Result<char, JsonError> {
+    fn escape(&mut self) -> Result<char, Clause> {
         let at = self.at;
         self.advance(1);
         let plain = match self.peek() {
             Some(b'"') => '"',
             Some(b'\\') => '\\',
-            Some(b'/') => '/',
+            Some(b'/') => {
+                self.canonical = false;
+                '/'
+            }
             Some(b'b') => '\u{8}',
             Some(b'f') => '\u{c}',
             Some(b'n') => '\n',
             Some(b'r') => '\r',
             Some(b't') => '\t',
             Some(b'u') => return self.unicode_escape(at),
-            _ => return Err(JsonError::BadEscape { at }),
+            _ => return Err(Clause::BadEscape { at }),
         };
         self.advance(1);
         Ok(plain)
     }
 
     /// Reads `uXXXX`, or `uXXXX\uXXXX` for a surrogate pair; `at` is the backslash.
-    fn unicode_escape(&mut self, at: usize) -> Result<char, JsonError> {
+    fn unicode_escape(&mut self, at: usize) -> Result<char, Clause> {
         let first = self.four_digits(at)?;
+        // Only control characters are written so, and of those only the ones that have no short escape.
+        self.canonical &= first < 0x20 && !matches!(first, 0x08..=0x0A | 0x0C | 0x0D);
         if let Some(character) = char::from_u32(u32::from(first)) {
             return Ok(character);
         }
         let rest = self.text.as_bytes().get(self.at..).unwrap_or(&[]);
         if !rest.starts_with(b"\\u") {
-            return Err(JsonError::LoneSurrogate { at });
+            return Err(Clause::LoneSurrogate { at });
         }
         self.advance(1);
         let second = self.four_digits(at)?;
         match char::decode_utf16([first, second]).next() {
             Some(Ok(character)) => Ok(character),
-            _ => Err(JsonError::LoneSurrogate { at }),
+            _ => Err(Clause::LoneSurrogate { at }),
         }
     }
 
     /// Reads `uXXXX`, `self.at` on the `u`.
-    fn four_digits(&mut self, at: usize) -> Result<u16, JsonError> {
+    fn four_digits(&mut self, at: usize) -> Result<u16, Clause> {
         let digits = self.text.get(self.at.saturating_add(1)..self.at.saturating_add(5));
         let digits = digits.filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
-        let unit = digits.and_then(|d| u16::from_str_radix(d, 16).ok()).ok_or(JsonError::BadEscape { at })?;
+        self.canonical &= digits.is_some_and(|d| !d.bytes().any(|b| b.is_ascii_uppercase()));
+        let unit = digits.and_then(|d| u16::from_str_radix(d, 16).ok()).ok_or(Clause::BadEscape { at })?;
         self.advance(5);
         Ok(unit)
     }
-}
-
-/// `value` in RFC 8785 canonical form: no blanks, keys ordered by UTF-16 code units, the shortest escapes.
-///
-/// A payload is canonical iff `canonical(&parse(payload)?) == payload`. Integers are written in decimal.
-pub fn canonical(value: &Value) -> String {
-    let mut out = String::new();
-    write_value(value, &mut out);
-    out
-}
-
-fn write_value(value: &Value, out: &mut String) {
-    match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(true) => out.push_str("true"),
-        Value::Bool(false) => out.push_str("false"),
-        Value::Integer(n) => out.push_str(&n.to_string()),
-        Value::String(text) => write_string(text, out),
-        Value::Array(items) => {
-            let mut open = '[';
-            for item in items {
-                out.push(open);
-                write_value(item, out);
-                open = ',';
-            }
-            out.push_str(if items.is_empty() { "[]" } else { "]" });
-        }
-        Value::Object(members) => {
-            let mut sorted: Vec<_> = members.iter().collect();
-            // UTF-16 order differs from the map's code point order above U+FFFF.
-            sorted.sort_by(|a, b| a.0.encode_utf16().cmp(b.0.encode_utf16()));
-            let mut open = '{';
-            for (key, member) in sorted {
-                out.push(open);
-                write_string(key, out);
-                out.push(':');
-                write_value(member, out);
-                open = ',';
-            }
-            out.push_str(if members.is_empty() { "{}" } else { "}" });
-        }
-    }
-}
-
-fn write_string(text: &str, out: &mut String) {
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
-            other => out.push(other),
-        }
-    }
-    out.push('"');
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Value, JsonError> {
+    fn read(text: &str) -> Result<Value, Clause> {
         parse(text.as_bytes(), 1 << 20, Numbers::Refused)
     }
 
     #[test]
     fn documents_are_read() {
-        let value =
-            read(" { \"b\" : [ true , null , \"x\\u00e9\\ud83d\\ude00\\n\" ] , \"a\" : {} } ").unwrap();
-        assert_eq!(canonical(&value), "{\"a\":{},\"b\":[true,null,\"x\u{e9}\u{1f600}\\n\"]}");
-        assert_eq!(read(&canonical(&value)).unwrap(), value);
+        let text = " { \"b\" : [ true , null , \"x\\u00e9\\ud83d\\ude00\\n\" ] , \"a\" : {} } ";
+        let list = vec![Value::Bool(true), Value::Null, Value::String("x\u{e9}\u{1f600}\n".into())];
+        let members =
+            [("a".to_owned(), Value::Object(BTreeMap::new())), ("b".to_owned(), Value::Array(list))];
+        assert_eq!(read(text), Ok(Value::Object(members.into())));
     }
 
     #[test]
     fn number_tokens_have_their_own_error() {
-        assert_eq!(read("{\"a\":1}"), Err(JsonError::NumberToken { at: 5 }));
-        assert_eq!(read("-0.5"), Err(JsonError::NumberToken { at: 0 }));
+        assert_eq!(read("{\"a\":1}"), Err(Clause::NumberToken { at: 5 }));
+        assert_eq!(read("-0.5"), Err(Clause::NumberToken { at: 0 }));
     }
 
     #[test]
@@ -447,27 +312,27 @@ mod tests {
         assert_eq!(header("18446744073709551615"), Ok(Value::Integer(u64::MAX)));
         assert_eq!(header("0"), Ok(Value::Integer(0)));
         for bad in ["-1", "1.0", "1e3", "007", "18446744073709551616", "-"] {
-            assert_eq!(header(bad), Err(JsonError::NotAnInteger { at: 0 }), "{bad}");
+            assert_eq!(header(bad), Err(Clause::NotAnInteger { at: 0 }), "{bad}");
         }
     }
 
     #[test]
     fn each_clause_is_refused_by_name() {
-        assert_eq!(read("\u{feff}{}"), Err(JsonError::ByteOrderMark));
-        assert_eq!(parse(b"\"\xff\"", 10, Numbers::Refused), Err(JsonError::NotUtf8 { at: 1 }));
-        assert_eq!(parse(b"[true]", 5, Numbers::Refused), Err(JsonError::TooLarge { size: 6, cap: 5 }));
+        assert_eq!(read("\u{feff}{}"), Err(Clause::ByteOrderMark));
+        assert_eq!(parse(b"\"\xff\"", 10, Numbers::Refused), Err(Clause::NotUtf8 { at: 1 }));
+        assert_eq!(parse(b"[true]", 5, Numbers::Refused), Err(Clause::TooLarge { size: 6, cap: 5 }));
         assert_eq!(
             read("{\"a\":null,\"\\u0061\":null}"),
-            Err(JsonError::DuplicateKey { at: 18, key: "a".into() })
+            Err(Clause::DuplicateKey { at: 18, key: "a".into() })
         );
-        assert_eq!(read("[] []"), Err(JsonError::TrailingData { at: 3 }));
-        assert_eq!(read("\"a\nb\""), Err(JsonError::ControlCharacter { at: 2 }));
-        assert_eq!(read("\"\\x\""), Err(JsonError::BadEscape { at: 1 }));
-        assert_eq!(read("\"\\u+123\""), Err(JsonError::BadEscape { at: 1 }));
+        assert_eq!(read("[] []"), Err(Clause::TrailingData { at: 3 }));
+        assert_eq!(read("\"a\nb\""), Err(Clause::ControlCharacter { at: 2 }));
+        assert_eq!(read("\"\\x\""), Err(Clause::BadEscape { at: 1 }));
+        assert_eq!(read("\"\\u+123\""), Err(Clause::BadEscape { at: 1 }));
         for lone in
             ["\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\\ud800\\ud800\"", "\"\\udc00\\ud800\""]
         {
-            assert_eq!(read(lone), Err(JsonError::LoneSurrogate { at: 1 }), "{lone}");
+            assert_eq!(read(lone), Err(Clause::LoneSurrogate { at: 1 }), "{lone}");
         }
     }
 
@@ -492,7 +357,10 @@ mod tests {
             "{\"a\":null,}",
             "]",
         ] {
-            assert!(matches!(read(bad), Err(JsonError::Syntax { .. })), "{bad}");
+            assert!(
+                matches!(read(bad).map_err(|e| e.condition().clone()), Err(Clause::Syntax { .. })),
+                "{bad}"
+            );
         }
     }
 
@@ -500,29 +368,62 @@ mod tests {
     fn depth_and_count_are_capped() {
         let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
         assert!(read(&nested(MAX_DEPTH)).is_ok());
-        assert_eq!(read(&nested(MAX_DEPTH + 1)), Err(JsonError::TooDeep { at: MAX_DEPTH }));
-        assert_eq!(read(&"[".repeat(1_000_000)), Err(JsonError::TooDeep { at: MAX_DEPTH }));
+        assert_eq!(read(&nested(MAX_DEPTH + 1)), Err(Clause::TooDeep { at: MAX_DEPTH }));
+        assert_eq!(read(&"[".repeat(1_000_000)), Err(Clause::TooDeep { at: MAX_DEPTH }));
         let many = format!("[{}\"\"]", "\"\",".repeat(MAX_VALUES));
         let result = parse(many.as_bytes(), usize::MAX, Numbers::Refused);
-        assert!(matches!(result, Err(JsonError::TooManyValues { .. })));
+        assert!(matches!(result.map_err(|e| e.condition().clone()), Err(Clause::TooManyValues { .. })));
         // One object and its member count 1 + OBJECT_COST + 1.
         let objects = |n: usize| format!("[{}null]", "{\"\":null},".repeat(n));
         let most = (MAX_VALUES - 2) / (OBJECT_COST + 2);
         assert!(parse(objects(most).as_bytes(), usize::MAX, Numbers::Refused).is_ok());
         let result = parse(objects(most + 1).as_bytes(), usize::MAX, Numbers::Refused);
-        assert!(matches!(result, Err(JsonError::TooManyValues { .. })));
+        assert!(matches!(result.map_err(|e| e.condition().clone()), Err(Clause::TooManyValues { .. })));
+    }
+
+    fn is_canonical(text: &str) -> bool {
+        parse_spelled(text.as_bytes(), 1 << 20, Numbers::Refused).unwrap().1
+    }
+
+    #[test]
+    fn canonical_documents_have_no_blanks() {
+        assert!(is_canonical("{\"a\":{},\"b\":[true,null,\"x y\"]}"));
+        for text in
+            [" {}", "{} ", "{ }", "[ ]", "[null, null]", "{\"a\": null}", "{\"a\" :null}", "[\n]", "[\t]"]
+        {
+            assert!(!is_canonical(text), "{text:?}");
+        }
     }
 
     #[test]
     fn keys_are_ordered_by_utf16_units() {
         // RFC 8785 section 3.2.3: U+10000 (D800 DC00) sorts before U+FB33, unlike in code point order.
-        let value = read("{\"\u{fb33}\":null,\"\u{1f600}\":null,\"a\":null}").unwrap();
-        assert_eq!(canonical(&value), "{\"a\":null,\"\u{1f600}\":null,\"\u{fb33}\":null}");
+        assert!(is_canonical("{\"a\":null,\"\u{1f600}\":null,\"\u{fb33}\":null}"));
+        assert!(!is_canonical("{\"a\":null,\"\u{fb33}\":null,\"\u{1f600}\":null}"));
+        assert!(!is_canonical("{\"b\":null,\"a\":null}"));
+        assert!(!is_canonical("[{\"b\":{\"d\":null,\"c\":null},\"e\":null}]"));
+        assert!(is_canonical("[{\"b\":null},{\"a\":null}]"));
     }
 
     #[test]
     fn escapes_are_the_shortest() {
-        let value = read("\"\\u0008\\u000c\\u001f\\u007f\\/\\u2028\\u0022\"").unwrap();
-        assert_eq!(canonical(&value), "\"\\b\\f\\u001f\u{7f}/\u{2028}\\\"\"");
+        assert!(is_canonical("\"\\b\\t\\n\\f\\r\\u0000\\u000b\\u001f\u{7f}/\u{2028}\\\"\\\\\""));
+        for text in [
+            "\\/",
+            "\\u0008",
+            "\\u000A",
+            "\\u000c",
+            "\\u000d",
+            "\\u0009",
+            "\\u001F",
+            "\\u0020",
+            "\\u007f",
+            "\\u0022",
+            "\\u005c",
+            "\\ud83d\\ude00",
+        ] {
+            assert!(!is_canonical(&format!("\"{text}\"")), "{text}");
+            assert!(!is_canonical(&format!("{{\"{text}\":null}}")), "{text}");
+        }
     }
 }

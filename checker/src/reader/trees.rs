@@ -1,10 +1,10 @@
 //! Split trees as a witness file holds them: preorder, self-delimiting. Trusted; any tree is sound.
 //! `spec/certificate.md#split-trees`.
 
-use crate::kernel::branch::TreeFault;
-use crate::kernel::grid::{GridError, GridNetwork};
+use crate::kernel::fault::{Fault, Place};
+use crate::kernel::grid::GridNetwork;
 use crate::kernel::relax::SlopeChoice;
-use crate::kernel::split::{LeafWitness, Node, SplitError};
+use crate::kernel::split::{LeafWitness, Node};
 use crate::number::Dyadic;
 use crate::reader::slopes::{slope, slopes_of};
 
@@ -63,27 +63,25 @@ impl<'a> Trees<'a> {
     /// The tree's next node and its number. Nodes come in preorder, so that the children of a cut are not named.
     ///
     /// # Errors
-    /// [`GridError::BadTree`].
-    pub fn node(&mut self, network: &GridNetwork) -> Result<(usize, Node), SplitError> {
+    /// [`Fault`], a condition of split trees.
+    pub fn node(&mut self, network: &GridNetwork) -> Result<(usize, Node), Fault> {
         let node = self.nodes;
-        let read = self.read(network).map(|read| (node, read));
-        let tree = self.count.saturating_sub(1);
-        read.map_err(|fault| SplitError::Grid { node, reason: GridError::BadTree { tree, fault } })
+        Ok((node, self.read(network)?))
     }
 
     /// Accepts iff nothing follows the last tree.
     ///
     /// # Errors
-    /// [`GridError::BadTree`].
-    pub fn finish(self) -> Result<(), GridError> {
-        let fault = TreeFault::Trailing;
-        if self.bytes.is_empty() { Ok(()) } else { Err(GridError::BadTree { tree: self.count, fault }) }
+    /// [`Fault::TreeTrailing`].
+    pub fn finish(self) -> Result<(), Fault> {
+        let last = Place::Tree(self.count.saturating_sub(1));
+        if self.bytes.is_empty() { Ok(()) } else { Err(Fault::TreeTrailing.at(last)) }
     }
 
-    fn read(&mut self, network: &GridNetwork) -> Result<Node, TreeFault> {
-        let above = self.open.pop().ok_or(TreeFault::NoTree)?;
+    fn read(&mut self, network: &GridNetwork) -> Result<Node, Fault> {
+        let above = self.open.pop().ok_or(Fault::NoTree)?;
         if self.nodes >= MAX_NODES {
-            return Err(TreeFault::TooManyNodes);
+            return Err(Fault::TooManyNodes);
         }
         self.nodes = self.nodes.saturating_add(1);
         let children = [0, 0];
@@ -92,11 +90,11 @@ impl<'a> Trees<'a> {
             [1] => Node::Leaf { constraint: 0, witness: Some(self.witness(network)?) },
             [2] => Node::Relu { layer: self.short()?, neuron: self.short()?, children },
             [3] => Node::Input { coordinate: self.short()?, at: self.number()?.to_rational(), children },
-            _ => return Err(TreeFault::UnknownNode),
+            _ => return Err(Fault::UnknownNode),
         };
         if node.children().is_some() {
             if above >= MAX_DEPTH {
-                return Err(TreeFault::TooDeep);
+                return Err(Fault::TooDeep);
             }
             self.open.extend([above.saturating_add(1); 2]);
         }
@@ -104,7 +102,8 @@ impl<'a> Trees<'a> {
     }
 
     /// Slopes of the layers that have an activation, in order, then multipliers.
-    fn witness(&mut self, network: &GridNetwork) -> Result<LeafWitness, TreeFault> {
+    fn witness(&mut self, network: &GridNetwork) -> Result<LeafWitness, Fault> {
+        let node = self.nodes.saturating_sub(1);
         let mut witness = LeafWitness::default();
         for layer in &network.layers {
             let kinds = slopes_of(&layer.activation);
@@ -113,10 +112,10 @@ impl<'a> Trees<'a> {
             for _ in 0..count {
                 let neuron = self.short()?;
                 if neuron < slopes.len() {
-                    return Err(TreeFault::NotAscending);
+                    return Err(Fault::SlopesOutOfOrder);
                 }
-                if neuron >= layer.outputs {
-                    return Err(TreeFault::NoSuchPlace);
+                if neuron >= layer.outputs() {
+                    return Err(Fault::NoSuchPlace { node });
                 }
                 slopes.resize(neuron, SlopeChoice::default());
                 let lower = Some(slope(u16::from_le_bytes(self.take()?)));
@@ -124,7 +123,7 @@ impl<'a> Trees<'a> {
                 slopes.push(SlopeChoice { upper, lower });
             }
             if count > 0 {
-                slopes.resize(layer.outputs, SlopeChoice::default());
+                slopes.resize(layer.outputs(), SlopeChoice::default());
             }
             witness.slopes.push(slopes);
             witness.multipliers.push(Vec::new());
@@ -132,26 +131,26 @@ impl<'a> Trees<'a> {
         for _ in 0..self.short()? {
             let (layer, neuron) = (self.short()?, self.short()?);
             let value = i64::from(u32::from_le_bytes(self.take()?));
-            let width = network.layers.get(layer).map_or(0, |l| l.outputs);
-            let list = witness.multipliers.get_mut(layer).ok_or(TreeFault::NoSuchPlace)?;
+            let width = network.layers.get(layer).map_or(0, |l| l.outputs());
+            let list = witness.multipliers.get_mut(layer).ok_or(Fault::NoSuchPlace { node })?;
             list.resize(width, 0);
-            *list.get_mut(neuron).ok_or(TreeFault::NoSuchPlace)? = value;
+            *list.get_mut(neuron).ok_or(Fault::NoSuchPlace { node })? = value;
         }
         Ok(witness)
     }
 
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], TreeFault> {
-        let (head, tail) = self.bytes.split_first_chunk::<N>().ok_or(TreeFault::Truncated)?;
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        let (head, tail) = self.bytes.split_first_chunk::<N>().ok_or(Fault::TreeTruncated)?;
         self.bytes = tail;
         Ok(*head)
     }
 
-    fn short(&mut self) -> Result<usize, TreeFault> {
+    fn short(&mut self) -> Result<usize, Fault> {
         Ok(usize::from(u16::from_le_bytes(self.take()?)))
     }
 
     /// A finite binary64 number, exactly.
-    fn number(&mut self) -> Result<Dyadic, TreeFault> {
-        Dyadic::from_ieee(u64::from_le_bytes(self.take()?), 52, 11).ok_or(TreeFault::NotANumber)
+    fn number(&mut self) -> Result<Dyadic, Fault> {
+        Dyadic::from_ieee(u64::from_le_bytes(self.take()?), 52, 11).ok_or(Fault::CutAtNoNumber)
     }
 }

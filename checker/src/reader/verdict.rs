@@ -3,12 +3,11 @@
 
 use crate::number::Rational;
 use crate::reader::certificate::{
-    CertificateError, FileDigest, MAX_PAYLOAD, MAX_SUBJECTS, Program, SCHEMA_VERSION, STATEMENT_TYPE,
-    WitnessRecord, capped, input, program, subject, witness, words,
+    FileDigest, Program, WitnessRecord, check_version, parse_payload, parse_statement,
 };
-use crate::reader::fields::{Field, FieldError};
-use crate::reader::json::{Numbers, canonical, parse};
+use crate::reader::clause::Clause;
 use crate::reader::policy::MAX_WIDTH;
+use crate::reader::record::{Read, rationals, record};
 
 /// `predicateType` of a property certificate.
 pub const PREDICATE_TYPE: &str = "https://secateur.dev/property/v1";
@@ -28,6 +27,16 @@ pub enum Claimed {
         /// The input, exactly.
         point: Vec<Rational>,
     },
+}
+
+record! {
+    /// An input that satisfies a case.
+    struct Example {
+        /// Case, from 0.
+        case: usize,
+        /// The input, exactly.
+        point: Vec<Rational> => rationals::<MAX_WIDTH>,
+    }
 }
 
 /// Everything a property certificate says.
@@ -52,60 +61,44 @@ pub struct PropertyCertificate {
 /// Reads the signed payload.
 ///
 /// # Errors
-/// [`CertificateError`].
-pub fn parse_verdict(payload: &[u8]) -> Result<PropertyCertificate, CertificateError> {
-    let value = parse(payload, MAX_PAYLOAD, Numbers::Refused).map_err(CertificateError::Json)?;
-    if canonical(&value).as_bytes() != payload {
-        return Err(CertificateError::NotCanonical);
-    }
-    let mut fields = Field::root(&value).object()?;
-    fields.required("_type")?.word(STATEMENT_TYPE)?;
-    fields.required("predicateType")?.word(PREDICATE_TYPE)?;
-    let subjects = capped(fields.required("subject")?.array()?, "subjects", MAX_SUBJECTS)?;
-    let subjects = subjects.iter().map(subject).collect::<Result<Vec<_>, _>>()?;
-    let predicate = fields.required("predicate")?;
-    fields.finish()?;
+/// [`Clause`].
+pub fn parse_verdict(payload: &[u8]) -> Result<PropertyCertificate, Clause> {
+    let document = parse_payload(payload)?;
+    let (subjects, predicate) = parse_statement(&document, PREDICATE_TYPE)?;
     let mut fields = predicate.object()?;
-    let version = fields.required("schemaVersion")?.string()?;
-    if version != SCHEMA_VERSION {
-        return Err(CertificateError::Version { found: version.to_owned() });
-    }
+    check_version(&mut fields)?;
     let result = fields.required("result")?;
     let claimed = match result.string()? {
-        "unsat" => Claimed::Unsat { proof: witness(&fields.required("proof")?)? },
-        "sat" => sat(&fields.required("counterexample")?)?,
-        _ => return Err(result.unknown_word("sat or unsat").into()),
+        "unsat" => Claimed::Unsat { proof: WitnessRecord::under(&mut fields, "proof")? },
+        "sat" => {
+            let Example { case, point } = Example::under(&mut fields, "counterexample")?;
+            Claimed::Sat { case, point }
+        }
+        _ => return Err(result.unknown_word("sat or unsat")),
     };
     fields.required("semantics")?.word("real-arithmetic")?;
     let certificate = PropertyCertificate {
         subjects,
-        weights_digest: fields.required("weightsDigest")?.string()?.to_owned(),
+        weights_digest: String::under(&mut fields, "weightsDigest")?,
         claimed,
-        assumptions: words(&fields.required("assumptions")?)?,
-        inputs: fields.required("inputs")?.array()?.iter().map(input).collect::<Result<Vec<_>, _>>()?,
-        verifier: program(&fields.required("verifier")?)?,
-        checker: program(&fields.required("checker")?)?,
+        assumptions: Vec::under(&mut fields, "assumptions")?,
+        inputs: Vec::under(&mut fields, "inputs")?,
+        verifier: Program::under(&mut fields, "verifier")?,
+        checker: Program::under(&mut fields, "checker")?,
     };
     fields.finish()?;
     Ok(certificate)
 }
 
-fn sat(field: &Field<'_>) -> Result<Claimed, FieldError> {
-    let mut fields = field.object()?;
-    let case = fields.required("case")?.count()?;
-    let point = fields.required("point")?.rationals(MAX_WIDTH)?;
-    fields.finish()?;
-    Ok(Claimed::Sat { case, point })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reader::json::JsonError;
+    use crate::reader::certificate::{MAX_SUBJECTS, STATEMENT_TYPE};
+    use crate::reader::clause::Part;
 
     const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    fn statement(claim: &str, result: &str) -> String {
+    fn statement(claim: &str, result: &str, without: &str) -> String {
         let file = |name: &str| format!(r#"{{"digest":{{"sha256":"{DIGEST}"}},"name":"{name}"}}"#);
         let program = r#"{"id":"x","version":"1"}"#;
         let mut members = vec![
@@ -119,6 +112,7 @@ mod tests {
             format!(r#""verifier":{program}"#),
             r#""weightsDigest":"sha256:w""#.to_owned(),
         ];
+        members.retain(|member| !member.starts_with(&format!("\"{without}\":")));
         members.sort();
         let (files, predicate) = (["a", "b", "c"].map(file).join(","), members.join(","));
         format!(
@@ -126,30 +120,33 @@ mod tests {
         )
     }
 
+    fn proof_record() -> String {
+        format!(r#""proof":{{"digest":{{"sha256":"{DIGEST}"}},"name":"p","size":"7"}}"#)
+    }
+
     fn unsat() -> String {
-        let proof = format!(r#""proof":{{"digest":{{"sha256":"{DIGEST}"}},"name":"p","size":"7"}}"#);
-        statement(&proof, "unsat")
+        statement(&proof_record(), "unsat", "none")
     }
 
     fn sat() -> String {
-        statement(r#""counterexample":{"case":"3","point":["1/2","-0.25"]}"#, "sat")
+        statement(r#""counterexample":{"case":"3","point":["1/2","-0.25"]}"#, "sat", "none")
     }
 
-    fn refused(text: &str) -> CertificateError {
+    fn refused(text: &str) -> Clause {
         parse_verdict(text.as_bytes()).expect_err("refused")
     }
 
-    fn changed(text: &str, from: &str, to: &str) -> CertificateError {
+    fn changed(text: &str, from: &str, to: &str) -> Clause {
         assert!(text.contains(from), "{from}");
         refused(&text.replacen(from, to, 1))
     }
 
-    fn missing(path: &str, key: &str) -> CertificateError {
-        CertificateError::Field(FieldError::Missing { path: path.into(), key: key.into() })
+    fn missing(path: &str, key: &str) -> Clause {
+        Clause::MissingKey { key: key.into() }.within(Part::Value(path.into()))
     }
 
-    fn unknown(path: &str, key: &str) -> CertificateError {
-        CertificateError::Field(FieldError::Unknown { path: path.into(), key: key.into() })
+    fn unknown(path: &str, key: &str) -> Clause {
+        Clause::UnknownKey { key: key.into() }.within(Part::Value(path.into()))
     }
 
     #[test]
@@ -167,20 +164,20 @@ mod tests {
     #[test]
     fn the_payload_is_canonical_json() {
         let spaced = format!("{} ", unsat());
-        assert_eq!(refused(&spaced), CertificateError::NotCanonical);
+        assert_eq!(refused(&spaced), Clause::PayloadNotCanonical);
         assert_eq!(
             changed(&sat(), r#""3""#, "3"),
-            CertificateError::Json(JsonError::NumberToken { at: sat().find(r#""3""#).unwrap() })
+            Clause::NumberToken { at: sat().find(r#""3""#).unwrap() }.within(Part::Payload)
         );
         let twice = changed(&sat(), r#""result":"sat""#, r#""result":"sat","result":"unsat""#);
-        assert!(matches!(twice, CertificateError::Json(JsonError::DuplicateKey { .. })));
+        assert!(matches!(twice.condition(), Clause::DuplicateKey { .. }));
     }
 
     /// Unknown, other and missing words; nothing is taken for `unsat` that does not say so.
     #[test]
     fn words_are_known_or_refused() {
-        let word = |error: CertificateError| match error {
-            CertificateError::Field(FieldError::UnknownWord { path, .. }) => path,
+        let word = |error: Clause| match error {
+            Clause::Within { part: Part::Value(path), clause } if clause.code() == "unknown-word" => path,
             other => panic!("{other:?}"),
         };
         for other in ["unknown", "verified", "", "UNSAT"] {
@@ -191,7 +188,7 @@ mod tests {
         assert_eq!(word(changed(&unsat(), "property/v1", "certificate/v1")), "predicateType");
         assert_eq!(word(changed(&unsat(), "real-arithmetic", "float32")), "predicate.semantics");
         let version = changed(&unsat(), "1.1.0", "1.1.1");
-        assert_eq!(version, CertificateError::Version { found: "1.1.1".into() });
+        assert_eq!(version, Clause::SchemaVersion { found: "1.1.1".into() });
     }
 
     /// `unsat` needs its proof and has no point, `sat` the other way round.
@@ -202,7 +199,7 @@ mod tests {
         let flipped = changed(&unsat(), r#""result":"unsat""#, r#""result":"sat""#);
         assert_eq!(flipped, missing("predicate", "counterexample"));
         let both = changed(&sat(), r#""counterexample""#, r#""also":"x","counterexample""#);
-        assert_eq!(both, CertificateError::NotCanonical);
+        assert_eq!(both, Clause::PayloadNotCanonical);
         let proof =
             format!(r#","proof":{{"digest":{{"sha256":"{DIGEST}"}},"name":"p","size":"7"}},"result""#);
         assert_eq!(changed(&sat(), r#","result""#, &proof), unknown("predicate", "proof"));
@@ -219,21 +216,15 @@ mod tests {
         let point = changed(&sat(), r#"{"case":"3","#, "{");
         assert_eq!(point, missing("predicate.counterexample", "case"));
         for key in ["assumptions", "checker", "inputs", "semantics", "verifier", "weightsDigest"] {
-            let text = unsat();
-            let mut value = parse(text.as_bytes(), MAX_PAYLOAD, Numbers::Refused).unwrap();
-            let crate::reader::json::Value::Object(top) = &mut value else { panic!("an object") };
-            let Some(crate::reader::json::Value::Object(predicate)) = top.get_mut("predicate") else {
-                panic!("a predicate")
-            };
-            predicate.remove(key);
-            assert_eq!(refused(&canonical(&value)), missing("predicate", key));
+            let without = statement(&proof_record(), "unsat", key);
+            assert_eq!(refused(&without), missing("predicate", key));
         }
     }
 
     #[test]
     fn digests_numbers_and_counts_are_well_formed() {
-        let range = |error: CertificateError| match error {
-            CertificateError::Field(FieldError::OutOfRange { path, .. }) => path,
+        let range = |error: Clause| match error {
+            Clause::Within { part: Part::Value(path), clause } if clause.code() == "out-of-range" => path,
             other => panic!("{other:?}"),
         };
         let upper = DIGEST.to_uppercase();
@@ -243,7 +234,7 @@ mod tests {
         let point = changed(&sat(), "-0.25", "1/0");
         let path = "predicate.counterexample.point[1]".into();
         let error = crate::number::NumberError::ZeroDenominator;
-        assert_eq!(point, CertificateError::Field(FieldError::Number { path, error }));
+        assert_eq!(point, Clause::NotANumber { error }.within(Part::Value(path)));
     }
 
     #[test]
@@ -251,7 +242,7 @@ mod tests {
         let text = unsat();
         let one = format!(r#"{{"digest":{{"sha256":"{DIGEST}"}},"name":"a"}}"#);
         let many = vec![one.clone(); MAX_SUBJECTS + 1].join(",");
-        let error = CertificateError::TooMany { what: "subjects", cap: MAX_SUBJECTS };
+        let error = Clause::ListTooLong { what: "subjects", cap: MAX_SUBJECTS };
         assert_eq!(changed(&text, &one, &many), error);
     }
 }

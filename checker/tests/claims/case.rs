@@ -1,8 +1,7 @@
 //! A small policy with a certificate about it that tests can bend.
 
-use secateur_checker::check::{
-    NamedFile, Rejection, Subject, Verified, check, head_name, required_assumptions, required_limits,
-};
+use crate::json::canonical;
+use secateur_checker::check::{NamedFile, Subject, Verified, check, head_name};
 use secateur_checker::evaluate::{Problem, evaluate};
 use secateur_checker::family::Family;
 use secateur_checker::kernel::head::HeadBounds;
@@ -10,9 +9,12 @@ use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, Perturbation, PerturbationSet, Policy, States, Units,
 };
 use secateur_checker::number::{Dyadic, Rational, Rounding, claim_decimal};
-use secateur_checker::reader::certificate::{Certificate, CertificateError, parse_certificate};
+use secateur_checker::reader::certificate::{Certificate, parse_certificate};
+use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
-use secateur_checker::reader::json::{Numbers, canonical, parse};
+use secateur_checker::reader::json::{Numbers, parse};
+use secateur_checker::rejection::Rejection;
+use secateur_checker::sentences::{family_limits, policy_assumptions};
 use secateur_checker::table::{FamilyTable, Quantity};
 
 pub const GLOBAL: &str = "sensitivity";
@@ -110,7 +112,7 @@ impl Case {
         claims.collect::<Vec<_>>().join(",")
     }
 
-    pub fn read(&self, said: &Said) -> Result<Certificate, CertificateError> {
+    pub fn read(&self, said: &Said) -> Result<Certificate, Clause> {
         let file = |i: usize| {
             let (name, bytes) = FILES[i];
             format!(r#""name":"{name}","digest":{{"sha256":"{}"}}"#, sha256_hex(bytes))
@@ -142,8 +144,8 @@ impl Case {
             self.claims(),
             optional("regret", &said.regret),
             optional("statistical", &said.statistical),
-            strings(required_assumptions(&self.policy), &said.assumptions),
-            strings(required_limits(&FAMILIES, false), &said.limits),
+            strings(policy_assumptions(&self.policy), &said.assumptions),
+            strings(family_limits(&FAMILIES, false), &said.limits),
             file(2)
         );
         let value = parse(text.as_bytes(), 1 << 20, Numbers::Refused).unwrap();

@@ -2,25 +2,22 @@
 //! `relu(s) - relu(s)` pruned to `relu(s)` at 1/2 with radius 1/16: 0 before, 1/16 after.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects)]
 
-use secateur_checker::bracket::{BracketRejection, LIMIT_COUNTEREXAMPLE};
-use secateur_checker::check::{
-    CHECKER_ID, LIMIT_MONOTONE, LIMIT_STATES, LIMIT_TRUTH, NamedFile, Rejection, Subject, check, head_name,
-    pruned_count, required_assumptions,
-};
-use secateur_checker::counterexample::PointsError;
-use secateur_checker::kernel::point::PointError;
+use secateur_checker::check::{CHECKER_ID, NamedFile, Subject, check, head_name, pruned_count};
+use secateur_checker::kernel::fault::{Fault, Place as At};
 use secateur_checker::kernel::regret::RewardRange;
 use secateur_checker::model::{Head, Mask, Matrix, Perturbation, PerturbationSet, Policy, States, Units};
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::reader::certificate::{
     Certificate, Claim, FileDigest, MaskRecord, Place, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
 };
+use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::counterexample::{BracketVerdict, CounterexampleClaim};
 use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::regret::{Region, RegretClaim, RegretForm};
-use secateur_checker::reader::safetensors::SafetensorsError;
-use secateur_checker::regret_claim::{LIMIT_REGRET, RegretRejection};
-use secateur_checker::table::TableError;
+use secateur_checker::rejection::{Reason, Rejection};
+use secateur_checker::sentences::{LIMIT_COUNTEREXAMPLE, LIMIT_REGRET, regret_assumptions};
+use secateur_checker::sentences::{LIMIT_MONOTONE, LIMIT_STATES, LIMIT_TRUTH, policy_assumptions};
+use secateur_testkit::case::refused as refusal;
 use secateur_testkit::hinges;
 
 /// Bits of the binary64 numbers 0, 1/16, the next above 1/16, and NaN.
@@ -139,7 +136,7 @@ fn certificate(policy: &Policy, witness: &[u8]) -> Certificate {
             sha256: sha256_hex(witness),
             size: witness.len(),
         }),
-        assumptions: required_assumptions(policy).into_iter().map(str::to_owned).collect(),
+        assumptions: policy_assumptions(policy).into_iter().map(str::to_owned).collect(),
         limits: limits.map(str::to_owned).to_vec(),
         inputs: vec![
             digest("chain", "chain"),
@@ -164,7 +161,7 @@ fn certificate(policy: &Policy, witness: &[u8]) -> Certificate {
         output: Some(0),
         values: vec!["0".to_owned()],
     });
-    certificate.limits.push(secateur_checker::check::LIMIT_BANDS.to_owned());
+    certificate.limits.push(secateur_checker::sentences::LIMIT_BANDS.to_owned());
     certificate.brackets = vec![hurt("action-deviation")];
     certificate
 }
@@ -209,15 +206,16 @@ fn after(change: impl FnOnce(&mut Certificate)) -> Result<(), Rejection> {
     checked(&policy, certificate, Some(&witness))
 }
 
-fn refused(result: Result<(), Rejection>) -> BracketRejection {
-    match result {
-        Err(Rejection::Bracket(reason)) => *reason,
-        other => panic!("{other:?}"),
-    }
+fn refused(result: Result<(), Rejection>) -> Rejection {
+    result.unwrap_err()
+}
+
+fn entry(position: usize, part: &str, reason: Reason) -> Rejection {
+    refusal("counterexample", position, part, reason)
 }
 
 /// What is found for other points, with everything else unchanged.
-fn with_points(witness: &[u8]) -> BracketRejection {
+fn with_points(witness: &[u8]) -> Rejection {
     let policy = policy(Head::Deterministic);
     refused(checked(&policy, certificate(&policy, witness), Some(witness)))
 }
@@ -235,10 +233,11 @@ fn a_step_that_hurt_is_accepted_with_its_point() {
 fn a_claim_above_what_the_point_proves_is_refused() {
     let claimed = "0.062500000000000000000000000001";
     let reason = refused(after(|c| c.counterexample[0].at_least[0] = claimed.to_owned()));
-    let expected = BracketRejection::TooLarge { entry: 0, state: 0, claimed: r(claimed), proved: r("1/16") };
-    assert_eq!(reason, expected);
+    let (claimed, proved) = (Box::new(r(claimed)), Box::new(r("1/16")));
+    let expected = Reason::TooTight { claimed, proved, how: "is proved" };
+    assert_eq!(reason, entry(0, ", state 0", expected));
     let before = refused(after(|c| c.counterexample.push(below(0, "action-deviation", Some(0), "1e-30"))));
-    assert!(matches!(before, BracketRejection::TooLarge { entry: 1, .. }), "{before:?}");
+    assert!(matches!(before.reason, Reason::TooTight { .. }) && before.entry.unwrap().position == 1);
 }
 
 /// The binary64 next above 1/16 lies outside the ball of radius 1/16, on either side.
@@ -253,20 +252,24 @@ fn a_point_outside_by_one_unit_in_the_last_place_is_refused() {
     assert_eq!(checked(&policy, certificate(&policy, &witness), Some(&witness)), Ok(()));
 }
 
-fn outside(mask: usize) -> BracketRejection {
-    let reason = PointError::OutsideBox { coordinate: 0 };
-    BracketRejection::Points(PointsError::Point { mask, state: 0, reason })
+fn outside(mask: usize) -> Rejection {
+    let fault = Fault::PointTooFar { coordinate: 0 }.at(At::State(0)).at(At::Mask(mask));
+    entry(0, "", fault.into())
+}
+
+fn malformed(clause: &Clause) -> Rejection {
+    entry(0, "", clause.clone().into())
 }
 
 #[test]
 fn missing_and_misshapen_points_are_refused() {
     let missing = |witness: &[u8], name: &str| {
-        let missing = SafetensorsError::Missing { name: name.to_owned() };
-        assert_eq!(with_points(witness), BracketRejection::Points(PointsError::Witness(missing)));
+        let missing = Clause::NoTensor { name: name.into() };
+        assert_eq!(with_points(witness), malformed(&missing));
     };
     missing(&file(&[("counterexample.1", "F64", &[1, 1], &[SIXTEENTH])]), "counterexample.0");
     missing(&file(&[("counterexample.0", "F64", &[1, 1], &[SIXTEENTH])]), "counterexample.1");
-    let wrong = BracketRejection::Points(PointsError::WrongShape { mask: 1 });
+    let wrong = entry(0, "", Reason::PointsShape { mask: 1 });
     let second = |dtype: &str, shape: &[usize], numbers: &[u64]| {
         with_points(&file(&[
             ("counterexample.0", "F64", &[1, 1], &[ZERO]),
@@ -278,60 +281,59 @@ fn missing_and_misshapen_points_are_refused() {
     assert_eq!(second("F64", &[1], &[SIXTEENTH]), wrong);
     assert_eq!(second("F64", &[0, 1], &[]), wrong);
     assert_eq!(second("F32", &[1, 1], &[0]), wrong);
-    let finite = SafetensorsError::NotFinite { name: "counterexample.1".to_owned(), index: 0 };
+    let finite = Clause::NotFinite { name: "counterexample.1".into(), index: 0 };
     for bits in [NAN, 0x7FF0_0000_0000_0000] {
-        assert_eq!(
-            second("F64", &[1, 1], &[bits]),
-            BracketRejection::Points(PointsError::Witness(finite.clone()))
-        );
+        assert_eq!(second("F64", &[1, 1], &[bits]), malformed(&finite));
     }
     let garbage = with_points(b"no safetensors");
-    assert!(matches!(garbage, BracketRejection::Points(PointsError::Witness(_))), "{garbage:?}");
+    assert!(matches!(garbage.reason, Reason::WitnessFile { .. }), "{garbage:?}");
     let policy = policy(Head::Deterministic);
     let mut bare = certificate(&policy, b"");
     bare.witness = None;
-    assert_eq!(refused(checked(&policy, bare, None)), BracketRejection::Points(PointsError::NoWitness));
+    assert_eq!(refused(checked(&policy, bare, None)), entry(0, "", Reason::NoWitness));
 }
 
 #[test]
 fn claims_from_below_name_what_exists_once() {
     let claim =
         |change: &dyn Fn(&mut CounterexampleClaim)| refused(after(|c| change(&mut c.counterexample[0])));
-    let none = |reason| BracketRejection::NoSuchClaim { entry: 0, reason };
+    let none = |reason| entry(0, "", reason);
     for quantity in ["kl-divergence", "same-action-margin", "", "Total-Variation"] {
-        let unknown = BracketRejection::UnknownQuantity { entry: 0, quantity: quantity.to_owned() };
+        let unknown = none(Reason::NotFromBelow { quantity: quantity.into() });
         assert_eq!(claim(&|c| c.quantity = quantity.to_owned()), unknown);
     }
-    assert_eq!(claim(&|c| c.mask = 2), none(TableError::NoMask));
-    assert_eq!(claim(&|c| c.output = Some(1)), none(TableError::NoOutput));
-    assert_eq!(claim(&|c| c.output = None), none(TableError::NoOutput));
+    assert_eq!(claim(&|c| c.mask = 2), none(Reason::NoMask));
+    assert_eq!(claim(&|c| c.output = Some(1)), none(Reason::NoOutput));
+    assert_eq!(claim(&|c| c.output = None), none(Reason::NoOutput));
     let total = |output| {
         move |c: &mut CounterexampleClaim| (c.quantity, c.output) = ("total-variation".to_owned(), output)
     };
-    assert_eq!(claim(&total(None)), none(TableError::NotForThisHead));
-    assert_eq!(claim(&total(Some(0))), none(TableError::NoOutput));
-    assert_eq!(claim(&|c| c.at_least.clear()), BracketRejection::Length { entry: 0, stated: 0, expected: 1 });
-    let two = BracketRejection::Length { entry: 0, stated: 2, expected: 1 };
+    assert_eq!(claim(&total(None)), none(Reason::NotForThisHead));
+    assert_eq!(claim(&total(Some(0))), none(Reason::NoOutput));
+    assert_eq!(claim(&|c| c.at_least.clear()), none(Reason::Length { stated: 0, expected: 1 }));
+    let two = none(Reason::Length { stated: 2, expected: 1 });
     assert_eq!(claim(&|c| c.at_least.push("0".to_owned())), two);
     for text in ["NaN", "inf", "", "1/0", "0.06 "] {
-        let bad = BracketRejection::NotANumber { entry: 0, state: 0 };
+        let bad = entry(0, ", state 0", Reason::NotANumber);
         assert_eq!(claim(&|c| c.at_least[0] = text.to_owned()), bad);
     }
     let twice = refused(after(|c| c.counterexample.push(below(1, "action-deviation", Some(0), "0"))));
-    assert_eq!(twice, BracketRejection::Duplicate { entry: 1 });
+    assert_eq!(twice, entry(1, ", state 0", Reason::Repeated));
     let limit = refused(after(|c| c.limits.retain(|l| l != LIMIT_COUNTEREXAMPLE)));
-    assert_eq!(limit, BracketRejection::LimitMissing);
+    assert_eq!(limit, Reason::LimitMissing { limit: LIMIT_COUNTEREXAMPLE }.into());
 }
 
 #[test]
 fn a_bracket_must_be_the_one_found() {
-    let wrong = |change: &dyn Fn(&mut Vec<BracketVerdict>)| match refused(after(|c| change(&mut c.brackets)))
-    {
-        BracketRejection::WrongVerdict { position, stated, found } => {
-            (position, stated.is_some(), found.is_some())
+    let words = |refused: Rejection| match (refused.entry, refused.reason) {
+        (Some(entry), Reason::WrongVerdict { stated, found }) => {
+            assert_eq!(entry.kind, "bracket");
+            (entry.position, stated != "nothing", found != "nothing")
         }
         other => panic!("{other:?}"),
     };
+    let wrong =
+        |change: &dyn Fn(&mut Vec<BracketVerdict>)| words(refused(after(|c| change(&mut c.brackets))));
     let changes: [&dyn Fn(&mut BracketVerdict); 13] = [
         &|b| b.verdict = "not-shown".to_owned(),
         &|b| b.of = "total-variation".to_owned(),
@@ -355,7 +357,7 @@ fn a_bracket_must_be_the_one_found() {
     assert_eq!(wrong(&|list| list.insert(0, hurt("action-deviation"))), (1, true, false));
     // Without claims from below nothing is evaluated, and no bracket may stand.
     let bare = refused(after(|c| c.counterexample.clear()));
-    assert!(matches!(bare, BracketRejection::WrongVerdict { position: 0, found: None, .. }), "{bare:?}");
+    assert_eq!(words(bare), (0, true, false));
     let neither = after(|c| (c.counterexample, c.brackets) = (Vec::new(), Vec::new()));
     assert_eq!(neither, Ok(()));
 }
@@ -367,7 +369,7 @@ fn without_a_gap_nothing_is_shown() {
     let mut certificate = certificate(&policy, &witness);
     certificate.counterexample[0].at_least[0] = "0".to_owned();
     let claimed = refused(checked(&policy, certificate.clone(), Some(&witness)));
-    assert!(matches!(claimed, BracketRejection::WrongVerdict { .. }), "{claimed:?}");
+    assert!(matches!(claimed.reason, Reason::WrongVerdict { .. }), "{claimed:?}");
     let nothing = BracketVerdict {
         verdict: "not-shown".to_owned(),
         hurt: 0,
@@ -397,8 +399,8 @@ fn a_distance_between_two_policies_is_no_bound_before() {
         c.claims.pop();
         c.verdicts = vec![verdict("pruned-deviation", "loosened", Some("9/16"))];
     }));
-    let BracketRejection::WrongVerdict { found: Some(found), .. } = reason else { panic!("{reason:?}") };
-    assert_eq!((found.verdict.as_str(), found.hurt, found.places), ("not-shown", 0, 1));
+    let Reason::WrongVerdict { found, .. } = reason.reason else { panic!("{reason:?}") };
+    assert_eq!(found, "\"action-deviation\" step 1: \"not-shown\" at 0 of 1 places");
 }
 
 /// With a standard deviation of 1 the shift of 1/16 is a total variation of `2 Phi(1/32) - 1 = 0.0249298...`.
@@ -408,18 +410,22 @@ fn a_gaussian_has_a_bracket_of_its_total_variation() {
     let mut certificate = certificate(&policy, &witness);
     certificate.counterexample.push(below(1, "total-variation", None, "0.0249298"));
     let missing = refused(checked(&policy, certificate.clone(), Some(&witness)));
-    let BracketRejection::WrongVerdict { position: 1, stated: None, found: Some(found) } = missing else {
-        panic!("{missing:?}")
-    };
-    assert_eq!((found.verdict.as_str(), found.of.as_str()), ("hurt", "total-variation"));
-    assert_eq!(found.at, Some(Place { state: Some(0), index: None }));
-    assert!(found.at_most_before.clone().unwrap() < r("1e-20"));
-    assert!(r("0.0249298") < found.at_least_after.clone().unwrap());
-    certificate.brackets.push(*found);
+    let Reason::WrongVerdict { stated, found } = &missing.reason else { panic!("{missing:?}") };
+    assert_eq!((missing.entry.as_ref().unwrap().position, stated.as_str()), (1, "nothing"));
+    let words = "\"total-variation\" step 1: \"hurt\" at 1 of 1 places, at most ";
+    let ends = found.strip_prefix(words).and_then(|rest| rest.strip_suffix(" after"));
+    let (before, after) = ends.and_then(|rest| rest.split_once(" before, at least ")).expect(found);
+    assert!(r(before) < r("1e-20") && r("0.0249298") < r(after));
+    certificate.brackets.push(BracketVerdict {
+        at: Some(Place { state: Some(0), index: None }),
+        at_most_before: Some(r(before)),
+        at_least_after: Some(r(after)),
+        ..hurt("total-variation")
+    });
     assert_eq!(checked(&policy, certificate.clone(), Some(&witness)), Ok(()));
     certificate.counterexample[1].at_least[0] = "0.02493".to_owned();
     let above = refused(checked(&policy, certificate, Some(&witness)));
-    assert!(matches!(above, BracketRejection::TooLarge { entry: 1, .. }), "{above:?}");
+    assert!(matches!(above.reason, Reason::TooTight { .. }) && above.entry.unwrap().position == 1);
 }
 
 /// No claim, regret claim or verdict from above may rest on what points show.
@@ -430,7 +436,7 @@ fn nothing_from_above_rests_on_a_point() {
     for family in ["counterexample", "counterexample.1", "counterexample/1"] {
         let mut certificate = base.clone();
         certificate.claims[0].family = family.to_owned();
-        let unknown = Rejection::UnknownFamily { claim: 0, family: family.to_owned() };
+        let unknown = refusal("claim", 0, "", Reason::UnknownFamily { family: family.into() });
         assert_eq!(checked(&policy, certificate, Some(&witness)), Err(unknown));
         let mut certificate = base.clone();
         certificate.regret = vec![RegretClaim {
@@ -441,8 +447,9 @@ fn nothing_from_above_rests_on_a_point() {
             region: Region::ListedStates,
             value: "100".to_owned(),
         }];
-        let unclaimed = RegretRejection::FamilyNotClaimed { entry: 0, family: family.to_owned() };
+        certificate.assumptions.extend(certificate.regret.iter().flat_map(regret_assumptions));
+        let reason = Reason::FamilyNotClaimed { family: family.into() };
         let found = checked(&policy, certificate, Some(&witness));
-        assert_eq!(found, Err(Rejection::Regret(Box::new(unclaimed))));
+        assert_eq!(found, Err(refusal("regret claim", 0, "", reason)));
     }
 }

@@ -9,16 +9,18 @@
     clippy::panic
 )]
 
-use secateur_checker::check::{ASSUME_REAL, CHECKER_ID, NamedFile};
-use secateur_checker::kernel::grid::GridError;
-use secateur_checker::kernel::split::SplitError;
+use secateur_checker::check::{CHECKER_ID, NamedFile};
+use secateur_checker::kernel::fault::{Fault, Place};
 use secateur_checker::model::{Head, Normaliser, Policy};
 use secateur_checker::number::{Dyadic, Rational};
-use secateur_checker::property::{Decided, PropertyRejection, PropertySubject, check_property};
+use secateur_checker::property::{Decided, PropertySubject, check_property};
 use secateur_checker::reader::certificate::{FileDigest, Program, SCHEMA_VERSION, WitnessRecord};
+use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::digest::{sha256_hex, weights_digest};
-use secateur_checker::reader::property::{Property, PropertyError, parse_property};
+use secateur_checker::reader::property::{Property, parse_property};
 use secateur_checker::reader::verdict::{Claimed, PropertyCertificate};
+use secateur_checker::rejection::{Reason, Rejection};
+use secateur_checker::sentences::ASSUME_REAL;
 use secateur_testkit::hinges::sum_and_difference;
 
 const NAMES: [&str; 3] = ["policy.json", "policy.safetensors", "property.json"];
@@ -97,7 +99,7 @@ impl Case {
         self
     }
 
-    fn check(&self) -> Result<Decided, PropertyRejection> {
+    fn check(&self) -> Result<Decided, Rejection> {
         let named = |i: usize| NamedFile { name: NAMES[i], bytes: &self.files[i] };
         let subject = PropertySubject {
             policy: &self.policy,
@@ -108,9 +110,15 @@ impl Case {
         check_property(self.certificate.clone(), &subject, &mut |_| {})
     }
 
-    fn refused(&self) -> PropertyRejection {
-        self.check().expect_err("refused")
+    fn refused(&self) -> Reason {
+        let refused = self.check().expect_err("refused");
+        assert_eq!(refused.entry, None);
+        refused.reason
     }
+}
+
+fn in_case(case: usize, fault: Fault) -> Reason {
+    fault.at(Place::Case(case)).into()
 }
 
 #[test]
@@ -125,11 +133,11 @@ fn files_are_bound_by_their_digests() {
         let other = Case::unsat().with(|c| c.files[index].push(b' '));
         let found = sha256_hex(&other.files[index]);
         let stated = Case::unsat().certificate.subjects[index].sha256.clone();
-        let name = name.to_owned();
-        assert_eq!(other.refused(), PropertyRejection::WrongFile { name, stated, found });
+        let (role, name) = ("subject".into(), name.into());
+        assert_eq!(other.refused(), Reason::WrongFile { role, name, stated, found });
     }
     let other = Case::unsat().with(|c| c.proof.as_mut().unwrap().push(b' '));
-    assert!(matches!(other.refused(), PropertyRejection::WrongFile { name, .. } if name == "p.proof.json"));
+    assert!(matches!(other.refused(), Reason::WrongFile { name, .. } if name.0 == "p.proof.json"));
 }
 
 #[test]
@@ -140,7 +148,7 @@ fn exactly_the_files_of_the_claim_are_there() {
     let without_proof = Case::unsat().with(|c| c.proof = None);
     let sat_with_proof = Case::sat().with(|c| c.proof = Case::unsat().proof);
     for case in [fewer, more, without_proof, sat_with_proof] {
-        assert_eq!(case.refused(), PropertyRejection::Files);
+        assert_eq!(case.refused(), Reason::ProofMissing);
     }
 }
 
@@ -151,14 +159,17 @@ fn the_proof_has_the_stated_size() {
         proof.size += 1;
     });
     let found = Case::unsat().proof.unwrap().len();
-    assert_eq!(wrong.refused(), PropertyRejection::ProofSize { stated: found + 1, found });
+    let (stated, found) = ((found + 1).to_string(), found.to_string());
+    let (stated, found) = (stated.as_str().into(), found.as_str().into());
+    assert_eq!(wrong.refused(), Reason::Model { field: "the side file's size", stated, found });
 }
 
 #[test]
 fn weights_are_bound_by_their_digest() {
     let other = Case::unsat().with(|c| c.policy.network.layers[1].weight.values[0] = Dyadic::new(1, -1));
     let (stated, found) = (weights_digest(&sum_and_difference()), weights_digest(&other.policy.network));
-    assert_eq!(other.refused(), PropertyRejection::WrongWeights { stated, found });
+    let (stated, found) = (stated.as_str().into(), found.as_str().into());
+    assert_eq!(other.refused(), Reason::Model { field: "the weights digest", stated, found });
 }
 
 #[test]
@@ -167,7 +178,7 @@ fn another_checker_is_refused() {
         |c: &mut Case| c.certificate.checker.id.push('x'),
         |c: &mut Case| c.certificate.checker.version = "0.9.0".into(),
     ] {
-        assert_eq!(Case::sat().with(change).refused(), PropertyRejection::WrongChecker);
+        assert!(matches!(Case::sat().with(change).refused(), Reason::WrongChecker { .. }));
     }
 }
 
@@ -176,7 +187,7 @@ fn real_arithmetic_must_be_assumed() {
     let more = Case::sat().with(|c| c.certificate.assumptions.insert(0, "another".into()));
     assert!(more.check().is_ok());
     let none = Case::sat().with(|c| c.certificate.assumptions.clear());
-    assert_eq!(none.refused(), PropertyRejection::AssumptionMissing);
+    assert_eq!(none.refused(), Reason::AssumptionMissing { assumption: ASSUME_REAL.to_owned() });
 }
 
 /// Means -1 and -1, standard deviations 2 and 1: the box `[1/4, 1] x [-1, 1]` is read as `[5/8, 1] x [0, 2]`.
@@ -203,8 +214,8 @@ fn a_point_is_read_through_the_normaliser() {
     };
     assert!(at(["0", "3/2"], ["1/2", "-3/4"]).check().is_ok());
     assert!(at(["0", "5/4"], ["1/4", "-7/8"]).check().is_ok());
-    let reason = SplitError::PointFails { constraint: 0 };
-    let fails = PropertyRejection::Case { case: 1, reason };
+    let reason = Fault::PointFails { constraint: 0 };
+    let fails = in_case(1, reason);
     assert_eq!(at(["0", "5/4"], ["1/2", "-3/4"]).refused(), fails);
     // Unread, (5/8, 1/8) gives 5/4 too; its own reading is (13/16, 9/8).
     assert_eq!(at(["0", "5/4"], ["5/8", "1/8"]).refused(), fails);
@@ -220,11 +231,11 @@ fn a_clip_brings_no_point_into_the_box() {
         })
     };
     assert!(at(["1", "-1"]).check().is_ok());
-    let reason = SplitError::PointOutside { coordinate: 0 };
-    assert_eq!(at(["2", "-1"]).refused(), PropertyRejection::Case { case: 1, reason });
+    let reason = Fault::PointOutside { coordinate: 0 };
+    assert_eq!(at(["2", "-1"]).refused(), in_case(1, reason));
     assert_eq!(at(["1"; 2]).with(|c| point(c, ["1", "2"])).refused(), {
-        let reason = SplitError::PointOutside { coordinate: 1 };
-        PropertyRejection::Case { case: 1, reason }
+        let reason = Fault::PointOutside { coordinate: 1 };
+        in_case(1, reason)
     });
 }
 
@@ -241,9 +252,10 @@ fn a_box_is_read_through_the_normaliser() {
     };
     // What is proved falls short of the truth by a few steps of the grid.
     let refused = |case: Case, truth: &str| match case.refused() {
-        PropertyRejection::Case { case: 0, reason: SplitError::NotProved { least, .. } } => {
+        Reason::Rule { fault } => {
+            let Fault::NotProved { least, .. } = fault.condition() else { panic!("{fault}") };
             let truth = Rational::parse(truth).unwrap();
-            least <= truth && truth.sub(&least) < Rational::parse("1e-9").unwrap()
+            **least <= truth && truth.sub(least) < Rational::parse("1e-9").unwrap()
         }
         other => panic!("{other:?}"),
     };
@@ -258,7 +270,7 @@ fn a_box_is_read_through_the_normaliser() {
 #[test]
 fn boxes_fit_before_they_are_read() {
     let with = |change: fn(&mut Case)| Case::unsat().with(change).refused();
-    let refused = PropertyRejection::Case { case: 1, reason: SplitError::CaseShape };
+    let refused = in_case(1, Fault::CaseShape);
     assert_eq!(with(|c| c.property.cases[1].lower.truncate(1)), refused);
     assert_eq!(with(|c| c.property.cases[1].upper.push(Rational::zero())), refused);
     // Both ends are read as 1/4.
@@ -270,7 +282,7 @@ fn boxes_fit_before_they_are_read() {
     let flat = with(|c| {
         c.policy.normaliser = Some(Normaliser { std: vec![Rational::zero(); 2], ..shifted(None) });
     });
-    assert_eq!(flat, PropertyRejection::Grid(GridError::StdNotPositive { coordinate: 0 }));
+    assert_eq!(flat, Fault::StdNotPositive { coordinate: 0 }.into());
 }
 
 /// Weights of 2^50 leave fewer than 16 fraction bits.
@@ -280,13 +292,13 @@ fn networks_beyond_the_grid_are_refused() {
         c.policy.network.layers[0].weight.values[0] = Dyadic::new(1, 50);
         c.certificate.weights_digest = weights_digest(&c.policy.network);
     });
-    assert_eq!(large.refused(), PropertyRejection::Grid(GridError::MagnitudeTooLarge { layer: 0 }));
+    assert_eq!(large.refused(), Fault::MagnitudeTooLarge { layer: 0 }.into());
 }
 
 #[test]
 fn proofs_must_be_readable() {
     let spaced = [b" ".as_slice(), &proof(&format!("{LEAF},{LEAF}"))].concat();
-    let reason = PropertyRejection::Proof(PropertyError::NotCanonical);
+    let reason = Reason::WitnessFile { clause: Box::new(Clause::NotCanonical) };
     assert_eq!(Case::unsat_by(spaced).refused(), reason);
 }
 
@@ -294,27 +306,27 @@ fn proofs_must_be_readable() {
 fn every_case_has_a_tree() {
     for (trees, count) in [(LEAF.to_owned(), 1), (format!("{LEAF},{LEAF},{LEAF}"), 3), (String::new(), 0)] {
         let refused = Case::unsat_by(proof(&trees)).refused();
-        assert_eq!(refused, PropertyRejection::CaseCount { trees: count, cases: 2 });
+        assert_eq!(refused, Reason::ProofCases { trees: count, cases: 2 });
     }
 }
 
 #[test]
 fn every_tree_and_the_point_must_prove_their_case() {
-    let reason = SplitError::Orphan { node: 0 };
+    let reason = Fault::Orphan { node: 0 };
     let second = Case::unsat_by(proof(&format!("{LEAF},[]"))).refused();
-    assert_eq!(second, PropertyRejection::Case { case: 1, reason });
+    assert_eq!(second, in_case(1, reason));
     let other = Case::sat().with(|c| {
         let Claimed::Sat { case, .. } = &mut c.certificate.claimed else { panic!("sat") };
         *case = 0;
     });
-    let reason = SplitError::PointFails { constraint: 0 };
-    assert_eq!(other.refused(), PropertyRejection::Case { case: 0, reason });
+    let reason = Fault::PointFails { constraint: 0 };
+    assert_eq!(other.refused(), in_case(0, reason));
     let outside = Case::sat().with(|c| {
         let Claimed::Sat { point, .. } = &mut c.certificate.claimed else { panic!("sat") };
         point[0] = Rational::parse("1/8").unwrap();
     });
-    let reason = SplitError::PointOutside { coordinate: 0 };
-    assert_eq!(outside.refused(), PropertyRejection::Case { case: 1, reason });
+    let reason = Fault::PointOutside { coordinate: 0 };
+    assert_eq!(outside.refused(), in_case(1, reason));
 }
 
 #[test]
@@ -323,5 +335,5 @@ fn the_point_names_a_case_that_exists() {
         let Claimed::Sat { case, .. } = &mut c.certificate.claimed else { panic!("sat") };
         *case = 2;
     });
-    assert_eq!(beyond.refused(), PropertyRejection::NoSuchCase);
+    assert_eq!(beyond.refused(), Reason::NoSuchCase);
 }

@@ -1,14 +1,15 @@
 //! The array `regret`.
 
-use secateur_checker::check::Rejection;
-use secateur_checker::kernel::regret::{RegretError, RewardRange, expectation, horizon, sup};
+use secateur_checker::kernel::fault::Fault;
+use secateur_checker::kernel::regret::MAX_HORIZON;
+use secateur_checker::kernel::regret::{RewardRange, expectation, horizon, sup};
 use secateur_checker::model::Head;
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
-use secateur_checker::reader::certificate::CertificateError;
-use secateur_checker::reader::fields::FieldError;
+use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::regret::Region;
-use secateur_checker::regret_claim::{LIMIT_REGRET, RegretRejection, regret_assumptions};
-use secateur_checker::table::TableError;
+use secateur_checker::rejection::{Reason, Rejection};
+use secateur_checker::sentences::{LIMIT_REGRET, regret_assumptions};
+use secateur_testkit::case::refused;
 
 use crate::case::{Case, GLOBAL, LOCAL, PAIRED, Said, r};
 
@@ -50,11 +51,13 @@ fn honest(case: &Case, family: &str, form: &str) -> String {
     entry(family, form, region, &value)
 }
 
-fn rejected(case: &Case, said: &Said) -> RegretRejection {
-    match case.check(said).unwrap_err() {
-        Rejection::Regret(reason) => *reason,
-        other => panic!("{other}"),
-    }
+fn rejected(case: &Case, said: &Said) -> Rejection {
+    case.check(said).unwrap_err()
+}
+
+/// Entry 0 is refused.
+fn first(reason: Reason) -> Rejection {
+    refused("regret claim", 0, "", reason)
 }
 
 #[test]
@@ -82,13 +85,14 @@ fn a_claim_is_accepted_iff_the_bound_found_is_as_good() {
             case.check(&said(&case, vec![exact])).unwrap();
             let claimed = proved.sub(&r("1e-40"));
             let below = entry(family, form, region, &claimed.to_string());
-            let expected = RegretRejection::TooTight { entry: 0, claimed, proved };
+            let (claimed, proved) = (Box::new(claimed), Box::new(proved));
+            let expected = first(Reason::TooTight { claimed, proved, how: "is proved" });
             assert_eq!(rejected(&case, &said(&case, vec![below])), expected);
         }
     }
     let easy = bound(SUP, &uppers[1]).to_string();
     let best_state = said(&case, vec![entry(LOCAL, SUP, "listed-states", &easy)]);
-    assert!(matches!(rejected(&case, &best_state), RegretRejection::TooTight { .. }));
+    assert!(matches!(rejected(&case, &best_state).reason, Reason::TooTight { .. }));
 }
 
 /// The reward range [1, 1] of CartPole claims nothing lost only if no episode ends, and then says so.
@@ -101,7 +105,7 @@ fn equal_rewards_do_not_certify_zero_when_episodes_can_end() {
         said(&case, vec![text.replace("\"episodesCanEnd\":true", &format!("\"episodesCanEnd\":{ends}"))])
     };
     let rejection = rejected(&case, &cart_pole(true));
-    assert!(matches!(rejection, RegretRejection::TooTight { .. }), "{rejection}");
+    assert!(matches!(rejection.reason, Reason::TooTight { .. }), "{rejection}");
     let verified = case.check(&cart_pole(false)).unwrap();
     let assumptions = &verified.certificate().assumptions;
     assert!(assumptions.contains(&"episodes: no episode ever ends".to_owned()), "{assumptions:?}");
@@ -112,7 +116,7 @@ fn a_deterministic_head_has_no_regret_claims() {
     let case = Case::new(Head::Deterministic);
     case.check(&Said::default()).unwrap();
     let claimed = said(&case, vec![entry(GLOBAL, SUP, "all-states", "1e9")]);
-    assert_eq!(rejected(&case, &claimed), RegretRejection::Deterministic { entry: 0 });
+    assert_eq!(rejected(&case, &claimed), first(Reason::Deterministic));
 }
 
 #[test]
@@ -120,7 +124,7 @@ fn the_family_must_be_claimed() {
     let case = Case::categorical();
     for family in ["crown", "norm-product/linf", "unheard-of", PAIRED] {
         let claimed = said(&case, vec![entry(family, SUP, "all-states", "1e9")]);
-        let expected = RegretRejection::FamilyNotClaimed { entry: 0, family: family.to_owned() };
+        let expected = first(Reason::FamilyNotClaimed { family: family.into() });
         assert_eq!(rejected(&case, &claimed), expected);
     }
 }
@@ -133,7 +137,10 @@ fn the_region_is_that_of_the_family() {
         [(LOCAL, "all-states", all, listed), (GLOBAL, "listed-states", listed, all)]
     {
         let claimed = said(&case, vec![entry(family, SUP, word, "1e9")]);
-        assert_eq!(rejected(&case, &claimed), RegretRejection::WrongRegion { entry: 0, stated, found });
+        assert_eq!(
+            rejected(&case, &claimed),
+            first(Reason::WrongRegion { stated: stated.name(), found: found.name() })
+        );
     }
 }
 
@@ -141,7 +148,7 @@ fn the_region_is_that_of_the_family() {
 fn the_mask_must_exist() {
     let case = Case::categorical();
     let text = entry(GLOBAL, SUP, "all-states", "1e9").replace(r#""mask":"0""#, r#""mask":"1""#);
-    let expected = RegretRejection::NoTotalVariation { entry: 0, reason: TableError::NoMask };
+    let expected = first(Reason::NoMask);
     assert_eq!(rejected(&case, &said(&case, vec![text])), expected);
 }
 
@@ -153,20 +160,23 @@ fn side_conditions_of_the_rules_are_kept() {
         assert!(text.contains(from));
         rejected(&case, &said(&case, vec![text.replace(from, to)]))
     };
-    let rule = |reason| RegretRejection::Rule { entry: 0, reason };
+    let rule = |fault: Fault| first(fault.into());
     let discount = with("9/10", "1", SUP);
-    assert_eq!(discount, rule(RegretError::DiscountOutOfRange { discount: r("1") }));
+    assert_eq!(discount, rule(Fault::DiscountOutOfRange { discount: Box::new(r("1")) }));
     let empty = with(r#""upper":"2""#, r#""upper":"-2""#, SUP);
     let (lower, upper) = (Box::new(r("-1")), Box::new(r("-2")));
-    assert_eq!(empty, rule(RegretError::EmptyRewardRange { lower, upper }));
-    assert_eq!(with(r#""20""#, r#""0""#, STEPS), rule(RegretError::HorizonOutOfRange { horizon: 0 }));
+    assert_eq!(empty, rule(Fault::EmptyRewardRange { lower, upper }));
+    assert_eq!(
+        with(r#""20""#, r#""0""#, STEPS),
+        rule(Fault::HorizonOutOfRange { horizon: 0, most: MAX_HORIZON })
+    );
 }
 
 #[test]
 fn values_are_numbers() {
     let case = Case::categorical();
     let claimed = said(&case, vec![entry(GLOBAL, SUP, "all-states", "inf")]);
-    assert_eq!(rejected(&case, &claimed), RegretRejection::NotANumber { entry: 0 });
+    assert_eq!(rejected(&case, &claimed), first(Reason::NotANumber));
 }
 
 #[test]
@@ -175,7 +185,7 @@ fn claims_are_not_repeated() {
     let once = honest(&case, GLOBAL, SUP);
     let looser = entry(GLOBAL, SUP, "all-states", "1e9");
     let twice = said(&case, vec![once.clone(), looser]);
-    assert_eq!(rejected(&case, &twice), RegretRejection::Duplicate { entry: 1 });
+    assert_eq!(rejected(&case, &twice), refused("regret claim", 1, "", Reason::Repeated));
     case.check(&said(&case, vec![once, honest(&case, GLOBAL, STEPS)])).unwrap();
 }
 
@@ -189,13 +199,13 @@ fn every_assumption_and_the_limit_are_demanded() {
         for position in 0..count {
             let mut less = full.clone();
             let assumption = less.assumptions.remove(position);
-            let expected = RegretRejection::AssumptionMissing { entry: 0, assumption: assumption.clone() };
+            let expected = first(Reason::AssumptionMissing { assumption: assumption.clone() });
             assert_eq!(rejected(&case, &less), expected);
             less.assumptions.push(format!("{assumption}."));
             assert_eq!(rejected(&case, &less), expected);
         }
         let unlimited = Said { limits: Vec::new(), ..full };
-        assert_eq!(rejected(&case, &unlimited), RegretRejection::LimitMissing);
+        assert_eq!(rejected(&case, &unlimited), Reason::LimitMissing { limit: LIMIT_REGRET }.into());
     }
     let mut other = said(&case, vec![honest(&case, GLOBAL, SUP)]);
     for text in &mut other.assumptions {
@@ -203,7 +213,7 @@ fn every_assumption_and_the_limit_are_demanded() {
     }
     let rejection = rejected(&case, &other);
     assert!(
-        matches!(&rejection, RegretRejection::AssumptionMissing { assumption, .. } if assumption.contains("9/10")),
+        matches!(&rejection.reason, Reason::AssumptionMissing { assumption } if assumption.contains("9/10")),
         "{rejection}"
     );
 }
@@ -213,18 +223,14 @@ fn entries_have_the_keys_of_their_form() {
     let case = Case::categorical();
     let read = |text: String| case.read(&Said { regret: vec![text], ..Said::default() }).unwrap_err();
     let good = entry(GLOBAL, SUP, "all-states", "1e9");
-    let field = |error| match error {
-        CertificateError::Field(error) => error,
-        other => panic!("{other}"),
-    };
-    let unknown = field(read(good.replace(SUP, r#""form":"sup","discount":"1/2","horizon":"20""#)));
-    assert!(matches!(unknown, FieldError::Unknown { key, .. } if key == "horizon"));
-    let missing = field(read(good.replace(SUP, r#""form":"horizon""#)));
-    assert!(matches!(missing, FieldError::Missing { key, .. } if key == "horizon"));
-    let word = field(read(good.replace("\"sup\"", "\"quoted\"")));
-    assert!(matches!(word, FieldError::UnknownWord { found, .. } if found == "quoted"));
-    let region = field(read(good.replace("all-states", "some-states")));
-    assert!(matches!(region, FieldError::UnknownWord { found, .. } if found == "some-states"));
-    let end = field(read(good.replace("\"episodesCanEnd\":true,", "")));
-    assert!(matches!(end, FieldError::Missing { key, .. } if key == "episodesCanEnd"));
+    let unknown = read(good.replace(SUP, r#""form":"sup","discount":"1/2","horizon":"20""#));
+    assert!(matches!(unknown.condition(), Clause::UnknownKey { key, .. } if key.0 == "horizon"));
+    let missing = read(good.replace(SUP, r#""form":"horizon""#));
+    assert!(matches!(missing.condition(), Clause::MissingKey { key, .. } if key.0 == "horizon"));
+    let word = read(good.replace("\"sup\"", "\"quoted\""));
+    assert!(matches!(word.condition(), Clause::UnknownWord { found, .. } if found.0 == "quoted"));
+    let region = read(good.replace("all-states", "some-states"));
+    assert!(matches!(region.condition(), Clause::UnknownWord { found, .. } if found.0 == "some-states"));
+    let end = read(good.replace("\"episodesCanEnd\":true,", ""));
+    assert!(matches!(end.condition(), Clause::MissingKey { key, .. } if key.0 == "episodesCanEnd"));
 }

@@ -1,15 +1,15 @@
 //! The array `statistical`: the case's three states, two episodes that ended and one cut off.
 
-use secateur_checker::check::Rejection;
-use secateur_checker::kernel::regret::{RegretError, RewardRange, expectation};
-use secateur_checker::kernel::statistic::{
-    Confidence, Sample, Sampler, StatisticError, bernstein, hoeffding,
-};
+use secateur_checker::kernel::fault::Fault;
+use secateur_checker::kernel::regret::{RewardRange, expectation};
+use secateur_checker::kernel::statistic::MAX_SAMPLES;
+use secateur_checker::kernel::statistic::{Confidence, Sample, Sampler, bernstein, hoeffding};
 use secateur_checker::model::Head;
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
-use secateur_checker::regret_claim::LIMIT_REGRET;
-use secateur_checker::statistical_claim::{LIMIT_STATISTICAL, StatisticalRejection, statistical_assumptions};
-use secateur_checker::table::TableError;
+use secateur_checker::rejection::{Reason, Rejection};
+use secateur_checker::sentences::LIMIT_REGRET;
+use secateur_checker::sentences::{LIMIT_STATISTICAL, statistical_assumptions};
+use secateur_testkit::case::refused;
 
 use crate::case::{Case, GLOBAL, LOCAL, PAIRED, Said, r};
 
@@ -52,11 +52,13 @@ fn said(case: &Case, statistical: Vec<String>) -> Said {
     Said { assumptions, ..bare }
 }
 
-fn rejected(case: &Case, said: &Said) -> StatisticalRejection {
-    match case.check(said).unwrap_err() {
-        Rejection::Statistical(reason) => *reason,
-        other => panic!("{other}"),
-    }
+fn rejected(case: &Case, said: &Said) -> Rejection {
+    case.check(said).unwrap_err()
+}
+
+/// Entry 0 is refused.
+fn first(reason: Reason) -> Rejection {
+    refused("statistical claim", 0, "", reason)
 }
 
 fn without_regret(entry: &str) -> String {
@@ -65,7 +67,7 @@ fn without_regret(entry: &str) -> String {
 }
 
 /// A certificate with one loose entry in which `from` is replaced.
-fn bent(case: &Case, from: &str, to: &str) -> StatisticalRejection {
+fn bent(case: &Case, from: &str, to: &str) -> Rejection {
     let text = entry("hoeffding", "1", "1e9");
     assert!(text.contains(from), "{from}");
     rejected(case, &said(case, vec![text.replace(from, to)]))
@@ -89,18 +91,16 @@ fn a_claim_is_accepted_iff_the_bound_found_is_as_good() {
     let (bound, lost) = found(&case, method);
     case.check(&said(&case, vec![entry(method, &bound.to_string(), &lost.to_string())])).unwrap();
     let small = r("1e-40");
-    let tight = |field, claimed: &Rational, found: &Rational| StatisticalRejection::TooTight {
-        entry: 0,
-        field,
-        claimed: claimed.clone(),
-        found: found.clone(),
+    let tight = |part, claimed: &Rational, found: &Rational| {
+        let (claimed, proved) = (Box::new(claimed.clone()), Box::new(found.clone()));
+        refused("statistical claim", 0, part, Reason::TooTight { claimed, proved, how: "was found" })
     };
     let claimed = bound.sub(&small);
     let text = entry(method, &claimed.to_string(), &lost.to_string());
-    assert_eq!(rejected(&case, &said(&case, vec![text])), tight("value", &claimed, &bound));
+    assert_eq!(rejected(&case, &said(&case, vec![text])), tight("", &claimed, &bound));
     let claimed = lost.sub(&small);
     let text = entry(method, "1", &claimed.to_string());
-    assert_eq!(rejected(&case, &said(&case, vec![text])), tight("regret.value", &claimed, &lost));
+    assert_eq!(rejected(&case, &said(&case, vec![text])), tight(", regret", &claimed, &lost));
 }
 
 /// Three of four rows: whoever wrote the certificate may have drawn them all and listed the better ones.
@@ -112,11 +112,8 @@ fn a_draw_is_every_row_of_its_file() {
     let first: Vec<_> = longer.values.values.iter().take(longer.values.columns).copied().collect();
     longer.values.values.extend(first);
     longer.values.rows += 1;
-    let left_out = StatisticalRejection::RowsLeftOut { rows: 4, states: 3 };
-    match case.check_in(&honest, &longer) {
-        Err(Rejection::Statistical(reason)) => assert_eq!(*reason, left_out),
-        other => panic!("{other:?}"),
-    }
+    let left_out = Reason::RowsLeftOut { rows: 4, states: 3 };
+    assert_eq!(case.check_in(&honest, &longer).unwrap_err(), left_out.into());
     let bare = Said::default();
     assert!(case.check_in(&bare, &longer).is_ok(), "bounds at listed states may leave rows out");
     assert!(case.check_in(&honest, &case.states).is_ok());
@@ -126,10 +123,11 @@ fn a_draw_is_every_row_of_its_file() {
 fn only_independent_episodes_are_a_sampler() {
     let case = Case::categorical();
     for name in ["consecutive-states", "Independent-episodes-geometric-time", ""] {
-        let reason = StatisticError::SamplerRefused { name: name.to_owned() };
-        let expected = StatisticalRejection::Statistic { entry: 0, reason };
+        let expected = first(Reason::Sampler { name: name.into(), accepted: Sampler::INDEPENDENT_EPISODES });
         assert_eq!(bent(&case, SAMPLER, name), expected);
     }
+    let shown = Reason::Sampler { name: "\u{1b}[31m".into(), accepted: "" }.to_string();
+    assert!(!shown.contains('\u{1b}'), "{shown}");
 }
 
 #[test]
@@ -137,11 +135,11 @@ fn samples_are_states_and_episodes_without_one() {
     let case = Case::categorical();
     for (key, from, to) in [("samples", "6", "7"), ("ended", "2", "3"), ("cutOff", "1", "0")] {
         let rejection = bent(&case, &format!("\"{key}\":\"{from}\""), &format!("\"{key}\":\"{to}\""));
-        assert!(matches!(rejection, StatisticalRejection::SampleCount { entry: 0, states: 3, .. }), "{key}");
+        assert!(matches!(rejection.reason, Reason::SampleCount { states: 3, .. }), "{key}");
     }
     let huge = bent(&case, r#""samples":"6","ended":"2""#, r#""samples":"9000000004","ended":"9000000000""#);
-    let reason = StatisticError::TooManySamples { samples: 9_000_000_004 };
-    assert_eq!(huge, StatisticalRejection::Statistic { entry: 0, reason });
+    let reason = Fault::TooManySamples { samples: 9_000_000_004, most: MAX_SAMPLES };
+    assert_eq!(huge, first(reason.into()));
 }
 
 /// Without an ended episode the rewards may say that none ends; with two they may not, whatever value is claimed.
@@ -151,7 +149,7 @@ fn episodes_that_ended_are_episodes_that_can_end() {
     let never =
         entry("hoeffding", "1", "1e9").replace(r#""episodesCanEnd":true"#, r#""episodesCanEnd":false"#);
     let refused = rejected(&case, &said(&case, vec![never.clone()]));
-    assert_eq!(refused, StatisticalRejection::EndedAlthoughNever { entry: 0, ended: 2 });
+    assert_eq!(refused, first(Reason::EndedAlthoughNever { ended: 2 }));
     let none =
         never.replace(r#""ended":"2""#, r#""ended":"0""#).replace(r#""cutOff":"1""#, r#""cutOff":"3""#);
     case.check(&said(&case, vec![none])).unwrap();
@@ -160,16 +158,16 @@ fn episodes_that_ended_are_episodes_that_can_end() {
 #[test]
 fn confidence_is_a_probability_that_is_split() {
     let case = Case::categorical();
-    let reason = StatisticError::ConfidenceOutOfRange { confidence: r("1") };
-    let expected = StatisticalRejection::Statistic { entry: 0, reason };
+    let reason = Fault::ConfidenceOutOfRange { confidence: Box::new(r("1")) };
+    let expected = first(reason.into());
     assert_eq!(bent(&case, r#""confidence":"1/2""#, r#""confidence":"1""#), expected);
-    let expected = StatisticalRejection::Statistic { entry: 0, reason: StatisticError::EmptySplit };
+    let expected = first(Fault::EmptySplit.into());
     assert_eq!(bent(&case, r#""masks":"1""#, r#""masks":"0""#), expected);
-    let expected = StatisticalRejection::TooManyInequalities { entries: 1, inequalities: 0 };
+    let expected = Rejection::from(Reason::TooManyInequalities { entries: 1, inequalities: 0 });
     assert_eq!(bent(&case, r#""inequalities":"2""#, r#""inequalities":"0""#), expected);
     let one = |method| honest(&case, method).replace(r#""inequalities":"2""#, r#""inequalities":"1""#);
     let both = said(&case, vec![one("hoeffding"), one("bernstein")]);
-    let expected = StatisticalRejection::TooManyInequalities { entries: 2, inequalities: 1 };
+    let expected = Rejection::from(Reason::TooManyInequalities { entries: 2, inequalities: 1 });
     assert_eq!(rejected(&case, &both), expected);
 }
 
@@ -184,39 +182,36 @@ fn all_entries_speak_of_one_draw() {
     ] {
         let second = entry("bernstein", "1", "1e9").replace(from, to);
         let differs = rejected(&case, &said(&case, vec![first.clone(), second]));
-        assert_eq!(differs, StatisticalRejection::Differs { entry: 1, what });
+        assert_eq!(differs, refused("statistical claim", 1, "", Reason::OtherDraw { what }));
     }
     let twice = said(&case, vec![first.clone(), entry("hoeffding", "1", "1e9")]);
-    assert_eq!(rejected(&case, &twice), StatisticalRejection::Duplicate { entry: 1 });
+    assert_eq!(rejected(&case, &twice), refused("statistical claim", 1, "", Reason::Repeated));
 }
 
 #[test]
 fn family_head_mask_discount_and_values_make_sense() {
     let case = Case::categorical();
-    assert_eq!(bent(&case, LOCAL, GLOBAL), StatisticalRejection::NotLocal { entry: 0 });
+    assert_eq!(bent(&case, LOCAL, GLOBAL), first(Reason::NotLocal));
     for family in ["crown", PAIRED] {
-        let expected = StatisticalRejection::FamilyNotClaimed { entry: 0, family: family.to_owned() };
+        let expected = first(Reason::FamilyNotClaimed { family: family.into() });
         assert_eq!(bent(&case, LOCAL, family), expected);
     }
-    let expected = StatisticalRejection::NoTotalVariation { entry: 0, reason: TableError::NoMask };
+    let expected = first(Reason::NoMask);
     assert_eq!(bent(&case, r#""mask":"0""#, r#""mask":"1""#), expected);
-    let reason = RegretError::DiscountOutOfRange { discount: r("1") };
-    let expected = StatisticalRejection::Regret { entry: 0, reason };
+    let reason = Fault::DiscountOutOfRange { discount: Box::new(r("1")) };
+    let expected = first(reason.into());
     assert_eq!(bent(&case, r#""discount":"3/10""#, r#""discount":"1""#), expected);
     let text = without_regret(&entry("hoeffding", "1", "1")).replace("3/10", "1");
     assert_eq!(rejected(&case, &said(&case, vec![text])), expected);
-    let expected = StatisticalRejection::NotANumber { entry: 0, field: "value" };
+    let expected = first(Reason::NotANumber);
     assert_eq!(bent(&case, r#""value":"1"}"#, r#""value":"one"}"#), expected);
-    let expected = StatisticalRejection::NotANumber { entry: 0, field: "regret.value" };
+    let expected = refused("statistical claim", 0, ", regret", Reason::NotANumber);
     assert_eq!(bent(&case, "1e9", "all"), expected);
     let bounds = bent(&case, r#""upper":"2""#, r#""upper":"-2""#);
-    assert!(matches!(
-        bounds,
-        StatisticalRejection::Regret { reason: RegretError::EmptyRewardRange { .. }, .. }
-    ));
+    assert!(matches!(bounds.reason.fault(), Some(Fault::EmptyRewardRange { .. })));
     let deterministic = Case::new(Head::Deterministic);
     let claimed = said(&deterministic, vec![entry("hoeffding", "1", "1e9")]);
-    assert_eq!(rejected(&deterministic, &claimed), StatisticalRejection::Deterministic { entry: 0 });
+    assert_eq!(rejected(&deterministic, &claimed), first(Reason::Deterministic));
 }
 
 #[test]
@@ -227,11 +222,11 @@ fn every_assumption_and_limit_is_demanded() {
     for position in 0..full.assumptions.len() {
         let mut less = full.clone();
         let assumption = less.assumptions.remove(position);
-        assert_eq!(rejected(&case, &less), StatisticalRejection::AssumptionMissing { entry: 0, assumption });
+        assert_eq!(rejected(&case, &less), first(Reason::AssumptionMissing { assumption }));
     }
     for (position, limit) in [LIMIT_STATISTICAL, LIMIT_REGRET].into_iter().enumerate() {
         let mut less = full.clone();
         less.limits.remove(position);
-        assert_eq!(rejected(&case, &less), StatisticalRejection::LimitMissing { limit });
+        assert_eq!(rejected(&case, &less), Reason::LimitMissing { limit }.into());
     }
 }

@@ -8,15 +8,16 @@
     clippy::panic
 )]
 
-use secateur_checker::kernel::branch::{TreeFault, bound_tree};
-use secateur_checker::kernel::enclose::TanhTable;
-use secateur_checker::kernel::grid::{GridError, GridNetwork, GridScale};
-use secateur_checker::kernel::ibp::GridBox;
+use secateur_checker::kernel::branch::bound_tree;
+use secateur_checker::kernel::fault::{Class, Fault, Place};
+use secateur_checker::kernel::grid::{GridNetwork, GridScale};
 use secateur_checker::kernel::input::{GridBall, InputSet};
-use secateur_checker::kernel::split::{Node, SplitError};
+use secateur_checker::kernel::interval::GridBox;
+use secateur_checker::kernel::split::Node;
 use secateur_checker::model::{Activation, Layer, Matrix, Network};
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::reader::trees::{MAX_DEPTH, Trees, state_block};
+use secateur_checker::tables::tanh_table;
 
 const ONE: i64 = 1 << 48;
 
@@ -47,39 +48,31 @@ fn network() -> GridNetwork {
 /// The box `[-1, 1]^2`, as the ball of radius 1 if asked.
 fn unit(ball: bool) -> InputSet {
     InputSet {
-        region: GridBox { lower: vec![-ONE; 2], upper: vec![ONE; 2] },
-        center: GridBox { lower: vec![0; 2], upper: vec![0; 2] },
+        region: GridBox::from_intervals([(-ONE, ONE); 2]),
+        center: GridBox::point([0; 2]),
         radii: vec![ONE; 2],
         ball: ball.then(|| GridBall { semi_axes: vec![Some(ONE); 2] }),
     }
 }
 
-fn bound_over(
-    network: &GridNetwork,
-    input: &InputSet,
-    weights: &[i64],
-    bytes: &[u8],
-) -> Result<i64, SplitError> {
+fn bound_over(network: &GridNetwork, input: &InputSet, weights: &[i64], bytes: &[u8]) -> Result<i64, Fault> {
     let mut trees = Trees::new(bytes);
     trees.begin();
-    let found = bound_tree(network, TanhTable::shared(), input, weights, &mut |_| trees.node(network))?;
+    let found = bound_tree(network, tanh_table().unwrap(), input, weights, &mut |_| trees.node(network))?;
     trees.finish().unwrap();
     Ok(found)
 }
 
-fn bound(input: &InputSet, bytes: &[u8]) -> Result<i64, SplitError> {
+fn bound(input: &InputSet, bytes: &[u8]) -> Result<i64, Fault> {
     bound_over(&network(), input, &[1], bytes)
 }
 
 /// All nodes of the one tree in `bytes`.
-fn nodes_of(network: &GridNetwork, bytes: &[u8]) -> Result<Vec<Node>, GridError> {
+fn nodes_of(network: &GridNetwork, bytes: &[u8]) -> Result<Vec<Node>, Fault> {
     let (mut trees, mut nodes) = (Trees::new(bytes), Vec::new());
     trees.begin();
     while !trees.is_complete() {
-        let (index, node) = trees.node(network).map_err(|e| match e {
-            SplitError::Grid { reason, .. } => reason,
-            other => panic!("{other}"),
-        })?;
+        let (index, node) = trees.node(network)?;
         assert_eq!(index, nodes.len());
         nodes.push(node);
     }
@@ -87,11 +80,11 @@ fn nodes_of(network: &GridNetwork, bytes: &[u8]) -> Result<Vec<Node>, GridError>
     Ok(nodes)
 }
 
-fn read(bytes: &[u8]) -> Result<Vec<Node>, GridError> {
+fn read(bytes: &[u8]) -> Result<Vec<Node>, Fault> {
     nodes_of(&network(), bytes)
 }
 
-fn near(found: Result<i64, SplitError>, value: i64) {
+fn near(found: Result<i64, Fault>, value: i64) {
     let found = found.unwrap();
     assert!((value..=value + 64).contains(&found), "{found} is not {value}");
 }
@@ -176,11 +169,11 @@ fn multipliers_beyond_the_grid_are_the_witnesss_fault() {
     for shift in 0..32 {
         match at(1u32 << shift) {
             Ok(_) => assert_eq!(refused, 0, "larger ones were"),
-            Err(SplitError::Grid { reason, .. }) => {
-                assert!(matches!(reason, GridError::WitnessTooLarge { .. }) && reason.is_about_witness());
+            Err(fault) => {
+                assert!(matches!(fault.condition(), Fault::WitnessTooLarge { .. }), "{fault}");
+                assert_eq!(fault.class(), Class::Evidence);
                 refused += 1;
             }
-            Err(other) => panic!("{other}"),
         }
     }
     assert!((1..32).contains(&refused), "{refused}");
@@ -191,62 +184,61 @@ fn places_must_exist_and_cuts_lie_inside() {
     let fails = |bytes: &[u8]| bound(&unit(false), bytes).unwrap_err();
     assert!(bound(&unit(false), &cut(1, 0.5, [&[0], &[0]])).is_ok());
     for at in [-1.0, 1.0, 2.0, -3.0] {
-        assert_eq!(fails(&cut(1, at, [&[0], &[0]])), SplitError::CutOutside { node: 0 });
+        assert_eq!(fails(&cut(1, at, [&[0], &[0]])), Fault::CutOutside { node: 0 });
     }
     let again = cut(0, 0.5, [&cut(0, 0.75, [&[0], &[0]]), &[0]]);
-    assert_eq!(fails(&again), SplitError::CutOutside { node: 1 });
-    assert_eq!(fails(&cut(2, 0.0, [&[0], &[0]])), SplitError::NoSuchPlace { node: 0 });
-    assert_eq!(fails(&relu(2, [&[0], &[0]])), SplitError::NoSuchPlace { node: 0 });
-    assert_eq!(fails(&[2, 2, 0, 0, 0, 0, 0]), SplitError::NoSuchPlace { node: 0 });
+    assert_eq!(fails(&again), Fault::CutOutside { node: 1 });
+    assert_eq!(fails(&cut(2, 0.0, [&[0], &[0]])), Fault::NoSuchPlace { node: 0 });
+    assert_eq!(fails(&relu(2, [&[0], &[0]])), Fault::NoSuchPlace { node: 0 });
+    assert_eq!(fails(&[2, 2, 0, 0, 0, 0, 0]), Fault::NoSuchPlace { node: 0 });
     let twice = relu(0, [&relu(0, [&[0], &[0]]), &[0]]);
-    assert_eq!(fails(&twice), SplitError::NoSuchPlace { node: 1 });
+    assert_eq!(fails(&twice), Fault::NoSuchPlace { node: 1 });
     // Nodes of other proofs bound nothing.
-    let table = TanhTable::shared();
+    let table = tanh_table().unwrap();
     let other = bound_tree(&network(), table, &unit(false), &[1], &mut |index| Ok((index, Node::Empty)));
-    assert_eq!(other, Err(SplitError::NotEmpty { node: 0 }));
+    assert_eq!(other, Err(Fault::NotEmpty { node: 0 }));
 }
 
 /// Bounds that contradict each other everywhere prove nothing: the unperturbed input is in the set.
 #[test]
 fn a_set_found_empty_everywhere_is_refused() {
     let mut turned = unit(true);
-    turned.center = GridBox { lower: vec![5 * ONE; 2], upper: vec![5 * ONE; 2] };
+    turned.center = GridBox::point([5 * ONE; 2]);
     turned.ball = Some(GridBall { semi_axes: vec![Some(0); 2] });
-    let reason = GridError::EmptyInterval { layer: 0, neuron: 0 };
-    assert_eq!(bound(&turned, &[0]), Err(SplitError::Grid { node: 0, reason }));
+    let reason = Fault::EmptyInterval { layer: 0, neuron: 0 };
+    assert_eq!(bound(&turned, &[0]), Err(reason));
 }
 
 #[test]
 fn malformed_trees_are_refused() {
-    let bad = |fault| Err(GridError::BadTree { tree: 0, fault });
+    let bad = |fault: Fault| Err(fault);
     assert_eq!(read(&[0]).map(|n| n.len()), Ok(1));
     assert_eq!(read(&relu(0, [&relu(1, [&[0], &[0]]), &[0]])).map(|n| n.len()), Ok(5));
-    assert_eq!(read(&[]), bad(TreeFault::Truncated));
-    assert_eq!(read(&relu(0, [&[0], &[]])), bad(TreeFault::Truncated));
-    assert_eq!(read(&[2, 0, 0, 0]), bad(TreeFault::Truncated));
-    assert_eq!(read(&[4]), bad(TreeFault::UnknownNode));
-    assert_eq!(read(&[0, 0]), Err(GridError::BadTree { tree: 1, fault: TreeFault::Trailing }));
+    assert_eq!(read(&[]), bad(Fault::TreeTruncated));
+    assert_eq!(read(&relu(0, [&[0], &[]])), bad(Fault::TreeTruncated));
+    assert_eq!(read(&[2, 0, 0, 0]), bad(Fault::TreeTruncated));
+    assert_eq!(read(&[4]), bad(Fault::UnknownNode));
+    assert_eq!(read(&[0, 0]), Err(Fault::TreeTrailing.at(Place::Tree(0))));
     let mut beyond = Trees::new(&[0]);
     beyond.begin();
     assert!(beyond.node(&network()).is_ok() && beyond.is_complete());
-    let reason = GridError::BadTree { tree: 0, fault: TreeFault::NoTree };
-    assert_eq!(beyond.node(&network()), Err(SplitError::Grid { node: 1, reason }));
+    assert_eq!(beyond.node(&network()), Err(Fault::NoTree));
     for at in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-        assert_eq!(read(&cut(0, at, [&[0], &[0]])), bad(TreeFault::NotANumber));
+        assert_eq!(read(&cut(0, at, [&[0], &[0]])), bad(Fault::CutAtNoNumber));
     }
     // Slopes: neurons out of order, twice, beyond the layer; a multiplier of no layer or neuron.
     assert!(read(&[1, 2, 0, 0, 0, 9, 9, 1, 0, 9, 9, 0, 0]).is_ok());
-    assert_eq!(read(&[1, 2, 0, 1, 0, 9, 9, 0, 0, 9, 9, 0, 0]), bad(TreeFault::NotAscending));
-    assert_eq!(read(&[1, 2, 0, 1, 0, 9, 9, 1, 0, 9, 9, 0, 0]), bad(TreeFault::NotAscending));
-    assert_eq!(read(&[1, 1, 0, 2, 0, 9, 9, 0, 0]), bad(TreeFault::NoSuchPlace));
+    assert_eq!(read(&[1, 2, 0, 1, 0, 9, 9, 0, 0, 9, 9, 0, 0]), bad(Fault::SlopesOutOfOrder));
+    assert_eq!(read(&[1, 2, 0, 1, 0, 9, 9, 1, 0, 9, 9, 0, 0]), bad(Fault::SlopesOutOfOrder));
+    assert_eq!(read(&[1, 1, 0, 2, 0, 9, 9, 0, 0]), bad(Fault::NoSuchPlace { node: 0 }));
     assert!(read(&[1, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0]).is_ok());
-    assert_eq!(read(&[1, 0, 0, 1, 0, 2, 0, 1, 0, 1, 0, 0, 0]), bad(TreeFault::NoSuchPlace));
-    assert_eq!(read(&[1, 0, 0, 1, 0, 0, 0, 2, 0, 1, 0, 0, 0]), bad(TreeFault::NoSuchPlace));
+    assert_eq!(read(&[1, 0, 0, 1, 0, 2, 0, 1, 0, 1, 0, 0, 0]), bad(Fault::NoSuchPlace { node: 0 }));
+    assert_eq!(read(&[1, 0, 0, 1, 0, 0, 0, 2, 0, 1, 0, 0, 0]), bad(Fault::NoSuchPlace { node: 0 }));
 }
 
 #[test]
 fn deep_and_large_trees_are_refused() {
-    let bad = |fault| Err(GridError::BadTree { tree: 0, fault });
+    let bad = |fault: Fault| Err(fault);
     let chain = |depth: usize| {
         let mut bytes: Vec<u8> = [3, 0, 0].into_iter().chain(0.0f64.to_bits().to_le_bytes()).collect();
         bytes = bytes.repeat(depth);
@@ -254,17 +246,18 @@ fn deep_and_large_trees_are_refused() {
         bytes
     };
     assert!(read(&chain(MAX_DEPTH)).is_ok());
-    assert_eq!(read(&chain(MAX_DEPTH + 1)), bad(TreeFault::TooDeep));
+    assert_eq!(read(&chain(MAX_DEPTH + 1)), bad(Fault::TooDeep));
     // The same, leaning the other way: nothing waits, yet as many cuts lie above the last leaf.
     let turned = |depth: usize| [relu(0, [&[0], &[]]).repeat(depth), vec![0]].concat();
     assert!(read(&turned(MAX_DEPTH)).is_ok());
-    assert_eq!(read(&turned(MAX_DEPTH + 1)), bad(TreeFault::TooDeep));
+    assert_eq!(read(&turned(MAX_DEPTH + 1)), bad(Fault::TooDeep));
     // Caps are limits; what is malformed is not.
-    let about = |fault| GridError::BadTree { tree: 0, fault }.is_about_witness();
-    assert!(!about(TreeFault::TooDeep) && !about(TreeFault::TooManyNodes) && about(TreeFault::Truncated));
+    let class = |fault: Fault| fault.at(Place::Tree(0)).class();
+    assert_eq!((class(Fault::TooDeep), class(Fault::TooManyNodes)), (Class::Limit, Class::Limit));
+    assert_eq!(class(Fault::TreeTruncated), Class::Evidence);
     // A full tree of depth 18 has 2^19 - 1 nodes.
     let full = (0..18).fold(vec![0], |child: Vec<u8>, _| relu(0, [&child, &child]));
-    assert_eq!(read(&full), bad(TreeFault::TooManyNodes));
+    assert_eq!(read(&full), bad(Fault::TooManyNodes));
     let half = (0..17).fold(vec![0], |child: Vec<u8>, _| relu(0, [&child, &child]));
     assert_eq!(read(&half).map(|n| n.len()), Ok((1 << 18) - 1));
 }

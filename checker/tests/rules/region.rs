@@ -9,22 +9,27 @@
     clippy::as_conversions
 )]
 
-use secateur_checker::kernel::branch::TreeFault;
-use secateur_checker::kernel::grid::GridError;
+use secateur_checker::claim::region::RegionProblem;
+use secateur_checker::claim::{Proofs, check_numbers, check_sentences};
+use secateur_checker::evaluate::Problem;
+use secateur_checker::kernel::fault::{Fault, Place};
 use secateur_checker::kernel::head::HeadBounds;
-use secateur_checker::kernel::ibp::GridBox;
 use secateur_checker::kernel::input::{GridBall, cell_set};
+use secateur_checker::kernel::interval::GridBox;
 use secateur_checker::model::{
-    Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy, Units,
+    Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy,
+    States, Units,
 };
 use secateur_checker::number::{Dyadic, Rational};
-use secateur_checker::reader::certificate::{Certificate, CertificateError, Program};
-use secateur_checker::reader::fields::{Field, FieldError};
+use secateur_checker::reader::certificate::{Certificate, Program};
+use secateur_checker::reader::clause::{Clause, Part};
+use secateur_checker::reader::fields::Document;
 use secateur_checker::reader::json::{Numbers, parse};
 use secateur_checker::reader::policy::MAX_WIDTH;
 use secateur_checker::reader::regions::{MAX_SHARES, RegionClaim, RegionEntry, Share, region_entries};
-use secateur_checker::region_claim::{LIMIT_REGIONS, RegionProblem, RegionRejection, check_regions};
-use secateur_checker::table::TableError;
+use secateur_checker::rejection::{Reason, Rejection};
+use secateur_checker::sentences::LIMIT_REGIONS;
+use secateur_testkit::case::refused;
 use secateur_testkit::random::Random;
 
 fn r(text: &str) -> Rational {
@@ -123,16 +128,22 @@ fn certificate(set: PerturbationSet, regions: Vec<RegionEntry>) -> Certificate {
     }
 }
 
-fn check_with(
-    policy: &Policy,
-    certificate: &Certificate,
-    file: Option<&[u8]>,
-) -> Result<(), RegionRejection> {
+fn check_with(policy: &Policy, certificate: &Certificate, file: Option<&[u8]>) -> Result<(), Rejection> {
     let head = HeadBounds::new(&policy.head).unwrap();
-    check_regions(certificate, policy, &[full(policy)], file, &head, &mut |_, _| {})
+    let states = States { values: Matrix { rows: 0, columns: 0, values: Vec::new() }, units: Units::Raw };
+    let problem = Problem {
+        policy,
+        masks: &[full(policy)],
+        states: &states,
+        perturbation: &certificate.perturbation,
+        witness: file,
+    };
+    check_sentences(&certificate.regions, certificate)?;
+    let mut silent = |_, _| {};
+    check_numbers(&certificate.regions, &mut Proofs::new(&problem, 0, &head, &[], &mut silent))
 }
 
-fn check(policy: &Policy, entry: RegionEntry, tree: &[u8]) -> Result<(), RegionRejection> {
+fn check(policy: &Policy, entry: RegionEntry, tree: &[u8]) -> Result<(), Rejection> {
     let set = linf("1/4", Units::Normalised);
     check_with(policy, &certificate(set, vec![entry]), Some(&witness(&[tree])))
 }
@@ -149,12 +160,12 @@ fn cells_by_hand() {
     assert_eq!(at("0.25", "0", &[0]), Ok(()));
     assert_eq!(at("0.25", "1/4", &tree), Ok(()));
     assert_eq!(at("7", "-1", &tree), Ok(()), "looser claims are true");
-    let tight = RegionRejection::TooTight { region: 0, claim: 0, claimed: r("0.2499999"), proved: r("1/4") };
-    assert_eq!(at("0.2499999", "0", &tree), Err(tight));
-    let large = |claimed: &str, proved: &str| {
-        let (claimed, proved) = (r(claimed), r(proved));
-        Err(RegionRejection::FractionTooLarge { region: 0, claim: 0, claimed, proved })
+    let beyond = |part: &str, claimed: &str, proved: &str| {
+        let (claimed, proved) = (Box::new(r(claimed)), Box::new(r(proved)));
+        Err(refused("region", 0, part, Reason::TooTight { claimed, proved, how: "is proved" }))
     };
+    assert_eq!(at("0.2499999", "0", &tree), beyond(", claim 0", "0.2499999", "1/4"));
+    let large = |claimed: &str, proved: &str| beyond(", claim 0, share 0", claimed, proved);
     assert_eq!(at("0.25", "1/1000000", &[0]), large("1/1000000", "0"));
     assert_eq!(at("0.25", "0.25000001", &tree), large("0.25000001", "1/4"));
 }
@@ -173,8 +184,8 @@ fn margins_by_hand() {
     };
     assert_eq!(at("-0.25001", &[("0", "1/2"), ("-1", "1"), ("0.2499", "1/2")]), Ok(()));
     // The lead of 1/4 is not above 1/4: a margin must exceed the threshold.
-    assert!(matches!(at("-1", &[("1/4", "1/8")]), Err(RegionRejection::FractionTooLarge { .. })));
-    assert!(matches!(at("-0.2499", &[]), Err(RegionRejection::TooTight { .. })));
+    assert!(matches!(at("-1", &[("1/4", "1/8")]), Err(Rejection { reason: Reason::TooTight { .. }, .. })));
+    assert!(matches!(at("-0.2499", &[]), Err(Rejection { reason: Reason::TooTight { .. }, .. })));
 }
 
 /// Logits `relu(2x + 1/8) - 1/8` and `x/8`, radius 1/4. The first never trails by more than `1/8 + 5/32 = 9/32` over the
@@ -193,7 +204,7 @@ fn a_lead_that_may_be_lost_is_no_margin() {
         check(&policy, entry(&["-1"], &["1"], vec![claim("same-action-margin", None, value, &[])]), &[0])
     };
     assert_eq!(at("-0.46876"), Ok(()));
-    assert!(matches!(at("-0.3"), Err(RegionRejection::TooTight { .. })));
+    assert!(matches!(at("-0.3"), Err(Rejection { reason: Reason::TooTight { .. }, .. })));
 }
 
 /// On quarters, with mean 1, std 1/2 and clip 2.
@@ -204,7 +215,7 @@ fn cell_inputs_by_hand() {
         Some(Normaliser { mean: vec![Dyadic::new(1, 0)], std: vec![r("1/2")], clip: Some(r("2")) });
     let at = |lower: &str, upper: &str, units, set: &PerturbationSet| {
         let input = cell_set(&policy, (&[r(lower)], &[r(upper)]), units, set, 2).unwrap();
-        let ends = |b: &GridBox| (b.lower[0], b.upper[0]);
+        let ends = |b: &GridBox| b.at(0).unwrap();
         (ends(&input.region), ends(&input.center), input.radii[0])
     };
     let raw = linf("1/4", Units::Raw);
@@ -227,7 +238,7 @@ fn cell_inputs_by_hand() {
     assert_eq!(semi_axes("1", "3/2"), Some(GridBall { semi_axes: vec![Some(2)] }));
     assert_eq!(semi_axes("1", "2"), Some(GridBall { semi_axes: vec![None] }));
     let short = cell_set(&policy, (&[], &[]), Units::Raw, &raw, 2);
-    assert_eq!(short, Err(GridError::ShapeMismatch { layer: 0 }));
+    assert_eq!(short, Err(Fault::ShapeMismatch { layer: 0 }));
 }
 
 #[test]
@@ -235,23 +246,27 @@ fn boxes_masks_and_trees_must_fit() {
     let claims = || vec![claim("action-deviation", Some(0), "1", &[])];
     let good = || entry(&["-1"], &["1"], claims());
     assert_eq!(check(&hinge(), good(), &[0]), Ok(()));
-    let shape = Err(RegionRejection::BoxShape { region: 0 });
+    let shape = Err(refused("region", 0, "", Reason::BoxShape));
     assert_eq!(check(&hinge(), entry(&["1"], &["-1"], claims()), &[0]), shape);
     assert_eq!(check(&hinge(), entry(&["-1", "0"], &["1", "0"], claims()), &[0]), shape);
     assert_eq!(check(&hinge(), entry(&["-1"], &["1", "2"], claims()), &[0]), shape);
     let mut other = good();
     other.mask = 1;
-    assert_eq!(check(&hinge(), other, &[0]), Err(RegionRejection::NoMask { region: 0 }));
+    assert_eq!(check(&hinge(), other, &[0]), Err(refused("region", 0, "", Reason::NoMask)));
     let set = || linf("1/4", Units::Normalised);
-    let missing = Err(RegionRejection::TreeMissing { region: 0 });
+    let missing = Err(refused("region", 0, "", Reason::TreeMissing));
     assert_eq!(check_with(&hinge(), &certificate(set(), vec![good()]), None), missing);
     assert_eq!(check_with(&hinge(), &certificate(set(), vec![good()]), Some(b"no safetensors")), missing);
-    let second = check_with(&hinge(), &certificate(set(), vec![good(), good()]), Some(&witness(&[&[0]])));
-    assert_eq!(second, Err(RegionRejection::TreeMissing { region: 1 }));
+    let half = entry(&["-1"], &["0"], claims());
+    let second = check_with(&hinge(), &certificate(set(), vec![good(), half]), Some(&witness(&[&[0]])));
+    assert_eq!(second, Err(refused("region", 1, "", Reason::TreeMissing)));
     let mut unlimited = certificate(set(), vec![good()]);
     unlimited.limits.clear();
     let file = witness(&[&[0]]);
-    assert_eq!(check_with(&hinge(), &unlimited, Some(&file)), Err(RegionRejection::LimitMissing));
+    assert_eq!(
+        check_with(&hinge(), &unlimited, Some(&file)),
+        Err(Reason::LimitMissing { limit: LIMIT_REGIONS }.into())
+    );
     unlimited.regions.clear();
     assert_eq!(check_with(&hinge(), &unlimited, None), Ok(()), "without regions nothing is asked");
 }
@@ -260,29 +275,30 @@ fn boxes_masks_and_trees_must_fit() {
 fn only_trees_of_input_cuts_cover() {
     let claims = || vec![claim("action-deviation", Some(0), "1", &[])];
     let fails = |tree: &[u8]| match check(&hinge(), entry(&["-1"], &["1"], claims()), tree) {
-        Err(RegionRejection::Cell { region: 0, reason: GridError::BadTree { tree, fault } }) => (tree, fault),
+        Err(Rejection {
+            reason: Reason::Rule { fault: Fault::At { place: Place::Tree(0), fault } }, ..
+        }) => *fault,
         other => panic!("{other:?}"),
     };
-    assert_eq!(fails(&cut(0, 1.0, [&[0], &[0]])), (0, TreeFault::CutOutside));
-    assert_eq!(fails(&cut(1, 0.0, [&[0], &[0]])), (0, TreeFault::NoSuchPlace));
+    assert_eq!(fails(&cut(0, 1.0, [&[0], &[0]])), Fault::CutOutside { node: 0 });
+    assert_eq!(fails(&cut(1, 0.0, [&[0], &[0]])), Fault::NoSuchPlace { node: 0 });
     // Signs of neurons say nothing about the volume, and slopes nothing about the cell's rule.
-    assert_eq!(fails(&[2, 0, 0, 0, 0, 0, 0]), (0, TreeFault::NoSuchPlace));
-    assert_eq!(fails(&[1, 0, 0, 0, 0]), (0, TreeFault::NoSuchPlace));
-    assert_eq!(fails(&cut(0, 0.0, [&[0], &[]])), (0, TreeFault::Truncated));
-    assert_eq!(fails(&[0, 0]), (1, TreeFault::Trailing));
+    assert_eq!(fails(&[2, 0, 0, 0, 0, 0, 0]), Fault::NoSuchPlace { node: 1 });
+    assert_eq!(fails(&[1, 0, 0, 0, 0]), Fault::NoSuchPlace { node: 0 });
+    assert_eq!(fails(&cut(0, 0.0, [&[0], &[]])), Fault::TreeTruncated);
+    assert_eq!(fails(&[0, 0]), Fault::TreeTrailing);
 }
 
 #[test]
 fn claims_must_mean_something() {
     let at = |policy: &Policy, one: RegionClaim| check(policy, entry(&["-1"], &["1"], vec![one]), &[0]);
-    let quantity = "action".to_owned();
-    let unknown = Err(RegionRejection::UnknownQuantity { region: 0, quantity });
+    let no = |reason| Err(refused("region", 0, "", reason));
+    let unknown = no(Reason::UnknownQuantity { quantity: "action".into() });
     assert_eq!(at(&hinge(), claim("action", None, "1", &[])), unknown);
-    let no = |reason| Err(RegionRejection::NoSuchClaim { region: 0, claim: 0, reason });
-    assert_eq!(at(&hinge(), claim("action-deviation", None, "1", &[])), no(TableError::NoOutput));
-    assert_eq!(at(&hinge(), claim("action-deviation", Some(1), "1", &[])), no(TableError::NoOutput));
-    assert_eq!(at(&hinge(), claim("total-variation", None, "1", &[])), no(TableError::NotForThisHead));
-    assert_eq!(at(&hinge(), claim("same-action-margin", None, "-9", &[])), no(TableError::NotForThisHead));
+    assert_eq!(at(&hinge(), claim("action-deviation", None, "1", &[])), no(Reason::NoOutput));
+    assert_eq!(at(&hinge(), claim("action-deviation", Some(1), "1", &[])), no(Reason::NoOutput));
+    assert_eq!(at(&hinge(), claim("total-variation", None, "1", &[])), no(Reason::NotForThisHead));
+    assert_eq!(at(&hinge(), claim("same-action-margin", None, "-9", &[])), no(Reason::NotForThisHead));
     assert_eq!(at(&logits(), claim("total-variation", None, "1", &[])), Ok(()));
     let both = |a: RegionEntry, b: RegionEntry| {
         let regions = certificate(linf("1/4", Units::Normalised), vec![a, b]);
@@ -294,11 +310,11 @@ fn claims_must_mean_something() {
     assert_eq!(both(one("1", "total-variation", "1"), one("1", "kl-divergence", "1")), Ok(()));
     assert_eq!(both(one("1", "total-variation", "1"), one("1/2", "total-variation", "1")), Ok(()));
     let again = both(one("1", "total-variation", "1"), one("1", "total-variation", "0.9"));
-    assert_eq!(again, Err(RegionRejection::Duplicate { region: 1, claim: 0 }));
+    assert_eq!(again, Err(refused("region", 1, ", claim 0", Reason::Repeated)));
     let twice = vec![claim("kl-divergence", None, "1", &[]), claim("kl-divergence", None, "2", &[])];
     let within = check(&logits(), entry(&["-1"], &["1"], twice), &[0]);
-    assert_eq!(within, Err(RegionRejection::Duplicate { region: 0, claim: 1 }));
-    let number = Err(RegionRejection::NotANumber { region: 0, claim: 0 });
+    assert_eq!(within, Err(refused("region", 0, ", claim 1", Reason::Repeated)));
+    let number = Err(refused("region", 0, ", claim 0", Reason::NotANumber));
     assert_eq!(at(&logits(), claim("total-variation", None, "one", &[])), number);
 }
 
@@ -316,7 +332,7 @@ fn flat_sides_count_for_nothing() {
     // relu(x + y), radius 1/4 each: dead where x <= -1/2.
     assert_eq!(at(&cut(0, -0.5, [&[0], &[0]])), Ok(()));
     let outside = at(&cut(1, 0.0, [&[0], &[0]]));
-    assert!(matches!(outside, Err(RegionRejection::Cell { .. })), "{outside:?}");
+    assert!(matches!(&outside, Err(Rejection { reason: Reason::Rule { .. }, .. })), "{outside:?}");
 }
 
 /// A multiple of 1/64 in [-2, 2].
@@ -433,20 +449,20 @@ fn entries_are_refused_by_clause() {
         let text =
             format!(r#"{{"regions":[{{"claims":[{claim}],"lower":[{lower}],"mask":"0","upper":["1"]}}]}}"#);
         let value = parse(text.as_bytes(), 1 << 22, Numbers::Refused).unwrap();
-        region_entries(&mut Field::root(&value).object().unwrap()).map(|entries| entries.len())
+        region_entries(&mut Document::new(value, None).root().object().unwrap()).map(|entries| entries.len())
     };
     assert_eq!((read(r#""0""#, "1"), read(r#""0""#, "0")), (Ok(1), Ok(1)));
     let path = "regions[0].lower".to_owned();
-    let many = CertificateError::Field(FieldError::TooMany { path, cap: MAX_WIDTH });
+    let many = Clause::TooMany { cap: MAX_WIDTH }.within(Part::Value(path));
     assert_eq!(read(&vec![r#""x""#; MAX_WIDTH + 1].join(","), "1"), Err(many));
     let shares =
         vec![r#"1","threshold":"0"},{"fraction":"1"#; MAX_SHARES].join(r#"","threshold":"0"},{"fraction":""#);
     let path = "regions[0].claims[0].shares".to_owned();
-    let many = CertificateError::Field(FieldError::TooMany { path, cap: MAX_SHARES });
+    let many = Clause::TooMany { cap: MAX_SHARES }.within(Part::Value(path));
     assert_eq!(read(r#""0""#, &shares), Err(many));
     let path = || "regions[0].claims[0].shares[0].fraction".to_owned();
     for outside in ["-1/8", "1.0001"] {
-        let error = FieldError::OutOfRange { path: path(), expected: "a fraction in [0, 1]" };
-        assert_eq!(read(r#""0""#, outside), Err(CertificateError::Field(error)));
+        let error = Clause::OutOfRange { expected: "a fraction in [0, 1]" }.within(Part::Value(path()));
+        assert_eq!(read(r#""0""#, outside), Err(error));
     }
 }

@@ -1,10 +1,10 @@
 //! Regions: a random box of states cut by a random tree, each cell and the whole against evaluation at states inside, and
 //! the shares of the volume against their sum. `spec/rules/region.md`.
 
-use secateur_checker::kernel::grid::GridError;
+use secateur_checker::claim::region::{RegionProblem, prove_region};
+use secateur_checker::kernel::fault::Fault;
 use secateur_checker::number::{Rational, Rounding};
 use secateur_checker::reader::regions::{RegionClaim, RegionEntry, Share};
-use secateur_checker::region_claim::{RegionProblem, prove_region};
 use secateur_testkit::case::{Case, r};
 use secateur_testkit::random::Random;
 
@@ -79,7 +79,7 @@ pub fn hold_region(seed: u64, random: &mut Random, case: &Case, proved: &Proved<
     cover.grow(random, 3, lower.clone(), upper.clone());
     let tables = problem.and_then(|problem| {
         let cells = cover.cells.iter().map(|(l, u)| problem.cell((l, u)).map(|b| problem.table(&b)));
-        Ok((cells.collect::<Result<Vec<_>, GridError>>()?, problem))
+        Ok((cells.collect::<Result<Vec<_>, Fault>>()?, problem))
     });
     let (tables, problem) = match tables {
         Ok(found) => found,
@@ -116,7 +116,7 @@ pub fn hold_region(seed: u64, random: &mut Random, case: &Case, proved: &Proved<
                 shares: vec![Share { threshold: threshold.clone(), fraction: Rational::zero() }],
             }],
         };
-        let found = prove_region(&problem, 0, &entry, &cover.bytes, &proved.head, &mut |_, _| {});
+        let found = prove_region(&problem, &entry, &cover.bytes, &proved.head, &mut |_, _| {});
         let whole = found.unwrap_or_else(|e| panic!("seed {seed}: {e}")).remove(0);
         let worst = whole.worst.expect("cells");
         for seen in &seen {

@@ -3,11 +3,11 @@
 //! `spec/certificate-regret.md`, `spec/rules/regret.md`.
 
 use num_bigint::BigInt;
+use secateur_checker::claim::regret::{largest_total_variation, regret_bound};
 use secateur_checker::kernel::regret::RewardRange;
 use secateur_checker::model::Head;
 use secateur_checker::number::Rational;
 use secateur_checker::reader::regret::RegretForm;
-use secateur_checker::regret_claim::{largest_total_variation, regret_bound};
 use secateur_testkit::case::{Case, r};
 use secateur_testkit::oracle::fixed::{self, BITS, trace};
 use secateur_testkit::random::Random;

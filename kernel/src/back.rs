@@ -1,0 +1,451 @@
+//! Backward linear bounds: rules `back.relax`, `back.affine`, `back.dual`, `conc.box`, `conc.ball`.
+//! Trusted. `spec/rules/local.md`; Zhang et al. 2018, arXiv:1811.00866; Wang et al. 2021, arXiv:2103.06624 (multipliers).
+//!
+//! A functional of one layer's outputs is carried back to the input. Every coefficient is floored to its grid; the part
+//! cut off is at most one grid step and is paid for by the proven magnitude of what it multiplies.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use num_bigint::{BigInt, BigUint};
+use num_traits::{ToPrimitive, Zero};
+
+use crate::fault::Fault;
+use crate::grid::{GridActivation, GridLayer, GridNetwork, SLOPE_BITS};
+use crate::input::InputSet;
+use crate::interval::Interval;
+use crate::relax::Relaxation;
+use crate::wide::{AtLayer, Wide, absolute_sum, fits, mul, total, zip_exact};
+
+/// One layer's relaxations and the magnitudes its rounding is paid with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelaxedLayer {
+    /// One per neuron.
+    pub neurons: Vec<Relaxation>,
+    /// `sum_j max |pre_j|` over the neurons whose lines may cut a coefficient off, on the value grid.
+    pub pre_magnitude: i128,
+    /// `sum_j max |x_j|` over the layer's inputs, on the value grid.
+    pub input_magnitude: i128,
+}
+
+/// A linear functional of the inputs of layer `layer` (the network's outputs if `layer` is the number of layers).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Functional {
+    /// Coefficients on the coefficient grid.
+    pub coefficients: Vec<i64>,
+    /// Constant with `coefficient_bits + value_bits` fraction bits.
+    pub constant: i128,
+    /// Which layer's inputs it reads.
+    pub layer: usize,
+}
+
+impl Functional {
+    /// `weight_i . x + bias_i` of one neuron, or its `negative`, as a functional of its layer's inputs, from above.
+    ///
+    /// `input_magnitude` is `sum_j max |x_j|`; it pays for weights and coefficients cut off at their grids.
+    ///
+    /// # Errors
+    /// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
+    pub fn of_neuron(
+        network: &GridNetwork,
+        index: usize,
+        neuron: usize,
+        negative: bool,
+        input_magnitude: i128,
+    ) -> Result<Self, Fault> {
+        let layer = network.layers.get(index).shaped(index)?;
+        let row = layer.weight.row(neuron).shaped(index)?;
+        let &(bias_lower, bias_upper) = layer.bias.get(neuron).shaped(index)?;
+        let bias = if negative { -Wide::from(bias_lower) } else { bias_upper.into() };
+        // How much finer the weights' grid is than the coefficients', or how much coarser.
+        let (finer, coarser) = match layer.weight_bits.checked_sub(network.coefficient_bits) {
+            Some(finer) => (finer, 0),
+            None => (0, network.coefficient_bits.checked_sub(layer.weight_bits).within(index)?),
+        };
+        // Each floored weight is at most one step of its grid too small, each floored coefficient one of its own.
+        let steps = Wide::from(layer.weight_error).scaled(coarser) + u64::from(finer > 0);
+        let constant = bias.scaled(network.coefficient_bits) + steps * input_magnitude;
+        let coefficient = |&weight: &i64| {
+            let weight = if negative { -Wide::from(weight) } else { weight.into() };
+            weight.floor(finer).scaled(coarser).entry()
+        };
+        let coefficients = row.iter().map(coefficient).collect::<Option<_>>().within(index)?;
+        Ok(Self { coefficients, constant: constant.get().within(index)?, layer: index })
+    }
+
+    /// `sum_i weights_i * output_i` for small integers `weights`, as a functional of the network's outputs.
+    ///
+    /// # Errors
+    /// [`Fault::Overflow`].
+    pub fn of_outputs(network: &GridNetwork, weights: &[i64]) -> Result<Self, Fault> {
+        let layer = network.layers.len();
+        let scaled = weights.iter().map(|&w| Wide::from(w).scaled(network.coefficient_bits).entry());
+        Ok(Self { coefficients: scaled.collect::<Option<_>>().within(layer)?, constant: 0, layer })
+    }
+}
+
+/// Multipliers of split constraints: per layer, `(neuron, multiplier)` with the multiplier on the coefficient grid, for
+/// the constraint `pre >= 0` (`positive`) or `pre <= 0`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Multipliers {
+    /// One list per layer.
+    pub layers: Vec<Vec<SplitMultiplier>>,
+}
+
+/// A non-negative multiplier of one split constraint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SplitMultiplier {
+    /// Neuron, from 0.
+    pub neuron: usize,
+    /// Whether the constraint is `pre >= 0`.
+    pub positive: bool,
+    /// The multiplier, on the coefficient grid.
+    pub value: i64,
+}
+
+/// Rules `back.relax`, `back.affine`, `back.dual` down to the input, then `conc.box` (met with `conc.ball`): an upper
+/// bound of the functional over the input set, on the value grid, rounded up. A fold over the layers below the functional's,
+/// the last one first.
+///
+/// `relaxed` holds at least those layers.
+///
+/// # Errors
+/// [`Fault`] with the layer at which a number left the grid, a shape differs or a multiplier is negative.
+pub fn upper_bound(
+    network: &GridNetwork,
+    relaxed: &[RelaxedLayer],
+    functional: Functional,
+    multipliers: Option<&Multipliers>,
+    input: &InputSet,
+) -> Result<i64, Fault> {
+    let depth = functional.layer;
+    let layers = network.layers.get(..depth).shaped(depth)?;
+    let relaxed = relaxed.get(..depth).shaped(depth)?;
+    let mut steps = zip_exact(layers, relaxed, depth)?.enumerate().rev();
+    let at_input = steps.try_fold(functional, |functional, (index, (layer, relaxed))| {
+        // A layer without a list has no multiplier.
+        let splits = multipliers.and_then(|m| m.layers.get(index)).map_or(&[][..], Vec::as_slice);
+        step(functional, layer, relaxed, splits, index)
+    })?;
+    let bound = concretize(&at_input.coefficients, at_input.constant, input)?;
+    Wide::from(bound).ceil(network.coefficient_bits).entry().within(0)
+}
+
+/// One layer of [`upper_bound`]: from a functional of its outputs to one of its inputs.
+fn step(
+    functional: Functional,
+    layer: &GridLayer,
+    relaxed: &RelaxedLayer,
+    splits: &[SplitMultiplier],
+    index: usize,
+) -> Result<Functional, Fault> {
+    let Functional { mut coefficients, mut constant, .. } = functional;
+    if layer.activation != GridActivation::Identity {
+        (coefficients, constant) = through_activation(&coefficients, constant, relaxed, index)?;
+    }
+    add_multipliers(&mut coefficients, splits, index)?;
+    through_affine(&coefficients, constant, layer, relaxed.input_magnitude, index)
+}
+
+/// Rule `back.relax`: a positive coefficient takes the line above, a negative one the line below.
+fn through_activation(
+    coefficients: &[i64],
+    constant: i128,
+    relaxed: &RelaxedLayer,
+    index: usize,
+) -> Result<(Vec<i64>, i128), Fault> {
+    let lines = zip_exact(coefficients, &relaxed.neurons, index)?;
+    let lines = lines.map(|(&c, neuron)| (c, if c >= 0 { neuron.upper } else { neuron.lower }));
+    let paid = total(lines.clone().map(|(c, line)| mul(c, line.intercept)));
+    let constant = Wide::from(constant) + relaxed.pre_magnitude + paid;
+    let carried = lines.map(|(c, line)| Wide::from(mul(c, line.slope)).floor(SLOPE_BITS).entry());
+    Ok((carried.collect::<Option<_>>().within(index)?, constant.get().within(index)?))
+}
+
+/// Rule `back.dual`: under `pre >= 0` the functional may be raised by `multiplier * pre`, under `pre <= 0` by its
+/// negative, for any multiplier that is not negative.
+fn add_multipliers(coefficients: &mut [i64], splits: &[SplitMultiplier], layer: usize) -> Result<(), Fault> {
+    for &SplitMultiplier { neuron, positive, value } in splits {
+        if value < 0 {
+            return Err(Fault::NegativeMultiplier { layer, neuron });
+        }
+        let coefficient = coefficients.get_mut(neuron).shaped(layer)?;
+        let raised = Wide::from(*coefficient) + if positive { value.into() } else { -Wide::from(value) };
+        *coefficient = raised.entry().within(layer)?;
+    }
+    Ok(())
+}
+
+/// Rule `back.affine`: `c . (W x + b) = (c W) . x + c . b`.
+fn through_affine(
+    coefficients: &[i64],
+    constant: i128,
+    layer: &GridLayer,
+    input_magnitude: i128,
+    index: usize,
+) -> Result<Functional, Fault> {
+    let biases = zip_exact(coefficients, &layer.bias, index)?;
+    let biases = total(biases.map(|(&c, &(lower, upper))| mul(c, if c >= 0 { upper } else { lower })));
+    let reach = absolute_sum(coefficients);
+    // sum_i |c_i| * 2^-weight_bits * sum_j |x_j|, in big integers because the product may pass 2^127.
+    let steps = BigInt::from(reach) * input_magnitude * layer.weight_error;
+    let cut = match layer.weight_error {
+        0 => 0,
+        _ => ((steps >> layer.weight_bits) + 1u8).to_i128().within(index)?,
+    };
+    let constant = Wide::from(constant) + input_magnitude + biases + cut;
+    let sums = row_sums(coefficients, layer, fits(reach, layer.largest), index)?;
+    let carried = sums.into_iter().map(|sum| Wide::from(sum).floor(layer.weight_bits).entry());
+    Ok(Functional {
+        coefficients: carried.collect::<Option<_>>().within(index)?,
+        constant: constant.get().within(index)?,
+        layer: index,
+    })
+}
+
+/// `sum_i c_i W_ij` for every column, each in range iff its products' magnitudes add up to less than 2^127; without that
+/// test where it has been made before (`safe`).
+fn row_sums(coefficients: &[i64], layer: &GridLayer, safe: bool, index: usize) -> Result<Vec<i128>, Fault> {
+    let mut sums = vec![0i128; layer.inputs()];
+    let rows = zip_exact(coefficients, layer.weight.rows(), index)?;
+    for (&coefficient, row) in rows.filter(|(coefficient, _)| **coefficient != 0) {
+        // A row is as long as the layer has inputs.
+        for (sum, &weight) in sums.iter_mut().zip(row) {
+            *sum = sum.wrapping_add(mul(coefficient, weight));
+        }
+    }
+    if !safe {
+        for column in 0..layer.inputs() {
+            let weights = layer.weight.rows().map(|row| row.get(column).copied().shaped(index));
+            let products = zip_exact(coefficients, weights, index)?;
+            let products = products.map(|(&c, weight)| Ok(mul(c, weight?)));
+            total(products.collect::<Result<Vec<_>, _>>()?).get().within(index)?;
+        }
+    }
+    Ok(sums)
+}
+
+/// Rules `conc.box` and `conc.ball`: the largest value of `c . x + constant` over the input set, from above.
+///
+/// # Errors
+/// [`Fault::ShapeMismatch`] if the set has another width, [`Fault::Overflow`].
+pub(crate) fn concretize(coefficients: &[i64], constant: i128, input: &InputSet) -> Result<i128, Fault> {
+    let most = |c: i64, (lower, upper): Interval| mul(c, if c >= 0 { upper } else { lower });
+    let over_box = zip_exact(coefficients, input.region.intervals(), 0)?;
+    let over_box = Wide::from(constant) + total(over_box.map(|(&c, ends)| most(c, ends)));
+    let over_box = over_box.get().within(0)?;
+    let Some(ball) = &input.ball else { return Ok(over_box) };
+    let axes = zip_exact(coefficients, &ball.semi_axes, 0)?;
+    let places = zip_exact(axes, zip_exact(input.region.intervals(), input.center.intervals(), 0)?, 0)?;
+    let mut squares = BigUint::zero();
+    let mut terms = Vec::with_capacity(coefficients.len());
+    for ((&coefficient, axis), (region, center)) in places {
+        if let Some(axis) = axis {
+            let term = BigUint::from(mul(coefficient, *axis).unsigned_abs());
+            squares += &term * &term;
+        }
+        terms.push(most(coefficient, if axis.is_some() { center } else { region }));
+    }
+    // One more than the floor of the root is at least the root.
+    let root = i128::try_from(squares.sqrt() + 1u8).ok().within(0)?;
+    let over_ball = Wide::from(constant) + total(terms) + root;
+    Ok(over_box.min(over_ball.get().within(0)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crown::{Witness, crown_layers};
+    use crate::enclose::TanhTable;
+    use crate::grid::GridScale;
+    use crate::input::GridBall;
+    use crate::interval::GridBox;
+    use crate::model::{Activation, Layer, Matrix, Network};
+    use crate::number::{Dyadic, Rational};
+    use crate::table::Table;
+
+    const ONE: i64 = 1 << 48;
+
+    fn layer(rows: usize, weights: &[i64], activation: Activation) -> Layer {
+        let values: Vec<Dyadic> = weights.iter().map(|&w| Dyadic::new(w, 0)).collect();
+        let weight = Matrix { rows, columns: values.len() / rows, values };
+        Layer { fixed: false, weight, bias: vec![Dyadic::ZERO; rows], activation }
+    }
+
+    fn on_grid(layers: Vec<Layer>) -> GridNetwork {
+        let network = Network { layers };
+        let scale = GridScale::new(&network, &Rational::one()).unwrap();
+        GridNetwork::new(&network, None, &scale).unwrap()
+    }
+
+    /// The unit box or ball around 0.
+    fn unit(inputs: usize, ball: bool) -> InputSet {
+        let all = |value: i64| vec![value; inputs];
+        InputSet {
+            region: GridBox::of(all(-ONE), all(ONE)),
+            center: GridBox::of(all(0), all(0)),
+            radii: all(ONE),
+            ball: ball.then(|| GridBall { semi_axes: vec![Some(ONE); inputs] }),
+        }
+    }
+
+    fn bound(network: &GridNetwork, input: &InputSet, weights: &[i64]) -> i64 {
+        let layers = crown_layers(network, TanhTable::shared(), input, Witness::default()).unwrap().unwrap();
+        let functional = Functional::of_outputs(network, weights).unwrap();
+        upper_bound(network, &layers.relaxed, functional, None, input).unwrap()
+    }
+
+    /// `relu(x) + relu(-x)` over `[-1, 1]`: the chords `x/2 + 1/2` and `-x/2 + 1/2` add up to 1; intervals say 2. Each
+    /// floored coefficient may cost a step of 2^-48, of which 16 are allowed.
+    #[test]
+    fn absolute_value_by_hand() {
+        let network =
+            on_grid(vec![layer(2, &[1, -1], Activation::Relu), layer(1, &[1, 1], Activation::Identity)]);
+        let found = bound(&network, &unit(1, false), &[1]);
+        assert!((ONE..=ONE + 16).contains(&found), "{found}");
+        // Below, both lines are 0.
+        let found = bound(&network, &unit(1, false), &[-1]);
+        assert!((0..=16).contains(&found), "{found}");
+    }
+
+    /// `3x + 4y`: at most 7 over the unit box, 5 over the unit ball; with `y` cut out of the ball, 3 + 4.
+    #[test]
+    fn boxes_and_balls_by_hand() {
+        let network = on_grid(vec![layer(1, &[3, 4], Activation::Identity)]);
+        let near = |found: i64, value: i64| (value * ONE..=value * ONE + 16).contains(&found);
+        assert!(near(bound(&network, &unit(2, false), &[1]), 7));
+        assert!(near(bound(&network, &unit(2, true), &[1]), 5));
+        let mut cut = unit(2, true);
+        cut.ball = Some(GridBall { semi_axes: vec![Some(ONE), None] });
+        assert!(near(bound(&network, &cut, &[1]), 7));
+    }
+
+    /// Centre in `[-3, 5]`, semi-axis 2: `x <= 5 + 2`, `-x <= 3 + 2`, and one step for the root.
+    #[test]
+    fn the_far_end_of_the_centre_counts() {
+        let input = InputSet {
+            region: GridBox::of(vec![-100], vec![100]),
+            center: GridBox::of(vec![-3], vec![5]),
+            radii: vec![2],
+            ball: Some(GridBall { semi_axes: vec![Some(2)] }),
+        };
+        assert_eq!((concretize(&[1], 0, &input), concretize(&[-1], 0, &input)), (Ok(8), Ok(6)));
+        // The box is the lesser where it is small.
+        let small = InputSet { region: GridBox::of(vec![-4], vec![4]), ..input };
+        assert_eq!(concretize(&[1], 0, &small), Ok(4));
+    }
+
+    #[test]
+    fn input_sets_of_another_width_are_refused() {
+        let network = on_grid(vec![layer(1, &[3, 4], Activation::Identity)]);
+        let layers = crown_layers(&network, TanhTable::shared(), &unit(2, false), Witness::default())
+            .unwrap()
+            .unwrap();
+        let at = |input: &InputSet| {
+            let functional = Functional::of_outputs(&network, &[1]).unwrap();
+            upper_bound(&network, &layers.relaxed, functional, None, input)
+        };
+        let refused = Err(Fault::ShapeMismatch { layer: 0 });
+        assert!(at(&unit(2, true)).is_ok());
+        assert_eq!(at(&unit(3, false)), refused);
+        let mut short = unit(2, true);
+        short.ball = Some(GridBall { semi_axes: vec![Some(ONE)] });
+        assert_eq!(at(&short), refused);
+        let functional = Functional::of_outputs(&network, &[1, 1]).unwrap();
+        let shape = Err(Fault::ShapeMismatch { layer: 0 });
+        assert_eq!(upper_bound(&network, &layers.relaxed, functional, None, &unit(2, false)), shape);
+        let functional = Functional::of_outputs(&network, &[1]).unwrap();
+        let missing = Err(Fault::ShapeMismatch { layer: 1 });
+        assert_eq!(upper_bound(&network, &[], functional, None, &unit(2, false)), missing);
+    }
+
+    /// Under `x >= 0` the functional `-x` over `[-1, 1]` is at most `-x + m x` for every `m >= 0`: 1 for m = 0, 0 for 1,
+    /// 1 again for 2. Under `x <= 0`, m = 1 gives `-x - x`, at most 2.
+    #[test]
+    fn multipliers_by_hand() {
+        let network = on_grid(vec![layer(1, &[1], Activation::Identity)]);
+        let input = unit(1, false);
+        let layers =
+            crown_layers(&network, TanhTable::shared(), &input, Witness::default()).unwrap().unwrap();
+        let with = |positive, value: i64| {
+            let split = SplitMultiplier { neuron: 0, positive, value: value << network.coefficient_bits };
+            let multipliers = Multipliers { layers: vec![vec![split]] };
+            let functional = Functional::of_outputs(&network, &[-1]).unwrap();
+            upper_bound(&network, &layers.relaxed, functional, Some(&multipliers), &input)
+        };
+        let near = |found: Result<i64, Fault>, value: i64| {
+            found.is_ok_and(|f| (value * ONE..=value * ONE + 4).contains(&f))
+        };
+        assert!(near(with(true, 0), 1) && near(with(true, 1), 0) && near(with(true, 2), 1));
+        assert!(near(with(false, 1), 2));
+        assert_eq!(with(true, -1), Err(Fault::NegativeMultiplier { layer: 0, neuron: 0 }));
+    }
+
+    #[test]
+    fn multipliers_of_no_neuron_are_refused() {
+        let mut coefficients = [0];
+        let at = |neuron| [SplitMultiplier { neuron, positive: true, value: 1 }];
+        assert_eq!(add_multipliers(&mut coefficients, &at(0), 4), Ok(()));
+        assert_eq!(coefficients, [1]);
+        let missing = Err(Fault::ShapeMismatch { layer: 4 });
+        assert_eq!(add_multipliers(&mut coefficients, &at(1), 4), missing);
+        let overflow = Err(Fault::Overflow { layer: 4 });
+        assert_eq!(add_multipliers(&mut [i64::MAX], &at(0), 4), overflow);
+    }
+
+    /// A coefficient that the grid floors from 1/2 step to 0 is paid for with the neuron's magnitude, 7 steps here.
+    #[test]
+    fn floored_coefficients_are_paid_for() {
+        let half = Relaxation {
+            upper: crate::relax::Line { slope: 1 << 23, intercept: 0 },
+            ..Relaxation::default()
+        };
+        let layer = RelaxedLayer { neurons: vec![half], pre_magnitude: 7, input_magnitude: 0 };
+        assert_eq!(through_activation(&[1], 0, &layer, 0), Ok((vec![0], 7)));
+        assert_eq!(through_activation(&[1, 1], 0, &layer, 3), Err(Fault::ShapeMismatch { layer: 3 }));
+    }
+
+    /// A weight of `2^-60` under the coefficient 1: the weight grid's step `2^-52` times `|x| <= 3` steps of the value grid
+    /// is less than one step of the constant, which is what the cut costs, beside 3 for the floored coefficient.
+    #[test]
+    fn floored_weights_are_paid_for() {
+        let mut tiny = layer(1, &[0], Activation::Identity);
+        tiny.weight.values[0] = Dyadic::new(1, -60);
+        let network = on_grid(vec![tiny]);
+        let paid = |c: i64| through_affine(&[c], 0, &network.layers[0], 3, 0).unwrap().constant;
+        assert_eq!(paid(1), 4);
+        // 2^52 * 3 steps more with a coefficient of 2^52.
+        assert_eq!(paid(1 << 52), 7);
+        // As a row of its own: the weight's 3 and the coefficient's 3.
+        let row = Functional::of_neuron(&network, 0, 0, true, 3).unwrap();
+        assert_eq!((row.coefficients, row.constant), (vec![0], 6));
+    }
+
+    /// `c W` row by row: `5 (3, 4)`, then `1 (1, 2)` and `2 (5, 6)` on top.
+    #[test]
+    fn products_by_hand() {
+        let network = on_grid(vec![layer(3, &[1, 2, 3, 4, 5, 6], Activation::Relu)]);
+        let carried = |c: &[i64]| Ok(through_affine(c, 0, &network.layers[0], 0, 3)?.coefficients);
+        assert_eq!(carried(&[0, 5, 0]), Ok(vec![15, 20]));
+        assert_eq!(carried(&[1, 5, 2]), Ok(vec![26, 34]));
+        assert_eq!(carried(&[1, 5]), Err(Fault::ShapeMismatch { layer: 3 }));
+    }
+
+    /// `2 (2^63)^2 = 2^127` is one beyond an i128, and four such products would wrap to a small number: refused, though the
+    /// terms `a - a + a` of another order would not have passed it on the way.
+    #[test]
+    fn columns_are_tested_unless_they_fit() {
+        let mut network = on_grid(vec![layer(4, &[1; 4], Activation::Relu)]);
+        let edge = &mut network.layers[0];
+        let table = |entry: i64| Table::new(4, 1, vec![entry; 4], 0).unwrap();
+        (edge.weight, edge.largest) = (table(i64::MAX), 1 << 63);
+        let overflow = Err(Fault::Overflow { layer: 0 });
+        for far in [[i64::MAX; 4], [i64::MAX, -i64::MAX, i64::MAX, 0]] {
+            assert_eq!(through_affine(&far, 0, edge, 0, 0), overflow);
+        }
+        edge.weight = table(-3);
+        for safe in [false, true] {
+            assert_eq!(row_sums(&[5, 7, 0, 1], edge, safe, 0), Ok(vec![-39]));
+        }
+    }
+}

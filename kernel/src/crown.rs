@@ -1,0 +1,368 @@
+//! Rule `crown.layers`: intermediate bounds by backward passes, met with interval bounds, then the outputs.
+//! Trusted. `spec/rules/local.md`. With default slopes no witness is needed; a witness names other slopes, multipliers
+//! and splits, none of which can make a bound wrong.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::back::{Functional, Multipliers, RelaxedLayer, upper_bound};
+use crate::enclose::TanhTable;
+use crate::fault::Fault;
+use crate::grid::{GridActivation, GridLayer, GridNetwork};
+use crate::ibp;
+use crate::input::InputSet;
+use crate::interval::{GridBox, Interval};
+use crate::relax::{SLOPE_ONE, SlopeChoice, relax};
+use crate::wide::{AtLayer, magnitude, mul, total, zip_exact};
+
+/// Slopes a witness asks for while one target is bounded: per layer below the target, per neuron.
+pub type Slopes = Vec<Vec<SlopeChoice>>;
+
+/// What a witness says about one target (a neuron before its activation, or an output functional) and side.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowWitness {
+    /// Slopes; an absent or empty layer takes the shared relaxation.
+    pub slopes: Slopes,
+    /// Multipliers of split constraints.
+    pub multipliers: Multipliers,
+}
+
+/// The rows of a witness by target layer, then neuron, then side: below, above.
+pub type Rows = [Vec<[RowWitness; 2]>];
+
+/// The witness of a whole bounding.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Witness<'a> {
+    /// Rows; a layer or neuron without one takes the shared relaxation.
+    pub rows: &'a Rows,
+    /// Split decisions: layer, neuron, and whether its pre-activation is assumed not negative, else not positive.
+    pub signs: &'a [(usize, usize, bool)],
+}
+
+impl<'a> Witness<'a> {
+    /// The row for one side of a target, if there is one.
+    pub fn row(&self, layer: usize, neuron: usize, upper: bool) -> Option<&'a RowWitness> {
+        let [below, above] = self.rows.get(layer)?.get(neuron)?;
+        Some(if upper { above } else { below })
+    }
+}
+
+/// Pre-activation boxes and relaxations of every layer.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct CrownLayers {
+    /// Bounds before each activation.
+    pub pre: Vec<GridBox>,
+    /// Bounds after each activation; the last bounds the network's outputs.
+    pub post: Vec<GridBox>,
+    /// Relaxations over `pre`.
+    pub relaxed: Vec<RelaxedLayer>,
+}
+
+/// Bounds every layer over the input set. `None` means that a split left no point at all: the leaf is empty.
+///
+/// # Errors
+/// [`Fault`].
+pub fn crown_layers(
+    network: &GridNetwork,
+    table: &TanhTable,
+    input: &InputSet,
+    witness: Witness<'_>,
+) -> Result<Option<CrownLayers>, Fault> {
+    let mut below = CrownLayers::default();
+    for (index, layer) in network.layers.iter().enumerate() {
+        // The first layer reads the input.
+        let region = below.post.last().unwrap_or(&input.region);
+        let paid = region.total_magnitude();
+        let mut pre = ibp::affine(layer, index, region)?;
+        // The last layer of a network without a final squash is bounded by the output functionals themselves.
+        let last = index.checked_add(1) == Some(network.layers.len());
+        let needed = !last || layer.activation != GridActivation::Identity;
+        if needed && (index > 0 || input.ball.is_some()) {
+            let mut tight = Vec::with_capacity(pre.len());
+            for (neuron, ends) in pre.intervals().enumerate() {
+                // A relu whose sign is known is exact: its bounds do not enter any line.
+                let known = layer.activation == GridActivation::Relu && (ends.0 >= 0 || ends.1 <= 0);
+                let side = |upper: bool| {
+                    let functional = Functional::of_neuron(network, index, neuron, !upper, paid)?;
+                    let row = witness.row(index, neuron, upper);
+                    bound_row(network, table, functional, &below, input, row)
+                };
+                let ends = if known { Some(ends) } else { tighten_row(ends, index, side)? };
+                // Only contradictory splits can leave a neuron no value.
+                let Some(ends) = ends else { return Ok(None) };
+                tight.push(ends);
+            }
+            pre = GridBox::from_intervals(tight);
+        }
+        let Some(pre) = with_splits(&pre, index, witness.signs)? else { return Ok(None) };
+        let post = ibp::activation(&layer.activation, table, network.value_bits, index, &pre)?;
+        below.relaxed.push(relax_layer(network, table, index, layer, &pre, paid, &[])?);
+        below.pre.push(pre);
+        below.post.push(post);
+    }
+    Ok(Some(below))
+}
+
+/// One neuron's interval met with the upper bounds of its negation (`bound(false)`) and of itself (`bound(true)`); `None` if
+/// they do not meet.
+fn tighten_row(
+    (lower, upper): Interval,
+    layer: usize,
+    bound: impl Fn(bool) -> Result<i64, Fault>,
+) -> Result<Option<Interval>, Fault> {
+    let lower = lower.max(bound(false)?.checked_neg().within(layer)?);
+    let upper = upper.min(bound(true)?);
+    Ok((lower <= upper).then_some((lower, upper)))
+}
+
+/// The bounds of a layer under the signs of its split neurons; `None` if one of them is left without a value.
+fn with_splits(
+    pre: &GridBox,
+    layer: usize,
+    signs: &[(usize, usize, bool)],
+) -> Result<Option<GridBox>, Fault> {
+    let mut ends: Vec<Interval> = pre.intervals().collect();
+    for &(_, neuron, positive) in signs.iter().filter(|(split, ..)| *split == layer) {
+        let (lower, upper) = ends.get_mut(neuron).shaped(layer)?;
+        if positive {
+            *lower = (*lower).max(0);
+        } else {
+            *upper = (*upper).min(0);
+        }
+    }
+    let possible = ends.iter().all(|(lower, upper)| lower <= upper);
+    Ok(possible.then(|| GridBox::from_intervals(ends)))
+}
+
+/// An upper bound of a functional, with the row's own slopes where its witness names them.
+///
+/// # Errors
+/// [`Fault`].
+pub fn bound_row(
+    network: &GridNetwork,
+    table: &TanhTable,
+    functional: Functional,
+    bounds: &CrownLayers,
+    input: &InputSet,
+    row: Option<&RowWitness>,
+) -> Result<i64, Fault> {
+    let Some(row) = row else { return upper_bound(network, &bounds.relaxed, functional, None, input) };
+    let depth = functional.layer;
+    let mut relaxed = Vec::with_capacity(depth);
+    let layers = network.layers.get(..depth).shaped(depth)?;
+    let shared = bounds.relaxed.get(..depth).shaped(depth)?;
+    let boxes = bounds.pre.get(..depth).shaped(depth)?;
+    let below = zip_exact(layers, zip_exact(shared, boxes, depth)?, depth)?;
+    for (index, (layer, (shared, pre))) in below.enumerate() {
+        relaxed.push(match row.slopes.get(index) {
+            Some(slopes) if !slopes.is_empty() => {
+                relax_layer(network, table, index, layer, pre, shared.input_magnitude, slopes)?
+            }
+            Some(_) | None => shared.clone(),
+        });
+    }
+    founded(&row.multipliers, bounds, depth)?;
+    upper_bound(network, &relaxed, functional, Some(&row.multipliers), input)
+}
+
+/// A multiplier needs its constraint: a split has clamped the bounds, so the sign can be read off them.
+fn founded(multipliers: &Multipliers, bounds: &CrownLayers, depth: usize) -> Result<(), Fault> {
+    for (layer, splits) in multipliers.layers.iter().enumerate().take(depth) {
+        for split in splits {
+            let neuron = split.neuron;
+            let (lower, upper) = bounds.pre.get(layer).and_then(|pre| pre.at(neuron)).shaped(layer)?;
+            if (split.positive && lower < 0) || (!split.positive && upper > 0) {
+                return Err(Fault::UnfoundedMultiplier { layer, neuron });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One layer's lines over `pre`, with the default slopes if `slopes` is empty.
+fn relax_layer(
+    network: &GridNetwork,
+    table: &TanhTable,
+    index: usize,
+    layer: &GridLayer,
+    pre: &GridBox,
+    input_magnitude: i128,
+    slopes: &[SlopeChoice],
+) -> Result<RelaxedLayer, Fault> {
+    let default = vec![SlopeChoice::default(); pre.len()];
+    let slopes = if slopes.is_empty() { &default } else { slopes };
+    let mut neurons = Vec::with_capacity(pre.len());
+    let mut paid = Vec::with_capacity(pre.len());
+    for (neuron, (ends, &choice)) in zip_exact(pre.intervals(), slopes, index)?.enumerate() {
+        let mut asked = [choice.upper, choice.lower].into_iter().flatten();
+        if asked.any(|slope| !(-SLOPE_ONE..=SLOPE_ONE).contains(&slope)) {
+            return Err(Fault::SlopeOutOfRange { layer: index, neuron });
+        }
+        let lines = relax(&layer.activation, table, network.value_bits, ends, choice).within(index)?;
+        if lines.cuts() {
+            paid.push(magnitude(ends).into());
+        }
+        neurons.push(lines);
+    }
+    Ok(RelaxedLayer { neurons, pre_magnitude: total(paid).get().within(index)?, input_magnitude })
+}
+
+/// Upper bound of `sum weights_i * output_i` over the input set, backward and from the outputs' box.
+///
+/// # Errors
+/// [`Fault`].
+pub fn bound_outputs(
+    network: &GridNetwork,
+    table: &TanhTable,
+    bounds: &CrownLayers,
+    input: &InputSet,
+    weights: &[i64],
+    witness: Option<&RowWitness>,
+) -> Result<i64, Fault> {
+    let functional = Functional::of_outputs(network, weights)?;
+    let backward = bound_row(network, table, functional, bounds, input, witness)?;
+    let outputs = bounds.post.last().ok_or(Fault::EmptyNetwork)?;
+    let depth = network.layers.len();
+    let terms = zip_exact(weights, outputs.intervals(), depth)?;
+    let terms = terms.map(|(&w, (lower, upper))| mul(w, if w >= 0 { upper } else { lower }));
+    Ok(backward.min(total(terms).entry().within(depth)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::back::SplitMultiplier;
+    use crate::grid::GridScale;
+    use crate::input::GridBall;
+    use crate::model::{Activation, Layer, Matrix, Network};
+    use crate::number::{Dyadic, Rational};
+
+    const ONE: i64 = 1 << 48;
+
+    /// `|x|` as `relu(x) + relu(-x)`.
+    fn network() -> GridNetwork {
+        let layer = |rows, weights: &[i64], activation| {
+            let values: Vec<Dyadic> = weights.iter().map(|&w| Dyadic::new(w, 0)).collect();
+            let weight = Matrix { rows, columns: values.len() / rows, values };
+            Layer { fixed: false, weight, bias: vec![Dyadic::ZERO; rows], activation }
+        };
+        let layers = vec![layer(2, &[1, -1], Activation::Relu), layer(1, &[1, 1], Activation::Identity)];
+        let network = Network { layers };
+        let scale = GridScale::new(&network, &Rational::one()).unwrap();
+        GridNetwork::new(&network, None, &scale).unwrap()
+    }
+
+    fn interval(lower: i64, upper: i64) -> InputSet {
+        let middle = (lower + upper) / 2;
+        InputSet {
+            region: GridBox::of(vec![lower], vec![upper]),
+            center: GridBox::of(vec![middle], vec![middle]),
+            radii: vec![upper - middle],
+            ball: None,
+        }
+    }
+
+    /// With the first neuron's sign assumed, if one is given.
+    fn layers(input: &InputSet, split: Option<bool>) -> Result<Option<CrownLayers>, Fault> {
+        let signs: Vec<_> = split.into_iter().map(|positive| (0, 0, positive)).collect();
+        crown_layers(&network(), TanhTable::shared(), input, Witness { signs: &signs, rows: &[] })
+    }
+
+    /// Split on the first neuron, `x >= 0`: its box is `[0, 1]` and its relaxation exact. Over `[1, 2]` the split `x <= 0`
+    /// leaves nothing.
+    #[test]
+    fn splits_clamp_and_may_leave_nothing() {
+        let bounds = layers(&interval(-ONE, ONE), Some(true)).unwrap().unwrap();
+        assert_eq!(bounds.pre[0].at(0), Some((0, ONE)));
+        assert_eq!(bounds.relaxed[0].neurons[0].upper, bounds.relaxed[0].neurons[0].lower);
+        assert_eq!(layers(&interval(ONE, 2 * ONE), Some(false)), Ok(None));
+        let nowhere = Witness { signs: &[(0, 2, true)], rows: &[] };
+        let found = crown_layers(&network(), TanhTable::shared(), &interval(-ONE, ONE), nowhere);
+        assert_eq!(found, Err(Fault::ShapeMismatch { layer: 0 }));
+    }
+
+    #[test]
+    fn slopes_beyond_one_are_refused() {
+        let (network, table, input) = (network(), TanhTable::shared(), interval(-ONE, ONE));
+        let bounds = layers(&input, None).unwrap().unwrap();
+        let bound = |slope| {
+            let second = SlopeChoice { upper: Some(slope), lower: None };
+            let slopes = vec![vec![SlopeChoice::default(), second]];
+            let row = RowWitness { slopes, multipliers: Multipliers::default() };
+            bound_outputs(&network, table, &bounds, &input, &[1], Some(&row))
+        };
+        let limit = SLOPE_ONE;
+        assert!(bound(limit).is_ok() && bound(-limit).is_ok());
+        for slope in [limit + 1, -limit - 1, i64::MIN] {
+            assert_eq!(bound(slope), Err(Fault::SlopeOutOfRange { layer: 0, neuron: 1 }));
+        }
+    }
+
+    /// A multiplier for `x >= 0` needs the split that says so; without one the box `[-1, 1]` refutes it.
+    #[test]
+    fn multipliers_need_their_split() {
+        let (network, table, input) = (network(), TanhTable::shared(), interval(-ONE, ONE));
+        let row = |neuron, positive| {
+            let split = SplitMultiplier { neuron, positive, value: 1 << network.coefficient_bits };
+            RowWitness { slopes: Vec::new(), multipliers: Multipliers { layers: vec![vec![split]] } }
+        };
+        let bound = |split, row: &RowWitness| {
+            let bounds = layers(&input, split).unwrap().unwrap();
+            bound_outputs(&network, table, &bounds, &input, &[1], Some(row))
+        };
+        let unfounded = |neuron| Err(Fault::UnfoundedMultiplier { layer: 0, neuron });
+        assert!(bound(Some(true), &row(0, true)).is_ok());
+        assert_eq!(bound(Some(true), &row(0, false)), unfounded(0));
+        assert_eq!(bound(Some(true), &row(1, true)), unfounded(1));
+        assert_eq!(bound(None, &row(0, true)), unfounded(0));
+        assert_eq!(bound(Some(true), &row(2, true)), Err(Fault::ShapeMismatch { layer: 0 }));
+    }
+
+    #[test]
+    fn rows_of_slopes_have_one_per_neuron() {
+        let (network, table, input) = (network(), TanhTable::shared(), interval(-ONE, ONE));
+        let bounds = layers(&input, None).unwrap().unwrap();
+        let bound = |count| {
+            let slopes = vec![vec![SlopeChoice::default(); count]];
+            let row = RowWitness { slopes, multipliers: Multipliers::default() };
+            bound_outputs(&network, table, &bounds, &input, &[1], Some(&row))
+        };
+        assert_eq!(bound(2), bound(0));
+        assert_eq!(bound(1), Err(Fault::ShapeMismatch { layer: 0 }));
+    }
+
+    /// relu of `x + 2`, of `x` and of `x - 2` over `[-1, 1]`: the outer two keep their sign and cut nothing, the one between
+    /// has a chord of slope 1/2 and pays with its 1; tanh pays with all of `3 + 1 + 3`.
+    #[test]
+    fn neurons_pay_for_the_slopes_that_cut() {
+        for (activation, paid) in [(Activation::Relu, 1), (Activation::Tanh, 7)] {
+            let weight = Matrix { rows: 3, columns: 1, values: vec![Dyadic::new(1, 0); 3] };
+            let bias = [2, 0, -2].map(|b| Dyadic::new(b, 0)).to_vec();
+            let network = Network { layers: vec![Layer { fixed: false, weight, bias, activation }] };
+            let scale = GridScale::new(&network, &Rational::one()).unwrap();
+            let network = GridNetwork::new(&network, None, &scale).unwrap();
+            let bounds =
+                crown_layers(&network, TanhTable::shared(), &interval(-ONE, ONE), Witness::default());
+            assert_eq!(bounds.unwrap().unwrap().relaxed[0].pre_magnitude, i128::from(paid * ONE));
+        }
+    }
+
+    /// `3x + 4y` over the unit ball: the first layer's bounds are 5, where the box says 7.
+    #[test]
+    fn balls_tighten_the_first_layer() {
+        let weight = Matrix { rows: 1, columns: 2, values: vec![Dyadic::new(3, 0), Dyadic::new(1, 2)] };
+        let layer = Layer { fixed: false, weight, bias: vec![Dyadic::ZERO], activation: Activation::Tanh };
+        let network = Network { layers: vec![layer] };
+        let scale = GridScale::new(&network, &Rational::one()).unwrap();
+        let network = GridNetwork::new(&network, None, &scale).unwrap();
+        let mut input = interval(-ONE, ONE);
+        input.region = GridBox::of(vec![-ONE; 2], vec![ONE; 2]);
+        input.center = GridBox::of(vec![0; 2], vec![0; 2]);
+        input.ball = Some(GridBall { semi_axes: vec![Some(ONE); 2] });
+        let bounds =
+            crown_layers(&network, TanhTable::shared(), &input, Witness::default()).unwrap().unwrap();
+        let (lower, upper) = bounds.pre[0].at(0).unwrap();
+        assert!((5 * ONE..5 * ONE + 16).contains(&upper));
+        assert!((-5 * ONE - 16..=-5 * ONE).contains(&lower));
+    }
+}

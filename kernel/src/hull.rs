@@ -1,0 +1,296 @@
+//! Slopes of activations over intervals, and rule `hull.chain`: a local bound that is monotone by theorem within a list of
+//! masks. Trusted. `spec/rules/local.md`.
+//!
+//! The hull of the pre-activations over all masks of the list bounds the slope of every activation; the deviation then
+//! follows `D_l = S_l |M_l o W_l| D_{l-1}`, in which only `|M_l o W_l|` depends on the mask.
+
+use alloc::vec::Vec;
+
+use crate::enclose::TanhTable;
+use crate::fault::Fault;
+use crate::grid::{GridActivation, GridNetwork};
+use crate::ibp::{LayerBounds, UNIT_BITS};
+use crate::interval::{GridBox, Interval};
+use crate::wide::{AtLayer, Wide, absolute_sum, dot, fits, magnitude, mul, zip_exact};
+
+/// Slopes are kept with this many fraction bits.
+pub(crate) const HULL_SLOPE_BITS: u32 = 60;
+/// Slope 1.
+const STEEP: u64 = 1 << HULL_SLOPE_BITS;
+
+/// Least and largest slope of a non-decreasing activation, with [`HULL_SLOPE_BITS`] fraction bits; none is below 0, as their
+/// type says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlopeRange {
+    pub(crate) least: u64,
+    pub(crate) largest: u64,
+}
+
+impl SlopeRange {
+    /// An interval times any slope of the range, outward.
+    pub(crate) fn times(self, (lower, upper): Interval) -> Option<Interval> {
+        let low = Wide::from(lower) * if lower < 0 { self.largest } else { self.least };
+        let high = Wide::from(upper) * if upper < 0 { self.least } else { self.largest };
+        low.floor(HULL_SLOPE_BITS).entry().zip(high.ceil(HULL_SLOPE_BITS).entry())
+    }
+
+    /// The largest magnitude of any slope of the range times a number of magnitude at most `distance`.
+    pub(crate) fn reach(self, distance: i64) -> Option<i64> {
+        (Wide::from(distance) * self.largest).ceil(HULL_SLOPE_BITS).entry()
+    }
+}
+
+/// Least and largest slope of the activation over an interval, outward; both hold every secant slope between two of its
+/// points.
+pub(crate) fn slope_range(
+    activation: &GridActivation,
+    table: &TanhTable,
+    value_bits: u32,
+    ends: Interval,
+) -> Option<SlopeRange> {
+    let (least, largest) = slopes(activation, table, value_bits, ends)?;
+    // At a single point where the activation bends, and by the rounding of tanh, the two may cross.
+    Some(SlopeRange { least, largest: largest.max(least) })
+}
+
+/// The least derivative over an interval, from below, and the largest inside of it, from above.
+fn slopes(
+    activation: &GridActivation,
+    table: &TanhTable,
+    value_bits: u32,
+    (lower, upper): Interval,
+) -> Option<(u64, u64)> {
+    let steep = |one: bool| if one { STEEP } else { 0 };
+    match activation {
+        GridActivation::Identity => Some((STEEP, STEEP)),
+        GridActivation::Relu => Some((steep(lower >= 0), steep(upper > 0))),
+        GridActivation::LeakyRelu { numerator, denominator } => {
+            let leak = Wide::from(*numerator).scaled(HULL_SLOPE_BITS);
+            let floor = u64::try_from(leak.divided(*denominator).get()?).ok()?;
+            let ceil = u64::try_from(leak.divided_up(*denominator).get()?).ok()?;
+            Some((if lower >= 0 { STEEP } else { floor }, if upper > 0 { STEEP } else { ceil }))
+        }
+        GridActivation::Tanh => tanh_slopes(table, value_bits, (lower, upper)),
+        GridActivation::Sigmoid => {
+            // sigmoid'(x) = tanh'(x / 2) / 4
+            let (least, largest) = tanh_slopes(table, value_bits.checked_add(1)?, (lower, upper))?;
+            Some((least.checked_shr(2)?, largest.div_ceil(4)))
+        }
+        GridActivation::Clip { lower: low, upper: high } => {
+            let linear = lower >= low.1 && upper <= high.0;
+            Some((steep(linear), steep(upper > low.0 && lower < high.1)))
+        }
+    }
+}
+
+/// `1 - tanh(x)^2` at the point farthest from 0, from below, and at the point nearest to 0, from above.
+fn tanh_slopes(table: &TanhTable, bits: u32, (lower, upper): Interval) -> Option<(u64, u64)> {
+    let one = Wide::from(1i64).scaled(UNIT_BITS);
+    let farthest = table.tanh(i64::try_from(magnitude((lower, upper))).ok()?, bits)?.1;
+    let least = one - Wide::from(mul(farthest, farthest)).ceil(UNIT_BITS);
+    let nearest = if lower > 0 { lower } else { upper.min(0) };
+    let nearest = table.tanh(nearest.checked_abs()?, bits)?.0;
+    let largest = one - Wide::from(mul(nearest, nearest)).floor(UNIT_BITS);
+    // The slope is above 0, whatever an enclosure of it says.
+    Some((u64::try_from(least.get()?.max(0)).ok()?, u64::try_from(largest.get()?).ok()?))
+}
+
+/// Every neuron's slopes over a box of pre-activations.
+pub(crate) fn slope_ranges(
+    activation: &GridActivation,
+    table: &TanhTable,
+    value_bits: u32,
+    pre: &GridBox,
+    layer: usize,
+) -> Result<Vec<SlopeRange>, Fault> {
+    let slopes = pre.intervals().map(|ends| slope_range(activation, table, value_bits, ends));
+    slopes.collect::<Option<_>>().within(layer)
+}
+
+/// Per layer and neuron, an upper bound on the slope of the activation over the hull, with 60 fraction bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HullSlopes {
+    /// One list per layer.
+    pub layers: Vec<Vec<u64>>,
+}
+
+/// The slopes over the hull of several masks' interval bounds of one state's ball.
+///
+/// # Errors
+/// [`Fault::ShapeMismatch`] if the masks' bounds differ in shape, [`Fault::Overflow`].
+pub fn hull_slopes(
+    network: &GridNetwork,
+    table: &TanhTable,
+    bounds: &[&LayerBounds],
+) -> Result<HullSlopes, Fault> {
+    let mut layers = Vec::with_capacity(network.layers.len());
+    for (index, layer) in network.layers.iter().enumerate() {
+        let mut hull: Option<GridBox> = None;
+        for one in bounds {
+            let pre = one.pre.get(index).shaped(index)?;
+            hull = Some(match hull {
+                Some(hull) => hull.hull(pre, index)?,
+                None => pre.clone(),
+            });
+        }
+        let hull = hull.filter(|hull| hull.len() == layer.outputs()).shaped(index)?;
+        let largest = |ends| Some(slopes(&layer.activation, table, network.value_bits, ends)?.1);
+        layers.push(hull.intervals().map(largest).collect::<Option<_>>().within(index)?);
+    }
+    Ok(HullSlopes { layers })
+}
+
+/// Rule `hull.chain`: `D_L` with `D_0 = radii`, one upper bound on `|f(perturbed) - f(state)|` per output.
+///
+/// Isotone in the mask: every rounding is upward on grids that all masks share.
+///
+/// # Errors
+/// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
+pub fn deviation(network: &GridNetwork, slopes: &HullSlopes, radii: &[i64]) -> Result<Vec<i64>, Fault> {
+    let mut current = radii.to_vec();
+    let depth = network.layers.len().min(slopes.layers.len());
+    for (index, (layer, slopes)) in zip_exact(&network.layers, &slopes.layers, depth)?.enumerate() {
+        let safe = fits(absolute_sum(&current), layer.largest);
+        let rows = zip_exact(layer.absolute.rows(), slopes, index)?;
+        let next = rows.map(|(row, &slope)| {
+            let spread = Wide::from(dot(row, &current, safe, index)?).ceil(layer.weight_bits);
+            let spread = Wide::from(spread.entry().within(index)?);
+            (spread * slope).ceil(HULL_SLOPE_BITS).entry().within(index)
+        });
+        current = next.collect::<Result<_, _>>()?;
+    }
+    Ok(current)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grid::GridScale;
+    use crate::ibp::{propagate, value_enclosure};
+    use crate::model::{Activation, Layer, Mask, Matrix, Network};
+    use crate::number::{Dyadic, Rational};
+    use crate::wide::mul;
+
+    const ONE: i64 = 1 << 48;
+    const STEEP: u64 = 1 << 60;
+
+    /// `relu(x - y)`, dense and with the weight of `y` pruned.
+    fn pair() -> [GridNetwork; 2] {
+        let weight = Matrix { rows: 1, columns: 2, values: vec![Dyadic::new(1, 0), Dyadic::new(-1, 0)] };
+        let layer = Layer { fixed: false, weight, bias: vec![Dyadic::ZERO], activation: Activation::Relu };
+        let network = Network { layers: vec![layer] };
+        let scale = GridScale::new(&network, &Rational::from_integer(2.into())).unwrap();
+        let mask = Mask { layers: vec![vec![true, false]] };
+        [None, Some(&mask)].map(|m| GridNetwork::new(&network, m, &scale).unwrap())
+    }
+
+    /// Around (0, 1) with radius 1/4 the dense neuron is dead, `[-3/2, -1/2]`, the pruned one moves by 1/4: interval
+    /// bounds loosen. Over the hull `[-3/2, 1/4]` the slope is 1, and the bounds are 1/2 for the dense network, 1/4 after.
+    #[test]
+    fn the_hull_is_monotone_where_intervals_are_not() {
+        let networks = pair();
+        let input = GridBox::of(vec![-ONE / 4, 3 * ONE / 4], vec![ONE / 4, 5 * ONE / 4]);
+        let table = TanhTable::shared();
+        let bounds: Vec<_> = networks.iter().map(|n| propagate(n, table, &input).unwrap()).collect();
+        assert_eq!((bounds[0].post[0].upper()[0], bounds[1].post[0].upper()[0]), (0, ONE / 4));
+        let alone = hull_slopes(&networks[0], table, &[&bounds[0]]).unwrap();
+        assert_eq!(alone.layers, vec![vec![0]]);
+        let slopes = hull_slopes(&networks[0], table, &bounds.iter().collect::<Vec<_>>()).unwrap();
+        assert_eq!(slopes.layers, vec![vec![STEEP]]);
+        let radii = [ONE / 4, ONE / 4];
+        assert_eq!(deviation(&networks[0], &slopes, &radii), Ok(vec![ONE / 2]));
+        assert_eq!(deviation(&networks[1], &slopes, &radii), Ok(vec![ONE / 4]));
+    }
+
+    /// On the grid of 2^-48: leaky 1/3 has slope `ceil(2^60 / 3)` below 0; a clip to `[-1, 1]` is flat from 1 on; tanh and
+    /// logistic are steepest at 0: 1 and 1/4. tanh'(1) = 0.41997434161402606939...
+    #[test]
+    fn largest_slopes_by_hand() {
+        let table = TanhTable::shared();
+        let over = |a: &GridActivation, l, u| slopes(a, table, 48, (l, u)).unwrap().1;
+        let leaky = GridActivation::LeakyRelu { numerator: 1, denominator: 3 };
+        assert_eq!((over(&leaky, -2, 0), over(&leaky, -2, 1)), (STEEP / 3 + 1, STEEP));
+        let clip = GridActivation::Clip { lower: (-ONE, -ONE), upper: (ONE, ONE) };
+        assert_eq!((over(&clip, ONE, 9 * ONE), over(&clip, -9 * ONE, -ONE)), (0, 0));
+        assert_eq!((over(&clip, ONE - 1, 9 * ONE), over(&clip, -9 * ONE, 1 - ONE)), (STEEP, STEEP));
+        assert_eq!((over(&GridActivation::Relu, -5, 0), over(&GridActivation::Relu, -5, 1)), (0, STEEP));
+        assert_eq!(over(&GridActivation::Tanh, -ONE, ONE), STEEP);
+        assert_eq!(over(&GridActivation::Sigmoid, -ONE, ONE), STEEP / 4);
+        let one = Rational::parse("0.41997434161402606939").unwrap().ceil_scaled(60);
+        for (lower, upper) in [(ONE, 9 * ONE), (-9 * ONE, -ONE)] {
+            let slope = over(&GridActivation::Tanh, lower, upper);
+            assert!(num_bigint::BigInt::from(slope) >= one && num_bigint::BigInt::from(slope - 32) < one);
+        }
+    }
+
+    #[test]
+    fn hulls_of_other_shapes_are_refused() {
+        let [network, _] = pair();
+        let table = TanhTable::shared();
+        let shape = || Fault::ShapeMismatch { layer: 0 };
+        assert_eq!(hull_slopes(&network, table, &[]), Err(shape()));
+        assert_eq!(hull_slopes(&network, table, &[&LayerBounds::default()]), Err(shape()));
+        let slopes = HullSlopes { layers: vec![vec![STEEP]] };
+        assert_eq!(deviation(&network, &slopes, &[1]), Err(shape()));
+        assert_eq!(deviation(&network, &HullSlopes { layers: vec![] }, &[1, 1]), Err(shape()));
+        assert_eq!(deviation(&network, &slopes, &[1, 1]), Ok(vec![2]));
+        let huge = deviation(&network, &slopes, &[i64::MAX, i64::MAX]);
+        assert_eq!(huge, Err(Fault::Overflow { layer: 0 }));
+    }
+
+    /// Slopes from 1/2 to 1 send `[-3, 5]` to `[-3, 5]`, `[3, 5]` to `[1, 5]` and `[-5, -3]` to `[-5, -1]`.
+    #[test]
+    fn intervals_times_slopes_by_hand() {
+        let range = SlopeRange { least: STEEP / 2, largest: STEEP };
+        for (ends, scaled) in [((-3, 5), (-3, 5)), ((3, 5), (1, 5)), ((-5, -3), (-5, -1))] {
+            assert_eq!(range.times(ends), Some(scaled));
+        }
+        assert_eq!(range.reach(3), Some(3));
+        assert_eq!(SlopeRange { least: 0, largest: STEEP / 2 }.reach(3), Some(2));
+    }
+
+    /// Every secant slope between neighbouring points of an interval lies in its slope range, and the steepest and
+    /// shallowest of 32 come within 1/8 of its ends.
+    #[test]
+    fn secant_slopes_lie_in_the_slope_range() {
+        let (bits, table) = (40u32, TanhTable::shared());
+        let quarter = 1i64 << (bits - 2);
+        let activations = [
+            GridActivation::Identity,
+            GridActivation::Relu,
+            GridActivation::LeakyRelu { numerator: 1, denominator: 3 },
+            GridActivation::Tanh,
+            GridActivation::Sigmoid,
+            GridActivation::Clip { lower: (-quarter, -quarter), upper: (quarter * 3, quarter * 3 + 1) },
+        ];
+        for activation in &activations {
+            for (lower, upper) in [(-5, 2), (-2, 5), (1, 4), (-4, -1), (0, 3), (-3, 0), (-1, 2)] {
+                let ends = (lower * quarter, upper * quarter);
+                let SlopeRange { least, largest } = slope_range(activation, table, bits, ends).unwrap();
+                let times = |slope: u64, x: i64| mul(i64::try_from(slope).unwrap(), x);
+                let points: Vec<i64> = (0..=32).map(|k| ends.0 + (ends.1 - ends.0) / 32 * k).collect();
+                let (mut shallow, mut steep) = (i128::MAX, i128::MIN);
+                for pair in points.windows(2) {
+                    let (x, y) = (pair[0], pair[1]);
+                    let (before, after) = (
+                        value_enclosure(activation, table, bits, x),
+                        value_enclosure(activation, table, bits, y),
+                    );
+                    let rise = (after.unwrap().1 - before.unwrap().0, after.unwrap().0 - before.unwrap().1);
+                    assert!(times(least, y - x) <= i128::from(rise.0) << HULL_SLOPE_BITS);
+                    assert!(times(largest, y - x) >= i128::from(rise.1) << HULL_SLOPE_BITS);
+                    shallow = shallow.min((i128::from(rise.0) << HULL_SLOPE_BITS) / i128::from(y - x));
+                    steep = steep.max((i128::from(rise.1) << HULL_SLOPE_BITS) / i128::from(y - x));
+                }
+                assert!(
+                    i128::from(largest) - steep <= 1i128 << (HULL_SLOPE_BITS - 3),
+                    "{activation:?} {lower} {upper}"
+                );
+                assert!(
+                    shallow - i128::from(least) <= 1i128 << (HULL_SLOPE_BITS - 3),
+                    "{activation:?} {lower} {upper}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! Exact numbers: `Rational` (never a zero denominator) and `Dyadic` (the exact value of a stored float).
+//! Trusted. `spec/semantics.md#numbers`.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use core::cmp::Ordering;
+use core::fmt;
+
+use num_bigint::{BigInt, BigUint, Sign};
+use num_integer::Integer;
+use num_rational::Ratio;
+use num_traits::{One, Signed, Zero};
+
+/// Longest run of digits accepted in a number that a person or a certificate writes.
+pub const MAX_DIGITS: usize = 4096;
+/// Largest absolute decimal exponent accepted in such a number.
+pub const MAX_EXPONENT: u32 = 4096;
+
+/// About how many digits `text` has as a number: its characters, or those that its exponent stands for if they are more.
+pub fn cost(text: &str) -> usize {
+    let exponent = text.split_once(['e', 'E']).map_or("", |(_, exponent)| exponent);
+    let digits = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+    // What is no exponent, or beyond the cap of one number, is refused before anything is computed.
+    let stands_for =
+        digits.parse().ok().filter(|&d: &u32| d <= MAX_EXPONENT).and_then(|d| usize::try_from(d).ok());
+    text.len().max(stands_for.unwrap_or(0))
+}
+
+/// Why a piece of text is not a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NumberError {
+    /// The text is neither `-?digits[.digits][e[+-]digits]` nor `-?digits/digits`.
+    Malformed,
+    /// More than [`MAX_DIGITS`] digits, or an exponent beyond [`MAX_EXPONENT`].
+    TooLong,
+    /// The denominator is zero.
+    ZeroDenominator,
+}
+
+impl fmt::Display for NumberError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "not a decimal or a fraction, such as 0.075 or 3/40",
+            Self::TooLong => "more digits than a number may have",
+            Self::ZeroDenominator => "a fraction with denominator zero",
+        })
+    }
+}
+
+/// An exact rational number in lowest terms with a positive denominator.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rational(Ratio<BigInt>);
+
+impl Rational {
+    /// `numerator / denominator`.
+    ///
+    /// # Errors
+    /// [`NumberError::ZeroDenominator`].
+    pub fn new(numerator: BigInt, denominator: BigInt) -> Result<Self, NumberError> {
+        if denominator.is_zero() {
+            return Err(NumberError::ZeroDenominator);
+        }
+        #[allow(clippy::disallowed_methods)] // the denominator was tested just above
+        Ok(Self(Ratio::new(numerator, denominator)))
+    }
+
+    /// The integer `value`.
+    pub fn from_integer(value: BigInt) -> Self {
+        Self(Ratio::from_integer(value))
+    }
+
+    /// `mantissa * 2^exponent`.
+    pub fn from_dyadic(mantissa: BigInt, exponent: i64) -> Self {
+        let shift = exponent.unsigned_abs();
+        if exponent >= 0 {
+            Self::from_integer(mantissa << shift)
+        } else {
+            #[allow(clippy::disallowed_methods)] // a power of two is never zero
+            Self(Ratio::new(mantissa, BigInt::one() << shift))
+        }
+    }
+
+    /// `value * 2^-bits`: an entry of a grid as the number that it stands for.
+    pub fn on_grid(value: i64, bits: u32) -> Self {
+        #[allow(clippy::disallowed_methods)] // a power of two is never zero
+        Self(Ratio::new(BigInt::from(value), BigInt::one() << bits))
+    }
+
+    /// The number 0.
+    pub fn zero() -> Self {
+        Self(Ratio::zero())
+    }
+
+    /// The number 1.
+    pub fn one() -> Self {
+        Self(Ratio::one())
+    }
+
+    /// Numerator, in lowest terms.
+    pub fn numerator(&self) -> &BigInt {
+        self.0.numer()
+    }
+
+    /// Denominator, in lowest terms; positive.
+    pub fn denominator(&self) -> &BigInt {
+        self.0.denom()
+    }
+
+    /// Whether the number is below 0.
+    pub fn is_negative(&self) -> bool {
+        self.0.is_negative()
+    }
+
+    /// Whether the number is 0.
+    pub fn is_zero(&self) -> bool {
+        self.0.is_zero()
+    }
+
+    /// Whether the number is above 0.
+    pub fn is_positive(&self) -> bool {
+        self.0.is_positive()
+    }
+
+    /// Absolute value.
+    pub fn abs(&self) -> Self {
+        Self(self.0.abs())
+    }
+
+    /// Sum.
+    pub fn add(&self, other: &Self) -> Self {
+        #[allow(clippy::arithmetic_side_effects)] // big integers do not overflow
+        Self(&self.0 + &other.0)
+    }
+
+    /// Difference.
+    pub fn sub(&self, other: &Self) -> Self {
+        #[allow(clippy::arithmetic_side_effects)] // big integers do not overflow
+        Self(&self.0 - &other.0)
+    }
+
+    /// Product.
+    pub fn mul(&self, other: &Self) -> Self {
+        #[allow(clippy::arithmetic_side_effects)] // big integers do not overflow
+        Self(&self.0 * &other.0)
+    }
+
+    /// Quotient.
+    ///
+    /// # Errors
+    /// [`NumberError::ZeroDenominator`] if `other` is 0.
+    pub fn div(&self, other: &Self) -> Result<Self, NumberError> {
+        Self::new(self.numerator() * other.denominator(), self.denominator() * other.numerator())
+    }
+
+    /// Negation.
+    pub fn neg(&self) -> Self {
+        #[allow(clippy::arithmetic_side_effects)] // big integers do not overflow
+        Self(-self.0.clone())
+    }
+
+    /// `floor(self * 2^bits)`.
+    pub fn floor_scaled(&self, bits: u32) -> BigInt {
+        (self.numerator() << bits).div_floor(self.denominator())
+    }
+
+    /// `ceil(self * 2^bits)`.
+    pub fn ceil_scaled(&self, bits: u32) -> BigInt {
+        -((-(self.numerator() << bits)).div_floor(self.denominator()))
+    }
+
+    /// The largest multiple of `2^-bits` that is at most the number.
+    pub fn floor_to_grid(&self, bits: u32) -> Self {
+        Self::from_dyadic(self.floor_scaled(bits), i64::from(bits).saturating_neg())
+    }
+
+    /// The least multiple of `2^-bits` that is at least the number.
+    pub fn ceil_to_grid(&self, bits: u32) -> Self {
+        Self::from_dyadic(self.ceil_scaled(bits), i64::from(bits).saturating_neg())
+    }
+
+    /// Parses a decimal (`0.075`, `-1e-3`) or a fraction (`3/40`) exactly.
+    ///
+    /// # Errors
+    /// [`NumberError`], one variant per reason.
+    pub fn parse(text: &str) -> Result<Self, NumberError> {
+        if text.len() > MAX_DIGITS.saturating_add(16) {
+            return Err(NumberError::TooLong);
+        }
+        let (negative, body) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let magnitude = match body.split_once('/') {
+            Some((top, bottom)) => Self::new(digits(top)?, digits(bottom)?)?,
+            None => Self::parse_decimal(body)?,
+        };
+        Ok(if negative { magnitude.neg() } else { magnitude })
+    }
+
+    fn parse_decimal(body: &str) -> Result<Self, NumberError> {
+        let (mantissa, exponent) = match body.split_once(['e', 'E']) {
+            Some((m, e)) => (m, parse_exponent(e)?),
+            None => (body, 0),
+        };
+        let (whole, fraction) = match mantissa.split_once('.') {
+            Some((w, f)) if !f.is_empty() => (w, f),
+            Some(_) => return Err(NumberError::Malformed),
+            None => (mantissa, ""),
+        };
+        if whole.len().saturating_add(fraction.len()) > MAX_DIGITS {
+            return Err(NumberError::TooLong);
+        }
+        let mut value = digits(whole)?;
+        if !fraction.is_empty() {
+            value = value * ten_to(fraction.len())? + digits(fraction)?;
+        }
+        let places = i64::try_from(fraction.len()).map_err(|_| NumberError::TooLong)?;
+        let power = exponent.checked_sub(places).ok_or(NumberError::TooLong)?;
+        let scale = ten_to(usize::try_from(power.unsigned_abs()).map_err(|_| NumberError::TooLong)?)?;
+        if power < 0 { Self::new(value, scale) } else { Ok(Self::from_integer(value * scale)) }
+    }
+}
+
+impl fmt::Display for Rational {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.denominator().is_one() {
+            write!(f, "{}", self.numerator())
+        } else {
+            write!(f, "{}/{}", self.numerator(), self.denominator())
+        }
+    }
+}
+
+fn digits(text: &str) -> Result<BigInt, NumberError> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(NumberError::Malformed);
+    }
+    if text.len() > MAX_DIGITS {
+        return Err(NumberError::TooLong);
+    }
+    BigInt::parse_bytes(text.as_bytes(), 10).ok_or(NumberError::Malformed)
+}
+
+fn parse_exponent(text: &str) -> Result<i64, NumberError> {
+    let (negative, body) = match (text.strip_prefix('-'), text.strip_prefix('+')) {
+        (Some(rest), _) => (true, rest),
+        (None, Some(rest)) => (false, rest),
+        (None, None) => (false, text),
+    };
+    if body.is_empty() || !body.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(NumberError::Malformed);
+    }
+    let value: i64 = body.parse().map_err(|_| NumberError::TooLong)?;
+    if value > i64::from(MAX_EXPONENT) {
+        return Err(NumberError::TooLong);
+    }
+    Ok(if negative { value.saturating_neg() } else { value })
+}
+
+fn ten_to(power: usize) -> Result<BigInt, NumberError> {
+    Ok(BigInt::from(10u8).pow(u32::try_from(power).map_err(|_| NumberError::TooLong)?))
+}
+
+/// The exact value `mantissa * 2^exponent` of a stored float; zero has mantissa 0 and exponent 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dyadic {
+    /// Signed significand, at most 53 bits for the stored formats; odd or 0.
+    pub mantissa: i64,
+    /// Power of two.
+    pub exponent: i32,
+}
+
+impl Dyadic {
+    /// The number 0.
+    pub const ZERO: Self = Self { mantissa: 0, exponent: 0 };
+
+    /// `mantissa * 2^exponent` with trailing zero bits moved into the exponent.
+    pub fn new(mantissa: i64, exponent: i32) -> Self {
+        if mantissa == 0 {
+            return Self::ZERO;
+        }
+        let zeros = mantissa.trailing_zeros();
+        let shifted = mantissa.checked_shr(zeros).unwrap_or(mantissa);
+        let moved = i32::try_from(zeros).unwrap_or(0);
+        Self { mantissa: shifted, exponent: exponent.saturating_add(moved) }
+    }
+
+    /// The IEEE 754 binary value with `fraction_bits` of fraction and `exponent_bits` of exponent held in the low bits
+    /// of `bits` (binary16: 10, 5; bfloat16: 7, 8; binary32: 23, 8; binary64: 52, 11). `None` for NaN and infinities.
+    pub fn from_ieee(bits: u64, fraction_bits: u32, exponent_bits: u32) -> Option<Self> {
+        let low = |n: u32| 1u64.checked_shl(n).and_then(|v| v.checked_sub(1));
+        let fraction = bits & low(fraction_bits)?;
+        let exponent_mask = low(exponent_bits)?;
+        let biased = bits.checked_shr(fraction_bits)? & exponent_mask;
+        let sign = bits.checked_shr(fraction_bits.checked_add(exponent_bits)?)? & 1;
+        if biased == exponent_mask {
+            return None;
+        }
+        let hidden = 1u64.checked_shl(fraction_bits)?;
+        let magnitude = if biased == 0 { fraction } else { fraction | hidden };
+        let bias = i32::try_from(low(exponent_bits.checked_sub(1)?)?).ok()?;
+        let exponent = i32::try_from(biased.max(1)).ok()?;
+        let exponent = exponent.checked_sub(bias)?.checked_sub(i32::try_from(fraction_bits).ok()?)?;
+        let magnitude = i64::try_from(magnitude).ok()?;
+        Some(Self::new(if sign == 1 { magnitude.checked_neg()? } else { magnitude }, exponent))
+    }
+
+    /// The value as a rational.
+    pub fn to_rational(self) -> Rational {
+        Rational::from_dyadic(BigInt::from(self.mantissa), i64::from(self.exponent))
+    }
+
+    /// Whether the value is 0.
+    pub fn is_zero(self) -> bool {
+        self.mantissa == 0
+    }
+}
+
+/// Significant digits of a published claim.
+pub const CLAIM_DIGITS: u32 = 12;
+
+/// Which way a published decimal is rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounding {
+    /// Towards minus infinity: for lower bounds.
+    Down,
+    /// Towards plus infinity: for upper bounds.
+    Up,
+}
+
+/// The decimal with [`CLAIM_DIGITS`] significant digits next to `value` in the given direction, in the canonical
+/// spelling of certificates: `0`, `-12.5`, `1.25e-7`; no trailing zeros, an exponent only below `1e-6` or from `1e15`.
+pub fn claim_decimal(value: &Rational, rounding: Rounding) -> String {
+    if value.is_zero() {
+        return "0".to_owned();
+    }
+    let negative = value.is_negative();
+    let magnitude = value.abs();
+    // Rounding a negative number up shortens its magnitude.
+    let grow = (rounding == Rounding::Up) != negative;
+    let mut power = decimal_exponent(&magnitude);
+    let mut significand = scaled_digits(&magnitude, power, grow);
+    let limit = BigUint::from(10u8).pow(CLAIM_DIGITS);
+    if significand >= limit {
+        power = power.saturating_add(1);
+        significand = scaled_digits(&magnitude, power, grow);
+    }
+    spell(negative, &significand, power)
+}
+
+/// The `e` with `10^e <= magnitude < 10^(e+1)`.
+fn decimal_exponent(magnitude: &Rational) -> i64 {
+    let length = |n: &BigInt| i64::try_from(n.magnitude().to_str_radix(10).len()).unwrap_or(i64::MAX);
+    let guess = length(magnitude.numerator()).saturating_sub(length(magnitude.denominator()));
+    if magnitude.cmp(&power_of_ten(guess)) == Ordering::Less { guess.saturating_sub(1) } else { guess }
+}
+
+fn power_of_ten(power: i64) -> Rational {
+    let scale = BigInt::from(10u8).pow(u32::try_from(power.unsigned_abs()).unwrap_or(u32::MAX));
+    let value = Rational::from_integer(scale);
+    if power < 0 { Rational::one().div(&value).unwrap_or(value) } else { value }
+}
+
+fn scaled_digits(magnitude: &Rational, power: i64, grow: bool) -> BigUint {
+    let places = i64::from(CLAIM_DIGITS).saturating_sub(1).saturating_sub(power);
+    let scaled = magnitude.mul(&power_of_ten(places));
+    let rounded = if grow { scaled.ceil_scaled(0) } else { scaled.floor_scaled(0) };
+    rounded.magnitude().clone()
+}
+
+fn spell(negative: bool, significand: &BigUint, power: i64) -> String {
+    let text = significand.to_str_radix(10);
+    let trimmed = text.trim_end_matches('0');
+    let body = if trimmed.is_empty() {
+        return "0".to_owned();
+    } else if (-6..15).contains(&power) {
+        plain(trimmed, power)
+    } else {
+        let (head, tail) = trimmed.split_at_checked(1).unwrap_or((trimmed, ""));
+        if tail.is_empty() { format!("{head}e{power}") } else { format!("{head}.{tail}e{power}") }
+    };
+    if negative { format!("-{body}") } else { body }
+}
+
+fn plain(digits: &str, power: i64) -> String {
+    let before = usize::try_from(power.saturating_add(1)).unwrap_or(0);
+    if power < 0 {
+        let zeros = usize::try_from(power.unsigned_abs().saturating_sub(1)).unwrap_or(0);
+        return format!("0.{}{digits}", "0".repeat(zeros));
+    }
+    match digits.split_at_checked(before) {
+        Some((whole, "")) => whole.to_owned(),
+        Some((whole, fraction)) => format!("{whole}.{fraction}"),
+        None => format!("{digits}{}", "0".repeat(before.saturating_sub(digits.len()))),
+    }
+}
+
+/// The sign of a big integer as a comparison with zero.
+pub fn sign_of(value: &BigInt) -> Ordering {
+    match value.sign() {
+        Sign::Minus => Ordering::Less,
+        Sign::NoSign => Ordering::Equal,
+        Sign::Plus => Ordering::Greater,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_types, clippy::as_conversions, clippy::float_arithmetic)]
+mod tests {
+    use super::*;
+
+    fn r(text: &str) -> Rational {
+        Rational::parse(text).unwrap()
+    }
+
+    #[test]
+    fn decimals_are_read_exactly() {
+        assert_eq!(r("0.075"), r("3/40"));
+        assert_eq!(r("-1.5e-3"), r("-3/2000"));
+        assert_eq!(r("2E2"), r("200"));
+        for bad in ["", "-", ".5", "5.", "1/0x", "+1", "1e", "nan", "1_0", "--1", "1/-2", "0x1", " 1"] {
+            assert_eq!(Rational::parse(bad), Err(NumberError::Malformed), "{bad}");
+        }
+        assert_eq!(Rational::parse("1/0"), Err(NumberError::ZeroDenominator));
+        assert_eq!(Rational::parse("1e5000"), Err(NumberError::TooLong));
+        assert_eq!(Rational::parse(&"9".repeat(5000)), Err(NumberError::TooLong));
+    }
+
+    #[test]
+    fn stored_floats_are_read_exactly() {
+        for x in [0.0f64, 1.0, -0.1, 1e-310, f64::MAX, f64::MIN_POSITIVE, 3.5] {
+            let d = Dyadic::from_ieee(x.to_bits(), 52, 11).unwrap();
+            let back = if d.exponent < -1022 {
+                (d.mantissa as f64) * 2f64.powi(d.exponent + 200) * 2f64.powi(-200)
+            } else {
+                (d.mantissa as f64) * 2f64.powi(d.exponent)
+            };
+            assert_eq!(back, x);
+        }
+        assert_eq!(Dyadic::from_ieee(f64::NAN.to_bits(), 52, 11), None);
+        assert_eq!(Dyadic::from_ieee(u64::from(f32::INFINITY.to_bits()), 23, 8), None);
+        assert_eq!(Dyadic::from_ieee(0x3C00, 10, 5), Some(Dyadic::new(1, 0)));
+        assert_eq!(Dyadic::from_ieee(0xBF80, 7, 8), Some(Dyadic::new(-1, 0)));
+    }
+
+    #[test]
+    fn claims_are_rounded_outward() {
+        assert_eq!(claim_decimal(&r("1/3"), Rounding::Up), "0.333333333334");
+        assert_eq!(claim_decimal(&r("1/3"), Rounding::Down), "0.333333333333");
+        assert_eq!(claim_decimal(&r("-1/3"), Rounding::Up), "-0.333333333333");
+        assert_eq!(claim_decimal(&r("999999999999.5"), Rounding::Up), "1000000000000");
+        assert_eq!(claim_decimal(&r("1/3000000000"), Rounding::Up), "3.33333333334e-10");
+        assert_eq!(claim_decimal(&r("3/40"), Rounding::Up), "0.075");
+        assert_eq!(claim_decimal(&r("12e20"), Rounding::Down), "1.2e21");
+        assert_eq!(claim_decimal(&r("1e-6"), Rounding::Down), "0.000001");
+        for text in ["1/3", "-22/7", "123456789123456789", "5e-31"] {
+            let v = r(text);
+            assert!(r(&claim_decimal(&v, Rounding::Up)) >= v && r(&claim_decimal(&v, Rounding::Down)) <= v);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Rule `counterexample.point`: what one perturbed observation proves from below. Trusted. `spec/rules/band.md`.
+//!
+//! The point's offset from the state is rational and its membership is decided exactly; the policy is enclosed at both.
+
+use alloc::vec::Vec;
+
+use crate::enclose::{Enclosure, Enclosures, TanhTable, exp, sqrt};
+use crate::fault::Fault;
+use crate::grid::{GridNetwork, rational_entry};
+use crate::ibp::propagate;
+use crate::input::{radius_of, read_point};
+use crate::interval::GridBox;
+use crate::model::{Head, Perturbation, PerturbationSet, Policy, Units};
+use crate::number::{Dyadic, Rational};
+use crate::wide::zip_exact;
+
+/// Fraction bits of inverse standard deviations.
+const INVERSE_BITS: u32 = 128;
+
+/// The network's exact inputs at the state and at the point that lies `offset` from it, in the units of `set`.
+///
+/// Accepts iff `|offset_j| <= radius_j` for every coordinate, or `sum offset_j^2 <= radius^2` for l2.
+///
+/// # Errors
+/// [`Fault::PointTooFar`], [`Fault::PointOutsideBall`], [`Fault::PointShape`], a negative radius.
+pub fn perturbed_inputs(
+    policy: &Policy,
+    state: &[Dyadic],
+    state_units: Units,
+    set: &PerturbationSet,
+    offset: &[Rational],
+) -> Result<(Vec<Rational>, Vec<Rational>), Fault> {
+    let width = policy.network.inputs();
+    if state.len() != width || offset.len() != width {
+        return Err(Fault::PointShape);
+    }
+    match &set.shape {
+        Perturbation::L2 { .. } => {
+            let squares = offset.iter().fold(Rational::zero(), |sum, x| sum.add(&x.mul(x)));
+            let radius = radius_of(set, 0)?;
+            if squares > radius.mul(radius) {
+                return Err(Fault::PointOutsideBall);
+            }
+        }
+        Perturbation::Linf { .. } | Perturbation::PerCoordinate { .. } => {
+            for (coordinate, offset) in offset.iter().enumerate() {
+                if offset.abs() > *radius_of(set, coordinate)? {
+                    return Err(Fault::PointTooFar { coordinate });
+                }
+            }
+        }
+    }
+    let state: Vec<Rational> = state.iter().map(|x| x.to_rational()).collect();
+    read_point(policy, &state, state_units, set, offset)
+}
+
+/// Encloses the outputs at one exact input.
+///
+/// # Errors
+/// [`Fault`].
+pub fn enclose_outputs(
+    network: &GridNetwork,
+    table: &TanhTable,
+    input: &[Rational],
+) -> Result<GridBox, Fault> {
+    let entries = input.iter().map(|x| rational_entry(x, network.value_bits));
+    let entries = entries.collect::<Option<Vec<_>>>().ok_or(Fault::MagnitudeTooLarge { layer: 0 })?;
+    Ok(propagate(network, table, &GridBox::from_intervals(entries))?.outputs()?.clone())
+}
+
+/// Lower bounds of each output's absolute change: the gaps between two enclosures, exact.
+///
+/// # Errors
+/// [`Fault::ShapeMismatch`] if the enclosures have different lengths.
+pub fn deviation_from_below(
+    clean: &GridBox,
+    moved: &GridBox,
+    value_bits: u32,
+) -> Result<Vec<Rational>, Fault> {
+    let exact = |value: i64| Rational::on_grid(value, value_bits);
+    let gaps = zip_exact(clean.intervals(), moved.intervals(), 0)?.map(|((l1, u1), (l2, u2))| {
+        let (rise, fall) = (exact(l2).sub(&exact(u1)), exact(l1).sub(&exact(u2)));
+        rise.max(fall).max(Rational::zero())
+    });
+    Ok(gaps.collect())
+}
+
+/// A head with the constants of its lower bounds.
+pub struct PointHead<'a> {
+    head: &'a Head,
+    enclosures: Enclosures,
+    /// `1 / sigma` from below; empty unless Gaussian.
+    inverse_std: Vec<Rational>,
+}
+
+impl<'a> PointHead<'a> {
+    /// Prepares the constants of `head`.
+    ///
+    /// # Errors
+    /// [`Fault::ExpArgumentTooLarge`] for a standard deviation too small to invert.
+    pub fn new(head: &'a Head) -> Result<Self, Fault> {
+        let mut inverse_std = Vec::new();
+        if let Head::Gaussian { log_std } = head {
+            for log_std in log_std {
+                let inverse = exp(&log_std.to_rational().neg())?.lower;
+                inverse_std.push(inverse.floor_to_grid(INVERSE_BITS));
+            }
+        }
+        Ok(Self { head, enclosures: Enclosures::new()?, inverse_std })
+    }
+
+    /// A lower bound of the total variation between the policies at the state and at the point.
+    ///
+    /// Gaussian: `2 Phi(d / 2) - 1` with every factor of d from below. Categorical: what the probabilities of the actions
+    /// that grew (or of those that shrank) have changed by, each from below.
+    ///
+    /// # Errors
+    /// [`Fault::NoDistribution`], [`Fault::ShapeMismatch`] and those of the enclosures.
+    pub fn total_variation(
+        &self,
+        clean: &GridBox,
+        moved: &GridBox,
+        value_bits: u32,
+    ) -> Result<Rational, Fault> {
+        match self.head {
+            Head::Gaussian { .. } => {
+                let gaps = deviation_from_below(clean, moved, value_bits)?;
+                let mut squares = Rational::zero();
+                for (gap, inverse) in zip_exact(&gaps, &self.inverse_std, 0)? {
+                    let standardised = gap.mul(inverse);
+                    squares = squares.add(&standardised.mul(&standardised));
+                }
+                let distance = sqrt(&squares)?.lower;
+                Ok(self.enclosures.gaussian_tv(&distance)?.lower.max(Rational::zero()))
+            }
+            Head::Categorical => {
+                let (mut grown, mut shrunk) = (Rational::zero(), Rational::zero());
+                let pairs = zip_exact(clean.intervals(), moved.intervals(), 0)?.enumerate();
+                for (action, (own_before, own_after)) in pairs {
+                    let before = probability(clean, action, own_before, value_bits)?;
+                    let after = probability(moved, action, own_after, value_bits)?;
+                    grown = grown.add(&after.lower.sub(&before.upper).max(Rational::zero()));
+                    shrunk = shrunk.add(&before.lower.sub(&after.upper).max(Rational::zero()));
+                }
+                Ok(grown.max(shrunk))
+            }
+            Head::Deterministic => Err(Fault::NoDistribution),
+        }
+    }
+}
+
+/// Enclosure of one action's softmax probability, `1 / sum_b exp(z_b - z_a)`.
+fn probability(
+    logits: &GridBox,
+    action: usize,
+    (own_lower, own_upper): (i64, i64),
+    value_bits: u32,
+) -> Result<Enclosure, Fault> {
+    let exact = |value: i64| Rational::on_grid(value, value_bits);
+    let (mut least, mut largest) = (Rational::one(), Rational::one());
+    for (_, (lower, upper)) in logits.intervals().enumerate().filter(|(other, _)| *other != action) {
+        least = least.add(&exp(&exact(lower).sub(&exact(own_upper)))?.lower);
+        largest = largest.add(&exp(&exact(upper).sub(&exact(own_lower)))?.upper);
+    }
+    let inverse = |sum: &Rational| Rational::one().div(sum).map_err(|_| Fault::ZeroDenominator);
+    Ok(Enclosure { lower: inverse(&largest)?, upper: inverse(&least)? })
+}

@@ -1,0 +1,463 @@
+//! Rules `split.input`, `split.relu`, `split.leaf`, `split.combination`, `split.empty`, `split.farkas`: a split tree proves
+//! that no input of a box satisfies a conjunction of linear constraints on the outputs. Trusted. `spec/rules/split.md`.
+//!
+//! The children's regions are built here from (coordinate, point) or (layer, neuron), never taken from a certificate.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::back::{Functional, Multipliers, SplitMultiplier};
+use crate::crown::{CrownLayers, RowWitness, Slopes, Witness, bound_row, crown_layers};
+use crate::enclose::TanhTable;
+use crate::fault::{Fault, Place};
+use crate::grid::{GridNetwork, rational_entry};
+use crate::ibp::propagate;
+use crate::input::InputSet;
+use crate::interval::GridBox;
+use crate::number::Rational;
+use crate::wide::{AtLayer, Wide, total, zip_exact};
+
+/// `coefficients . outputs <= bound`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputConstraint {
+    /// One per output.
+    pub coefficients: Vec<Rational>,
+    /// Right-hand side.
+    pub bound: Rational,
+}
+
+/// Inputs of a closed box whose outputs satisfy every constraint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// Least value per input.
+    pub lower: Vec<Rational>,
+    /// Greatest value per input.
+    pub upper: Vec<Rational>,
+    /// Constraints; none means that every input of the box counts.
+    pub constraints: Vec<OutputConstraint>,
+}
+
+/// A node of a split tree; children come after their parents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// Cut at `at`, strictly inside the region: children `x <= at` and `x >= at`.
+    Input {
+        /// Input, from 0.
+        coordinate: usize,
+        /// Where.
+        at: Rational,
+        /// Children: below, above.
+        children: [usize; 2],
+    },
+    /// Cut by the sign of a pre-activation: children `pre >= 0` and `pre <= 0`.
+    Relu {
+        /// Layer, from 0.
+        layer: usize,
+        /// Neuron, from 0.
+        neuron: usize,
+        /// Children: positive, negative.
+        children: [usize; 2],
+    },
+    /// The constraint is violated all over the region.
+    Leaf {
+        /// Constraint, from 0.
+        constraint: usize,
+        /// Slopes and multipliers; derived slopes if absent.
+        witness: Option<LeafWitness>,
+    },
+    /// A sum of multiples of the constraints is violated all over the region.
+    Combination {
+        /// One per constraint of the case, not negative.
+        multipliers: Vec<i64>,
+        /// Slopes and multipliers of signs; derived slopes if absent.
+        witness: Option<LeafWitness>,
+    },
+    /// The region is empty: the bounds contradict a split.
+    Empty,
+    /// The region is empty: the multipliers add the splits up to a contradiction.
+    Farkas {
+        /// Slopes and multipliers.
+        witness: LeafWitness,
+    },
+}
+
+impl Node {
+    /// The children that a cut names.
+    pub fn children(&self) -> Option<[usize; 2]> {
+        match self {
+            Self::Input { children, .. } | Self::Relu { children, .. } => Some(*children),
+            Self::Leaf { .. } | Self::Combination { .. } | Self::Empty | Self::Farkas { .. } => None,
+        }
+    }
+}
+
+/// Slopes (on the slope grid) and multipliers (in units of 1/65536) of one bound, per layer and neuron.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeafWitness {
+    /// Slopes of the lines; an empty layer takes the derived ones.
+    pub slopes: Slopes,
+    /// Multipliers of the split neurons; an empty layer has none.
+    pub multipliers: Vec<Vec<i64>>,
+}
+
+/// Fraction bits of multipliers in witnesses.
+const MULTIPLIER_BITS: u32 = 16;
+
+/// A node's region: a box of inputs and the signs of split neurons.
+pub struct Region {
+    /// Least value per input.
+    pub lower: Vec<Rational>,
+    /// Greatest value per input.
+    pub upper: Vec<Rational>,
+    /// Layer, neuron, positive.
+    pub signs: Vec<(usize, usize, bool)>,
+}
+
+impl Region {
+    /// What backward bounds may assume: the signs.
+    pub(crate) fn witness(&self) -> Witness<'_> {
+        Witness { rows: &[], signs: &self.signs }
+    }
+}
+
+/// Accepts iff the tree proves that no input of the case's box satisfies every constraint; `progress` is called after
+/// every leaf with the number of nodes done.
+///
+/// # Errors
+/// [`Fault`].
+pub fn check_unsat(
+    network: &GridNetwork,
+    table: &TanhTable,
+    case: &Case,
+    nodes: &[Node],
+    progress: &mut dyn FnMut(usize),
+) -> Result<(), Fault> {
+    check_shape(nodes.iter().map(Node::children))?;
+    let node = |index: usize| nodes.get(index).cloned().ok_or(Fault::Orphan { node: index });
+    check_tree(network, table, case, &mut |index| Ok((index, node(index)?)), progress)
+}
+
+/// As [`check_unsat`], for nodes that are read when they are asked for and are known to be a tree.
+///
+/// # Errors
+/// [`Fault`].
+pub fn check_tree(
+    network: &GridNetwork,
+    table: &TanhTable,
+    case: &Case,
+    nodes: &mut NodeAt<'_>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<(), Fault> {
+    check_case(network, case)?;
+    let root = Region { lower: case.lower.clone(), upper: case.upper.clone(), signs: Vec::new() };
+    walk(network, root, nodes, &mut |index, region, leaf| {
+        check_leaf(network, table, case, region, leaf, index)?;
+        progress(index.saturating_add(1));
+        Ok(())
+    })
+}
+
+/// Accepts iff the children that each node names make the nodes one tree: node 0 is the root, a child comes after its
+/// parent, and every other node is the child of exactly one.
+///
+/// # Errors
+/// [`Fault::BadChild`], [`Fault::Orphan`].
+pub fn check_shape(nodes: impl ExactSizeIterator<Item = Option<[usize; 2]>>) -> Result<(), Fault> {
+    let mut placed = vec![false; nodes.len()];
+    *placed.first_mut().ok_or(Fault::Orphan { node: 0 })? = true;
+    for (node, children) in nodes.enumerate() {
+        for child in children.into_iter().flatten() {
+            let slot = placed.get_mut(child).filter(|placed| child > node && !**placed);
+            *slot.ok_or(Fault::BadChild { node })? = true;
+        }
+    }
+    placed.iter().position(|placed| !placed).map_or(Ok(()), |node| Err(Fault::Orphan { node }))
+}
+
+/// Where a walk takes its nodes from: given what a parent calls its child (0: the root), the child and its number for
+/// messages. Asked for every node once, all of a first child's tree before the second child.
+pub type NodeAt<'a> = dyn FnMut(usize) -> Result<(usize, Node), Fault> + 'a;
+
+/// What is done with a leaf: its number, region and node.
+pub type AtLeaf<'a> = dyn FnMut(usize, &Region, &Node) -> Result<(), Fault> + 'a;
+
+/// What a walk does next: it changes its one region, or visits a node in it.
+enum Step {
+    Visit(usize),
+    Lower(usize, Rational),
+    Upper(usize, Rational),
+    Sign(usize, usize, bool),
+    Unsign,
+}
+
+impl Region {
+    /// Takes a step; the node that a visit asks for.
+    fn take(&mut self, step: Step) -> Result<Option<usize>, Fault> {
+        match step {
+            Step::Visit(node) => return Ok(Some(node)),
+            Step::Lower(coordinate, end) => *self.lower.get_mut(coordinate).shaped(0)? = end,
+            Step::Upper(coordinate, end) => *self.upper.get_mut(coordinate).shaped(0)? = end,
+            Step::Sign(layer, neuron, positive) => self.signs.push((layer, neuron, positive)),
+            Step::Unsign => drop(self.signs.pop()),
+        }
+        Ok(None)
+    }
+}
+
+/// Builds every node's region from the root's and calls `at_leaf` with those of the leaves, which cover the root's.
+///
+/// There is one region at a time: the steps around a visit make a child's region of its parent's and take that back, so
+/// that what waits is some steps for each cut above, not a region for each node.
+pub fn walk(
+    network: &GridNetwork,
+    mut region: Region,
+    nodes: &mut NodeAt<'_>,
+    at_leaf: &mut AtLeaf<'_>,
+) -> Result<(), Fault> {
+    let mut steps = vec![Step::Visit(0)];
+    while let Some(step) = steps.pop() {
+        let Some(asked) = region.take(step)? else { continue };
+        let (index, node) = nodes(asked)?;
+        // The last step is taken first.
+        match node {
+            Node::Input { coordinate, at, children: [below, above] } => {
+                let (lower, upper) = cut_input(&region, coordinate, &at, index)?;
+                steps.extend([
+                    Step::Lower(coordinate, lower),
+                    Step::Visit(above),
+                    Step::Lower(coordinate, at.clone()),
+                    Step::Upper(coordinate, upper),
+                    Step::Visit(below),
+                    Step::Upper(coordinate, at),
+                ]);
+            }
+            Node::Relu { layer, neuron, children: [positive, negative] } => {
+                cut_relu(network, &region, layer, neuron, index)?;
+                for (child, sign) in [(negative, false), (positive, true)] {
+                    steps.extend([Step::Unsign, Step::Visit(child), Step::Sign(layer, neuron, sign)]);
+                }
+            }
+            Node::Leaf { .. } | Node::Combination { .. } | Node::Empty | Node::Farkas { .. } => {
+                at_leaf(index, &region, &node)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_case(network: &GridNetwork, case: &Case) -> Result<(), Fault> {
+    let inputs = network.layers.first().ok_or(Fault::EmptyNetwork)?.inputs();
+    let mut ends = zip_exact(&case.lower, &case.upper, 0).map_err(|_| Fault::CaseShape)?;
+    let fits = case.lower.len() == inputs
+        && ends.all(|(lower, upper)| lower <= upper)
+        && case.constraints.iter().all(|c| c.coefficients.len() == network.outputs());
+    if fits { Ok(()) } else { Err(Fault::CaseShape) }
+}
+
+/// Rule `split.input`: the ends between which `at` cuts the region.
+fn cut_input(
+    region: &Region,
+    coordinate: usize,
+    at: &Rational,
+    node: usize,
+) -> Result<(Rational, Rational), Fault> {
+    let ends = region.lower.get(coordinate).zip(region.upper.get(coordinate));
+    let (lower, upper) = ends.ok_or(Fault::NoSuchPlace { node })?;
+    if at <= lower || at >= upper {
+        return Err(Fault::CutOutside { node });
+    }
+    Ok((lower.clone(), upper.clone()))
+}
+
+/// Rule `split.relu`: every input has `pre >= 0` or `pre <= 0`.
+fn cut_relu(
+    network: &GridNetwork,
+    region: &Region,
+    layer: usize,
+    neuron: usize,
+    node: usize,
+) -> Result<(), Fault> {
+    let exists = network.layers.get(layer).is_some_and(|l| neuron < l.outputs());
+    let again = region.signs.iter().any(|(l, n, _)| *l == layer && *n == neuron);
+    if exists && !again { Ok(()) } else { Err(Fault::NoSuchPlace { node }) }
+}
+
+/// The region's box on the grid, rounded outward.
+pub(crate) fn box_of(region: &Region, bits: u32) -> Result<GridBox, Fault> {
+    let ends = zip_exact(&region.lower, &region.upper, 0)?;
+    let outward = ends.map(|(lower, upper)| {
+        let (lower, upper) = (rational_entry(lower, bits)?.0, rational_entry(upper, bits)?.1);
+        Some((lower, upper))
+    });
+    let outward = outward.collect::<Option<Vec<_>>>().ok_or(Fault::MagnitudeTooLarge { layer: 0 })?;
+    Ok(GridBox::from_intervals(outward))
+}
+
+/// A box as an input set, of which backward bounds read nothing else.
+fn input_of(region: &Region, bits: u32) -> Result<InputSet, Fault> {
+    let region = box_of(region, bits)?;
+    Ok(InputSet { region, center: GridBox::default(), radii: Vec::new(), ball: None })
+}
+
+fn check_leaf(
+    network: &GridNetwork,
+    table: &TanhTable,
+    case: &Case,
+    region: &Region,
+    leaf: &Node,
+    node: usize,
+) -> Result<(), Fault> {
+    let at = |fault: Fault| fault.at(Place::Node(node));
+    let input = input_of(region, network.value_bits).map_err(at)?;
+    let bounds = crown_layers(network, table, &input, region.witness()).map_err(at)?;
+    // An empty region satisfies nothing, whatever the leaf says about it.
+    let Some(bounds) = bounds else { return Ok(()) };
+    let least = |coefficients: &[Rational], witness| {
+        least(network, table, &bounds, &input, region, coefficients, witness).map_err(at)
+    };
+    let violated = |constraint: &OutputConstraint, witness| {
+        let (least, bound) = (least(&constraint.coefficients, witness)?, &constraint.bound);
+        if least > *bound {
+            return Ok(());
+        }
+        Err(Fault::NotProved { node, least: Box::new(least), bound: Box::new(bound.clone()) })
+    };
+    match leaf {
+        Node::Leaf { constraint, witness } => {
+            let constraint = case.constraints.get(*constraint).ok_or(Fault::NoSuchPlace { node })?;
+            violated(constraint, witness.as_ref())
+        }
+        Node::Combination { multipliers, witness } => {
+            violated(&combine(case, multipliers, network.outputs(), node)?, witness.as_ref())
+        }
+        Node::Farkas { witness } => {
+            // 0 is at least its own lower bound over the region, unless the region is empty.
+            let zero = vec![Rational::zero(); network.outputs()];
+            if least(&zero, Some(witness))?.is_positive() { Ok(()) } else { Err(Fault::NotEmpty { node }) }
+        }
+        Node::Empty | Node::Input { .. } | Node::Relu { .. } => Err(Fault::NotEmpty { node }),
+    }
+}
+
+/// Rule `split.combination`: the sum of the multiples of the constraints, exactly.
+fn combine(case: &Case, multipliers: &[i64], outputs: usize, node: usize) -> Result<OutputConstraint, Fault> {
+    if multipliers.len() != case.constraints.len() {
+        return Err(Fault::NoSuchPlace { node });
+    }
+    let mut sum = OutputConstraint { coefficients: vec![Rational::zero(); outputs], bound: Rational::zero() };
+    for (constraint, (multiplier, part)) in zip_exact(multipliers, &case.constraints, 0)?.enumerate() {
+        if multiplier.is_negative() {
+            return Err(Fault::NegativeFactor { node, constraint });
+        }
+        let multiplier = Rational::from_integer((*multiplier).into());
+        for (total, coefficient) in zip_exact(&mut sum.coefficients, &part.coefficients, 0)? {
+            *total = total.add(&multiplier.mul(coefficient));
+        }
+        sum.bound = sum.bound.add(&multiplier.mul(&part.bound));
+    }
+    Ok(sum)
+}
+
+/// Rule `split.leaf`: a lower bound of `coefficients . outputs` over the region.
+fn least(
+    network: &GridNetwork,
+    table: &TanhTable,
+    bounds: &CrownLayers,
+    input: &InputSet,
+    region: &Region,
+    coefficients: &[Rational],
+    witness: Option<&LeafWitness>,
+) -> Result<Rational, Fault> {
+    let layer = network.layers.len();
+    let outputs = bounds.post.last().ok_or(Fault::EmptyNetwork)?;
+    let entries = coefficients.iter().map(|c| rational_entry(&c.neg(), network.coefficient_bits));
+    let entries = entries.collect::<Option<Vec<_>>>().within(layer)?;
+    // One grid step of an inexact coefficient is paid by the magnitude of all outputs.
+    let cut = entries.iter().filter(|(floor, ceil)| floor != ceil).map(|_| outputs.total_magnitude());
+    let constant = total(cut).get().within(layer)?;
+    let coefficients = entries.iter().map(|(floor, _)| *floor).collect();
+    let functional = Functional { coefficients, constant, layer };
+    let upper = match witness {
+        Some(witness) => {
+            let row = row_of(region, witness, network.coefficient_bits)?;
+            bound_row(network, table, functional, bounds, input, Some(&row)).map_err(witness_fault)?
+        }
+        None => bound_row(network, table, functional, bounds, input, None)?,
+    };
+    Ok(Rational::on_grid(upper, network.value_bits).neg())
+}
+
+/// What a witness's slopes and multipliers drive out of range is the witness's fault, no limit.
+pub(crate) fn witness_fault(reason: Fault) -> Fault {
+    if let Fault::Overflow { layer } = reason { Fault::WitnessTooLarge { layer } } else { reason }
+}
+
+/// The witness of a bound over the region. Only neurons that the region has split carry a multiplier; others are not read.
+pub(crate) fn row_of(region: &Region, witness: &LeafWitness, bits: u32) -> Result<RowWitness, Fault> {
+    let mut layers: Vec<Vec<SplitMultiplier>> = Vec::new();
+    for &(layer, neuron, positive) in &region.signs {
+        // A multiplier that is not listed is 0: the bound makes no use of that sign.
+        let listed = witness.multipliers.get(layer).and_then(|list| list.get(neuron)).copied().unwrap_or(0);
+        let value = scale(listed, bits).ok_or(Fault::WitnessTooLarge { layer })?;
+        if layers.len() <= layer {
+            layers.resize(layer.checked_add(1).shaped(layer)?, Vec::new());
+        }
+        layers.get_mut(layer).shaped(layer)?.push(SplitMultiplier { neuron, positive, value });
+    }
+    Ok(RowWitness { slopes: witness.slopes.clone(), multipliers: Multipliers { layers } })
+}
+
+/// A multiplier in units of 1/65536 on the coefficient grid; any rounding is sound as long as it stays not negative.
+fn scale(value: i64, coefficient_bits: u32) -> Option<i64> {
+    match coefficient_bits.checked_sub(MULTIPLIER_BITS) {
+        Some(finer) => Wide::from(value).scaled(finer).entry(),
+        None => Wide::from(value).floor(MULTIPLIER_BITS.checked_sub(coefficient_bits)?).entry(),
+    }
+}
+
+/// Accepts iff the point lies in the case's box, exactly.
+///
+/// # Errors
+/// [`Fault::CaseShape`], [`Fault::PointOutside`].
+pub fn check_inside(case: &Case, point: &[Rational]) -> Result<(), Fault> {
+    let shape = |_| Fault::CaseShape;
+    let ends = zip_exact(&case.lower, &case.upper, 0).map_err(shape)?;
+    let mut sides = zip_exact(point, ends, 0).map_err(shape)?;
+    match sides.position(|(x, (lower, upper))| x < lower || x > upper) {
+        Some(coordinate) => Err(Fault::PointOutside { coordinate }),
+        None => Ok(()),
+    }
+}
+
+/// Rule `counterexample.property`: accepts iff the point lies in the case's box and its outputs are shown to satisfy
+/// every constraint. Exact for the box; outputs are enclosed on the grid, so that ties closer than the grid fail.
+///
+/// # Errors
+/// [`Fault`].
+pub fn check_sat(
+    network: &GridNetwork,
+    table: &TanhTable,
+    case: &Case,
+    point: &[Rational],
+) -> Result<(), Fault> {
+    check_case(network, case)?;
+    check_inside(case, point)?;
+    let at = |fault: Fault| fault.at(Place::Node(0));
+    let region = Region { lower: point.to_vec(), upper: point.to_vec(), signs: Vec::new() };
+    let region = box_of(&region, network.value_bits).map_err(at)?;
+    let bounds = propagate(network, table, &region).map_err(at)?;
+    for (constraint, wanted) in case.constraints.iter().enumerate() {
+        let mut greatest = Rational::zero();
+        for (coefficient, (lower, upper)) in
+            zip_exact(&wanted.coefficients, bounds.outputs()?.intervals(), 0)?
+        {
+            let end = if coefficient.is_negative() { lower } else { upper };
+            greatest = greatest.add(&coefficient.mul(&Rational::on_grid(end, network.value_bits)));
+        }
+        if greatest > wanted.bound {
+            return Err(Fault::PointFails { constraint });
+        }
+    }
+    Ok(())
+}
