@@ -6,13 +6,15 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
 use secateur::attack::{CriticAttack, LearnedAttack, Leverage, MadAttack, RandomAttack, SarsaAttack};
+use secateur::float::FloatActivation;
+use secateur::float::head::FloatHead;
+use secateur::float::mlp::Mlp;
+use secateur::float::normaliser::FixedNormaliser;
+use secateur::float::policy::FloatPolicy;
+use secateur::float::rng::SeededRng;
 use secateur::rl::env::make_environment;
 use secateur::rl::evaluate::Adversary;
-use secateur::rl::head::FloatHead;
-use secateur::rl::net::{FloatActivation, Mlp};
-use secateur::rl::normaliser::FixedNormaliser;
-use secateur::rl::rng::SeededRng;
-use secateur::rl::{FloatPolicy, TrainConfig, Trainer, evaluate};
+use secateur::rl::{TrainConfig, Trainer, evaluate};
 
 /// One update of 2,048 environment steps: 10 epochs of 32 minibatches, networks 64-64.
 fn update(criterion: &mut Criterion, id: &str) {

@@ -1,40 +1,19 @@
 //! The command line `secateur`. Untrusted; one file per subcommand, exit codes as `spec/README.md` lists them.
 
-pub mod adversary;
-pub mod attack;
-pub mod attack_tables;
-pub mod audit;
-pub mod audit_folder;
-pub mod band;
-pub mod bracket_summary;
-pub mod certify;
-pub mod check;
-pub mod decompose;
-pub mod episodes;
-pub mod import;
-pub mod interrupt;
-pub mod keygen;
-pub mod output;
-pub mod progress;
-pub mod prune;
-pub mod regions;
-pub mod regret;
-pub mod regret_summary;
-pub mod report;
-pub mod sa_mdp;
-pub mod show;
-pub mod source;
-pub mod streams;
-pub mod summary;
-pub mod sweep;
-pub mod train;
-pub mod train_masks;
-pub mod verify;
+pub mod command;
+pub mod context;
+pub mod option;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use secateur_checker::load::Failure;
+use clap::{CommandFactory, Parser, Subcommand};
+
+#[cfg(feature = "train")]
+use command::{attack, episodes, sweep, train};
+use command::{audit, certify, check, decompose, import, keygen, prune, report, sa_mdp, show, verify};
+use context::streams::{complain, print_bytes};
+use context::{CliError, Context, Format, interrupt};
+use option::document::DocumentOutput;
 
 /// Certifies what a pruned neural-network policy can be pushed into doing, and checks such certificates.
 #[derive(Debug, Parser)]
@@ -65,17 +44,9 @@ Examples:
 
 Exit codes: 0 holds, 1 does not hold, 2 usage or unreadable input, 3 evidence rejected, 4 limit or internal error.";
 
-/// Output for people or for programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Tables and sentences.
-    Text,
-    /// One JSON document on standard output.
-    Json,
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "train")]
     /// Attack a policy, and every pruned version of it anew: returns with and without each adversary.
     Attack(attack::AttackArguments),
     /// The main job: certify a policy's mask chain as its audit.toml says, check the result, print the table.
@@ -86,6 +57,7 @@ enum Command {
     Check(check::CheckArguments),
     /// Split measured returns into clean, pruning loss and robustness, beside certified bounds.
     Decompose(decompose::DecomposeArguments),
+    #[cfg(feature = "train")]
     /// Draw the states of a statistical claim: independent episodes, each looked at once at a geometric time.
     Episodes(episodes::EpisodesArguments),
     /// Read a policy from ONNX, safetensors, NPZ, PyTorch or Stable-Baselines3 into a policy directory.
@@ -100,70 +72,22 @@ enum Command {
     SaMdp(sa_mdp::SaMdpArguments),
     /// Print what a certificate claims, without checking it.
     Show(show::ShowArguments),
+    #[cfg(feature = "train")]
     /// Train, prune, attack and certify over seeds, sparsities and attacks; tables and plots.
     Sweep(sweep::SweepArguments),
+    #[cfg(feature = "train")]
     /// Train a policy with PPO: the reference trainer.
     Train(train::TrainArguments),
     /// Decide a VNN-LIB property of a network and sign the proof or the counterexample.
     Verify(verify::VerifyArguments),
     /// Print the JSON Schema of a certificate's payload.
     #[command(hide = true)]
-    Schema(streams::DocumentOutput),
+    Schema(DocumentOutput),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
-}
-
-/// A message for the user and the process's exit code.
-#[derive(Debug)]
-pub struct CliError {
-    /// What went wrong and what to do.
-    pub message: String,
-    /// 1 to 4.
-    pub code: u8,
-}
-
-impl CliError {
-    /// Exit code 2: usage, configuration, unreadable or malformed input.
-    pub fn input(message: impl std::fmt::Display) -> Self {
-        Self { message: message.to_string(), code: 2 }
-    }
-
-    /// Exit code 4: a limit or an internal error.
-    pub fn internal(message: impl std::fmt::Display) -> Self {
-        Self { message: message.to_string(), code: 4 }
-    }
-}
-
-impl From<Failure> for CliError {
-    fn from(failure: Failure) -> Self {
-        Self { message: failure.to_string(), code: failure.exit_code() }
-    }
-}
-
-/// What a subcommand may use of the global options.
-#[derive(Clone, Copy, Debug)]
-pub struct Context {
-    /// Output format.
-    pub format: Format,
-    /// Whether progress is wanted.
-    pub progress: bool,
-}
-
-impl Context {
-    /// Prints text for people, or the JSON document.
-    ///
-    /// # Errors
-    /// Exit code 4 if standard output fails; a reader that has closed it is no failure.
-    pub fn print(&self, text: &str, json: &serde_json::Value) -> Result<(), CliError> {
-        let document = match self.format {
-            Format::Text => format!("{}\n", text.trim_end()),
-            Format::Json => format!("{json:#}\n"),
-        };
-        streams::print_bytes(document.as_bytes())
-    }
 }
 
 /// Runs the command line and returns its exit code.
@@ -179,7 +103,7 @@ pub fn run() -> ExitCode {
     if let Some(threads) = arguments.threads
         && rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().is_err()
     {
-        streams::complain(&format!("error: cannot start {threads} threads"));
+        complain(&format!("error: cannot start {threads} threads"));
         return ExitCode::from(4);
     }
     let context = Context { format: arguments.format, progress: !arguments.quiet };
@@ -189,7 +113,7 @@ pub fn run() -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            streams::complain(&format!("error: {}", error.message));
+            complain(&format!("error: {}", error.message));
             ExitCode::from(error.code)
         }
     }
@@ -197,11 +121,13 @@ pub fn run() -> ExitCode {
 
 fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
     match command {
+        #[cfg(feature = "train")]
         Command::Attack(arguments) => attack::run(&arguments, context),
         Command::Audit(arguments) => audit::run(&arguments, context),
         Command::Certify(arguments) => certify::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context),
         Command::Decompose(arguments) => decompose::run(&arguments, context),
+        #[cfg(feature = "train")]
         Command::Episodes(arguments) => episodes::run(&arguments, context),
         Command::Import(arguments) => import::run(&arguments, context),
         Command::Keygen(arguments) => keygen::run(&arguments, context),
@@ -209,17 +135,19 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Report(arguments) => report::run(&arguments, context),
         Command::SaMdp(arguments) => sa_mdp::run(&arguments, context),
         Command::Show(arguments) => show::run(&arguments, context),
+        #[cfg(feature = "train")]
         Command::Sweep(arguments) => sweep::run(&arguments, context),
+        #[cfg(feature = "train")]
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Verify(arguments) => verify::run(&arguments, context),
         Command::Schema(out) => {
-            out.emit_bytes(&out.test([])?, crate::certify::schema::certificate_schema().as_bytes())?;
+            out.emit_bytes(&out.test([])?, include_bytes!("../spec/certificate.schema.json"))?;
             Ok(0)
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut script);
-            streams::print_bytes(&script)?;
+            print_bytes(&script)?;
             Ok(0)
         }
     }

@@ -1,6 +1,14 @@
 //! Networks lowered to `f64` for the search: row-major weights with their transpose and, when many are zero, their
 //! sparse columns. Untrusted: nothing here is a bound until the checker recomputed it. `spec/semantics.md`.
 
+pub mod bits;
+pub mod head;
+pub mod mlp;
+pub mod normaliser;
+pub mod point;
+pub mod policy;
+pub mod rng;
+
 use num_rational::Ratio;
 use num_traits::ToPrimitive;
 use secateur_checker::model::{Activation, Mask, Matrix, Network};
@@ -10,7 +18,7 @@ use secateur_checker::number::{Dyadic, Rational};
 /// take the same time (256 x 256, 512 columns).
 const SPARSE_BELOW: f64 = 0.3;
 
-/// Activation functions over `f64`.
+/// Activation functions over `f64`; all are non-decreasing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FloatActivation {
     /// `x`.

@@ -2,28 +2,21 @@
 //! read back by the checker's reader like any other policy. Gymnasium v5 rules; Schulman et al. 2017, arXiv:1707.06347.
 //!
 //! Read `run` for the loop, `trainer` for one turn of it, `rollout` for experience, `ppo` for losses, `regulariser` for
-//! robust training, `pruning` for masks that shrink meanwhile, `net` for gradients.
+//! robust training, `pruning` for masks that shrink meanwhile, `float::mlp` for gradients.
 
 pub mod adam;
-pub mod bits;
 mod checkpoint;
 pub mod config;
 pub mod env;
 pub mod evaluate;
-pub mod float_policy;
-pub mod head;
 pub mod log;
 pub mod mujoco;
-pub mod net;
 pub mod normaliser;
-pub mod point;
 pub mod ppo;
 pub mod pruning;
 pub mod regulariser;
-pub mod rng;
 pub mod rollout;
 pub mod run;
-pub mod saliency;
 pub mod start;
 pub mod trainer;
 pub mod visits;
@@ -31,8 +24,7 @@ pub mod visits;
 pub use checkpoint::CheckpointError;
 pub use config::{ConfigError, TrainConfig};
 pub use evaluate::{Evaluation, evaluate};
-pub use float_policy::FloatPolicy;
 pub use pruning::PruneConfig;
-pub use run::{Progress, TrainFiles, belongs_to, train, train_from, train_in};
+pub use run::{TrainFiles, belongs_to, train, train_from, train_in};
 pub use start::TrainStart;
 pub use trainer::{TrainError, TrainOutcome, Trainer, UpdateRecord};

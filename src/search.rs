@@ -4,6 +4,7 @@
 pub mod branch;
 pub mod counterexample;
 pub mod cover;
+#[cfg(feature = "lp")]
 pub mod lp;
 pub mod norm_witness;
 pub mod slopes;

@@ -3,7 +3,7 @@
 
 pub mod kept;
 
-use secateur_checker::check::{ASSUME_REAL, CHECKER_ID, NamedFile};
+use secateur_checker::check::{CHECKER_ID, NamedFile};
 use secateur_checker::kernel::input::read_observation;
 use secateur_checker::kernel::split::{Case, check_sat};
 use secateur_checker::model::Normaliser;
@@ -18,12 +18,14 @@ use secateur_checker::reader::json::Value;
 use secateur_checker::reader::policy::{PolicyFiles, parse_policy};
 use secateur_checker::reader::property::{PROOF_FORMAT, PROPERTY_FORMAT, Property, parse_property};
 use secateur_checker::reader::verdict::{Claimed, PREDICATE_TYPE, PropertyCertificate, parse_verdict};
+use secateur_checker::sentences::ASSUME_REAL;
 use secateur_checker::tables::tanh_table;
 
 use crate::certify::VERIFIER_ID;
-use crate::certify::emit::{emit_input, emit_program, emit_subject, emit_witness, list, object, text};
+use crate::certify::emit::{emit_input, emit_program, emit_subject, emit_witness};
 use crate::certify::json::canonical;
 use crate::certify::keys::Key;
+use crate::certify::value::{list, object, text};
 use crate::float::{FloatNetwork, rational_to_float};
 use crate::search::branch::tree::{LeafSlopes, SplitLeaf, SplitNode, SplitTree};
 use crate::search::branch::{BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch_with};

@@ -1,16 +1,15 @@
 //! Files on disk to a checked certificate, for `secateur-check` and for whoever calls it as a library.
-//! Trusted. `spec/certificate.md#checking`; exit codes: 2 unreadable or malformed, 3 evidence rejected, 4 limit.
+//! Trusted. `spec/certificate.md#exit-codes`; exit codes: 2 unreadable or malformed, 3 evidence rejected, 4 limit.
 
 use core::fmt;
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::check::{NamedFile, Rejection, Subject, Verified, check};
-use crate::evaluate::EvaluateError;
-use crate::kernel::fault::Class;
+use crate::check::{NamedFile, Subject, Verified, check};
+use crate::kernel::fault::{Class, Code, kebab};
 use crate::model::{Mask, Network, States, Units};
-use crate::property::{Decided, PropertyRejection, PropertySubject, check_property};
+use crate::property::{Decided, PropertySubject, check_property};
 use crate::reader::certificate::parse_certificate;
 use crate::reader::clause::Clause;
 use crate::reader::dsse::{MAX_ENVELOPE, parse_envelope};
@@ -22,6 +21,7 @@ use crate::reader::property::{MAX_PROOF, parse_property};
 use crate::reader::safetensors;
 use crate::reader::trust::{MAX_TRUST, SignerInfo, Trust, parse_trust, verify_envelope};
 use crate::reader::verdict::{Claimed, parse_verdict};
+use crate::rejection::Rejection;
 
 /// What something is that is no regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +100,16 @@ impl fmt::Display for FileProblem {
 }
 
 impl FileProblem {
+    fn code(&self) -> Code {
+        match self {
+            Self::Io(_) => kebab("Unreadable"),
+            Self::Irregular(_) => kebab("NotARegularFile"),
+            Self::NotAFolder => kebab("NotAFolder"),
+            Self::TooLarge { .. } => kebab("FileTooLarge"),
+            Self::Clause(clause) => clause.code(),
+        }
+    }
+
     fn is_limit(&self) -> bool {
         match self {
             Self::TooLarge { .. } => true,
@@ -122,32 +132,28 @@ pub enum Failure {
     },
     /// The signature or the key is not accepted: exit code 3.
     Signature(Clause),
-    /// The content is not accepted: exit code 3.
+    /// The content is not accepted: exit code 3, or 4 where a limit was reached.
     Rejected(Box<Rejection>),
-    /// The content of a property certificate is not accepted: exit code 3.
-    PropertyRejected(Box<PropertyRejection>),
 }
 
 impl Failure {
+    /// The stable code of what failed; `unreadable` and its like for files that could not be read.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::File { problem, .. } => problem.code(),
+            Self::Signature(clause) => clause.code(),
+            Self::Rejected(rejection) => rejection.reason.code(),
+        }
+    }
+
     /// The process's exit code for this failure.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::File { problem, .. } if problem.is_limit() => 4,
             Self::File { .. } => 2,
             Self::Signature(_) => 3,
-            Self::Rejected(rejection) => match &**rejection {
-                Rejection::Evaluate(EvaluateError::Global { reason, .. }) if reason.is_about_witness() => 3,
-                Rejection::Evaluate(EvaluateError::Local { reason, .. })
-                    if reason.class() == Class::Evidence =>
-                {
-                    3
-                }
-                Rejection::Region(reason) if !reason.is_about_evidence() => 4,
-                Rejection::Evaluate(_) | Rejection::Head(_) | Rejection::Theorem(_) => 4,
-                _ => 3,
-            },
-            Self::PropertyRejected(rejection) if rejection.is_limit() => 4,
-            Self::PropertyRejected(_) => 3,
+            Self::Rejected(rejection) if rejection.reason.class() == Class::Limit => 4,
+            Self::Rejected(_) => 3,
         }
     }
 }
@@ -158,7 +164,6 @@ impl fmt::Display for Failure {
             Self::File { path, problem } => write!(f, "{}: {problem}", Escaped(&path.to_string_lossy())),
             Self::Signature(e) => write!(f, "signature: {e}"),
             Self::Rejected(e) => e.fmt(f),
-            Self::PropertyRejected(e) => e.fmt(f),
         }
     }
 }
@@ -440,5 +445,5 @@ pub fn check_property_files(
         proof: proof.as_ref().map(|(name, bytes)| NamedFile { name, bytes }),
     };
     let decided = check_property(verdict, &subject, progress);
-    Ok((decided.map_err(|e| Failure::PropertyRejected(Box::new(e)))?, signers))
+    Ok((decided.map_err(|e| Failure::Rejected(Box::new(e)))?, signers))
 }

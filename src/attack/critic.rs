@@ -1,12 +1,12 @@
 //! The critic attack: towards the state the victim's own value network thinks worst. Untrusted.
 //! Pattanaik et al. 2018, arXiv:1712.03632, with sign steps as in Zhang et al. 2020, arXiv:2003.08938, appendix D.
 
-use super::suite::Candidate;
-use super::{STEPS, ascend};
-use crate::rl::FloatPolicy;
+use super::ascent::{STEPS, ascend};
+use crate::attack::plan::Candidate;
+use crate::float::mlp::Mlp;
+use crate::float::point::PointPass;
+use crate::float::policy::FloatPolicy;
 use crate::rl::evaluate::Adversary;
-use crate::rl::net::Mlp;
-use crate::rl::point::PointPass;
 
 /// Sign descent, or ascent, on `V(s^)` inside the ball.
 #[derive(Clone, Debug)]
@@ -53,9 +53,10 @@ pub(super) fn candidates(critic: &Mlp, name: &str, radius: f64) -> Vec<Candidate
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rl::head::FloatHead;
-    use crate::rl::net::{Dense, FloatActivation};
-    use crate::rl::normaliser::FixedNormaliser;
+    use crate::float::FloatActivation;
+    use crate::float::head::FloatHead;
+    use crate::float::mlp::Dense;
+    use crate::float::normaliser::FixedNormaliser;
     use ndarray::{Array1, arr2};
 
     /// V(s) = s_0 - 2 s_1 falls fastest along the signs (-, +): both coordinates end at the ball's edge.

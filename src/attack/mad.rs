@@ -1,12 +1,12 @@
 //! Maximal action difference: towards the state at which the policy does something as different as it can. Untrusted.
 //! Zhang et al. 2020, arXiv:2003.08938, section 3.5, with the noise of their stochastic gradient Langevin dynamics.
 
-use super::{STEPS, ascend};
-use crate::rl::FloatPolicy;
+use super::ascent::{STEPS, ascend};
+use crate::float::head::FloatHead;
+use crate::float::point::PointPass;
+use crate::float::policy::FloatPolicy;
+use crate::float::rng::SeededRng;
 use crate::rl::evaluate::Adversary;
-use crate::rl::head::FloatHead;
-use crate::rl::point::PointPass;
-use crate::rl::rng::SeededRng;
 
 /// Sign ascent on the divergence from the policy at the true state: `sum ((mu_i(s^) - mu_i(s)) / sigma_i)^2` for a
 /// Gaussian, KL(pi(s) || pi(s^)) for a categorical head, the squared distance for a deterministic one.

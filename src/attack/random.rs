@@ -1,8 +1,8 @@
 //! The weakest adversary: a uniform draw from the ball at every step. Untrusted.
 
-use crate::rl::FloatPolicy;
+use crate::float::policy::FloatPolicy;
+use crate::float::rng::SeededRng;
 use crate::rl::evaluate::Adversary;
-use crate::rl::rng::SeededRng;
 
 /// Adds `U(-radius, radius)` to every coordinate.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! The one matrix product of backward bounding, `out += weight^T * coefficients`, on column panels that stay in cache.
 //! Untrusted. Plain loops, compiled a second time for AVX2 and AVX-512 and chosen at run time: on 256 x 17 x 512
-//! `matrixmultiply` takes twice as long, because it packs both operands again for every call.
+//! `matrixmultiply` takes twice as long, because it packs both operands again for every call. Without the feature `simd`: plain loops.
 
 use std::sync::OnceLock;
 
@@ -32,16 +32,16 @@ pub trait Work {
 #[derive(Clone, Copy)]
 enum Level {
     Plain,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
     Avx2,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
     Avx512,
 }
 
 fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(feature = "simd", target_arch = "x86_64"))]
         {
             if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
                 return Level::Avx512;
@@ -55,25 +55,29 @@ fn level() -> Level {
 }
 
 /// Runs the work with the widest instructions that this processor has.
+#[cfg_attr(
+    all(feature = "simd", target_arch = "x86_64"),
+    expect(unsafe_code, reason = "instructions chosen at run time")
+)]
 pub fn dispatch<W: Work>(work: W) {
     match level() {
         Level::Plain => work.run::<false>(),
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(feature = "simd", target_arch = "x86_64"))]
         // SAFETY: `level` returns this variant only after the running processor reported avx2 and fma.
         Level::Avx2 => unsafe { run_avx2(work) },
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(feature = "simd", target_arch = "x86_64"))]
         // SAFETY: `level` returns this variant only after the running processor reported avx512f and fma.
         Level::Avx512 => unsafe { run_avx512(work) },
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "simd", target_arch = "x86_64"))]
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2<W: Work>(work: W) {
     work.run::<true>();
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "simd", target_arch = "x86_64"))]
 #[target_feature(enable = "avx512f,avx2,fma")]
 fn run_avx512<W: Work>(work: W) {
     work.run::<true>();

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use secateur_checker::evaluate::Problem;
-use secateur_checker::family::{Family, LocalProblem};
+use secateur_checker::family::Family;
 use secateur_checker::kernel::split::{Case, OutputConstraint};
+use secateur_checker::local::LocalProblem;
 use secateur_checker::number::Rational;
 use secateur_checker::reader::trees::MAX_NODES;
 
-use crate::certify::Progress;
-use crate::certify::witness::WitnessError;
+use crate::certify::witness_error::WitnessError;
 use crate::float::FloatNetwork;
+use crate::progress::Progress;
 use crate::search::branch::range::{fits, search_range};
 use crate::search::branch::{BranchOptions, BranchProblem, SplitRule};
 

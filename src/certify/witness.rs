@@ -6,20 +6,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use num_traits::ToPrimitive;
 use rayon::prelude::*;
 use secateur_checker::evaluate::Problem;
-use secateur_checker::family::{Family, LocalProblem};
-use secateur_checker::kernel::fault::Fault;
+use secateur_checker::family::Family;
+use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Mask, Network};
 
 use crate::bound::FloatRegion;
-use crate::certify::Progress;
 use crate::certify::trees::propose_trees;
-use crate::float::{FloatActivation, FloatError, FloatNetwork};
+pub use crate::certify::witness_error::WitnessError;
+use crate::float::{FloatActivation, FloatNetwork};
 use crate::policy::emit::emit_safetensors;
+use crate::progress::Progress;
 use crate::search::counterexample::PointSearch;
-use crate::search::lp::{LpError, search_lp};
+#[cfg(feature = "lp")]
+use crate::search::lp::search_lp;
 use crate::search::norm_witness::{propose_abs_spectral, propose_spectral};
 use crate::search::slopes::witness::{SlopeWitness, TargetSlopes};
-use crate::search::slopes::{SlopeOptions, search_slopes};
+use crate::search::slopes::{SlopeOptions, SlopeSearch, search_slopes};
 
 /// What a witness file holds beside the families' own evidence.
 pub struct Wanted<'a> {
@@ -78,29 +80,22 @@ pub fn propose_witness(
     Ok(emit_safetensors(&tensors))
 }
 
-/// Why a witness could not be found.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WitnessError {
-    /// The network cannot be lowered to floats.
-    #[error("{0}")]
-    Float(#[from] FloatError),
-    /// The triangle relaxation does not exist.
-    #[error("lp: {0}; it is for relu, leaky relu and identity, and for boxes")]
-    Lp(#[from] LpError),
-    /// A state's inputs do not fit the grid.
-    #[error("{0}")]
-    Grid(Fault),
-    /// A layer is wider than the split trees can name.
-    #[error("branch: a layer of the network is wider than 65535")]
-    TooWide,
-    /// Interrupted by the user.
-    #[error("interrupted; nothing was written")]
-    Interrupted,
-}
-
 /// A named table of bytes, rows x columns.
 type Table = (String, [usize; 2], Vec<u8>);
+
+#[cfg(feature = "lp")]
+fn improve(
+    network: &FloatNetwork,
+    region: &FloatRegion,
+    found: SlopeSearch,
+) -> Result<SlopeSearch, WitnessError> {
+    Ok(search_lp(network, region, &found)?)
+}
+
+#[cfg(not(feature = "lp"))]
+fn improve(_: &FloatNetwork, _: &FloatRegion, _: SlopeSearch) -> Result<SlopeSearch, WitnessError> {
+    Err(WitnessError::NoLp)
+}
 
 fn slope_table(
     problem: &Problem<'_>,
@@ -122,7 +117,7 @@ fn slope_table(
             let region = region_of(local, state)?;
             let mut search = search_slopes(&network, &region, &options);
             if family == Family::Lp {
-                search = search_lp(&network, &region, &search)?;
+                search = improve(&network, &region, search)?;
             }
             progress.advance("slopes", done.fetch_add(1, Ordering::Relaxed) + 1, total);
             Ok(emit_state(&network, &search.witness))

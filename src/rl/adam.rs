@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bits;
+use crate::float::bits;
 
 const FIRST_DECAY: f64 = 0.9;
 const SECOND_DECAY: f64 = 0.999;

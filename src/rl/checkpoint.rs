@@ -5,14 +5,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::bits;
 use super::config::TrainConfig;
-use super::head::FloatHead;
 use super::normaliser::{ObservationNormaliser, RewardScaler};
 use super::ppo::{Agent, Optimisers};
 use super::pruning::Masks;
-use super::rng::RngState;
 use super::rollout::SeatState;
+use crate::float::bits;
+use crate::float::head::FloatHead;
+use crate::float::rng::RngState;
 use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::write::{create_folder, parent_of, write_atomically};
 

@@ -4,8 +4,8 @@
 use secateur_checker::number::Rational;
 use serde::{Deserialize, Serialize};
 
-use super::net::FloatActivation;
 use super::pruning::{PruneConfig, PruneMethod, PruneSchedule};
+use crate::float::FloatActivation;
 
 /// Activation of the hidden layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ mod pendulum;
 use serde::{Deserialize, Serialize};
 
 use super::mujoco::MujocoError;
-use super::rng::{RngState, SeededRng};
+use crate::float::rng::{RngState, SeededRng};
 
 pub use mujoco_tasks::assets_directory;
 
@@ -61,12 +61,12 @@ pub struct Step {
 /// Everything that decides how an environment goes on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EnvironmentState {
-    #[serde(with = "super::bits")]
+    #[serde(with = "crate::float::bits")]
     task: Vec<f64>,
     elapsed: usize,
     rng: RngState,
     /// The present raw observation, where a wrapper needs it to go on.
-    #[serde(with = "super::bits")]
+    #[serde(with = "crate::float::bits")]
     observation: Vec<f64>,
 }
 

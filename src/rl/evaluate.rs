@@ -4,9 +4,9 @@
 use ndarray::Array2;
 
 use super::env::{Environment, EnvironmentError};
-use super::float_policy::FloatPolicy;
-use super::rng::SeededRng;
 use super::rollout::{Episode, with_action};
+use crate::float::policy::FloatPolicy;
+use crate::float::rng::SeededRng;
 
 /// Stands between the normalised observation and the policy (the adversary of an SA-MDP).
 pub trait Adversary {
@@ -106,7 +106,7 @@ pub fn run_episodes(
             }
             let mut action = policy.action_at_input(&input, (!plan.deterministic).then_some(&mut rng));
             if discrete && action.len() > 1 {
-                action = vec![super::head::largest(&action) as f64];
+                action = vec![crate::float::head::largest(&action) as f64];
             }
             let step = with_action(&space, &action, |action| environment.step(action, &mut observation))?;
             episode.episode_return += step.reward;

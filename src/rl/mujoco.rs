@@ -1,6 +1,8 @@
 //! The MuJoCo library, opened at run time: the only unsafe code of the trainer. Untrusted.
 //! Version 3.17.0 only (<https://mujoco.readthedocs.io>, `mujoco.h`): field offsets belong to one version.
 
+#![expect(unsafe_code, reason = "a C library behind function pointers")]
+
 use std::env;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};

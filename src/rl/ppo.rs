@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::adam::Adam;
 use super::config::TrainConfig;
-use super::head::FloatHead;
-use super::net::Mlp;
 use super::pruning::apply_masks;
 use super::regulariser::regulariser;
-use super::rng::SeededRng;
 use super::rollout::Batch;
+use crate::float::head::FloatHead;
+use crate::float::mlp::Mlp;
+use crate::float::rng::SeededRng;
 
 /// Policy and value networks; they share nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -296,8 +296,8 @@ impl UpdateLosses {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::float::FloatActivation;
     use crate::rl::config::{InnerMaximum, SaConfig};
-    use crate::rl::net::FloatActivation;
 
     /// An agent, and a minibatch drawn from a slightly different one: some ratios are clipped, none is near the clip radius.
     fn setting(head: FloatHead, activation: FloatActivation) -> (Agent, Minibatch) {

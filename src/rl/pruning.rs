@@ -7,8 +7,8 @@ use secateur_checker::number::Rational;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::config::TrainConfig;
-use super::net::Mlp;
-use super::rng::SeededRng;
+use crate::float::mlp::Mlp;
+use crate::float::rng::SeededRng;
 use crate::policy::emit::ChainOrigin;
 use crate::policy::mask::{MaskData, MaskTable};
 use crate::prune::{Scope, pruned_count};
@@ -236,7 +236,7 @@ pub fn sparsity(masks: &[Vec<bool>]) -> f64 {
 
 /// The masks as they are written, with their own exact sparsity.
 pub fn mask_data(masks: &[Vec<bool>], network: &Mlp) -> MaskData {
-    let table = |(layer, kept): (&super::net::Dense, &Vec<bool>)| {
+    let table = |(layer, kept): (&crate::float::mlp::Dense, &Vec<bool>)| {
         let (rows, columns) = layer.weight.dim();
         MaskTable { fixed: false, rows, columns, kept: kept.clone() }
     };
@@ -257,7 +257,7 @@ pub fn chain_origin(config: &TrainConfig) -> ChainOrigin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rl::net::FloatActivation;
+    use crate::float::FloatActivation;
     use proptest::prelude::*;
 
     fn config(schedule: PruneSchedule, sparsity: &str) -> PruneConfig {

@@ -4,9 +4,9 @@
 use ndarray::{Array2, ArrayView2, Zip};
 
 use super::config::{InnerMaximum, SaConfig};
-use super::head::FloatHead;
-use super::net::{Mlp, Tape};
-use super::rng::SeededRng;
+use crate::float::head::FloatHead;
+use crate::float::mlp::{Mlp, Tape};
+use crate::float::rng::SeededRng;
 
 /// Value of the regulariser and its gradient in the clean outputs; the caller pulls that back together with its own.
 pub struct Regulariser {
@@ -99,7 +99,7 @@ pub fn ascend(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rl::net::FloatActivation;
+    use crate::float::FloatActivation;
 
     fn setting(method: InnerMaximum) -> (Mlp, FloatHead, Array2<f64>, SaConfig) {
         let mut rng = SeededRng::new(31, 0);

@@ -5,12 +5,12 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::bits;
 use super::env::{Action, ActionSpace, Environment, EnvironmentError, EnvironmentState, Step};
-use super::head::FloatHead;
-use super::net::Mlp;
 use super::normaliser::{ObservationNormaliser, RewardScaler};
-use super::rng::{RngState, SeededRng};
+use crate::float::bits;
+use crate::float::head::FloatHead;
+use crate::float::mlp::Mlp;
+use crate::float::rng::{RngState, SeededRng};
 
 /// An environment with the episode under way in it.
 pub(super) struct Seat {
@@ -252,8 +252,8 @@ fn estimate(batch: &mut Batch, rewards: &[f64], ends: &[bool], next: &[f64], (di
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::float::normaliser::FixedNormaliser;
     use crate::rl::env::make_environment;
-    use crate::rl::normaliser::FixedNormaliser;
 
     /// Two environments of two steps, discount 1/2, lambda 1/2; the first ends after its first step.
     /// Environment 0: A_0 = 1 - 1 = 0; A_1 = 2 + 4/2 - 2 = 2.
@@ -278,12 +278,8 @@ mod tests {
     fn a_cut_episode_still_has_a_future_and_a_finished_one_has_none() {
         let mut seat =
             Seat::new(make_environment("Pendulum-v1").expect("a known task"), 1, 0).expect("resets");
-        let mut critic = Mlp::orthogonal(
-            &[3, 4, 1],
-            super::super::net::FloatActivation::Tanh,
-            1.0,
-            &mut SeededRng::new(1, 0),
-        );
+        let mut critic =
+            Mlp::orthogonal(&[3, 4, 1], crate::float::FloatActivation::Tanh, 1.0, &mut SeededRng::new(1, 0));
         critic.layers[1].weight.fill(0.0);
         critic.layers[1].bias[0] = 8.0;
         let head = FloatHead::Deterministic;

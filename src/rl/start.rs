@@ -2,10 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
-use super::float_policy::FloatPolicy;
-use super::head::FloatHead;
-use super::net::Mlp;
 use super::pruning::Masks;
+use crate::float::head::FloatHead;
+use crate::float::mlp::Mlp;
+use crate::float::policy::FloatPolicy;
 use crate::policy::emit::{emit_manifest, emit_tensors};
 
 /// What a fine-tuning run starts from.

@@ -4,10 +4,10 @@
 use secateur_checker::model::Mask;
 
 use super::env::{ActionSpace, Environment, EnvironmentError};
-use super::float_policy::FloatPolicy;
-use super::head::largest;
-use super::rng::SeededRng;
 use super::rollout::with_action;
+use crate::float::head::largest;
+use crate::float::policy::FloatPolicy;
+use crate::float::rng::SeededRng;
 use crate::statistic::Visit;
 
 /// The policy under a mask: pruned weights are 0, everything else unchanged. `None` if the mask does not fit.

@@ -7,13 +7,12 @@ mod ball;
 
 use secateur_checker::evaluate::Problem;
 use secateur_checker::model::{Head, Units};
-use secateur_checker::number::Rational;
 
-use crate::float::{FloatActivation, FloatError, FloatNetwork, dyadic_to_float, rational_to_float};
-use crate::rl::head::FloatHead;
-use crate::rl::net::{Dense, FloatActivation as NetActivation, Mlp};
-use crate::rl::point::PointPass;
-use crate::rl::rng::SeededRng;
+use crate::float::head::FloatHead;
+use crate::float::mlp::{Dense, Mlp};
+use crate::float::point::PointPass;
+use crate::float::rng::SeededRng;
+use crate::float::{FloatError, FloatNetwork, dyadic_to_float, rational_to_float};
 
 use ball::FloatBall;
 
@@ -128,15 +127,7 @@ fn lower(network: &FloatNetwork) -> Mlp {
         for (mut target, row) in weight.rows_mut().into_iter().zip(rows) {
             target.iter_mut().zip(row).for_each(|(t, w)| *t = *w);
         }
-        let activation = match layer.activation {
-            FloatActivation::Identity => NetActivation::Identity,
-            FloatActivation::Relu => NetActivation::Relu,
-            FloatActivation::LeakyRelu(slope) => NetActivation::LeakyRelu(slope),
-            FloatActivation::Tanh => NetActivation::Tanh,
-            FloatActivation::Sigmoid => NetActivation::Sigmoid,
-            FloatActivation::Clip(lower, upper) => NetActivation::Clip(lower, upper),
-        };
-        Dense { weight, bias: layer.bias.iter().copied().collect(), activation }
+        Dense { weight, bias: layer.bias.iter().copied().collect(), activation: layer.activation }
     });
     Mlp { layers: layers.collect() }
 }
@@ -309,15 +300,5 @@ impl AtState<'_> {
             }
         }
         (value, point)
-    }
-}
-
-/// The largest float that is not above a rational number.
-fn float_below(value: &Rational) -> f64 {
-    let nearest = rational_to_float(value);
-    match crate::float::float_to_rational(nearest) {
-        Some(exact) if exact <= *value => nearest,
-        Some(_) => nearest.next_down(),
-        None => f64::MAX,
     }
 }

@@ -2,7 +2,7 @@
 //! Two-level percentile bootstrap (Efron 1979; Davison and Hinkley 1997): `spec/sweep.md#intervals`.
 
 use super::config::BootstrapConfig;
-use crate::rl::rng::SeededRng;
+use crate::float::rng::SeededRng;
 
 /// A resample: seeds drawn with replacement, and for each its episodes drawn with replacement.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 use std::f64::consts::PI;
 
 use super::{Action, ActionSpace, EnvironmentError, Spec, Task, check_width};
-use crate::rl::rng::SeededRng;
+use crate::float::rng::SeededRng;
 
 const TIME_STEP: f64 = 0.2;
 const CENTRE: f64 = 0.5;

@@ -2,7 +2,7 @@
 //! Gymnasium 1.4.0, `envs/classic_control/cartpole.py`, Euler integration; equal to the last bit.
 
 use super::{Action, ActionSpace, EnvironmentError, Spec, Task, check_width};
-use crate::rl::rng::SeededRng;
+use crate::float::rng::SeededRng;
 
 const GRAVITY: f64 = 9.8;
 const POLE_MASS: f64 = 0.1;

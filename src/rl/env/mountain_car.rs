@@ -5,7 +5,7 @@
 //! promotion follows whichever scalar it meets: a clipped force is a Python number and does not round the sum.
 
 use super::{Action, ActionSpace, EnvironmentError, Spec, Task, check_width, single};
-use crate::rl::rng::SeededRng;
+use crate::float::rng::SeededRng;
 
 const POWER: f64 = 0.0015;
 const SLOPE: f64 = 0.0025;

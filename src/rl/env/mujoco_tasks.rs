@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use super::{Action, ActionSpace, EnvironmentError, Spec, Task, check_width};
+use crate::float::rng::SeededRng;
 use crate::rl::mujoco::{MujocoError, Simulation, open_library, python_package};
-use crate::rl::rng::SeededRng;
 
 /// What differs between the four tasks.
 struct Rules {

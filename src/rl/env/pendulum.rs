@@ -4,7 +4,7 @@
 use std::f64::consts::PI;
 
 use super::{Action, ActionSpace, EnvironmentError, Spec, Task, check_width, single};
-use crate::rl::rng::SeededRng;
+use crate::float::rng::SeededRng;
 
 const MAX_SPEED: f64 = 8.0;
 const MAX_TORQUE: f32 = 2.0;

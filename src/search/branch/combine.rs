@@ -2,9 +2,10 @@
 //!
 //! A game: shares of the constraints against outputs that the network attains. Where no shares win, no sum can be refuted.
 
+#[cfg(feature = "lp")]
 use good_lp::{Expression, ProblemVariables, Solution, SolverModel, constraint, microlp, variable};
 
-use super::FloatConstraint;
+use super::point::FloatConstraint;
 
 /// Most constraints that are combined.
 pub const MOST_CONSTRAINTS: usize = 64;
@@ -23,6 +24,13 @@ pub fn search_shares(constraints: &[FloatConstraint], seen: &[Vec<f64>]) -> Opti
     if constraints.len() < 2 || constraints.len() > MOST_CONSTRAINTS || seen.is_empty() || !finite {
         return None;
     }
+    let (shares, least) = play(constraints, seen)?;
+    (least > 0.0).then(|| whole(&shares)).flatten()
+}
+
+/// The best shares of the game and its value; `None` if the solver gave up.
+#[cfg(feature = "lp")]
+fn play(constraints: &[FloatConstraint], seen: &[Vec<f64>]) -> Option<(Vec<f64>, f64)> {
     let mut variables = ProblemVariables::new();
     let shares = variables.add_vector(variable().min(0.0).max(1.0), constraints.len());
     let least = variables.add(variable());
@@ -44,7 +52,13 @@ pub fn search_shares(constraints: &[FloatConstraint], seen: &[Vec<f64>]) -> Opti
     }
     let solution = model.solve().ok()?;
     let shares: Vec<f64> = shares.iter().map(|s| solution.value(*s).max(0.0)).collect();
-    (solution.value(least) > 0.0).then(|| whole(&shares)).flatten()
+    Some((shares, solution.value(least)))
+}
+
+/// Without linear programs no sum is found, and constraints are refuted one at a time.
+#[cfg(not(feature = "lp"))]
+fn play(_: &[FloatConstraint], _: &[Vec<f64>]) -> Option<(Vec<f64>, f64)> {
+    None
 }
 
 /// Whole numbers in the ratio of the shares: as few parts as there are for simple ratios, so that outputs cancel exactly.
@@ -58,7 +72,7 @@ fn whole(shares: &[f64]) -> Option<Vec<u32>> {
     (found.iter().filter(|n| **n > 0).count() > 1).then_some(found)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "lp"))]
 mod tests {
     use super::*;
 
