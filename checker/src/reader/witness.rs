@@ -63,9 +63,14 @@ impl<'a> WitnessFile<'a> {
         state_block(bytes, states, state).map(Trees::new)
     }
 
-    /// The bytes of a region's one tree: tensor `region.REGION`.
-    pub fn region(&self, region: usize) -> Option<&'a [u8]> {
-        self.bytes(&format!("region.{region}"), |bytes| Some(vec![bytes]))
+    /// The bytes of a region's one tree: tensor `region.REGION`. `None` if its type or shape is another.
+    ///
+    /// # Errors
+    /// [`Clause::NoTensor`].
+    pub fn region(&self, region: usize) -> Result<Option<&'a [u8]>, Clause> {
+        let name = format!("region.{region}");
+        self.file.tensor(&name)?;
+        Ok(self.bytes(&name, |bytes| Some(vec![bytes])))
     }
 
     /// The points of a mask as offsets from the states, row-major: tensor `counterexample.MASK`, states x inputs. `None` if
@@ -120,24 +125,17 @@ impl StateSlopes {
         for (target, layer) in network.layers.iter().enumerate().skip(1) {
             let mut row = || {
                 let below = network.layers.iter().take(target);
-                let slopes = below.map(|layer| cursor.layer(&layer.activation, layer.outputs));
+                let slopes = below.map(|layer| cursor.layer(&layer.activation, layer.outputs()));
                 Some(RowWitness { slopes: slopes.collect::<Option<_>>()?, ..RowWitness::default() })
             };
-            layers.push((0..layer.outputs).map(|_| Some([row()?, row()?])).collect::<Option<_>>()?);
+            layers.push((0..layer.outputs()).map(|_| Some([row()?, row()?])).collect::<Option<_>>()?);
         }
         if cursor.0.is_empty() { Some(Self { layers }) } else { None }
     }
-}
 
-impl Witness for StateSlopes {
-    fn row(&self, layer: usize, neuron: usize, upper: bool) -> Option<&RowWitness> {
-        self.layers.get(layer)?.get(neuron)?.get(usize::from(upper))
-    }
-    fn shared(&self, _: usize, _: usize) -> SlopeChoice {
-        SlopeChoice::default()
-    }
-    fn split(&self, _: usize, _: usize) -> Option<bool> {
-        None
+    /// The slopes as a witness of backward bounds.
+    pub fn witness(&self) -> Witness<'_> {
+        Witness { rows: &self.layers, signs: &[] }
     }
 }
 
