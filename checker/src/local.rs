@@ -20,8 +20,8 @@ use crate::kernel::interval::GridBox;
 use crate::kernel::paired::{PairedNetwork, paired_change};
 use crate::model::{Head, Mask, PerturbationSet, Policy, States};
 use crate::number::Dyadic;
+use crate::reader::clause::Clause;
 use crate::reader::witness::WitnessFile;
-use crate::rejection::Reason;
 use crate::tables::tanh_table;
 
 /// A policy, its masks and an adversary, put on the integer grid once; states are evaluated one at a time.
@@ -35,7 +35,6 @@ pub struct LocalProblem<'a> {
     bands: BTreeMap<BandEnd, Vec<BandNetwork>>,
     paired: Option<(GridNetwork, Vec<PairedNetwork>)>,
     table: &'static TanhTable,
-    bytes: Option<&'a [u8]>,
     witness: Option<WitnessFile<'a>>,
     /// Fraction bits of every bound it returns.
     pub value_bits: u32,
@@ -90,18 +89,17 @@ impl<'a> LocalProblem<'a> {
             bands,
             paired,
             table,
-            bytes: None,
             witness: None,
             value_bits,
         })
     }
 
-    /// Prepares what the families need beside the masked networks: bands, pairs, the witness file.
+    /// Prepares what the families of bands and pairs need beside the masked networks.
     ///
     /// # Errors
     /// [`Fault::NoBand`] if a band ends at a mask that the list does not have; [`Fault::BandNotNested`];
-    /// [`Fault::NotBinary32`]; a witness file that is malformed. One that is missing is so where it is first read.
-    pub fn prepare(mut self, families: &[Family]) -> Result<Self, Reason> {
+    /// [`Fault::NotBinary32`].
+    pub fn prepare(mut self, families: &[Family]) -> Result<Self, Fault> {
         let network = &self.policy.network;
         for end in families.iter().filter_map(|f| f.band_end()) {
             let tightest = match end {
@@ -115,9 +113,6 @@ impl<'a> LocalProblem<'a> {
         if families.iter().any(|f| f.is_float32()) {
             check_binary32(network)?;
         }
-        if families.iter().any(|f| f.is_searched()) {
-            self.witness = self.bytes.map(WitnessFile::parse).transpose()?;
-        }
         if families.contains(&Family::PrunedDeviation) {
             let pairs = self.masks.iter().map(|mask| PairedNetwork::new(network, mask, &self.scale));
             let dense = GridNetwork::new(network, None, &self.scale)?;
@@ -126,11 +121,14 @@ impl<'a> LocalProblem<'a> {
         Ok(self)
     }
 
-    /// With the bytes of the witness file, for the families that read slopes or trees from it.
-    #[must_use]
-    pub fn with_witness(mut self, bytes: Option<&'a [u8]>) -> Self {
-        self.bytes = bytes;
-        self
+    /// With the witness file, if any of the families reads slopes or trees from it.
+    ///
+    /// # Errors
+    /// [`Clause`], of tensor files.
+    pub fn with_witness(mut self, bytes: Option<&'a [u8]>, families: &[Family]) -> Result<Self, Clause> {
+        let wanted = bytes.filter(|_| families.iter().any(|f| f.is_searched()));
+        self.witness = wanted.map(WitnessFile::parse).transpose()?;
+        Ok(self)
     }
 
     /// The input set at state `index`.
@@ -289,10 +287,10 @@ impl<'a> LocalProblem<'a> {
 
     /// Backward bounds with the slopes that the witness file holds for this family, mask and state.
     fn with_slopes(&self, at: &AtState<'_>, mask: &AtMask<'_>, family: Family) -> Result<StateBounds, Fault> {
-        let missing = Fault::SlopesMissing { mask: mask.mask };
-        let file = self.witness.as_ref().ok_or_else(|| missing.clone())?;
-        let (name, state) = (family.name(), (at.state, self.states()));
-        let slopes = file.slopes((&name, mask.mask), mask.network, state).map_err(|_| missing)?;
+        let place = (at.state, self.states());
+        let slopes = self.witness.as_ref();
+        let slopes = slopes.and_then(|w| w.slopes((&family.name(), mask.mask), mask.network, place));
+        let slopes = slopes.ok_or(Fault::SlopesMissing { mask: mask.mask })?;
         let layers = self.layers(at, mask, slopes.witness())?;
         self.crown_bounds(at, mask, &layers, slopes.witness())
     }
@@ -316,9 +314,8 @@ impl<'a> LocalProblem<'a> {
 
     /// `crown` met with the trees that the witness file holds for this mask and state, in the order of the targets.
     fn branch(&self, at: &AtState<'_>, mask: &AtMask<'_>) -> Result<StateBounds, Fault> {
-        let missing = Fault::TreesMissing { mask: mask.mask };
-        let file = self.witness.as_ref().ok_or_else(|| missing.clone())?;
-        let mut trees = file.trees(mask.mask, (at.state, self.states())).map_err(|_| missing)?;
+        let trees = self.witness.as_ref().and_then(|w| w.trees(mask.mask, (at.state, self.states())));
+        let mut trees = trees.ok_or(Fault::TreesMissing { mask: mask.mask })?;
         let (network, layers) = (mask.network, &self.backward(at, mask)?.0);
         let bounds = StateBounds::from_functionals(&mask.center, self.has_margins(), &mut |weights, _| {
             let own = bound_outputs(network, self.table, layers, &at.input, weights, None)?;
