@@ -88,9 +88,9 @@ fn tree_of(grid: &GridNetwork, splits: &[Split]) -> Vec<Node> {
     let mut witness = LeafWitness::default();
     let place = |[layer, neuron]: [usize; 2]| {
         let layer = layer % grid.layers.len();
-        (layer, neuron % grid.layers[layer].outputs)
+        (layer, neuron % grid.layers[layer].outputs())
     };
-    witness.multipliers.extend(grid.layers.iter().map(|layer| vec![0; layer.outputs]));
+    witness.multipliers.extend(grid.layers.iter().map(|layer| vec![0; layer.outputs()]));
     for &(raw, multiplier) in splits {
         let (layer, neuron) = place(raw);
         witness.multipliers[layer][neuron] = multiplier;
@@ -234,7 +234,7 @@ fn negative_multipliers_are_refused_where_they_would_prove_anything() {
     for (network, property) in [("narrow.onnx", "narrow-unsat.vnnlib"), ("wide.onnx", "wide-unsat.vnnlib")] {
         let Proved { grid, near, .. } = proved(network, property);
         for (case, layer) in near.iter().flat_map(|case| (0..grid.layers.len()).map(move |l| (case, l))) {
-            for neuron in 0..grid.layers[layer].outputs {
+            for neuron in 0..grid.layers[layer].outputs() {
                 let refused = |multiplier| {
                     let tree = tree_of(&grid, &[([layer, neuron], multiplier)]);
                     check_unsat(&grid, tanh_table().unwrap(), case, &tree, &mut |_| {})
