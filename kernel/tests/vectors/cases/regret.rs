@@ -38,9 +38,10 @@ pub fn regret(cases: &mut Cases) {
     add("no variation", unit(), 100, "0");
     add("full variation", unit(), 100, "1");
     add("no step", unit(), 0, "1/3");
-    add("the longest exact sum of thirds", unit(), 60, "1/3");
+    add("an exact sum of thirds", unit(), 60, "1/3");
     // 1/2 has 2 bits: (1/2)^T is exact up to T = 32768; 2^-1023 has 1024: up to T = 64.
     let long = format!("1/{}", num_bigint::BigInt::from(1) << 1023u32);
+    add("the last exact sum of halves", unit(), 32768, "1/2");
     add("beyond the exact bits", unit(), 32769, "1/2");
     add("rounded powers of a third", unit(), 40000, "1/3");
     add("rounded powers of a long denominator", unit(), 65, &long);
