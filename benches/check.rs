@@ -2,13 +2,9 @@
 //! runs beside each for the ratio. The policy is 17-64-64-6, tanh, Gaussian, drawn from a fixed seed, with 10 masks; `crown` also
 //! on 17-256-256-6.
 
-#[path = "../tests/support/problem.rs"]
-mod problem;
-
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use problem::{Problem as Files, Spec, linf};
 use secateur::bound::FloatRegion;
 use secateur::bound::crown::{CrownScratch, bound_crown};
 use secateur::float::FloatNetwork;
@@ -16,6 +12,7 @@ use secateur_checker::evaluate::{Problem, evaluate};
 use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::load::{MaskDirectory, PolicyDirectory, load_masks, load_policy, load_states};
 use secateur_checker::model::{PerturbationSet, States, Units};
+use secateur_testkit::problem::{Problem as Files, Spec, linf};
 
 const RADIUS: f64 = 0.05;
 

@@ -1,10 +1,7 @@
 //! Times of the search on the reference networks, beside a plain `f64` forward pass and a plain `f64` CROWN (whole
 //! matrices through `ndarray`, every row of every layer, no mask awareness) in the same run. One thread unless said.
 
-#[path = "../tests/search_data/files.rs"]
-#[allow(dead_code)]
-mod files;
-
+use secateur_testkit::reference;
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -19,7 +16,7 @@ use secateur::search::slopes::{SlopeOptions, search_slopes};
 const SHORT: [&str; 5] = ["a", "b", "c", "d", "f"];
 
 fn regions(stem: &str, count: usize, radius: f64) -> Vec<FloatRegion> {
-    let states = files::states(stem).into_iter().flatten().take(count);
+    let states = reference::states(stem).into_iter().flatten().take(count);
     states.map(|s| FloatRegion::linf(s, radius)).collect()
 }
 
@@ -65,8 +62,8 @@ fn plain_crown(network: &FloatNetwork, center: &Array1<f64>, radius: f64) -> (Ar
 
 fn one_state(c: &mut Criterion) {
     let mut group = c.benchmark_group("one_state");
-    for (stem, short) in files::NETWORKS.into_iter().zip(SHORT) {
-        let Some(network) = files::network(stem, None) else { return };
+    for (stem, short) in reference::NETWORKS.into_iter().zip(SHORT) {
+        let Some(network) = reference::network(stem, None) else { return };
         let mut scratch = CrownScratch::default();
         for radius in [0.01, 0.05] {
             let region = regions(stem, 1, radius).remove(0);
@@ -88,8 +85,8 @@ fn one_state(c: &mut Criterion) {
 
 fn slopes(c: &mut Criterion) {
     let mut group = c.benchmark_group("slopes");
-    for (stem, short) in files::NETWORKS.into_iter().zip(SHORT).take(4) {
-        let Some(network) = files::network(stem, None) else { return };
+    for (stem, short) in reference::NETWORKS.into_iter().zip(SHORT).take(4) {
+        let Some(network) = reference::network(stem, None) else { return };
         let region = regions(stem, 1, 0.05).remove(0);
         let options = SlopeOptions::for_network(&network);
         group.bench_function(short, |b| b.iter(|| search_slopes(&network, black_box(&region), &options)));
@@ -99,11 +96,11 @@ fn slopes(c: &mut Criterion) {
 /// Times are for the whole batch: 1000 states (f: 50).
 fn batch(c: &mut Criterion) {
     let mut group = c.benchmark_group("batch");
-    for (stem, short) in files::NETWORKS.into_iter().zip(SHORT) {
+    for (stem, short) in reference::NETWORKS.into_iter().zip(SHORT) {
         let all = regions(stem, if short == "f" { 50 } else { 1000 }, 0.05);
         for mask in [None, Some("mask90")].into_iter().take(if short == "f" || short == "b" { 1 } else { 2 })
         {
-            let Some(network) = files::network(stem, mask) else { return };
+            let Some(network) = reference::network(stem, mask) else { return };
             for threads in [1, 2] {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let name = format!("{short}/{}/threads{threads}", mask.unwrap_or("dense"));

@@ -16,16 +16,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
-use secateur_checker::check::{
-    CHECKER_ID, NamedFile, Rejection, Subject, Verified, check, family_assumptions, has_margins, head_name,
-    pruned_count, required_assumptions, required_limits,
-};
-use secateur_checker::evaluate::{EvaluateError, Problem, assemble, evaluate_state};
-use secateur_checker::family::{BandEnd, Family, LocalProblem};
+use secateur_checker::check::{CHECKER_ID, NamedFile, Subject, Verified, check, head_name, pruned_count};
+use secateur_checker::claim::{Claim as Kind, Proofs};
+use secateur_checker::evaluate::{Problem, assemble, evaluate_state};
+use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::head::HeadBounds;
 use secateur_checker::kernel::nested::check_nested;
 use secateur_checker::load::{Failure, MaskDirectory, PolicyDirectory};
+use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{PerturbationSet, States};
 use secateur_checker::number::claim_decimal;
 use secateur_checker::reader::certificate::{
@@ -34,8 +33,9 @@ use secateur_checker::reader::certificate::{
 use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE};
 use secateur_checker::reader::npy::parse_states;
-use secateur_checker::region_claim::LIMIT_REGIONS;
-use secateur_checker::table::{FamilyTable, Quantity, TableError, TheoremViolated};
+use secateur_checker::rejection::{Reason, Rejection};
+use secateur_checker::sentences::policy_assumptions;
+use secateur_checker::table::{FamilyTable, Quantity};
 
 use crate::certify::counterexample::{CounterexampleError, add_counterexample};
 use crate::certify::emit::{emit_certificate, emit_envelope};
@@ -83,7 +83,7 @@ pub enum CertifyError {
     #[error("band: {reason}")]
     Band {
         /// Why.
-        reason: TableError,
+        reason: Reason,
     },
     /// There is no state.
     #[error("there are no states to certify: the states file has no rows (or --limit is 0)")]
@@ -101,13 +101,13 @@ pub enum CertifyError {
     Witness(#[from] WitnessError),
     /// A family could not be evaluated.
     #[error("{0}")]
-    Evaluate(EvaluateError),
+    Evaluate(Reason),
     /// The head's constants could not be computed.
     #[error("{0}")]
     Head(Fault),
     /// A family that is monotone by theorem rose: a defect of this program.
-    #[error("{} rose at step {} against its theorem; please report this", .0.family.name(), .0.step)]
-    Theorem(TheoremViolated),
+    #[error("{0}; please report this")]
+    Theorem(Reason),
     /// The finished certificate did not pass its own check: a defect of this program.
     #[error("the finished certificate was rejected ({0}); nothing was written; please report this")]
     SelfCheck(String),
@@ -262,15 +262,16 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
     };
     problem.witness = witness.as_deref();
     let tables = evaluate_parallel(&problem, &families, progress)?;
-    let mut certificate = build(request, &tables, &families, witness.as_deref())?;
+    let mut certificate = build(request, &tables, witness.as_deref())?;
     if request.counterexample {
         add_counterexample(&mut certificate, &problem, &tables, &head, progress)?;
     }
-    if !regions.entries.is_empty() {
-        certificate.limits.push(LIMIT_REGIONS.to_owned());
-    }
     certificate.regions = regions.entries;
-    add_regret(&mut certificate, request.regret, &tables, &head)?;
+    let mut silent = |_, _| {};
+    let rows = request.states.values.rows;
+    let mut proofs = Proofs::new(&problem, rows, &head, &tables, &mut silent);
+    add_regret(&mut certificate, request.regret, &mut proofs)?;
+    list_sentences(&mut certificate).map_err(CertifyError::Evaluate)?;
     let payload = emit_certificate(&certificate).into_bytes();
     let envelope = key.sign(PAYLOAD_TYPE, payload);
     let verified = self_check(request, &envelope, witness.as_deref(), progress)?;
@@ -306,7 +307,7 @@ fn validate(request: &Request<'_>) -> Result<(), CertifyError> {
 fn local_problem<'a>(problem: &Problem<'a>, families: &[Family]) -> Result<LocalProblem<'a>, CertifyError> {
     LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
         .and_then(|local| local.with_witness(problem.witness).prepare(families))
-        .map_err(|reason| CertifyError::Evaluate(EvaluateError::Local { state: None, reason }))
+        .map_err(|fault| CertifyError::Evaluate(fault.into()))
 }
 
 fn evaluate_parallel(
@@ -322,7 +323,8 @@ fn evaluate_parallel(
             if progress.stopped() {
                 return Err(CertifyError::Interrupted);
             }
-            let values = evaluate_state(&local, state, families).map_err(CertifyError::Evaluate)?;
+            let values = evaluate_state(&local, state, families)
+                .map_err(|fault| CertifyError::Evaluate(fault.into()))?;
             progress.advance("bounding", done.fetch_add(1, Ordering::Relaxed) + 1, local.states());
             Ok(values)
         })
@@ -337,7 +339,6 @@ fn digest(role: &str, name: &str, bytes: &[u8]) -> FileDigest {
 fn build(
     request: &Request<'_>,
     tables: &[FamilyTable],
-    families: &[Family],
     witness: Option<&[u8]>,
 ) -> Result<Certificate, CertifyError> {
     let policy = &request.policy.files.policy;
@@ -345,9 +346,6 @@ fn build(
     for table in tables {
         verdicts.extend(table.verdicts().map_err(CertifyError::Theorem)?);
     }
-    let owned = |list: Vec<&'static str>| list.into_iter().map(str::to_owned).collect();
-    let claims = claims(request, tables)?;
-    let limits = required_limits(families, has_margins(&claims));
     Ok(Certificate {
         subjects: vec![
             digest("subject", "policy.json", &request.policy.manifest),
@@ -359,7 +357,7 @@ fn build(
         perturbation: request.perturbation.clone(),
         state_units: request.states.units,
         states: request.states.values.rows,
-        claims,
+        claims: claims(request, tables)?,
         regret: Vec::new(),
         statistical: Vec::new(),
         regions: Vec::new(),
@@ -371,13 +369,42 @@ fn build(
             sha256: sha256_hex(bytes),
             size: bytes.len(),
         }),
-        assumptions: owned([required_assumptions(policy), family_assumptions(families)].concat()),
-        limits: owned(limits),
+        assumptions: policy_assumptions(policy).into_iter().map(str::to_owned).collect(),
+        limits: Vec::new(),
         inputs: inputs(request),
         verifier: Program { id: VERIFIER_ID.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
         checker: Program { id: CHECKER_ID.to_owned(), version: SCHEMA_VERSION.to_owned() },
         seed: request.seed.to_owned(),
     })
+}
+
+/// Lists the assumptions and limits that the claims need, each once, in the order of the claims' lists.
+fn list_sentences(certificate: &mut Certificate) -> Result<(), Reason> {
+    fn add<C: Kind>(
+        claims: &[C],
+        certificate: &Certificate,
+        lists: &mut [Vec<String>; 2],
+    ) -> Result<(), Reason> {
+        let assumptions = claims.iter().flat_map(|claim| claim.assumptions(certificate));
+        let limits = if claims.is_empty() { Vec::new() } else { C::limits(claims)? };
+        for (list, sentence) in assumptions
+            .map(|a| (0, a.into_owned()))
+            .chain(limits.into_iter().map(|limit| (1, limit.to_owned())))
+        {
+            if !lists[list].contains(&sentence) {
+                lists[list].push(sentence);
+            }
+        }
+        Ok(())
+    }
+    let mut lists = [certificate.assumptions.clone(), certificate.limits.clone()];
+    add(&certificate.claims, certificate, &mut lists)?;
+    add(&certificate.counterexample, certificate, &mut lists)?;
+    add(&certificate.regions, certificate, &mut lists)?;
+    add(&certificate.regret, certificate, &mut lists)?;
+    add(&certificate.statistical, certificate, &mut lists)?;
+    [certificate.assumptions, certificate.limits] = lists;
+    Ok(())
 }
 
 fn mask_records(request: &Request<'_>) -> Vec<MaskRecord> {

@@ -3,7 +3,7 @@
 
 pub mod kept;
 
-use secateur_checker::check::{ASSUME_REAL, CHECKER_ID, NamedFile};
+use secateur_checker::check::{CHECKER_ID, NamedFile};
 use secateur_checker::kernel::input::read_observation;
 use secateur_checker::kernel::split::{Case, check_sat};
 use secateur_checker::model::Normaliser;
@@ -18,6 +18,7 @@ use secateur_checker::reader::json::{Value, canonical};
 use secateur_checker::reader::policy::{PolicyFiles, parse_policy};
 use secateur_checker::reader::property::{PROOF_FORMAT, PROPERTY_FORMAT, Property, parse_property};
 use secateur_checker::reader::verdict::{Claimed, PREDICATE_TYPE, PropertyCertificate, parse_verdict};
+use secateur_checker::sentences::ASSUME_REAL;
 use secateur_checker::tables::tanh_table;
 
 use crate::certify::VERIFIER_ID;

@@ -1,14 +1,13 @@
 //! All families of a problem, state by state. Trusted. `spec/certificate.md#what-the-check-does`.
 
-use core::fmt;
-
-use crate::family::{Family, LocalProblem, StateBounds, largest_lower_end};
-use crate::global::{GlobalError, GlobalProblem};
-use crate::kernel::fault::Fault;
-use crate::kernel::head::OutputChange;
+use crate::family::Family;
+use crate::global::GlobalProblem;
+use crate::kernel::bounds::{StateBounds, margin_of_change};
+use crate::kernel::fault::{Fault, Place};
 use crate::kernel::ibp::GridBox;
+use crate::local::LocalProblem;
 use crate::model::{Mask, PerturbationSet, Policy, States};
-use crate::number::Rational;
+use crate::rejection::Reason;
 use crate::table::{FamilyTable, MaskTable};
 
 /// A policy, its masks, its states and an adversary; and the witness file's bytes, if there is one.
@@ -26,49 +25,17 @@ pub struct Problem<'a> {
     pub witness: Option<&'a [u8]>,
 }
 
-/// Why a family could not be evaluated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EvaluateError {
-    /// A local family failed at a state.
-    Local {
-        /// The state; `None` while the problem was set up.
-        state: Option<usize>,
-        /// Why.
-        reason: Fault,
-    },
-    /// A global family failed.
-    Global {
-        /// The family.
-        family: Family,
-        /// Why.
-        reason: GlobalError,
-    },
-}
-
-impl fmt::Display for EvaluateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Local { state: Some(state), reason } => write!(f, "state {state}: {reason}"),
-            Self::Local { state: None, reason } => reason.fmt(f),
-            Self::Global { family, reason } => write!(f, "{}: {reason}", family.name()),
-        }
-    }
-}
-
 /// The values of `families` (all of them) under every mask; `progress(done, total)` is called after every state.
 ///
 /// # Errors
-/// [`EvaluateError`].
+/// [`Reason`].
 pub fn evaluate(
     problem: &Problem<'_>,
     families: &[Family],
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Vec<FamilyTable>, EvaluateError> {
-    let setup = |reason| EvaluateError::Local { state: None, reason };
+) -> Result<Vec<FamilyTable>, Reason> {
     let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
-        .and_then(|local| local.with_witness(problem.witness).prepare(families))
-        .map_err(setup)?;
+        .and_then(|local| local.with_witness(problem.witness).prepare(families))?;
     let total = local.states();
     let mut states = Vec::with_capacity(total);
     for state in 0..total {
@@ -88,13 +55,13 @@ pub struct StateValues {
 /// Evaluates one state; independent of every other, so that a caller may run states in parallel.
 ///
 /// # Errors
-/// [`EvaluateError::Local`].
+/// [`Fault`].
 pub fn evaluate_state(
     local: &LocalProblem<'_>,
     state: usize,
     families: &[Family],
-) -> Result<StateValues, EvaluateError> {
-    let at = |reason| EvaluateError::Local { state: Some(state), reason };
+) -> Result<StateValues, Fault> {
+    let at = |fault: Fault| fault.at(Place::State(state));
     let local_families: Vec<Family> = families.iter().copied().filter(|f| f.is_local()).collect();
     let values = if local_families.is_empty() {
         Vec::new()
@@ -112,34 +79,37 @@ pub fn evaluate_state(
 /// Puts the states' values and the global families' together, in the order of `families`.
 ///
 /// # Errors
-/// [`EvaluateError`].
+/// [`Reason`].
 pub fn assemble(
     problem: &Problem<'_>,
     local: &LocalProblem<'_>,
     families: &[Family],
     states: Vec<StateValues>,
-) -> Result<Vec<FamilyTable>, EvaluateError> {
-    let exact =
-        |value: i64| Rational::from_dyadic(value.into(), i64::from(local.value_bits).saturating_neg());
+) -> Result<Vec<FamilyTable>, Reason> {
     let mut global = None;
     let mut tables = Vec::with_capacity(families.len());
     let mut position = 0usize;
     for &family in families {
         if family.is_local() {
-            let masks = (0..family.covers(problem.masks.len()))
-                .map(|mask| local_table(&states, position, mask, &exact));
-            tables.push(FamilyTable { family, masks: masks.collect() });
+            let masks = 0..family.covers(problem.masks.len());
+            let masks = masks.map(|mask| local_table(&states, position, mask, local.value_bits));
+            tables.push(FamilyTable { family, masks: masks.collect::<Result<_, _>>()? });
             position = position.saturating_add(1);
         } else {
-            let failed = |reason| EvaluateError::Global { family, reason };
-            if global.is_none() {
-                global = Some(GlobalProblem::new(problem).map_err(failed)?);
-            }
-            let Some(prepared) = &global else { continue };
-            let mut masks = prepared.tables(family).map_err(failed)?;
+            let prepared = match global.take() {
+                Some(prepared) => prepared,
+                None => GlobalProblem::new(problem)?,
+            };
+            let mut masks = prepared.tables(family)?;
+            global = Some(prepared);
             for (mask, table) in masks.iter_mut().enumerate() {
-                let Some(change) = table.changes.first() else { continue };
-                table.margins = states.iter().map(|s| margin(s.clean.get(mask)?, change, &exact)).collect();
+                let change = table.changes.first().ok_or(Reason::NoMask)?;
+                // States have no clean outputs where margins mean nothing.
+                let margins = states.iter().map(|s| match s.clean.get(mask) {
+                    Some(clean) => margin_of_change(clean, local.value_bits, change),
+                    None => Ok(None),
+                });
+                table.margins = margins.collect::<Result<_, _>>()?;
             }
             tables.push(FamilyTable { family, masks });
         }
@@ -147,59 +117,19 @@ pub fn assemble(
     Ok(tables)
 }
 
+/// A family's values under a mask, one entry a state.
 fn local_table(
     states: &[StateValues],
     family: usize,
     mask: usize,
-    exact: &dyn Fn(i64) -> Rational,
-) -> MaskTable {
+    value_bits: u32,
+) -> Result<MaskTable, Reason> {
     let mut table = MaskTable::default();
-    for bounds in states.iter().filter_map(|s| s.local.get(family)?.get(mask)) {
-        table.changes.push(OutputChange {
-            deviation: bounds.deviation.iter().map(|&d| exact(d)).collect(),
-            oscillation: exact(bounds.oscillation),
-            euclidean: None,
-        });
-        table.margins.push(bounds.margin.map(exact));
+    for state in states {
+        let bounds = state.local.get(family).and_then(|masks| masks.get(mask)).ok_or(Reason::NoMask)?;
+        let (change, margin) = bounds.exact(value_bits);
+        table.changes.push(change);
+        table.margins.push(margin);
     }
-    table
-}
-
-/// Rule `local.margin` for a family of all states: the change is that of any state, the clean outputs are the state's.
-fn margin(clean: &GridBox, change: &OutputChange, exact: &dyn Fn(i64) -> Rational) -> Option<Rational> {
-    let (leader, own) = largest_lower_end(clean)?;
-    let (own, moved) = (exact(own), change.deviation.get(leader)?);
-    let others = clean.upper.iter().zip(&change.deviation).enumerate().filter(|(other, _)| *other != leader);
-    let leads = others.map(|(_, (&upper, other))| {
-        let lead = own.sub(&exact(upper));
-        let kept = lead.sub(moved).sub(other);
-        (lead, kept)
-    });
-    let (clean, kept) = leads.reduce(|(a, b), (c, d)| (a.min(c), b.min(d)))?;
-    let any = clean.clone().max(Rational::zero()).sub(&change.oscillation);
-    Some(if clean.is_positive() { any.max(kept) } else { any })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Outputs 7, 7 and 3 that move by 1, 2 and 5: in the tie either of two is preferred, and the second can fall by
-    /// 2 + 5 - 4 behind the third, the oscillation 7 behind the first. With 8 in front, it keeps 8 - 7 - 1 - 2 and 8 - 3 - 1 - 5.
-    #[test]
-    fn a_tie_of_listed_outputs_leaves_the_oscillation() {
-        let whole = |value: i64| Rational::from_integer(value.into());
-        let change =
-            OutputChange { deviation: [1, 2, 5].map(whole).to_vec(), oscillation: whole(7), euclidean: None };
-        let found = |outputs: [i64; 3]| {
-            margin(&GridBox::from_intervals(outputs.into_iter().map(|o| (o, o))), &change, &whole)
-        };
-        assert_eq!(found([7, 7, 3]), Some(whole(-7)));
-        assert_eq!(found([8, 7, 3]), Some(whole(-2)));
-        assert_eq!(found([20, 7, 3]), Some(whole(10)));
-        // One output closer than its enclosure is as good as a tie.
-        let near = GridBox::from_intervals([(7, 8), (6, 7), (3, 3)]);
-        assert_eq!(margin(&near, &change, &whole), Some(whole(-7)));
-        assert_eq!(margin(&GridBox::from_intervals([(1, 1)]), &change, &whole), None);
-    }
+    Ok(table)
 }

@@ -1,7 +1,5 @@
 //! The families that hold for all states: sensitivity and norm products. Trusted. `spec/rules/global.md`.
 
-use core::fmt;
-
 use num_bigint::BigInt;
 
 use crate::evaluate::Problem;
@@ -17,62 +15,14 @@ use crate::kernel::scaled::ScaledNetwork;
 use crate::kernel::sensitivity::sensitivity_prepared;
 use crate::model::{Perturbation, Units};
 use crate::number::{Dyadic, Rational};
-use crate::reader::safetensors::{Safetensors, SafetensorsError};
+use crate::reader::safetensors::Safetensors;
+use crate::rejection::Reason;
 use crate::table::MaskTable;
 
 /// Witness vectors are read with this many fraction bits.
 const VECTOR_BITS: u32 = 64;
 /// Witness factors are read with this many fraction bits.
 const FACTOR_BITS: u32 = 44;
-
-/// Why a global family could not be evaluated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GlobalError {
-    /// The radii do not fit the policy.
-    Radii(Fault),
-    /// A rule refused.
-    Rule(Fault),
-    /// The family needs a witness file, and there is none.
-    NoWitness,
-    /// The witness file is malformed or lacks a tensor.
-    Witness(SafetensorsError),
-    /// A witness number is too large.
-    WitnessRange,
-    /// The family is not a global one.
-    NotGlobal,
-}
-
-impl GlobalError {
-    /// Whether the witness is at fault: evidence that does not hold, not a limit of the checker.
-    pub fn is_about_witness(&self) -> bool {
-        match self {
-            Self::NoWitness | Self::Witness(_) | Self::WitnessRange => true,
-            Self::Rule(rule) => matches!(
-                rule,
-                Fault::WitnessCount { .. }
-                    | Fault::WitnessLength { .. }
-                    | Fault::WitnessNotPositive { .. }
-                    | Fault::WitnessTooLong { .. }
-                    | Fault::MissingWitness { .. }
-            ),
-            Self::Radii(_) | Self::NotGlobal => false,
-        }
-    }
-}
-
-impl fmt::Display for GlobalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Radii(e) => e.fmt(f),
-            Self::Rule(e) => e.fmt(f),
-            Self::NoWitness => f.write_str("needs a witness file"),
-            Self::Witness(e) => write!(f, "witness file: {e}"),
-            Self::WitnessRange => f.write_str("a witness number is too large"),
-            Self::NotGlobal => f.write_str("holds at listed states only"),
-        }
-    }
-}
 
 /// A problem with its weights as integers and its perturbation in the network's units.
 pub struct GlobalProblem<'a> {
@@ -86,10 +36,10 @@ impl<'a> GlobalProblem<'a> {
     /// Prepares the dense weights and the radii.
     ///
     /// # Errors
-    /// [`GlobalError`].
-    pub fn new(problem: &'a Problem<'a>) -> Result<Self, GlobalError> {
-        let network = ScaledNetwork::new(&problem.policy.network).map_err(GlobalError::Rule)?;
-        let radii = global_radii(problem.policy, problem.perturbation).map_err(GlobalError::Radii)?;
+    /// [`Reason`].
+    pub fn new(problem: &'a Problem<'a>) -> Result<Self, Reason> {
+        let network = ScaledNetwork::new(&problem.policy.network)?;
+        let radii = global_radii(problem.policy, problem.perturbation)?;
         let perturbation = match (&problem.perturbation.shape, problem.perturbation.units) {
             (shape, Units::Normalised) => shape.clone(),
             // The normaliser makes an ellipsoid of the ball; its longest semi-axis bounds its Euclidean size.
@@ -104,14 +54,14 @@ impl<'a> GlobalProblem<'a> {
     /// One table per mask.
     ///
     /// # Errors
-    /// [`GlobalError`].
-    pub fn tables(&self, family: Family) -> Result<Vec<MaskTable>, GlobalError> {
+    /// [`Reason`].
+    pub fn tables(&self, family: Family) -> Result<Vec<MaskTable>, Reason> {
         let masks = self.problem.masks.iter();
         match family {
             Family::Sensitivity => masks
                 .map(|mask| {
                     let deviation = sensitivity_prepared(&self.network, Some(mask), &self.radii);
-                    Ok(from_deviation(deviation.map_err(GlobalError::Rule)?))
+                    Ok(from_deviation(deviation?))
                 })
                 .collect(),
             Family::NormLinf => self.products(NormFamily::Linf),
@@ -119,26 +69,38 @@ impl<'a> GlobalProblem<'a> {
             Family::NormFrobenius => self.products(NormFamily::Frobenius),
             Family::NormAbsSpectral => self.abs_spectral(),
             Family::Spectral => self.spectral(),
-            _ => Err(GlobalError::NotGlobal),
+            Family::Ibp
+            | Family::Crown
+            | Family::CrownOptimised
+            | Family::Lp
+            | Family::Branch
+            | Family::ChainHull
+            | Family::EnvelopeIbp
+            | Family::EnvelopeCrown
+            | Family::PrunedDeviation
+            | Family::Binary32Ibp
+            | Family::Binary32Crown
+            | Family::Band(_)
+            | Family::BandCrown(_) => Err(Fault::OtherScope { family: family.entry().name }.into()),
         }
     }
 
-    fn products(&self, family: NormFamily) -> Result<Vec<MaskTable>, GlobalError> {
+    fn products(&self, family: NormFamily) -> Result<Vec<MaskTable>, Reason> {
         let masks = self.problem.masks.iter();
         masks
             .map(|mask| {
                 let product = norm_product(&self.network, Some(mask), family, &self.perturbation);
-                self.table_of(product.map_err(GlobalError::Rule)?, family)
+                self.table_of(product?, family)
             })
             .collect()
     }
 
-    fn witness(&self) -> Result<Safetensors<'a>, GlobalError> {
-        let bytes = self.problem.witness.ok_or(GlobalError::NoWitness)?;
-        Safetensors::parse(bytes).map_err(GlobalError::Witness)
+    fn witness(&self) -> Result<Safetensors<'a>, Reason> {
+        let bytes = self.problem.witness.ok_or(Reason::NoWitness)?;
+        Safetensors::parse(bytes).map_err(Reason::from)
     }
 
-    fn abs_spectral(&self) -> Result<Vec<MaskTable>, GlobalError> {
+    fn abs_spectral(&self) -> Result<Vec<MaskTable>, Reason> {
         let file = self.witness()?;
         let mut vectors = Vec::new();
         for mask in 0..self.problem.masks.len() {
@@ -146,27 +108,27 @@ impl<'a> GlobalProblem<'a> {
                 let numbers = tensor(&file, &format!("abs-spectral.{mask}.{layer}"))?;
                 Ok(numbers.into_iter().map(|n| n.to_rational().floor_scaled(VECTOR_BITS)).collect())
             });
-            vectors.push(Some(layers.collect::<Result<Vec<Vec<BigInt>>, GlobalError>>()?));
+            vectors.push(Some(layers.collect::<Result<Vec<Vec<BigInt>>, Reason>>()?));
         }
         let products = norm_product_chain(&self.network, self.problem.masks, &vectors, &self.perturbation);
-        let products = products.map_err(GlobalError::Rule)?;
+        let products = products?;
         products.into_iter().map(|p| self.table_of(p, NormFamily::AbsSpectral)).collect()
     }
 
-    fn spectral(&self) -> Result<Vec<MaskTable>, GlobalError> {
+    fn spectral(&self) -> Result<Vec<MaskTable>, Reason> {
         let file = self.witness()?;
         let mut tables = Vec::new();
         for (index, mask) in self.problem.masks.iter().enumerate() {
             let layers = 0..self.problem.policy.network.layers.len();
             let witnesses = layers.map(|layer| factor(&file, index, layer)).collect::<Result<Vec<_>, _>>()?;
             let product = norm_product_spectral(&self.network, Some(mask), &witnesses, &self.perturbation);
-            tables.push(self.table_of(product.map_err(GlobalError::Rule)?, NormFamily::Spectral)?);
+            tables.push(self.table_of(product?, NormFamily::Spectral)?);
         }
         Ok(tables)
     }
 
     /// What a bound on one vector norm of the change says about outputs, their differences and their Euclidean norm.
-    fn table_of(&self, product: NormProduct, family: NormFamily) -> Result<MaskTable, GlobalError> {
+    fn table_of(&self, product: NormProduct, family: NormFamily) -> Result<MaskTable, Reason> {
         let bound = product.deviation;
         let outputs = self.problem.policy.network.outputs();
         let two = Rational::from_integer(BigInt::from(2u8));
@@ -175,7 +137,7 @@ impl<'a> GlobalProblem<'a> {
             // |x_i - x_j| <= |x|_1, and |x|_2 <= |x|_1.
             NormFamily::L1 => (bound.clone(), Some(bound.clone())),
             // |x_i - x_j| <= sqrt(2) |x|_2.
-            _ => (bound.mul(&sqrt(&two).map_err(GlobalError::Rule)?.upper), Some(bound.clone())),
+            _ => (bound.mul(&sqrt(&two)?.upper), Some(bound.clone())),
         };
         let change = OutputChange { deviation: vec![bound; outputs], oscillation, euclidean };
         Ok(MaskTable {
@@ -187,18 +149,18 @@ impl<'a> GlobalProblem<'a> {
     }
 }
 
-fn tensor(file: &Safetensors<'_>, name: &str) -> Result<Vec<Dyadic>, GlobalError> {
+fn tensor(file: &Safetensors<'_>, name: &str) -> Result<Vec<Dyadic>, Reason> {
     let found = file.tensor(name).and_then(|t| t.vector());
-    found.map_err(GlobalError::Witness)
+    found.map_err(Reason::from)
 }
 
 /// `spectral.MASK.LAYER.factor` and `.rho`, floored to the rule's grid: any rounding of a witness is sound.
-fn factor(file: &Safetensors<'_>, mask: usize, layer: usize) -> Result<SpectralWitness, GlobalError> {
+fn factor(file: &Safetensors<'_>, mask: usize, layer: usize) -> Result<SpectralWitness, Reason> {
     let entries = tensor(file, &format!("spectral.{mask}.{layer}.factor"))?;
     let rho = tensor(file, &format!("spectral.{mask}.{layer}.rho"))?;
-    let [rho] = rho.as_slice() else { return Err(GlobalError::WitnessRange) };
+    let [rho] = rho.as_slice() else { return Err(Reason::WitnessRange) };
     let entries = entries.into_iter().map(|n| i64::try_from(n.to_rational().floor_scaled(FACTOR_BITS)));
-    let factor = entries.collect::<Result<_, _>>().map_err(|_| GlobalError::WitnessRange)?;
+    let factor = entries.collect::<Result<_, _>>().map_err(|_| Reason::WitnessRange)?;
     let rho = rho.to_rational().floor_scaled(FACTOR_BITS.saturating_mul(2));
     Ok(SpectralWitness { rho, factor, fraction_bits: FACTOR_BITS })
 }

@@ -6,17 +6,16 @@
 pub use secateur_kernel as kernel;
 pub use secateur_kernel::{model, number};
 
-pub mod bracket;
 pub mod check;
-pub mod counterexample;
+pub mod claim;
 pub mod evaluate;
 pub mod family;
 pub mod global;
 pub mod load;
+pub mod local;
 pub mod property;
 pub mod reader;
-pub mod region_claim;
-pub mod regret_claim;
-pub mod statistical_claim;
+pub mod rejection;
+pub mod sentences;
 pub mod table;
 pub mod tables;

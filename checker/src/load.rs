@@ -6,23 +6,22 @@ use std::fs::{File, Metadata};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::check::{NamedFile, Rejection, Subject, Verified, check};
-use crate::evaluate::EvaluateError;
-use crate::kernel::fault::Class;
+use crate::check::{NamedFile, Subject, Verified, check};
+use crate::kernel::fault::{Class, Code, kebab};
 use crate::model::{Mask, Network, States, Units};
-use crate::property::{Decided, PropertyRejection, PropertySubject, check_property};
-use crate::reader::certificate::{CertificateError, parse_certificate};
-use crate::reader::dsse::{DsseError, MAX_ENVELOPE, parse_envelope};
+use crate::property::{Decided, PropertySubject, check_property};
+use crate::reader::certificate::parse_certificate;
+use crate::reader::clause::Clause;
+use crate::reader::dsse::{MAX_ENVELOPE, parse_envelope};
 use crate::reader::escaped::Escaped;
-use crate::reader::mask::{self, MaskError, check_chain_size, parse_chain_manifest, parse_mask};
-use crate::reader::npy::{NpyError, parse_states};
-use crate::reader::policy::{self, PolicyError, PolicyFiles, parse_policy};
-use crate::reader::property::{MAX_PROOF, PropertyError, parse_property};
+use crate::reader::mask::{self, check_chain_size, parse_chain_manifest, parse_mask};
+use crate::reader::npy::parse_states;
+use crate::reader::policy::{self, PolicyFiles, parse_policy};
+use crate::reader::property::{MAX_PROOF, parse_property};
 use crate::reader::safetensors;
-use crate::reader::trust::{
-    MAX_TRUST, SignerInfo, Trust, TrustError, TrustFileError, parse_trust, verify_envelope,
-};
+use crate::reader::trust::{MAX_TRUST, SignerInfo, Trust, parse_trust, verify_envelope};
 use crate::reader::verdict::{Claimed, parse_verdict};
+use crate::rejection::Rejection;
 
 /// What something is that is no regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,20 +83,8 @@ pub enum FileProblem {
         /// Most bytes.
         cap: usize,
     },
-    /// It is no policy.
-    Policy(PolicyError),
-    /// It is no mask or mask chain.
-    Mask(MaskError),
-    /// It is no table of states.
-    States(NpyError),
-    /// It is no envelope.
-    Envelope(DsseError),
-    /// It is no trust file.
-    Trust(TrustFileError),
-    /// It is no certificate.
-    Certificate(CertificateError),
-    /// It is no property.
-    Property(PropertyError),
+    /// It breaks a clause of its format.
+    Clause(Clause),
 }
 
 impl fmt::Display for FileProblem {
@@ -107,26 +94,27 @@ impl fmt::Display for FileProblem {
             Self::Irregular(kind) => kind.fmt(f),
             Self::NotAFolder => f.write_str("it is not a folder with the files of a policy or of masks"),
             Self::TooLarge { cap } => write!(f, "longer than the {cap} bytes that are read of such a file"),
-            Self::Policy(e) => e.fmt(f),
-            Self::Mask(e) => e.fmt(f),
-            Self::States(e) => e.fmt(f),
-            Self::Envelope(e) => e.fmt(f),
-            Self::Trust(e) => e.fmt(f),
-            Self::Certificate(e) => e.fmt(f),
-            Self::Property(e) => e.fmt(f),
+            Self::Clause(e) => e.fmt(f),
         }
     }
 }
 
 impl FileProblem {
+    fn code(&self) -> Code {
+        match self {
+            Self::Io(_) => kebab("Unreadable"),
+            Self::Irregular(_) => kebab("NotARegularFile"),
+            Self::NotAFolder => kebab("NotAFolder"),
+            Self::TooLarge { .. } => kebab("FileTooLarge"),
+            Self::Clause(clause) => clause.code(),
+        }
+    }
+
     fn is_limit(&self) -> bool {
         match self {
             Self::TooLarge { .. } => true,
-            Self::Policy(PolicyError::Field(e))
-            | Self::Mask(MaskError::Field(e))
-            | Self::Certificate(CertificateError::Field(e))
-            | Self::Property(PropertyError::Field(e)) => e.is_limit(),
-            _ => false,
+            Self::Clause(clause) => clause.class() == Class::Limit,
+            Self::Io(_) | Self::Irregular(_) | Self::NotAFolder => false,
         }
     }
 }
@@ -143,33 +131,29 @@ pub enum Failure {
         problem: FileProblem,
     },
     /// The signature or the key is not accepted: exit code 3.
-    Signature(TrustError),
-    /// The content is not accepted: exit code 3.
+    Signature(Clause),
+    /// The content is not accepted: exit code 3, or 4 where a limit was reached.
     Rejected(Box<Rejection>),
-    /// The content of a property certificate is not accepted: exit code 3.
-    PropertyRejected(Box<PropertyRejection>),
 }
 
 impl Failure {
+    /// The stable code of what failed; `unreadable` and its like for files that could not be read.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::File { problem, .. } => problem.code(),
+            Self::Signature(clause) => clause.code(),
+            Self::Rejected(rejection) => rejection.reason.code(),
+        }
+    }
+
     /// The process's exit code for this failure.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::File { problem, .. } if problem.is_limit() => 4,
             Self::File { .. } => 2,
             Self::Signature(_) => 3,
-            Self::Rejected(rejection) => match &**rejection {
-                Rejection::Evaluate(EvaluateError::Global { reason, .. }) if reason.is_about_witness() => 3,
-                Rejection::Evaluate(EvaluateError::Local { reason, .. })
-                    if reason.class() == Class::Evidence =>
-                {
-                    3
-                }
-                Rejection::Region(reason) if !reason.is_about_evidence() => 4,
-                Rejection::Evaluate(_) | Rejection::Head(_) | Rejection::Theorem(_) => 4,
-                _ => 3,
-            },
-            Self::PropertyRejected(rejection) if rejection.is_limit() => 4,
-            Self::PropertyRejected(_) => 3,
+            Self::Rejected(rejection) if rejection.reason.class() == Class::Limit => 4,
+            Self::Rejected(_) => 3,
         }
     }
 }
@@ -180,7 +164,6 @@ impl fmt::Display for Failure {
             Self::File { path, problem } => write!(f, "{}: {problem}", Escaped(&path.to_string_lossy())),
             Self::Signature(e) => write!(f, "signature: {e}"),
             Self::Rejected(e) => e.fmt(f),
-            Self::PropertyRejected(e) => e.fmt(f),
         }
     }
 }
@@ -247,7 +230,7 @@ pub fn load_policy(directory: &Path) -> Result<PolicyDirectory, Failure> {
     let manifest = read_file(&manifest_path, policy::MAX_MANIFEST)?;
     let tensors = read_file(&directory.join("policy.safetensors"), safetensors::MAX_FILE)?;
     let files = parse_policy(&manifest, &tensors);
-    let files = files.map_err(|e| Failure::File { path: manifest_path, problem: FileProblem::Policy(e) })?;
+    let files = files.map_err(|e| Failure::File { path: manifest_path, problem: FileProblem::Clause(e) })?;
     Ok(PolicyDirectory { files, manifest, tensors })
 }
 
@@ -273,7 +256,7 @@ impl MaskDirectory {
 /// # Errors
 /// [`Failure::File`].
 pub fn load_masks(directory: &Path, policy: &PolicyFiles) -> Result<MaskDirectory, Failure> {
-    let problem = |path: &Path, e| Failure::File { path: path.to_owned(), problem: FileProblem::Mask(e) };
+    let problem = |path: &Path, e| Failure::File { path: path.to_owned(), problem: FileProblem::Clause(e) };
     check_folder(directory)?;
     let chain_path = directory.join("chain.json");
     let chain_bytes = read_file(&chain_path, mask::MAX_MANIFEST)?;
@@ -302,7 +285,7 @@ pub fn load_states(path: &Path, units: Units) -> Result<(States, Vec<u8>), Failu
     let bytes = read_file(path, safetensors::MAX_FILE)?;
     let states = parse_states(&bytes, units);
     let states =
-        states.map_err(|e| Failure::File { path: path.to_owned(), problem: FileProblem::States(e) })?;
+        states.map_err(|e| Failure::File { path: path.to_owned(), problem: FileProblem::Clause(e) })?;
     Ok((states, bytes))
 }
 
@@ -383,8 +366,8 @@ struct Signed {
 }
 
 impl Signed {
-    fn problem(&self, error: CertificateError) -> Failure {
-        Failure::File { path: self.path.clone(), problem: FileProblem::Certificate(error) }
+    fn problem(&self, error: Clause) -> Failure {
+        Failure::File { path: self.path.clone(), problem: FileProblem::Clause(error) }
     }
 
     fn check_verifier(&self, id: &str) -> Result<(), Failure> {
@@ -398,13 +381,13 @@ impl Signed {
 fn open_envelope(path: &Path, trust: Option<&Path>) -> Result<(Signed, Vec<SignerInfo>), Failure> {
     let problem = |problem| Failure::File { path: path.to_owned(), problem };
     let envelope =
-        parse_envelope(&read_file(path, MAX_ENVELOPE)?).map_err(|e| problem(FileProblem::Envelope(e)))?;
+        parse_envelope(&read_file(path, MAX_ENVELOPE)?).map_err(|e| problem(FileProblem::Clause(e)))?;
     let mut signed = Signed { path: path.to_owned(), payload: Vec::new(), trust: None };
     let mut signers = Vec::new();
     if let Some(path) = trust {
         let parsed = parse_trust(&read_file(path, MAX_TRUST)?);
         let parsed =
-            parsed.map_err(|e| Failure::File { path: path.to_owned(), problem: FileProblem::Trust(e) })?;
+            parsed.map_err(|e| Failure::File { path: path.to_owned(), problem: FileProblem::Clause(e) })?;
         signers = verify_envelope(&envelope, &parsed).map_err(Failure::Signature)?;
         signed.trust = Some(parsed);
     }
@@ -439,9 +422,9 @@ pub fn check_property_files(
     signed.check_verifier(&verdict.verifier.id)?;
     let malformed = |name: &str, problem| Failure::File { path: PathBuf::from(name), problem };
     let policy = parse_policy(files.manifest, files.tensors);
-    let policy = policy.map_err(|e| malformed("policy.json", FileProblem::Policy(e)))?;
+    let policy = policy.map_err(|e| malformed("policy.json", FileProblem::Clause(e)))?;
     let property = parse_property(files.property);
-    let property = property.map_err(|e| malformed("property.json", FileProblem::Property(e)))?;
+    let property = property.map_err(|e| malformed("property.json", FileProblem::Clause(e)))?;
     let proof_path = match (&verdict.claimed, proof) {
         (Claimed::Sat { .. }, _) => None,
         (Claimed::Unsat { .. }, Some(path)) => Some(path.to_owned()),
@@ -462,5 +445,5 @@ pub fn check_property_files(
         proof: proof.as_ref().map(|(name, bytes)| NamedFile { name, bytes }),
     };
     let decided = check_property(verdict, &subject, progress);
-    Ok((decided.map_err(|e| Failure::PropertyRejected(Box::new(e)))?, signers))
+    Ok((decided.map_err(|e| Failure::Rejected(Box::new(e)))?, signers))
 }

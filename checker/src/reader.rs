@@ -2,6 +2,7 @@
 
 pub mod base64;
 pub mod certificate;
+pub mod clause;
 pub mod counterexample;
 pub mod digest;
 pub mod dsse;

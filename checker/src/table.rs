@@ -2,10 +2,10 @@
 //! Trusted. `spec/rules/local.md#heads`, `spec/rules/mono.md`.
 
 use crate::family::Family;
-use crate::kernel::fault::Fault;
 use crate::kernel::head::{HeadBounds, OutputChange};
 use crate::number::{Rational, Rounding};
 use crate::reader::certificate::{Place, StepVerdict};
+use crate::rejection::Reason;
 
 /// What a claim bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,71 +68,46 @@ pub struct FamilyTable {
     pub masks: Vec<MaskTable>,
 }
 
-/// Why a table has no such value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TableError {
-    /// The chain has no such mask.
-    NoMask,
-    /// The network has no such output, or the quantity wants one (or none).
-    NoOutput,
-    /// The quantity means nothing for this head.
-    NotForThisHead,
-    /// The head's bound failed.
-    Head(Fault),
-}
-
-impl core::fmt::Display for TableError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::NoMask => f.write_str("the chain has no such mask"),
-            Self::NoOutput => f.write_str("there is no such output, or the quantity wants none"),
-            Self::NotForThisHead => f.write_str("the quantity means nothing for this head"),
-            Self::Head(e) => e.fmt(f),
-        }
-    }
-}
-
 impl FamilyTable {
     /// The exact bounds on `quantity` under mask `mask`.
     ///
     /// # Errors
-    /// [`TableError`].
+    /// [`Reason`].
     pub fn values(
         &self,
         head: &HeadBounds,
         quantity: Quantity,
         mask: usize,
         output: Option<usize>,
-    ) -> Result<Vec<Rational>, TableError> {
-        let table = self.masks.get(mask).ok_or(TableError::NoMask)?;
+    ) -> Result<Vec<Rational>, Reason> {
+        let table = self.masks.get(mask).ok_or(Reason::NoMask)?;
         if output.is_some() != (quantity == Quantity::ActionDeviation) {
-            return Err(TableError::NoOutput);
+            return Err(Reason::NoOutput);
         }
         match quantity {
             Quantity::ActionDeviation => {
-                let output = output.ok_or(TableError::NoOutput)?;
+                let output = output.ok_or(Reason::NoOutput)?;
                 let entries = table.changes.iter().map(|c| c.deviation.get(output).cloned());
-                entries.collect::<Option<_>>().ok_or(TableError::NoOutput)
+                entries.collect::<Option<_>>().ok_or(Reason::NoOutput)
             }
             Quantity::TotalVariation | Quantity::Divergence if !head.is_distribution() => {
-                Err(TableError::NotForThisHead)
+                Err(Reason::NotForThisHead)
             }
             Quantity::TotalVariation => table
                 .changes
                 .iter()
                 .map(|c| head.total_variation(c))
                 .collect::<Result<_, _>>()
-                .map_err(TableError::Head),
+                .map_err(Reason::from),
             Quantity::Divergence => table
                 .changes
                 .iter()
                 .map(|c| head.divergence(c))
                 .collect::<Result<_, _>>()
-                .map_err(TableError::Head),
-            Quantity::SameActionMargin if head.is_gaussian() => Err(TableError::NotForThisHead),
+                .map_err(Reason::from),
+            Quantity::SameActionMargin if head.is_gaussian() => Err(Reason::NotForThisHead),
             Quantity::SameActionMargin => {
-                table.margins.iter().cloned().collect::<Option<_>>().ok_or(TableError::NotForThisHead)
+                table.margins.iter().cloned().collect::<Option<_>>().ok_or(Reason::NotForThisHead)
             }
         }
     }
@@ -141,7 +116,7 @@ impl FamilyTable {
     ///
     /// # Errors
     /// The step at which a family that is monotone by theorem rose: a contradiction, never a property of a policy.
-    pub fn verdicts(&self) -> Result<Vec<StepVerdict>, TheoremViolated> {
+    pub fn verdicts(&self) -> Result<Vec<StepVerdict>, Reason> {
         let mut verdicts = Vec::new();
         let steps = self.masks.iter().zip(self.masks.iter().skip(1)).enumerate();
         for (index, (before, after)) in steps {
@@ -183,7 +158,7 @@ impl FamilyTable {
         before: impl Iterator<Item = &'a Rational>,
         after: impl Iterator<Item = &'a Rational>,
         place: impl Fn(usize) -> Place,
-    ) -> Result<StepVerdict, TheoremViolated> {
+    ) -> Result<StepVerdict, Reason> {
         let (mut fell, mut stayed, mut rose) = (0usize, 0usize, 0usize);
         // The largest rise, or else the largest fall.
         let mut extreme: Option<(Rational, usize, &Rational, &Rational)> = None;
@@ -209,7 +184,7 @@ impl FamilyTable {
         }
         let verdict = match (self.family.is_monotone(), rose, fell) {
             (true, 0, _) => "tightens-by-theorem",
-            (true, ..) => return Err(TheoremViolated { family: self.family, step }),
+            (true, ..) => return Err(Reason::Theorem { family: self.family.name(), step }),
             (false, 0, 0) => "unchanged",
             (false, 0, _) => "tightened",
             (false, ..) => "loosened",
@@ -229,15 +204,6 @@ impl FamilyTable {
 
 fn deviations(table: &MaskTable) -> impl Iterator<Item = &Rational> {
     table.changes.iter().flat_map(|change| change.deviation.iter())
-}
-
-/// A family that is monotone by theorem rose at a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TheoremViolated {
-    /// The family.
-    pub family: Family,
-    /// The step.
-    pub step: usize,
 }
 
 #[cfg(test)]
@@ -278,10 +244,10 @@ mod tests {
     #[test]
     fn a_theorem_that_fails_is_refused() {
         let rows: [&[&str]; 3] = [&["1"], &["1"], &["1.000000000000000000000000000001"]];
-        for (family, _) in Family::ALL {
+        for family in Family::ALL {
             let found = table(family, &rows).verdicts();
             if family.is_monotone() {
-                assert_eq!(found, Err(TheoremViolated { family, step: 2 }));
+                assert_eq!(found, Err(Reason::Theorem { family: family.name(), step: 2 }));
             } else {
                 assert_eq!(found.unwrap()[1].verdict, "loosened");
             }

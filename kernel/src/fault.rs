@@ -18,8 +18,11 @@ pub enum Class {
     Limit,
 }
 
+/// A condition's stable name in kebab case.
+pub type Code = String;
+
 /// `HighLow` as `high-low`: how the name of a condition becomes its code.
-pub fn kebab(name: &str) -> String {
+pub fn kebab(name: &str) -> Code {
     let mut code = String::new();
     for letter in name.chars() {
         if letter.is_ascii_uppercase() && !code.is_empty() {
@@ -47,7 +50,7 @@ macro_rules! conditions {
 
         impl $list {
             /// The name of this condition in kebab case.
-            fn own_code(&self) -> alloc::string::String {
+            fn own_code(&self) -> $crate::fault::Code {
                 $crate::fault::kebab(match self {
                     $(Self::$name $({ $($field: _),+ })? => stringify!($name),)+
                 })
@@ -127,6 +130,7 @@ conditions! {
         BandNotNested { layer: usize, weight: usize } => Malformed,
             "a band's tightest mask keeps weight {weight} of layer {layer}, its loosest does not";
         NoBand => Malformed, "a band ends at a mask that is not in the list";
+        OtherScope { family: &'static str } => Malformed, "the family {family} is evaluated elsewhere";
         RadiiLength { expected: usize, found: usize } => Malformed, "{found} radii for {expected} inputs";
         NegativeRadius { coordinate: usize } => Malformed, "the radius of input {coordinate} is negative";
         StdNotPositive { coordinate: usize } => Malformed, "the normaliser's std is not positive in coordinate {coordinate}";
@@ -227,7 +231,7 @@ impl Fault {
     }
 
     /// The condition's stable code, for sidecars, tests and JSON.
-    pub fn code(&self) -> String {
+    pub fn code(&self) -> Code {
         self.condition().own_code()
     }
 

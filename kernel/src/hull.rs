@@ -123,7 +123,7 @@ fn ceil_div(numerator: i128, denominator: i128) -> Option<i128> {
 pub fn hull_slopes(
     network: &GridNetwork,
     table: &TanhTable,
-    bounds: &[LayerBounds],
+    bounds: &[&LayerBounds],
 ) -> Result<HullSlopes, Fault> {
     let mut layers = Vec::with_capacity(network.layers.len());
     for (index, layer) in network.layers.iter().enumerate() {
@@ -198,9 +198,9 @@ mod tests {
         let table = TanhTable::shared();
         let bounds: Vec<_> = networks.iter().map(|n| propagate(n, table, &input).unwrap()).collect();
         assert_eq!((bounds[0].post[0].upper[0], bounds[1].post[0].upper[0]), (0, ONE / 4));
-        let alone = hull_slopes(&networks[0], table, &bounds[..1]).unwrap();
+        let alone = hull_slopes(&networks[0], table, &[&bounds[0]]).unwrap();
         assert_eq!(alone.layers, vec![vec![0]]);
-        let slopes = hull_slopes(&networks[0], table, &bounds).unwrap();
+        let slopes = hull_slopes(&networks[0], table, &bounds.iter().collect::<Vec<_>>()).unwrap();
         assert_eq!(slopes.layers, vec![vec![STEEP]]);
         let radii = [ONE / 4, ONE / 4];
         assert_eq!(deviation(&networks[0], &slopes, &radii), Ok(vec![ONE / 2]));
@@ -234,7 +234,7 @@ mod tests {
         let table = TanhTable::shared();
         let shape = || Fault::ShapeMismatch { layer: 0 };
         assert_eq!(hull_slopes(&network, table, &[]), Err(shape()));
-        assert_eq!(hull_slopes(&network, table, &[LayerBounds::default()]), Err(shape()));
+        assert_eq!(hull_slopes(&network, table, &[&LayerBounds::default()]), Err(shape()));
         let slopes = HullSlopes { layers: vec![vec![STEEP]] };
         assert_eq!(deviation(&network, &slopes, &[1]), Err(shape()));
         assert_eq!(deviation(&network, &HullSlopes { layers: vec![] }, &[1, 1]), Err(shape()));

@@ -10,6 +10,9 @@ use crate::grid::{
     magnitude, mul,
 };
 
+/// Lower and upper end on the value grid.
+pub type Interval = (i64, i64);
+
 /// A box on the value grid: `lower[i] <= x_i * 2^value_bits <= upper[i]`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct GridBox {
@@ -25,6 +28,22 @@ impl GridBox {
         self.lower.iter().copied().zip(self.upper.iter().copied())
     }
 
+    /// The intervals of two boxes side by side.
+    ///
+    /// # Errors
+    /// [`Fault::ShapeMismatch`] if their lengths differ.
+    pub fn paired<'a>(
+        &'a self,
+        other: &'a Self,
+        layer: usize,
+    ) -> Result<impl Iterator<Item = (Interval, Interval)> + 'a, Fault> {
+        let lengths = [self.upper.len(), other.lower.len(), other.upper.len()];
+        if lengths.iter().any(|length| *length != self.lower.len()) {
+            return Err(Fault::ShapeMismatch { layer });
+        }
+        Ok(self.intervals().zip(other.intervals()))
+    }
+
     /// A box from pairs of ends.
     pub fn from_intervals(pairs: impl IntoIterator<Item = (i64, i64)>) -> Self {
         let (lower, upper) = pairs.into_iter().unzip();
@@ -36,11 +55,8 @@ impl GridBox {
     /// # Errors
     /// [`Fault::EmptyInterval`] if they do not meet, [`Fault::ShapeMismatch`] if their lengths differ.
     pub fn meet(&self, other: &Self, layer: usize) -> Result<Self, Fault> {
-        if self.lower.len() != other.lower.len() || self.upper.len() != other.upper.len() {
-            return Err(Fault::ShapeMismatch { layer });
-        }
         let mut met = Self::default();
-        for (neuron, ((l1, u1), (l2, u2))) in self.intervals().zip(other.intervals()).enumerate() {
+        for (neuron, ((l1, u1), (l2, u2))) in self.paired(other, layer)?.enumerate() {
             let (lower, upper) = (l1.max(l2), u1.min(u2));
             if lower > upper {
                 return Err(Fault::EmptyInterval { layer, neuron });

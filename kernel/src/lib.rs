@@ -7,6 +7,7 @@ extern crate alloc;
 
 pub mod back;
 pub mod band;
+pub mod bounds;
 pub mod branch;
 pub mod crown;
 pub mod enclose;

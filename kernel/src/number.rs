@@ -82,6 +82,12 @@ impl Rational {
         }
     }
 
+    /// `value * 2^-bits`: an entry of a grid as the number that it stands for.
+    pub fn on_grid(value: i64, bits: u32) -> Self {
+        #[allow(clippy::disallowed_methods)] // a power of two is never zero
+        Self(Ratio::new(BigInt::from(value), BigInt::one() << bits))
+    }
+
     /// The number 0.
     pub fn zero() -> Self {
         Self(Ratio::zero())

@@ -11,7 +11,8 @@ use secateur_checker::load::{MaskDirectory, PolicyDirectory};
 use secateur_checker::model::{Head, PerturbationSet, States};
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::reader::certificate::Certificate;
-use secateur_checker::table::{FamilyTable, Quantity, TableError};
+use secateur_checker::rejection::Reason;
+use secateur_checker::table::{FamilyTable, Quantity};
 
 use super::{CertifyError, evaluate_parallel};
 use crate::progress::Progress;
@@ -134,7 +135,7 @@ fn reach(
     head: &HeadBounds,
     outputs: usize,
 ) -> Result<BandReach, CertifyError> {
-    let failed = |reason: TableError| CertifyError::Band { reason };
+    let failed = |reason: Reason| CertifyError::Band { reason };
     let least = |quantity, output| -> Result<Vec<Rational>, CertifyError> {
         let mut least: Option<Vec<Rational>> = None;
         for table in tables {

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
-use secateur_checker::bracket::{LIMIT_COUNTEREXAMPLE, brackets};
-use secateur_checker::counterexample::{PointProblem, PointTable, PointsError};
+use secateur_checker::claim::point::{PointProblem, PointTable, brackets};
 use secateur_checker::evaluate::Problem;
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::head::HeadBounds;
@@ -14,7 +13,8 @@ use secateur_checker::number::{Rounding, claim_decimal};
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::counterexample::{BracketVerdict, CounterexampleClaim};
 use secateur_checker::reader::json::Value;
-use secateur_checker::table::{FamilyTable, Quantity, TableError};
+use secateur_checker::rejection::Reason;
+use secateur_checker::table::{FamilyTable, Quantity};
 
 use crate::certify::value::{emit_place, emit_verdict, list, text};
 use crate::progress::Progress;
@@ -25,10 +25,10 @@ use crate::progress::Progress;
 pub enum CounterexampleError {
     /// The checker's rule refuses a point that the search took to be in the ball.
     #[error("counterexample: {0}; --no-counterexample leaves the bounds from below out")]
-    Points(PointsError),
+    Points(Reason),
     /// A bound that was evaluated has no value.
     #[error("counterexample: {0}")]
-    Table(TableError),
+    Table(Reason),
     /// The head's bound from above failed.
     #[error("{0}")]
     Head(Fault),
@@ -56,7 +56,8 @@ pub fn add_counterexample(
             if progress.stopped() {
                 return Err(CounterexampleError::Interrupted);
             }
-            let values = points.evaluate_state(state).map_err(CounterexampleError::Points)?;
+            let values =
+                points.evaluate_state(state).map_err(|fault| CounterexampleError::Points(fault.into()))?;
             progress.advance("bounding", done.fetch_add(1, Ordering::Relaxed) + 1, points.states());
             Ok(values)
         })
@@ -80,7 +81,6 @@ pub fn add_counterexample(
     }
     certificate.brackets =
         brackets(tables, &table, head, problem.masks.len()).map_err(CounterexampleError::Head)?;
-    certificate.limits.push(LIMIT_COUNTEREXAMPLE.to_owned());
     Ok(())
 }
 

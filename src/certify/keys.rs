@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{Signer, SigningKey};
 use secateur_checker::reader::base64;
+use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::dsse::{Envelope, EnvelopeSignature, pre_authentication_encoding};
 use secateur_checker::reader::json::{self, Numbers, Value, canonical};
 use secateur_checker::reader::pem::PublicKey;
-use secateur_checker::reader::trust::{MAX_TRUST, TrustFileError, parse_trust};
+use secateur_checker::reader::trust::{MAX_TRUST, parse_trust};
 
 use crate::policy::input::{MAX_TEXT, read_text};
 use crate::policy::write::{FileSet, WriteError};
@@ -137,8 +138,8 @@ pub fn trust_file(name: &str, public_pem: &str) -> String {
 /// The trust file `existing` with one more active key, called `name` and a number; the same text if the key is in it.
 ///
 /// # Errors
-/// [`TrustFileError`] of the trust file, before or after.
-pub fn trust_with(existing: &[u8], name: &str, key: &PublicKey) -> Result<String, TrustFileError> {
+/// [`Clause`] of the trust file, before or after.
+pub fn trust_with(existing: &[u8], name: &str, key: &PublicKey) -> Result<String, Clause> {
     let known = parse_trust(existing)?;
     let mut document = json::parse(existing, MAX_TRUST, Numbers::Refused)?;
     if let Value::Object(entries) = &mut document

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use secateur_checker::family::StateBounds;
+use secateur_checker::claim::region::{RegionProblem, prove_region};
+use secateur_checker::kernel::bounds::StateBounds;
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::head::HeadBounds;
 use secateur_checker::model::{Mask, PerturbationSet, Policy, Units};
@@ -11,7 +12,6 @@ use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::reader::json::Value;
 use secateur_checker::reader::regions::{RegionClaim, RegionEntry, Share};
 use secateur_checker::reader::trees::MAX_NODES;
-use secateur_checker::region_claim::{RegionProblem, prove_region};
 use secateur_checker::table::Quantity;
 
 use crate::certify::value::{list, object, text};
@@ -249,7 +249,7 @@ fn prove(
     tree: Vec<u8>,
     head: &HeadBounds,
 ) -> Result<(RegionEntry, Vec<u8>), RegionError> {
-    let proved = prove_region(problem, region, &entry, &tree, head, &mut |_, _| {});
+    let proved = prove_region(problem, &entry, &tree, head, &mut |_, _| {});
     let proved = proved.map_err(|e| RegionError::Prove { region, reason: e.to_string() })?;
     for (claim, proved) in entry.claims.iter_mut().zip(proved) {
         let rounding = Quantity::parse(&claim.quantity).map_or(Rounding::Up, Quantity::rounding);

@@ -3,24 +3,20 @@
 
 use std::collections::BTreeMap;
 
+use secateur_checker::claim::regret::{region_of, regret_bound};
+use secateur_checker::claim::{Bound, Claim as _, Proofs};
 use secateur_checker::kernel::fault::Fault;
-use secateur_checker::kernel::head::HeadBounds;
-use secateur_checker::kernel::regret::{RewardRange, expectation};
+use secateur_checker::kernel::regret::RewardRange;
 use secateur_checker::kernel::statistic::Confidence;
 use secateur_checker::model::Head;
-use secateur_checker::number::{Rational, Rounding, claim_decimal};
+use secateur_checker::number::{Rational, claim_decimal};
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::json::Value;
 use secateur_checker::reader::regret::{
     ExpectedRegret, Method, RegretClaim, RegretForm, Sampling, StatisticalClaim,
 };
-use secateur_checker::regret_claim::{
-    LIMIT_REGRET, largest_total_variation, region_of, regret_assumptions, regret_bound,
-};
-use secateur_checker::statistical_claim::{
-    LIMIT_STATISTICAL, StatisticalRejection, expected_tv_bound, statistical_assumptions,
-};
-use secateur_checker::table::{FamilyTable, Quantity, TableError};
+use secateur_checker::rejection::Reason;
+use secateur_checker::table::{FamilyTable, Quantity};
 
 /// Which regret claims to make, for every family and mask.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,11 +74,11 @@ pub enum RegretClaimError {
         /// The family.
         family: String,
         /// Why.
-        reason: TableError,
+        reason: Reason,
     },
     /// The draw was refused.
     #[error("{0}")]
-    Statistical(Box<StatisticalRejection>),
+    Statistical(Reason),
 }
 
 impl RegretRequest {
@@ -113,55 +109,39 @@ impl RegretRequest {
     }
 }
 
-/// Adds the claims asked for to `certificate`, with the assumptions and limits they need.
+/// Adds the claims asked for to `certificate`.
 ///
 /// # Errors
 /// [`RegretClaimError`].
 pub fn add_regret(
     certificate: &mut Certificate,
     request: &RegretRequest,
-    tables: &[FamilyTable],
-    head: &HeadBounds,
+    proofs: &mut Proofs<'_>,
 ) -> Result<(), RegretClaimError> {
     if request.is_empty() {
         return Ok(());
     }
-    if !head.is_distribution() {
+    if !proofs.head.is_distribution() {
         return Err(RegretClaimError::Deterministic);
     }
     if !request.forms.is_empty() {
         let rewards = request.rewards.as_ref().ok_or(RegretClaimError::NoRewards)?;
         let claimed = |family: &str, mask| has_total_variation(certificate, family, mask);
-        certificate.regret = regret_claims(&request.forms, rewards, tables, head, &claimed)?;
+        certificate.regret = regret_claims(&request.forms, rewards, proofs, &claimed)?;
     }
     if let Some(draw) = &request.statistical {
         let masks = certificate.masks.len();
         if draw.mask >= masks {
             return Err(RegretClaimError::NoMask { mask: draw.mask, masks });
         }
-        certificate.statistical = statistical_claims(draw, request.rewards.as_ref(), tables, head)?;
-    }
-    let states = certificate.states;
-    let needed = certificate.regret.iter().flat_map(regret_assumptions);
-    let needed: Vec<String> = needed
-        .chain(certificate.statistical.iter().flat_map(|c| statistical_assumptions(c, states)))
-        .collect();
-    for assumption in needed {
-        if !certificate.assumptions.contains(&assumption) {
-            certificate.assumptions.push(assumption);
-        }
-    }
-    if !certificate.regret.is_empty() || certificate.statistical.iter().any(|c| c.regret.is_some()) {
-        certificate.limits.push(LIMIT_REGRET.to_owned());
-    }
-    if !certificate.statistical.is_empty() {
-        certificate.limits.push(LIMIT_STATISTICAL.to_owned());
+        certificate.statistical = statistical_claims(draw, request.rewards.as_ref(), proofs)?;
     }
     Ok(())
 }
 
-fn up(value: &Rational) -> String {
-    claim_decimal(value, Rounding::Up)
+/// The decimal that follows from a bound.
+fn decimal(bound: &Bound) -> String {
+    claim_decimal(bound.value(), bound.rounding())
 }
 
 /// Whether the certificate claims the total variation of a family under a mask: a band has it for its own masks only.
@@ -173,26 +153,25 @@ fn has_total_variation(certificate: &Certificate, family: &str, mask: usize) -> 
 fn regret_claims(
     forms: &[RegretForm],
     rewards: &RewardRange,
-    tables: &[FamilyTable],
-    head: &HeadBounds,
+    proofs: &mut Proofs<'_>,
     claimed: &dyn Fn(&str, usize) -> bool,
 ) -> Result<Vec<RegretClaim>, RegretClaimError> {
     let mut claims = Vec::new();
-    for table in tables.iter().filter(|t| t.family.bounds_adversary()) {
+    for table in proofs.tables.iter().filter(|t| t.family.bounds_adversary()) {
         let family = table.family.name();
         for mask in (0..table.masks.len()).filter(|mask| claimed(&family, *mask)) {
-            let tv = largest_total_variation(table, head, mask)
-                .map_err(|reason| RegretClaimError::NoTotalVariation { family: family.clone(), reason })?;
             for form in forms {
-                let bound = regret_bound(form, rewards, &tv).map_err(RegretClaimError::Rule)?;
-                claims.push(RegretClaim {
+                let mut claim = RegretClaim {
                     family: family.clone(),
                     mask,
                     form: form.clone(),
                     rewards: rewards.clone(),
                     region: region_of(table.family),
-                    value: up(&bound),
-                });
+                    value: String::new(),
+                };
+                let failed = |reason| RegretClaimError::NoTotalVariation { family: family.clone(), reason };
+                claim.value = claim.prove(0, proofs).map_err(failed)?.iter().map(decimal).collect();
+                claims.push(claim);
             }
         }
     }
@@ -203,12 +182,11 @@ fn regret_claims(
 fn statistical_claims(
     draw: &StatisticalRequest,
     rewards: Option<&RewardRange>,
-    tables: &[FamilyTable],
-    head: &HeadBounds,
+    proofs: &mut Proofs<'_>,
 ) -> Result<Vec<StatisticalClaim>, RegretClaimError> {
     let usable =
         |t: &&FamilyTable| t.family.is_local() && t.family.bounds_adversary() && draw.mask < t.masks.len();
-    let local: Vec<&FamilyTable> = tables.iter().filter(usable).collect();
+    let local: Vec<&FamilyTable> = proofs.tables.iter().filter(usable).collect();
     if local.is_empty() {
         return Err(RegretClaimError::NoLocalFamily);
     }
@@ -224,15 +202,14 @@ fn statistical_claims(
                 confidence: confidence.clone(),
                 method,
                 value: String::new(),
-                regret: None,
+                regret: rewards
+                    .map(|rewards| ExpectedRegret { rewards: rewards.clone(), value: String::new() }),
             };
-            let bound = expected_tv_bound(claims.len(), &claim, table, head)
-                .map_err(|e| RegretClaimError::Statistical(Box::new(e)))?;
-            claim.value = up(&bound);
-            if let Some(rewards) = rewards {
-                let lost =
-                    expectation(rewards, &draw.sampling.discount, &bound).map_err(RegretClaimError::Rule)?;
-                claim.regret = Some(ExpectedRegret { rewards: rewards.clone(), value: up(&lost) });
+            let proved = claim.prove(0, proofs).map_err(RegretClaimError::Statistical)?;
+            let mut values = proved.iter().map(decimal);
+            claim.value = values.next().unwrap_or_default();
+            if let (Some(regret), Some(value)) = (&mut claim.regret, values.next()) {
+                regret.value = value;
             }
             claims.push(claim);
         }

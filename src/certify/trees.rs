@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use secateur_checker::evaluate::Problem;
-use secateur_checker::family::{Family, LocalProblem};
+use secateur_checker::family::Family;
 use secateur_checker::kernel::split::{Case, OutputConstraint};
+use secateur_checker::local::LocalProblem;
 use secateur_checker::number::Rational;
 use secateur_checker::reader::trees::MAX_NODES;
 

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use num_traits::ToPrimitive;
 use rayon::prelude::*;
 use secateur_checker::evaluate::Problem;
-use secateur_checker::family::{Family, LocalProblem};
+use secateur_checker::family::Family;
+use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Mask, Network};
 
 use crate::bound::FloatRegion;

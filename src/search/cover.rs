@@ -6,11 +6,11 @@
 //! A round's cells are bounded in parallel and taken in order, so that the tree does not depend on the number of threads.
 
 use rayon::prelude::*;
-use secateur_checker::family::StateBounds;
+use secateur_checker::claim::region::RegionProblem;
+use secateur_checker::kernel::bounds::StateBounds;
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::number::Rational;
 use secateur_checker::reader::trees::MAX_DEPTH;
-use secateur_checker::region_claim::RegionProblem;
 
 use crate::float::{float_to_rational, rational_to_float};
 

@@ -1,57 +1,27 @@
 //! Strict base64: the standard alphabet, padded, canonical, no blanks. Trusted. `spec/certificate-files.md#base64`.
 
-use core::fmt;
+use super::clause::Clause;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// Why text is not base64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Base64Error {
-    /// The length is no multiple of 4.
-    Length {
-        /// Length in bytes.
-        length: usize,
-    },
-    /// A character outside the alphabet, or padding before the end.
-    Character {
-        /// Position.
-        at: usize,
-    },
-    /// Bits that belong to no byte are not 0: another text stands for the same bytes.
-    NotCanonical,
-}
-
-impl fmt::Display for Base64Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Length { length } => {
-                write!(f, "not padded base64: its length {length} is no multiple of 4")
-            }
-            Self::Character { at } => write!(f, "not base64 at character {at}"),
-            Self::NotCanonical => f.write_str("not canonical base64: unused bits are set"),
-        }
-    }
-}
 
 /// Decodes; the caller caps the length.
 ///
 /// # Errors
-/// [`Base64Error`].
+/// [`Clause`].
 ///
 /// # References
 /// RFC 4648 sections 3.5 and 4.
-pub fn decode(text: &str) -> Result<Vec<u8>, Base64Error> {
+pub fn decode(text: &str) -> Result<Vec<u8>, Clause> {
     let length = text.len();
     let (groups, rest) = text.as_bytes().as_chunks::<4>();
     if !rest.is_empty() {
-        return Err(Base64Error::Length { length });
+        return Err(Clause::Base64Length { length });
     }
     let digits = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text);
     let mut out = Vec::with_capacity(groups.len().saturating_mul(3));
     let (mut bits, mut held) = (0u32, 0u32);
     for (at, byte) in digits.bytes().enumerate() {
-        bits = ((bits << 6) | digit(byte).ok_or(Base64Error::Character { at })?) & 0x00FF_FFFF;
+        bits = ((bits << 6) | digit(byte).ok_or(Clause::Base64Character { at })?) & 0x00FF_FFFF;
         held = held.saturating_add(6);
         if held >= 8 {
             held = held.saturating_sub(8);
@@ -60,7 +30,7 @@ pub fn decode(text: &str) -> Result<Vec<u8>, Base64Error> {
     }
     // Of a multiple of 4, less at most 2 signs of padding: 0, 4 or 2 bits are left over, never 6.
     if bits & !(u32::MAX << held) != 0 {
-        return Err(Base64Error::NotCanonical);
+        return Err(Clause::Base64UnusedBits);
     }
     Ok(out)
 }
@@ -127,18 +97,18 @@ mod tests {
     #[test]
     fn other_spellings_are_refused() {
         for (text, error) in [
-            ("Zg", Base64Error::Length { length: 2 }),
-            ("Zg=", Base64Error::Length { length: 3 }),
-            ("Z===", Base64Error::Character { at: 1 }),
-            ("====", Base64Error::Character { at: 0 }),
-            ("Zh==", Base64Error::NotCanonical),
-            ("Zm9=", Base64Error::NotCanonical),
-            ("Zg==Zg==", Base64Error::Character { at: 2 }),
-            ("Zm9v\nZm9v", Base64Error::Length { length: 9 }),
-            ("Zm9\n", Base64Error::Character { at: 3 }),
-            ("Zm9 ", Base64Error::Character { at: 3 }),
-            ("Zm-_", Base64Error::Character { at: 2 }),
-            ("Z=9v", Base64Error::Character { at: 1 }),
+            ("Zg", Clause::Base64Length { length: 2 }),
+            ("Zg=", Clause::Base64Length { length: 3 }),
+            ("Z===", Clause::Base64Character { at: 1 }),
+            ("====", Clause::Base64Character { at: 0 }),
+            ("Zh==", Clause::Base64UnusedBits),
+            ("Zm9=", Clause::Base64UnusedBits),
+            ("Zg==Zg==", Clause::Base64Character { at: 2 }),
+            ("Zm9v\nZm9v", Clause::Base64Length { length: 9 }),
+            ("Zm9\n", Clause::Base64Character { at: 3 }),
+            ("Zm9 ", Clause::Base64Character { at: 3 }),
+            ("Zm-_", Clause::Base64Character { at: 2 }),
+            ("Z=9v", Clause::Base64Character { at: 1 }),
         ] {
             assert_eq!(decode(text), Err(error), "{text:?}");
         }

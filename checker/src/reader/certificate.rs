@@ -3,16 +3,15 @@
 
 use crate::model::{Perturbation, PerturbationSet, Units};
 use crate::number::Rational;
+use crate::reader::clause::{Clause, Part};
 use crate::reader::counterexample::{
     BracketVerdict, CounterexampleClaim, bracket_verdicts, counterexample_claims,
 };
-use crate::reader::fields::{Field, FieldError};
-use crate::reader::json::{JsonError, Numbers, Value, canonical, parse};
+use crate::reader::fields::{Document, Field};
+use crate::reader::json::{Numbers, canonical, parse};
 use crate::reader::policy::MAX_WIDTH;
 use crate::reader::regions::{RegionEntry, region_entries};
 use crate::reader::regret::{RegretClaim, StatisticalClaim, regret_claims, statistical_claims};
-
-use core::fmt;
 
 /// `_type` of the statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -26,63 +25,6 @@ pub const MAX_SUBJECTS: usize = 64;
 pub const MAX_MASKS: usize = 1024;
 /// Most bytes of a payload.
 pub const MAX_PAYLOAD: usize = 16 << 20;
-
-/// Why a payload is not a certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CertificateError {
-    /// The payload is not strict JSON.
-    Json(JsonError),
-    /// A field is missing, unknown or of the wrong kind.
-    Field(FieldError),
-    /// The payload is not in the canonical form of RFC 8785.
-    NotCanonical,
-    /// Another schema version.
-    Version {
-        /// The version found.
-        found: String,
-    },
-    /// The certificate claims nothing.
-    NoClaims,
-    /// A list is longer than its cap.
-    TooMany {
-        /// Which list.
-        what: &'static str,
-        /// The cap.
-        cap: usize,
-    },
-    /// A list that must not be empty is.
-    Empty {
-        /// Which list.
-        what: &'static str,
-    },
-}
-
-impl fmt::Display for CertificateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Json(e) => write!(f, "the payload is not strict JSON: {e}"),
-            Self::Field(e) => e.fmt(f),
-            Self::NotCanonical => f.write_str("the payload is not canonical JSON (RFC 8785)"),
-            Self::Version { found } => {
-                write!(
-                    f,
-                    "schema version {}, this checker reads {SCHEMA_VERSION}",
-                    super::escaped::Escaped(found)
-                )
-            }
-            Self::NoClaims => f.write_str("the certificate claims nothing"),
-            Self::TooMany { what, cap } => write!(f, "more than {cap} {what}"),
-            Self::Empty { what } => write!(f, "the list of {what} is empty"),
-        }
-    }
-}
-
-impl From<FieldError> for CertificateError {
-    fn from(error: FieldError) -> Self {
-        Self::Field(error)
-    }
-}
 
 /// A file named with its plain SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -220,47 +162,47 @@ pub struct Certificate {
     pub seed: String,
 }
 
+/// The document of a signed payload: strict JSON in canonical form.
+pub(super) fn parse_payload(payload: &[u8]) -> Result<Document, Clause> {
+    let value = parse(payload, MAX_PAYLOAD, Numbers::Refused).map_err(|e| e.within(Part::Payload))?;
+    if canonical(&value).as_bytes() == payload {
+        Ok(Document::new(value, None))
+    } else {
+        Err(Clause::PayloadNotCanonical)
+    }
+}
+
 /// Reads the signed payload.
 ///
 /// # Errors
-/// [`CertificateError`].
-pub fn parse_certificate(payload: &[u8]) -> Result<Certificate, CertificateError> {
-    let value = parse(payload, MAX_PAYLOAD, Numbers::Refused).map_err(CertificateError::Json)?;
-    if canonical(&value).as_bytes() != payload {
-        return Err(CertificateError::NotCanonical);
-    }
-    statement(&value)
-}
-
-fn statement(value: &Value) -> Result<Certificate, CertificateError> {
-    let mut fields = Field::root(value).object()?;
+/// [`Clause`].
+pub fn parse_certificate(payload: &[u8]) -> Result<Certificate, Clause> {
+    let document = parse_payload(payload)?;
+    let mut fields = document.root().object()?;
     fields.required("_type")?.word(STATEMENT_TYPE)?;
     fields.required("predicateType")?.word(PREDICATE_TYPE)?;
     let subjects = capped(fields.required("subject")?.array()?, "subjects", MAX_SUBJECTS)?;
     let subjects = subjects.iter().map(subject).collect::<Result<Vec<_>, _>>()?;
     if subjects.is_empty() {
-        return Err(CertificateError::Empty { what: "subjects" });
+        return Err(Clause::ListEmpty { what: "subjects" });
     }
     let predicate = fields.required("predicate")?;
     fields.finish()?;
     predicate_fields(&predicate, subjects)
 }
 
-fn predicate_fields(
-    predicate: &Field<'_>,
-    subjects: Vec<FileDigest>,
-) -> Result<Certificate, CertificateError> {
+fn predicate_fields(predicate: &Field<'_>, subjects: Vec<FileDigest>) -> Result<Certificate, Clause> {
     let mut fields = predicate.object()?;
     let version = fields.required("schemaVersion")?.string()?;
     if version != SCHEMA_VERSION {
-        return Err(CertificateError::Version { found: version.to_owned() });
+        return Err(Clause::SchemaVersion { found: version.into() });
     }
     fields.required("result")?.word("verified")?;
     let (weights_digest, head, masks) = model(&fields.required("model")?)?;
     let (perturbation, state_units, states) = method(&fields.required("method")?)?;
     let claims = fields.required("claims")?.array()?.iter().map(claim).collect::<Result<Vec<_>, _>>()?;
     if claims.is_empty() {
-        return Err(CertificateError::NoClaims);
+        return Err(Clause::NoClaims);
     }
     let mut chain = fields.required("chain")?.object()?;
     let verdicts = chain.required("verdicts")?.array()?.iter().map(verdict).collect::<Result<Vec<_>, _>>()?;
@@ -298,33 +240,33 @@ pub(super) fn capped<'a>(
     items: Vec<Field<'a>>,
     what: &'static str,
     cap: usize,
-) -> Result<Vec<Field<'a>>, CertificateError> {
-    if items.len() > cap { Err(CertificateError::TooMany { what, cap }) } else { Ok(items) }
+) -> Result<Vec<Field<'a>>, Clause> {
+    if items.len() > cap { Err(Clause::ListTooLong { what, cap }) } else { Ok(items) }
 }
 
 /// Numbers as written; they are compared once it is known how many there must be.
-pub(super) fn number_texts(field: &Field<'_>) -> Result<Vec<String>, FieldError> {
+pub(super) fn number_texts(field: &Field<'_>) -> Result<Vec<String>, Clause> {
     Ok(field.number_texts()?.into_iter().map(str::to_owned).collect())
 }
 
-pub(super) fn words(field: &Field<'_>) -> Result<Vec<String>, FieldError> {
+pub(super) fn words(field: &Field<'_>) -> Result<Vec<String>, Clause> {
     Ok(field.strings()?.into_iter().map(str::to_owned).collect())
 }
 
-fn hex_digest(field: &Field<'_>) -> Result<String, FieldError> {
+fn hex_digest(field: &Field<'_>) -> Result<String, Clause> {
     let text = field.string()?;
     let plain = text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if plain { Ok(text.to_owned()) } else { Err(field.out_of_range("64 lower-case hexadecimal digits")) }
 }
 
-fn sha256(field: &Field<'_>) -> Result<String, FieldError> {
+fn sha256(field: &Field<'_>) -> Result<String, Clause> {
     let mut fields = field.object()?;
     let digest = hex_digest(&fields.required("sha256")?)?;
     fields.finish()?;
     Ok(digest)
 }
 
-pub(super) fn subject(field: &Field<'_>) -> Result<FileDigest, FieldError> {
+pub(super) fn subject(field: &Field<'_>) -> Result<FileDigest, Clause> {
     let mut fields = field.object()?;
     let name = fields.required("name")?.string()?.to_owned();
     let sha256 = sha256(&fields.required("digest")?)?;
@@ -332,7 +274,7 @@ pub(super) fn subject(field: &Field<'_>) -> Result<FileDigest, FieldError> {
     Ok(FileDigest { role: "subject".to_owned(), name, sha256 })
 }
 
-pub(super) fn input(field: &Field<'_>) -> Result<FileDigest, FieldError> {
+pub(super) fn input(field: &Field<'_>) -> Result<FileDigest, Clause> {
     let mut fields = field.object()?;
     let role = fields.required("role")?.string()?.to_owned();
     let name = fields.required("name")?.string()?.to_owned();
@@ -341,7 +283,7 @@ pub(super) fn input(field: &Field<'_>) -> Result<FileDigest, FieldError> {
     Ok(FileDigest { role, name, sha256 })
 }
 
-pub(super) fn witness(field: &Field<'_>) -> Result<WitnessRecord, FieldError> {
+pub(super) fn witness(field: &Field<'_>) -> Result<WitnessRecord, Clause> {
     let mut fields = field.object()?;
     let name = fields.required("name")?.string()?.to_owned();
     let sha256 = sha256(&fields.required("digest")?)?;
@@ -350,7 +292,7 @@ pub(super) fn witness(field: &Field<'_>) -> Result<WitnessRecord, FieldError> {
     Ok(WitnessRecord { name, sha256, size })
 }
 
-pub(super) fn program(field: &Field<'_>) -> Result<Program, FieldError> {
+pub(super) fn program(field: &Field<'_>) -> Result<Program, Clause> {
     let mut fields = field.object()?;
     let id = fields.required("id")?.string()?.to_owned();
     let version = fields.required("version")?.string()?.to_owned();
@@ -358,7 +300,7 @@ pub(super) fn program(field: &Field<'_>) -> Result<Program, FieldError> {
     Ok(Program { id, version })
 }
 
-fn model(field: &Field<'_>) -> Result<(String, String, Vec<MaskRecord>), CertificateError> {
+fn model(field: &Field<'_>) -> Result<(String, String, Vec<MaskRecord>), Clause> {
     let mut fields = field.object()?;
     fields.required("semantics")?.word("real-arithmetic")?;
     let weights = fields.required("weightsDigest")?.string()?.to_owned();
@@ -367,12 +309,12 @@ fn model(field: &Field<'_>) -> Result<(String, String, Vec<MaskRecord>), Certifi
     let masks = masks.iter().map(mask).collect::<Result<Vec<_>, _>>()?;
     fields.finish()?;
     if masks.is_empty() {
-        return Err(CertificateError::Empty { what: "masks" });
+        return Err(Clause::ListEmpty { what: "masks" });
     }
     Ok((weights, head, masks))
 }
 
-fn mask(field: &Field<'_>) -> Result<MaskRecord, FieldError> {
+fn mask(field: &Field<'_>) -> Result<MaskRecord, Clause> {
     let mut fields = field.object()?;
     let name = fields.required("name")?.string()?.to_owned();
     let digest = fields.required("digest")?.string()?.to_owned();
@@ -382,7 +324,7 @@ fn mask(field: &Field<'_>) -> Result<MaskRecord, FieldError> {
     Ok(MaskRecord { name, digest, pruned, total })
 }
 
-fn units(field: &Field<'_>) -> Result<Units, FieldError> {
+fn units(field: &Field<'_>) -> Result<Units, Clause> {
     match field.string()? {
         "raw" => Ok(Units::Raw),
         "normalised" => Ok(Units::Normalised),
@@ -390,7 +332,7 @@ fn units(field: &Field<'_>) -> Result<Units, FieldError> {
     }
 }
 
-fn method(field: &Field<'_>) -> Result<(PerturbationSet, Units, usize), CertificateError> {
+fn method(field: &Field<'_>) -> Result<(PerturbationSet, Units, usize), Clause> {
     let mut fields = field.object()?;
     let set = perturbation(&fields.required("perturbation")?)?;
     let state_units = units(&fields.required("stateUnits")?)?;
@@ -399,12 +341,12 @@ fn method(field: &Field<'_>) -> Result<(PerturbationSet, Units, usize), Certific
     Ok((set, state_units, states))
 }
 
-fn radius(field: &Field<'_>) -> Result<Rational, FieldError> {
+fn radius(field: &Field<'_>) -> Result<Rational, Clause> {
     let radius = field.rational()?;
     if radius.is_negative() { Err(field.out_of_range("at least 0")) } else { Ok(radius) }
 }
 
-fn perturbation(field: &Field<'_>) -> Result<PerturbationSet, FieldError> {
+fn perturbation(field: &Field<'_>) -> Result<PerturbationSet, Clause> {
     let mut fields = field.object()?;
     let kind = fields.required("shape")?;
     let mut radius = || radius(&fields.required("radius")?);
@@ -426,7 +368,7 @@ fn perturbation(field: &Field<'_>) -> Result<PerturbationSet, FieldError> {
     Ok(PerturbationSet { shape, units })
 }
 
-fn claim(field: &Field<'_>) -> Result<Claim, FieldError> {
+fn claim(field: &Field<'_>) -> Result<Claim, Clause> {
     let mut fields = field.object()?;
     let claim = Claim {
         family: fields.required("family")?.string()?.to_owned(),
@@ -439,7 +381,7 @@ fn claim(field: &Field<'_>) -> Result<Claim, FieldError> {
     Ok(claim)
 }
 
-fn verdict(field: &Field<'_>) -> Result<StepVerdict, FieldError> {
+fn verdict(field: &Field<'_>) -> Result<StepVerdict, Clause> {
     let mut fields = field.object()?;
     let family = fields.required("family")?.string()?.to_owned();
     let of = fields.required("of")?.string()?.to_owned();
@@ -454,7 +396,7 @@ fn verdict(field: &Field<'_>) -> Result<StepVerdict, FieldError> {
     Ok(StepVerdict { family, of, step, verdict, counts, at, before, after })
 }
 
-pub(super) fn place(field: &Field<'_>) -> Result<Place, FieldError> {
+pub(super) fn place(field: &Field<'_>) -> Result<Place, Clause> {
     let mut fields = field.object()?;
     let state = fields.optional("state").map(|s| s.count()).transpose()?;
     let index = fields.optional("index").map(|i| i.count()).transpose()?;

@@ -2,8 +2,9 @@
 //! `spec/certificate-bracket.md`. Their numbers stand under keys of their own, so that none reads as an upper bound.
 
 use crate::number::Rational;
-use crate::reader::certificate::{CertificateError, MAX_MASKS, Place, capped, number_texts, place};
-use crate::reader::fields::{Field, FieldError, Fields};
+use crate::reader::certificate::{MAX_MASKS, Place, capped, number_texts, place};
+use crate::reader::clause::Clause;
+use crate::reader::fields::{Field, Fields};
 
 /// Most entries of `counterexample`: 64 for each mask.
 const MAX_CLAIMS: usize = MAX_MASKS << 6;
@@ -45,30 +46,24 @@ pub struct BracketVerdict {
 }
 
 /// The entries of `counterexample`; empty if the key is absent.
-pub(super) fn counterexample_claims(
-    fields: &mut Fields<'_>,
-) -> Result<Vec<CounterexampleClaim>, CertificateError> {
+pub(super) fn counterexample_claims(fields: &mut Fields<'_>) -> Result<Vec<CounterexampleClaim>, Clause> {
     let claims = list(fields, "counterexample", MAX_CLAIMS)?;
     Ok(claims.iter().map(claim).collect::<Result<_, _>>()?)
 }
 
 /// The entries of `chain.bracket`; empty if the key is absent.
-pub(super) fn bracket_verdicts(chain: &mut Fields<'_>) -> Result<Vec<BracketVerdict>, CertificateError> {
+pub(super) fn bracket_verdicts(chain: &mut Fields<'_>) -> Result<Vec<BracketVerdict>, Clause> {
     let verdicts = list(chain, "bracket", MAX_BRACKETS)?;
     Ok(verdicts.iter().map(bracket).collect::<Result<_, _>>()?)
 }
 
-fn list<'a>(
-    fields: &mut Fields<'a>,
-    what: &'static str,
-    cap: usize,
-) -> Result<Vec<Field<'a>>, CertificateError> {
+fn list<'a>(fields: &mut Fields<'a>, what: &'static str, cap: usize) -> Result<Vec<Field<'a>>, Clause> {
     let Some(field) = fields.optional(what) else { return Ok(Vec::new()) };
     let items = capped(field.array()?, what, cap)?;
-    if items.is_empty() { Err(CertificateError::Empty { what }) } else { Ok(items) }
+    if items.is_empty() { Err(Clause::ListEmpty { what }) } else { Ok(items) }
 }
 
-fn claim(field: &Field<'_>) -> Result<CounterexampleClaim, FieldError> {
+fn claim(field: &Field<'_>) -> Result<CounterexampleClaim, Clause> {
     let mut fields = field.object()?;
     let claim = CounterexampleClaim {
         mask: fields.required("mask")?.count()?,
@@ -80,7 +75,7 @@ fn claim(field: &Field<'_>) -> Result<CounterexampleClaim, FieldError> {
     Ok(claim)
 }
 
-fn bracket(field: &Field<'_>) -> Result<BracketVerdict, FieldError> {
+fn bracket(field: &Field<'_>) -> Result<BracketVerdict, Clause> {
     let mut fields = field.object()?;
     let verdict = BracketVerdict {
         of: fields.required("of")?.string()?.to_owned(),

@@ -1,10 +1,9 @@
 //! Strict JSON: UTF-8, no BOM, no duplicate key, no number token, bounded depth and size; canonical output (RFC 8785).
 //! Trusted. `spec/certificate-files.md#json`.
 
-use core::fmt;
 use std::collections::BTreeMap;
 
-use super::escaped::Escaped;
+use super::clause::Clause;
 
 /// Deepest nesting of arrays and objects.
 pub const MAX_DEPTH: usize = 24;
@@ -40,124 +39,26 @@ pub enum Numbers {
     Integers,
 }
 
-/// Why bytes are not a document; `at` is a byte offset.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum JsonError {
-    /// The document is longer than its cap.
-    TooLarge {
-        /// Length in bytes.
-        size: usize,
-        /// Longest length accepted.
-        cap: usize,
-    },
-    /// The bytes are not UTF-8.
-    NotUtf8 {
-        /// First offending byte.
-        at: usize,
-    },
-    /// The document begins with a byte order mark.
-    ByteOrderMark,
-    /// Something else stands where the grammar wants `expected`.
-    Syntax {
-        /// Position.
-        at: usize,
-        /// What the grammar wants there.
-        expected: &'static str,
-    },
-    /// A number token where numbers are written as strings.
-    NumberToken {
-        /// Position.
-        at: usize,
-    },
-    /// A number that is not an integer in [0, 2^64), in a safetensors header.
-    NotAnInteger {
-        /// Position.
-        at: usize,
-    },
-    /// A key occurs twice in one object.
-    DuplicateKey {
-        /// Position after the second occurrence.
-        at: usize,
-        /// The key.
-        key: String,
-    },
-    /// Deeper than [`MAX_DEPTH`].
-    TooDeep {
-        /// Position.
-        at: usize,
-    },
-    /// More than [`MAX_VALUES`] values.
-    TooManyValues {
-        /// Position.
-        at: usize,
-    },
-    /// An unescaped control character in a string.
-    ControlCharacter {
-        /// Position.
-        at: usize,
-    },
-    /// A backslash followed by something that is no escape.
-    BadEscape {
-        /// Position.
-        at: usize,
-    },
-    /// Half of a surrogate pair.
-    LoneSurrogate {
-        /// Position.
-        at: usize,
-    },
-    /// Something follows the document.
-    TrailingData {
-        /// Position.
-        at: usize,
-    },
-}
-
-impl fmt::Display for JsonError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLarge { size, cap } => write!(f, "the document has {size} bytes, more than {cap}"),
-            Self::NotUtf8 { at } => write!(f, "not UTF-8 at byte {at}"),
-            Self::ByteOrderMark => f.write_str("the document begins with a byte order mark"),
-            Self::Syntax { at, expected } => write!(f, "not JSON at byte {at}: expected {expected}"),
-            Self::NumberToken { at } => {
-                write!(f, "a number at byte {at}: numbers are written as strings, such as \"0.075\"")
-            }
-            Self::NotAnInteger { at } => write!(f, "not an integer in [0, 2^64) at byte {at}"),
-            Self::DuplicateKey { at, key } => {
-                write!(f, "the key {} occurs twice, before byte {at}", Escaped(key))
-            }
-            Self::TooDeep { at } => write!(f, "nested deeper than {MAX_DEPTH} at byte {at}"),
-            Self::TooManyValues { at } => write!(f, "more than {MAX_VALUES} values at byte {at}"),
-            Self::ControlCharacter { at } => write!(f, "a control character in a string at byte {at}"),
-            Self::BadEscape { at } => write!(f, "an unknown escape at byte {at}"),
-            Self::LoneSurrogate { at } => write!(f, "half of a surrogate pair at byte {at}"),
-            Self::TrailingData { at } => write!(f, "something follows the document at byte {at}"),
-        }
-    }
-}
-
 /// Parses a document of at most `cap` bytes.
 ///
 /// # Errors
-/// [`JsonError`], one variant per clause of the format; the size is tested before anything is read.
+/// [`Clause`], one variant per clause of the format; the size is tested before anything is read.
 ///
 /// # References
 /// RFC 8259; RFC 7493 (I-JSON) sections 2.1 and 2.3.
-pub fn parse(bytes: &[u8], cap: usize, numbers: Numbers) -> Result<Value, JsonError> {
+pub fn parse(bytes: &[u8], cap: usize, numbers: Numbers) -> Result<Value, Clause> {
     if bytes.len() > cap {
-        return Err(JsonError::TooLarge { size: bytes.len(), cap });
+        return Err(Clause::TooLarge { size: bytes.len(), cap });
     }
-    let text = core::str::from_utf8(bytes).map_err(|e| JsonError::NotUtf8 { at: e.valid_up_to() })?;
+    let text = core::str::from_utf8(bytes).map_err(|e| Clause::NotUtf8 { at: e.valid_up_to() })?;
     if text.starts_with('\u{feff}') {
-        return Err(JsonError::ByteOrderMark);
+        return Err(Clause::ByteOrderMark);
     }
     let mut parser = Parser { text, at: 0, numbers, values: 0 };
     let value = parser.value(0)?;
     parser.blanks();
     if parser.at < text.len() {
-        return Err(JsonError::TrailingData { at: parser.at });
+        return Err(Clause::TrailingData { at: parser.at });
     }
     Ok(value)
 }
@@ -194,11 +95,11 @@ impl<'a> Parser<'a> {
         found
     }
 
-    fn want(&mut self, byte: u8, expected: &'static str) -> Result<(), JsonError> {
-        if self.take(byte) { Ok(()) } else { Err(JsonError::Syntax { at: self.at, expected }) }
+    fn want(&mut self, byte: u8, expected: &'static str) -> Result<(), Clause> {
+        if self.take(byte) { Ok(()) } else { Err(Clause::Syntax { at: self.at, expected }) }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
+    fn value(&mut self, depth: usize) -> Result<Value, Clause> {
         self.blanks();
         self.spend(1)?;
         match self.peek() {
@@ -209,36 +110,36 @@ impl<'a> Parser<'a> {
             Some(b'f') => self.word("false", Value::Bool(false)),
             Some(b'n') => self.word("null", Value::Null),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            _ => Err(JsonError::Syntax { at: self.at, expected: "a value" }),
+            _ => Err(Clause::Syntax { at: self.at, expected: "a value" }),
         }
     }
 
-    fn spend(&mut self, values: usize) -> Result<(), JsonError> {
+    fn spend(&mut self, values: usize) -> Result<(), Clause> {
         self.values = self.values.saturating_add(values);
-        if self.values > MAX_VALUES { Err(JsonError::TooManyValues { at: self.at }) } else { Ok(()) }
+        if self.values > MAX_VALUES { Err(Clause::TooManyValues { at: self.at }) } else { Ok(()) }
     }
 
-    fn deeper(&mut self, depth: usize) -> Result<usize, JsonError> {
+    fn deeper(&mut self, depth: usize) -> Result<usize, Clause> {
         if depth >= MAX_DEPTH {
-            return Err(JsonError::TooDeep { at: self.at });
+            return Err(Clause::TooDeep { at: self.at });
         }
         self.advance(1);
         Ok(depth.saturating_add(1))
     }
 
-    fn word(&mut self, word: &'static str, value: Value) -> Result<Value, JsonError> {
+    fn word(&mut self, word: &'static str, value: Value) -> Result<Value, Clause> {
         let rest = self.text.get(self.at..).unwrap_or("");
         if !rest.starts_with(word) {
-            return Err(JsonError::Syntax { at: self.at, expected: word });
+            return Err(Clause::Syntax { at: self.at, expected: word });
         }
         self.advance(word.len());
         Ok(value)
     }
 
-    fn number(&mut self) -> Result<Value, JsonError> {
+    fn number(&mut self) -> Result<Value, Clause> {
         let at = self.at;
         if self.numbers == Numbers::Refused {
-            return Err(JsonError::NumberToken { at });
+            return Err(Clause::NumberToken { at });
         }
         while matches!(self.peek(), Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')) {
             self.advance(1);
@@ -246,10 +147,10 @@ impl<'a> Parser<'a> {
         let token = self.text.get(at..self.at).unwrap_or("");
         let plain = token.bytes().all(|b| b.is_ascii_digit()) && (token == "0" || !token.starts_with('0'));
         let parsed = if plain { token.parse().ok() } else { None };
-        parsed.map(Value::Integer).ok_or(JsonError::NotAnInteger { at })
+        parsed.map(Value::Integer).ok_or(Clause::NotAnInteger { at })
     }
 
-    fn array(&mut self, depth: usize) -> Result<Value, JsonError> {
+    fn array(&mut self, depth: usize) -> Result<Value, Clause> {
         let depth = self.deeper(depth)?;
         let mut items = Vec::new();
         if self.take(b']') {
@@ -264,7 +165,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<Value, JsonError> {
+    fn object(&mut self, depth: usize) -> Result<Value, Clause> {
         let depth = self.deeper(depth)?;
         let mut members = BTreeMap::new();
         if self.take(b'}') {
@@ -274,11 +175,11 @@ impl<'a> Parser<'a> {
         loop {
             self.blanks();
             if self.peek() != Some(b'"') {
-                return Err(JsonError::Syntax { at: self.at, expected: "a key" });
+                return Err(Clause::Syntax { at: self.at, expected: "a key" });
             }
             let key = self.string()?;
             if members.contains_key(&key) {
-                return Err(JsonError::DuplicateKey { at: self.at, key });
+                return Err(Clause::DuplicateKey { at: self.at, key: key.into() });
             }
             self.want(b':', "a colon")?;
             let value = self.value(depth)?;
@@ -290,7 +191,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn string(&mut self) -> Result<String, JsonError> {
+    fn string(&mut self) -> Result<String, Clause> {
         self.advance(1);
         let mut out = String::new();
         loop {
@@ -305,14 +206,14 @@ impl<'a> Parser<'a> {
                     return Ok(out);
                 }
                 Some(b'\\') => out.push(self.escape()?),
-                Some(_) => return Err(JsonError::ControlCharacter { at: self.at }),
-                None => return Err(JsonError::Syntax { at: self.at, expected: "the end of a string" }),
+                Some(_) => return Err(Clause::ControlCharacter { at: self.at }),
+                None => return Err(Clause::Syntax { at: self.at, expected: "the end of a string" }),
             }
         }
     }
 
     /// Reads an escape, `at` on its backslash.
-    fn escape(&mut self) -> Result<char, JsonError> {
+    fn escape(&mut self) -> Result<char, Clause> {
         let at = self.at;
         self.advance(1);
         let plain = match self.peek() {
@@ -325,35 +226,35 @@ impl<'a> Parser<'a> {
             Some(b'r') => '\r',
             Some(b't') => '\t',
             Some(b'u') => return self.unicode_escape(at),
-            _ => return Err(JsonError::BadEscape { at }),
+            _ => return Err(Clause::BadEscape { at }),
         };
         self.advance(1);
         Ok(plain)
     }
 
     /// Reads `uXXXX`, or `uXXXX\uXXXX` for a surrogate pair; `at` is the backslash.
-    fn unicode_escape(&mut self, at: usize) -> Result<char, JsonError> {
+    fn unicode_escape(&mut self, at: usize) -> Result<char, Clause> {
         let first = self.four_digits(at)?;
         if let Some(character) = char::from_u32(u32::from(first)) {
             return Ok(character);
         }
         let rest = self.text.as_bytes().get(self.at..).unwrap_or(&[]);
         if !rest.starts_with(b"\\u") {
-            return Err(JsonError::LoneSurrogate { at });
+            return Err(Clause::LoneSurrogate { at });
         }
         self.advance(1);
         let second = self.four_digits(at)?;
         match char::decode_utf16([first, second]).next() {
             Some(Ok(character)) => Ok(character),
-            _ => Err(JsonError::LoneSurrogate { at }),
+            _ => Err(Clause::LoneSurrogate { at }),
         }
     }
 
     /// Reads `uXXXX`, `self.at` on the `u`.
-    fn four_digits(&mut self, at: usize) -> Result<u16, JsonError> {
+    fn four_digits(&mut self, at: usize) -> Result<u16, Clause> {
         let digits = self.text.get(self.at.saturating_add(1)..self.at.saturating_add(5));
         let digits = digits.filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
-        let unit = digits.and_then(|d| u16::from_str_radix(d, 16).ok()).ok_or(JsonError::BadEscape { at })?;
+        let unit = digits.and_then(|d| u16::from_str_radix(d, 16).ok()).ok_or(Clause::BadEscape { at })?;
         self.advance(5);
         Ok(unit)
     }
@@ -423,7 +324,7 @@ fn write_string(text: &str, out: &mut String) {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Value, JsonError> {
+    fn read(text: &str) -> Result<Value, Clause> {
         parse(text.as_bytes(), 1 << 20, Numbers::Refused)
     }
 
@@ -437,8 +338,8 @@ mod tests {
 
     #[test]
     fn number_tokens_have_their_own_error() {
-        assert_eq!(read("{\"a\":1}"), Err(JsonError::NumberToken { at: 5 }));
-        assert_eq!(read("-0.5"), Err(JsonError::NumberToken { at: 0 }));
+        assert_eq!(read("{\"a\":1}"), Err(Clause::NumberToken { at: 5 }));
+        assert_eq!(read("-0.5"), Err(Clause::NumberToken { at: 0 }));
     }
 
     #[test]
@@ -447,27 +348,27 @@ mod tests {
         assert_eq!(header("18446744073709551615"), Ok(Value::Integer(u64::MAX)));
         assert_eq!(header("0"), Ok(Value::Integer(0)));
         for bad in ["-1", "1.0", "1e3", "007", "18446744073709551616", "-"] {
-            assert_eq!(header(bad), Err(JsonError::NotAnInteger { at: 0 }), "{bad}");
+            assert_eq!(header(bad), Err(Clause::NotAnInteger { at: 0 }), "{bad}");
         }
     }
 
     #[test]
     fn each_clause_is_refused_by_name() {
-        assert_eq!(read("\u{feff}{}"), Err(JsonError::ByteOrderMark));
-        assert_eq!(parse(b"\"\xff\"", 10, Numbers::Refused), Err(JsonError::NotUtf8 { at: 1 }));
-        assert_eq!(parse(b"[true]", 5, Numbers::Refused), Err(JsonError::TooLarge { size: 6, cap: 5 }));
+        assert_eq!(read("\u{feff}{}"), Err(Clause::ByteOrderMark));
+        assert_eq!(parse(b"\"\xff\"", 10, Numbers::Refused), Err(Clause::NotUtf8 { at: 1 }));
+        assert_eq!(parse(b"[true]", 5, Numbers::Refused), Err(Clause::TooLarge { size: 6, cap: 5 }));
         assert_eq!(
             read("{\"a\":null,\"\\u0061\":null}"),
-            Err(JsonError::DuplicateKey { at: 18, key: "a".into() })
+            Err(Clause::DuplicateKey { at: 18, key: "a".into() })
         );
-        assert_eq!(read("[] []"), Err(JsonError::TrailingData { at: 3 }));
-        assert_eq!(read("\"a\nb\""), Err(JsonError::ControlCharacter { at: 2 }));
-        assert_eq!(read("\"\\x\""), Err(JsonError::BadEscape { at: 1 }));
-        assert_eq!(read("\"\\u+123\""), Err(JsonError::BadEscape { at: 1 }));
+        assert_eq!(read("[] []"), Err(Clause::TrailingData { at: 3 }));
+        assert_eq!(read("\"a\nb\""), Err(Clause::ControlCharacter { at: 2 }));
+        assert_eq!(read("\"\\x\""), Err(Clause::BadEscape { at: 1 }));
+        assert_eq!(read("\"\\u+123\""), Err(Clause::BadEscape { at: 1 }));
         for lone in
             ["\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\\ud800\\ud800\"", "\"\\udc00\\ud800\""]
         {
-            assert_eq!(read(lone), Err(JsonError::LoneSurrogate { at: 1 }), "{lone}");
+            assert_eq!(read(lone), Err(Clause::LoneSurrogate { at: 1 }), "{lone}");
         }
     }
 
@@ -492,7 +393,10 @@ mod tests {
             "{\"a\":null,}",
             "]",
         ] {
-            assert!(matches!(read(bad), Err(JsonError::Syntax { .. })), "{bad}");
+            assert!(
+                matches!(read(bad).map_err(|e| e.condition().clone()), Err(Clause::Syntax { .. })),
+                "{bad}"
+            );
         }
     }
 
@@ -500,17 +404,17 @@ mod tests {
     fn depth_and_count_are_capped() {
         let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
         assert!(read(&nested(MAX_DEPTH)).is_ok());
-        assert_eq!(read(&nested(MAX_DEPTH + 1)), Err(JsonError::TooDeep { at: MAX_DEPTH }));
-        assert_eq!(read(&"[".repeat(1_000_000)), Err(JsonError::TooDeep { at: MAX_DEPTH }));
+        assert_eq!(read(&nested(MAX_DEPTH + 1)), Err(Clause::TooDeep { at: MAX_DEPTH }));
+        assert_eq!(read(&"[".repeat(1_000_000)), Err(Clause::TooDeep { at: MAX_DEPTH }));
         let many = format!("[{}\"\"]", "\"\",".repeat(MAX_VALUES));
         let result = parse(many.as_bytes(), usize::MAX, Numbers::Refused);
-        assert!(matches!(result, Err(JsonError::TooManyValues { .. })));
+        assert!(matches!(result.map_err(|e| e.condition().clone()), Err(Clause::TooManyValues { .. })));
         // One object and its member count 1 + OBJECT_COST + 1.
         let objects = |n: usize| format!("[{}null]", "{\"\":null},".repeat(n));
         let most = (MAX_VALUES - 2) / (OBJECT_COST + 2);
         assert!(parse(objects(most).as_bytes(), usize::MAX, Numbers::Refused).is_ok());
         let result = parse(objects(most + 1).as_bytes(), usize::MAX, Numbers::Refused);
-        assert!(matches!(result, Err(JsonError::TooManyValues { .. })));
+        assert!(matches!(result.map_err(|e| e.condition().clone()), Err(Clause::TooManyValues { .. })));
     }
 
     #[test]

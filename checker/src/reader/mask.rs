@@ -1,14 +1,13 @@
 //! `chain.json` and one `.safetensors` per mask: a bit per weight, `1` = kept.
 //! Trusted. `spec/certificate-files.md#masks`.
 
-use core::fmt;
 use std::collections::BTreeSet;
 
-use super::escaped::Escaped;
-use super::fields::{Field, FieldError};
-use super::json::{self, JsonError, Numbers};
+use super::clause::{Clause, Part};
+use super::fields::{Document, Field};
+use super::json::Numbers;
 use super::policy::{PolicyFiles, is_plain_file_name, parse_source_file};
-use super::safetensors::{Safetensors, SafetensorsError};
+use super::safetensors::Safetensors;
 use crate::model::{Mask, Network, SourceFile};
 use crate::number::Rational;
 
@@ -22,99 +21,6 @@ pub const MAX_MASKS: usize = 1024;
 pub const MAX_CHAIN_BITS: usize = 1 << 27;
 /// Longest `method`, `scope` or `seed`, in bytes.
 pub const MAX_TEXT: usize = 256;
-
-/// Why bytes are not a mask of a policy, or not a chain's manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MaskError {
-    /// The manifest is not JSON.
-    Json(JsonError),
-    /// The manifest lacks something or has too much.
-    Field(FieldError),
-    /// The mask file is malformed, a tensor is missing, or is no table of bits.
-    Tensors(SafetensorsError),
-    /// The chain has no mask.
-    NoMasks,
-    /// More than [`MAX_MASKS`].
-    TooManyMasks {
-        /// How many.
-        found: usize,
-    },
-    /// More than [`MAX_CHAIN_BITS`].
-    ChainTooLarge {
-        /// How many masks.
-        masks: usize,
-    },
-    /// A file name with a separator, a leading dot or another character no plain name has.
-    UnsafeFileName {
-        /// The name.
-        name: String,
-    },
-    /// A file named twice.
-    RepeatedFileName {
-        /// The name.
-        name: String,
-    },
-    /// The mask masks a bias, `log_std` or the normaliser.
-    MayNotBeMasked {
-        /// The tensor.
-        name: String,
-    },
-    /// A tensor that is none of the policy's.
-    UnknownTensor {
-        /// The tensor.
-        name: String,
-    },
-    /// A tensor of another shape than its weight.
-    ShapeMismatch {
-        /// The tensor.
-        name: String,
-    },
-}
-
-impl fmt::Display for MaskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Json(error) => write!(f, "in the mask manifest: {error}"),
-            Self::Field(error) => write!(f, "in the mask manifest: {error}"),
-            Self::Tensors(error) => write!(f, "in the mask: {error}"),
-            Self::NoMasks => f.write_str("the chain has no mask"),
-            Self::TooManyMasks { found } => write!(f, "the chain has {found} masks, more than {MAX_MASKS}"),
-            Self::ChainTooLarge { masks } => {
-                write!(f, "{masks} masks of this policy are more than {MAX_CHAIN_BITS} bits")
-            }
-            Self::UnsafeFileName { name } => write!(f, "{} is not a plain file name", Escaped(name)),
-            Self::RepeatedFileName { name } => write!(f, "the chain names the file {} twice", Escaped(name)),
-            Self::MayNotBeMasked { name } => {
-                write!(f, "tensor {} may not be masked: masks are for weights", Escaped(name))
-            }
-            Self::UnknownTensor { name } => {
-                write!(f, "the mask has a tensor {}, the policy has none", Escaped(name))
-            }
-            Self::ShapeMismatch { name } => {
-                write!(f, "the mask of tensor {} has another shape", Escaped(name))
-            }
-        }
-    }
-}
-
-impl From<JsonError> for MaskError {
-    fn from(error: JsonError) -> Self {
-        Self::Json(error)
-    }
-}
-
-impl From<FieldError> for MaskError {
-    fn from(error: FieldError) -> Self {
-        Self::Field(error)
-    }
-}
-
-impl From<SafetensorsError> for MaskError {
-    fn from(error: SafetensorsError) -> Self {
-        Self::Tensors(error)
-    }
-}
 
 /// One entry of a chain's manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,10 +49,10 @@ pub struct ChainManifest {
 /// Parses `chain.json`. That the masks are nested is the kernel's to check.
 ///
 /// # Errors
-/// [`MaskError`], one variant per clause of the format.
-pub fn parse_chain_manifest(bytes: &[u8]) -> Result<ChainManifest, MaskError> {
-    let document = json::parse(bytes, MAX_MANIFEST, Numbers::Refused)?;
-    let mut fields = Field::root(&document).object()?;
+/// [`Clause`], one variant per clause of the format.
+pub fn parse_chain_manifest(bytes: &[u8]) -> Result<ChainManifest, Clause> {
+    let document = Document::parse(bytes, MAX_MANIFEST, Numbers::Refused, Part::MaskManifest)?;
+    let mut fields = document.root().object()?;
     fields.required("format")?.word(FORMAT)?;
     let method = free_text(&fields.required("method")?)?;
     let scope = free_text(&fields.required("scope")?)?;
@@ -154,20 +60,20 @@ pub fn parse_chain_manifest(bytes: &[u8]) -> Result<ChainManifest, MaskError> {
     let items = fields.required("masks")?.array()?;
     fields.finish()?;
     if items.is_empty() {
-        return Err(MaskError::NoMasks);
+        return Err(Clause::NoMasks);
     }
     if items.len() > MAX_MASKS {
-        return Err(MaskError::TooManyMasks { found: items.len() });
+        return Err(Clause::TooManyMasks { found: items.len() });
     }
     let masks = items.iter().map(parse_entry).collect::<Result<Vec<_>, _>>()?;
     let mut names = BTreeSet::new();
     if let Some(twice) = masks.iter().find(|m| !names.insert(m.file.as_str())) {
-        return Err(MaskError::RepeatedFileName { name: twice.file.clone() });
+        return Err(Clause::RepeatedFileName { name: twice.file.as_str().into() });
     }
     Ok(ChainManifest { method, scope, seed, masks })
 }
 
-fn parse_entry(item: &Field<'_>) -> Result<MaskEntry, MaskError> {
+fn parse_entry(item: &Field<'_>) -> Result<MaskEntry, Clause> {
     let mut fields = item.object()?;
     let file = fields.required("file")?.string()?;
     let place = fields.required("sparsity")?;
@@ -175,12 +81,12 @@ fn parse_entry(item: &Field<'_>) -> Result<MaskEntry, MaskError> {
     let source = fields.optional("source").map(|s| parse_source_file("mask", s.object()?)).transpose()?;
     fields.finish()?;
     if !is_plain_file_name(file) {
-        return Err(MaskError::UnsafeFileName { name: file.to_owned() });
+        return Err(Clause::UnsafeFileName { name: file.into() });
     }
     Ok(MaskEntry { file: file.to_owned(), requested_sparsity, source })
 }
 
-fn free_text(field: &Field<'_>) -> Result<String, FieldError> {
+fn free_text(field: &Field<'_>) -> Result<String, Clause> {
     let text = field.string()?;
     if text.len() > MAX_TEXT {
         Err(field.out_of_range("at most 256 bytes long"))
@@ -189,19 +95,23 @@ fn free_text(field: &Field<'_>) -> Result<String, FieldError> {
     }
 }
 
+fn in_mask(clause: Clause) -> Clause {
+    clause.within(Part::MaskTensors)
+}
+
 /// Parses one mask of a policy: exactly one BOOL or U8 tensor per weight, with the weight's name and shape, of 0 and 1.
 /// Fixed layers have none; their weights are kept.
 ///
 /// # Errors
-/// [`MaskError`]: a missing tensor, one that is not a weight's, another shape, or another value.
-pub fn parse_mask(bytes: &[u8], files: &PolicyFiles) -> Result<Mask, MaskError> {
-    let file = Safetensors::parse(bytes)?;
+/// [`Clause`]: a missing tensor, one that is not a weight's, another shape, or another value.
+pub fn parse_mask(bytes: &[u8], files: &PolicyFiles) -> Result<Mask, Clause> {
+    let file = Safetensors::parse(bytes).map_err(in_mask)?;
     for name in file.names() {
         if files.fixed_names.contains(name) {
-            return Err(MaskError::MayNotBeMasked { name: name.to_owned() });
+            return Err(Clause::MayNotBeMasked { name: name.into() });
         }
         if !files.weight_names.iter().any(|weight| weight == name) {
-            return Err(MaskError::UnknownTensor { name: name.to_owned() });
+            return Err(Clause::UnknownTensor { name: name.into() });
         }
     }
     let mut layers = Vec::new();
@@ -210,11 +120,11 @@ pub fn parse_mask(bytes: &[u8], files: &PolicyFiles) -> Result<Mask, MaskError> 
             layers.push(vec![true; layer.weight.values.len()]);
             continue;
         }
-        let tensor = file.tensor(name)?;
+        let tensor = file.tensor(name).map_err(in_mask)?;
         if tensor.shape != [layer.weight.rows, layer.weight.columns] {
-            return Err(MaskError::ShapeMismatch { name: name.clone() });
+            return Err(Clause::MaskShape { name: name.as_str().into() });
         }
-        layers.push(tensor.bits()?);
+        layers.push(tensor.bits().map_err(in_mask)?);
     }
     Ok(Mask { layers })
 }
@@ -222,12 +132,12 @@ pub fn parse_mask(bytes: &[u8], files: &PolicyFiles) -> Result<Mask, MaskError> 
 /// Accepts iff so many masks of the policy fit into [`MAX_CHAIN_BITS`]; to be asked before the masks are read.
 ///
 /// # Errors
-/// [`MaskError::ChainTooLarge`].
-pub fn check_chain_size(masks: usize, network: &Network) -> Result<(), MaskError> {
+/// [`Clause::ChainTooLarge`].
+pub fn check_chain_size(masks: usize, network: &Network) -> Result<(), Clause> {
     let weights = network.layers.iter().try_fold(0usize, |n, layer| n.checked_add(layer.weight.values.len()));
     match weights.and_then(|n| n.checked_mul(masks)) {
         Some(bits) if bits <= MAX_CHAIN_BITS => Ok(()),
-        _ => Err(MaskError::ChainTooLarge { masks }),
+        _ => Err(Clause::ChainTooLarge { masks }),
     }
 }
 
@@ -237,7 +147,7 @@ mod tests {
     use super::super::safetensors::tests::{f32s, tensors};
     use super::*;
 
-    fn chain(masks: &str) -> Result<ChainManifest, MaskError> {
+    fn chain(masks: &str) -> Result<ChainManifest, Clause> {
         let text = format!(
             r#"{{"format":"secateur.masks/1","method":"magnitude","scope":"layer","seed":"0","masks":[{masks}]}}"#
         );
@@ -270,11 +180,11 @@ mod tests {
         assert_eq!(manifest.masks[0].source, Some(source));
         assert_eq!(chain(&entry("m", "0")).unwrap().masks[0].source, None);
         let path = with(&format!(r#"{{"name":"../p50.npz","sha256":"{digest}"}}"#));
-        assert!(matches!(path, Err(MaskError::Field(FieldError::UnknownWord { .. }))));
+        assert!(matches!(path.map_err(|e| e.condition().clone()), Err(Clause::UnknownWord { .. })));
         let short = with(r#"{"name":"p50.npz","sha256":"ab"}"#);
-        assert!(matches!(short, Err(MaskError::Field(FieldError::UnknownWord { .. }))));
+        assert!(matches!(short.map_err(|e| e.condition().clone()), Err(Clause::UnknownWord { .. })));
         let more = with(&format!(r#"{{"name":"p50.npz","sha256":"{digest}","role":"mask"}}"#));
-        assert!(matches!(more, Err(MaskError::Field(FieldError::Unknown { .. }))));
+        assert!(matches!(more.map_err(|e| e.condition().clone()), Err(Clause::UnknownKey { .. })));
     }
 
     #[test]
@@ -294,18 +204,27 @@ mod tests {
             "\\u001b[2J",
             "m\\u0000",
         ] {
-            assert!(matches!(chain(&entry(bad, "0")), Err(MaskError::UnsafeFileName { .. })), "{bad}");
+            assert!(
+                matches!(
+                    chain(&entry(bad, "0")).map_err(|e| e.condition().clone()),
+                    Err(Clause::UnsafeFileName { .. })
+                ),
+                "{bad}"
+            );
         }
-        assert!(matches!(chain(&entry(&"x".repeat(201), "0")), Err(MaskError::UnsafeFileName { .. })));
+        assert!(matches!(
+            chain(&entry(&"x".repeat(201), "0")).map_err(|e| e.condition().clone()),
+            Err(Clause::UnsafeFileName { .. })
+        ));
         let twice = chain(&[entry("m", "0"), entry("m", "0.5")].join(","));
-        assert_eq!(twice, Err(MaskError::RepeatedFileName { name: "m".into() }));
+        assert_eq!(twice, Err(Clause::RepeatedFileName { name: "m".into() }));
     }
 
     #[test]
     fn chains_have_one_to_1024_masks() {
-        assert_eq!(chain(""), Err(MaskError::NoMasks));
+        assert_eq!(chain(""), Err(Clause::NoMasks));
         let many: Vec<_> = (0..1025).map(|i| entry(&format!("m{i}"), "0")).collect();
-        assert_eq!(chain(&many.join(",")), Err(MaskError::TooManyMasks { found: 1025 }));
+        assert_eq!(chain(&many.join(",")), Err(Clause::TooManyMasks { found: 1025 }));
         assert_eq!(chain(&many[..1024].join(",")).unwrap().masks.len(), 1024);
     }
 
@@ -316,25 +235,34 @@ mod tests {
         let most = MAX_CHAIN_BITS / 9;
         assert_eq!(check_chain_size(most, &network), Ok(()));
         for masks in [most + 1, usize::MAX] {
-            assert_eq!(check_chain_size(masks, &network), Err(MaskError::ChainTooLarge { masks }));
+            assert_eq!(check_chain_size(masks, &network), Err(Clause::ChainTooLarge { masks }));
         }
     }
 
     #[test]
     fn manifests_are_strict() {
         for bad in ["1.1", "-0.1"] {
-            assert!(matches!(chain(&entry("m", bad)), Err(MaskError::Field(FieldError::OutOfRange { .. }))));
+            assert!(matches!(
+                chain(&entry("m", bad)).map_err(|e| e.condition().clone()),
+                Err(Clause::OutOfRange { .. })
+            ));
         }
-        assert!(matches!(chain(&entry("m", "x")), Err(MaskError::Field(FieldError::Number { .. }))));
-        assert!(matches!(chain(r#"{"file":"m"}"#), Err(MaskError::Field(FieldError::Missing { .. }))));
+        assert!(matches!(
+            chain(&entry("m", "x")).map_err(|e| e.condition().clone()),
+            Err(Clause::NotANumber { .. })
+        ));
+        assert!(matches!(
+            chain(r#"{"file":"m"}"#).map_err(|e| e.condition().clone()),
+            Err(Clause::MissingKey { .. })
+        ));
         let number = chain(r#"{"file":"m","sparsity":0.1}"#);
-        assert!(matches!(number, Err(MaskError::Json(JsonError::NumberToken { .. }))));
+        assert!(matches!(number.map_err(|e| e.condition().clone()), Err(Clause::NumberToken { .. })));
         let long = format!(
             r#"{{"format":"secateur.masks/1","method":"{}","scope":"","seed":"","masks":[]}}"#,
             "x".repeat(257)
         );
         let long = parse_chain_manifest(long.as_bytes());
-        assert!(matches!(long, Err(MaskError::Field(FieldError::OutOfRange { .. }))));
+        assert!(matches!(long.map_err(|e| e.condition().clone()), Err(Clause::OutOfRange { .. })));
     }
 
     #[test]
@@ -354,7 +282,7 @@ mod tests {
         let mask = parse_mask(&tensors(std::slice::from_ref(&first)), &files).unwrap();
         assert_eq!(mask.layers, [vec![true, false, true, true, false, true], vec![true; 3]]);
         let both = tensors(&[first, ("w1", "BOOL", &[1, 3], vec![1; 3])]);
-        assert_eq!(parse_mask(&both, &files), Err(MaskError::MayNotBeMasked { name: "w1".into() }));
+        assert_eq!(parse_mask(&both, &files), Err(Clause::MayNotBeMasked { name: "w1".into() }));
     }
 
     #[test]
@@ -362,26 +290,26 @@ mod tests {
         let whole = [("w0", "BOOL", &[3, 2][..], vec![1; 6]), ("w1", "BOOL", &[1, 3][..], vec![1; 3])];
         let read = |list: &[_]| parse_mask(&tensors(list), &sample());
         let missing = read(&whole[..1]);
-        assert_eq!(missing, Err(MaskError::Tensors(SafetensorsError::Missing { name: "w1".into() })));
+        assert_eq!(missing, Err(Clause::NoTensor { name: "w1".into() }.within(Part::MaskTensors)));
         for fixed in ["b0", "b1", "s", "m", "d"] {
             let mut list = whole.to_vec();
             list.push((fixed, "BOOL", &[1][..], vec![1]));
-            assert_eq!(read(&list), Err(MaskError::MayNotBeMasked { name: fixed.into() }));
+            assert_eq!(read(&list), Err(Clause::MayNotBeMasked { name: fixed.into() }));
         }
         let mut list = whole.to_vec();
         list.push(("x", "BOOL", &[1][..], vec![1]));
-        assert_eq!(read(&list), Err(MaskError::UnknownTensor { name: "x".into() }));
+        assert_eq!(read(&list), Err(Clause::UnknownTensor { name: "x".into() }));
         let mut list = whole.to_vec();
         list[0].2 = &[2, 3];
-        assert_eq!(read(&list), Err(MaskError::ShapeMismatch { name: "w0".into() }));
+        assert_eq!(read(&list), Err(Clause::MaskShape { name: "w0".into() }));
         let mut list = whole.to_vec();
         list[1].3 = vec![1, 1, 2];
         assert_eq!(
             read(&list),
-            Err(MaskError::Tensors(SafetensorsError::NotABit { name: "w1".into(), index: 2 }))
+            Err(Clause::NotABit { name: "w1".into(), index: 2 }.within(Part::MaskTensors))
         );
         let mut list = whole.to_vec();
         list[1] = ("w1", "F32", &[1, 3], f32s(&[1.0; 3]));
-        assert!(matches!(read(&list), Err(MaskError::Tensors(SafetensorsError::WrongDtype { .. }))));
+        assert!(matches!(read(&list).map_err(|e| e.condition().clone()), Err(Clause::WrongDtype { .. })));
     }
 }

@@ -1,8 +1,7 @@
 //! Strict `.npy`: a two-dimensional table of little-endian floats in C order, one state a row.
 //! Trusted. `spec/certificate-files.md#states`.
 
-use core::fmt;
-
+use super::clause::Clause;
 use super::safetensors::MAX_FILE;
 use super::tensor::{MAX_ENTRIES, decode_floats};
 use crate::model::{Matrix, States, Units};
@@ -10,102 +9,16 @@ use crate::model::{Matrix, States, Units};
 /// Longest header, in bytes.
 pub const MAX_HEADER: usize = 1 << 12;
 
-/// Why bytes are not a table of states.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NpyError {
-    /// Longer than [`MAX_FILE`].
-    FileTooLarge {
-        /// Length in bytes.
-        size: usize,
-    },
-    /// Not the magic string of `.npy`.
-    NotNpy,
-    /// A version other than 1.0 and 2.0.
-    Version {
-        /// Major version.
-        major: u8,
-        /// Minor version.
-        minor: u8,
-    },
-    /// The header is longer than [`MAX_HEADER`] or than the file.
-    HeaderLength,
-    /// The header is not the dictionary that the format prescribes.
-    Header {
-        /// Byte of the header.
-        at: usize,
-        /// What belongs there.
-        expected: &'static str,
-    },
-    /// Elements other than `<f2`, `<f4`, `<f8`.
-    Dtype,
-    /// Columns are stored one after the other.
-    FortranOrder,
-    /// Not two dimensions.
-    Rank {
-        /// Number of dimensions.
-        found: usize,
-    },
-    /// No row or no column.
-    Empty,
-    /// More than [`MAX_ENTRIES`] entries.
-    TooManyEntries,
-    /// More or fewer bytes than the shape needs.
-    DataLength {
-        /// Bytes after the header.
-        stated: usize,
-        /// Bytes the shape needs.
-        needed: usize,
-    },
-    /// A NaN or an infinity.
-    NotFinite {
-        /// Row.
-        row: usize,
-        /// Column.
-        column: usize,
-    },
-}
-
-impl fmt::Display for NpyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::FileTooLarge { size } => write!(f, "the .npy file has {size} bytes, more than {MAX_FILE}"),
-            Self::NotNpy => f.write_str("not an .npy file"),
-            Self::Version { major, minor } => {
-                write!(f, ".npy version {major}.{minor} is neither 1.0 nor 2.0")
-            }
-            Self::HeaderLength => {
-                write!(f, "the .npy header is longer than {MAX_HEADER} bytes or than the file")
-            }
-            Self::Header { at, expected } => write!(f, "the .npy header lacks {expected} at byte {at}"),
-            Self::Dtype => f.write_str("the .npy file does not hold little-endian floats (<f2, <f4 or <f8)"),
-            Self::FortranOrder => f.write_str("the .npy file is in Fortran order; save it in C order"),
-            Self::Rank { found: 1 } => {
-                f.write_str("the .npy file has one dimension; reshape one state of n numbers to (1, n)")
-            }
-            Self::Rank { found } => {
-                write!(f, "the .npy file has {found} dimensions, not 2 (states, coordinates)")
-            }
-            Self::Empty => f.write_str("the .npy file holds no state or states without coordinates"),
-            Self::TooManyEntries => write!(f, "the .npy file has more than {MAX_ENTRIES} entries"),
-            Self::DataLength { stated, needed } => {
-                write!(f, "the .npy file has {stated} bytes of data, its shape needs {needed}")
-            }
-            Self::NotFinite { row, column } => write!(f, "state {row} is not finite in coordinate {column}"),
-        }
-    }
-}
-
 /// Reads a table of states, S x n, both at least 1; the file does not know its units.
 ///
 /// # Errors
-/// [`NpyError`], one variant per clause of the format; sizes are tested before allocation.
+/// [`Clause`], one variant per clause of the format; sizes are tested before allocation.
 ///
 /// # References
 /// NEP 1, "A Simple File Format for NumPy Arrays".
-pub fn parse_states(file: &[u8], units: Units) -> Result<States, NpyError> {
+pub fn parse_states(file: &[u8], units: Units) -> Result<States, Clause> {
     if file.len() > MAX_FILE {
-        return Err(NpyError::FileTooLarge { size: file.len() });
+        return Err(Clause::StatesTooLarge { size: file.len() });
     }
     let (header, data) = split(file)?;
     let Header { dtype, fortran, shape } = parse_header(header)?;
@@ -113,21 +26,24 @@ pub fn parse_states(file: &[u8], units: Units) -> Result<States, NpyError> {
         "<f2" => (2usize, 10, 5),
         "<f4" => (4, 23, 8),
         "<f8" => (8, 52, 11),
-        _ => return Err(NpyError::Dtype),
+        _ => return Err(Clause::NpyDtype),
     };
     if fortran {
-        return Err(NpyError::FortranOrder);
+        return Err(Clause::FortranOrder);
     }
-    let &[rows, columns] = shape.as_slice() else { return Err(NpyError::Rank { found: shape.len() }) };
+    let &[rows, columns] = shape.as_slice() else {
+        let found = shape.len();
+        return Err(if found == 1 { Clause::OneState } else { Clause::NpyRank { found } });
+    };
     if rows == 0 || columns == 0 {
-        return Err(NpyError::Empty);
+        return Err(Clause::NoStates);
     }
-    let entries = rows.checked_mul(columns).filter(|n| *n <= MAX_ENTRIES).ok_or(NpyError::TooManyEntries)?;
-    let needed = entries.checked_mul(size).ok_or(NpyError::TooManyEntries)?;
+    let entries = rows.checked_mul(columns).filter(|n| *n <= MAX_ENTRIES).ok_or(Clause::TooManyStates)?;
+    let needed = entries.checked_mul(size).ok_or(Clause::TooManyStates)?;
     if data.len() != needed {
-        return Err(NpyError::DataLength { stated: data.len(), needed });
+        return Err(Clause::StatesLength { stated: data.len(), needed });
     }
-    let values = decode_floats(data, size, fraction, exponent).map_err(|index| NpyError::NotFinite {
+    let values = decode_floats(data, size, fraction, exponent).map_err(|index| Clause::StateNotFinite {
         row: index.checked_div(columns).unwrap_or(0),
         column: index.checked_rem(columns).unwrap_or(0),
     })?;
@@ -135,19 +51,19 @@ pub fn parse_states(file: &[u8], units: Units) -> Result<States, NpyError> {
 }
 
 /// Header text and data of a file.
-fn split(file: &[u8]) -> Result<(&str, &[u8]), NpyError> {
-    let rest = file.strip_prefix(b"\x93NUMPY").ok_or(NpyError::NotNpy)?;
+fn split(file: &[u8]) -> Result<(&str, &[u8]), Clause> {
+    let rest = file.strip_prefix(b"\x93NUMPY").ok_or(Clause::NotNpy)?;
     let (length, rest) = match rest {
         [1, 0, a, b, rest @ ..] => (u32::from(u16::from_le_bytes([*a, *b])), rest),
         [2, 0, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]), rest),
-        [1 | 2, 0, ..] => return Err(NpyError::HeaderLength),
-        [major, minor, ..] => return Err(NpyError::Version { major: *major, minor: *minor }),
-        _ => return Err(NpyError::NotNpy),
+        [1 | 2, 0, ..] => return Err(Clause::NpyHeaderLength),
+        [major, minor, ..] => return Err(Clause::NpyVersion { major: *major, minor: *minor }),
+        _ => return Err(Clause::NotNpy),
     };
-    let length = usize::try_from(length).ok().filter(|n| *n <= MAX_HEADER).ok_or(NpyError::HeaderLength)?;
-    let (header, data) = rest.split_at_checked(length).ok_or(NpyError::HeaderLength)?;
+    let length = usize::try_from(length).ok().filter(|n| *n <= MAX_HEADER).ok_or(Clause::NpyHeaderLength)?;
+    let (header, data) = rest.split_at_checked(length).ok_or(Clause::NpyHeaderLength)?;
     let header = core::str::from_utf8(header)
-        .map_err(|e| NpyError::Header { at: e.valid_up_to(), expected: "ASCII" })?;
+        .map_err(|e| Clause::NpyHeader { at: e.valid_up_to(), expected: "ASCII" })?;
     Ok((header, data))
 }
 
@@ -159,7 +75,7 @@ struct Header<'a> {
 
 /// Reads `{'descr': '<f8', 'fortran_order': False, 'shape': (1000, 11), }` and its padding: the three keys once each,
 /// in any order, blanks between tokens, a comma after the last member or not.
-fn parse_header(header: &str) -> Result<Header<'_>, NpyError> {
+fn parse_header(header: &str) -> Result<Header<'_>, Clause> {
     let mut scan = Scan { all: header, rest: header };
     let (mut dtype, mut fortran, mut shape) = (None, None, None);
     scan.want("{", "an opening brace")?;
@@ -196,8 +112,8 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn lacks(&self, expected: &'static str) -> NpyError {
-        NpyError::Header { at: self.all.len().saturating_sub(self.rest.len()), expected }
+    fn lacks(&self, expected: &'static str) -> Clause {
+        Clause::NpyHeader { at: self.all.len().saturating_sub(self.rest.len()), expected }
     }
 
     fn take(&mut self, token: &str) -> bool {
@@ -210,18 +126,18 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn want(&mut self, token: &str, expected: &'static str) -> Result<(), NpyError> {
+    fn want(&mut self, token: &str, expected: &'static str) -> Result<(), Clause> {
         if self.take(token) { Ok(()) } else { Err(self.lacks(expected)) }
     }
 
-    fn quoted(&mut self) -> Result<&'a str, NpyError> {
+    fn quoted(&mut self) -> Result<&'a str, Clause> {
         self.want("'", "a quoted string")?;
         let (text, rest) = self.rest.split_once('\'').ok_or_else(|| self.lacks("a closing quote"))?;
         self.rest = rest;
         Ok(text)
     }
 
-    fn boolean(&mut self) -> Result<bool, NpyError> {
+    fn boolean(&mut self) -> Result<bool, Clause> {
         if self.take("True") {
             Ok(true)
         } else {
@@ -231,7 +147,7 @@ impl<'a> Scan<'a> {
     }
 
     /// A tuple of sizes: `()`, `(5,)`, `(5, 6)`, `(5, 6,)`.
-    fn tuple(&mut self) -> Result<Vec<usize>, NpyError> {
+    fn tuple(&mut self) -> Result<Vec<usize>, Clause> {
         self.want("(", "an opening parenthesis")?;
         let mut sizes = Vec::new();
         while !self.take(")") {
@@ -269,7 +185,7 @@ mod tests {
         format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}     \n")
     }
 
-    fn read(header: &str, data: &[u8]) -> Result<States, NpyError> {
+    fn read(header: &str, data: &[u8]) -> Result<States, Clause> {
         parse_states(&file(1, header, data), Units::Raw)
     }
 
@@ -298,16 +214,16 @@ mod tests {
 
     #[test]
     fn magic_version_and_lengths_are_checked() {
-        assert_eq!(parse_states(b"PK\x03\x04", Units::Raw), Err(NpyError::NotNpy));
-        assert_eq!(parse_states(b"\x93NUMPY", Units::Raw), Err(NpyError::NotNpy));
+        assert_eq!(parse_states(b"PK\x03\x04", Units::Raw), Err(Clause::NotNpy));
+        assert_eq!(parse_states(b"\x93NUMPY", Units::Raw), Err(Clause::NotNpy));
         let version = parse_states(&file(3, "", &[]), Units::Raw);
-        assert_eq!(version, Err(NpyError::Version { major: 3, minor: 0 }));
-        assert_eq!(parse_states(b"\x93NUMPY\x01\x00\x10", Units::Raw), Err(NpyError::HeaderLength));
-        assert_eq!(parse_states(b"\x93NUMPY\x01\x00\x10\x00", Units::Raw), Err(NpyError::HeaderLength));
+        assert_eq!(version, Err(Clause::NpyVersion { major: 3, minor: 0 }));
+        assert_eq!(parse_states(b"\x93NUMPY\x01\x00\x10", Units::Raw), Err(Clause::NpyHeaderLength));
+        assert_eq!(parse_states(b"\x93NUMPY\x01\x00\x10\x00", Units::Raw), Err(Clause::NpyHeaderLength));
         let huge = parse_states(b"\x93NUMPY\x02\x00\xff\xff\xff\xff{", Units::Raw);
-        assert_eq!(huge, Err(NpyError::HeaderLength));
+        assert_eq!(huge, Err(Clause::NpyHeaderLength));
         let large = vec![0u8; MAX_FILE + 1];
-        assert_eq!(parse_states(&large, Units::Raw), Err(NpyError::FileTooLarge { size: MAX_FILE + 1 }));
+        assert_eq!(parse_states(&large, Units::Raw), Err(Clause::StatesTooLarge { size: MAX_FILE + 1 }));
     }
 
     #[test]
@@ -329,40 +245,46 @@ mod tests {
             "{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (1, 1), }\n",
             "__import__('os').system('true')\n",
         ] {
-            assert!(matches!(read(bad, &[0; 8]), Err(NpyError::Header { .. })), "{bad}");
+            assert!(
+                matches!(
+                    read(bad, &[0; 8]).map_err(|e| e.condition().clone()),
+                    Err(Clause::NpyHeader { .. })
+                ),
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn only_c_ordered_little_endian_tables_are_read() {
         for descr in [">f8", "<i4", "|O", "|b1", "<f16", "<c8"] {
-            assert_eq!(read(&header(descr, "False", "(1, 1)"), &[0; 8]), Err(NpyError::Dtype), "{descr}");
+            assert_eq!(read(&header(descr, "False", "(1, 1)"), &[0; 8]), Err(Clause::NpyDtype), "{descr}");
         }
-        assert_eq!(read(&header("<f8", "True", "(1, 1)"), &[0; 8]), Err(NpyError::FortranOrder));
-        assert_eq!(read(&header("<f8", "False", "(1,)"), &[0; 8]), Err(NpyError::Rank { found: 1 }));
-        assert_eq!(read(&header("<f8", "False", "()"), &[0; 8]), Err(NpyError::Rank { found: 0 }));
-        assert_eq!(read(&header("<f8", "False", "(1, 1, 1)"), &[0; 8]), Err(NpyError::Rank { found: 3 }));
-        assert!(NpyError::Rank { found: 1 }.to_string().contains("reshape"));
+        assert_eq!(read(&header("<f8", "True", "(1, 1)"), &[0; 8]), Err(Clause::FortranOrder));
+        assert_eq!(read(&header("<f8", "False", "(1,)"), &[0; 8]), Err(Clause::OneState));
+        assert_eq!(read(&header("<f8", "False", "()"), &[0; 8]), Err(Clause::NpyRank { found: 0 }));
+        assert_eq!(read(&header("<f8", "False", "(1, 1, 1)"), &[0; 8]), Err(Clause::NpyRank { found: 3 }));
+        assert!(Clause::OneState.to_string().contains("reshape"));
     }
 
     #[test]
     fn sizes_are_checked_before_allocation() {
-        assert_eq!(read(&header("<f8", "False", "(0, 3)"), &[]), Err(NpyError::Empty));
-        assert_eq!(read(&header("<f8", "False", "(3, 0)"), &[]), Err(NpyError::Empty));
+        assert_eq!(read(&header("<f8", "False", "(0, 3)"), &[]), Err(Clause::NoStates));
+        assert_eq!(read(&header("<f8", "False", "(3, 0)"), &[]), Err(Clause::NoStates));
         let overflow = header("<f8", "False", "(4294967296, 4294967297)");
-        assert_eq!(read(&overflow, &[]), Err(NpyError::TooManyEntries));
+        assert_eq!(read(&overflow, &[]), Err(Clause::TooManyStates));
         let many = header("<f8", "False", "(16777217, 1)");
-        assert_eq!(read(&many, &[]), Err(NpyError::TooManyEntries));
+        assert_eq!(read(&many, &[]), Err(Clause::TooManyStates));
         let short = read(&header("<f8", "False", "(1, 2)"), &[0; 8]);
-        assert_eq!(short, Err(NpyError::DataLength { stated: 8, needed: 16 }));
+        assert_eq!(short, Err(Clause::StatesLength { stated: 8, needed: 16 }));
         let long = read(&header("<f8", "False", "(1, 1)"), &[0; 9]);
-        assert_eq!(long, Err(NpyError::DataLength { stated: 9, needed: 8 }));
+        assert_eq!(long, Err(Clause::StatesLength { stated: 9, needed: 8 }));
     }
 
     #[test]
     fn states_must_be_finite() {
         let data: Vec<u8> = [0.0f64, 1.0, 2.0, f64::NAN].iter().flat_map(|v| v.to_le_bytes()).collect();
         let error = read(&header("<f8", "False", "(2, 2)"), &data);
-        assert_eq!(error, Err(NpyError::NotFinite { row: 1, column: 1 }));
+        assert_eq!(error, Err(Clause::StateNotFinite { row: 1, column: 1 }));
     }
 }

@@ -1,10 +1,9 @@
 //! Ed25519 public keys as SPKI PEM, and their OpenSSH fingerprints. Trusted. `spec/certificate-files.md#keys`.
 
-use core::fmt;
-
 use ed25519_dalek::VerifyingKey;
 
-use super::base64::{self, Base64Error};
+use super::base64;
+use super::clause::{Clause, Part};
 use super::digest::sha256;
 
 /// Longest PEM text, in bytes.
@@ -14,43 +13,6 @@ const END: &str = "-----END PUBLIC KEY-----";
 /// `SEQUENCE { SEQUENCE { OID 1.3.101.112 }, BIT STRING of 32 bytes }`, up to the bytes.
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-/// Why text is not a usable public key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PemError {
-    /// Longer than [`MAX_PEM`].
-    TooLarge {
-        /// Length in bytes.
-        size: usize,
-    },
-    /// A private key where a public one belongs.
-    PrivateKey,
-    /// Not the armour of a public key, or lines that are empty or longer than 64.
-    Armour,
-    /// The body is not base64.
-    Base64(Base64Error),
-    /// A public key of another algorithm, or with another encoding of its parameters.
-    NotEd25519,
-    /// Not the canonical encoding of a point on the curve.
-    NotAPoint,
-    /// A point of small order: some signatures would hold for almost every message.
-    Weak,
-}
-
-impl fmt::Display for PemError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLarge { size } => write!(f, "the key has {size} bytes, more than {MAX_PEM}"),
-            Self::PrivateKey => f.write_str("a private key stands where a public key belongs"),
-            Self::Armour => f.write_str("not a public key in PEM (-----BEGIN PUBLIC KEY-----)"),
-            Self::Base64(error) => write!(f, "the key is {error}"),
-            Self::NotEd25519 => f.write_str("not an Ed25519 public key"),
-            Self::NotAPoint => f.write_str("not the encoding of an Ed25519 public key"),
-            Self::Weak => f.write_str("a weak Ed25519 public key (small order)"),
-        }
-    }
-}
-
 /// An Ed25519 public key that is canonical and not weak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublicKey(VerifyingKey);
@@ -59,16 +21,16 @@ impl PublicKey {
     /// The key of 32 bytes.
     ///
     /// # Errors
-    /// [`PemError::NotAPoint`], [`PemError::Weak`].
-    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, PemError> {
-        let key = VerifyingKey::from_bytes(bytes).map_err(|_| PemError::NotAPoint)?;
+    /// [`Clause::NotAPoint`], [`Clause::WeakKey`].
+    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, Clause> {
+        let key = VerifyingKey::from_bytes(bytes).map_err(|_| Clause::NotAPoint)?;
         if key.is_weak() {
-            return Err(PemError::Weak);
+            return Err(Clause::WeakKey);
         }
         // The library takes y modulo p = 2^255 - 19; only y < p is canonical (RFC 8032 section 5.1.3).
         let [first, middle @ .., last] = bytes;
         if *first >= 0xED && middle.iter().all(|b| *b == 0xFF) && last & 0x7F == 0x7F {
-            return Err(PemError::NotAPoint);
+            return Err(Clause::NotAPoint);
         }
         Ok(Self(key))
     }
@@ -76,26 +38,26 @@ impl PublicKey {
     /// Parses SPKI PEM: armour, base64 lines of at most 64 characters, line feeds only, the last one optional.
     ///
     /// # Errors
-    /// [`PemError`].
+    /// [`Clause`].
     ///
     /// # References
     /// RFC 7468 sections 3 and 13; RFC 8410 section 4.
-    pub fn parse_pem(text: &str) -> Result<Self, PemError> {
+    pub fn parse_pem(text: &str) -> Result<Self, Clause> {
         if text.len() > MAX_PEM {
-            return Err(PemError::TooLarge { size: text.len() });
+            return Err(Clause::KeyTooLarge { size: text.len() });
         }
         if text.contains("PRIVATE KEY-----") {
-            return Err(PemError::PrivateKey);
+            return Err(Clause::PrivateKey);
         }
-        let body = text.strip_prefix(BEGIN).ok_or(PemError::Armour)?;
-        let body = body.strip_suffix('\n').unwrap_or(body).strip_suffix(END).ok_or(PemError::Armour)?;
-        let body = body.strip_suffix('\n').ok_or(PemError::Armour)?;
+        let body = text.strip_prefix(BEGIN).ok_or(Clause::Armour)?;
+        let body = body.strip_suffix('\n').unwrap_or(body).strip_suffix(END).ok_or(Clause::Armour)?;
+        let body = body.strip_suffix('\n').ok_or(Clause::Armour)?;
         if body.split('\n').any(|line| line.is_empty() || line.len() > 64) {
-            return Err(PemError::Armour);
+            return Err(Clause::Armour);
         }
-        let der = base64::decode(&body.replace('\n', "")).map_err(PemError::Base64)?;
-        let key = der.strip_prefix(&SPKI_PREFIX).ok_or(PemError::NotEd25519)?;
-        Self::from_bytes(key.try_into().map_err(|_| PemError::NotEd25519)?)
+        let der = base64::decode(&body.replace('\n', "")).map_err(|e| e.within(Part::KeyBody))?;
+        let key = der.strip_prefix(&SPKI_PREFIX).ok_or(Clause::NotEd25519)?;
+        Self::from_bytes(key.try_into().map_err(|_| Clause::NotEd25519)?)
     }
 
     /// The 32 bytes.
@@ -175,23 +137,24 @@ mod tests {
             text.replace("-----END PUBLIC KEY-----", ""),
             format!("{BEGIN}{END}"),
         ] {
-            assert_eq!(PublicKey::parse_pem(&bad), Err(PemError::Armour), "{bad:?}");
+            assert_eq!(PublicKey::parse_pem(&bad), Err(Clause::Armour), "{bad:?}");
         }
         let private = text.replace("PUBLIC", "PRIVATE");
-        assert_eq!(PublicKey::parse_pem(&private), Err(PemError::PrivateKey));
+        assert_eq!(PublicKey::parse_pem(&private), Err(Clause::PrivateKey));
         let large = "x".repeat(MAX_PEM + 1);
-        assert_eq!(PublicKey::parse_pem(&large), Err(PemError::TooLarge { size: MAX_PEM + 1 }));
-        assert!(matches!(PublicKey::parse_pem(&text.replace("MCow", "MC w")), Err(PemError::Base64(_))));
+        assert_eq!(PublicKey::parse_pem(&large), Err(Clause::KeyTooLarge { size: MAX_PEM + 1 }));
+        let blank = PublicKey::parse_pem(&text.replace("MCow", "MC w"));
+        assert_eq!(blank, Err(Clause::Base64Character { at: 2 }.within(Part::KeyBody)));
     }
 
     #[test]
     fn other_keys_are_refused() {
         let other = PublicKey::parse_pem(&spki(&[0; 31]));
-        assert_eq!(other, Err(PemError::NotEd25519));
-        assert_eq!(PublicKey::parse_pem(&spki(&[0; 33])), Err(PemError::NotEd25519));
+        assert_eq!(other, Err(Clause::NotEd25519));
+        assert_eq!(PublicKey::parse_pem(&spki(&[0; 33])), Err(Clause::NotEd25519));
         let mut der = [&SPKI_PREFIX[..], good().bytes()].concat();
         der[8] = 0x6E; // 1.3.101.110, X25519
-        assert_eq!(PublicKey::parse_pem(&pem(&der)), Err(PemError::NotEd25519));
+        assert_eq!(PublicKey::parse_pem(&pem(&der)), Err(Clause::NotEd25519));
         let rsa = vec![0x30; 300];
         let lines = base64::encode(&rsa)
             .as_bytes()
@@ -199,7 +162,7 @@ mod tests {
             .map(|l| String::from_utf8_lossy(l).into_owned())
             .collect::<Vec<_>>();
         let rsa = format!("{BEGIN}{}\n{END}\n", lines.join("\n"));
-        assert_eq!(PublicKey::parse_pem(&rsa), Err(PemError::NotEd25519));
+        assert_eq!(PublicKey::parse_pem(&rsa), Err(Clause::NotEd25519));
     }
 
     #[test]
@@ -212,7 +175,7 @@ mod tests {
         let mut plus = order_two;
         plus[0] = 0xEE;
         for weak in [neutral, [0; 32], order_two, plus] {
-            assert_eq!(PublicKey::parse_pem(&spki(&weak)), Err(PemError::Weak));
+            assert_eq!(PublicKey::parse_pem(&spki(&weak)), Err(Clause::WeakKey));
         }
         // y = 3 is on the curve and not weak; p + 3 denotes it a second time.
         let mut small = [0; 32];
@@ -220,9 +183,9 @@ mod tests {
         assert!(PublicKey::from_bytes(&small).is_ok());
         let mut again = order_two;
         again[0] = 0xF0;
-        assert_eq!(PublicKey::from_bytes(&again), Err(PemError::NotAPoint));
+        assert_eq!(PublicKey::from_bytes(&again), Err(Clause::NotAPoint));
         let mut off = [0; 32];
         off[0] = 2;
-        assert_eq!(PublicKey::from_bytes(&off), Err(PemError::NotAPoint));
+        assert_eq!(PublicKey::from_bytes(&off), Err(Clause::NotAPoint));
     }
 }

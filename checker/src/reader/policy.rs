@@ -1,13 +1,12 @@
 //! `policy.json` with `policy.safetensors`: network, head and normaliser, every shape checked.
 //! Trusted. `spec/certificate-files.md#policy`.
 
-use core::fmt;
 use std::collections::BTreeSet;
 
-use super::escaped::Escaped;
-use super::fields::{Field, FieldError, Fields};
-use super::json::{self, JsonError, Numbers};
-use super::safetensors::{Safetensors, SafetensorsError};
+use super::clause::{Clause, Part};
+use super::fields::{Document, Field, Fields};
+use super::json::Numbers;
+use super::safetensors::Safetensors;
 use super::tensor::{MAX_ENTRIES, RawTensor};
 use crate::model::{
     Activation, Head, Layer, Matrix, Network, Normaliser, Policy, SOURCE_ROLES, Source, SourceFile,
@@ -29,135 +28,6 @@ pub const MAX_OPTIONS: usize = 32;
 /// Longest value of one, in bytes.
 pub const MAX_OPTION: usize = 1 << 16;
 
-/// Why two files are not a policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PolicyError {
-    /// The manifest is not JSON.
-    Json(JsonError),
-    /// The manifest lacks something or has too much.
-    Field(FieldError),
-    /// The tensor file is malformed, or a tensor is missing or not what the manifest says.
-    Tensors(SafetensorsError),
-    /// `layers` is empty.
-    NoLayers,
-    /// More than [`MAX_LAYERS`].
-    TooManyLayers {
-        /// How many.
-        found: usize,
-    },
-    /// A tensor name outside printable ASCII without blanks, or too long.
-    UnsafeName {
-        /// The name.
-        name: String,
-    },
-    /// A tensor named twice by the manifest.
-    RepeatedName {
-        /// The name.
-        name: String,
-    },
-    /// A tensor of the file that the manifest does not name.
-    UnnamedTensor {
-        /// The name.
-        name: String,
-    },
-    /// A layer of width 0 or above [`MAX_WIDTH`], or so the width of the observation.
-    Width {
-        /// Layer.
-        layer: usize,
-        /// Width of its input or output.
-        width: usize,
-    },
-    /// A weight whose columns are not the rows of the layer before.
-    WidthMismatch {
-        /// Layer.
-        layer: usize,
-        /// Outputs of the layer before.
-        expected: usize,
-        /// Columns of the weight.
-        found: usize,
-    },
-    /// A bias, `log_std`, mean or std of another length than its layer.
-    LengthMismatch {
-        /// The tensor.
-        name: String,
-        /// Length wanted.
-        expected: usize,
-        /// Length found.
-        found: usize,
-    },
-    /// More than [`MAX_ENTRIES`] numbers in all tensors together.
-    TooManyEntries,
-    /// A layer marked as fixed whose weight is not diagonal: only scale layers are exempt from pruning.
-    FixedNotDiagonal {
-        /// Layer.
-        layer: usize,
-    },
-    /// Every layer is marked as fixed: there is no weight to prune.
-    AllFixed,
-    /// A normaliser's std that is not positive.
-    StdNotPositive {
-        /// Coordinate.
-        index: usize,
-    },
-    /// The standard deviation depends on the state (`gsde`, or a `log_std` of two dimensions): the bounds of the
-    /// Gaussian head need one covariance for all states.
-    StateDependentStd,
-    /// A Gaussian squashed by tanh: its total variation is that of the Gaussian before the squash, its deviation is not.
-    SquashedGaussian,
-    /// The policy keeps a memory: no single state determines its action.
-    Recurrent,
-}
-
-impl fmt::Display for PolicyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Json(error) => write!(f, "in the policy manifest: {error}"),
-            Self::Field(error) => write!(f, "in the policy manifest: {error}"),
-            Self::Tensors(error) => write!(f, "in the policy's tensors: {error}"),
-            Self::NoLayers => f.write_str("the policy has no layers"),
-            Self::TooManyLayers { found } => write!(f, "the policy has {found} layers, more than {MAX_LAYERS}"),
-            Self::UnsafeName { name } => write!(f, "{} may not name a tensor", Escaped(name)),
-            Self::RepeatedName { name } => write!(f, "the manifest names tensor {} twice", Escaped(name)),
-            Self::UnnamedTensor { name } => write!(f, "the manifest does not name tensor {} of the file", Escaped(name)),
-            Self::Width { layer, width } => write!(f, "layer {layer} has width {width}, outside 1 to {MAX_WIDTH}"),
-            Self::WidthMismatch { layer, expected, found } => {
-                write!(f, "the weight of layer {layer} has {found} columns, the layer before has {expected} outputs")
-            }
-            Self::LengthMismatch { name, expected, found } => {
-                write!(f, "tensor {} has {found} entries, not {expected}", Escaped(name))
-            }
-            Self::TooManyEntries => write!(f, "the policy has more than {MAX_ENTRIES} numbers"),
-            Self::FixedNotDiagonal { layer } => write!(f, "layer {layer} is marked as fixed, but its weight is not diagonal"),
-            Self::AllFixed => f.write_str("every layer is marked as fixed: the policy has no weight"),
-            Self::StdNotPositive { index } => write!(f, "the normaliser's std is not positive in coordinate {index}"),
-            Self::StateDependentStd => f.write_str(
-                "the policy's standard deviation depends on the state (gSDE): total variation bounds need one that does not",
-            ),
-            Self::SquashedGaussian => f.write_str("squashed Gaussian heads are not supported"),
-            Self::Recurrent => f.write_str("recurrent policies are not supported: their action depends on past states"),
-        }
-    }
-}
-
-impl From<JsonError> for PolicyError {
-    fn from(error: JsonError) -> Self {
-        Self::Json(error)
-    }
-}
-
-impl From<FieldError> for PolicyError {
-    fn from(error: FieldError) -> Self {
-        Self::Field(error)
-    }
-}
-
-impl From<SafetensorsError> for PolicyError {
-    fn from(error: SafetensorsError) -> Self {
-        Self::Tensors(error)
-    }
-}
-
 /// A policy and the names its tensors have in the file; masks use them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyFiles {
@@ -175,18 +45,18 @@ pub struct PolicyFiles {
 /// the rows they belong to, mean and std as long as the observation. Numbers are kept exactly as stored.
 ///
 /// # Errors
-/// [`PolicyError`], one variant per clause of the format.
-pub fn parse_policy(manifest: &[u8], tensors: &[u8]) -> Result<PolicyFiles, PolicyError> {
-    let document = json::parse(manifest, MAX_MANIFEST, Numbers::Refused)?;
-    let file = Safetensors::parse(tensors)?;
+/// [`Clause`], one variant per clause of the format.
+pub fn parse_policy(manifest: &[u8], tensors: &[u8]) -> Result<PolicyFiles, Clause> {
+    let document = Document::parse(manifest, MAX_MANIFEST, Numbers::Refused, Part::PolicyManifest)?;
+    let file = Safetensors::parse(tensors).map_err(in_tensors)?;
     let mut reader = Reader { file, used: BTreeSet::new(), entries: 0 };
-    let mut fields = Field::root(&document).object()?;
+    let mut fields = document.root().object()?;
     fields.required("format")?.word(FORMAT)?;
     // The head comes first: a policy that is not supported at all should say so before its shapes are judged.
     let head = parse_head(&fields.required("head")?)?;
     let (layers, weight_names) = parse_layers(&fields.required("layers")?, &mut reader)?;
     if layers.iter().all(|layer| layer.fixed) {
-        return Err(PolicyError::AllFixed);
+        return Err(Clause::AllFixed);
     }
     let network = Network { layers };
     let head = read_head(head, network.outputs(), &mut reader)?;
@@ -195,7 +65,7 @@ pub fn parse_policy(manifest: &[u8], tensors: &[u8]) -> Result<PolicyFiles, Poli
     let source = fields.optional("source").map(|s| parse_source(&s)).transpose()?;
     fields.finish()?;
     if let Some(name) = reader.file.names().find(|name| !reader.used.contains(*name)) {
-        return Err(PolicyError::UnnamedTensor { name: name.to_owned() });
+        return Err(Clause::UnnamedTensor { name: name.into() });
     }
     let is_weight = |name: &String| {
         let layers = weight_names.iter().zip(&network.layers);
@@ -203,6 +73,10 @@ pub fn parse_policy(manifest: &[u8], tensors: &[u8]) -> Result<PolicyFiles, Poli
     };
     let fixed_names = reader.used.into_iter().filter(|name| !is_weight(name)).collect();
     Ok(PolicyFiles { policy: Policy { network, head, normaliser, source }, weight_names, fixed_names })
+}
+
+fn in_tensors(clause: Clause) -> Clause {
+    clause.within(Part::PolicyTensors)
 }
 
 /// The tensor file, the names that were asked for, and how many numbers they hold.
@@ -213,42 +87,38 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn tensor(&mut self, name: &str) -> Result<&RawTensor<'a>, PolicyError> {
+    fn tensor(&mut self, name: &str) -> Result<&RawTensor<'a>, Clause> {
         if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(PolicyError::UnsafeName { name: name.to_owned() });
+            return Err(Clause::UnsafeName { name: name.into() });
         }
         if !self.used.insert(name.to_owned()) {
-            return Err(PolicyError::RepeatedName { name: name.to_owned() });
+            return Err(Clause::RepeatedName { name: name.into() });
         }
-        let tensor = self.file.tensor(name)?;
+        let tensor = self.file.tensor(name).map_err(in_tensors)?;
         let entries = tensor.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
-        self.entries =
-            entries.and_then(|n| n.checked_add(self.entries)).ok_or(PolicyError::TooManyEntries)?;
+        self.entries = entries.and_then(|n| n.checked_add(self.entries)).ok_or(Clause::PolicyTooLarge)?;
         if self.entries > MAX_ENTRIES {
-            return Err(PolicyError::TooManyEntries);
+            return Err(Clause::PolicyTooLarge);
         }
         Ok(tensor)
     }
 
-    fn vector(&mut self, name: &str, expected: usize) -> Result<Vec<Dyadic>, PolicyError> {
-        let values = self.tensor(name)?.vector()?;
+    fn vector(&mut self, name: &str, expected: usize) -> Result<Vec<Dyadic>, Clause> {
+        let values = self.tensor(name)?.vector().map_err(in_tensors)?;
         if values.len() != expected {
-            return Err(PolicyError::LengthMismatch { name: name.to_owned(), expected, found: values.len() });
+            return Err(Clause::LengthMismatch { name: name.into(), expected, found: values.len() });
         }
         Ok(values)
     }
 }
 
-fn parse_layers(
-    field: &Field<'_>,
-    reader: &mut Reader<'_>,
-) -> Result<(Vec<Layer>, Vec<String>), PolicyError> {
+fn parse_layers(field: &Field<'_>, reader: &mut Reader<'_>) -> Result<(Vec<Layer>, Vec<String>), Clause> {
     let items = field.array()?;
     if items.is_empty() {
-        return Err(PolicyError::NoLayers);
+        return Err(Clause::NoLayers);
     }
     if items.len() > MAX_LAYERS {
-        return Err(PolicyError::TooManyLayers { found: items.len() });
+        return Err(Clause::TooManyLayers { found: items.len() });
     }
     let (mut layers, mut names) = (Vec::new(), Vec::new());
     let mut before = None;
@@ -259,18 +129,18 @@ fn parse_layers(
         let activation = parse_activation(&fields.required("activation")?)?;
         let fixed = fields.optional("fixed").map(|f| f.boolean()).transpose()?.unwrap_or(false);
         fields.finish()?;
-        let weight = reader.tensor(name)?.matrix()?;
+        let weight = reader.tensor(name)?.matrix().map_err(in_tensors)?;
         for width in [weight.columns, weight.rows] {
             if width == 0 || width > MAX_WIDTH {
-                return Err(PolicyError::Width { layer: index, width });
+                return Err(Clause::LayerWidth { layer: index, width });
             }
         }
         let expected = before.replace(weight.rows).unwrap_or(weight.columns);
         if weight.columns != expected {
-            return Err(PolicyError::WidthMismatch { layer: index, expected, found: weight.columns });
+            return Err(Clause::WidthMismatch { layer: index, expected, found: weight.columns });
         }
         if fixed && !is_diagonal(&weight) {
-            return Err(PolicyError::FixedNotDiagonal { layer: index });
+            return Err(Clause::FixedNotDiagonal { layer: index });
         }
         let bias = reader.vector(bias, weight.rows)?;
         layers.push(Layer { weight, bias, activation, fixed });
@@ -289,7 +159,7 @@ fn is_diagonal(weight: &Matrix) -> bool {
 }
 
 /// Reads `"relu"` and the like, or an object with the parameters of `leaky_relu` and `clip`.
-fn parse_activation(field: &Field<'_>) -> Result<Activation, PolicyError> {
+fn parse_activation(field: &Field<'_>) -> Result<Activation, Clause> {
     const KNOWN: &str = "identity, relu, tanh, sigmoid, hardtanh, or an object of kind leaky_relu or clip";
     if let Ok(word) = field.string() {
         return Ok(match word {
@@ -334,7 +204,7 @@ enum StatedHead<'a> {
     Deterministic,
 }
 
-fn parse_head<'a>(field: &Field<'a>) -> Result<StatedHead<'a>, PolicyError> {
+fn parse_head<'a>(field: &Field<'a>) -> Result<StatedHead<'a>, Clause> {
     let mut fields = field.object()?;
     let kind = fields.required("kind")?;
     let head = match kind.string()? {
@@ -342,34 +212,30 @@ fn parse_head<'a>(field: &Field<'a>) -> Result<StatedHead<'a>, PolicyError> {
         "categorical" => StatedHead::Categorical,
         "deterministic" => StatedHead::Deterministic,
         // Refused whatever else the object holds.
-        "gsde" => return Err(PolicyError::StateDependentStd),
-        "squashed_gaussian" => return Err(PolicyError::SquashedGaussian),
-        "recurrent" => return Err(PolicyError::Recurrent),
+        "gsde" => return Err(Clause::StateDependentStd),
+        "squashed_gaussian" => return Err(Clause::SquashedGaussian),
+        "recurrent" => return Err(Clause::Recurrent),
         _ => return Err(kind.unknown_word("gaussian, categorical or deterministic").into()),
     };
     fields.finish()?;
     Ok(head)
 }
 
-fn read_head(head: StatedHead<'_>, outputs: usize, reader: &mut Reader<'_>) -> Result<Head, PolicyError> {
+fn read_head(head: StatedHead<'_>, outputs: usize, reader: &mut Reader<'_>) -> Result<Head, Clause> {
     match head {
         StatedHead::Categorical => Ok(Head::Categorical),
         StatedHead::Deterministic => Ok(Head::Deterministic),
         StatedHead::Gaussian { log_std } => match reader.vector(log_std, outputs) {
             Ok(log_std) => Ok(Head::Gaussian { log_std }),
-            Err(PolicyError::Tensors(SafetensorsError::WrongRank { found: 2, .. })) => {
-                Err(PolicyError::StateDependentStd)
-            }
-            Err(error) => Err(error),
+            Err(clause) => Err(match clause.condition() {
+                Clause::WrongRank { found: 2, .. } => Clause::StateDependentStd,
+                _ => clause,
+            }),
         },
     }
 }
 
-fn parse_normaliser(
-    field: &Field<'_>,
-    inputs: usize,
-    reader: &mut Reader<'_>,
-) -> Result<Normaliser, PolicyError> {
+fn parse_normaliser(field: &Field<'_>, inputs: usize, reader: &mut Reader<'_>) -> Result<Normaliser, Clause> {
     let mut fields = field.object()?;
     let mean = fields.required("mean")?.string()?;
     let (name, is_factor) = match fields.optional("factor") {
@@ -392,13 +258,13 @@ fn parse_normaliser(
     let std = stored.iter().enumerate().map(|(index, entry)| {
         let (value, one) = (entry.to_rational(), Rational::one());
         let std = if is_factor { one.div(&value).ok() } else { Some(value) };
-        std.filter(Rational::is_positive).ok_or(PolicyError::StdNotPositive { index })
+        std.filter(Rational::is_positive).ok_or(Clause::StdNotPositive { index })
     });
     let std = std.collect::<Result<Vec<_>, _>>()?;
     Ok(Normaliser { mean, std, clip })
 }
 
-fn parse_source(field: &Field<'_>) -> Result<Source, FieldError> {
+fn parse_source(field: &Field<'_>) -> Result<Source, Clause> {
     let mut fields = field.object()?;
     let [legacy, model, others @ ..] = SOURCE_ROLES;
     let Some(place) = fields.optional("files") else {
@@ -422,7 +288,7 @@ fn parse_source(field: &Field<'_>) -> Result<Source, FieldError> {
     Ok(Source { files, options })
 }
 
-fn parse_option(name: &str, place: &Field<'_>) -> Result<(String, String), FieldError> {
+fn parse_option(name: &str, place: &Field<'_>) -> Result<(String, String), Clause> {
     let value = place.string()?;
     if !is_plain_file_name(name) {
         return Err(place.out_of_range("an option with a plain name"));
@@ -434,10 +300,7 @@ fn parse_option(name: &str, place: &Field<'_>) -> Result<(String, String), Field
 }
 
 /// A plain file name and a SHA-256, and nothing else.
-pub(super) fn parse_source_file(
-    role: &'static str,
-    mut fields: Fields<'_>,
-) -> Result<SourceFile, FieldError> {
+pub(super) fn parse_source_file(role: &'static str, mut fields: Fields<'_>) -> Result<SourceFile, Clause> {
     let place = fields.required("name")?;
     let name = place.string()?;
     if !is_plain_file_name(name) {
@@ -487,7 +350,7 @@ pub(crate) mod tests {
         format!(r#"{{"format":"secateur.policy/1",{}}}"#, parts.join(","))
     }
 
-    fn read(parts: &[&str], stored: &[Stored<'_>]) -> Result<PolicyFiles, PolicyError> {
+    fn read(parts: &[&str], stored: &[Stored<'_>]) -> Result<PolicyFiles, Clause> {
         parse_policy(manifest(parts).as_bytes(), &tensors(stored))
     }
 
@@ -497,7 +360,7 @@ pub(crate) mod tests {
     }
 
     /// The complete policy with one tensor changed.
-    fn with(name: &'static str, dtype: &'static str, shape: &'static [usize], bytes: Vec<u8>) -> PolicyError {
+    fn with(name: &'static str, dtype: &'static str, shape: &'static [usize], bytes: Vec<u8>) -> Clause {
         let mut all = stored();
         let slot = all.iter_mut().find(|t| t.0 == name).unwrap();
         *slot = (name, dtype, shape, bytes);
@@ -560,55 +423,55 @@ pub(crate) mod tests {
         ] {
             let layers = format!(r#""layers":[{{"weight":"w1","bias":"b1","activation":{bad}}}]"#);
             let error = read(&[&layers, head], &stored()[2..4]).unwrap_err();
-            assert!(matches!(error, PolicyError::Field(_)), "{bad}: {error}");
+            assert!(matches!(&error, Clause::Within { part: Part::PolicyManifest, .. }), "{bad}: {error}");
         }
     }
 
     #[test]
     fn heads_that_the_bounds_do_not_cover_say_why() {
         for (kind, reason) in [
-            ("gsde", PolicyError::StateDependentStd),
-            ("squashed_gaussian", PolicyError::SquashedGaussian),
-            ("recurrent", PolicyError::Recurrent),
+            ("gsde", Clause::StateDependentStd),
+            ("squashed_gaussian", Clause::SquashedGaussian),
+            ("recurrent", Clause::Recurrent),
         ] {
             let head = format!(r#""head":{{"kind":"{kind}","logStd":"s"}}"#);
             assert_eq!(read(&[LAYERS, &head], &stored()), Err(reason));
         }
-        assert_eq!(with("s", "F32", &[1, 1], f32s(&[0.0])), PolicyError::StateDependentStd);
+        assert_eq!(with("s", "F32", &[1, 1], f32s(&[0.0])), Clause::StateDependentStd);
         let beta = read(&[LAYERS, r#""head":{"kind":"beta"}"#], &stored());
-        assert!(matches!(beta, Err(PolicyError::Field(FieldError::UnknownWord { .. }))));
+        assert!(matches!(beta.map_err(|e| e.condition().clone()), Err(Clause::UnknownWord { .. })));
     }
 
     #[test]
     fn shapes_form_a_chain() {
         let mismatch = with("w1", "F32", &[1, 2], f32s(&[1.0, 1.0]));
-        assert_eq!(mismatch, PolicyError::WidthMismatch { layer: 1, expected: 3, found: 2 });
+        assert_eq!(mismatch, Clause::WidthMismatch { layer: 1, expected: 3, found: 2 });
         for (name, expected) in [("b0", 3), ("s", 1), ("m", 2), ("d", 2)] {
             let error = with(name, "F32", &[4], f32s(&[1.0; 4]));
-            assert_eq!(error, PolicyError::LengthMismatch { name: name.into(), expected, found: 4 });
+            assert_eq!(error, Clause::LengthMismatch { name: name.into(), expected, found: 4 });
         }
-        assert_eq!(with("w0", "F32", &[0, 2], vec![]), PolicyError::Width { layer: 0, width: 0 });
-        assert_eq!(with("w0", "F32", &[3, 0], vec![]), PolicyError::Width { layer: 0, width: 0 });
+        assert_eq!(with("w0", "F32", &[0, 2], vec![]), Clause::LayerWidth { layer: 0, width: 0 });
+        assert_eq!(with("w0", "F32", &[3, 0], vec![]), Clause::LayerWidth { layer: 0, width: 0 });
         let wide = with("w0", "F16", &[65_537, 2], vec![0; 4 * 65_537]);
-        assert_eq!(wide, PolicyError::Width { layer: 0, width: 65_537 });
+        assert_eq!(wide, Clause::LayerWidth { layer: 0, width: 65_537 });
         let vector = with("w0", "F32", &[6], f32s(&[1.0; 6]));
         assert_eq!(
             vector,
-            PolicyError::Tensors(SafetensorsError::WrongRank { name: "w0".into(), expected: 2, found: 1 })
+            Clause::WrongRank { name: "w0".into(), expected: 2, found: 1 }.within(Part::PolicyTensors)
         );
     }
 
     #[test]
     fn tensors_and_manifest_name_each_other() {
         let unnamed = read(&[LAYERS, GAUSSIAN], &stored());
-        assert_eq!(unnamed, Err(PolicyError::UnnamedTensor { name: "d".into() }));
+        assert_eq!(unnamed, Err(Clause::UnnamedTensor { name: "d".into() }));
         let missing = read(&[LAYERS, GAUSSIAN], &stored()[..4]);
-        assert_eq!(missing, Err(PolicyError::Tensors(SafetensorsError::Missing { name: "s".into() })));
+        assert_eq!(missing, Err(Clause::NoTensor { name: "s".into() }.within(Part::PolicyTensors)));
         let twice = read(&[LAYERS, r#""head":{"kind":"gaussian","logStd":"b1"}"#], &stored());
-        assert_eq!(twice, Err(PolicyError::RepeatedName { name: "b1".into() }));
+        assert_eq!(twice, Err(Clause::RepeatedName { name: "b1".into() }));
         let head = r#""head":{"kind":"gaussian","logStd":"a\u001b[2J"}"#;
         let error = read(&[LAYERS, head], &stored()).unwrap_err();
-        assert_eq!(error, PolicyError::UnsafeName { name: "a\u{1b}[2J".into() });
+        assert_eq!(error, Clause::UnsafeName { name: "a\u{1b}[2J".into() });
         assert!(error.to_string().is_ascii() && !error.to_string().contains('\u{1b}'));
     }
 
@@ -625,11 +488,11 @@ pub(crate) mod tests {
         assert_eq!(with(&[0.5, 4.0]), Ok(vec![r("2"), r("1/4")]));
         assert_eq!(with(&[1.0, 3.0]), Ok(vec![r("1"), r("1/3")]));
         for bad in [0.0, -0.0, -1.0] {
-            assert_eq!(with(&[1.0, bad]), Err(PolicyError::StdNotPositive { index: 1 }));
+            assert_eq!(with(&[1.0, bad]), Err(Clause::StdNotPositive { index: 1 }));
         }
         let both = r#""normaliser":{"mean":"m","std":"d","factor":"d"}"#;
         let error = read(&[LAYERS, GAUSSIAN, both], &stored()).unwrap_err();
-        assert!(matches!(error, PolicyError::Field(FieldError::Unknown { .. })), "{error}");
+        assert!(matches!(error.condition(), Clause::UnknownKey { .. }), "{error}");
     }
 
     /// A 1-2 policy with the scale layer diag(2, 3) after it, whose weight no mask may touch.
@@ -658,24 +521,24 @@ pub(crate) mod tests {
         assert!(!plain.policy.network.layers[1].fixed);
         for full in [[2.0, 0.5, 0.0, 3.0], [2.0, 0.0, -0.5, 3.0]] {
             let error = read(&[&layers("", fixed), head], &all(&full));
-            assert_eq!(error, Err(PolicyError::FixedNotDiagonal { layer: 1 }));
+            assert_eq!(error, Err(Clause::FixedNotDiagonal { layer: 1 }));
         }
         let error = read(&[&layers(fixed, ""), head], &all(&[2.0, 0.0, 0.0, 3.0]));
-        assert_eq!(error, Err(PolicyError::FixedNotDiagonal { layer: 0 }));
+        assert_eq!(error, Err(Clause::FixedNotDiagonal { layer: 0 }));
         let alone = format!(r#""layers":[{{"weight":"w1","bias":"b1","activation":"identity"{fixed}}}]"#);
         let error = read(&[&alone, head], &all(&[2.0, 0.0, 0.0, 3.0])[2..]);
-        assert_eq!(error, Err(PolicyError::AllFixed));
+        assert_eq!(error, Err(Clause::AllFixed));
     }
 
     #[test]
     fn normalisers_divide_by_positive_numbers() {
         for bad in [0.0, -0.0, -1.0] {
             let error = with("d", "F32", &[2], f32s(&[1.0, bad]));
-            assert_eq!(error, PolicyError::StdNotPositive { index: 1 });
+            assert_eq!(error, Clause::StdNotPositive { index: 1 });
         }
         let clip = r#""normaliser":{"mean":"m","std":"d","clip":"0"}"#;
         let error = read(&[LAYERS, GAUSSIAN, clip], &stored()).unwrap_err();
-        assert!(matches!(error, PolicyError::Field(FieldError::OutOfRange { .. })));
+        assert!(matches!(error.condition(), Clause::OutOfRange { .. }));
         let free = r#""normaliser":{"mean":"m","std":"d"}"#;
         let files = read(&[LAYERS, GAUSSIAN, free], &stored()).unwrap();
         assert_eq!(files.policy.normaliser.unwrap().clip, None);
@@ -684,33 +547,33 @@ pub(crate) mod tests {
     #[test]
     fn numbers_must_be_finite() {
         let error = with("w1", "F32", &[1, 3], f32s(&[0.0, 0.0, f32::NAN]));
-        assert_eq!(error, PolicyError::Tensors(SafetensorsError::NotFinite { name: "w1".into(), index: 2 }));
+        assert_eq!(error, Clause::NotFinite { name: "w1".into(), index: 2 }.within(Part::PolicyTensors));
     }
 
     #[test]
     fn manifests_are_strict() {
         let extra = read(&[LAYERS, GAUSSIAN, NORMALISER, r#""x":null"#], &stored());
-        assert!(matches!(extra, Err(PolicyError::Field(FieldError::Unknown { .. }))));
+        assert!(matches!(extra.map_err(|e| e.condition().clone()), Err(Clause::UnknownKey { .. })));
         let other = parse_policy(br#"{"format":"secateur.policy/2"}"#, &tensors(&stored()));
-        assert!(matches!(other, Err(PolicyError::Field(FieldError::UnknownWord { .. }))));
+        assert!(matches!(other.map_err(|e| e.condition().clone()), Err(Clause::UnknownWord { .. })));
         let number = read(&[LAYERS, GAUSSIAN, r#""normaliser":{"mean":"m","std":"d","clip":10}"#], &stored());
-        assert!(matches!(number, Err(PolicyError::Json(JsonError::NumberToken { .. }))));
-        assert_eq!(read(&[r#""layers":[]"#, GAUSSIAN], &stored()), Err(PolicyError::NoLayers));
+        assert!(matches!(number.map_err(|e| e.condition().clone()), Err(Clause::NumberToken { .. })));
+        assert_eq!(read(&[r#""layers":[]"#, GAUSSIAN], &stored()), Err(Clause::NoLayers));
         let layer = r#"{"weight":"w0","bias":"b0","activation":"relu"}"#;
         let many = format!(r#""layers":[{}]"#, vec![layer; 65].join(","));
-        assert_eq!(read(&[&many, GAUSSIAN], &stored()), Err(PolicyError::TooManyLayers { found: 65 }));
+        assert_eq!(read(&[&many, GAUSSIAN], &stored()), Err(Clause::TooManyLayers { found: 65 }));
         let large = vec![b' '; MAX_MANIFEST + 1];
         let error = parse_policy(&large, &[]).unwrap_err();
         assert_eq!(
             error,
-            PolicyError::Json(JsonError::TooLarge { size: MAX_MANIFEST + 1, cap: MAX_MANIFEST })
+            Clause::TooLarge { size: MAX_MANIFEST + 1, cap: MAX_MANIFEST }.within(Part::PolicyManifest)
         );
         for (name, sha256) in
             [("../x", "ab".repeat(32)), ("a/b", "ab".repeat(32)), ("x", "AB".repeat(32)), ("x", "ab".into())]
         {
             let source = format!(r#""source":{{"name":"{name}","sha256":"{sha256}"}}"#);
             let error = read(&[LAYERS, GAUSSIAN, NORMALISER, &source], &stored()).unwrap_err();
-            assert!(matches!(error, PolicyError::Field(FieldError::UnknownWord { .. })));
+            assert!(matches!(error.condition(), Clause::UnknownWord { .. }));
         }
     }
 
@@ -720,7 +583,7 @@ pub(crate) mod tests {
             let source = format!(r#""source":{text}"#);
             match read(&[LAYERS, GAUSSIAN, NORMALISER, &source], &stored()) {
                 Ok(files) => Ok(files.policy.source.unwrap()),
-                Err(PolicyError::Field(error)) => Err(error),
+                Err(Clause::Within { part: Part::PolicyManifest, clause }) => Err(*clause),
                 Err(other) => panic!("{other}"),
             }
         };
@@ -738,22 +601,28 @@ pub(crate) mod tests {
             |files: &str, rest: &str| read_source(&format!(r#"{{"files":{{{files}}}{rest}}}"#)).unwrap_err();
         let model = format!(r#""model":{model}"#);
         let none = r#","options":{}"#;
-        assert!(matches!(with(&model, ""), FieldError::Missing { .. }));
-        assert!(matches!(with("", none), FieldError::Missing { .. }));
-        assert!(matches!(with(&format!(r#"{model},"mask":{other}"#), none), FieldError::Unknown { .. }));
-        assert!(matches!(with(&format!(r#"{model},"source":{other}"#), none), FieldError::Unknown { .. }));
-        assert!(matches!(with(&model, r#","options":{},"name":"a""#), FieldError::Unknown { .. }));
+        assert!(matches!(with(&model, "").condition(), Clause::MissingKey { .. }));
+        assert!(matches!(with("", none).condition(), Clause::MissingKey { .. }));
         assert!(matches!(
-            with(r#""model":{"name":"a/b","sha256":""}"#, none),
-            FieldError::UnknownWord { .. }
+            with(&format!(r#"{model},"mask":{other}"#), none).condition(),
+            Clause::UnknownKey { .. }
+        ));
+        assert!(matches!(
+            with(&format!(r#"{model},"source":{other}"#), none).condition(),
+            Clause::UnknownKey { .. }
+        ));
+        assert!(matches!(with(&model, r#","options":{},"name":"a""#).condition(), Clause::UnknownKey { .. }));
+        assert!(matches!(
+            with(r#""model":{"name":"a/b","sha256":""}"#, none).condition(),
+            Clause::UnknownWord { .. }
         ));
         let options = |list: &str| with(&model, &format!(r#","options":{{{list}}}"#));
-        assert!(matches!(options(r#""a b":"x""#), FieldError::OutOfRange { .. }));
-        assert!(matches!(options(r#""a":["x"]"#), FieldError::WrongType { .. }));
+        assert!(matches!(options(r#""a b":"x""#).condition(), Clause::OutOfRange { .. }));
+        assert!(matches!(options(r#""a":["x"]"#).condition(), Clause::WrongType { .. }));
         let long = format!(r#""a":"{}""#, "x".repeat(MAX_OPTION + 1));
-        assert!(matches!(options(&long), FieldError::OutOfRange { .. }));
+        assert!(matches!(options(&long).condition(), Clause::OutOfRange { .. }));
         let many: Vec<String> = (0..=MAX_OPTIONS).map(|i| format!(r#""o{i}":"x""#)).collect();
-        assert!(matches!(options(&many.join(",")), FieldError::OutOfRange { .. }));
+        assert!(matches!(options(&many.join(",")).condition(), Clause::OutOfRange { .. }));
         let most = format!(r#"{{"files":{{{model}}},"options":{{{}}}}}"#, many[1..].join(","));
         assert_eq!(read_source(&most).unwrap().options.len(), MAX_OPTIONS);
     }

@@ -1,12 +1,11 @@
 //! Properties of a network and proofs about them, as strict JSON. Trusted. `spec/property.md`.
 
-use core::fmt;
-
 use crate::kernel::fault::Fault;
 use crate::kernel::relax::SlopeChoice;
 use crate::kernel::split::{Case, LeafWitness, Node, OutputConstraint};
-use crate::reader::fields::{Field, FieldError, Fields};
-use crate::reader::json::{JsonError, Numbers, Value, canonical, parse};
+use crate::reader::clause::Clause;
+use crate::reader::fields::{Document, Field, Fields};
+use crate::reader::json::{Numbers, canonical, parse};
 use crate::reader::policy::MAX_WIDTH;
 
 /// Value of `format` in a property file.
@@ -22,37 +21,6 @@ const SLOPE_UNIT: i64 = 256;
 /// Most digits of a slope or multiplier.
 const MAX_UNIT_DIGITS: usize = 12;
 
-/// Why bytes are no property or proof.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PropertyError {
-    /// Not strict JSON.
-    Json(JsonError),
-    /// A field is missing, unknown or of the wrong kind.
-    Field(FieldError),
-    /// Not in the canonical form of RFC 8785.
-    NotCanonical,
-    /// No case at all: such a property holds of nothing.
-    NoCases,
-}
-
-impl fmt::Display for PropertyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Json(e) => e.fmt(f),
-            Self::Field(e) => e.fmt(f),
-            Self::NotCanonical => f.write_str("not canonical JSON (RFC 8785)"),
-            Self::NoCases => f.write_str("the property has no case"),
-        }
-    }
-}
-
-impl From<FieldError> for PropertyError {
-    fn from(error: FieldError) -> Self {
-        Self::Field(error)
-    }
-}
-
 /// Some input satisfies some case (`sat`), or none satisfies any (`unsat`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Property {
@@ -60,25 +28,29 @@ pub struct Property {
     pub cases: Vec<Case>,
 }
 
-fn document(bytes: &[u8], cap: usize) -> Result<Value, PropertyError> {
-    let value = parse(bytes, cap, Numbers::Refused).map_err(PropertyError::Json)?;
-    if canonical(&value).as_bytes() == bytes { Ok(value) } else { Err(PropertyError::NotCanonical) }
+fn document(bytes: &[u8], cap: usize) -> Result<Document, Clause> {
+    let value = parse(bytes, cap, Numbers::Refused)?;
+    if canonical(&value).as_bytes() == bytes {
+        Ok(Document::new(value, None))
+    } else {
+        Err(Clause::NotCanonical)
+    }
 }
 
 /// Reads a property file.
 ///
 /// # Errors
-/// [`PropertyError`].
-pub fn parse_property(bytes: &[u8]) -> Result<Property, PropertyError> {
+/// [`Clause`].
+pub fn parse_property(bytes: &[u8]) -> Result<Property, Clause> {
     let value = document(bytes, MAX_PROPERTY)?;
-    let mut fields = Field::root(&value).object()?;
+    let mut fields = value.root().object()?;
     fields.required("format")?.word(PROPERTY_FORMAT)?;
     let cases = fields.required("cases")?.array()?.iter().map(case).collect::<Result<Vec<_>, _>>()?;
     fields.finish()?;
-    if cases.is_empty() { Err(PropertyError::NoCases) } else { Ok(Property { cases }) }
+    if cases.is_empty() { Err(Clause::NoCases) } else { Ok(Property { cases }) }
 }
 
-fn case(field: &Field<'_>) -> Result<Case, FieldError> {
+fn case(field: &Field<'_>) -> Result<Case, Clause> {
     let mut fields = field.object()?;
     let lower = fields.required("lower")?.rationals(MAX_WIDTH)?;
     let upper = fields.required("upper")?.rationals(MAX_WIDTH)?;
@@ -87,7 +59,7 @@ fn case(field: &Field<'_>) -> Result<Case, FieldError> {
     Ok(Case { lower, upper, constraints: constraints.iter().map(constraint).collect::<Result<_, _>>()? })
 }
 
-fn constraint(field: &Field<'_>) -> Result<OutputConstraint, FieldError> {
+fn constraint(field: &Field<'_>) -> Result<OutputConstraint, Clause> {
     let mut fields = field.object()?;
     let coefficients = fields.required("coefficients")?.rationals(MAX_WIDTH)?;
     let bound = fields.required("bound")?.rational()?;
@@ -99,7 +71,7 @@ fn constraint(field: &Field<'_>) -> Result<OutputConstraint, FieldError> {
 /// is asked for, so that they take memory for one leaf at a time.
 #[derive(Clone, Debug)]
 pub struct Proof {
-    document: Value,
+    document: Document,
 }
 
 /// One tree of a proof.
@@ -125,9 +97,9 @@ impl Proof {
     /// The trees, in the order of the cases, every node of them read once.
     ///
     /// # Errors
-    /// [`PropertyError::Field`].
-    pub fn trees(&self) -> Result<Vec<ProofTree<'_>>, PropertyError> {
-        let mut fields = Field::root(&self.document).object()?;
+    /// [`Clause::Field`].
+    pub fn trees(&self) -> Result<Vec<ProofTree<'_>>, Clause> {
+        let mut fields = self.document.root().object()?;
         fields.required("format")?.word(PROOF_FORMAT)?;
         let trees = fields.required("cases")?.array()?;
         fields.finish()?;
@@ -135,21 +107,21 @@ impl Proof {
     }
 }
 
-fn tree<'a>(field: &Field<'a>) -> Result<ProofTree<'a>, FieldError> {
+fn tree<'a>(field: &Field<'a>) -> Result<ProofTree<'a>, Clause> {
     let nodes = field.array()?;
-    let children = nodes.iter().map(|n| Ok(node(n)?.children())).collect::<Result<_, FieldError>>()?;
+    let children = nodes.iter().map(|n| Ok(node(n)?.children())).collect::<Result<_, Clause>>()?;
     Ok(ProofTree { nodes, children })
 }
 
 /// Reads a proof file.
 ///
 /// # Errors
-/// [`PropertyError`].
-pub fn parse_proof(bytes: &[u8]) -> Result<Proof, PropertyError> {
+/// [`Clause`].
+pub fn parse_proof(bytes: &[u8]) -> Result<Proof, Clause> {
     Ok(Proof { document: document(bytes, MAX_PROOF)? })
 }
 
-fn node(field: &Field<'_>) -> Result<Node, FieldError> {
+fn node(field: &Field<'_>) -> Result<Node, Clause> {
     let mut fields = field.object()?;
     let kind = fields.required("node")?;
     let node = match kind.string()? {
@@ -179,7 +151,7 @@ fn node(field: &Field<'_>) -> Result<Node, FieldError> {
     Ok(node)
 }
 
-fn children(fields: &mut Fields<'_>) -> Result<[usize; 2], FieldError> {
+fn children(fields: &mut Fields<'_>) -> Result<[usize; 2], Clause> {
     let field = fields.required("children")?;
     let items = field.array()?;
     match items.as_slice() {
@@ -188,7 +160,7 @@ fn children(fields: &mut Fields<'_>) -> Result<[usize; 2], FieldError> {
     }
 }
 
-fn witness(field: &Field<'_>) -> Result<LeafWitness, FieldError> {
+fn witness(field: &Field<'_>) -> Result<LeafWitness, Clause> {
     let mut fields = field.object()?;
     let lower = tables(&fields.required("lower")?, SLOPE_UNIT)?;
     let upper = tables(&fields.required("upper")?, SLOPE_UNIT)?;
@@ -202,12 +174,12 @@ fn witness(field: &Field<'_>) -> Result<LeafWitness, FieldError> {
 }
 
 /// One string per layer.
-fn tables(field: &Field<'_>, unit: i64) -> Result<Vec<Vec<i64>>, FieldError> {
+fn tables(field: &Field<'_>, unit: i64) -> Result<Vec<Vec<i64>>, Clause> {
     field.array()?.iter().map(|layer| numbers(layer, unit)).collect()
 }
 
 /// Whole numbers separated by single spaces, or nothing.
-fn numbers(field: &Field<'_>, unit: i64) -> Result<Vec<i64>, FieldError> {
+fn numbers(field: &Field<'_>, unit: i64) -> Result<Vec<i64>, Clause> {
     let text = field.string()?;
     if text.is_empty() {
         return Ok(Vec::new());
@@ -227,43 +199,48 @@ fn numbers(field: &Field<'_>, unit: i64) -> Result<Vec<i64>, FieldError> {
 mod tests {
     use super::*;
     use crate::number::{NumberError, Rational};
+    use crate::reader::clause::Part;
 
     const CASE: &str =
         r#"{"constraints":[{"bound":"0.5","coefficients":["1","-2"]}],"lower":["0"],"upper":["1/3"]}"#;
 
-    fn property(cases: &str) -> Result<Property, PropertyError> {
+    fn property(cases: &str) -> Result<Property, Clause> {
         parse_property(format!(r#"{{"cases":[{cases}],"format":"secateur.property/1"}}"#).as_bytes())
     }
 
-    fn read(bytes: &[u8]) -> Result<Vec<Vec<Node>>, PropertyError> {
+    fn read(bytes: &[u8]) -> Result<Vec<Vec<Node>>, Clause> {
         let proof = parse_proof(bytes)?;
         let nodes = |t: &ProofTree<'_>| (0..t.children.len()).map(|i| t.node(i).unwrap().1).collect();
         Ok(proof.trees()?.iter().map(nodes).collect())
     }
 
-    fn proof(nodes: &str) -> Result<Vec<Vec<Node>>, PropertyError> {
+    fn proof(nodes: &str) -> Result<Vec<Vec<Node>>, Clause> {
         read(format!(r#"{{"cases":[[{nodes}]],"format":"secateur.proof/1"}}"#).as_bytes())
     }
 
-    fn witness_with(lower: &str, multipliers: &str) -> Result<Vec<Vec<Node>>, PropertyError> {
+    fn witness_with(lower: &str, multipliers: &str) -> Result<Vec<Vec<Node>>, Clause> {
         let (lower, multipliers) = (format!(r#""{lower}""#), format!(r#""{multipliers}""#));
         let witness = format!(r#"{{"lower":[{lower}],"multipliers":[{multipliers}],"upper":[""]}}"#);
         proof(&format!(r#"{{"node":"farkas","witness":{witness}}}"#))
     }
 
-    fn at<T: core::fmt::Debug>(result: Result<T, PropertyError>) -> (&'static str, String) {
-        match result.expect_err("refused") {
-            PropertyError::Field(FieldError::Missing { path, key }) => ("missing", format!("{path}.{key}")),
-            PropertyError::Field(FieldError::Unknown { path, key }) => ("unknown", format!("{path}.{key}")),
-            PropertyError::Field(FieldError::WrongType { path, .. }) => ("type", path),
-            PropertyError::Field(FieldError::UnknownWord { path, .. }) => ("word", path),
-            PropertyError::Field(FieldError::Number { path, .. }) => ("number", path),
-            PropertyError::Field(FieldError::OutOfRange { path, .. }) => ("range", path),
-            PropertyError::Field(FieldError::TooMany { path, .. }) => ("many", path),
-            PropertyError::Field(FieldError::TooManyDigits { path }) => ("digits", path),
-            PropertyError::Json(_) => ("json", String::new()),
-            PropertyError::NotCanonical => ("canonical", String::new()),
-            PropertyError::NoCases => ("cases", String::new()),
+    fn at<T: core::fmt::Debug>(result: Result<T, Clause>) -> (&'static str, String) {
+        let (path, clause) = match result.expect_err("refused") {
+            Clause::Within { part: Part::Value(path), clause } => (path, *clause),
+            clause => (String::new(), clause),
+        };
+        match clause {
+            Clause::MissingKey { key } => ("missing", format!("{path}.{}", key.0)),
+            Clause::UnknownKey { key } => ("unknown", format!("{path}.{}", key.0)),
+            Clause::WrongType { .. } => ("type", path),
+            Clause::UnknownWord { .. } => ("word", path),
+            Clause::NotANumber { .. } => ("number", path),
+            Clause::OutOfRange { .. } => ("range", path),
+            Clause::TooMany { .. } => ("many", path),
+            Clause::TooManyDigits { at } => ("digits", at.0),
+            Clause::NotCanonical => ("canonical", String::new()),
+            Clause::NoCases => ("cases", String::new()),
+            _ => ("json", String::new()),
         }
     }
 
@@ -294,9 +271,9 @@ mod tests {
         let within = CASE.replace(r#"{"bound""#, r#"{"also":"x","bound""#);
         assert_eq!(at(property(&within)), refused("unknown", "cases[0].constraints[0].also"));
         assert_eq!(at(property(&CASE.replace("1/3", "1/0"))), refused("number", "cases[0].upper[0]"));
-        let zero =
-            FieldError::Number { path: "cases[0].upper[0]".into(), error: NumberError::ZeroDenominator };
-        assert_eq!(property(&CASE.replace("1/3", "1/0")), Err(PropertyError::Field(zero)));
+        let zero = Clause::NotANumber { error: NumberError::ZeroDenominator }
+            .within(Part::Value("cases[0].upper[0]".into()));
+        assert_eq!(property(&CASE.replace("1/3", "1/0")), Err(zero));
         assert_eq!(
             at(property(&CASE.replace("0.5", "nan"))),
             refused("number", "cases[0].constraints[0].bound")
@@ -306,8 +283,8 @@ mod tests {
         let extra = br#"{"cases":[],"format":"secateur.property/1","more":"x"}"#;
         assert_eq!(at(parse_property(extra)), refused("unknown", ".more"));
         let large = vec![b' '; MAX_PROPERTY + 1];
-        let size = JsonError::TooLarge { size: MAX_PROPERTY + 1, cap: MAX_PROPERTY };
-        assert_eq!(parse_property(&large), Err(PropertyError::Json(size)));
+        let size = Clause::TooLarge { size: MAX_PROPERTY + 1, cap: MAX_PROPERTY };
+        assert_eq!(parse_property(&large), Err(size));
     }
 
     #[test]

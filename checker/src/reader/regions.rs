@@ -2,8 +2,9 @@
 //! `spec/certificate.md#regions`.
 
 use crate::number::Rational;
-use crate::reader::certificate::{CertificateError, capped};
-use crate::reader::fields::{Field, FieldError, Fields};
+use crate::reader::certificate::capped;
+use crate::reader::clause::Clause;
+use crate::reader::fields::{Field, Fields};
 use crate::reader::policy::MAX_WIDTH;
 
 /// Most regions of a certificate.
@@ -49,21 +50,21 @@ pub struct RegionEntry {
 /// The entries of `regions`; none if the key is absent.
 ///
 /// # Errors
-/// [`CertificateError`]: an entry of another shape, an empty list, more than [`MAX_REGIONS`].
-pub fn region_entries(predicate: &mut Fields<'_>) -> Result<Vec<RegionEntry>, CertificateError> {
+/// [`Clause`]: an entry of another shape, an empty list, more than [`MAX_REGIONS`].
+pub fn region_entries(predicate: &mut Fields<'_>) -> Result<Vec<RegionEntry>, Clause> {
     let Some(list) = predicate.optional("regions") else { return Ok(Vec::new()) };
     let list = capped(list.array()?, "regions", MAX_REGIONS)?;
     if list.is_empty() {
-        return Err(CertificateError::Empty { what: "regions" });
+        return Err(Clause::ListEmpty { what: "regions" });
     }
     list.iter().map(entry).collect()
 }
 
-fn entry(field: &Field<'_>) -> Result<RegionEntry, CertificateError> {
+fn entry(field: &Field<'_>) -> Result<RegionEntry, Clause> {
     let mut fields = field.object()?;
     let claims = fields.required("claims")?.array()?;
     if claims.is_empty() {
-        return Err(CertificateError::Empty { what: "a region's claims" });
+        return Err(Clause::ListEmpty { what: "a region's claims" });
     }
     let entry = RegionEntry {
         lower: fields.required("lower")?.rationals(MAX_WIDTH)?,
@@ -75,12 +76,12 @@ fn entry(field: &Field<'_>) -> Result<RegionEntry, CertificateError> {
     Ok(entry)
 }
 
-fn claim(field: &Field<'_>) -> Result<RegionClaim, FieldError> {
+fn claim(field: &Field<'_>) -> Result<RegionClaim, Clause> {
     let mut fields = field.object()?;
     let place = fields.optional("shares");
     let shares = place.as_ref().map(Field::array).transpose()?.unwrap_or_default();
     if let Some(place) = place.filter(|_| shares.len() > MAX_SHARES) {
-        return Err(FieldError::TooMany { path: place.path().to_owned(), cap: MAX_SHARES });
+        return Err(place.clause(Clause::TooMany { cap: MAX_SHARES }));
     }
     let claim = RegionClaim {
         quantity: fields.required("quantity")?.string()?.to_owned(),
@@ -92,7 +93,7 @@ fn claim(field: &Field<'_>) -> Result<RegionClaim, FieldError> {
     Ok(claim)
 }
 
-fn share(field: &Field<'_>) -> Result<Share, FieldError> {
+fn share(field: &Field<'_>) -> Result<Share, Clause> {
     let mut fields = field.object()?;
     let share = Share {
         threshold: fields.required("threshold")?.rational()?,

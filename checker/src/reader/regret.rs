@@ -4,8 +4,8 @@
 use crate::kernel::regret::RewardRange;
 use crate::kernel::statistic::Confidence;
 use crate::number::Rational;
-use crate::reader::certificate::CertificateError;
-use crate::reader::fields::{Field, FieldError, Fields};
+use crate::reader::clause::Clause;
+use crate::reader::fields::{Field, Fields};
 
 /// Most entries of either array.
 pub const MAX_ENTRIES: usize = 4096;
@@ -142,8 +142,8 @@ pub struct StatisticalClaim {
 /// The entries of `regret`; none if the key is absent.
 ///
 /// # Errors
-/// [`CertificateError`]: an entry of another shape, an empty list, more than [`MAX_ENTRIES`].
-pub fn regret_claims(predicate: &mut Fields<'_>) -> Result<Vec<RegretClaim>, CertificateError> {
+/// [`Clause`]: an entry of another shape, an empty list, more than [`MAX_ENTRIES`].
+pub fn regret_claims(predicate: &mut Fields<'_>) -> Result<Vec<RegretClaim>, Clause> {
     entries(predicate, "regret", "regret claims", regret_claim)
 }
 
@@ -151,7 +151,7 @@ pub fn regret_claims(predicate: &mut Fields<'_>) -> Result<Vec<RegretClaim>, Cer
 ///
 /// # Errors
 /// As [`regret_claims`].
-pub fn statistical_claims(predicate: &mut Fields<'_>) -> Result<Vec<StatisticalClaim>, CertificateError> {
+pub fn statistical_claims(predicate: &mut Fields<'_>) -> Result<Vec<StatisticalClaim>, Clause> {
     entries(predicate, "statistical", "statistical claims", statistical_claim)
 }
 
@@ -159,20 +159,20 @@ fn entries<T>(
     predicate: &mut Fields<'_>,
     key: &str,
     what: &'static str,
-    read: fn(&Field<'_>) -> Result<T, FieldError>,
-) -> Result<Vec<T>, CertificateError> {
+    read: fn(&Field<'_>) -> Result<T, Clause>,
+) -> Result<Vec<T>, Clause> {
     let Some(list) = predicate.optional(key) else { return Ok(Vec::new()) };
     let list = list.array()?;
     if list.is_empty() {
-        return Err(CertificateError::Empty { what });
+        return Err(Clause::ListEmpty { what });
     }
     if list.len() > MAX_ENTRIES {
-        return Err(CertificateError::TooMany { what, cap: MAX_ENTRIES });
+        return Err(Clause::ListTooLong { what, cap: MAX_ENTRIES });
     }
     Ok(list.iter().map(read).collect::<Result<_, _>>()?)
 }
 
-fn regret_claim(field: &Field<'_>) -> Result<RegretClaim, FieldError> {
+fn regret_claim(field: &Field<'_>) -> Result<RegretClaim, Clause> {
     let mut fields = field.object()?;
     let claim = RegretClaim {
         family: fields.required("family")?.string()?.to_owned(),
@@ -187,7 +187,7 @@ fn regret_claim(field: &Field<'_>) -> Result<RegretClaim, FieldError> {
 }
 
 /// The key of the other kind of return is left to be refused as unknown.
-fn form(fields: &mut Fields<'_>) -> Result<RegretForm, FieldError> {
+fn form(fields: &mut Fields<'_>) -> Result<RegretForm, Clause> {
     let word = fields.required("form")?;
     match word.string()? {
         "sup" => Ok(RegretForm::Sup { discount: fields.required("discount")?.rational()? }),
@@ -197,11 +197,11 @@ fn form(fields: &mut Fields<'_>) -> Result<RegretForm, FieldError> {
     }
 }
 
-fn small_count(field: &Field<'_>) -> Result<u32, FieldError> {
+fn small_count(field: &Field<'_>) -> Result<u32, Clause> {
     u32::try_from(field.count()?).map_err(|_| field.out_of_range("a count below 2^32"))
 }
 
-fn rewards(fields: &mut Fields<'_>) -> Result<RewardRange, FieldError> {
+fn rewards(fields: &mut Fields<'_>) -> Result<RewardRange, Clause> {
     let mut range = fields.required("rewardRange")?.object()?;
     let lower = range.required("lower")?.rational()?;
     let upper = range.required("upper")?.rational()?;
@@ -209,7 +209,7 @@ fn rewards(fields: &mut Fields<'_>) -> Result<RewardRange, FieldError> {
     Ok(RewardRange { lower, upper, episodes_can_end: fields.required("episodesCanEnd")?.boolean()? })
 }
 
-fn region(field: &Field<'_>) -> Result<Region, FieldError> {
+fn region(field: &Field<'_>) -> Result<Region, Clause> {
     match field.string()? {
         "all-states" => Ok(Region::AllStates),
         "listed-states" => Ok(Region::ListedStates),
@@ -217,7 +217,7 @@ fn region(field: &Field<'_>) -> Result<Region, FieldError> {
     }
 }
 
-fn method(field: &Field<'_>) -> Result<Method, FieldError> {
+fn method(field: &Field<'_>) -> Result<Method, Clause> {
     match field.string()? {
         "hoeffding" => Ok(Method::Hoeffding),
         "bernstein" => Ok(Method::Bernstein),
@@ -225,7 +225,7 @@ fn method(field: &Field<'_>) -> Result<Method, FieldError> {
     }
 }
 
-fn statistical_claim(field: &Field<'_>) -> Result<StatisticalClaim, FieldError> {
+fn statistical_claim(field: &Field<'_>) -> Result<StatisticalClaim, Clause> {
     let mut fields = field.object()?;
     fields.required("kind")?.word("statistical")?;
     let claim = StatisticalClaim {
@@ -251,7 +251,7 @@ fn statistical_claim(field: &Field<'_>) -> Result<StatisticalClaim, FieldError> 
     Ok(claim)
 }
 
-fn expected_regret(field: &Field<'_>) -> Result<ExpectedRegret, FieldError> {
+fn expected_regret(field: &Field<'_>) -> Result<ExpectedRegret, Clause> {
     let mut fields = field.object()?;
     let rewards = rewards(&mut fields)?;
     let value = fields.required("value")?.string()?.to_owned();

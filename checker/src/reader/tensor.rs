@@ -1,6 +1,6 @@
 //! Tensors as stored, and their exact numbers. Trusted. `spec/certificate-files.md#safetensors`.
 
-use super::safetensors::SafetensorsError;
+use super::clause::Clause;
 use crate::model::Matrix;
 use crate::number::Dyadic;
 
@@ -86,25 +86,25 @@ impl RawTensor<'_> {
     /// Every entry as its exact value, row-major.
     ///
     /// # Errors
-    /// [`SafetensorsError::WrongDtype`], [`SafetensorsError::TooManyEntries`] (before allocation),
-    /// [`SafetensorsError::NotFinite`].
-    pub fn dyadics(&self) -> Result<Vec<Dyadic>, SafetensorsError> {
+    /// [`Clause::WrongDtype`], [`Clause::TensorTooLarge`] (before allocation),
+    /// [`Clause::NotFinite`].
+    pub fn dyadics(&self) -> Result<Vec<Dyadic>, Clause> {
         let Some((fraction, exponent)) = self.dtype.float_layout() else {
-            return Err(SafetensorsError::WrongDtype {
-                name: self.name.clone(),
+            return Err(Clause::WrongDtype {
+                name: self.name.as_str().into(),
                 expected: "F16, BF16, F32 or F64",
             });
         };
         self.check_entries()?;
         decode_floats(self.bytes, self.dtype.size(), fraction, exponent)
-            .map_err(|index| SafetensorsError::NotFinite { name: self.name.clone(), index })
+            .map_err(|index| Clause::NotFinite { name: self.name.as_str().into(), index })
     }
 
     /// A tensor of one dimension.
     ///
     /// # Errors
-    /// [`SafetensorsError::WrongRank`] and those of [`RawTensor::dyadics`].
-    pub fn vector(&self) -> Result<Vec<Dyadic>, SafetensorsError> {
+    /// [`Clause::WrongRank`] and those of [`RawTensor::dyadics`].
+    pub fn vector(&self) -> Result<Vec<Dyadic>, Clause> {
         match self.shape.as_slice() {
             [_] => self.dyadics(),
             other => Err(self.wrong_rank(1, other.len())),
@@ -114,8 +114,8 @@ impl RawTensor<'_> {
     /// A tensor of two dimensions, rows first.
     ///
     /// # Errors
-    /// [`SafetensorsError::WrongRank`] and those of [`RawTensor::dyadics`].
-    pub fn matrix(&self) -> Result<Matrix, SafetensorsError> {
+    /// [`Clause::WrongRank`] and those of [`RawTensor::dyadics`].
+    pub fn matrix(&self) -> Result<Matrix, Clause> {
         match self.shape.as_slice() {
             [rows, columns] => Ok(Matrix { rows: *rows, columns: *columns, values: self.dyadics()? }),
             other => Err(self.wrong_rank(2, other.len())),
@@ -125,28 +125,28 @@ impl RawTensor<'_> {
     /// Every entry of a BOOL or U8 tensor as a bit, row-major.
     ///
     /// # Errors
-    /// [`SafetensorsError::WrongDtype`], [`SafetensorsError::TooManyEntries`], [`SafetensorsError::NotABit`].
-    pub fn bits(&self) -> Result<Vec<bool>, SafetensorsError> {
+    /// [`Clause::WrongDtype`], [`Clause::TensorTooLarge`], [`Clause::NotABit`].
+    pub fn bits(&self) -> Result<Vec<bool>, Clause> {
         if !matches!(self.dtype, Dtype::Bool | Dtype::U8) {
-            return Err(SafetensorsError::WrongDtype { name: self.name.clone(), expected: "BOOL or U8" });
+            return Err(Clause::WrongDtype { name: self.name.as_str().into(), expected: "BOOL or U8" });
         }
         self.check_entries()?;
         let bit = |(index, byte): (usize, &u8)| match byte {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(SafetensorsError::NotABit { name: self.name.clone(), index }),
+            _ => Err(Clause::NotABit { name: self.name.as_str().into(), index }),
         };
         self.bytes.iter().enumerate().map(bit).collect()
     }
 
-    fn wrong_rank(&self, expected: usize, found: usize) -> SafetensorsError {
-        SafetensorsError::WrongRank { name: self.name.clone(), expected, found }
+    fn wrong_rank(&self, expected: usize, found: usize) -> Clause {
+        Clause::WrongRank { name: self.name.as_str().into(), expected, found }
     }
 
-    fn check_entries(&self) -> Result<(), SafetensorsError> {
+    fn check_entries(&self) -> Result<(), Clause> {
         let entries = self.bytes.len().checked_div(self.dtype.size()).unwrap_or(usize::MAX);
         if entries > MAX_ENTRIES {
-            return Err(SafetensorsError::TooManyEntries { name: self.name.clone() });
+            return Err(Clause::TensorTooLarge { name: self.name.as_str().into() });
         }
         Ok(())
     }
@@ -198,7 +198,7 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let bytes = tensors(&[("w", "F32", &[3], f32s(&[0.0, bad, 1.0]))]);
             let error = Safetensors::parse(&bytes).unwrap().tensor("w").unwrap().vector().unwrap_err();
-            assert_eq!(error, SafetensorsError::NotFinite { name: "w".into(), index: 1 });
+            assert_eq!(error, Clause::NotFinite { name: "w".into(), index: 1 });
         }
     }
 
@@ -210,13 +210,15 @@ mod tests {
             ("m", "U8", &[2], vec![1, 2]),
         ]);
         let parsed = Safetensors::parse(&bytes).unwrap();
-        let dtype = |e: Result<_, SafetensorsError>| matches!(e, Err(SafetensorsError::WrongDtype { .. }));
+        let dtype = |e: Result<_, Clause>| {
+            matches!(e.map_err(|e| e.condition().clone()), Err(Clause::WrongDtype { .. }))
+        };
         assert!(dtype(parsed.tensor("i").unwrap().dyadics().map(|_| ())));
         assert!(dtype(parsed.tensor("w").unwrap().bits().map(|_| ())));
         let rank = parsed.tensor("w").unwrap().matrix().unwrap_err();
-        assert_eq!(rank, SafetensorsError::WrongRank { name: "w".into(), expected: 2, found: 1 });
+        assert_eq!(rank, Clause::WrongRank { name: "w".into(), expected: 2, found: 1 });
         let bit = parsed.tensor("m").unwrap().bits().unwrap_err();
-        assert_eq!(bit, SafetensorsError::NotABit { name: "m".into(), index: 1 });
-        assert_eq!(parsed.tensor("x").unwrap_err(), SafetensorsError::Missing { name: "x".into() });
+        assert_eq!(bit, Clause::NotABit { name: "m".into(), index: 1 });
+        assert_eq!(parsed.tensor("x").unwrap_err(), Clause::NoTensor { name: "x".into() });
     }
 }

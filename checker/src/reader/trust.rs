@@ -1,16 +1,15 @@
 //! `trust.json`: whose signatures count, and the test that an envelope has enough of them.
 //! Trusted. `spec/certificate-files.md#trust`.
 
-use core::fmt;
 use std::collections::BTreeSet;
 
 use ed25519_dalek::Signature;
 
+use super::clause::{Clause, Part, Word, Words};
 use super::dsse::Envelope;
-use super::escaped::Escaped;
-use super::fields::{Field, FieldError};
-use super::json::{self, JsonError, Numbers};
-use super::pem::{PemError, PublicKey};
+use super::fields::{Document, Field};
+use super::json::Numbers;
+use super::pem::PublicKey;
 
 /// Value of `format` in `trust.json`.
 pub const FORMAT: &str = "secateur.trust/1";
@@ -26,146 +25,6 @@ const GROUP_ORDER: [u8; 32] = [
     0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x14, 0xde, 0xf9, 0xde, 0xa2, 0xf7, 0x9c, 0xd6, 0x58,
     0x12, 0x63, 0x1a, 0x5c, 0xf5, 0xd3, 0xed,
 ];
-
-/// Why bytes are not a trust file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TrustFileError {
-    /// Not JSON.
-    Json(JsonError),
-    /// Something is missing, of another type, or too much.
-    Field(FieldError),
-    /// More than [`MAX_KEYS`] keys.
-    TooManyKeys {
-        /// How many.
-        found: usize,
-    },
-    /// A public key that cannot be used.
-    Key {
-        /// Which key, counted from 0.
-        index: usize,
-        /// Why.
-        error: PemError,
-    },
-    /// A key, or the name of a key, that stands twice.
-    DuplicateKey {
-        /// The later of the two, counted from 0.
-        index: usize,
-    },
-    /// The threshold is 0: anything would pass.
-    ThresholdZero,
-    /// The threshold is above the number of active keys: nothing would pass.
-    ThresholdUnreachable {
-        /// The threshold.
-        threshold: usize,
-        /// Number of active keys.
-        active: usize,
-    },
-    /// `verifiers` is there and empty (nothing would pass), or longer than [`MAX_KEYS`].
-    Verifiers {
-        /// How many.
-        found: usize,
-    },
-}
-
-impl fmt::Display for TrustFileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Json(error) => write!(f, "in the trust file: {error}"),
-            Self::Field(error) => write!(f, "in the trust file: {error}"),
-            Self::TooManyKeys { found } => write!(f, "the trust file has {found} keys, more than {MAX_KEYS}"),
-            Self::Key { index, error } => write!(f, "key {index} of the trust file: {error}"),
-            Self::DuplicateKey { index } => {
-                write!(f, "key {index} of the trust file has the key or the name of an earlier one")
-            }
-            Self::ThresholdZero => f.write_str("the trust file's threshold is 0"),
-            Self::ThresholdUnreachable { threshold, active } => {
-                write!(f, "the trust file's threshold is {threshold}, with {active} active keys")
-            }
-            Self::Verifiers { found } => {
-                write!(f, "the trust file allows {found} verifiers, not 1 to {MAX_KEYS}")
-            }
-        }
-    }
-}
-
-impl From<JsonError> for TrustFileError {
-    fn from(error: JsonError) -> Self {
-        Self::Json(error)
-    }
-}
-
-impl From<FieldError> for TrustFileError {
-    fn from(error: FieldError) -> Self {
-        Self::Field(error)
-    }
-}
-
-/// Why an envelope, or the verifier its payload names, is not trusted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TrustError {
-    /// A signature under a revoked key.
-    RevokedKey {
-        /// The key's name in the trust file.
-        name: String,
-        /// Why it was revoked, if the trust file says so.
-        reason: Option<String>,
-    },
-    /// A signature whose scalar is not below the order of the group: it could be rewritten without the key.
-    NonCanonicalSignature {
-        /// The key's name in the trust file.
-        name: String,
-    },
-    /// A signature under a trusted key that this key did not make over this payload.
-    WrongSignature {
-        /// The key's name in the trust file.
-        name: String,
-    },
-    /// Fewer distinct active keys signed than the threshold asks for.
-    ThresholdNotMet {
-        /// The threshold.
-        threshold: usize,
-        /// How many did.
-        signed: usize,
-        /// Keyids of signatures by keys that the trust file does not know.
-        unknown: Vec<String>,
-    },
-    /// The payload names a verifier that the trust file does not allow.
-    VerifierNotAllowed {
-        /// What the payload names.
-        verifier: String,
-    },
-}
-
-impl fmt::Display for TrustError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::RevokedKey { name, reason: None } => {
-                write!(f, "signed by the revoked key {}", Escaped(name))
-            }
-            Self::RevokedKey { name, reason: Some(reason) } => {
-                write!(f, "signed by the revoked key {} ({})", Escaped(name), Escaped(reason))
-            }
-            Self::NonCanonicalSignature { name } => {
-                write!(f, "the signature by {} is not canonical", Escaped(name))
-            }
-            Self::WrongSignature { name } => {
-                write!(f, "the signature by {} does not fit the payload", Escaped(name))
-            }
-            Self::ThresholdNotMet { threshold, signed, unknown } => {
-                write!(f, "{signed} trusted keys signed, the trust file asks for {threshold}")?;
-                for (index, keyid) in unknown.iter().enumerate() {
-                    write!(f, "{}{}", if index == 0 { "; unknown keys: " } else { ", " }, Escaped(keyid))?;
-                }
-                Ok(())
-            }
-            Self::VerifierNotAllowed { verifier } => {
-                write!(f, "the trust file does not allow the verifier {}", Escaped(verifier))
-            }
-        }
-    }
-}
 
 /// Whether a key's signatures count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,11 +92,11 @@ impl Trust {
     /// Accepts iff the trust file lists this verifier or lists none at all.
     ///
     /// # Errors
-    /// [`TrustError::VerifierNotAllowed`].
-    pub fn check_verifier(&self, verifier: &str) -> Result<(), TrustError> {
+    /// [`Clause::VerifierNotAllowed`].
+    pub fn check_verifier(&self, verifier: &str) -> Result<(), Clause> {
         match &self.verifiers {
             Some(allowed) if !allowed.contains(verifier) => {
-                Err(TrustError::VerifierNotAllowed { verifier: verifier.to_owned() })
+                Err(Clause::VerifierNotAllowed { verifier: verifier.into() })
             }
             _ => Ok(()),
         }
@@ -247,37 +106,37 @@ impl Trust {
 /// Parses a trust file.
 ///
 /// # Errors
-/// [`TrustFileError`], one variant per clause of the format; weak keys are refused here.
-pub fn parse_trust(bytes: &[u8]) -> Result<Trust, TrustFileError> {
-    let document = json::parse(bytes, MAX_TRUST, Numbers::Refused)?;
-    let mut fields = Field::root(&document).object()?;
+/// [`Clause`], one variant per clause of the format; weak keys are refused here.
+pub fn parse_trust(bytes: &[u8]) -> Result<Trust, Clause> {
+    let document = Document::parse(bytes, MAX_TRUST, Numbers::Refused, Part::TrustFile)?;
+    let mut fields = document.root().object()?;
     fields.required("format")?.word(FORMAT)?;
     let threshold = fields.required("threshold")?.count()?;
     let items = fields.required("keys")?.array()?;
     let verifiers = fields.optional("verifiers").map(|v| parse_verifiers(&v)).transpose()?;
     fields.finish()?;
     if items.len() > MAX_KEYS {
-        return Err(TrustFileError::TooManyKeys { found: items.len() });
+        return Err(Clause::TooManyKeys { found: items.len() });
     }
     let mut keys: Vec<TrustedKey> = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let key = parse_key(index, item)?;
         if keys.iter().any(|other| other.key == key.key || other.name == key.name) {
-            return Err(TrustFileError::DuplicateKey { index });
+            return Err(Clause::DuplicateTrust { index });
         }
         keys.push(key);
     }
     let active = keys.iter().filter(|key| key.status == KeyStatus::Active).count();
     if threshold == 0 {
-        return Err(TrustFileError::ThresholdZero);
+        return Err(Clause::ThresholdZero);
     }
     if threshold > active {
-        return Err(TrustFileError::ThresholdUnreachable { threshold, active });
+        return Err(Clause::ThresholdUnreachable { threshold, active });
     }
     Ok(Trust { threshold, keys, verifiers })
 }
 
-fn parse_key(index: usize, field: &Field<'_>) -> Result<TrustedKey, TrustFileError> {
+fn parse_key(index: usize, field: &Field<'_>) -> Result<TrustedKey, Clause> {
     let mut fields = field.object()?;
     let name = short_text(&fields.required("name")?)?;
     let pem = fields.required("publicKey")?.string()?;
@@ -290,19 +149,19 @@ fn parse_key(index: usize, field: &Field<'_>) -> Result<TrustedKey, TrustFileErr
         _ => return Err(place.unknown_word("active or revoked").into()),
     };
     fields.finish()?;
-    let key = PublicKey::parse_pem(pem).map_err(|error| TrustFileError::Key { index, error })?;
+    let key = PublicKey::parse_pem(pem).map_err(|e| e.within(Part::TrustedKey(index)))?;
     Ok(TrustedKey { name, key, keyid: key.keyid(), status })
 }
 
-fn parse_verifiers(field: &Field<'_>) -> Result<BTreeSet<String>, TrustFileError> {
+fn parse_verifiers(field: &Field<'_>) -> Result<BTreeSet<String>, Clause> {
     let items = field.array()?;
     if items.is_empty() || items.len() > MAX_KEYS {
-        return Err(TrustFileError::Verifiers { found: items.len() });
+        return Err(Clause::Verifiers { found: items.len() });
     }
     Ok(items.iter().map(short_text).collect::<Result<_, _>>()?)
 }
 
-fn short_text(field: &Field<'_>) -> Result<String, FieldError> {
+fn short_text(field: &Field<'_>) -> Result<String, Clause> {
     let text = field.string()?;
     if (1..=MAX_TEXT).contains(&text.len()) {
         Ok(text.to_owned())
@@ -318,17 +177,17 @@ fn short_text(field: &Field<'_>) -> Result<String, FieldError> {
 /// has no say in it.
 ///
 /// # Errors
-/// [`TrustError`], at the first signature that spoils the envelope.
+/// [`Clause`], at the first signature that spoils the envelope.
 ///
 /// # References
 /// RFC 8032 section 5.1.7; ed25519-dalek 3, `VerifyingKey::verify_strict`, for the strict form.
-pub fn verify_envelope(envelope: &Envelope, trust: &Trust) -> Result<Vec<SignerInfo>, TrustError> {
+pub fn verify_envelope(envelope: &Envelope, trust: &Trust) -> Result<Vec<SignerInfo>, Clause> {
     let message = envelope.signed_bytes();
     let mut signers: Vec<SignerInfo> = Vec::new();
     let mut unknown = Vec::new();
     for signature in &envelope.signatures {
         let Some(key) = trust.keys.iter().find(|key| key.keyid == signature.keyid) else {
-            unknown.push(signature.keyid.clone());
+            unknown.push(signature.keyid.as_str().into());
             continue;
         };
         verify_signature(key, &message, &signature.sig)?;
@@ -337,26 +196,29 @@ pub fn verify_envelope(envelope: &Envelope, trust: &Trust) -> Result<Vec<SignerI
         }
     }
     if signers.len() < trust.threshold {
-        return Err(TrustError::ThresholdNotMet {
+        return Err(Clause::ThresholdNotMet {
             threshold: trust.threshold,
             signed: signers.len(),
-            unknown,
+            unknown: Words("; unknown keys: ", unknown),
         });
     }
     Ok(signers)
 }
 
-fn verify_signature(key: &TrustedKey, message: &[u8], signature: &[u8; 64]) -> Result<(), TrustError> {
-    let name = || key.name.clone();
+fn verify_signature(key: &TrustedKey, message: &[u8], signature: &[u8; 64]) -> Result<(), Clause> {
+    let name = || Word::from(key.name.as_str());
     if let KeyStatus::Revoked { reason } = &key.status {
-        return Err(TrustError::RevokedKey { name: name(), reason: reason.clone() });
+        return Err(match reason {
+            Some(reason) => Clause::RevokedWithReason { name: name(), reason: reason.as_str().into() },
+            None => Clause::RevokedKey { name: name() },
+        });
     }
     // The second half is the scalar S, least significant byte first.
     if signature.iter().rev().take(32).ge(GROUP_ORDER.iter()) {
-        return Err(TrustError::NonCanonicalSignature { name: name() });
+        return Err(Clause::NonCanonicalSignature { name: name() });
     }
     let verified = key.key.verifying_key().verify_strict(message, &Signature::from_bytes(signature));
-    verified.map_err(|_| TrustError::WrongSignature { name: name() })
+    verified.map_err(|_| Clause::WrongSignature { name: name() })
 }
 
 #[cfg(test)]
@@ -383,7 +245,7 @@ mod tests {
         key(name, seed, r#""status":"active""#)
     }
 
-    fn read(threshold: &str, keys: &[String], rest: &str) -> Result<Trust, TrustFileError> {
+    fn read(threshold: &str, keys: &[String], rest: &str) -> Result<Trust, Clause> {
         let keys = keys.join(",");
         let text =
             format!(r#"{{"format":"secateur.trust/1","threshold":"{threshold}","keys":[{keys}]{rest}}}"#);
@@ -402,13 +264,14 @@ mod tests {
         envelope
     }
 
-    fn names(result: Result<Vec<SignerInfo>, TrustError>) -> Vec<String> {
+    fn names(result: Result<Vec<SignerInfo>, Clause>) -> Vec<String> {
         result.unwrap().iter().map(|signer| signer.name().to_owned()).collect()
     }
 
-    fn not_met(threshold: usize, signed: usize, unknown: &[u8]) -> Result<Vec<SignerInfo>, TrustError> {
-        let unknown = unknown.iter().map(|s| public(*s).keyid()).collect();
-        Err(TrustError::ThresholdNotMet { threshold, signed, unknown })
+    fn not_met(threshold: usize, signed: usize, unknown: &[u8]) -> Result<Vec<SignerInfo>, Clause> {
+        let unknown = unknown.iter().map(|s| public(*s).keyid().into()).collect();
+        let unknown = Words("; unknown keys: ", unknown);
+        Err(Clause::ThresholdNotMet { threshold, signed, unknown })
     }
 
     #[test]
@@ -430,7 +293,7 @@ mod tests {
     #[test]
     fn wrong_signatures_spoil_an_envelope() {
         let trust = read("1", &[active("a", 1), active("b", 2)], "").unwrap();
-        let wrong = Err(TrustError::WrongSignature { name: "b".into() });
+        let wrong = Err(Clause::WrongSignature { name: "b".into() });
         for bit in [0, 300] {
             let mut envelope = signed(&[1, 2]);
             envelope.signatures[1].sig[bit / 8] ^= 1 << (bit % 8);
@@ -438,7 +301,7 @@ mod tests {
         }
         let mut envelope = signed(&[1, 2]);
         envelope.payload.push(b' ');
-        assert_eq!(verify_envelope(&envelope, &trust), Err(TrustError::WrongSignature { name: "a".into() }));
+        assert_eq!(verify_envelope(&envelope, &trust), Err(Clause::WrongSignature { name: "a".into() }));
         let mut envelope = signed(&[1]);
         envelope.signatures[0].keyid = public(2).keyid();
         assert_eq!(verify_envelope(&envelope, &trust), wrong);
@@ -449,14 +312,14 @@ mod tests {
         let trust = read("1", &[active("a", 1)], "").unwrap();
         let mut envelope = signed(&[1]);
         envelope.payload_type = "text/plain".into();
-        assert_eq!(verify_envelope(&envelope, &trust), Err(TrustError::WrongSignature { name: "a".into() }));
+        assert_eq!(verify_envelope(&envelope, &trust), Err(Clause::WrongSignature { name: "a".into() }));
     }
 
     #[test]
     fn revoked_keys_spoil_an_envelope() {
         let revoked = key("b", 2, r#""status":"revoked","reason":"lost""#);
         let trust = read("1", &[active("a", 1), revoked], "").unwrap();
-        let error = TrustError::RevokedKey { name: "b".into(), reason: Some("lost".into()) };
+        let error = Clause::RevokedWithReason { name: "b".into(), reason: "lost".into() };
         assert_eq!(verify_envelope(&signed(&[1, 2]), &trust), Err(error.clone()));
         assert_eq!(verify_envelope(&signed(&[2]), &trust), Err(error));
         assert_eq!(names(verify_envelope(&signed(&[1]), &trust)), ["a"]);
@@ -473,12 +336,12 @@ mod tests {
         let sig = &mut envelope.signatures[0].sig;
         let shifted = (BigUint::from_bytes_le(&sig[32..]) + &order).to_bytes_le();
         sig[32..].copy_from_slice(&shifted);
-        let error = Err(TrustError::NonCanonicalSignature { name: "a".into() });
+        let error = Err(Clause::NonCanonicalSignature { name: "a".into() });
         assert_eq!(verify_envelope(&envelope, &trust), error);
         envelope.signatures[0].sig[32..].copy_from_slice(&order.to_bytes_le());
         assert_eq!(verify_envelope(&envelope, &trust), error);
         envelope.signatures[0].sig[32..].copy_from_slice(&(order - 1u8).to_bytes_le());
-        assert_eq!(verify_envelope(&envelope, &trust), Err(TrustError::WrongSignature { name: "a".into() }));
+        assert_eq!(verify_envelope(&envelope, &trust), Err(Clause::WrongSignature { name: "a".into() }));
     }
 
     #[test]
@@ -488,19 +351,19 @@ mod tests {
         let mut envelope = signed(&[1]);
         envelope.signatures[0].sig = [0; 64];
         envelope.signatures[0].sig[0] = 1;
-        assert_eq!(verify_envelope(&envelope, &trust), Err(TrustError::WrongSignature { name: "a".into() }));
+        assert_eq!(verify_envelope(&envelope, &trust), Err(Clause::WrongSignature { name: "a".into() }));
     }
 
     #[test]
     fn thresholds_are_reachable_and_not_zero() {
-        assert_eq!(read("0", &[active("a", 1)], ""), Err(TrustFileError::ThresholdZero));
-        let unreachable = |threshold, active| Err(TrustFileError::ThresholdUnreachable { threshold, active });
+        assert_eq!(read("0", &[active("a", 1)], ""), Err(Clause::ThresholdZero));
+        let unreachable = |threshold, active| Err(Clause::ThresholdUnreachable { threshold, active });
         assert_eq!(read("2", &[active("a", 1)], ""), unreachable(2, 1));
         assert_eq!(read("1", &[], ""), unreachable(1, 0));
         assert_eq!(read("1", &[key("a", 1, r#""status":"revoked""#)], ""), unreachable(1, 0));
         assert!(matches!(
-            read("01", &[active("a", 1)], ""),
-            Err(TrustFileError::Field(FieldError::OutOfRange { .. }))
+            read("01", &[active("a", 1)], "").map_err(|e| e.condition().clone()),
+            Err(Clause::OutOfRange { .. })
         ));
     }
 
@@ -508,34 +371,31 @@ mod tests {
     fn keys_are_distinct_and_usable() {
         assert_eq!(
             read("1", &[active("a", 1), active("b", 1)], ""),
-            Err(TrustFileError::DuplicateKey { index: 1 })
+            Err(Clause::DuplicateTrust { index: 1 })
         );
         assert_eq!(
             read("1", &[active("a", 1), active("a", 2)], ""),
-            Err(TrustFileError::DuplicateKey { index: 1 })
+            Err(Clause::DuplicateTrust { index: 1 })
         );
         let weak = "-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\\n-----END PUBLIC KEY-----\\n";
         let weak = format!(r#"{{"name":"w","publicKey":"{weak}","status":"active"}}"#);
-        assert_eq!(
-            read("1", &[active("a", 1), weak], ""),
-            Err(TrustFileError::Key { index: 1, error: PemError::Weak })
-        );
+        assert_eq!(read("1", &[active("a", 1), weak], ""), Err(Clause::WeakKey.within(Part::TrustedKey(1))));
         let many: Vec<_> = (0..65).map(|i| active(&format!("k{i}"), i)).collect();
-        assert_eq!(read("1", &many, ""), Err(TrustFileError::TooManyKeys { found: 65 }));
+        assert_eq!(read("1", &many, ""), Err(Clause::TooManyKeys { found: 65 }));
     }
 
     #[test]
     fn trust_files_are_strict() {
-        let unknown = |r: Result<Trust, TrustFileError>| {
-            matches!(r, Err(TrustFileError::Field(FieldError::Unknown { .. })))
+        let unknown = |r: Result<Trust, Clause>| {
+            matches!(r.map_err(|e| e.condition().clone()), Err(Clause::UnknownKey { .. }))
         };
         assert!(unknown(read("1", &[active("a", 1)], r#","x":null"#)));
         assert!(unknown(read("1", &[key("a", 1, r#""status":"active","alg":"none""#)], "")));
         assert!(unknown(read("1", &[key("a", 1, r#""status":"active","reason":"x""#)], "")));
         let status = read("1", &[key("a", 1, r#""status":"Active""#)], "");
-        assert!(matches!(status, Err(TrustFileError::Field(FieldError::UnknownWord { .. }))));
+        assert!(matches!(status.map_err(|e| e.condition().clone()), Err(Clause::UnknownWord { .. })));
         let name = read("1", &[active("", 1)], "");
-        assert!(matches!(name, Err(TrustFileError::Field(FieldError::OutOfRange { .. }))));
+        assert!(matches!(name.map_err(|e| e.condition().clone()), Err(Clause::OutOfRange { .. })));
     }
 
     #[test]
@@ -544,9 +404,9 @@ mod tests {
         assert_eq!(trust.check_verifier("anything"), Ok(()));
         let trust = read("1", &[active("a", 1)], r#","verifiers":["secateur"]"#).unwrap();
         assert_eq!(trust.check_verifier("secateur"), Ok(()));
-        let error = TrustError::VerifierNotAllowed { verifier: "other".into() };
+        let error = Clause::VerifierNotAllowed { verifier: "other".into() };
         assert_eq!(trust.check_verifier("other"), Err(error));
         let empty = read("1", &[active("a", 1)], r#","verifiers":[]"#);
-        assert_eq!(empty, Err(TrustFileError::Verifiers { found: 0 }));
+        assert_eq!(empty, Err(Clause::Verifiers { found: 0 }));
     }
 }

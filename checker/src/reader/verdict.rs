@@ -3,11 +3,11 @@
 
 use crate::number::Rational;
 use crate::reader::certificate::{
-    CertificateError, FileDigest, MAX_PAYLOAD, MAX_SUBJECTS, Program, SCHEMA_VERSION, STATEMENT_TYPE,
-    WitnessRecord, capped, input, program, subject, witness, words,
+    FileDigest, MAX_SUBJECTS, Program, SCHEMA_VERSION, STATEMENT_TYPE, WitnessRecord, capped, input,
+    parse_payload, program, subject, witness, words,
 };
-use crate::reader::fields::{Field, FieldError};
-use crate::reader::json::{Numbers, canonical, parse};
+use crate::reader::clause::Clause;
+use crate::reader::fields::Field;
 use crate::reader::policy::MAX_WIDTH;
 
 /// `predicateType` of a property certificate.
@@ -52,13 +52,10 @@ pub struct PropertyCertificate {
 /// Reads the signed payload.
 ///
 /// # Errors
-/// [`CertificateError`].
-pub fn parse_verdict(payload: &[u8]) -> Result<PropertyCertificate, CertificateError> {
-    let value = parse(payload, MAX_PAYLOAD, Numbers::Refused).map_err(CertificateError::Json)?;
-    if canonical(&value).as_bytes() != payload {
-        return Err(CertificateError::NotCanonical);
-    }
-    let mut fields = Field::root(&value).object()?;
+/// [`Clause`].
+pub fn parse_verdict(payload: &[u8]) -> Result<PropertyCertificate, Clause> {
+    let document = parse_payload(payload)?;
+    let mut fields = document.root().object()?;
     fields.required("_type")?.word(STATEMENT_TYPE)?;
     fields.required("predicateType")?.word(PREDICATE_TYPE)?;
     let subjects = capped(fields.required("subject")?.array()?, "subjects", MAX_SUBJECTS)?;
@@ -68,7 +65,7 @@ pub fn parse_verdict(payload: &[u8]) -> Result<PropertyCertificate, CertificateE
     let mut fields = predicate.object()?;
     let version = fields.required("schemaVersion")?.string()?;
     if version != SCHEMA_VERSION {
-        return Err(CertificateError::Version { found: version.to_owned() });
+        return Err(Clause::SchemaVersion { found: version.into() });
     }
     let result = fields.required("result")?;
     let claimed = match result.string()? {
@@ -90,7 +87,7 @@ pub fn parse_verdict(payload: &[u8]) -> Result<PropertyCertificate, CertificateE
     Ok(certificate)
 }
 
-fn sat(field: &Field<'_>) -> Result<Claimed, FieldError> {
+fn sat(field: &Field<'_>) -> Result<Claimed, Clause> {
     let mut fields = field.object()?;
     let case = fields.required("case")?.count()?;
     let point = fields.required("point")?.rationals(MAX_WIDTH)?;
@@ -101,7 +98,9 @@ fn sat(field: &Field<'_>) -> Result<Claimed, FieldError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reader::json::JsonError;
+    use crate::reader::certificate::MAX_PAYLOAD;
+    use crate::reader::clause::Part;
+    use crate::reader::json::{Numbers, canonical, parse};
 
     const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -135,21 +134,21 @@ mod tests {
         statement(r#""counterexample":{"case":"3","point":["1/2","-0.25"]}"#, "sat")
     }
 
-    fn refused(text: &str) -> CertificateError {
+    fn refused(text: &str) -> Clause {
         parse_verdict(text.as_bytes()).expect_err("refused")
     }
 
-    fn changed(text: &str, from: &str, to: &str) -> CertificateError {
+    fn changed(text: &str, from: &str, to: &str) -> Clause {
         assert!(text.contains(from), "{from}");
         refused(&text.replacen(from, to, 1))
     }
 
-    fn missing(path: &str, key: &str) -> CertificateError {
-        CertificateError::Field(FieldError::Missing { path: path.into(), key: key.into() })
+    fn missing(path: &str, key: &str) -> Clause {
+        Clause::MissingKey { key: key.into() }.within(Part::Value(path.into()))
     }
 
-    fn unknown(path: &str, key: &str) -> CertificateError {
-        CertificateError::Field(FieldError::Unknown { path: path.into(), key: key.into() })
+    fn unknown(path: &str, key: &str) -> Clause {
+        Clause::UnknownKey { key: key.into() }.within(Part::Value(path.into()))
     }
 
     #[test]
@@ -167,20 +166,20 @@ mod tests {
     #[test]
     fn the_payload_is_canonical_json() {
         let spaced = format!("{} ", unsat());
-        assert_eq!(refused(&spaced), CertificateError::NotCanonical);
+        assert_eq!(refused(&spaced), Clause::PayloadNotCanonical);
         assert_eq!(
             changed(&sat(), r#""3""#, "3"),
-            CertificateError::Json(JsonError::NumberToken { at: sat().find(r#""3""#).unwrap() })
+            Clause::NumberToken { at: sat().find(r#""3""#).unwrap() }.within(Part::Payload)
         );
         let twice = changed(&sat(), r#""result":"sat""#, r#""result":"sat","result":"unsat""#);
-        assert!(matches!(twice, CertificateError::Json(JsonError::DuplicateKey { .. })));
+        assert!(matches!(twice.condition(), Clause::DuplicateKey { .. }));
     }
 
     /// Unknown, other and missing words; nothing is taken for `unsat` that does not say so.
     #[test]
     fn words_are_known_or_refused() {
-        let word = |error: CertificateError| match error {
-            CertificateError::Field(FieldError::UnknownWord { path, .. }) => path,
+        let word = |error: Clause| match error {
+            Clause::Within { part: Part::Value(path), clause } if clause.code() == "unknown-word" => path,
             other => panic!("{other:?}"),
         };
         for other in ["unknown", "verified", "", "UNSAT"] {
@@ -191,7 +190,7 @@ mod tests {
         assert_eq!(word(changed(&unsat(), "property/v1", "certificate/v1")), "predicateType");
         assert_eq!(word(changed(&unsat(), "real-arithmetic", "float32")), "predicate.semantics");
         let version = changed(&unsat(), "1.1.0", "1.1.1");
-        assert_eq!(version, CertificateError::Version { found: "1.1.1".into() });
+        assert_eq!(version, Clause::SchemaVersion { found: "1.1.1".into() });
     }
 
     /// `unsat` needs its proof and has no point, `sat` the other way round.
@@ -202,7 +201,7 @@ mod tests {
         let flipped = changed(&unsat(), r#""result":"unsat""#, r#""result":"sat""#);
         assert_eq!(flipped, missing("predicate", "counterexample"));
         let both = changed(&sat(), r#""counterexample""#, r#""also":"x","counterexample""#);
-        assert_eq!(both, CertificateError::NotCanonical);
+        assert_eq!(both, Clause::PayloadNotCanonical);
         let proof =
             format!(r#","proof":{{"digest":{{"sha256":"{DIGEST}"}},"name":"p","size":"7"}},"result""#);
         assert_eq!(changed(&sat(), r#","result""#, &proof), unknown("predicate", "proof"));
@@ -232,8 +231,8 @@ mod tests {
 
     #[test]
     fn digests_numbers_and_counts_are_well_formed() {
-        let range = |error: CertificateError| match error {
-            CertificateError::Field(FieldError::OutOfRange { path, .. }) => path,
+        let range = |error: Clause| match error {
+            Clause::Within { part: Part::Value(path), clause } if clause.code() == "out-of-range" => path,
             other => panic!("{other:?}"),
         };
         let upper = DIGEST.to_uppercase();
@@ -243,7 +242,7 @@ mod tests {
         let point = changed(&sat(), "-0.25", "1/0");
         let path = "predicate.counterexample.point[1]".into();
         let error = crate::number::NumberError::ZeroDenominator;
-        assert_eq!(point, CertificateError::Field(FieldError::Number { path, error }));
+        assert_eq!(point, Clause::NotANumber { error }.within(Part::Value(path)));
     }
 
     #[test]
@@ -251,7 +250,7 @@ mod tests {
         let text = unsat();
         let one = format!(r#"{{"digest":{{"sha256":"{DIGEST}"}},"name":"a"}}"#);
         let many = vec![one.clone(); MAX_SUBJECTS + 1].join(",");
-        let error = CertificateError::TooMany { what: "subjects", cap: MAX_SUBJECTS };
+        let error = Clause::ListTooLong { what: "subjects", cap: MAX_SUBJECTS };
         assert_eq!(changed(&text, &one, &many), error);
     }
 }

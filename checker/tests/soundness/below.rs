@@ -1,17 +1,17 @@
 //! Bounds from below: what a point proves is true of that point, and never above what a family claims.
 //! `spec/certificate-bracket.md`.
 
-use secateur_checker::counterexample::{PointProblem, PointsError};
+use secateur_checker::claim::point::PointProblem;
 use secateur_checker::family::Family;
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::reader::safetensors::Safetensors;
 use secateur_checker::table::Quantity;
+use secateur_testkit::case::Case;
+use secateur_testkit::oracle::fixed::{BITS, Ends, trace};
 
 use super::claims::{Proved, listed, scope, story};
-use super::fixed::{BITS, Ends, trace};
 use super::functions::distances;
 use super::points::Place;
-use super::random::Case;
 use super::tally::{Tally, family_word, head_word};
 
 pub const WORD: &str = "counterexample";
@@ -23,11 +23,10 @@ pub fn hold_points(seed: u64, case: &Case, proved: &Proved<'_>, tally: &mut Tall
         let masks = match points.evaluate_state(state) {
             Ok(masks) => masks,
             // Logits too far apart for the exponential's enclosure.
-            Err(PointsError::Point { reason, .. }) => {
-                *tally.refused.entry(format!("{WORD}: {reason}")).or_default() += 1;
+            Err(fault) => {
+                *tally.refused.entry(format!("{WORD}: {}", fault.condition())).or_default() += 1;
                 continue;
             }
-            Err(e) => panic!("seed {seed}: {e}"),
         };
         for (mask, values) in masks.iter().enumerate() {
             for quantity in [Quantity::ActionDeviation, Quantity::TotalVariation] {

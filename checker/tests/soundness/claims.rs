@@ -2,18 +2,20 @@
 //! speaks of: `spec/semantics.md`, `spec/certificate.md`, `spec/rules/`.
 
 use secateur_checker::evaluate::{Problem, evaluate};
-use secateur_checker::family::{BandEnd, Family, LocalProblem};
+use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::kernel::float32::check_binary32;
 use secateur_checker::kernel::head::HeadBounds;
+use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Mask, Network, Perturbation};
 use secateur_checker::number::Rational;
 use secateur_checker::table::{FamilyTable, Quantity};
+use secateur_testkit::case::Case;
+use secateur_testkit::oracle::binary32::{Binary32, dyadic};
+use secateur_testkit::oracle::fixed::{Ends, change, ends_of, trace};
+use secateur_testkit::random::Random;
 
-use super::binary32::{Binary32, dyadic};
-use super::fixed::{Ends, change, ends_of, trace};
 use super::generate::{describe, mask_bits, unlisted};
 use super::points::{Place, Point, exact_float, rational_float, to_float};
-use super::random::{Case, Random};
 use super::tally::{Claim, Tally, family_word};
 use super::truth::{Pair, Truth, same_outputs, truth};
 use super::witness;
@@ -59,7 +61,7 @@ pub fn pool(random: &mut Random, case: &Case) -> Vec<Mask> {
 
 pub fn families(case: &Case) -> Vec<Family> {
     let single = check_binary32(&case.policy.network).is_ok();
-    let plain = Family::ALL.iter().map(|(family, _)| *family).filter(|f| single || !f.is_float32());
+    let plain = Family::ALL.into_iter().filter(|f| single || !f.is_float32());
     let ends = (0..case.masks.len()).map(BandEnd::Mask).chain([BandEnd::Zero]);
     plain.chain(ends.flat_map(|end| [Family::Band(end), Family::BandCrown(end)])).collect()
 }
@@ -231,11 +233,7 @@ pub fn hold_all(
         let word = family_word(table.family);
         if let Err(e) = table.verdicts() {
             let kind = (word.clone(), super::tally::head_word(head), "verdicts");
-            tally.violation(
-                kind,
-                &format!("rose against its theorem at step {}", e.step),
-                &story(seed, case),
-            );
+            tally.violation(kind, &e.to_string(), &story(seed, case));
         }
         for mask in 0..table.masks.len() {
             for (quantity, output) in asked(case.policy.network.outputs()) {

@@ -5,7 +5,7 @@ use num_bigint::BigInt;
 use secateur_checker::kernel::statistic::{Confidence, Sample, Sampler, bernstein, hoeffding};
 use secateur_checker::number::Rational;
 
-use super::random::r;
+use secateur_testkit::case::r;
 
 /// `choose(n, k) p^k (1 - p)^(n - k)`.
 fn binomial(n: u32, k: u32, p: &Rational) -> Rational {

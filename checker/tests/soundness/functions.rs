@@ -7,7 +7,7 @@ use num_traits::{One, Signed, Zero};
 use secateur_checker::model::Head;
 use secateur_checker::number::Dyadic;
 
-use super::fixed::{BITS, Ends};
+use secateur_testkit::oracle::fixed::{BITS, Ends};
 
 /// Fraction bits of this file's numbers.
 const FINE: u32 = 320;

@@ -11,10 +11,10 @@ use secateur_checker::family::Family;
 use super::below::{self, hold_points};
 use super::claims::{at_state, elsewhere, hold_all, pool, prove};
 use super::generate::example;
-use super::random::Random;
 use super::regions::{self, hold_region};
 use super::regret::{self, hold_regret};
 use super::tally::{Kind, Tally};
+use secateur_testkit::random::Random;
 
 /// Networks of a run in CI: about a minute.
 const NETWORKS: u64 = 600;
@@ -42,8 +42,7 @@ fn examine(seed: u64, tally: &mut Tally) {
 
 /// Every family, quantity and head that the specification allows, by the words of the tally.
 fn expected() -> Vec<Kind> {
-    let plain =
-        Family::ALL.iter().map(|(family, name)| ((*name).to_owned(), *family != Family::PrunedDeviation));
+    let plain = Family::ALL.into_iter().map(|family| (family.name(), family != Family::PrunedDeviation));
     let bands =
         ["band/K", "band/zero", "band-crown/K", "band-crown/zero"].map(|name| (name.to_owned(), true));
     let families = plain.chain(bands).chain([(regions::WORD.to_owned(), true)]);

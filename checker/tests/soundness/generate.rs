@@ -9,8 +9,9 @@ use secateur_checker::model::{
 };
 use secateur_checker::number::{Dyadic, Rational};
 
-use super::fixed::{BITS, ends_of, read, trace};
-use super::random::{Case, Random, Stored, activations, case, r, weight};
+use secateur_testkit::case::{Case, Stored, activations, case, r, weight};
+use secateur_testkit::oracle::fixed::{BITS, ends_of, read, trace};
+use secateur_testkit::random::Random;
 
 /// How the entries of a network are drawn.
 #[derive(Clone, Copy)]

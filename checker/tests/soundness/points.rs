@@ -5,10 +5,11 @@ use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 use secateur_checker::model::{Mask, Perturbation, Policy};
 use secateur_checker::number::{Dyadic, Rational};
+use secateur_testkit::case::Case;
+use secateur_testkit::oracle::fixed::{BITS, Ends, change, ends_of, read_at, trace};
+use secateur_testkit::random::Random;
 
-use super::fixed::{BITS, Ends, change, ends_of, read_at, trace};
 use super::generate::kinks;
-use super::random::{Case, Random};
 
 /// A perturbation of one state and what the network reads there.
 #[derive(Clone)]

@@ -1,15 +1,16 @@
 //! Regions: a random box of states cut by a random tree, each cell and the whole against evaluation at states inside, and
 //! the shares of the volume against their sum. `spec/rules/region.md`.
 
+use secateur_checker::claim::region::{RegionProblem, prove_region};
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::number::{Rational, Rounding};
 use secateur_checker::reader::regions::{RegionClaim, RegionEntry, Share};
-use secateur_checker::region_claim::{RegionProblem, prove_region};
+use secateur_testkit::case::{Case, r};
+use secateur_testkit::random::Random;
 
 use super::claims::{Proved, asked, listed, story, truth_at};
 use super::generate::mask_bits;
 use super::points::{Place, Point};
-use super::random::{Case, Random};
 use super::tally::{Claim, Tally, head_word};
 use super::truth::Truth;
 use super::witness::cut;
@@ -66,7 +67,7 @@ struct Seen {
 
 pub fn hold_region(seed: u64, random: &mut Random, case: &Case, proved: &Proved<'_>, tally: &mut Tally) {
     let around = listed(case, random.between(0, case.states.values.rows as i64 - 1) as usize);
-    let widths = ["0", "1e-6", "1/8", "1/2", "1", "3"].map(super::random::r);
+    let widths = ["0", "1e-6", "1/8", "1/2", "1", "3"].map(r);
     let sides: Vec<Rational> = around.iter().map(|_| random.pick(&widths)).collect();
     let lower: Vec<Rational> = around.iter().zip(&sides).map(|(x, side)| x.sub(side)).collect();
     let upper: Vec<Rational> = around.iter().zip(&sides).map(|(x, side)| x.add(side)).collect();
@@ -115,7 +116,7 @@ pub fn hold_region(seed: u64, random: &mut Random, case: &Case, proved: &Proved<
                 shares: vec![Share { threshold: threshold.clone(), fraction: Rational::zero() }],
             }],
         };
-        let found = prove_region(&problem, 0, &entry, &cover.bytes, &proved.head, &mut |_, _| {});
+        let found = prove_region(&problem, &entry, &cover.bytes, &proved.head, &mut |_, _| {});
         let whole = found.unwrap_or_else(|e| panic!("seed {seed}: {e}")).remove(0);
         let worst = whole.worst.expect("cells");
         for seen in &seen {

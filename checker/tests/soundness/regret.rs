@@ -3,16 +3,17 @@
 //! `spec/certificate-regret.md`, `spec/rules/regret.md`.
 
 use num_bigint::BigInt;
+use secateur_checker::claim::regret::{largest_total_variation, regret_bound};
 use secateur_checker::kernel::regret::RewardRange;
 use secateur_checker::model::Head;
 use secateur_checker::number::Rational;
 use secateur_checker::reader::regret::RegretForm;
-use secateur_checker::regret_claim::{largest_total_variation, regret_bound};
+use secateur_testkit::case::{Case, r};
+use secateur_testkit::oracle::fixed::{self, BITS, trace};
+use secateur_testkit::random::Random;
 
 use super::claims::{AtState, Proved, story};
-use super::fixed::{BITS, trace};
 use super::functions::probabilities;
-use super::random::{Case, Random, r};
 use super::tally::{Tally, family_word, head_word};
 
 pub const FORMS: [&str; 3] = ["sup", "expectation", "horizon"];
@@ -62,7 +63,7 @@ fn model(random: &mut Random, states: usize, actions: usize, liked: &[usize]) ->
     Model { rewards, next, range: RewardRange { lower, upper, episodes_can_end } }
 }
 
-fn softmax(case: &Case, mask: usize, input: &[super::fixed::Ends]) -> Distribution {
+fn softmax(case: &Case, mask: usize, input: &[fixed::Ends]) -> Distribution {
     let logits = trace(&case.policy.network, &case.masks[mask], input).outputs;
     let floors = probabilities(&logits).into_iter().map(|(low, _)| low >> (BITS - FINE));
     let mut rounded: Vec<BigInt> = floors.collect();

@@ -9,8 +9,8 @@ use secateur_checker::model::Head;
 use secateur_checker::number::{Rational, Rounding};
 use secateur_checker::table::Quantity;
 
-use super::fixed::BITS;
 use super::truth::{Peak, Truth};
+use secateur_testkit::oracle::fixed::BITS;
 
 /// Family (bands by kind), head and quantity.
 pub type Kind = (String, &'static str, &'static str);

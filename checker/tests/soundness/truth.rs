@@ -4,8 +4,8 @@
 use num_bigint::BigInt;
 use num_traits::{ToPrimitive, Zero};
 use secateur_checker::model::{Head, Mask, Network};
+use secateur_testkit::oracle::fixed::{BITS, Ends};
 
-use super::fixed::{BITS, Ends};
 use super::functions::distances;
 use super::points::rational_float;
 

@@ -1,15 +1,15 @@
 //! Witness files with anything at all of the right shape, since any witness that its rule accepts must give a true bound.
-//! `spec/certificate.md#witness`. Those of the search: `tests/probes.rs` of the program.
+//! `spec/certificate.md#witness`. Those of the search: `tests/certify/probes.rs` of the program.
 
 use std::collections::BTreeMap;
 
 use secateur_checker::evaluate::Problem;
-use secateur_checker::family::LocalProblem;
+use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Activation, Layer, Network};
 use secateur_checker::number::Rational;
 
 use super::points::{exact_float, rational_float};
-use super::random::Random;
+use secateur_testkit::random::Random;
 
 /// A file with a tensor for every family, mask and state. `offsets` are the points of the bounds from below, by mask.
 pub fn arbitrary(

@@ -135,7 +135,7 @@ pub fn families(names: &[String]) -> Result<Vec<Family>, CliError> {
     if names.is_empty() {
         return Ok(default_families());
     }
-    let known: Vec<&str> = Family::ALL.iter().map(|(_, name)| *name).collect();
+    let known: Vec<&str> = Family::ALL.into_iter().map(|family| family.entry().name).collect();
     let parse = |name: &String| {
         let unknown = || {
             CliError::input(format!(

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use secateur_checker::check::{NamedFile, Verified};
+use secateur_checker::claim::regret::{largest_total_variation, regret_bound};
 use secateur_checker::family::Family;
 use secateur_checker::kernel::head::HeadBounds;
 use secateur_checker::kernel::regret::RewardRange;
@@ -12,7 +13,6 @@ use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::regret::RegretForm;
-use secateur_checker::regret_claim::{largest_total_variation, regret_bound};
 use secateur_checker::table::Quantity;
 use serde::{Deserialize, Serialize};
 

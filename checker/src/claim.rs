@@ -1,0 +1,205 @@
+//! Claims: stated numbers, beside the sentences they need, against exact bounds that are computed again. Trusted.
+//! One driver for all kinds; `spec/certificate.md#claims`.
+
+pub mod bound;
+pub mod point;
+pub mod region;
+pub mod regret;
+pub mod statistical;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::evaluate::Problem;
+use crate::family::Family;
+use crate::kernel::head::HeadBounds;
+use crate::number::{Rational, Rounding};
+use crate::reader::certificate::Certificate;
+use crate::rejection::{Entry, Reason, Rejection};
+use crate::table::FamilyTable;
+use point::PointTable;
+
+/// What is proved of a number that somebody may state; one from below never passes for one from above.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The number is at most this.
+    AtMost(Rational),
+    /// The number is at least this.
+    AtLeast(Rational),
+}
+
+impl Bound {
+    /// Whether a stated bound in the same direction follows. Exact; the only comparison of claims.
+    pub fn implies(&self, stated: &Rational) -> bool {
+        match self {
+            Self::AtMost(proved) => proved <= stated,
+            Self::AtLeast(proved) => proved >= stated,
+        }
+    }
+
+    /// The number proved.
+    pub fn value(&self) -> &Rational {
+        match self {
+            Self::AtMost(value) | Self::AtLeast(value) => value,
+        }
+    }
+
+    /// Which way a decimal that follows from it is rounded.
+    pub fn rounding(&self) -> Rounding {
+        match self {
+            Self::AtMost(_) => Rounding::Up,
+            Self::AtLeast(_) => Rounding::Down,
+        }
+    }
+}
+
+/// What claims are proved from.
+pub struct Proofs<'a> {
+    /// The policy, its masks, the listed states, the adversary and the witness file.
+    pub problem: &'a Problem<'a>,
+    /// Rows of the whole states file.
+    pub rows: usize,
+    /// The head's constants.
+    pub head: &'a HeadBounds,
+    /// The families' values at the listed states.
+    pub tables: &'a [FamilyTable],
+    /// What the witness file's points show, once a claim asks for it.
+    points: Option<PointTable>,
+    /// The largest total variation by family and mask, once computed.
+    largest: BTreeMap<(Family, usize), Rational>,
+    progress: &'a mut dyn FnMut(usize, usize),
+}
+
+impl<'a> Proofs<'a> {
+    /// Nothing is computed yet but `tables`; `progress(done, total)` is told of what takes long.
+    pub fn new(
+        problem: &'a Problem<'a>,
+        rows: usize,
+        head: &'a HeadBounds,
+        tables: &'a [FamilyTable],
+        progress: &'a mut dyn FnMut(usize, usize),
+    ) -> Self {
+        Self { problem, rows, head, tables, points: None, largest: BTreeMap::new(), progress }
+    }
+
+    /// With the points evaluated already, as [`point::PointProblem`] does it.
+    #[must_use]
+    pub fn with_points(mut self, points: PointTable) -> Self {
+        self.points = Some(points);
+        self
+    }
+
+    /// The table of a family that bounds what an adversary can do.
+    fn adversary(&self, family: &str) -> Result<&'a FamilyTable, Reason> {
+        let named = |t: &&FamilyTable| t.family.bounds_adversary() && t.family.name() == family;
+        self.tables.iter().find(named).ok_or_else(|| Reason::FamilyNotClaimed { family: family.into() })
+    }
+}
+
+/// One kind of claim: an entry of one of a certificate's lists.
+pub trait Claim: Sized {
+    /// The kind in words, before an entry's position.
+    const KIND: &'static str;
+    /// What a bound that is computed again is said to be.
+    const PROVED: &'static str = "is proved";
+
+    /// What each of the entry's statements is about; no two statements of a list may be about the same.
+    fn about(&self) -> Vec<String>;
+
+    /// Sentences that a certificate with these claims must have among its limits.
+    fn limits(claims: &[Self]) -> Result<Vec<&'static str>, Reason>;
+
+    /// Sentences that must be among its assumptions.
+    fn assumptions(&self, certificate: &Certificate) -> Vec<Cow<'static, str>>;
+
+    /// The numbers stated, as written.
+    fn stated(&self) -> Vec<Cow<'_, str>>;
+
+    /// The part of the entry that a stated number is, in words after the entry's position.
+    fn part(&self, number: usize) -> String;
+
+    /// What is proved of each of the numbers, in their order; `entry` is the position in the list.
+    ///
+    /// # Errors
+    /// [`Reason`].
+    fn prove(&self, entry: usize, proofs: &mut Proofs<'_>) -> Result<Vec<Bound>, Reason>;
+}
+
+pub(crate) fn located<C: Claim>(position: usize, part: String) -> impl FnOnce(Reason) -> Rejection {
+    move |reason| Rejection { entry: Some(Entry { kind: C::KIND, position, part }), reason }
+}
+
+/// Accepts iff no statement repeats another and every sentence that the claims need is listed. An empty list needs none.
+///
+/// # Errors
+/// [`Rejection`]: repeated, or a sentence that is missing.
+pub fn check_sentences<C: Claim>(claims: &[C], certificate: &Certificate) -> Result<(), Rejection> {
+    if claims.is_empty() {
+        return Ok(());
+    }
+    let mut seen = BTreeSet::new();
+    for (position, claim) in claims.iter().enumerate() {
+        for (number, about) in claim.about().into_iter().enumerate() {
+            if !seen.insert(about) {
+                return Err(located::<C>(position, claim.part(number))(Reason::Repeated));
+            }
+        }
+        for assumption in claim.assumptions(certificate) {
+            if !certificate.assumptions.iter().any(|a| *a == assumption) {
+                let assumption = assumption.into_owned();
+                return Err(located::<C>(position, String::new())(Reason::AssumptionMissing { assumption }));
+            }
+        }
+    }
+    for limit in C::limits(claims)? {
+        if !certificate.limits.iter().any(|l| l == limit) {
+            return Err(Reason::LimitMissing { limit }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Accepts iff every stated number follows from what is proved of it.
+///
+/// # Errors
+/// [`Rejection`], the first one found.
+pub fn check_numbers<C: Claim>(claims: &[C], proofs: &mut Proofs<'_>) -> Result<(), Rejection> {
+    for (position, claim) in claims.iter().enumerate() {
+        let proved = claim.prove(position, proofs).map_err(located::<C>(position, String::new()))?;
+        let stated = claim.stated();
+        if stated.len() != proved.len() {
+            let (stated, expected) = (stated.len(), proved.len());
+            return Err(located::<C>(position, String::new())(Reason::Length { stated, expected }));
+        }
+        for (number, (text, bound)) in stated.iter().zip(&proved).enumerate() {
+            let refused = |reason| located::<C>(position, claim.part(number))(reason);
+            let claimed = Rational::parse(text).map_err(|_| refused(Reason::NotANumber))?;
+            if !bound.implies(&claimed) {
+                let proved = Box::new(bound.value().clone());
+                return Err(refused(Reason::TooTight { claimed: Box::new(claimed), proved, how: C::PROVED }));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Accepts iff two lists of verdicts are the same, word for word and number for number.
+///
+/// # Errors
+/// [`Reason::WrongVerdict`] at the first difference.
+pub fn check_verdicts<V: PartialEq>(
+    kind: &'static str,
+    stated: &[V],
+    found: &[V],
+    words: fn(&V) -> String,
+) -> Result<(), Rejection> {
+    for position in 0..found.len().max(stated.len()) {
+        let (stated, found) = (stated.get(position), found.get(position));
+        if stated != found {
+            let said = |verdict: Option<&V>| verdict.map_or_else(|| "nothing".to_owned(), words);
+            let reason = Reason::WrongVerdict { stated: said(stated), found: said(found) };
+            return Err(Rejection { entry: Some(Entry { kind, position, part: String::new() }), reason });
+        }
+    }
+    Ok(())
+}

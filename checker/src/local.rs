@@ -1,0 +1,404 @@
+//! The families of listed states: a policy under each mask on the integer grid, one state at a time. Trusted.
+//! `spec/rules/local.md`.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+
+use crate::family::{BandEnd, Family};
+use crate::kernel::band::{BandNetwork, band_bounds};
+use crate::kernel::bounds::{StateBounds, envelope};
+use crate::kernel::branch::bound_tree;
+use crate::kernel::crown::{CrownLayers, NoWitness, Witness, bound_outputs, crown_layers};
+use crate::kernel::enclose::TanhTable;
+use crate::kernel::fault::{Fault, Place};
+use crate::kernel::float32::{check_binary32, rounding_errors};
+use crate::kernel::grid::{GridActivation, GridNetwork, GridScale};
+use crate::kernel::hull::{deviation, hull_slopes};
+use crate::kernel::ibp::{GridBox, LayerBounds, propagate};
+use crate::kernel::input::{InputSet, input_magnitude, input_set};
+use crate::kernel::paired::{PairedNetwork, paired_change};
+use crate::model::{Head, Mask, PerturbationSet, Policy, States};
+use crate::number::Dyadic;
+use crate::reader::safetensors::Safetensors;
+use crate::reader::slopes::{StateSlopes, state_bytes};
+use crate::reader::tensor::Dtype;
+use crate::reader::trees::{Trees, state_block};
+use crate::tables::tanh_table;
+
+/// A policy, its masks and an adversary, put on the integer grid once; states are evaluated one at a time.
+pub struct LocalProblem<'a> {
+    policy: &'a Policy,
+    set: &'a PerturbationSet,
+    states: &'a States,
+    masks: &'a [Mask],
+    scale: GridScale,
+    masked: Vec<GridNetwork>,
+    bands: BTreeMap<BandEnd, Vec<BandNetwork>>,
+    paired: Option<(GridNetwork, Vec<PairedNetwork>)>,
+    table: &'static TanhTable,
+    witness: Option<Safetensors<'a>>,
+    /// Fraction bits of every bound it returns.
+    pub value_bits: u32,
+}
+
+/// One state's input set, and what the families share of it under each mask.
+struct AtState<'s> {
+    state: usize,
+    input: InputSet,
+    masks: Vec<AtMask<'s>>,
+}
+
+/// A mask's network at one state.
+struct AtMask<'s> {
+    mask: usize,
+    network: &'s GridNetwork,
+    /// Encloses the unperturbed outputs.
+    center: GridBox,
+    /// Interval bounds over the input set.
+    ball: LayerBounds,
+    /// Backward bounds with derived slopes, and what they say of the outputs, once a family asks for them.
+    backward: OnceCell<(CrownLayers, StateBounds)>,
+}
+
+/// The last layer's box.
+fn outputs(bounds: &LayerBounds) -> Result<&GridBox, Fault> {
+    bounds.post.last().ok_or(Fault::EmptyNetwork)
+}
+
+impl<'a> LocalProblem<'a> {
+    /// Puts every mask on the grids that the dense network and the states fix.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn new(
+        policy: &'a Policy,
+        masks: &'a [Mask],
+        states: &'a States,
+        set: &'a PerturbationSet,
+    ) -> Result<Self, Fault> {
+        if states.values.columns != policy.network.inputs() {
+            return Err(Fault::ShapeMismatch { layer: 0 });
+        }
+        let magnitude = input_magnitude(policy, states, set)?;
+        let scale = GridScale::new(&policy.network, &magnitude)?;
+        let dense = GridNetwork::new(&policy.network, None, &scale)?;
+        let masked = masks.iter().map(|mask| dense.pruned(mask)).collect::<Result<Vec<_>, _>>()?;
+        let (table, value_bits) = (tanh_table(), scale.value_bits);
+        let (bands, paired) = (BTreeMap::new(), None);
+        Ok(Self {
+            policy,
+            set,
+            states,
+            masks,
+            scale,
+            masked,
+            bands,
+            paired,
+            table,
+            witness: None,
+            value_bits,
+        })
+    }
+
+    /// Prepares what the families of bands and pairs need beside the masked networks.
+    ///
+    /// # Errors
+    /// [`Fault::NoBand`] if a band ends at a mask that the list does not have; [`Fault::BandNotNested`];
+    /// [`Fault::NotBinary32`].
+    pub fn prepare(mut self, families: &[Family]) -> Result<Self, Fault> {
+        let network = &self.policy.network;
+        for end in families.iter().filter_map(|f| f.band_end()) {
+            let tightest = match end {
+                BandEnd::Zero => None,
+                BandEnd::Mask(mask) => Some(self.masks.get(mask).ok_or(Fault::NoBand)?),
+            };
+            let masks = self.masks.iter().take(Family::Band(end).covers(self.masks.len()));
+            let bands = masks.map(|mask| BandNetwork::new(network, mask, tightest, &self.scale));
+            self.bands.insert(end, bands.collect::<Result<_, _>>()?);
+        }
+        if families.iter().any(|f| f.is_float32()) {
+            check_binary32(network)?;
+        }
+        if families.contains(&Family::PrunedDeviation) {
+            let pairs = self.masks.iter().map(|mask| PairedNetwork::new(network, mask, &self.scale));
+            let dense = GridNetwork::new(network, None, &self.scale)?;
+            self.paired = Some((dense, pairs.collect::<Result<_, _>>()?));
+        }
+        Ok(self)
+    }
+
+    /// With the witness file, for the families that read slopes or trees from it: in a malformed file they find none.
+    #[must_use]
+    pub fn with_witness(mut self, bytes: Option<&'a [u8]>) -> Self {
+        self.witness = bytes.and_then(|b| Safetensors::parse(b).ok());
+        self
+    }
+
+    /// The input set at state `index`.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn input_at(&self, index: usize) -> Result<InputSet, Fault> {
+        input_set(self.policy, self.state(index)?, self.states.units, self.set, self.value_bits)
+    }
+
+    /// Number of states.
+    pub fn states(&self) -> usize {
+        self.states.values.rows
+    }
+
+    /// Whether same-action margins mean something: several outputs, and not the mean of a Gaussian.
+    pub fn has_margins(&self) -> bool {
+        self.policy.network.outputs() > 1 && !matches!(self.policy.head, Head::Gaussian { .. })
+    }
+
+    /// The network pruned by mask `mask`, on the grid.
+    pub(crate) fn masked(&self, mask: usize) -> Option<&GridNetwork> {
+        self.masked.get(mask)
+    }
+
+    pub(crate) fn state(&self, index: usize) -> Result<&[Dyadic], Fault> {
+        let columns = self.states.values.columns;
+        let start = index.checked_mul(columns).ok_or(Fault::ShapeMismatch { layer: 0 })?;
+        let end = start.checked_add(columns).ok_or(Fault::ShapeMismatch { layer: 0 })?;
+        self.states.values.values.get(start..end).ok_or(Fault::ShapeMismatch { layer: 0 })
+    }
+
+    /// The families' bounds at state `index`: one list per family, in it one entry per mask that the family covers.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn evaluate(&self, index: usize, families: &[Family]) -> Result<Vec<Vec<StateBounds>>, Fault> {
+        let mut at = AtState { state: index, input: self.input_at(index)?, masks: Vec::new() };
+        if families.iter().any(|f| f.band_end().is_none()) {
+            let masks = self.masked.iter().enumerate().map(|(mask, network)| {
+                let center = outputs(&propagate(network, self.table, &at.input.center)?)?.clone();
+                let ball = propagate(network, self.table, &at.input.region)?;
+                Ok(AtMask { mask, network, center, ball, backward: OnceCell::new() })
+            });
+            at.masks = masks.collect::<Result<_, Fault>>()?;
+        }
+        families.iter().map(|family| self.family(&at, *family)).collect()
+    }
+
+    fn family(&self, at: &AtState<'_>, family: Family) -> Result<Vec<StateBounds>, Fault> {
+        let each = |bounds: &dyn Fn(&AtMask<'_>) -> Result<StateBounds, Fault>| {
+            at.masks.iter().map(bounds).collect::<Result<Vec<_>, _>>()
+        };
+        let interval = |at: &AtMask<'_>| StateBounds::from_box(&at.center, outputs(&at.ball)?);
+        let crown = |mask: &AtMask<'_>| Ok(self.backward(at, mask)?.1.clone());
+        // Rule `float32.change`: each mask with its own errors.
+        let binary32 = |mask: &AtMask<'_>, bounds: StateBounds| {
+            bounds.widened(&rounding_errors(mask.network, &at.input.region, &mask.ball)?)
+        };
+        match family {
+            Family::Ibp => each(&interval),
+            Family::EnvelopeIbp => envelope(each(&interval)?),
+            Family::Binary32Ibp => each(&|mask| binary32(mask, interval(mask)?)),
+            Family::Crown => each(&crown),
+            Family::EnvelopeCrown => envelope(each(&crown)?),
+            Family::Binary32Crown => each(&|mask| binary32(mask, crown(mask)?)),
+            Family::CrownOptimised | Family::Lp => each(&|mask| self.with_slopes(at, mask, family)),
+            Family::Branch => each(&|mask| self.branch(at, mask)),
+            Family::ChainHull => self.chain_hull(at),
+            Family::PrunedDeviation => self.pruned_deviation(at),
+            Family::Band(end) => self.band(at, end, false),
+            Family::BandCrown(end) => self.band(at, end, true),
+            Family::Sensitivity
+            | Family::NormLinf
+            | Family::NormL1
+            | Family::NormFrobenius
+            | Family::NormAbsSpectral
+            | Family::Spectral => Err(Fault::OtherScope { family: family.entry().name }),
+        }
+    }
+
+    /// Enclosures of the unperturbed outputs at state `index`, one per mask.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn clean_outputs(&self, index: usize) -> Result<Vec<GridBox>, Fault> {
+        let input = self.input_at(index)?;
+        let enclose = |network| Ok(outputs(&propagate(network, self.table, &input.center)?)?.clone());
+        self.masked.iter().map(enclose).collect()
+    }
+
+    fn chain_hull(&self, at: &AtState<'_>) -> Result<Vec<StateBounds>, Fault> {
+        let first = self.masked.first().ok_or(Fault::NoBand)?;
+        let balls: Vec<&LayerBounds> = at.masks.iter().map(|mask| &mask.ball).collect();
+        let slopes = hull_slopes(first, self.table, &balls)?;
+        let bounds = at.masks.iter().map(|mask| {
+            StateBounds::from_deviation(
+                &mask.center,
+                deviation(mask.network, &slopes, &at.input.radii)?,
+                None,
+            )
+        });
+        bounds.collect()
+    }
+
+    fn band(&self, at: &AtState<'_>, end: BandEnd, crown: bool) -> Result<Vec<StateBounds>, Fault> {
+        let mut list: Vec<StateBounds> = Vec::new();
+        for band in self.bands.get(&end).ok_or(Fault::NoBand)? {
+            let bounds = band_bounds(band, self.table, &at.input, crown)?;
+            list.push(StateBounds::from_band(bounds, list.last())?);
+        }
+        Ok(list)
+    }
+
+    fn pruned_deviation(&self, at: &AtState<'_>) -> Result<Vec<StateBounds>, Fault> {
+        let (dense, pairs) = self.paired.as_ref().ok_or(Fault::NoBand)?;
+        let reference = propagate(dense, self.table, &at.input.region)?;
+        let changes = at.masks.iter().map(|mask| {
+            let pair = pairs.get(mask.mask).ok_or(Fault::NoBand)?;
+            StateBounds::from_change(&paired_change(
+                pair,
+                self.table,
+                &at.input.region,
+                &reference,
+                &mask.ball,
+            )?)
+        });
+        changes.collect()
+    }
+
+    /// Backward bounds by `witness`; the input set is never empty.
+    fn layers(
+        &self,
+        at: &AtState<'_>,
+        mask: &AtMask<'_>,
+        witness: &dyn Witness,
+    ) -> Result<CrownLayers, Fault> {
+        let layers = crown_layers(mask.network, self.table, &at.input, witness)?;
+        layers.ok_or(Fault::EmptyInterval { layer: 0, neuron: 0 })
+    }
+
+    /// Backward bounds with derived slopes, computed once a state and mask.
+    fn backward<'s>(
+        &self,
+        at: &AtState<'_>,
+        mask: &'s AtMask<'_>,
+    ) -> Result<&'s (CrownLayers, StateBounds), Fault> {
+        if let Some(known) = mask.backward.get() {
+            return Ok(known);
+        }
+        let layers = self.layers(at, mask, &NoWitness)?;
+        let bounds = self.crown_bounds(at, mask, &layers, &NoWitness)?;
+        Ok(mask.backward.get_or_init(|| (layers, bounds)))
+    }
+
+    /// Backward bounds with the slopes that the witness file holds for this family, mask and state.
+    fn with_slopes(&self, at: &AtState<'_>, mask: &AtMask<'_>, family: Family) -> Result<StateBounds, Fault> {
+        let slopes = self.state_slopes(at, mask, family).ok_or(Fault::SlopesMissing { mask: mask.mask })?;
+        self.crown_bounds(at, mask, &self.layers(at, mask, &slopes)?, &slopes)
+    }
+
+    fn crown_bounds(
+        &self,
+        at: &AtState<'_>,
+        mask: &AtMask<'_>,
+        layers: &CrownLayers,
+        witness: &dyn Witness,
+    ) -> Result<StateBounds, Fault> {
+        let network = mask.network;
+        // Without a final squash the last layer's rows are the outputs, and its slopes are theirs.
+        let last = network.layers.len().saturating_sub(1);
+        let squashed = network.layers.last().is_some_and(|l| l.activation != GridActivation::Identity);
+        StateBounds::from_functionals(&mask.center, self.has_margins(), &mut |weights, row| {
+            let row = row.filter(|_| !squashed).and_then(|(output, upper)| witness.row(last, output, upper));
+            bound_outputs(network, self.table, layers, &at.input, weights, row)
+        })
+    }
+
+    /// `crown` met with the trees that the witness file holds for this mask and state, in the order of the targets.
+    fn branch(&self, at: &AtState<'_>, mask: &AtMask<'_>) -> Result<StateBounds, Fault> {
+        let bytes = self.state_trees(at, mask).ok_or(Fault::TreesMissing { mask: mask.mask })?;
+        let (network, layers) = (mask.network, &self.backward(at, mask)?.0);
+        let mut trees = Trees::new(bytes);
+        let bounds = StateBounds::from_functionals(&mask.center, self.has_margins(), &mut |weights, _| {
+            let own = bound_outputs(network, self.table, layers, &at.input, weights, None)?;
+            let tree = trees.begin();
+            let bound = bound_tree(network, self.table, &at.input, weights, &mut |_| trees.node(network));
+            Ok(own.min(bound.map_err(|e| e.at(Place::Tree(tree)))?))
+        })?;
+        trees.finish()?;
+        Ok(bounds)
+    }
+
+    fn state_trees(&self, at: &AtState<'_>, mask: &AtMask<'_>) -> Option<&'a [u8]> {
+        let name = format!("{}.{}", Family::Branch.name(), mask.mask);
+        let table = self.witness.as_ref()?.tensor(&name).ok()?;
+        let fits = table.dtype == Dtype::U8 && table.shape == [table.bytes.len()];
+        if fits { state_block(table.bytes, self.states(), at.state) } else { None }
+    }
+
+    fn state_slopes(&self, at: &AtState<'_>, mask: &AtMask<'_>, family: Family) -> Option<StateSlopes> {
+        let table = self.witness.as_ref()?.tensor(&format!("{}.{}", family.name(), mask.mask)).ok()?;
+        let size = state_bytes(mask.network)?;
+        if table.dtype != Dtype::U8 || table.shape != [self.states(), size] {
+            return None;
+        }
+        let start = at.state.checked_mul(size)?;
+        StateSlopes::parse(mask.network, table.bytes.get(start..start.checked_add(size)?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Activation, Layer, Matrix, Network, Perturbation, Units};
+    use crate::number::Rational;
+
+    /// Outputs `2x` and `x` at 1 with radius 1: intervals let them drift apart by 3 and lead by -2; their difference `x`
+    /// moves by 1 and is at least 0.
+    #[test]
+    fn differences_sharpen_oscillation_and_margin() {
+        let weight = Matrix { rows: 2, columns: 1, values: vec![Dyadic::new(1, 1), Dyadic::new(1, 0)] };
+        let layer =
+            Layer { fixed: false, weight, bias: vec![Dyadic::ZERO; 2], activation: Activation::Identity };
+        let network = Network { layers: vec![layer] };
+        let policy = Policy { network, head: Head::Categorical, normaliser: None, source: None };
+        let states = States {
+            values: Matrix { rows: 1, columns: 1, values: vec![Dyadic::new(1, 0)] },
+            units: Units::Raw,
+        };
+        let set =
+            PerturbationSet { shape: Perturbation::Linf { radius: Rational::one() }, units: Units::Raw };
+        let masks = [Mask { layers: vec![vec![true; 2]] }];
+        let problem = LocalProblem::new(&policy, &masks, &states, &set).unwrap();
+        let one = 1i64 << problem.value_bits;
+        let found = problem.evaluate(0, &[Family::Ibp, Family::Crown]).unwrap();
+        let intervals =
+            StateBounds { deviation: vec![2 * one, one], oscillation: 3 * one, margin: Some(-2 * one) };
+        assert_eq!(found[0], vec![intervals]);
+        let crown = &found[1][0];
+        assert!((one..one + 16).contains(&crown.oscillation), "{crown:?}");
+        assert!((-16..=0).contains(&crown.margin.unwrap()), "{crown:?}");
+    }
+
+    #[test]
+    fn states_of_another_width_are_refused() {
+        let weight = Matrix { rows: 1, columns: 1, values: vec![Dyadic::ZERO] };
+        let layer = Layer {
+            fixed: false,
+            weight: weight.clone(),
+            bias: vec![Dyadic::ZERO],
+            activation: Activation::Relu,
+        };
+        let network = Network { layers: vec![layer] };
+        let policy = Policy { network, head: Head::Deterministic, normaliser: None, source: None };
+        let set =
+            PerturbationSet { shape: Perturbation::Linf { radius: Rational::one() }, units: Units::Raw };
+        let states = |columns| States {
+            values: Matrix { rows: 1, columns, values: vec![Dyadic::ZERO; columns] },
+            units: Units::Raw,
+        };
+        let masks = [Mask { layers: vec![vec![true]] }];
+        let fits = states(1);
+        let problem = LocalProblem::new(&policy, &masks, &fits, &set).unwrap();
+        assert!(problem.evaluate(0, &[Family::Crown]).is_ok());
+        let shape = || Fault::ShapeMismatch { layer: 0 };
+        assert_eq!(problem.evaluate(1, &[Family::Crown]), Err(shape()));
+        assert_eq!(LocalProblem::new(&policy, &masks, &states(2), &set).map(|p| p.value_bits), Err(shape()));
+    }
+}

@@ -1,0 +1,8 @@
+//! What `check` says of a certificate: every reason for refusal.
+#![allow(clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod case;
+mod counterexample;
+mod property;
+mod regret;
+mod statistical;

@@ -1,0 +1,5 @@
+//! The readers: hostile bytes, and published files.
+
+mod differential;
+mod hostile;
+mod shared;

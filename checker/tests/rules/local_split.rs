@@ -1,0 +1,228 @@
+//! Rules of `spec/rules/split.md`: each side condition with one accepted and one rejected case.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_types
+)]
+
+use secateur_checker::kernel::fault::{Class, Fault, Place};
+use secateur_checker::kernel::grid::{GridNetwork, GridScale};
+use secateur_checker::kernel::split::{Case, LeafWitness, Node, OutputConstraint, check_sat, check_unsat};
+use secateur_checker::number::Rational;
+use secateur_checker::tables::tanh_table;
+use secateur_testkit::hinges::sum_and_difference;
+
+fn r(text: &str) -> Rational {
+    Rational::parse(text).unwrap()
+}
+
+/// `relu(x + y) + relu(x - y)`.
+fn network() -> GridNetwork {
+    let network = sum_and_difference();
+    let scale = GridScale::new(&network, &Rational::one()).unwrap();
+    GridNetwork::new(&network, None, &scale).unwrap()
+}
+
+/// x in `[1/4, 1]`, y in `[-1, 1]`, `sign * output <= bound`.
+fn case(sign: &str, bound: &str) -> Case {
+    let constraint = OutputConstraint { coefficients: vec![r(sign)], bound: r(bound) };
+    Case { lower: vec![r("1/4"), r("-1")], upper: vec![r("1"), r("1")], constraints: vec![constraint] }
+}
+
+fn unsat(case: &Case, nodes: &[Node]) -> Result<(), Fault> {
+    check_unsat(&network(), tanh_table(), case, nodes, &mut |_| {})
+}
+
+fn leaf() -> Node {
+    Node::Leaf { constraint: 0, witness: None }
+}
+
+fn relu(neuron: usize, children: [usize; 2]) -> Node {
+    Node::Relu { layer: 0, neuron, children }
+}
+
+fn cut(coordinate: usize, at: &str, children: [usize; 2]) -> Node {
+    Node::Input { coordinate, at: r(at), children }
+}
+
+/// The lines below, `x + y` and `x - y`, add up to `2x >= 1/2`: the output is above -1, and not shown to be above 1/2.
+#[test]
+fn leaves_must_violate_strictly() {
+    assert_eq!(unsat(&case("1", "-1"), &[leaf()]), Ok(()));
+    let touching = unsat(&case("1", "1/2"), &[leaf()]);
+    assert!(matches!(touching, Err(Fault::NotProved { node: 0, bound, .. }) if *bound == r("1/2")));
+    assert_eq!(
+        unsat(&case("1", "-1"), &[Node::Leaf { constraint: 1, witness: None }]),
+        Err(Fault::NoSuchPlace { node: 0 })
+    );
+}
+
+/// The output is at least 1/2 and at most 2: each of `output <= 1` and `output >= 3/2` is possible, not both. The sum of equal
+/// multiples is `0 <= -1/2`, whatever the network; other shares, no share and a share below 0 say nothing.
+#[test]
+fn combinations_must_violate_strictly() {
+    let goal = |most: &str, least: &str| {
+        let mut goal = case("1", most);
+        goal.constraints.extend(case("-1", &format!("-{least}")).constraints);
+        goal
+    };
+    let combination =
+        |multipliers: &[i64]| Node::Combination { multipliers: multipliers.to_vec(), witness: None };
+    let by = |goal: &Case, multipliers: &[i64]| unsat(goal, &[combination(multipliers)]);
+    let apart = goal("1", "3/2");
+    for equal in [[1, 1], [7, 7], [999_999_999_999; 2]] {
+        assert_eq!(by(&apart, &equal), Ok(()));
+    }
+    for nothing in [[0, 0], [1, 0], [0, 1], [1, 2]] {
+        assert!(matches!(by(&apart, &nothing), Err(Fault::NotProved { node: 0, .. })), "{nothing:?}");
+    }
+    // `0 <= 0` holds: the constraints meet in one point.
+    let touching = by(&goal("1", "1"), &[1, 1]);
+    assert!(matches!(touching, Err(Fault::NotProved { node: 0, bound, .. }) if bound.is_zero()));
+    for (constraint, below) in [(0, [-1, 1]), (1, [1, -1]), (0, [-1, -1])] {
+        assert_eq!(by(&apart, &below), Err(Fault::NegativeFactor { node: 0, constraint }));
+    }
+    for count in [&[][..], &[1], &[1, 1, 0]] {
+        assert_eq!(by(&apart, count), Err(Fault::NoSuchPlace { node: 0 }));
+    }
+    // A sum in which outputs are left is bounded over the region: `2 output <= 99/100`, `2 output <= 1`.
+    for (bound, proved) in [("-1/100", true), ("0", false)] {
+        let mut left = case("3", "1");
+        left.constraints.extend(case("-1", bound).constraints);
+        assert_eq!(by(&left, &[1, 1]).is_ok(), proved);
+    }
+    let reason = Fault::Overflow { layer: 2 };
+    let huge = Case { constraints: case("1e30", "1").constraints, ..apart };
+    assert_eq!(by(&huge, &[1]), Err(reason.at(Place::Node(0))));
+}
+
+/// A coefficient of 1/3 lies between two grid points: the cut is paid for, and the constraint holds with room only.
+#[test]
+fn coefficients_off_the_grid_are_paid_for() {
+    assert_eq!(unsat(&case("1/3", "-1/1000000"), &[leaf()]), Ok(()));
+    let exact = unsat(&case("-1/3", "-2/3"), &[cut(0, "1/2", [1, 2]), leaf(), leaf()]);
+    assert!(matches!(exact, Err(Fault::NotProved { .. })));
+}
+
+#[test]
+fn inputs_are_cut_strictly_inside() {
+    let goal = case("1", "-1");
+    assert_eq!(unsat(&goal, &[cut(0, "1/2", [1, 2]), leaf(), leaf()]), Ok(()));
+    for at in ["1/4", "1", "0", "2"] {
+        assert_eq!(unsat(&goal, &[cut(0, at, [1, 2]), leaf(), leaf()]), Err(Fault::CutOutside { node: 0 }));
+    }
+    assert_eq!(unsat(&goal, &[cut(2, "1/2", [1, 2]), leaf(), leaf()]), Err(Fault::NoSuchPlace { node: 0 }));
+    // The second cut is outside its own region, `[1/4, 1/2]`, though inside the box.
+    let again = [cut(0, "1/2", [1, 2]), cut(0, "3/4", [3, 4]), leaf(), leaf(), leaf()];
+    assert_eq!(unsat(&goal, &again), Err(Fault::CutOutside { node: 1 }));
+}
+
+#[test]
+fn neurons_are_split_once() {
+    let goal = case("1", "-1");
+    assert_eq!(unsat(&goal, &[relu(0, [1, 2]), leaf(), leaf()]), Ok(()));
+    let missing = Err(Fault::NoSuchPlace { node: 0 });
+    assert_eq!(unsat(&goal, &[relu(2, [1, 2]), leaf(), leaf()]), missing);
+    let deep = Node::Relu { layer: 2, neuron: 0, children: [1, 2] };
+    assert_eq!(unsat(&goal, &[deep, leaf(), leaf()]), missing);
+    let twice = [relu(0, [1, 2]), relu(0, [3, 4]), leaf(), leaf(), leaf()];
+    assert_eq!(unsat(&goal, &twice), Err(Fault::NoSuchPlace { node: 1 }));
+}
+
+/// The output is `max(2x, x - y)` for `y <= 0`. At least 1.8 is reached for x above 1/2 only; at least 1.2 with x up to 1/2
+/// for `x + y <= 0` only. A second child whose region kept anything of the first one's would look proved.
+#[test]
+fn a_second_child_has_a_region_of_its_own() {
+    let mut goal = case("-1", "-1.8");
+    let halves = [cut(0, "1/2", [1, 2]), leaf(), leaf()];
+    assert!(matches!(unsat(&goal, &halves), Err(Fault::NotProved { node: 2, .. })));
+    goal.upper[0] = r("1/2");
+    assert_eq!(unsat(&goal, &[leaf()]), Ok(()));
+    (goal.upper[1], goal.constraints[0].bound) = (r("0"), r("-1.2"));
+    let signs = [relu(0, [1, 2]), leaf(), leaf()];
+    assert!(matches!(unsat(&goal, &signs), Err(Fault::NotProved { node: 2, .. })));
+    // And a child of the second child has all that its parent has.
+    let under = |first, second| [cut(1, "-1/4", first), leaf(), relu(0, second), leaf(), leaf()];
+    goal.constraints[0].bound = r("-1.6");
+    assert_eq!(unsat(&goal, &under([1, 2], [3, 4])), Ok(()));
+    assert_eq!(unsat(&goal, &under([2, 1], [4, 3])), Ok(()), "children may be named in any order");
+}
+
+#[test]
+fn every_node_has_one_parent_before_it() {
+    let goal = case("1", "-1");
+    for children in [[1, 1], [0, 1], [1, 3]] {
+        assert_eq!(unsat(&goal, &[relu(0, children), leaf(), leaf()]), Err(Fault::BadChild { node: 0 }));
+    }
+    let shared = [relu(0, [1, 2]), relu(1, [2, 3]), leaf(), leaf()];
+    assert_eq!(unsat(&goal, &shared), Err(Fault::BadChild { node: 1 }));
+    assert_eq!(unsat(&goal, &[leaf(), leaf()]), Err(Fault::Orphan { node: 1 }));
+    assert_eq!(unsat(&goal, &[]), Err(Fault::Orphan { node: 0 }));
+}
+
+/// x in `[1/4, 1]` and y in `[-1/8, 1/8]` force `x + y > 0`: the negative side is empty, the positive one is not.
+#[test]
+fn empty_regions_must_be_empty() {
+    let mut goal = case("1", "-1");
+    (goal.lower[1], goal.upper[1]) = (r("-1/8"), r("1/8"));
+    assert_eq!(unsat(&goal, &[relu(0, [1, 2]), leaf(), Node::Empty]), Ok(()));
+    let turned = unsat(&goal, &[relu(0, [1, 2]), Node::Empty, leaf()]);
+    assert_eq!(turned, Err(Fault::NotEmpty { node: 1 }));
+}
+
+/// `x + y <= 0` and `x - y <= 0` add up to `2x <= 0`, which `x >= 1/4` refutes; neither interval sees it. Multipliers 1, 1 do
+/// (65536 units each), 0, 0 and 1, 0 do not.
+#[test]
+fn multipliers_refute_an_empty_region() {
+    let tree = |multipliers: [i64; 2]| {
+        let witness = LeafWitness { multipliers: vec![multipliers.to_vec()], ..LeafWitness::default() };
+        [relu(0, [1, 2]), leaf(), relu(1, [3, 4]), leaf(), Node::Farkas { witness }]
+    };
+    let goal = case("1", "-1");
+    assert_eq!(unsat(&goal, &tree([65536, 65536])), Ok(()));
+    for weak in [[0, 0], [65536, 0], [1, 65536]] {
+        assert_eq!(unsat(&goal, &tree(weak)), Err(Fault::NotEmpty { node: 4 }));
+    }
+    let reason = Fault::NegativeMultiplier { layer: 0, neuron: 0 };
+    assert_eq!(unsat(&goal, &tree([-1, 65536])), Err(reason.at(Place::Node(4))));
+    // A multiplier beyond the grid is the proof's fault.
+    let reason = Fault::WitnessTooLarge { layer: 0 };
+    assert_eq!(reason.class(), Class::Evidence);
+    assert_eq!(unsat(&goal, &tree([i64::MAX, 0])), Err(reason.at(Place::Node(4))));
+    // Without a contradiction no multiplier finds one.
+    let mut free = goal;
+    free.lower[0] = r("-1");
+    free.constraints[0].bound = r("-3");
+    assert_eq!(unsat(&free, &tree([65536, 65536])), Err(Fault::NotEmpty { node: 4 }));
+}
+
+#[test]
+fn cases_must_fit() {
+    let mut short = case("1", "-1");
+    short.lower.pop();
+    let mut turned = case("1", "-1");
+    turned.lower[0] = r("2");
+    let mut wide = case("1", "-1");
+    wide.constraints[0].coefficients.push(r("1"));
+    for bad in [short, turned, wide] {
+        assert_eq!(unsat(&bad, &[leaf()]), Err(Fault::CaseShape));
+    }
+}
+
+/// At (1, 1) the output is `2 + 0`: at most 2, at least 2, not at most 1.
+#[test]
+fn points_satisfy_every_constraint() {
+    let at = |goal: &Case, point: &[&str]| {
+        let point: Vec<Rational> = point.iter().map(|t| r(t)).collect();
+        check_sat(&network(), tanh_table(), goal, &point)
+    };
+    assert_eq!(at(&case("1", "2"), &["1", "1"]), Ok(()));
+    assert_eq!(at(&case("-1", "-2"), &["1", "1"]), Ok(()));
+    assert_eq!(at(&case("1", "1"), &["1", "1"]), Err(Fault::PointFails { constraint: 0 }));
+    assert_eq!(at(&case("1", "2"), &["1", "5/4"]), Err(Fault::PointOutside { coordinate: 1 }));
+    assert_eq!(at(&case("1", "2"), &["1"]), Err(Fault::CaseShape));
+    let far = Case { upper: vec![r("1e30"), r("1")], ..case("1", "2") };
+    let reason = Fault::MagnitudeTooLarge { layer: 0 };
+    assert_eq!(at(&far, &["1e30", "0"]), Err(reason.at(Place::Node(0))));
+}

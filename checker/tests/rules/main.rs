@@ -1,0 +1,11 @@
+//! Every side condition of the rules of `spec/rules`: one accepted and one refused case.
+#![allow(clippy::arithmetic_side_effects, clippy::unwrap_used)]
+
+mod band;
+mod branch;
+mod enclosures;
+mod global;
+mod local_oracle;
+mod local_split;
+mod region;
+mod regret;

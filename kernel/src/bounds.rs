@@ -1,0 +1,438 @@
+//! What boxes, deviations and bounds on functionals say about the outputs' changes: rules `local.change`, `local.margin`,
+//! `mono.envelope`, `float32.change`. Trusted. `spec/rules/local.md#localchange`.
+
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::band::BandBounds;
+use crate::fault::Fault;
+use crate::head::OutputChange;
+use crate::ibp::GridBox;
+use crate::number::Rational;
+
+/// What a local family says at one state under one mask, on the value grid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateBounds {
+    /// Upper bound on each output's absolute change.
+    pub deviation: Vec<i64>,
+    /// Upper bound on `max_i change_i - min_i change_i`.
+    pub oscillation: i64,
+    /// Lower bound on the least lead of the preferred output over another within the ball; `None` with one output.
+    pub margin: Option<i64>,
+}
+
+/// An upper bound of `sum weights_i * output_i`; an output's number and side if it is one output's.
+pub type BoundOf<'a> = dyn FnMut(&[i64], Option<(usize, bool)>) -> Result<i64, Fault> + 'a;
+
+const OVERFLOW: Fault = Fault::Overflow { layer: 0 };
+
+impl StateBounds {
+    /// Rule `local.change`, from a box that holds the unperturbed outputs and one that holds every perturbed output.
+    ///
+    /// # Errors
+    /// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
+    pub fn from_box(center: &GridBox, region: &GridBox) -> Result<Self, Fault> {
+        let mut changes = Vec::with_capacity(center.lower.len());
+        for ((clean_lower, clean_upper), (lower, upper)) in center.paired(region, 0)? {
+            let rise = upper.checked_sub(clean_lower).ok_or(OVERFLOW)?;
+            let fall = lower.checked_sub(clean_upper).ok_or(OVERFLOW)?;
+            changes.push((fall, rise));
+        }
+        let (deviation, oscillation) = (deviation_of(&changes)?, oscillation_of(&changes)?);
+        let margin = margin(center, oscillation, |leader, other| {
+            let ends = region.lower.get(leader).zip(region.upper.get(other));
+            ends.and_then(|(lower, upper)| lower.checked_sub(*upper)).ok_or(OVERFLOW)
+        })?;
+        Ok(Self { deviation, oscillation, margin })
+    }
+
+    /// Rule `local.change`, from a box that holds the change itself, which has no unperturbed side and so no margin.
+    ///
+    /// # Errors
+    /// [`Fault::Overflow`].
+    pub fn from_change(change: &GridBox) -> Result<Self, Fault> {
+        let changes: Vec<(i64, i64)> = change.intervals().collect();
+        Ok(Self { deviation: deviation_of(&changes)?, oscillation: oscillation_of(&changes)?, margin: None })
+    }
+
+    /// Rule `local.change`, from a symmetric deviation per output and, where there is one, a bound on the oscillation.
+    ///
+    /// # Errors
+    /// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
+    pub fn from_deviation(
+        center: &GridBox,
+        deviation: Vec<i64>,
+        oscillation: Option<i64>,
+    ) -> Result<Self, Fault> {
+        if center.lower.len() != deviation.len() || center.upper.len() != deviation.len() {
+            return Err(Fault::ShapeMismatch { layer: 0 });
+        }
+        let changes = deviation.iter().map(|&d| Some((d.checked_neg()?, d)));
+        let own = oscillation_of(&changes.collect::<Option<Vec<_>>>().ok_or(OVERFLOW)?)?;
+        let oscillation = oscillation.map_or(own, |known| known.min(own));
+        let moved = |leader: usize, other: usize| {
+            let clean = center.lower.get(leader)?.checked_sub(*center.upper.get(other)?)?;
+            clean.checked_sub(*deviation.get(leader)?)?.checked_sub(*deviation.get(other)?)
+        };
+        let margin = margin(center, oscillation, |leader, other| moved(leader, other).ok_or(OVERFLOW))?;
+        Ok(Self { deviation, oscillation, margin })
+    }
+
+    /// Rule `hull.band` along a list of masks whose bands end at one mask: the bands are nested, so that what `wider` says
+    /// of the band before holds for this one, and the least is taken.
+    ///
+    /// # Errors
+    /// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
+    pub fn from_band(band: BandBounds, wider: Option<&Self>) -> Result<Self, Fault> {
+        let BandBounds { center, mut deviation, mut oscillation } = band;
+        if let Some(wider) = wider {
+            combine(&mut deviation, &wider.deviation, i64::min)?;
+            oscillation = oscillation.min(wider.oscillation);
+        }
+        Self::from_deviation(&center, deviation, Some(oscillation))
+    }
+
+    /// Rule `local.change`, from upper bounds on functionals of the outputs: minus and plus each output (given with its
+    /// number and side), then, with `margins`, every difference of two, which correlate.
+    ///
+    /// # Errors
+    /// Those of `bound`; [`Fault::Overflow`].
+    pub fn from_functionals(center: &GridBox, margins: bool, bound: &mut BoundOf<'_>) -> Result<Self, Fault> {
+        let outputs = center.lower.len();
+        let mut region = GridBox::default();
+        for output in 0..outputs {
+            let negative = bound(&difference(outputs, None, Some(output)), Some((output, false)))?;
+            region.lower.push(negative.checked_neg().ok_or(OVERFLOW)?);
+            region.upper.push(bound(&difference(outputs, Some(output), None), Some((output, true)))?);
+        }
+        let mut state = Self::from_box(center, &region)?;
+        if margins {
+            state.sharpen(center, bound)?;
+        }
+        Ok(state)
+    }
+
+    /// Oscillation and margin from bounds on the differences of outputs.
+    fn sharpen(&mut self, center: &GridBox, bound: &mut BoundOf<'_>) -> Result<(), Fault> {
+        let outputs = center.lower.len();
+        let mut oscillation = 0;
+        let mut gains = BTreeMap::new();
+        for (first, (first_lower, _)) in center.intervals().enumerate() {
+            for (second, (_, second_upper)) in center.intervals().enumerate() {
+                if first == second {
+                    continue;
+                }
+                let gain = bound(&difference(outputs, Some(first), Some(second)), None)?;
+                let clean = first_lower.checked_sub(second_upper).ok_or(OVERFLOW)?;
+                oscillation = oscillation.max(gain.checked_sub(clean).ok_or(OVERFLOW)?);
+                gains.insert((first, second), gain);
+            }
+        }
+        self.oscillation = self.oscillation.min(oscillation);
+        let kept = margin(center, self.oscillation, |leader, other| {
+            gains.get(&(other, leader)).and_then(|gain: &i64| gain.checked_neg()).ok_or(OVERFLOW)
+        })?;
+        self.margin = self.margin.max(kept);
+        Ok(())
+    }
+
+    /// Rule `float32.change`: what binary32 inference makes of bounds over the reals, with one bound on its error per output.
+    /// Both ends of a change are off by at most their output's error, a difference of two outputs by two of them. A lead
+    /// that may be lost in binary32 no longer tells which output is preferred there: what is left is that some output is.
+    ///
+    /// # Errors
+    /// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
+    pub fn widened(mut self, errors: &[i64]) -> Result<Self, Fault> {
+        let twice = errors.iter().map(|error| error.checked_mul(2)).collect::<Option<Vec<i64>>>();
+        let twice = twice.ok_or(OVERFLOW)?;
+        let largest = twice.iter().copied().max().ok_or(Fault::ShapeMismatch { layer: 0 })?;
+        combine_checked(&mut self.deviation, &twice)?;
+        let both = largest.checked_mul(2).ok_or(OVERFLOW)?;
+        self.oscillation = self.oscillation.checked_add(both).ok_or(OVERFLOW)?;
+        if let Some(margin) = self.margin {
+            let lead = margin.checked_sub(largest).ok_or(OVERFLOW)?;
+            let lost = self.oscillation.checked_neg().ok_or(OVERFLOW)?;
+            self.margin = Some(if lead > 0 { lead } else { lost });
+        }
+        Ok(self)
+    }
+
+    /// The numbers themselves, from the grid with `value_bits` fraction bits.
+    pub fn exact(&self, value_bits: u32) -> (OutputChange, Option<Rational>) {
+        let exact = |value: i64| Rational::on_grid(value, value_bits);
+        let change = OutputChange {
+            deviation: self.deviation.iter().map(|&d| exact(d)).collect(),
+            oscillation: exact(self.oscillation),
+            euclidean: None,
+        };
+        (change, self.margin.map(exact))
+    }
+}
+
+/// Rule `mono.envelope`: per mask the worst of its own and all later masks' bounds.
+///
+/// # Errors
+/// [`Fault::ShapeMismatch`] if the masks have different numbers of outputs.
+pub fn envelope(mut bounds: Vec<StateBounds>) -> Result<Vec<StateBounds>, Fault> {
+    let mut worst: Option<StateBounds> = None;
+    for state in bounds.iter_mut().rev() {
+        if let Some(later) = worst {
+            combine(&mut state.deviation, &later.deviation, i64::max)?;
+            state.oscillation = state.oscillation.max(later.oscillation);
+            // `None` is less than any margin: a mask without one leaves none to those before it.
+            state.margin = state.margin.min(later.margin);
+        }
+        worst = Some(state.clone());
+    }
+    Ok(bounds)
+}
+
+/// `own_i = chosen(own_i, other_i)` for every i.
+fn combine(own: &mut [i64], other: &[i64], chosen: fn(i64, i64) -> i64) -> Result<(), Fault> {
+    if own.len() != other.len() {
+        return Err(Fault::ShapeMismatch { layer: 0 });
+    }
+    own.iter_mut().zip(other).for_each(|(own, &other)| *own = chosen(*own, other));
+    Ok(())
+}
+
+/// `own_i += other_i` for every i.
+fn combine_checked(own: &mut [i64], other: &[i64]) -> Result<(), Fault> {
+    if own.len() != other.len() {
+        return Err(Fault::ShapeMismatch { layer: 0 });
+    }
+    for (own, &other) in own.iter_mut().zip(other) {
+        *own = own.checked_add(other).ok_or(OVERFLOW)?;
+    }
+    Ok(())
+}
+
+/// The weights of `output_plus - output_minus`; of one alone where the other is `None`.
+pub fn difference(outputs: usize, plus: Option<usize>, minus: Option<usize>) -> Vec<i64> {
+    let mut weights = vec![0; outputs];
+    for (at, weight) in weights.iter_mut().enumerate() {
+        if plus == Some(at) {
+            *weight = 1;
+        }
+        if minus == Some(at) {
+            *weight = -1;
+        }
+    }
+    weights
+}
+
+/// `max(rise_i, -fall_i, 0)` for every output.
+fn deviation_of(changes: &[(i64, i64)]) -> Result<Vec<i64>, Fault> {
+    let largest = |&(fall, rise): &(i64, i64)| Some(rise.max(fall.checked_neg()?).max(0));
+    changes.iter().map(largest).collect::<Option<_>>().ok_or(OVERFLOW)
+}
+
+/// `max over i != j of rise_i - fall_j`, and at least 0.
+fn oscillation_of(changes: &[(i64, i64)]) -> Result<i64, Fault> {
+    let mut largest = 0i64;
+    for (i, (_, rise)) in changes.iter().enumerate() {
+        for (j, (fall, _)) in changes.iter().enumerate() {
+            if i != j {
+                largest = largest.max(rise.checked_sub(*fall).ok_or(OVERFLOW)?);
+            }
+        }
+    }
+    Ok(largest)
+}
+
+/// Rule `local.margin`: a lower bound, of either sign, on the lead of every output that is preferred at an unperturbed input.
+///
+/// `center` encloses the unperturbed outputs (of every mask and state spoken of), `oscillation` bounds the difference of two
+/// outputs' changes, and `kept(p, j)` is below `y_p - y_j` at every perturbed and unperturbed input. `None` with one output.
+///
+/// # Errors
+/// [`Fault::Overflow`].
+pub fn margin(
+    center: &GridBox,
+    oscillation: i64,
+    mut kept: impl FnMut(usize, usize) -> Result<i64, Fault>,
+) -> Result<Option<i64>, Fault> {
+    let Some((leader, own)) = largest_lower_end(center) else { return Ok(None) };
+    let mut leads = Vec::with_capacity(center.upper.len());
+    for (other, &upper) in center.upper.iter().enumerate().filter(|(other, _)| *other != leader) {
+        leads.push((own.checked_sub(upper).ok_or(OVERFLOW)?, kept(leader, other)?));
+    }
+    let (clean, lead) = (leads.iter().map(|l| l.0).min(), leads.iter().map(|l| l.1).min());
+    let (Some(clean), Some(lead)) = (clean, lead) else { return Ok(None) };
+    // Whichever output is preferred leads by at least 0 unperturbed, and loses at most the oscillation.
+    let any = clean.max(0).checked_sub(oscillation).ok_or(OVERFLOW)?;
+    // Above 0, either of the two says that the leader is the one preferred output throughout.
+    Ok(Some(if clean > 0 || lead > 0 { any.max(lead) } else { any }))
+}
+
+/// Rule `local.margin` for a change that holds at all states: `center` encloses the unperturbed outputs at one of them, on the
+/// grid with `value_bits` fraction bits. `None` with one output.
+///
+/// # Errors
+/// [`Fault::ShapeMismatch`].
+pub fn margin_of_change(
+    center: &GridBox,
+    value_bits: u32,
+    change: &OutputChange,
+) -> Result<Option<Rational>, Fault> {
+    if center.upper.len() != change.deviation.len() {
+        return Err(Fault::ShapeMismatch { layer: 0 });
+    }
+    let Some((leader, own)) = largest_lower_end(center) else { return Ok(None) };
+    let own = Rational::on_grid(own, value_bits);
+    let moved = change.deviation.get(leader).ok_or(Fault::ShapeMismatch { layer: 0 })?;
+    let others = center.upper.iter().zip(&change.deviation).enumerate().filter(|(other, _)| *other != leader);
+    let leads = others.map(|(_, (&upper, other))| {
+        let clean = own.sub(&Rational::on_grid(upper, value_bits));
+        let kept = clean.sub(moved).sub(other);
+        (clean, kept)
+    });
+    let Some((clean, kept)) = leads.reduce(|(a, b), (c, d)| (a.min(c), b.min(d))) else { return Ok(None) };
+    let any = clean.clone().max(Rational::zero()).sub(&change.oscillation);
+    Ok(Some(if clean.is_positive() { any.max(kept) } else { any }))
+}
+
+/// The output with the largest lower end, the first of several, and that end.
+fn largest_lower_end(center: &GridBox) -> Option<(usize, i64)> {
+    let ends = center.lower.iter().copied().enumerate();
+    ends.reduce(|best, next| if next.1 > best.1 { next } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(pairs: &[(i64, i64)]) -> GridBox {
+        GridBox::from_intervals(pairs.iter().copied())
+    }
+
+    const SHAPE: Fault = Fault::ShapeMismatch { layer: 0 };
+
+    /// Clean outputs (10, 0), perturbed ones in `[5, 15] x [-10, 20]`: changes `[-5, 5]` and `[-10, 20]`. The second gains
+    /// at most 20 + 5 on the first; the first leads by at least 5 - 20.
+    #[test]
+    fn changes_by_hand() {
+        let bounds =
+            StateBounds::from_box(&region(&[(10, 10), (0, 0)]), &region(&[(5, 15), (-10, 20)])).unwrap();
+        assert_eq!(bounds, StateBounds { deviation: vec![5, 20], oscillation: 25, margin: Some(-15) });
+        let bounds = StateBounds::from_deviation(&region(&[(10, 11), (0, 2)]), vec![3, 4], None).unwrap();
+        assert_eq!(bounds, StateBounds { deviation: vec![3, 4], oscillation: 7, margin: Some(10 - 2 - 7) });
+    }
+
+    /// Errors 3 and 5: deviations grow by 6 and 10, the oscillation by 20, the margin falls by 10, and where that is not above
+    /// 0 another output may be preferred.
+    #[test]
+    fn binary32_widens_deviation_oscillation_and_margin() {
+        let state = |margin| StateBounds { deviation: vec![1, 2], oscillation: 7, margin: Some(margin) };
+        let wide = StateBounds { deviation: vec![7, 12], oscillation: 27, margin: Some(-27) };
+        assert_eq!(state(4).widened(&[3, 5]), Ok(wide));
+        for (margin, wide) in [(10, -27), (11, 1)] {
+            assert_eq!(state(margin).widened(&[3, 5]).map(|s| s.margin), Ok(Some(wide)));
+        }
+        assert_eq!(state(4).widened(&[i64::MAX, 0]), Err(OVERFLOW));
+        for errors in [&[][..], &[3], &[3, 5, 7]] {
+            assert_eq!(state(4).widened(errors), Err(SHAPE));
+        }
+    }
+
+    /// A clean value known to `[10, 12]`: the perturbed `[9, 13]` may be 3 above it or 3 below.
+    #[test]
+    fn an_uncertain_clean_output_widens_the_change() {
+        let bounds = StateBounds::from_box(&region(&[(10, 12)]), &region(&[(9, 13)])).unwrap();
+        assert_eq!(bounds, StateBounds { deviation: vec![3], oscillation: 0, margin: None });
+        let overflow = Err(Fault::Overflow { layer: 0 });
+        assert_eq!(StateBounds::from_box(&region(&[(i64::MIN, 0)]), &region(&[(0, i64::MAX)])), overflow);
+    }
+
+    /// Of equal outputs either is preferred, so that only the change counts: one may gain 3 on the other.
+    #[test]
+    fn ties_have_a_margin_of_minus_the_oscillation() {
+        let tie = region(&[(7, 7), (7, 7), (3, 3)]);
+        assert_eq!(StateBounds::from_box(&tie, &tie).unwrap().margin, Some(0));
+        let moved = StateBounds::from_box(&tie, &region(&[(7, 7), (7, 10), (3, 3)])).unwrap();
+        assert_eq!((moved.oscillation, moved.margin), (3, Some(-3)));
+        assert_eq!(StateBounds::from_deviation(&tie, vec![1, 2, 0], None).unwrap().margin, Some(-3));
+        assert_eq!(StateBounds::from_deviation(&tie, vec![1, 2, 0], Some(2)).unwrap().margin, Some(-2));
+    }
+
+    /// Clean outputs 1, 1/8 and 0 of a mask, 1, 4 1/8 and 4 of others (on eighths): no output leads, and two can part by 64.
+    #[test]
+    fn outputs_that_another_mask_prefers_count() {
+        let center = region(&[(8, 8), (1, 33), (0, 32)]);
+        let bounds = StateBounds::from_deviation(&center, vec![0, 32, 32], None).unwrap();
+        assert_eq!((bounds.oscillation, bounds.margin), (64, Some(-64)));
+    }
+
+    /// The leader by 3 and 8: over the first it keeps at least -4, over the second -3; the oscillation 5 says 3 - 5.
+    #[test]
+    fn a_leader_keeps_the_better_of_two_bounds() {
+        let center = region(&[(10, 10), (6, 7), (0, 2)]);
+        let kept = |gain: i64| {
+            move |leader: usize, other: usize| {
+                assert_eq!(leader, 0);
+                Ok(if other == 1 { gain } else { gain + 1 })
+            }
+        };
+        assert_eq!(margin(&center, 5, kept(-4)), Ok(Some(-2)));
+        assert_eq!(margin(&center, 9, kept(-4)), Ok(Some(-4)));
+        let close = region(&[(10, 10), (6, 10), (0, 2)]);
+        assert_eq!(margin(&close, 9, kept(-4)), Ok(Some(-9)));
+        assert_eq!(margin(&close, 9, kept(2)), Ok(Some(2)));
+        assert_eq!(margin(&close, 9, kept(0)), Ok(Some(-9)));
+        assert_eq!(margin(&region(&[(1, 2)]), 0, kept(0)), Ok(None));
+        assert_eq!(margin(&GridBox::default(), 0, kept(0)), Ok(None));
+        let far = region(&[(i64::MAX, i64::MAX), (-2, -2)]);
+        assert_eq!(margin(&far, 0, kept(0)), Err(Fault::Overflow { layer: 0 }));
+        let lost = |_: usize, _: usize| Err(Fault::NoBand);
+        assert_eq!(margin(&center, 0, lost), Err(Fault::NoBand));
+    }
+
+    /// Outputs 7, 7 and 3 that move by 1, 2 and 5: in the tie either of two is preferred, and the second can fall by
+    /// 2 + 5 - 4 behind the third, the oscillation 7 behind the first. With 8 in front, it keeps 8 - 7 - 1 - 2 and 8 - 3 - 1 - 5.
+    #[test]
+    fn a_tie_of_listed_outputs_leaves_the_oscillation() {
+        let whole = |value: i64| Rational::from_integer(value.into());
+        let change =
+            OutputChange { deviation: [1, 2, 5].map(whole).to_vec(), oscillation: whole(7), euclidean: None };
+        let found = |center: &GridBox| margin_of_change(center, 0, &change);
+        let at = |outputs: [i64; 3]| found(&GridBox::from_intervals(outputs.into_iter().map(|o| (o, o))));
+        assert_eq!(at([7, 7, 3]), Ok(Some(whole(-7))));
+        assert_eq!(at([8, 7, 3]), Ok(Some(whole(-2))));
+        assert_eq!(at([20, 7, 3]), Ok(Some(whole(10))));
+        // One output closer than its enclosure is as good as a tie.
+        assert_eq!(found(&region(&[(7, 8), (6, 7), (3, 3)])), Ok(Some(whole(-7))));
+        assert_eq!(found(&region(&[(7, 8), (6, 7)])), Err(SHAPE));
+        let one = OutputChange { deviation: vec![whole(1)], ..change.clone() };
+        assert_eq!(margin_of_change(&region(&[(1, 1)]), 0, &one), Ok(None));
+    }
+
+    /// Masks (1, 2), (3, 1): the first takes the worse of both, the second keeps its own.
+    #[test]
+    fn an_envelope_takes_the_worst_of_the_later() {
+        let state =
+            |d: &[i64], oscillation, margin| StateBounds { deviation: d.to_vec(), oscillation, margin };
+        let found = envelope(vec![state(&[1, 2], 5, Some(4)), state(&[3, 1], 6, Some(7))]);
+        assert_eq!(found, Ok(vec![state(&[3, 2], 6, Some(4)), state(&[3, 1], 6, Some(7))]));
+        assert_eq!(envelope(vec![state(&[1], 0, None), state(&[3, 1], 6, None)]), Err(SHAPE));
+    }
+
+    /// A wider band says 2 and 5 where the narrow one says 3 and 4, and 6 where it says 7.
+    #[test]
+    fn a_narrower_band_takes_the_least() {
+        let band = || BandBounds { center: region(&[(9, 9), (0, 0)]), deviation: vec![3, 4], oscillation: 7 };
+        let wider = StateBounds { deviation: vec![2, 5], oscillation: 6, margin: None };
+        let alone = StateBounds { deviation: vec![3, 4], oscillation: 7, margin: Some(2) };
+        assert_eq!(StateBounds::from_band(band(), None), Ok(alone));
+        let met = StateBounds { deviation: vec![2, 4], oscillation: 6, margin: Some(3) };
+        assert_eq!(StateBounds::from_band(band(), Some(&wider)), Ok(met));
+        let other = StateBounds { deviation: vec![2], ..wider };
+        assert_eq!(StateBounds::from_band(band(), Some(&other)), Err(SHAPE));
+    }
+
+    #[test]
+    fn boxes_of_other_shapes_are_refused() {
+        assert_eq!(StateBounds::from_box(&region(&[(0, 0)]), &region(&[(0, 0), (1, 1)])), Err(SHAPE));
+        assert_eq!(StateBounds::from_deviation(&region(&[(0, 0)]), vec![1, 2], None), Err(SHAPE));
+    }
+}

@@ -1,0 +1,13 @@
+//! Certifying: every family, from the search to a certificate that the checker accepts.
+
+mod audit;
+mod band_limit;
+mod branch;
+mod closed_form;
+mod counterexamples;
+mod determinism;
+mod float32;
+mod probes;
+mod regions;
+mod round_trip;
+mod slopes;

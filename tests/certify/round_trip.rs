@@ -1,0 +1,61 @@
+//! Search, emit, parse, check accepts; and what was parsed prints as it was.
+
+use secateur::certify::emit::{emit_certificate, emit_envelope};
+use secateur::policy::ActivationSpec;
+use secateur_checker::model::{Perturbation, PerturbationSet, Units};
+use secateur_checker::reader::certificate::parse_certificate;
+use secateur_checker::reader::dsse::parse_envelope;
+use secateur_testkit::problem::{Problem, Spec, all_families, certify_directory, key, linf, rational};
+
+fn round_trip(spec: &Spec, set: &PerturbationSet) {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    Problem::write(folder.path(), spec);
+    let certified = certify_directory(folder.path(), &all_families(), set, &key(1))
+        .unwrap_or_else(|e| panic!("{:?} {set:?}: {e}", spec.activation));
+    let payload = &certified.envelope.payload;
+    let parsed = parse_certificate(payload).expect("a certificate");
+    assert_eq!(&parsed, certified.verified.certificate());
+    assert_eq!(emit_certificate(&parsed).as_bytes(), payload.as_slice());
+    assert_eq!(&parsed.perturbation, set);
+    let text = emit_envelope(&certified.envelope);
+    let envelope = parse_envelope(text.as_bytes()).expect("an envelope");
+    assert_eq!(envelope, certified.envelope);
+    assert_eq!(emit_envelope(&envelope), text);
+}
+
+fn set(shape: Perturbation, units: Units) -> PerturbationSet {
+    PerturbationSet { shape, units }
+}
+
+#[test]
+fn every_activation_and_head() {
+    let text = str::to_owned;
+    let activations = [
+        ActivationSpec::Identity,
+        ActivationSpec::Relu,
+        ActivationSpec::LeakyRelu(text("0.01")),
+        ActivationSpec::Tanh,
+        ActivationSpec::Sigmoid,
+        ActivationSpec::Clip(text("-1"), text("1")),
+        ActivationSpec::Clip(text("-1/3"), text("0.7")),
+    ];
+    for (index, activation) in activations.into_iter().enumerate() {
+        for gaussian in [false, true] {
+            let spec = Spec { activation: activation.clone(), gaussian, ..Spec::small(20 + index as u64) };
+            round_trip(&spec, &linf("0.05"));
+        }
+    }
+}
+
+#[test]
+fn every_perturbation_set() {
+    let radii = ["0", "1/7", "0.3"].map(rational).to_vec();
+    for units in [Units::Raw, Units::Normalised] {
+        for normaliser in [false, true] {
+            let spec = Spec { normaliser, ..Spec::small(30) };
+            round_trip(&spec, &set(Perturbation::Linf { radius: rational("0") }, units));
+            round_trip(&spec, &set(Perturbation::L2 { radius: rational("1/10") }, units));
+            round_trip(&spec, &set(Perturbation::PerCoordinate { radii: radii.clone() }, units));
+        }
+    }
+}

@@ -1,0 +1,552 @@
+//! The corpus, continued: bands, envelopes, pruned against dense, searched slopes, regret, statistical claims and
+//! properties, each accepted once and rejected for one reason after another.
+
+use std::fs;
+use std::path::PathBuf;
+
+use secateur::certify::emit::emit_envelope;
+use secateur::certify::regret::{RegretRequest, StatisticalRequest};
+use secateur::cli::command::verify::question;
+use secateur::search::branch::BranchOptions;
+use secateur::verify::{Answer, Question, verify};
+use secateur_checker::family::{BandEnd, Family};
+use secateur_checker::kernel::regret::RewardRange;
+use secateur_checker::reader::certificate::{Certificate, Claim};
+use secateur_checker::reader::digest::sha256_hex;
+use secateur_checker::reader::dsse::Envelope;
+use secateur_checker::reader::regret::{RegretForm, Sampling};
+use secateur_checker::sentences::regret_assumptions;
+use secateur_checker::sentences::statistical_assumptions;
+use serde_json::{Value, json};
+
+use super::{Sidecar, Writer, sealed, sign};
+use secateur_testkit::decimal::nudged;
+use secateur_testkit::problem::{certify_claiming, key, linf, rational};
+
+const SAMPLER: &str = "independent-episodes-geometric-time";
+/// Values a rule's claims are about, and what is wrong with a change of them.
+type Change<'a> = (&'a str, &'a str, &'a str, &'a dyn Fn(&mut Certificate));
+
+fn claims_of<'a>(certificate: &'a mut Certificate, family: &str, mask: usize) -> Vec<&'a mut Claim> {
+    let claims = certificate.claims.iter_mut();
+    claims.filter(|c| c.family == family && c.mask == mask).collect()
+}
+
+/// The first value of the family's first claim under mask 0, one unit of its last digit lower.
+fn tighten(certificate: &mut Certificate, family: &str) {
+    let value = &mut claims_of(certificate, family, 0)[0].values[0];
+    *value = nudged(value, -1);
+}
+
+impl Writer<'_> {
+    /// Every case of this file.
+    pub fn families(&self) {
+        self.bands();
+        self.margins();
+        self.envelope_families();
+        self.paired();
+        self.slopes();
+        self.branch();
+        self.counterexamples();
+        self.regret();
+        self.statistical();
+        self.properties();
+    }
+
+    /// Certifies a problem, and claims what `regret` asks for.
+    fn made(&self, problem: &str, name: &str, families: &[Family], regret: &RegretRequest) -> Certificate {
+        self.made_with(problem, name, families, (regret, false))
+    }
+
+    /// With points from below if the second of `asked` says so. A witness file gets the case's own name, in `accepted/` and in `rejected/`.
+    fn made_with(
+        &self,
+        problem: &str,
+        name: &str,
+        families: &[Family],
+        asked: (&RegretRequest, bool),
+    ) -> Certificate {
+        let folder = self.root.join("problems").join(problem);
+        let certified = certify_claiming(&folder, families, &linf("1/20"), &key(1), asked);
+        let certified = certified.unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut certificate = certified.verified.certificate().clone();
+        if let (Some(record), Some(bytes)) = (&mut certificate.witness, &certified.witness) {
+            record.name = format!("{name}.witness.safetensors");
+            for place in ["accepted", "rejected"] {
+                fs::write(self.root.join(place).join(&record.name), bytes).expect("witness written");
+            }
+        }
+        certificate
+    }
+
+    fn accept(&self, problem: &str, name: &str, note: &str, certificate: &Certificate) {
+        let (note, problem, trust) = (note.to_owned(), problem.to_owned(), "one.json".to_owned());
+        let sidecar = Sidecar { note, problem, trust, exit: 0, reason: None, property: None };
+        self.put("accepted", name, emit_envelope(&sealed(certificate)).as_bytes(), &sidecar);
+    }
+
+    /// Each change of an accepted certificate, signed again with the trusted key.
+    fn refuse(&self, problem: &str, certificate: &Certificate, changes: &[Change<'_>]) {
+        for (name, reason, note, change) in changes {
+            let mut changed = certificate.clone();
+            change(&mut changed);
+            let text = emit_envelope(&sealed(&changed));
+            self.reject_with((problem, "one.json"), name, text, 3, reason, note);
+        }
+    }
+
+    /// Margins at or below 0: at (0, 2) the lead of the output preferred at the state falls to -63/8, and to no more.
+    fn margins(&self) {
+        let folder = self.root.join("problems/leads");
+        let families = [Family::Sensitivity, Family::Ibp, Family::Crown, Family::Band(BandEnd::Mask(0))];
+        let no_regret = (&RegretRequest::default(), false);
+        let made = |families: &[Family]| {
+            let certified = certify_claiming(&folder, families, &linf("1"), &key(1), no_regret);
+            certified.unwrap_or_else(|e| panic!("margins: {e}")).verified.certificate().clone()
+        };
+        let certificate = made(&families);
+        self.accept("leads", "margins", "leads that an adversary can turn round", &certificate);
+        let claim = |c: &mut Certificate, family: &str, value: &str| {
+            let mut claims = claims_of(c, family, 0).into_iter();
+            let margin = claims.find(|c| c.quantity == "same-action-margin").expect("a margin");
+            margin.values[0] = value.to_owned();
+        };
+        self.refuse(
+            "leads",
+            &certificate,
+            &[
+                ("margin-band", "ClaimTooTight", "a band's lead as if one output were preferred", &|c| {
+                    claim(c, "band/0", "-7.125");
+                }),
+                ("margin-tight", "ClaimTooTight", "more than the lead that is left", &|c| {
+                    claim(c, "ibp", "-7.87");
+                }),
+            ],
+        );
+        let global = made(&[Family::Sensitivity]);
+        self.refuse(
+            "leads",
+            &global,
+            &[("margin-limit", "LimitMissing", "not said that a margin is about the listed states", &|c| {
+                c.limits.retain(|l| !l.starts_with("states"));
+            })],
+        );
+    }
+
+    fn bands(&self) {
+        let ends = [BandEnd::Mask(1), BandEnd::Zero];
+        let families: Vec<Family> =
+            ends.iter().flat_map(|e| [Family::Band(*e), Family::BandCrown(*e)]).collect();
+        let certificate = self.made("gaussian", "bands", &families, &RegretRequest::default());
+        self.accept("gaussian", "bands", "bands to mask 1 and to the mask that keeps nothing", &certificate);
+        let narrower = certificate.claims.clone();
+        self.refuse(
+            "gaussian",
+            &certificate,
+            &[
+                ("band-tight", "ClaimTooTight", "a band's bound one unit too small", &|c| {
+                    tighten(c, "band/1")
+                }),
+                ("band-crown-tight", "ClaimTooTight", "the same by backward bounds", &|c| {
+                    tighten(c, "band-crown/zero");
+                }),
+                ("band-narrower", "ClaimTooTight", "the values of a narrower band for a wider one", &|c| {
+                    let known = narrower.iter().filter(|claim| claim.family == "band/1" && claim.mask == 0);
+                    for (claim, known) in claims_of(c, "band/zero", 0).into_iter().zip(known) {
+                        claim.values.clone_from(&known.values);
+                    }
+                }),
+                (
+                    "band-beyond",
+                    "NoSuchClaim { claim: 0, reason: NoMask }",
+                    "a mask beyond the band's end",
+                    &|c| {
+                        c.claims[0].mask = 2;
+                    },
+                ),
+                (
+                    "band-unlisted",
+                    "NoSuchClaim { claim: 0, reason: NoMask }",
+                    "an end beyond the list",
+                    &|c| {
+                        c.claims[0].family = "band/3".to_owned();
+                    },
+                ),
+                ("band-spelling", "UnknownFamily", "the end with a leading zero", &|c| {
+                    c.claims[0].family = "band/01".to_owned();
+                }),
+                ("band-verdict", "WrongVerdict", "a band's step is left out", &|c| {
+                    c.verdicts.remove(0);
+                }),
+                ("band-limit", "LimitMissing", "what a band does not say is not said", &|c| {
+                    c.limits.retain(|limit| !limit.starts_with("bands"));
+                }),
+            ],
+        );
+    }
+
+    fn envelope_families(&self) {
+        let families = [Family::Ibp, Family::Crown, Family::EnvelopeIbp, Family::EnvelopeCrown];
+        let certificate = self.made("gaussian", "envelopes", &families, &RegretRequest::default());
+        self.accept("gaussian", "envelopes", "local families and their envelopes", &certificate);
+        self.refuse(
+            "gaussian",
+            &certificate,
+            &[
+                ("envelope-tight", "ClaimTooTight", "an envelope one unit too small", &|c| {
+                    tighten(c, "envelope/ibp");
+                }),
+                ("envelope-crown-tight", "ClaimTooTight", "the same of backward bounds", &|c| {
+                    tighten(c, "envelope/crown");
+                }),
+                ("envelope-word", "WrongVerdict", "a theorem that is not named", &|c| {
+                    let verdict =
+                        c.verdicts.iter_mut().find(|v| v.family == "envelope/ibp").expect("a verdict");
+                    verdict.verdict = "tightened".to_owned();
+                }),
+            ],
+        );
+    }
+
+    fn paired(&self) {
+        let families = [Family::Sensitivity, Family::PrunedDeviation];
+        let certificate = self.made("gaussian", "pruned-deviation", &families, &pays(&[sup()]));
+        self.accept(
+            "gaussian",
+            "pruned-deviation",
+            "the pruned policies against the dense one",
+            &certificate,
+        );
+        self.refuse(
+            "gaussian",
+            &certificate,
+            &[
+                ("pruned-tight", "ClaimTooTight", "a deviation one unit too small", &|c| {
+                    let value = &mut claims_of(c, "pruned-deviation", 1)[0].values[0];
+                    *value = nudged(value, -1);
+                }),
+                ("pruned-regret", "FamilyNotClaimed", "regret from a distance between two policies", &|c| {
+                    c.regret[0].family = "pruned-deviation".to_owned();
+                }),
+                ("pruned-word", "WrongVerdict", "a family without a theorem is given one", &|c| {
+                    let verdict =
+                        c.verdicts.iter_mut().find(|v| v.family == "pruned-deviation").expect("one");
+                    verdict.verdict = "tightens-by-theorem".to_owned();
+                }),
+            ],
+        );
+    }
+
+    fn slopes(&self) {
+        let none = RegretRequest::default();
+        let lp = self.made("categorical", "lp", &[Family::Ibp, Family::Lp], &none);
+        self.accept("categorical", "lp", "slopes from the dual of a linear program", &lp);
+        self.refuse(
+            "categorical",
+            &lp,
+            &[("lp-tight", "ClaimTooTight", "a bound one unit too small", &|c| tighten(c, "lp"))],
+        );
+        let certificate = self.made("gaussian", "slopes", &[Family::Crown, Family::CrownOptimised], &none);
+        self.accept("gaussian", "slopes", "searched slopes in the witness file", &certificate);
+        let tight: Change<'_> = ("slopes-tight", "ClaimTooTight", "a bound one unit too small", &|c| {
+            tighten(c, "crown-optimised")
+        });
+        self.refuse("gaussian", &certificate, &[tight]);
+        let record = certificate.witness.as_ref().expect("a witness");
+        let bytes = fs::read(self.root.join("rejected").join(&record.name)).expect("the witness");
+        // The slopes that the checker derives itself are sound, but not as good as those that the claims were made with.
+        let header = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+        let mut zeroed = bytes.clone();
+        zeroed[8 + header..].fill(0);
+        self.with_witness(
+            &certificate,
+            "slopes-zeroed",
+            &zeroed,
+            "ClaimTooTight",
+            "other slopes, worse bounds",
+        );
+    }
+
+    fn with_witness(&self, certificate: &Certificate, name: &str, bytes: &[u8], reason: &str, note: &str) {
+        let file = format!("{name}.witness.safetensors");
+        fs::write(self.root.join("rejected").join(&file), bytes).expect("witness written");
+        self.refuse(
+            "gaussian",
+            certificate,
+            &[(name, reason, note, &|c| {
+                let record = c.witness.as_mut().expect("a witness record");
+                (record.name, record.sha256, record.size) = (file.clone(), sha256_hex(bytes), bytes.len());
+            })],
+        );
+    }
+
+    fn branch(&self) {
+        let families = [Family::Ibp, Family::Branch];
+        let certificate = self.made("categorical", "branch", &families, &RegretRequest::default());
+        self.accept("categorical", "branch", "output ranges by split trees", &certificate);
+        let tight: Change<'_> =
+            ("branch-tight", "ClaimTooTight", "a bound one unit too small", &|c| tighten(c, "branch"));
+        self.refuse("categorical", &certificate, &[tight]);
+    }
+
+    fn counterexamples(&self) {
+        let none = RegretRequest::default();
+        let certificate = self.made_with("gaussian", "counterexample", &[Family::Ibp], (&none, true));
+        self.accept("gaussian", "counterexample", "bounds from below, and brackets", &certificate);
+        self.refuse(
+            "gaussian",
+            &certificate,
+            &[
+                ("counterexample-large", "TooLarge", "more than the point shows", &|c| {
+                    let value = &mut c.counterexample[0].at_least[0];
+                    *value = nudged(value, 1);
+                }),
+                ("counterexample-length", "Length", "a state left out", &|c| {
+                    c.counterexample[0].at_least.truncate(1);
+                }),
+                ("counterexample-twice", "Duplicate", "the same bound twice", &|c| {
+                    c.counterexample.push(c.counterexample[0].clone());
+                }),
+                ("bracket-word", "WrongVerdict", "a step said to have hurt", &|c| {
+                    let verdict = c.brackets.iter_mut().find(|b| b.verdict == "not-shown").expect("one");
+                    verdict.verdict = "hurt".to_owned();
+                }),
+            ],
+        );
+    }
+
+    fn regret(&self) {
+        let families = [Family::Sensitivity, Family::Ibp];
+        let request = pays(&[sup(), RegretForm::Horizon { steps: 20 }]);
+        let certificate = self.made("gaussian", "regret", &families, &request);
+        self.accept("gaussian", "regret", "discounted and finite-horizon regret", &certificate);
+        let again = |c: &mut Certificate| {
+            let needed: Vec<String> = c.regret.iter().flat_map(regret_assumptions).collect();
+            c.assumptions.extend(needed);
+        };
+        self.refuse(
+            "gaussian",
+            &certificate,
+            &[
+                ("regret-tight", "TooTight", "one unit too small", &|c| {
+                    let value = &mut c.regret[0].value;
+                    *value = nudged(value, -1);
+                }),
+                ("regret-assumption", "AssumptionMissing", "that actions are sampled is not said", &|c| {
+                    c.assumptions.retain(|a| !a.starts_with("sampled-actions"));
+                }),
+                ("regret-limit", "LimitMissing", "what regret is not is not said", &|c| {
+                    c.limits.retain(|l| !l.starts_with("regret"));
+                }),
+                ("regret-region", "WrongRegion", "listed states passed off as all states", &|c| {
+                    let local = c.regret.iter_mut().find(|r| r.family == "ibp").expect("a local claim");
+                    local.region = secateur_checker::reader::regret::Region::AllStates;
+                }),
+                ("regret-equal-rewards", "TooTight", "equal rewards said to lose nothing", &|c| {
+                    // Rewards of [1, 1] lose nothing only if no episode can end; here they can.
+                    c.regret[0].rewards =
+                        RewardRange { lower: rational("1"), upper: rational("1"), episodes_can_end: true };
+                    c.regret[0].value = "0".to_owned();
+                    again(c);
+                }),
+                ("regret-discount", "Rule", "a discount of 1", &|c| {
+                    c.regret[0].form = RegretForm::Sup { discount: rational("1") };
+                    again(c);
+                }),
+                ("regret-twice", "Duplicate", "the same claim twice", &|c| {
+                    c.regret.push(c.regret[0].clone());
+                }),
+            ],
+        );
+    }
+
+    fn statistical(&self) {
+        let sampling = Sampling {
+            sampler: SAMPLER.to_owned(),
+            discount: rational("9/10"),
+            samples: 40,
+            ended: 30,
+            cut_off: 8,
+        };
+        let draw = StatisticalRequest { mask: 1, sampling, level: rational("19/20"), masks: 1 };
+        let request = RegretRequest { statistical: Some(draw), ..pays(&[]) };
+        let certificate = self.made("gaussian", "statistical", &[Family::Ibp], &request);
+        self.accept(
+            "gaussian",
+            "statistical",
+            "F(theta) from 40 episodes, two of them seen alive",
+            &certificate,
+        );
+        let states = certificate.states;
+        let again = |c: &mut Certificate| {
+            let needed: Vec<String> =
+                c.statistical.iter().flat_map(|claim| statistical_assumptions(claim, states)).collect();
+            c.assumptions.extend(needed);
+        };
+        self.refuse(
+            "gaussian",
+            &certificate,
+            &[
+                ("statistical-tight", "TooTight", "one unit too small", &|c| {
+                    let value = &mut c.statistical[0].value;
+                    *value = nudged(value, -1);
+                }),
+                ("statistical-rows", "RowsLeftOut", "the last row of the states file left out", &|c| {
+                    c.states -= 1;
+                    let states = c.states;
+                    c.claims
+                        .iter_mut()
+                        .filter(|c| c.values.len() > 1)
+                        .for_each(|c| c.values.truncate(states));
+                }),
+                ("statistical-sampler", "SamplerRefused", "consecutive states of one episode", &|c| {
+                    c.statistical
+                        .iter_mut()
+                        .for_each(|s| s.sampling.sampler = "consecutive-states".to_owned());
+                }),
+                ("statistical-count", "SampleCount", "episodes left out of the count", &|c| {
+                    c.statistical.iter_mut().for_each(|s| s.sampling.samples = 41);
+                    again(c);
+                }),
+                (
+                    "statistical-ended",
+                    "EndedAlthoughNever",
+                    "ended episodes of a task that never ends",
+                    &|c| {
+                        for claim in &mut c.statistical {
+                            claim.regret.as_mut().expect("regret").rewards.episodes_can_end = false;
+                        }
+                        again(c);
+                    },
+                ),
+                ("statistical-split", "TooManyInequalities", "two claims, a confidence for one", &|c| {
+                    c.statistical.iter_mut().for_each(|s| s.confidence.inequalities = 1);
+                    again(c);
+                }),
+                ("statistical-assumption", "AssumptionMissing", "the sampler is not said", &|c| {
+                    c.assumptions.retain(|a| !a.starts_with("sampler"));
+                }),
+            ],
+        );
+    }
+
+    /// The network of `problems/categorical` and a property of it, as VNN-LIB and in the canonical form.
+    fn property(&self, name: &str, constraint: &str) -> Question {
+        let folder = self.root.join("problems/categorical");
+        let declared = ["X_0", "X_1", "Y_0", "Y_1", "Y_2"];
+        let mut text: String = declared.iter().map(|v| format!("(declare-const {v} Real)\n")).collect();
+        for input in ["X_0", "X_1"] {
+            text.push_str(&format!("(assert (>= {input} -0.5))\n(assert (<= {input} 0.5))\n"));
+        }
+        text.push_str(&format!("(assert {constraint})\n"));
+        let path = folder.join(format!("{name}.vnnlib"));
+        fs::write(&path, text).expect("property written");
+        let question = question(&folder.join("policy"), &path).unwrap_or_else(|e| panic!("{}", e.message));
+        fs::write(folder.join(format!("{name}.property.json")), &question.property)
+            .expect("property written");
+        question
+    }
+
+    fn put_property(&self, folder: &str, name: &str, envelope: &Envelope, told: (&str, &str, Option<&str>)) {
+        let (property, note, reason) = told;
+        let sidecar = Sidecar {
+            note: note.to_owned(),
+            problem: "categorical".to_owned(),
+            trust: "one.json".to_owned(),
+            exit: if reason.is_some() { 3 } else { 0 },
+            reason: reason.map(str::to_owned),
+            property: Some(property.to_owned()),
+        };
+        self.put(folder, name, emit_envelope(envelope).as_bytes(), &sidecar);
+    }
+
+    fn proof_path(&self, folder: &str) -> PathBuf {
+        self.root.join(folder).join("property-unsat.proof.json")
+    }
+
+    fn properties(&self) {
+        let decided = |name: &str, constraint: &str| {
+            let question = self.property(name, constraint);
+            let options = BranchOptions::default();
+            let answer =
+                verify(&question, &options, Vec::new(), &key(1), "property-unsat.proof.json", &|| false);
+            match answer.unwrap_or_else(|e| panic!("{name}: {e}")) {
+                Answer::Decided { envelope, proof, .. } => (envelope, proof),
+                Answer::Unknown { .. } => panic!("{name} is not decided"),
+            }
+        };
+        // The outputs are below 8 in magnitude: three rows of three weights of at most 1, and a bias of at most 1.
+        let (unsat, proof) = decided("unsat", "(>= Y_0 8.0)");
+        let proof = proof.expect("a proof");
+        let (sat, none) = decided("sat", "(>= Y_0 -8.0)");
+        assert!(none.is_none());
+        for folder in ["accepted", "rejected"] {
+            fs::write(self.proof_path(folder), &proof).expect("proof written");
+        }
+        self.put_property("accepted", "property-unsat", &unsat, ("unsat", "no input of the box", None));
+        self.put_property("accepted", "property-sat", &sat, ("sat", "an input of the box", None));
+        let payload =
+            |envelope: &Envelope| -> Value { serde_json::from_slice(&envelope.payload).expect("JSON") };
+        let reject = |name: &str, of: (&str, &Envelope), told: (&str, &str), change: &dyn Fn(&mut Value)| {
+            let mut value = payload(of.1);
+            change(&mut value["predicate"]);
+            let envelope = sign(value.to_string().into_bytes());
+            self.put_property("rejected", name, &envelope, (of.0, told.1, Some(told.0)));
+        };
+        reject("property-outside", ("sat", &sat), ("PointOutside", "a point outside the box"), &|p| {
+            p["counterexample"]["point"][0] = json!("1");
+        });
+        reject("property-case", ("sat", &sat), ("NoSuchCase", "a case that does not exist"), &|p| {
+            p["counterexample"]["case"] = json!("1");
+        });
+        reject(
+            "property-assumption",
+            ("sat", &sat),
+            ("AssumptionMissing", "real arithmetic is not said"),
+            &|p| {
+                p["assumptions"] = json!([]);
+            },
+        );
+        reject("property-swapped", ("unsat", &sat), ("WrongFile", "another property"), &|_| {});
+        reject("property-proof", ("unsat", &unsat), ("WrongFile", "another proof file"), &|p| {
+            p["proof"]["digest"]["sha256"] = json!(sha256_hex(b"another"));
+        });
+        let forged = |name: &str, of: &str, tree: &str| {
+            let file = format!("{name}.proof.json");
+            let bytes = format!("{{\"cases\":[{tree}],\"format\":\"secateur.proof/1\"}}").into_bytes();
+            fs::write(self.root.join("rejected").join(&file), &bytes).expect("proof written");
+            let mut value = payload(&unsat);
+            if of == "sat" {
+                value["subject"] = payload(&sat)["subject"].clone();
+                value["predicate"]["inputs"] = payload(&sat)["predicate"]["inputs"].clone();
+            }
+            let size = bytes.len().to_string();
+            value["predicate"]["proof"] =
+                json!({"digest": {"sha256": sha256_hex(&bytes)}, "name": file, "size": size});
+            sign(value.to_string().into_bytes())
+        };
+        let leaf = r#"[{"constraint":"0","node":"leaf"}]"#;
+        let not_proved = forged("property-not-proved", "sat", leaf);
+        let told = ("sat", "a leaf where the constraint can hold", Some("NotProved"));
+        self.put_property("rejected", "property-not-proved", &not_proved, told);
+        let trees = forged("property-trees", "unsat", &format!("{leaf},{leaf}"));
+        self.put_property(
+            "rejected",
+            "property-trees",
+            &trees,
+            ("unsat", "two trees, one case", Some("CaseCount")),
+        );
+        let empty = forged("property-empty", "unsat", r#"[{"node":"empty"}]"#);
+        let told = ("unsat", "the whole box said to be empty", Some("NotEmpty"));
+        self.put_property("rejected", "property-empty", &empty, told);
+    }
+}
+
+fn sup() -> RegretForm {
+    RegretForm::Sup { discount: rational("9/10") }
+}
+
+fn pays(forms: &[RegretForm]) -> RegretRequest {
+    let rewards = RewardRange { lower: rational("-1"), upper: rational("2"), episodes_can_end: true };
+    RegretRequest { forms: forms.to_vec(), rewards: Some(rewards), statistical: None }
+}

@@ -1,0 +1,5 @@
+//! The specification against the code.
+
+mod families;
+mod rules;
+mod schema;
