@@ -104,7 +104,8 @@ impl AuditOptions {
 /// Every family without a parameter, but for those that are searched and those about binary32 inference: slopes and trees
 /// take much longer than all others together, and not every policy has binary32 weights.
 pub fn default_families() -> Vec<Family> {
-    Family::ALL.into_iter().filter(|family| !family.is_searched() && !family.is_float32()).collect()
+    let all = Family::ALL.into_iter();
+    all.filter(|family| !family.is_searched() && !family.is_float32()).collect()
 }
 
 /// A finished audit.

@@ -2,8 +2,10 @@
 //! rules, and the finished certificate goes through [`secateur_checker::check`] before it is written.
 
 pub mod band;
+pub mod base64;
 pub mod counterexample;
 pub mod emit;
+pub mod json;
 pub mod keys;
 pub mod regions;
 pub mod regret;

@@ -14,7 +14,7 @@ use secateur_checker::reader::certificate::{
 };
 use secateur_checker::reader::digest::{sha256_hex, weights_digest};
 use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE};
-use secateur_checker::reader::json::{Value, canonical};
+use secateur_checker::reader::json::Value;
 use secateur_checker::reader::policy::{PolicyFiles, parse_policy};
 use secateur_checker::reader::property::{PROOF_FORMAT, PROPERTY_FORMAT, Property, parse_property};
 use secateur_checker::reader::verdict::{Claimed, PREDICATE_TYPE, PropertyCertificate, parse_verdict};
@@ -23,6 +23,7 @@ use secateur_checker::tables::tanh_table;
 
 use crate::certify::VERIFIER_ID;
 use crate::certify::emit::{emit_input, emit_program, emit_subject, emit_witness};
+use crate::certify::json::canonical;
 use crate::certify::keys::Key;
 use crate::certify::value::{list, object, text};
 use crate::float::{FloatNetwork, rational_to_float};

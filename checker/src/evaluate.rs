@@ -1,4 +1,4 @@
-//! All families of a problem, state by state. Trusted. `spec/certificate.md#what-the-check-does`.
+//! All families of a problem, state by state. Trusted. `spec/certificate.md#order-of-the-check`.
 
 use crate::family::Family;
 use crate::global::GlobalProblem;

@@ -5,7 +5,7 @@ use num_bigint::BigInt;
 use crate::evaluate::Problem;
 use crate::family::Family;
 use crate::kernel::enclose::sqrt;
-use crate::kernel::fault::Fault;
+use crate::kernel::fault::{Fault, Place};
 use crate::kernel::head::OutputChange;
 use crate::kernel::input::global_radii;
 use crate::kernel::norm::{
@@ -56,6 +56,13 @@ impl<'a> GlobalProblem<'a> {
     /// # Errors
     /// [`Reason`].
     pub fn tables(&self, family: Family) -> Result<Vec<MaskTable>, Reason> {
+        self.family(family).map_err(|reason| match reason {
+            Reason::Rule { fault } => fault.at(Place::Family(family.entry().name)).into(),
+            other => other,
+        })
+    }
+
+    fn family(&self, family: Family) -> Result<Vec<MaskTable>, Reason> {
         let masks = self.problem.masks.iter();
         match family {
             Family::Sensitivity => masks

@@ -14,6 +14,7 @@ pub mod npy;
 pub mod pem;
 pub mod policy;
 pub mod property;
+mod record;
 pub mod regions;
 pub mod regret;
 pub mod safetensors;

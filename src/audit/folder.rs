@@ -9,7 +9,7 @@ use secateur_checker::reader::safetensors::MAX_FILE;
 use secateur_checker::reader::trust::{MAX_TRUST, parse_trust, verify_envelope};
 
 use crate::certify::VERIFIER_ID;
-use crate::certify::keys::{Key, trust_file, trust_with};
+use crate::certify::keys::{Key, public_pem, trust_file, trust_with};
 use crate::certify::witness_name;
 use crate::outputs::{OutputPlan, chain_names, there};
 use crate::policy::write::FileSet;
@@ -135,7 +135,7 @@ impl AuditFolder {
         let public = key.public().ok_or(FolderError::WeakKey)?;
         let path = self.trust();
         if self.anew || !there(&path) {
-            return Ok(trust_file(NAME, &public.emit_pem()));
+            return Ok(trust_file(NAME, &public_pem(&public)));
         }
         let bytes = read_file(&path, MAX_TRUST).map_err(FolderError::Unreadable)?;
         trust_with(&bytes, NAME, &public).map_err(|e| self.distrust(&e))

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
-use secateur_checker::reader::base64;
 use secateur_checker::reader::certificate::{
     Certificate, Claim, FileDigest, MaskRecord, PREDICATE_TYPE, Program, SCHEMA_VERSION, STATEMENT_TYPE,
     WitnessRecord,
 };
 use secateur_checker::reader::dsse::{Envelope, EnvelopeSignature};
-use secateur_checker::reader::json::{Value, canonical};
+use secateur_checker::reader::json::Value;
 
+use crate::certify::base64;
 use crate::certify::counterexample::{emit_chain, emit_counterexample};
+use crate::certify::json::canonical;
 use crate::certify::regions::emit_regions;
 use crate::certify::regret::emit_regret;
 use crate::certify::value::{list, object, text};

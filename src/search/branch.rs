@@ -1,5 +1,5 @@
 //! Branch and bound over signs of ReLUs and over inputs: a tree of regions in each of which some output constraint is
-//! proved to fail, or a point at which all hold. Untrusted. `spec/rules.md` (SPLIT, BACK, CEX).
+//! proved to fail, or a point at which all hold. Untrusted. `spec/rules/README.md`.
 //!
 //! Anytime: it stops at a budget of steps and says how far it got. Resumable: the state is plain data. The tree does not
 //! depend on the number of threads, because a fixed number of regions is bounded at a time and entered in order.

@@ -1,5 +1,5 @@
 //! Optimised slopes (alpha-CROWN): for every bounded quantity its own lines below ReLUs and its own tangents of tanh and
-//! sigmoid, improved by projected gradient steps. Untrusted; any slopes give a sound bound. `spec/rules.md` (BACK).
+//! sigmoid, improved by projected gradient steps. Untrusted; any slopes give a sound bound. `spec/rules/README.md`.
 //!
 //! With slopes of its own for every bounded quantity, tighter bounds of one layer never hurt the next, so each layer is
 //! optimised by itself, first to last; no gradient goes through the bounds themselves.

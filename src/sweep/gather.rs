@@ -1,5 +1,5 @@
 //! Finished results as one grid of returns and bounds. Untrusted; a result that is missing leaves its cell empty.
-//! `spec/sweep.md#tables`.
+//! `spec/sweep.md#definitions`.
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ use crate::kernel::relax::SlopeChoice;
 use crate::kernel::split::{Case, LeafWitness, Node, OutputConstraint};
 use crate::reader::clause::Clause;
 use crate::reader::fields::{Document, Field, Fields};
-use crate::reader::json::{Numbers, canonical, parse};
+use crate::reader::json::{self, Numbers};
 use crate::reader::policy::MAX_WIDTH;
 
 /// Value of `format` in a property file.
@@ -29,12 +29,8 @@ pub struct Property {
 }
 
 fn document(bytes: &[u8], cap: usize) -> Result<Document, Clause> {
-    let value = parse(bytes, cap, Numbers::Refused)?;
-    if canonical(&value).as_bytes() == bytes {
-        Ok(Document::new(value, None))
-    } else {
-        Err(Clause::NotCanonical)
-    }
+    let (value, canonical) = json::parse_spelled(bytes, cap, Numbers::Refused)?;
+    if canonical { Ok(Document::new(value, None)) } else { Err(Clause::NotCanonical) }
 }
 
 /// Reads a property file.

@@ -146,7 +146,7 @@ fn parse_key(index: usize, field: &Field<'_>) -> Result<TrustedKey, Clause> {
         "revoked" => {
             KeyStatus::Revoked { reason: fields.optional("reason").map(|r| short_text(&r)).transpose()? }
         }
-        _ => return Err(place.unknown_word("active or revoked").into()),
+        _ => return Err(place.unknown_word("active or revoked")),
     };
     fields.finish()?;
     let key = PublicKey::parse_pem(pem).map_err(|e| e.within(Part::TrustedKey(index)))?;
@@ -224,6 +224,7 @@ fn verify_signature(key: &TrustedKey, message: &[u8], signature: &[u8; 64]) -> R
 #[cfg(test)]
 mod tests {
     use super::super::dsse::{EnvelopeSignature, PAYLOAD_TYPE};
+    use super::super::pem::tests::spki;
     use super::*;
     use ed25519_dalek::{Signer, SigningKey};
     use num_bigint::BigUint;
@@ -237,7 +238,7 @@ mod tests {
     }
 
     fn key(name: &str, seed: u8, rest: &str) -> String {
-        let pem = public(seed).emit_pem().replace('\n', "\\n");
+        let pem = spki(public(seed).bytes()).replace('\n', "\\n");
         format!(r#"{{"name":"{name}","publicKey":"{pem}",{rest}}}"#)
     }
 

@@ -9,12 +9,15 @@
     clippy::panic
 )]
 
+#[path = "../../../src/certify/json.rs"]
+mod writer;
+
 use ed25519_dalek::{Signer, SigningKey};
 use proptest::prelude::*;
 use secateur_checker::load::{Failure, FileProblem, Irregular, read_file, read_regular};
 use secateur_checker::model::Units;
 use secateur_checker::number::NumberError;
-use secateur_checker::reader::base64;
+use secateur_checker::reader::base64::{self, encode_unpadded};
 use secateur_checker::reader::clause::{Clause, Part};
 use secateur_checker::reader::dsse::{self, Envelope, EnvelopeSignature, PAYLOAD_TYPE};
 use secateur_checker::reader::json::{self, Numbers};
@@ -25,15 +28,29 @@ use secateur_checker::reader::policy::{self, MAX_WIDTH, PolicyFiles};
 use secateur_checker::reader::property::parse_property;
 use secateur_checker::reader::safetensors::{self, Safetensors};
 use secateur_checker::reader::trust;
+use writer::canonical;
 
 const MANIFEST: &str = r#"{"format":"secateur.policy/1","head":{"kind":"gaussian","logStd":"s"},"layers":[{"activation":{"kind":"leaky_relu","slope":"0.01"},"bias":"b","weight":"w"}]}"#;
 const CHAIN: &str = r#"{"format":"secateur.masks/1","masks":[{"file":"mask-00.safetensors","sparsity":"0"}],"method":"magnitude","scope":"layer","seed":"0"}"#;
 
+/// Padded base64.
+fn encode(bytes: &[u8]) -> String {
+    let text = encode_unpadded(bytes);
+    let length = text.len().next_multiple_of(4);
+    format!("{text:=<length$}")
+}
+
+/// The key of [`public`] as SPKI PEM.
+fn public_pem() -> String {
+    let prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    let der = [prefix.as_slice(), public().bytes()].concat();
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", encode(&der))
+}
+
 fn emit_envelope(envelope: &Envelope) -> String {
-    let sign =
-        |s: &EnvelopeSignature| format!(r#"{{"keyid":"{}","sig":"{}"}}"#, s.keyid, base64::encode(&s.sig));
+    let sign = |s: &EnvelopeSignature| format!(r#"{{"keyid":"{}","sig":"{}"}}"#, s.keyid, encode(&s.sig));
     let signatures: Vec<String> = envelope.signatures.iter().map(sign).collect();
-    let (payload, kind) = (base64::encode(&envelope.payload), &envelope.payload_type);
+    let (payload, kind) = (encode(&envelope.payload), &envelope.payload_type);
     format!(r#"{{"payload":"{payload}","payloadType":"{kind}","signatures":[{}]}}"#, signatures.join(","))
 }
 
@@ -93,7 +110,7 @@ fn public() -> PublicKey {
 }
 
 fn trust_file() -> String {
-    let pem = public().emit_pem().replace('\n', "\\n");
+    let pem = public_pem().replace('\n', "\\n");
     format!(
         r#"{{"format":"secateur.trust/1","keys":[{{"name":"a","publicKey":"{pem}","status":"active"}}],"threshold":"1"}}"#
     )
@@ -361,7 +378,7 @@ fn masks_of_another_policy_are_refused() {
 
 #[test]
 fn a_private_key_is_not_a_public_one() {
-    let pem = public().emit_pem().replace("PUBLIC", "PRIVATE");
+    let pem = public_pem().replace("PUBLIC", "PRIVATE");
     assert_eq!(PublicKey::parse_pem(&pem), Err(Clause::PrivateKey));
 }
 
@@ -423,9 +440,24 @@ proptest! {
 
     #[test]
     fn what_is_read_is_written_canonically(text in "[\\[\\]{}\",:a\\\\u0-9 \u{e9}]{0,40}") {
-        if let Ok(value) = json::parse(text.as_bytes(), 1 << 20, Numbers::Integers) {
-            let written = json::canonical(&value);
-            prop_assert_eq!(json::parse(written.as_bytes(), 1 << 20, Numbers::Integers), Ok(value));
+        if let Ok((value, spelled)) = json::parse_spelled(text.as_bytes(), 1 << 20, Numbers::Integers) {
+            let written = canonical(&value);
+            prop_assert_eq!(json::parse_spelled(written.as_bytes(), 1 << 20, Numbers::Integers), Ok((value, true)));
+            prop_assert_eq!(spelled, written == text);
+        }
+    }
+
+    /// Documents of strings that are often canonical and often nearly so.
+    #[test]
+    fn what_counts_as_canonical_is_what_the_writer_writes(
+        keys in proptest::collection::vec("[ab\u{e9}\u{fb33}\u{1f600}]{0,2}", 0..4),
+        text in "(a|\\\\n|\\\\u00(0[0-9a-fA-F]|1[fF]|2[02]|5c|7f)|\\\\[btrf/\"\\\\]|\u{e9}){0,4}",
+        blank in "[ \n]{0,1}",
+    ) {
+        let members: Vec<String> = keys.iter().map(|key| format!("\"{key}\":\"{text}\"")).collect();
+        let document = format!("[{{{}}},\"{text}\"{blank}]", members.join(","));
+        if let Ok((value, spelled)) = json::parse_spelled(document.as_bytes(), 1 << 20, Numbers::Refused) {
+            prop_assert_eq!(spelled, canonical(&value) == document);
         }
     }
 }

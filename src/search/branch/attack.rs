@@ -1,5 +1,5 @@
 //! Counterexamples: signed gradient steps inside a box, and the exact values of a ReLU network at a point. Untrusted; the
-//! checker evaluates the point again. `spec/rules.md` (CEX).
+//! checker evaluates the point again. `spec/rules/README.md`.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;

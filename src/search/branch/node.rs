@@ -1,4 +1,4 @@
-//! One region of a search by branching: close it, or say how to cut it. Untrusted. `spec/rules.md` (BACK).
+//! One region of a search by branching: close it, or say how to cut it. Untrusted. `spec/rules/README.md`.
 
 use crate::bound::crown::{CrownScratch, FloatSplit, Objectives, bound_crown_split, reach_with_slack};
 use crate::bound::kernel::{PANEL, dispatch};

@@ -1,5 +1,5 @@
 //! Certificates of a policy's masks at the states it visits; every bound comes out of the checker. Untrusted.
-//! `spec/sweep.md#certify`.
+//! `spec/sweep.md#jobs`.
 
 use std::path::Path;
 

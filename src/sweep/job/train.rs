@@ -1,5 +1,5 @@
 //! Training jobs: policy, critic, visited states and the curve. Untrusted.
-//! `spec/sweep.md#train`.
+//! `spec/sweep.md#jobs`.
 
 use std::path::Path;
 

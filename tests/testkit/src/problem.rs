@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use secateur::certify::emit::emit_envelope;
-use secateur::certify::keys::Key;
+use secateur::certify::keys::{Key, public_pem};
 use secateur::certify::regret::RegretRequest;
 use secateur::certify::{Certified, CertifyError, Request, certify};
 use secateur::policy::emit::{ChainOrigin, write_mask_chain, write_npy, write_policy_dir};
@@ -325,7 +325,7 @@ pub fn key(byte: u8) -> Key {
 }
 
 pub fn write_trust(root: &Path, key: &Key) {
-    let pem = key.public().expect("a strong key").emit_pem();
+    let pem = public_pem(&key.public().expect("a strong key"));
     std::fs::write(root.join("trust.json"), secateur::certify::keys::trust_file("tests", &pem))
         .expect("trust file written");
 }
