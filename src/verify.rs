@@ -132,10 +132,11 @@ pub fn verify(
     // The search is about what the network reads; only a point found is put back in front of the normaliser.
     let read = read_property(policy, &Property { cases: question.cases.clone() }).map_err(|e| limit(&e))?;
     let grid = prepare(policy, &read).map_err(|e| limit(&e))?;
+    let table = tanh_table().map_err(|e| limit(&e))?;
     let mut trees = Vec::new();
     let mut open = None;
     for (index, (case, state)) in read.cases.iter().zip(&mut states).enumerate() {
-        let accepts = |point: &[Rational]| check_sat(&grid, tanh_table(), case, point).is_ok();
+        let accepts = |point: &[Rational]| check_sat(&grid, table, case, point).is_ok();
         match search_case(&network, case, options, state, &accepts, stop) {
             BranchOutcome::Falsified(point) => {
                 let point = observation_of(policy.normaliser.as_ref(), &question.cases[index], &point);

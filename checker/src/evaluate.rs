@@ -4,7 +4,7 @@ use crate::family::Family;
 use crate::global::GlobalProblem;
 use crate::kernel::bounds::{StateBounds, margin_of_change};
 use crate::kernel::fault::{Fault, Place};
-use crate::kernel::ibp::GridBox;
+use crate::kernel::interval::GridBox;
 use crate::local::LocalProblem;
 use crate::model::{Mask, PerturbationSet, Policy, States};
 use crate::rejection::Reason;

@@ -4,16 +4,15 @@ use num_bigint::BigInt;
 
 use crate::evaluate::Problem;
 use crate::family::Family;
-use crate::kernel::enclose::sqrt;
 use crate::kernel::fault::{Fault, Place};
 use crate::kernel::head::OutputChange;
-use crate::kernel::input::global_radii;
+use crate::kernel::input::{global_radii, global_set};
 use crate::kernel::norm::{
     NormFamily, NormProduct, SpectralWitness, norm_product, norm_product_chain, norm_product_spectral,
 };
 use crate::kernel::scaled::ScaledNetwork;
-use crate::kernel::sensitivity::sensitivity_prepared;
-use crate::model::{Perturbation, Units};
+use crate::kernel::sensitivity::sensitivity;
+use crate::model::Perturbation;
 use crate::number::{Dyadic, Rational};
 use crate::reader::safetensors::Safetensors;
 use crate::rejection::Reason;
@@ -40,14 +39,7 @@ impl<'a> GlobalProblem<'a> {
     pub fn new(problem: &'a Problem<'a>) -> Result<Self, Reason> {
         let network = ScaledNetwork::new(&problem.policy.network)?;
         let radii = global_radii(problem.policy, problem.perturbation)?;
-        let perturbation = match (&problem.perturbation.shape, problem.perturbation.units) {
-            (shape, Units::Normalised) => shape.clone(),
-            // The normaliser makes an ellipsoid of the ball; its longest semi-axis bounds its Euclidean size.
-            (Perturbation::L2 { .. }, Units::Raw) => {
-                Perturbation::L2 { radius: radii.iter().max().cloned().unwrap_or_else(Rational::zero) }
-            }
-            _ => Perturbation::PerCoordinate { radii: radii.clone() },
-        };
+        let perturbation = global_set(problem.perturbation, &radii)?;
         Ok(Self { problem, network, radii, perturbation })
     }
 
@@ -67,8 +59,9 @@ impl<'a> GlobalProblem<'a> {
         match family {
             Family::Sensitivity => masks
                 .map(|mask| {
-                    let deviation = sensitivity_prepared(&self.network, Some(mask), &self.radii);
-                    Ok(from_deviation(deviation?))
+                    let deviation = sensitivity(&self.network, Some(mask), &self.radii);
+                    let change = OutputChange::from_deviation(deviation?);
+                    Ok(MaskTable { changes: vec![change], ..MaskTable::default() })
                 })
                 .collect(),
             Family::NormLinf => self.products(NormFamily::Linf),
@@ -136,17 +129,7 @@ impl<'a> GlobalProblem<'a> {
 
     /// What a bound on one vector norm of the change says about outputs, their differences and their Euclidean norm.
     fn table_of(&self, product: NormProduct, family: NormFamily) -> Result<MaskTable, Reason> {
-        let bound = product.deviation;
-        let outputs = self.problem.policy.network.outputs();
-        let two = Rational::from_integer(BigInt::from(2u8));
-        let (oscillation, euclidean) = match family {
-            NormFamily::Linf => (bound.mul(&two), None),
-            // |x_i - x_j| <= |x|_1, and |x|_2 <= |x|_1.
-            NormFamily::L1 => (bound.clone(), Some(bound.clone())),
-            // |x_i - x_j| <= sqrt(2) |x|_2.
-            _ => (bound.mul(&sqrt(&two)?.upper), Some(bound.clone())),
-        };
-        let change = OutputChange { deviation: vec![bound; outputs], oscillation, euclidean };
+        let change = product.change(family, self.problem.policy.network.outputs())?;
         Ok(MaskTable {
             changes: vec![change],
             margins: Vec::new(),
@@ -170,16 +153,4 @@ fn factor(file: &Safetensors<'_>, mask: usize, layer: usize) -> Result<SpectralW
     let factor = entries.collect::<Result<_, _>>().map_err(|_| Reason::WitnessRange)?;
     let rho = rho.to_rational().floor_scaled(FACTOR_BITS.saturating_mul(2));
     Ok(SpectralWitness { rho, factor, fraction_bits: FACTOR_BITS })
-}
-
-/// A deviation per output, each in either direction.
-fn from_deviation(deviation: Vec<Rational>) -> MaskTable {
-    let mut sorted: Vec<&Rational> = deviation.iter().collect();
-    sorted.sort();
-    let mut largest = sorted.into_iter().rev();
-    let first = largest.next().cloned().unwrap_or_else(Rational::zero);
-    // Outputs i and j drift apart by at most v_i + v_j; with one output there is nothing to compare.
-    let oscillation = largest.next().map_or_else(Rational::zero, |second| first.add(second));
-    let change = OutputChange { deviation, oscillation, euclidean: None };
-    MaskTable { changes: vec![change], ..MaskTable::default() }
 }

@@ -8,14 +8,15 @@ use crate::family::{BandEnd, Family};
 use crate::kernel::band::{BandNetwork, band_bounds};
 use crate::kernel::bounds::{StateBounds, envelope};
 use crate::kernel::branch::bound_tree;
-use crate::kernel::crown::{CrownLayers, NoWitness, Witness, bound_outputs, crown_layers};
+use crate::kernel::crown::{CrownLayers, Witness, bound_outputs, crown_layers};
 use crate::kernel::enclose::TanhTable;
 use crate::kernel::fault::{Fault, Place};
 use crate::kernel::float32::{check_binary32, rounding_errors};
 use crate::kernel::grid::{GridActivation, GridNetwork, GridScale};
 use crate::kernel::hull::{deviation, hull_slopes};
-use crate::kernel::ibp::{GridBox, LayerBounds, propagate};
+use crate::kernel::ibp::{LayerBounds, propagate};
 use crate::kernel::input::{InputSet, input_magnitude, input_set};
+use crate::kernel::interval::GridBox;
 use crate::kernel::paired::{PairedNetwork, paired_change};
 use crate::model::{Head, Mask, PerturbationSet, Policy, States};
 use crate::number::Dyadic;
@@ -60,11 +61,6 @@ struct AtMask<'s> {
     backward: OnceCell<(CrownLayers, StateBounds)>,
 }
 
-/// The last layer's box.
-fn outputs(bounds: &LayerBounds) -> Result<&GridBox, Fault> {
-    bounds.post.last().ok_or(Fault::EmptyNetwork)
-}
-
 impl<'a> LocalProblem<'a> {
     /// Puts every mask on the grids that the dense network and the states fix.
     ///
@@ -83,7 +79,7 @@ impl<'a> LocalProblem<'a> {
         let scale = GridScale::new(&policy.network, &magnitude)?;
         let dense = GridNetwork::new(&policy.network, None, &scale)?;
         let masked = masks.iter().map(|mask| dense.pruned(mask)).collect::<Result<Vec<_>, _>>()?;
-        let (table, value_bits) = (tanh_table(), scale.value_bits);
+        let (table, value_bits) = (tanh_table()?, scale.value_bits);
         let (bands, paired) = (BTreeMap::new(), None);
         Ok(Self {
             policy,
@@ -172,7 +168,7 @@ impl<'a> LocalProblem<'a> {
         let mut at = AtState { state: index, input: self.input_at(index)?, masks: Vec::new() };
         if families.iter().any(|f| f.band_end().is_none()) {
             let masks = self.masked.iter().enumerate().map(|(mask, network)| {
-                let center = outputs(&propagate(network, self.table, &at.input.center)?)?.clone();
+                let center = propagate(network, self.table, &at.input.center)?.outputs()?.clone();
                 let ball = propagate(network, self.table, &at.input.region)?;
                 Ok(AtMask { mask, network, center, ball, backward: OnceCell::new() })
             });
@@ -185,7 +181,7 @@ impl<'a> LocalProblem<'a> {
         let each = |bounds: &dyn Fn(&AtMask<'_>) -> Result<StateBounds, Fault>| {
             at.masks.iter().map(bounds).collect::<Result<Vec<_>, _>>()
         };
-        let interval = |at: &AtMask<'_>| StateBounds::from_box(&at.center, outputs(&at.ball)?);
+        let interval = |at: &AtMask<'_>| StateBounds::from_box(&at.center, at.ball.outputs()?);
         let crown = |mask: &AtMask<'_>| Ok(self.backward(at, mask)?.1.clone());
         // Rule `float32.change`: each mask with its own errors.
         let binary32 = |mask: &AtMask<'_>, bounds: StateBounds| {
@@ -219,7 +215,8 @@ impl<'a> LocalProblem<'a> {
     /// [`Fault`].
     pub fn clean_outputs(&self, index: usize) -> Result<Vec<GridBox>, Fault> {
         let input = self.input_at(index)?;
-        let enclose = |network| Ok(outputs(&propagate(network, self.table, &input.center)?)?.clone());
+        let enclose =
+            |network: &GridNetwork| Ok(propagate(network, self.table, &input.center)?.outputs()?.clone());
         self.masked.iter().map(enclose).collect()
     }
 
@@ -267,7 +264,7 @@ impl<'a> LocalProblem<'a> {
         &self,
         at: &AtState<'_>,
         mask: &AtMask<'_>,
-        witness: &dyn Witness,
+        witness: Witness<'_>,
     ) -> Result<CrownLayers, Fault> {
         let layers = crown_layers(mask.network, self.table, &at.input, witness)?;
         layers.ok_or(Fault::EmptyInterval { layer: 0, neuron: 0 })
@@ -282,15 +279,16 @@ impl<'a> LocalProblem<'a> {
         if let Some(known) = mask.backward.get() {
             return Ok(known);
         }
-        let layers = self.layers(at, mask, &NoWitness)?;
-        let bounds = self.crown_bounds(at, mask, &layers, &NoWitness)?;
+        let layers = self.layers(at, mask, Witness::default())?;
+        let bounds = self.crown_bounds(at, mask, &layers, Witness::default())?;
         Ok(mask.backward.get_or_init(|| (layers, bounds)))
     }
 
     /// Backward bounds with the slopes that the witness file holds for this family, mask and state.
     fn with_slopes(&self, at: &AtState<'_>, mask: &AtMask<'_>, family: Family) -> Result<StateBounds, Fault> {
         let slopes = self.state_slopes(at, mask, family).ok_or(Fault::SlopesMissing { mask: mask.mask })?;
-        self.crown_bounds(at, mask, &self.layers(at, mask, &slopes)?, &slopes)
+        let layers = self.layers(at, mask, slopes.witness())?;
+        self.crown_bounds(at, mask, &layers, slopes.witness())
     }
 
     fn crown_bounds(
@@ -298,7 +296,7 @@ impl<'a> LocalProblem<'a> {
         at: &AtState<'_>,
         mask: &AtMask<'_>,
         layers: &CrownLayers,
-        witness: &dyn Witness,
+        witness: Witness<'_>,
     ) -> Result<StateBounds, Fault> {
         let network = mask.network;
         // Without a final squash the last layer's rows are the outputs, and its slopes are theirs.

@@ -65,7 +65,7 @@ pub fn check_property(
     same("the weights digest", &certificate.weights_digest, &weights_digest(&subject.policy.network))?;
     let read = read_property(subject.policy, subject.property)?;
     let grid = prepare(subject.policy, &read)?;
-    let table = tanh_table();
+    let table = tanh_table()?;
     match &certificate.claimed {
         Claimed::Sat { case, point } => {
             let at = |fault: Fault| fault.at(Place::Case(*case));

@@ -11,13 +11,11 @@ use num_bigint::{BigInt, BigUint};
 use num_traits::{ToPrimitive, Zero};
 
 use crate::fault::Fault;
-use crate::grid::{
-    GridActivation, GridLayer, GridNetwork, SLOPE_BITS, absolute_sum, ceil_entry, fits, magnitude, mul,
-    scale_up,
-};
-use crate::ibp::GridBox;
+use crate::grid::{GridActivation, GridLayer, GridNetwork, SLOPE_BITS};
 use crate::input::InputSet;
+use crate::interval::Interval;
 use crate::relax::Relaxation;
+use crate::wide::{AtLayer, Wide, absolute_sum, fits, mul, total, zip_exact};
 
 /// One layer's relaxations and the magnitudes its rounding is paid with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,11 +26,6 @@ pub struct RelaxedLayer {
     pub pre_magnitude: i128,
     /// `sum_j max |x_j|` over the layer's inputs, on the value grid.
     pub input_magnitude: i128,
-}
-
-/// `sum_j max(|lower_j|, |upper_j|)`.
-pub fn total_magnitude(region: &GridBox) -> Option<i128> {
-    region.intervals().try_fold(0i128, |sum, (l, u)| sum.checked_add(i128::from(magnitude(l, u))))
 }
 
 /// A linear functional of the inputs of layer `layer` (the network's outputs if `layer` is the number of layers).
@@ -47,47 +40,47 @@ pub struct Functional {
 }
 
 impl Functional {
-    /// `sign * (weight_i . x + bias_i)` of one neuron as a functional of its layer's inputs, from above.
+    /// `weight_i . x + bias_i` of one neuron, or its `negative`, as a functional of its layer's inputs, from above.
     ///
     /// `input_magnitude` is `sum_j max |x_j|`; it pays for weights and coefficients cut off at their grids.
+    ///
+    /// # Errors
+    /// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
     pub fn of_neuron(
         network: &GridNetwork,
         index: usize,
         neuron: usize,
         negative: bool,
         input_magnitude: i128,
-    ) -> Option<Self> {
-        let layer = network.layers.get(index)?;
-        let start = neuron.checked_mul(layer.inputs)?;
-        let row = layer.weight.get(start..start.checked_add(layer.inputs)?)?;
-        let bias = if negative {
-            layer.bias_lower.get(neuron)?.checked_neg()?
-        } else {
-            *layer.bias_upper.get(neuron)?
+    ) -> Result<Self, Fault> {
+        let layer = network.layers.get(index).shaped(index)?;
+        let row = layer.weight.row(neuron).shaped(index)?;
+        let &(bias_lower, bias_upper) = layer.bias.get(neuron).shaped(index)?;
+        let bias = if negative { -Wide::from(bias_lower) } else { bias_upper.into() };
+        // How much finer the weights' grid is than the coefficients', or how much coarser.
+        let (finer, coarser) = match layer.weight_bits.checked_sub(network.coefficient_bits) {
+            Some(finer) => (finer, 0),
+            None => (0, network.coefficient_bits.checked_sub(layer.weight_bits).within(index)?),
         };
-        let mut constant = scale_up(i128::from(bias), network.coefficient_bits)?;
-        let (finer, coarser) = (
-            layer.weight_bits.saturating_sub(network.coefficient_bits),
-            network.coefficient_bits.saturating_sub(layer.weight_bits),
-        );
         // Each floored weight is at most one step of its grid too small, each floored coefficient one of its own.
-        let step = scale_up(i128::from(layer.weight_error), coarser)?;
-        let steps = if finer > 0 { step.checked_add(1)? } else { step };
-        constant = constant.checked_add(input_magnitude.checked_mul(steps)?)?;
-        let factor = i64::try_from(scale_up(1, coarser)?).ok()?;
-        let mut coefficients = Vec::with_capacity(row.len());
-        for &weight in row {
-            let weight = if negative { weight.checked_neg()? } else { weight };
-            coefficients.push(weight.checked_shr(finer)?.checked_mul(factor)?);
-        }
-        Some(Self { coefficients, constant, layer: index })
+        let steps = Wide::from(layer.weight_error).scaled(coarser) + u64::from(finer > 0);
+        let constant = bias.scaled(network.coefficient_bits) + steps * input_magnitude;
+        let coefficient = |&weight: &i64| {
+            let weight = if negative { -Wide::from(weight) } else { weight.into() };
+            weight.floor(finer).scaled(coarser).entry()
+        };
+        let coefficients = row.iter().map(coefficient).collect::<Option<_>>().within(index)?;
+        Ok(Self { coefficients, constant: constant.get().within(index)?, layer: index })
     }
 
     /// `sum_i weights_i * output_i` for small integers `weights`, as a functional of the network's outputs.
-    pub fn of_outputs(network: &GridNetwork, weights: &[i64]) -> Option<Self> {
-        let scaled =
-            weights.iter().map(|&w| i64::try_from(scale_up(i128::from(w), network.coefficient_bits)?).ok());
-        Some(Self { coefficients: scaled.collect::<Option<_>>()?, constant: 0, layer: network.layers.len() })
+    ///
+    /// # Errors
+    /// [`Fault::Overflow`].
+    pub fn of_outputs(network: &GridNetwork, weights: &[i64]) -> Result<Self, Fault> {
+        let layer = network.layers.len();
+        let scaled = weights.iter().map(|&w| Wide::from(w).scaled(network.coefficient_bits).entry());
+        Ok(Self { coefficients: scaled.collect::<Option<_>>().within(layer)?, constant: 0, layer })
     }
 }
 
@@ -111,9 +104,10 @@ pub struct SplitMultiplier {
 }
 
 /// Rules `back.relax`, `back.affine`, `back.dual` down to the input, then `conc.box` (met with `conc.ball`): an upper
-/// bound of the functional over the input set, on the value grid, rounded up.
+/// bound of the functional over the input set, on the value grid, rounded up. A fold over the layers below the functional's,
+/// the last one first.
 ///
-/// `relaxed` holds at least the layers below `functional.layer`.
+/// `relaxed` holds at least those layers.
 ///
 /// # Errors
 /// [`Fault`] with the layer at which a number left the grid, a shape differs or a multiplier is negative.
@@ -124,55 +118,60 @@ pub fn upper_bound(
     multipliers: Option<&Multipliers>,
     input: &InputSet,
 ) -> Result<i64, Fault> {
-    let Functional { mut coefficients, mut constant, layer: start } = functional;
-    let below = network.layers.iter().zip(relaxed).enumerate().take(start);
-    let mut steps: Vec<_> = below.collect();
-    if steps.len() != start {
-        return Err(Fault::ShapeMismatch { layer: start });
+    let depth = functional.layer;
+    let layers = network.layers.get(..depth).shaped(depth)?;
+    let relaxed = relaxed.get(..depth).shaped(depth)?;
+    let mut steps = zip_exact(layers, relaxed, depth)?.enumerate().rev();
+    let at_input = steps.try_fold(functional, |functional, (index, (layer, relaxed))| {
+        // A layer without a list has no multiplier.
+        let splits = multipliers.and_then(|m| m.layers.get(index)).map_or(&[][..], Vec::as_slice);
+        step(functional, layer, relaxed, splits, index)
+    })?;
+    let bound = concretize(&at_input.coefficients, at_input.constant, input)?;
+    Wide::from(bound).ceil(network.coefficient_bits).entry().within(0)
+}
+
+/// One layer of [`upper_bound`]: from a functional of its outputs to one of its inputs.
+fn step(
+    functional: Functional,
+    layer: &GridLayer,
+    relaxed: &RelaxedLayer,
+    splits: &[SplitMultiplier],
+    index: usize,
+) -> Result<Functional, Fault> {
+    let Functional { mut coefficients, mut constant, .. } = functional;
+    if layer.activation != GridActivation::Identity {
+        (coefficients, constant) = through_activation(&coefficients, constant, relaxed, index)?;
     }
-    let mut scratch = Vec::new();
-    while let Some((index, (layer, relaxation))) = steps.pop() {
-        let overflow = || Fault::Overflow { layer: index };
-        if coefficients.len() != layer.outputs || relaxation.neurons.len() != layer.outputs {
-            return Err(Fault::ShapeMismatch { layer: index });
-        }
-        if layer.activation != GridActivation::Identity {
-            constant = through_activation(&mut coefficients, constant, relaxation).ok_or_else(overflow)?;
-        }
-        if let Some(splits) = multipliers.and_then(|m| m.layers.get(index)) {
-            add_multipliers(&mut coefficients, splits, index)?;
-        }
-        constant =
-            through_affine(&coefficients, &mut scratch, constant, layer, relaxation).ok_or_else(overflow)?;
-        core::mem::swap(&mut coefficients, &mut scratch);
-    }
-    let bound = concretize(&coefficients, constant, input).ok_or(Fault::Overflow { layer: 0 })?;
-    ceil_entry(bound, network.coefficient_bits).ok_or(Fault::Overflow { layer: 0 })
+    add_multipliers(&mut coefficients, splits, index)?;
+    through_affine(&coefficients, constant, layer, relaxed.input_magnitude, index)
 }
 
 /// Rule `back.relax`: a positive coefficient takes the line above, a negative one the line below.
-fn through_activation(coefficients: &mut [i64], constant: i128, layer: &RelaxedLayer) -> Option<i128> {
-    let mut sum = constant.checked_add(layer.pre_magnitude)?;
-    for (coefficient, neuron) in coefficients.iter_mut().zip(&layer.neurons) {
-        let line = if *coefficient >= 0 { neuron.upper } else { neuron.lower };
-        sum = sum.checked_add(mul(*coefficient, line.intercept))?;
-        *coefficient = i64::try_from(mul(*coefficient, line.slope).checked_shr(SLOPE_BITS)?).ok()?;
-    }
-    Some(sum)
+fn through_activation(
+    coefficients: &[i64],
+    constant: i128,
+    relaxed: &RelaxedLayer,
+    index: usize,
+) -> Result<(Vec<i64>, i128), Fault> {
+    let lines = zip_exact(coefficients, &relaxed.neurons, index)?;
+    let lines = lines.map(|(&c, neuron)| (c, if c >= 0 { neuron.upper } else { neuron.lower }));
+    let paid = total(lines.clone().map(|(c, line)| mul(c, line.intercept)));
+    let constant = Wide::from(constant) + relaxed.pre_magnitude + paid;
+    let carried = lines.map(|(c, line)| Wide::from(mul(c, line.slope)).floor(SLOPE_BITS).entry());
+    Ok((carried.collect::<Option<_>>().within(index)?, constant.get().within(index)?))
 }
 
 /// Rule `back.dual`: under `pre >= 0` the functional may be raised by `multiplier * pre`, under `pre <= 0` by its
 /// negative, for any multiplier that is not negative.
 fn add_multipliers(coefficients: &mut [i64], splits: &[SplitMultiplier], layer: usize) -> Result<(), Fault> {
-    for split in splits {
-        let neuron = split.neuron;
-        if split.value < 0 {
+    for &SplitMultiplier { neuron, positive, value } in splits {
+        if value < 0 {
             return Err(Fault::NegativeMultiplier { layer, neuron });
         }
-        let coefficient = coefficients.get_mut(neuron).ok_or(Fault::ShapeMismatch { layer })?;
-        let change = if split.positive { Some(split.value) } else { split.value.checked_neg() };
-        let changed = change.and_then(|c| coefficient.checked_add(c));
-        *coefficient = changed.ok_or(Fault::Overflow { layer })?;
+        let coefficient = coefficients.get_mut(neuron).shaped(layer)?;
+        let raised = Wide::from(*coefficient) + if positive { value.into() } else { -Wide::from(value) };
+        *coefficient = raised.entry().within(layer)?;
     }
     Ok(())
 }
@@ -180,90 +179,90 @@ fn add_multipliers(coefficients: &mut [i64], splits: &[SplitMultiplier], layer: 
 /// Rule `back.affine`: `c . (W x + b) = (c W) . x + c . b`.
 fn through_affine(
     coefficients: &[i64],
-    next: &mut Vec<i64>,
     constant: i128,
     layer: &GridLayer,
-    relaxed: &RelaxedLayer,
-) -> Option<i128> {
-    let mut sum = constant.checked_add(relaxed.input_magnitude)?;
-    let reach = absolute_sum(coefficients)?;
-    for (&coefficient, (&lower, &upper)) in
-        coefficients.iter().zip(layer.bias_lower.iter().zip(&layer.bias_upper))
-    {
-        let bias = if coefficient >= 0 { upper } else { lower };
-        sum = sum.checked_add(mul(coefficient, bias))?;
-    }
-    if layer.weight_error != 0 {
-        // sum_i |c_i| * 2^-weight_bits * sum_j |x_j|, in big integers because the product may pass 2^127.
-        let steps = BigInt::from(reach) * BigInt::from(relaxed.input_magnitude) * layer.weight_error;
-        let cut: BigInt = (steps >> layer.weight_bits) + 1;
-        sum = sum.checked_add(cut.to_i128()?)?;
-    }
-    let safe = fits(reach, layer.largest);
-    let mut sums = vec![0i128; layer.inputs];
-    for (&coefficient, row) in coefficients.iter().zip(layer.weight.chunks_exact(layer.inputs.max(1))) {
-        if coefficient != 0 {
-            add_row(&mut sums, coefficient, row, safe)?;
-        }
-    }
-    next.clear();
-    for product in sums {
-        next.push(i64::try_from(product.checked_shr(layer.weight_bits)?).ok()?);
-    }
-    Some(sum)
+    input_magnitude: i128,
+    index: usize,
+) -> Result<Functional, Fault> {
+    let biases = zip_exact(coefficients, &layer.bias, index)?;
+    let biases = total(biases.map(|(&c, &(lower, upper))| mul(c, if c >= 0 { upper } else { lower })));
+    let reach = absolute_sum(coefficients);
+    // sum_i |c_i| * 2^-weight_bits * sum_j |x_j|, in big integers because the product may pass 2^127.
+    let steps = BigInt::from(reach) * input_magnitude * layer.weight_error;
+    let cut = match layer.weight_error {
+        0 => 0,
+        _ => ((steps >> layer.weight_bits) + 1u8).to_i128().within(index)?,
+    };
+    let constant = Wide::from(constant) + input_magnitude + biases + cut;
+    let sums = row_sums(coefficients, layer, fits(reach, layer.largest), index)?;
+    let carried = sums.into_iter().map(|sum| Wide::from(sum).floor(layer.weight_bits).entry());
+    Ok(Functional {
+        coefficients: carried.collect::<Option<_>>().within(index)?,
+        constant: constant.get().within(index)?,
+        layer: index,
+    })
 }
 
-/// `sums += coefficient * row`; if [`fits`] has been asked before (`safe`), without a test per product: none can wrap then.
-fn add_row(sums: &mut [i128], coefficient: i64, row: &[i64], safe: bool) -> Option<()> {
-    for (sum, &weight) in sums.iter_mut().zip(row) {
-        let product = mul(coefficient, weight);
-        *sum = if safe { sum.wrapping_add(product) } else { sum.checked_add(product)? };
+/// `sum_i c_i W_ij` for every column, each in range iff its products' magnitudes add up to less than 2^127; without that
+/// test where it has been made before (`safe`).
+fn row_sums(coefficients: &[i64], layer: &GridLayer, safe: bool, index: usize) -> Result<Vec<i128>, Fault> {
+    let mut sums = vec![0i128; layer.inputs()];
+    let rows = zip_exact(coefficients, layer.weight.rows(), index)?;
+    for (&coefficient, row) in rows.filter(|(coefficient, _)| **coefficient != 0) {
+        // A row is as long as the layer has inputs.
+        for (sum, &weight) in sums.iter_mut().zip(row) {
+            *sum = sum.wrapping_add(mul(coefficient, weight));
+        }
     }
-    Some(())
+    if !safe {
+        for column in 0..layer.inputs() {
+            let weights = layer.weight.rows().map(|row| row.get(column).copied().shaped(index));
+            let products = zip_exact(coefficients, weights, index)?;
+            let products = products.map(|(&c, weight)| Ok(mul(c, weight?)));
+            total(products.collect::<Result<Vec<_>, _>>()?).get().within(index)?;
+        }
+    }
+    Ok(sums)
 }
 
 /// Rules `conc.box` and `conc.ball`: the largest value of `c . x + constant` over the input set, from above.
-pub(crate) fn concretize(coefficients: &[i64], constant: i128, input: &InputSet) -> Option<i128> {
-    if coefficients.len() != input.region.lower.len() {
-        return None;
-    }
-    let mut over_box = constant;
-    for (&coefficient, (lower, upper)) in coefficients.iter().zip(input.region.intervals()) {
-        over_box = over_box.checked_add(mul(coefficient, if coefficient >= 0 { upper } else { lower }))?;
-    }
-    let Some(ball) = &input.ball else { return Some(over_box) };
-    if ball.semi_axes.len() != coefficients.len() || input.center.lower.len() != coefficients.len() {
-        return None;
-    }
-    let mut over_ball = constant;
+///
+/// # Errors
+/// [`Fault::ShapeMismatch`] if the set has another width, [`Fault::Overflow`].
+pub(crate) fn concretize(coefficients: &[i64], constant: i128, input: &InputSet) -> Result<i128, Fault> {
+    let most = |c: i64, (lower, upper): Interval| mul(c, if c >= 0 { upper } else { lower });
+    let over_box = zip_exact(coefficients, input.region.intervals(), 0)?;
+    let over_box = Wide::from(constant) + total(over_box.map(|(&c, ends)| most(c, ends)));
+    let over_box = over_box.get().within(0)?;
+    let Some(ball) = &input.ball else { return Ok(over_box) };
+    let axes = zip_exact(coefficients, &ball.semi_axes, 0)?;
+    let places = zip_exact(axes, zip_exact(input.region.intervals(), input.center.intervals(), 0)?, 0)?;
     let mut squares = BigUint::zero();
-    let ends = input.region.intervals().zip(input.center.intervals());
-    for ((&coefficient, axis), ((lower, upper), center)) in coefficients.iter().zip(&ball.semi_axes).zip(ends)
-    {
-        let (low, high) = match axis {
-            Some(axis) => {
-                let term = BigUint::from(mul(coefficient, *axis).unsigned_abs());
-                squares += &term * &term;
-                center
-            }
-            None => (lower, upper),
-        };
-        over_ball = over_ball.checked_add(mul(coefficient, if coefficient >= 0 { high } else { low }))?;
+    let mut terms = Vec::with_capacity(coefficients.len());
+    for ((&coefficient, axis), (region, center)) in places {
+        if let Some(axis) = axis {
+            let term = BigUint::from(mul(coefficient, *axis).unsigned_abs());
+            squares += &term * &term;
+        }
+        terms.push(most(coefficient, if axis.is_some() { center } else { region }));
     }
     // One more than the floor of the root is at least the root.
-    let root = i128::try_from(squares.sqrt() + 1u8).ok()?;
-    Some(over_box.min(over_ball.checked_add(root)?))
+    let root = i128::try_from(squares.sqrt() + 1u8).ok().within(0)?;
+    let over_ball = Wide::from(constant) + total(terms) + root;
+    Ok(over_box.min(over_ball.get().within(0)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crown::{NoWitness, crown_layers};
+    use crate::crown::{Witness, crown_layers};
     use crate::enclose::TanhTable;
     use crate::grid::GridScale;
     use crate::input::GridBall;
+    use crate::interval::GridBox;
     use crate::model::{Activation, Layer, Matrix, Network};
     use crate::number::{Dyadic, Rational};
+    use crate::table::Table;
 
     const ONE: i64 = 1 << 48;
 
@@ -283,15 +282,15 @@ mod tests {
     fn unit(inputs: usize, ball: bool) -> InputSet {
         let all = |value: i64| vec![value; inputs];
         InputSet {
-            region: GridBox { lower: all(-ONE), upper: all(ONE) },
-            center: GridBox { lower: all(0), upper: all(0) },
+            region: GridBox::of(all(-ONE), all(ONE)),
+            center: GridBox::of(all(0), all(0)),
             radii: all(ONE),
             ball: ball.then(|| GridBall { semi_axes: vec![Some(ONE); inputs] }),
         }
     }
 
     fn bound(network: &GridNetwork, input: &InputSet, weights: &[i64]) -> i64 {
-        let layers = crown_layers(network, TanhTable::shared(), input, &NoWitness).unwrap().unwrap();
+        let layers = crown_layers(network, TanhTable::shared(), input, Witness::default()).unwrap().unwrap();
         let functional = Functional::of_outputs(network, weights).unwrap();
         upper_bound(network, &layers.relaxed, functional, None, input).unwrap()
     }
@@ -325,27 +324,28 @@ mod tests {
     #[test]
     fn the_far_end_of_the_centre_counts() {
         let input = InputSet {
-            region: GridBox { lower: vec![-100], upper: vec![100] },
-            center: GridBox { lower: vec![-3], upper: vec![5] },
+            region: GridBox::of(vec![-100], vec![100]),
+            center: GridBox::of(vec![-3], vec![5]),
             radii: vec![2],
             ball: Some(GridBall { semi_axes: vec![Some(2)] }),
         };
-        assert_eq!((concretize(&[1], 0, &input), concretize(&[-1], 0, &input)), (Some(8), Some(6)));
+        assert_eq!((concretize(&[1], 0, &input), concretize(&[-1], 0, &input)), (Ok(8), Ok(6)));
         // The box is the lesser where it is small.
-        let small = InputSet { region: GridBox { lower: vec![-4], upper: vec![4] }, ..input };
-        assert_eq!(concretize(&[1], 0, &small), Some(4));
+        let small = InputSet { region: GridBox::of(vec![-4], vec![4]), ..input };
+        assert_eq!(concretize(&[1], 0, &small), Ok(4));
     }
 
     #[test]
     fn input_sets_of_another_width_are_refused() {
         let network = on_grid(vec![layer(1, &[3, 4], Activation::Identity)]);
-        let layers =
-            crown_layers(&network, TanhTable::shared(), &unit(2, false), &NoWitness).unwrap().unwrap();
+        let layers = crown_layers(&network, TanhTable::shared(), &unit(2, false), Witness::default())
+            .unwrap()
+            .unwrap();
         let at = |input: &InputSet| {
             let functional = Functional::of_outputs(&network, &[1]).unwrap();
             upper_bound(&network, &layers.relaxed, functional, None, input)
         };
-        let refused = Err(Fault::Overflow { layer: 0 });
+        let refused = Err(Fault::ShapeMismatch { layer: 0 });
         assert!(at(&unit(2, true)).is_ok());
         assert_eq!(at(&unit(3, false)), refused);
         let mut short = unit(2, true);
@@ -365,7 +365,8 @@ mod tests {
     fn multipliers_by_hand() {
         let network = on_grid(vec![layer(1, &[1], Activation::Identity)]);
         let input = unit(1, false);
-        let layers = crown_layers(&network, TanhTable::shared(), &input, &NoWitness).unwrap().unwrap();
+        let layers =
+            crown_layers(&network, TanhTable::shared(), &input, Witness::default()).unwrap().unwrap();
         let with = |positive, value: i64| {
             let split = SplitMultiplier { neuron: 0, positive, value: value << network.coefficient_bits };
             let multipliers = Multipliers { layers: vec![vec![split]] };
@@ -400,9 +401,8 @@ mod tests {
             ..Relaxation::default()
         };
         let layer = RelaxedLayer { neurons: vec![half], pre_magnitude: 7, input_magnitude: 0 };
-        let mut coefficients = [1];
-        assert_eq!(through_activation(&mut coefficients, 0, &layer), Some(7));
-        assert_eq!(coefficients, [0]);
+        assert_eq!(through_activation(&[1], 0, &layer, 0), Ok((vec![0], 7)));
+        assert_eq!(through_activation(&[1, 1], 0, &layer, 3), Err(Fault::ShapeMismatch { layer: 3 }));
     }
 
     /// A weight of `2^-60` under the coefficient 1: the weight grid's step `2^-52` times `|x| <= 3` steps of the value grid
@@ -412,11 +412,10 @@ mod tests {
         let mut tiny = layer(1, &[0], Activation::Identity);
         tiny.weight.values[0] = Dyadic::new(1, -60);
         let network = on_grid(vec![tiny]);
-        let relaxed = RelaxedLayer { neurons: Vec::new(), pre_magnitude: 0, input_magnitude: 3 };
-        let mut next = Vec::new();
-        assert_eq!(through_affine(&[1], &mut next, 0, &network.layers[0], &relaxed), Some(4));
+        let paid = |c: i64| through_affine(&[c], 0, &network.layers[0], 3, 0).unwrap().constant;
+        assert_eq!(paid(1), 4);
         // 2^52 * 3 steps more with a coefficient of 2^52.
-        assert_eq!(through_affine(&[1 << 52], &mut next, 0, &network.layers[0], &relaxed), Some(7));
+        assert_eq!(paid(1 << 52), 7);
         // As a row of its own: the weight's 3 and the coefficient's 3.
         let row = Functional::of_neuron(&network, 0, 0, true, 3).unwrap();
         assert_eq!((row.coefficients, row.constant), (vec![0], 6));
@@ -426,29 +425,27 @@ mod tests {
     #[test]
     fn products_by_hand() {
         let network = on_grid(vec![layer(3, &[1, 2, 3, 4, 5, 6], Activation::Relu)]);
-        let relaxed = RelaxedLayer { neurons: Vec::new(), pre_magnitude: 0, input_magnitude: 0 };
-        let mut next = vec![7];
-        through_affine(&[0, 5, 0], &mut next, 0, &network.layers[0], &relaxed).unwrap();
-        assert_eq!(next, vec![15, 20]);
-        through_affine(&[1, 5, 2], &mut next, 0, &network.layers[0], &relaxed).unwrap();
-        assert_eq!(next, vec![26, 34]);
+        let carried = |c: &[i64]| Ok(through_affine(c, 0, &network.layers[0], 0, 3)?.coefficients);
+        assert_eq!(carried(&[0, 5, 0]), Ok(vec![15, 20]));
+        assert_eq!(carried(&[1, 5, 2]), Ok(vec![26, 34]));
+        assert_eq!(carried(&[1, 5]), Err(Fault::ShapeMismatch { layer: 3 }));
     }
 
-    /// `2 (2^63)^2 = 2^127` is one beyond an i128: the sum is refused unless its size was asked for before.
+    /// `2 (2^63)^2 = 2^127` is one beyond an i128, and four such products would wrap to a small number: refused, though the
+    /// terms `a - a + a` of another order would not have passed it on the way.
     #[test]
-    fn products_are_tested_unless_they_fit() {
-        let mut sums = [0, 1i128 << 126];
-        assert_eq!(add_row(&mut sums, i64::MIN, &[3, i64::MIN], false), None);
-        for safe in [false, true] {
-            let mut sums = [1, 2];
-            assert_eq!(add_row(&mut sums, -3, &[5, 7], safe), Some(()));
-            assert_eq!(sums, [-14, -19]);
-        }
-        // Four such products add up to 2^128 - 2^66 + 4, which would wrap to a small number.
+    fn columns_are_tested_unless_they_fit() {
         let mut network = on_grid(vec![layer(4, &[1; 4], Activation::Relu)]);
         let edge = &mut network.layers[0];
-        (edge.weight, edge.absolute, edge.largest) = (vec![i64::MAX; 4], vec![i64::MAX; 4], 1 << 63);
-        let relaxed = RelaxedLayer { neurons: Vec::new(), pre_magnitude: 0, input_magnitude: 0 };
-        assert_eq!(through_affine(&[i64::MAX; 4], &mut Vec::new(), 0, edge, &relaxed), None);
+        let table = |entry: i64| Table::new(4, 1, vec![entry; 4], 0).unwrap();
+        (edge.weight, edge.largest) = (table(i64::MAX), 1 << 63);
+        let overflow = Err(Fault::Overflow { layer: 0 });
+        for far in [[i64::MAX; 4], [i64::MAX, -i64::MAX, i64::MAX, 0]] {
+            assert_eq!(through_affine(&far, 0, edge, 0, 0), overflow);
+        }
+        edge.weight = table(-3);
+        for safe in [false, true] {
+            assert_eq!(row_sums(&[5, 7, 0, 1], edge, safe, 0), Ok(vec![-39]));
+        }
     }
 }

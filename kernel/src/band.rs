@@ -10,14 +10,15 @@ use alloc::vec::Vec;
 use crate::back::{Functional, RelaxedLayer, concretize, upper_bound};
 use crate::enclose::TanhTable;
 use crate::fault::Fault;
-use crate::grid::{
-    GridLayer, GridNetwork, GridScale, SLOPE_BITS, ceil_entry, dot, floor_entry, magnitude, mul,
-};
-use crate::hull::{HULL_SLOPE_BITS, slope_range};
-use crate::ibp::{GridBox, activation};
+use crate::grid::{GridLayer, GridNetwork, GridScale, SLOPE_BITS};
+use crate::hull::{HULL_SLOPE_BITS, SlopeRange, slope_ranges};
+use crate::ibp::activation;
 use crate::input::InputSet;
+use crate::interval::{GridBox, Interval};
 use crate::model::{Mask, Network};
 use crate::relax::{Line, Relaxation};
+use crate::table::Table;
+use crate::wide::{AtLayer, Wide, absolute_sum, dot, fits, magnitude, mul, total, zip_exact};
 
 /// A network under every mask between two.
 #[derive(Clone, Debug)]
@@ -25,11 +26,11 @@ pub struct BandNetwork {
     /// The loosest mask's network.
     loosest: GridNetwork,
     /// Per layer, out x in: kept by the loosest mask, not by the tightest.
-    free: Vec<Vec<bool>>,
+    free: Vec<Table<bool>>,
     /// The middle of the band, with biases 0; any grid point serves.
     middle: GridNetwork,
     /// Per layer, out x in: how far a weight of the band lies from the middle at most.
-    spread: Vec<Vec<i64>>,
+    spread: Vec<Table<i64>>,
 }
 
 impl BandNetwork {
@@ -45,130 +46,142 @@ impl BandNetwork {
         scale: &GridScale,
     ) -> Result<Self, Fault> {
         let grid = GridNetwork::new(network, Some(loosest), scale)?;
-        if [Some(loosest), tightest].into_iter().flatten().any(|m| m.layers.len() != grid.layers.len()) {
-            return Err(Fault::ShapeMismatch { layer: grid.layers.len() });
+        let depth = grid.layers.len();
+        if tightest.is_some_and(|mask| mask.layers.len() != depth) {
+            return Err(Fault::ShapeMismatch { layer: depth });
         }
         let mut band = Self { middle: grid.clone(), loosest: grid, free: Vec::new(), spread: Vec::new() };
-        for (index, (layer, kept)) in band.middle.layers.iter_mut().zip(&loosest.layers).enumerate() {
-            let fixed = network.layers.get(index).is_some_and(|layer| layer.fixed);
+        let layers = zip_exact(&network.layers, &loosest.layers, depth)?;
+        for (index, (layer, (stored, kept))) in zip_exact(&mut band.middle.layers, layers, depth)?.enumerate()
+        {
             let must = match tightest {
-                Some(mask) => mask.layers.get(index),
-                None => fixed.then_some(kept),
+                Some(mask) => mask.layers.get(index).shaped(index)?.clone(),
+                None => kept.iter().map(|&kept| kept && stored.fixed).collect(),
             };
-            if must.is_some_and(|m| m.len() != kept.len()) {
-                return Err(Fault::ShapeMismatch { layer: index });
-            }
-            let must = |weight: usize| must.is_some_and(|m| m.get(weight).is_some_and(|&bit| bit));
-            if let Some(weight) = kept.iter().enumerate().position(|(weight, &kept)| must(weight) && !kept) {
+            let mut pairs = zip_exact(kept, &must, index)?;
+            let free: Vec<bool> = pairs.clone().map(|(&kept, &must)| kept && !must).collect();
+            if let Some(weight) = pairs.position(|(&kept, &must)| must && !kept) {
                 return Err(Fault::BandNotNested { layer: index, weight });
             }
-            let free: Vec<bool> =
-                kept.iter().enumerate().map(|(weight, &kept)| kept && !must(weight)).collect();
-            let mut spread = Vec::with_capacity(free.len());
-            for ((weight, &absolute), &free) in layer.weight.iter_mut().zip(&layer.absolute).zip(&free) {
-                let whole = *weight;
-                *weight = if free { whole.checked_shr(1).unwrap_or(0) } else { whole };
-                // The stored weight is at most `weight_error` steps above its floor.
-                let reach = if free { whole.abs_diff(*weight).max(weight.unsigned_abs()) } else { 0 };
-                let error = if absolute == 0 { 0 } else { layer.weight_error };
-                spread.push(i64::try_from(reach).ok().and_then(|r| r.checked_add(error)).unwrap_or(i64::MAX));
-            }
-            layer.weight_error = 0;
-            band.free.push(free);
+            let spread = move_to_middle(layer, &free, index)?;
+            band.free.push(Table::new(layer.outputs(), layer.inputs(), free, index)?);
             band.spread.push(spread);
         }
         Ok(band)
     }
 }
 
-/// A table of intervals, row-major.
-#[derive(Clone, Debug)]
-pub(crate) struct Intervals {
-    columns: usize,
-    lower: Vec<i64>,
-    upper: Vec<i64>,
+/// Halves the free weights of a layer of the loosest mask, which makes it the middle's, and says how far each weight of the
+/// band lies from there at most.
+fn move_to_middle(layer: &mut GridLayer, free: &[bool], index: usize) -> Result<Table<i64>, Fault> {
+    let whole = zip_exact(layer.weight.values(), layer.absolute.values(), index)?;
+    let (mut middle, mut spread) = (Vec::with_capacity(free.len()), Vec::with_capacity(free.len()));
+    for ((&whole, &absolute), &free) in zip_exact(whole, free, index)? {
+        let half = if free { whole.checked_shr(1).within(index)? } else { whole };
+        // A free weight is 0 or whole; the stored weight is at most `weight_error` steps above its floor.
+        let reach = if free { whole.abs_diff(half).max(half.unsigned_abs()) } else { 0 };
+        let error = if absolute == 0 { 0 } else { layer.weight_error };
+        middle.push(half);
+        spread.push((Wide::from(reach) + error).entry().within(index)?);
+    }
+    let (outputs, inputs) = (layer.outputs(), layer.inputs());
+    layer.weight = Table::new(outputs, inputs, middle, index)?;
+    layer.weight_error = 0;
+    Table::new(outputs, inputs, spread, index)
 }
 
-impl Intervals {
-    /// `columns` boxes side by side.
-    pub(crate) fn of_boxes(boxes: &[&GridBox]) -> Self {
-        let rows = boxes.iter().map(|b| b.lower.len()).min().unwrap_or(0);
-        let ends = |side: fn(&GridBox) -> &Vec<i64>| {
-            (0..rows).flat_map(|row| boxes.iter().filter_map(move |b| side(b).get(row).copied())).collect()
-        };
-        Self { columns: boxes.len(), lower: ends(|b| &b.lower), upper: ends(|b| &b.upper) }
+/// Boxes of one length side by side, one a column.
+pub(crate) fn side_by_side(boxes: &[&GridBox], layer: usize) -> Result<Table<Interval>, Fault> {
+    let height = boxes.first().map_or(0, |first| first.len());
+    if boxes.iter().any(|one| one.len() != height) {
+        return Err(Fault::ShapeMismatch { layer });
     }
-
-    /// One column as a box.
-    pub(crate) fn column(&self, column: usize) -> GridBox {
-        let step = |ends: &[i64]| ends.iter().skip(column).step_by(self.columns.max(1)).copied().collect();
-        GridBox { lower: step(&self.lower), upper: step(&self.upper) }
-    }
-
-    /// The band's weights of one layer with `bits` fraction bits: its product with the identity.
-    fn of_weights(layer: &GridLayer, free: &[bool], bits: u32) -> Option<Self> {
-        let one = 1i64.checked_shl(bits)?;
-        let mut table = Self { columns: layer.inputs, lower: Vec::new(), upper: Vec::new() };
-        for ((&weight, &absolute), &free) in layer.weight.iter().zip(&layer.absolute).zip(free) {
-            // A weight cut off at its grid is above its floor; a pruned one is 0 exactly.
-            let high = if absolute == 0 { 0 } else { weight.checked_add(layer.weight_error)? };
-            let (low, high) = if free { (weight.min(0), high.max(0)) } else { (weight, high) };
-            table.lower.push(floor_entry(mul(low, one), layer.weight_bits)?);
-            table.upper.push(ceil_entry(mul(high, one), layer.weight_bits)?);
-        }
-        Some(table)
-    }
-
-    fn rows(&self) -> impl Iterator<Item = (&[i64], &[i64])> {
-        let columns = self.columns.max(1);
-        self.lower.chunks_exact(columns).zip(self.upper.chunks_exact(columns))
-    }
+    let entry = |row, column: usize| boxes.get(column).and_then(|one| one.at(row)).shaped(layer);
+    Table::build(height, boxes.len(), layer, entry)
 }
 
-/// `{ W X : W in the band of the layer, X in the table }`, entry by entry, outward on the table's grid.
+/// One column as a box.
+pub(crate) fn column(table: &Table<Interval>, column: usize, layer: usize) -> Result<GridBox, Fault> {
+    let ends = table.rows().map(|row| row.get(column).copied());
+    Ok(GridBox::from_intervals(ends.collect::<Option<Vec<_>>>().shaped(layer)?))
+}
+
+/// The band's weights of one layer with `bits` fraction bits: its product with the identity.
+fn weights(layer: &GridLayer, free: &Table<bool>, bits: u32, index: usize) -> Result<Table<Interval>, Fault> {
+    let entries = zip_exact(layer.weight.values(), layer.absolute.values(), index)?;
+    let ends = zip_exact(entries, free.values(), index)?.map(|((&weight, &absolute), &free)| {
+        // A weight cut off at its grid is above its floor; a pruned one is 0 exactly.
+        let error = if absolute == 0 { 0 } else { layer.weight_error };
+        let high = (Wide::from(weight) + error).entry()?;
+        let (low, high) = if free { (weight.min(0), high.max(0)) } else { (weight, high) };
+        let low = Wide::from(low).scaled(bits).floor(layer.weight_bits).entry()?;
+        Some((low, Wide::from(high).scaled(bits).ceil(layer.weight_bits).entry()?))
+    });
+    Table::new(layer.outputs(), layer.inputs(), ends.collect::<Option<_>>().within(index)?, index)
+}
+
+/// The ends of `{ w x : lower <= x <= upper }` for a weight w that is kept, of `{ w' x }` for every w' between 0 and w if it
+/// is `free`: that is `w [min(lower, 0), max(upper, 0)]`.
+#[inline]
+fn term(weight: i64, free: bool, (lower, upper): Interval) -> (i128, i128) {
+    let (lower, upper) = if free { (lower.min(0), upper.max(0)) } else { (lower, upper) };
+    let (lower, upper) = if weight > 0 { (lower, upper) } else { (upper, lower) };
+    (mul(weight, lower), mul(weight, upper))
+}
+
+/// `{ W X : W in the band of the layer, X in the table }`, entry by entry, outward on the table's grid; each sum is in range
+/// iff its terms' magnitudes add up to less than 2^127.
 ///
 /// Every step is inclusion isotone: a narrower band and a smaller table give a subset.
-pub(crate) fn product(layer: &GridLayer, free: &[bool], table: &Intervals) -> Option<Intervals> {
-    let columns = table.columns.max(1);
-    let below: Vec<i64> = table.lower.iter().map(|&x| x.min(0)).collect();
-    let above: Vec<i64> = table.upper.iter().map(|&x| x.max(0)).collect();
-    let slack = product_slack(layer, table)?;
-    let size = layer.outputs.checked_mul(columns)?;
-    let mut result = Intervals { columns, lower: Vec::with_capacity(size), upper: Vec::with_capacity(size) };
-    for (weights, free) in layer.weight.chunks_exact(layer.inputs).zip(free.chunks_exact(layer.inputs)) {
-        let mut sums: Vec<(i128, i128)> = slack.iter().map(|&s| (s.saturating_neg(), s)).collect();
-        let clipped = below.chunks_exact(columns).zip(above.chunks_exact(columns));
-        for (((&weight, &free), exact), clipped) in weights.iter().zip(free).zip(table.rows()).zip(clipped) {
-            if weight == 0 {
-                continue;
-            }
-            // A weight between 0 and w sends [l, u] to w * [min(l, 0), max(u, 0)].
-            let (lower, upper) = if free { clipped } else { exact };
-            let (lower, upper) = if weight > 0 { (lower, upper) } else { (upper, lower) };
-            for ((low, high), (&l, &u)) in sums.iter_mut().zip(lower.iter().zip(upper)) {
-                *low = low.checked_add(mul(weight, l))?;
-                *high = high.checked_add(mul(weight, u))?;
+pub(crate) fn product(
+    layer: &GridLayer,
+    free: &Table<bool>,
+    table: &Table<Interval>,
+    index: usize,
+) -> Result<Table<Interval>, Fault> {
+    let columns = table.columns();
+    let largest = table.values().iter().map(|&ends| magnitude(ends)).fold(0, u64::max);
+    let slack = product_slack(layer, table, index)?;
+    let mut entries = Vec::with_capacity(layer.outputs());
+    for (weights, free) in zip_exact(layer.weight.rows(), free.rows(), index)? {
+        let terms = zip_exact(zip_exact(weights, free, index)?, table.rows(), index)?;
+        let mut sums = vec![(0i128, 0i128); columns];
+        for ((&weight, &free), row) in terms.clone().filter(|((weight, _), _)| **weight != 0) {
+            // A row is as long as the table has columns.
+            for ((low, high), &ends) in sums.iter_mut().zip(row) {
+                let (lower, upper) = term(weight, free, ends);
+                (*low, *high) = (low.wrapping_add(lower), high.wrapping_add(upper));
             }
         }
-        for (low, high) in sums {
-            result.lower.push(floor_entry(low, layer.weight_bits)?);
-            result.upper.push(ceil_entry(high, layer.weight_bits)?);
+        if !fits(absolute_sum(weights), largest) {
+            for column in 0..columns {
+                let ends = terms.clone().map(|((&weight, &free), row)| {
+                    row.get(column).map(|&ends| term(weight, free, ends)).shaped(index)
+                });
+                let ends = ends.collect::<Result<Vec<_>, _>>()?;
+                total(ends.iter().map(|(lower, _)| *lower)).get().within(index)?;
+                total(ends.iter().map(|(_, upper)| *upper)).get().within(index)?;
+            }
+        }
+        for ((low, high), &slack) in zip_exact(sums, &slack, index)? {
+            let lower = (Wide::from(low) - slack).floor(layer.weight_bits);
+            let upper = (Wide::from(high) + slack).ceil(layer.weight_bits);
+            entries.push(lower.entry().zip(upper.entry()).within(index)?);
         }
     }
-    Some(result)
+    Table::new(layer.outputs(), columns, entries, index)
 }
 
 /// `weight_error * sum_j |x_jk|` per column, which pays for weights cut off at the grid.
-fn product_slack(layer: &GridLayer, table: &Intervals) -> Option<Vec<i128>> {
-    let mut slack = vec![0i128; table.columns.max(1)];
-    if layer.weight_error != 0 {
-        for (lower, upper) in table.rows() {
-            for (sum, (&l, &u)) in slack.iter_mut().zip(lower.iter().zip(upper)) {
-                *sum = sum.checked_add(mul(magnitude(l, u), layer.weight_error))?;
-            }
-        }
+fn product_slack(layer: &GridLayer, table: &Table<Interval>, index: usize) -> Result<Vec<i128>, Fault> {
+    if layer.weight_error == 0 {
+        return Ok(vec![0; table.columns()]);
     }
-    Some(slack)
+    let slack = |k: usize| {
+        let sum = column(table, k, index)?.total_magnitude();
+        (Wide::from(sum) * layer.weight_error).get().within(index)
+    };
+    (0..table.columns()).map(slack).collect()
 }
 
 /// What holds at one state for every mask of a band, on the value grid.
@@ -185,7 +198,7 @@ pub struct BandBounds {
 /// Rule `hull.band`, met with `band.crown` if `crown` is set.
 ///
 /// The hull of the pre-activations over the ball and the band bounds every secant slope; the change at layer `l` is the
-/// product of slopes and weights with the change of the input, evaluated in interval arithmetic.
+/// product of slopes and weights with the change of the input, evaluated in interval arithmetic. A fold over the layers.
 ///
 /// # Errors
 /// [`Fault`].
@@ -195,182 +208,201 @@ pub fn band_bounds(
     input: &InputSet,
     crown: bool,
 ) -> Result<BandBounds, Fault> {
-    let network = &band.loosest;
-    let inputs = input.radii.len();
-    let change = change_set(input);
-    let mut values = Intervals::of_boxes(&[&input.region, &input.center]);
-    let mut jacobian: Option<Intervals> = None;
-    let mut backward = crown.then(|| Backward::new(band, input));
-    let mut bounds =
-        BandBounds { center: GridBox::default(), deviation: input.radii.clone(), oscillation: 0 };
-    for (index, (layer, free)) in network.layers.iter().zip(&band.free).enumerate() {
-        let overflow = || Fault::Overflow { layer: index };
-        if values.lower.len() != layer.inputs.saturating_mul(2) || inputs == 0 {
-            return Err(Fault::ShapeMismatch { layer: index });
-        }
-        let mut pre = product(layer, free, &values).ok_or_else(overflow)?;
-        add_bias(&mut pre, layer).ok_or_else(overflow)?;
-        let row_products = match &jacobian {
-            Some(below) => product(layer, free, below),
-            None => Intervals::of_weights(layer, free, network.coefficient_bits),
-        };
-        let mut change_rows = row_products.ok_or_else(overflow)?;
-        let reach = change_rows.rows().map(|row| reach(network, row, &change));
-        let mut spread = reach.collect::<Option<Vec<i64>>>().ok_or_else(overflow)?;
-        if let Some(backward) = &mut backward {
-            backward.tighten(band, index, &bounds.deviation, &change, &mut spread)?;
-        }
-        let (ball, center) = (pre.column(0), pre.column(1));
-        let widened = center.intervals().zip(&spread);
-        let widened = widened.map(|((l, u), &d)| Some((l.checked_sub(d)?, u.checked_add(d)?)));
-        let widened = widened.collect::<Option<Vec<_>>>().ok_or_else(overflow)?;
-        let ball = ball.meet(&GridBox::from_intervals(widened), index)?;
-        let slopes =
-            ball.intervals().map(|ends| slope_range(&layer.activation, table, network.value_bits, ends));
-        let slopes = slopes.collect::<Option<Vec<_>>>().ok_or_else(overflow)?;
-        scale_rows(&mut change_rows, &slopes).ok_or_else(overflow)?;
-        jacobian = Some(change_rows);
-        let moved =
-            slopes.iter().zip(&spread).map(|((_, high), &d)| ceil_entry(mul(*high, d), HULL_SLOPE_BITS));
-        bounds.deviation = moved.collect::<Option<_>>().ok_or_else(overflow)?;
-        if let Some(backward) = &mut backward {
-            backward.relax(&slopes, &spread, &bounds.deviation).ok_or_else(overflow)?;
-        }
-        let post = |pre| activation(&layer.activation, table, network.value_bits, index, pre);
-        bounds.center = post(&center)?;
-        values = Intervals::of_boxes(&[&post(&ball)?, &bounds.center]);
+    let change = change_set(input)?;
+    let mut layers = zip_exact(&band.loosest.layers, &band.free, 0)?.enumerate();
+    let last = layers.try_fold(start(band, input, crown), |state, (index, (layer, free))| {
+        step(band, table, &change, state, (index, layer, free))
+    })?;
+    let rows = last.rows.ok_or(Fault::EmptyNetwork)?;
+    let oscillation = oscillation(&band.loosest, &rows, &change, &last.deviation)?;
+    Ok(BandBounds { center: last.center, deviation: last.deviation, oscillation })
+}
+
+/// What is known of the values that a layer reads.
+struct State {
+    /// `X`: holds them over ball and band.
+    ball: GridBox,
+    /// `C`: holds them at the unperturbed state.
+    center: GridBox,
+    /// `J`: the change of each per change of the input; `None` is the identity.
+    rows: Option<Table<Interval>>,
+    /// `D`: upper bound on each one's absolute change.
+    deviation: Vec<i64>,
+    /// The network of changes, for `band.crown`.
+    backward: Option<Backward>,
+}
+
+fn start(band: &BandNetwork, input: &InputSet, crown: bool) -> State {
+    State {
+        ball: input.region.clone(),
+        center: input.center.clone(),
+        rows: None,
+        deviation: input.radii.clone(),
+        backward: crown.then(|| Backward { network: band.middle.clone(), relaxed: Vec::new() }),
     }
-    let overflow = || Fault::Overflow { layer: network.layers.len() };
-    let jacobian = jacobian.ok_or(Fault::ShapeMismatch { layer: 0 })?;
-    bounds.oscillation = oscillation(network, &jacobian, &change, &bounds.deviation).ok_or_else(overflow)?;
-    Ok(bounds)
+}
+
+fn step(
+    band: &BandNetwork,
+    table: &TanhTable,
+    change: &InputSet,
+    below: State,
+    (index, layer, free): (usize, &GridLayer, &Table<bool>),
+) -> Result<State, Fault> {
+    let network = &band.loosest;
+    let values = side_by_side(&[&below.ball, &below.center], index)?;
+    let pre = product(layer, free, &values, index)?;
+    let (ball, center) = (column(&pre, 0, index)?, column(&pre, 1, index)?);
+    let biases = GridBox::from_intervals(layer.bias.iter().copied());
+    let (ball, center) = (sum(&ball, &biases, index)?, sum(&center, &biases, index)?);
+    let rows = match &below.rows {
+        Some(rows) => product(layer, free, rows, index)?,
+        // The first layer's weights need no product with the identity, which would round them twice.
+        None => weights(layer, free, network.coefficient_bits, index)?,
+    };
+    let reaches = rows.rows().map(|row| reach(network, row, change));
+    let mut spread = reaches.collect::<Result<Vec<i64>, _>>()?;
+    let mut backward = below.backward;
+    if let Some(backward) = &mut backward {
+        let rests = band.spread.get(index).shaped(index)?;
+        spread = backward.tighten(rests, index, &below.deviation, change, &spread)?;
+    }
+    let moves = spread.iter().map(|&d| Some((d.checked_neg()?, d))).collect::<Option<Vec<_>>>();
+    let moved = sum(&center, &GridBox::from_intervals(moves.within(index)?), index)?;
+    let ball = ball.meet(&moved, index)?;
+    let slopes = slope_ranges(&layer.activation, table, network.value_bits, &ball, index)?;
+    let deviation = zip_exact(&slopes, &spread, index)?.map(|(slope, &d)| slope.reach(d));
+    let deviation = deviation.collect::<Option<Vec<_>>>().within(index)?;
+    if let Some(backward) = &mut backward {
+        backward.relaxed.push(relaxed(&slopes, &spread, &below.deviation, index)?);
+    }
+    let post = |pre| activation(&layer.activation, table, network.value_bits, index, pre);
+    Ok(State {
+        ball: post(&ball)?,
+        center: post(&center)?,
+        rows: Some(scale_rows(&rows, &slopes, index)?),
+        deviation,
+        backward,
+    })
+}
+
+/// `{ a + b : a in one, b in other }`.
+pub(crate) fn sum(one: &GridBox, other: &GridBox, layer: usize) -> Result<GridBox, Fault> {
+    one.with(other, layer, |_, (l1, u1), (l2, u2)| l1.checked_add(l2).zip(u1.checked_add(u2)).within(layer))
 }
 
 /// The set of input changes: symmetric, with the ball's semi-axes if there are any.
-fn change_set(input: &InputSet) -> InputSet {
-    let negative = input.radii.iter().map(|r| r.saturating_neg()).collect();
-    let zero = vec![0; input.radii.len()];
-    InputSet {
-        region: GridBox { lower: negative, upper: input.radii.clone() },
-        center: GridBox { lower: zero.clone(), upper: zero },
+fn change_set(input: &InputSet) -> Result<InputSet, Fault> {
+    let symmetric = input.radii.iter().map(|&r| Some((r.checked_neg()?, r))).collect::<Option<Vec<_>>>();
+    Ok(InputSet {
+        region: GridBox::from_intervals(symmetric.within(0)?),
+        center: GridBox::point(input.radii.iter().map(|_| 0)),
         radii: input.radii.clone(),
         ball: input.ball.clone(),
-    }
-}
-
-fn add_bias(pre: &mut Intervals, layer: &GridLayer) -> Option<()> {
-    let columns = pre.columns.max(1);
-    for (ends, bias) in [(&mut pre.lower, &layer.bias_lower), (&mut pre.upper, &layer.bias_upper)] {
-        for (row, &bias) in ends.chunks_exact_mut(columns).zip(bias) {
-            for entry in row {
-                *entry = entry.checked_add(bias)?;
-            }
-        }
-    }
-    Some(())
+    })
 }
 
 /// The largest `|row . change|` over the set of changes, on the value grid.
-fn reach(network: &GridNetwork, (lower, upper): (&[i64], &[i64]), change: &InputSet) -> Option<i64> {
-    let magnitudes: Vec<i64> = lower.iter().zip(upper).map(|(&l, &u)| magnitude(l, u)).collect();
-    ceil_entry(concretize(&magnitudes, 0, change)?, network.coefficient_bits)
+fn reach(network: &GridNetwork, row: &[Interval], change: &InputSet) -> Result<i64, Fault> {
+    let magnitudes = row.iter().map(|&ends| i64::try_from(magnitude(ends)).ok());
+    let magnitudes = magnitudes.collect::<Option<Vec<i64>>>().within(0)?;
+    let reach = concretize(&magnitudes, 0, change)?;
+    Wide::from(reach).ceil(network.coefficient_bits).entry().within(0)
 }
 
-/// Row i times a slope between `slopes[i].0 >= 0` and `slopes[i].1`.
-pub(crate) fn scale_rows(table: &mut Intervals, slopes: &[(i64, i64)]) -> Option<()> {
-    let columns = table.columns.max(1);
-    let rows = table.lower.chunks_exact_mut(columns).zip(table.upper.chunks_exact_mut(columns));
-    for ((lower, upper), &(least, largest)) in rows.zip(slopes) {
-        for entry in lower {
-            let slope = if *entry < 0 { largest } else { least };
-            *entry = floor_entry(mul(slope, *entry), HULL_SLOPE_BITS)?;
-        }
-        for entry in upper {
-            let slope = if *entry < 0 { least } else { largest };
-            *entry = ceil_entry(mul(slope, *entry), HULL_SLOPE_BITS)?;
+/// Row i times any slope of range i.
+pub(crate) fn scale_rows(
+    table: &Table<Interval>,
+    slopes: &[SlopeRange],
+    layer: usize,
+) -> Result<Table<Interval>, Fault> {
+    let mut entries = Vec::with_capacity(table.values().len());
+    for (row, slope) in zip_exact(table.rows(), slopes, layer)? {
+        for &ends in row {
+            entries.push(slope.times(ends).within(layer)?);
         }
     }
-    Some(())
+    Table::new(table.height(), table.columns(), entries, layer)
 }
 
 /// The largest `|change_i - change_j|`: through the difference of the rows, or the two deviations.
 fn oscillation(
     network: &GridNetwork,
-    jacobian: &Intervals,
+    rows: &Table<Interval>,
     change: &InputSet,
     deviation: &[i64],
-) -> Option<i64> {
+) -> Result<i64, Fault> {
+    let depth = network.layers.len();
     let mut largest = 0i64;
-    for (first, (one, &one_moves)) in jacobian.rows().zip(deviation).enumerate() {
-        for (other, &other_moves) in jacobian.rows().zip(deviation).take(first) {
-            let minus = |a: &[i64], b: &[i64]| a.iter().zip(b).map(|(x, y)| x.checked_sub(*y)).collect();
-            let (lower, upper): (Option<Vec<i64>>, Option<Vec<i64>>) =
-                (minus(one.0, other.1), minus(one.1, other.0));
-            let apart = reach(network, (&lower?, &upper?), change)?;
-            largest = largest.max(apart.min(one_moves.checked_add(other_moves)?));
+    for (first, (one, &one_moves)) in zip_exact(rows.rows(), deviation, depth)?.enumerate() {
+        for (other, &other_moves) in zip_exact(rows.rows(), deviation, depth)?.take(first) {
+            let apart = zip_exact(one, other, depth)?;
+            let apart = apart.map(|(a, b)| Some((a.0.checked_sub(b.1)?, a.1.checked_sub(b.0)?)));
+            let apart = apart.collect::<Option<Vec<_>>>().within(depth)?;
+            let both = one_moves.checked_add(other_moves).within(depth)?;
+            largest = largest.max(reach(network, &apart, change)?.min(both));
         }
     }
-    Some(largest)
+    Ok(largest)
 }
 
 /// Rule `band.crown`: the network of changes, `change_l = slope_l (W' change_{l-1})`, relaxed around the middle of the
 /// band: `W' = middle + rest` puts `|rest| D` into the bias, `slope = mean + rest` puts `|rest| d` into the lines.
 struct Backward {
+    /// The middle; the biases of the layers done are those of the changes.
     network: GridNetwork,
     relaxed: Vec<RelaxedLayer>,
-    /// `sum_j D_j` of the layer at hand.
-    magnitude: i128,
-    inputs: Vec<i64>,
 }
 
 impl Backward {
-    fn new(band: &BandNetwork, input: &InputSet) -> Self {
-        let (network, inputs) = (band.middle.clone(), input.radii.clone());
-        Self { network, relaxed: Vec::new(), magnitude: 0, inputs }
-    }
-
     /// Sets the biases of layer `index` from the changes of its inputs and lowers `spread` to the backward bounds.
     fn tighten(
         &mut self,
-        band: &BandNetwork,
+        rests: &Table<i64>,
         index: usize,
         moved: &[i64],
         change: &InputSet,
-        spread: &mut [i64],
-    ) -> Result<(), Fault> {
-        let overflow = || Fault::Overflow { layer: index };
-        let shape = || Fault::ShapeMismatch { layer: index };
-        let layer = self.network.layers.get_mut(index).ok_or_else(shape)?;
-        let rests = band.spread.get(index).ok_or_else(shape)?.chunks_exact(layer.inputs.max(1));
-        let paid = rests.map(|rest| ceil_entry(dot(rest, moved)?, layer.weight_bits));
-        layer.bias_upper = paid.collect::<Option<_>>().ok_or_else(overflow)?;
-        layer.bias_lower = layer.bias_upper.iter().map(|b| b.saturating_neg()).collect();
-        self.magnitude = moved.iter().map(|&d| i128::from(d)).sum();
-        for (neuron, spread) in spread.iter_mut().enumerate() {
+        spread: &[i64],
+    ) -> Result<Vec<i64>, Fault> {
+        let layer = self.network.layers.get_mut(index).shaped(index)?;
+        let paid = rests.rows().map(|rest| {
+            let paid = Wide::from(dot(rest, moved, false, index)?).ceil(layer.weight_bits);
+            (-paid).entry().zip(paid.entry()).within(index)
+        });
+        layer.bias = paid.collect::<Result<_, _>>()?;
+        let magnitude = total(moved.iter().map(|&d| d.into())).get().within(index)?;
+        let tight = spread.iter().enumerate().map(|(neuron, &spread)| {
             // The set of changes and all errors are symmetric: one side bounds both.
-            let row = Functional::of_neuron(&self.network, index, neuron, false, self.magnitude);
-            let bound = upper_bound(&self.network, &self.relaxed, row.ok_or_else(overflow)?, None, change)?;
-            *spread = (*spread).min(bound);
-        }
-        Ok(())
+            let row = Functional::of_neuron(&self.network, index, neuron, false, magnitude)?;
+            Ok(spread.min(upper_bound(&self.network, &self.relaxed, row, None, change)?))
+        });
+        tight.collect()
     }
+}
 
-    /// Relaxes the layer just bounded: `slope * change` within `mean * change -+ rest * spread`.
-    fn relax(&mut self, slopes: &[(i64, i64)], spread: &[i64], moved: &[i64]) -> Option<()> {
-        let drop = HULL_SLOPE_BITS.checked_sub(SLOPE_BITS)?;
-        let mut neurons = Vec::with_capacity(slopes.len());
-        for (&(least, largest), &spread) in slopes.iter().zip(spread) {
-            let slope = least.checked_add(largest.checked_sub(least)?.checked_shr(1)?)?.checked_shr(drop)?;
-            let mean = slope.checked_shl(drop)?;
-            let rest = largest.checked_sub(mean)?.max(mean.checked_sub(least)?);
-            let intercept = ceil_entry(mul(rest, spread), HULL_SLOPE_BITS)?;
-            let lower = Line { slope, intercept: intercept.checked_neg()? };
-            neurons.push(Relaxation { upper: Line { slope, intercept }, lower });
-        }
-        let pre_magnitude = spread.iter().map(|&d| i128::from(d)).sum();
-        let input_magnitude = self.inputs.iter().map(|&d| i128::from(d)).sum();
-        self.relaxed.push(RelaxedLayer { neurons, pre_magnitude, input_magnitude });
-        self.inputs = moved.to_vec();
-        Some(())
-    }
+/// The layer just bounded, relaxed: `slope * change` within `mean * change -+ rest * spread`.
+fn relaxed(
+    slopes: &[SlopeRange],
+    spread: &[i64],
+    inputs: &[i64],
+    layer: usize,
+) -> Result<RelaxedLayer, Fault> {
+    let drop = HULL_SLOPE_BITS.checked_sub(SLOPE_BITS).within(layer)?;
+    let neurons = zip_exact(slopes, spread, layer)?.map(|(&SlopeRange { least, largest }, &spread)| {
+        let middle = least.checked_add(largest.checked_sub(least)?.checked_shr(1)?)?;
+        let slope = middle.checked_shr(drop)?;
+        // Cut to the slope grid, the mean may lie below the range.
+        let mean = slope.checked_shl(drop)?;
+        let rest = largest.abs_diff(mean).max(least.abs_diff(mean));
+        let intercept = (Wide::from(spread) * rest).ceil(HULL_SLOPE_BITS).entry()?;
+        let slope = i64::try_from(slope).ok()?;
+        let lower = Line { slope, intercept: intercept.checked_neg()? };
+        Some(Relaxation { upper: Line { slope, intercept }, lower })
+    });
+    let sum = |sizes: &[i64]| total(sizes.iter().map(|&d| d.into())).get().within(layer);
+    Ok(RelaxedLayer {
+        neurons: neurons.collect::<Option<_>>().within(layer)?,
+        pre_magnitude: sum(spread)?,
+        input_magnitude: sum(inputs)?,
+    })
 }

@@ -8,8 +8,9 @@ use alloc::vec::Vec;
 use crate::band::BandBounds;
 use crate::fault::Fault;
 use crate::head::OutputChange;
-use crate::ibp::GridBox;
+use crate::interval::{GridBox, Interval};
 use crate::number::Rational;
+use crate::wide::{AtLayer, Wide, zip_exact};
 
 /// What a local family says at one state under one mask, on the value grid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,24 +26,19 @@ pub struct StateBounds {
 /// An upper bound of `sum weights_i * output_i`; an output's number and side if it is one output's.
 pub type BoundOf<'a> = dyn FnMut(&[i64], Option<(usize, bool)>) -> Result<i64, Fault> + 'a;
 
-const OVERFLOW: Fault = Fault::Overflow { layer: 0 };
-
 impl StateBounds {
     /// Rule `local.change`, from a box that holds the unperturbed outputs and one that holds every perturbed output.
     ///
     /// # Errors
     /// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
     pub fn from_box(center: &GridBox, region: &GridBox) -> Result<Self, Fault> {
-        let mut changes = Vec::with_capacity(center.lower.len());
-        for ((clean_lower, clean_upper), (lower, upper)) in center.paired(region, 0)? {
-            let rise = upper.checked_sub(clean_lower).ok_or(OVERFLOW)?;
-            let fall = lower.checked_sub(clean_upper).ok_or(OVERFLOW)?;
-            changes.push((fall, rise));
-        }
-        let (deviation, oscillation) = (deviation_of(&changes)?, oscillation_of(&changes)?);
+        let changes = region.with(center, 0, |_, (lower, upper), (clean_lower, clean_upper)| {
+            lower.checked_sub(clean_upper).zip(upper.checked_sub(clean_lower)).within(0)
+        })?;
+        let Self { deviation, oscillation, .. } = Self::from_change(&changes)?;
         let margin = margin(center, oscillation, |leader, other| {
-            let ends = region.lower.get(leader).zip(region.upper.get(other));
-            ends.and_then(|(lower, upper)| lower.checked_sub(*upper)).ok_or(OVERFLOW)
+            let (own, rival) = region.at(leader).zip(region.at(other)).shaped(0)?;
+            own.0.checked_sub(rival.1).within(0)
         })?;
         Ok(Self { deviation, oscillation, margin })
     }
@@ -52,8 +48,9 @@ impl StateBounds {
     /// # Errors
     /// [`Fault::Overflow`].
     pub fn from_change(change: &GridBox) -> Result<Self, Fault> {
-        let changes: Vec<(i64, i64)> = change.intervals().collect();
-        Ok(Self { deviation: deviation_of(&changes)?, oscillation: oscillation_of(&changes)?, margin: None })
+        let largest = |(fall, rise): Interval| Some(rise.max(fall.checked_neg()?).max(0));
+        let deviation = change.intervals().map(largest).collect::<Option<_>>().within(0)?;
+        Ok(Self { deviation, oscillation: oscillation_of(change)?, margin: None })
     }
 
     /// Rule `local.change`, from a symmetric deviation per output and, where there is one, a bound on the oscillation.
@@ -65,17 +62,15 @@ impl StateBounds {
         deviation: Vec<i64>,
         oscillation: Option<i64>,
     ) -> Result<Self, Fault> {
-        if center.lower.len() != deviation.len() || center.upper.len() != deviation.len() {
-            return Err(Fault::ShapeMismatch { layer: 0 });
-        }
-        let changes = deviation.iter().map(|&d| Some((d.checked_neg()?, d)));
-        let own = oscillation_of(&changes.collect::<Option<Vec<_>>>().ok_or(OVERFLOW)?)?;
+        let both = zip_exact(center.intervals(), &deviation, 0)?;
+        let changes = both.map(|(_, &d)| Some((d.checked_neg()?, d))).collect::<Option<Vec<_>>>();
+        let own = oscillation_of(&GridBox::from_intervals(changes.within(0)?))?;
         let oscillation = oscillation.map_or(own, |known| known.min(own));
-        let moved = |leader: usize, other: usize| {
-            let clean = center.lower.get(leader)?.checked_sub(*center.upper.get(other)?)?;
-            clean.checked_sub(*deviation.get(leader)?)?.checked_sub(*deviation.get(other)?)
-        };
-        let margin = margin(center, oscillation, |leader, other| moved(leader, other).ok_or(OVERFLOW))?;
+        let margin = margin(center, oscillation, |leader, other| {
+            let (own, rival) = center.at(leader).zip(center.at(other)).shaped(0)?;
+            let (own_moves, rival_moves) = deviation.get(leader).zip(deviation.get(other)).shaped(0)?;
+            (Wide::from(own.0) - rival.1 - *own_moves - *rival_moves).entry().within(0)
+        })?;
         Ok(Self { deviation, oscillation, margin })
     }
 
@@ -87,7 +82,8 @@ impl StateBounds {
     pub fn from_band(band: BandBounds, wider: Option<&Self>) -> Result<Self, Fault> {
         let BandBounds { center, mut deviation, mut oscillation } = band;
         if let Some(wider) = wider {
-            combine(&mut deviation, &wider.deviation, i64::min)?;
+            deviation =
+                zip_exact(deviation, &wider.deviation, 0)?.map(|(own, wide)| own.min(*wide)).collect();
             oscillation = oscillation.min(wider.oscillation);
         }
         Self::from_deviation(&center, deviation, Some(oscillation))
@@ -99,14 +95,14 @@ impl StateBounds {
     /// # Errors
     /// Those of `bound`; [`Fault::Overflow`].
     pub fn from_functionals(center: &GridBox, margins: bool, bound: &mut BoundOf<'_>) -> Result<Self, Fault> {
-        let outputs = center.lower.len();
-        let mut region = GridBox::default();
+        let outputs = center.len();
+        let mut region = Vec::with_capacity(outputs);
         for output in 0..outputs {
             let negative = bound(&difference(outputs, None, Some(output)), Some((output, false)))?;
-            region.lower.push(negative.checked_neg().ok_or(OVERFLOW)?);
-            region.upper.push(bound(&difference(outputs, Some(output), None), Some((output, true)))?);
+            let positive = bound(&difference(outputs, Some(output), None), Some((output, true)))?;
+            region.push((negative.checked_neg().within(0)?, positive));
         }
-        let mut state = Self::from_box(center, &region)?;
+        let mut state = Self::from_box(center, &GridBox::from_intervals(region))?;
         if margins {
             state.sharpen(center, bound)?;
         }
@@ -115,23 +111,20 @@ impl StateBounds {
 
     /// Oscillation and margin from bounds on the differences of outputs.
     fn sharpen(&mut self, center: &GridBox, bound: &mut BoundOf<'_>) -> Result<(), Fault> {
-        let outputs = center.lower.len();
+        let outputs = center.len();
         let mut oscillation = 0;
         let mut gains = BTreeMap::new();
         for (first, (first_lower, _)) in center.intervals().enumerate() {
-            for (second, (_, second_upper)) in center.intervals().enumerate() {
-                if first == second {
-                    continue;
-                }
+            for (second, (_, second_upper)) in center.intervals().enumerate().filter(|(j, _)| *j != first) {
                 let gain = bound(&difference(outputs, Some(first), Some(second)), None)?;
-                let clean = first_lower.checked_sub(second_upper).ok_or(OVERFLOW)?;
-                oscillation = oscillation.max(gain.checked_sub(clean).ok_or(OVERFLOW)?);
+                let clean = Wide::from(first_lower) - second_upper;
+                oscillation = oscillation.max((Wide::from(gain) - clean).entry().within(0)?);
                 gains.insert((first, second), gain);
             }
         }
         self.oscillation = self.oscillation.min(oscillation);
         let kept = margin(center, self.oscillation, |leader, other| {
-            gains.get(&(other, leader)).and_then(|gain: &i64| gain.checked_neg()).ok_or(OVERFLOW)
+            gains.get(&(other, leader)).shaped(0)?.checked_neg().within(0)
         })?;
         self.margin = self.margin.max(kept);
         Ok(())
@@ -143,19 +136,19 @@ impl StateBounds {
     ///
     /// # Errors
     /// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
-    pub fn widened(mut self, errors: &[i64]) -> Result<Self, Fault> {
-        let twice = errors.iter().map(|error| error.checked_mul(2)).collect::<Option<Vec<i64>>>();
-        let twice = twice.ok_or(OVERFLOW)?;
-        let largest = twice.iter().copied().max().ok_or(Fault::ShapeMismatch { layer: 0 })?;
-        combine_checked(&mut self.deviation, &twice)?;
-        let both = largest.checked_mul(2).ok_or(OVERFLOW)?;
-        self.oscillation = self.oscillation.checked_add(both).ok_or(OVERFLOW)?;
-        if let Some(margin) = self.margin {
-            let lead = margin.checked_sub(largest).ok_or(OVERFLOW)?;
-            let lost = self.oscillation.checked_neg().ok_or(OVERFLOW)?;
-            self.margin = Some(if lead > 0 { lead } else { lost });
-        }
-        Ok(self)
+    pub fn widened(self, errors: &[i64]) -> Result<Self, Fault> {
+        let largest = *errors.iter().max().shaped(0)?;
+        let deviation = zip_exact(&self.deviation, errors, 0)?;
+        let deviation = deviation.map(|(&own, &error)| (Wide::from(error) * 2i64 + own).entry());
+        let oscillation = (Wide::from(largest) * 4i64 + self.oscillation).entry().within(0)?;
+        let margin = match self.margin {
+            Some(margin) => {
+                let lead = (Wide::from(margin) - Wide::from(largest) * 2i64).entry().within(0)?;
+                Some(if lead > 0 { lead } else { oscillation.checked_neg().within(0)? })
+            }
+            None => None,
+        };
+        Ok(Self { deviation: deviation.collect::<Option<_>>().within(0)?, oscillation, margin })
     }
 
     /// The numbers themselves, from the grid with `value_bits` fraction bits.
@@ -178,7 +171,9 @@ pub fn envelope(mut bounds: Vec<StateBounds>) -> Result<Vec<StateBounds>, Fault>
     let mut worst: Option<StateBounds> = None;
     for state in bounds.iter_mut().rev() {
         if let Some(later) = worst {
-            combine(&mut state.deviation, &later.deviation, i64::max)?;
+            for (own, &other) in zip_exact(&mut state.deviation, &later.deviation, 0)? {
+                *own = other.max(*own);
+            }
             state.oscillation = state.oscillation.max(later.oscillation);
             // `None` is less than any margin: a mask without one leaves none to those before it.
             state.margin = state.margin.min(later.margin);
@@ -186,26 +181,6 @@ pub fn envelope(mut bounds: Vec<StateBounds>) -> Result<Vec<StateBounds>, Fault>
         worst = Some(state.clone());
     }
     Ok(bounds)
-}
-
-/// `own_i = chosen(own_i, other_i)` for every i.
-fn combine(own: &mut [i64], other: &[i64], chosen: fn(i64, i64) -> i64) -> Result<(), Fault> {
-    if own.len() != other.len() {
-        return Err(Fault::ShapeMismatch { layer: 0 });
-    }
-    own.iter_mut().zip(other).for_each(|(own, &other)| *own = chosen(*own, other));
-    Ok(())
-}
-
-/// `own_i += other_i` for every i.
-fn combine_checked(own: &mut [i64], other: &[i64]) -> Result<(), Fault> {
-    if own.len() != other.len() {
-        return Err(Fault::ShapeMismatch { layer: 0 });
-    }
-    for (own, &other) in own.iter_mut().zip(other) {
-        *own = own.checked_add(other).ok_or(OVERFLOW)?;
-    }
-    Ok(())
 }
 
 /// The weights of `output_plus - output_minus`; of one alone where the other is `None`.
@@ -222,20 +197,12 @@ pub fn difference(outputs: usize, plus: Option<usize>, minus: Option<usize>) -> 
     weights
 }
 
-/// `max(rise_i, -fall_i, 0)` for every output.
-fn deviation_of(changes: &[(i64, i64)]) -> Result<Vec<i64>, Fault> {
-    let largest = |&(fall, rise): &(i64, i64)| Some(rise.max(fall.checked_neg()?).max(0));
-    changes.iter().map(largest).collect::<Option<_>>().ok_or(OVERFLOW)
-}
-
 /// `max over i != j of rise_i - fall_j`, and at least 0.
-fn oscillation_of(changes: &[(i64, i64)]) -> Result<i64, Fault> {
+fn oscillation_of(changes: &GridBox) -> Result<i64, Fault> {
     let mut largest = 0i64;
-    for (i, (_, rise)) in changes.iter().enumerate() {
-        for (j, (fall, _)) in changes.iter().enumerate() {
-            if i != j {
-                largest = largest.max(rise.checked_sub(*fall).ok_or(OVERFLOW)?);
-            }
+    for (i, (_, rise)) in changes.intervals().enumerate() {
+        for (_, (fall, _)) in changes.intervals().enumerate().filter(|(j, _)| *j != i) {
+            largest = largest.max(rise.checked_sub(fall).within(0)?);
         }
     }
     Ok(largest)
@@ -253,15 +220,15 @@ pub fn margin(
     oscillation: i64,
     mut kept: impl FnMut(usize, usize) -> Result<i64, Fault>,
 ) -> Result<Option<i64>, Fault> {
-    let Some((leader, own)) = largest_lower_end(center) else { return Ok(None) };
-    let mut leads = Vec::with_capacity(center.upper.len());
-    for (other, &upper) in center.upper.iter().enumerate().filter(|(other, _)| *other != leader) {
-        leads.push((own.checked_sub(upper).ok_or(OVERFLOW)?, kept(leader, other)?));
+    let Some((leader, own)) = leader(center) else { return Ok(None) };
+    let mut leads = Vec::with_capacity(center.len());
+    for (other, (_, upper)) in center.intervals().enumerate().filter(|(other, _)| *other != leader) {
+        leads.push((own.checked_sub(upper).within(0)?, kept(leader, other)?));
     }
     let (clean, lead) = (leads.iter().map(|l| l.0).min(), leads.iter().map(|l| l.1).min());
-    let (Some(clean), Some(lead)) = (clean, lead) else { return Ok(None) };
+    let Some((clean, lead)) = clean.zip(lead) else { return Ok(None) };
     // Whichever output is preferred leads by at least 0 unperturbed, and loses at most the oscillation.
-    let any = clean.max(0).checked_sub(oscillation).ok_or(OVERFLOW)?;
+    let any = clean.max(0).checked_sub(oscillation).within(0)?;
     // Above 0, either of the two says that the leader is the one preferred output throughout.
     Ok(Some(if clean > 0 || lead > 0 { any.max(lead) } else { any }))
 }
@@ -276,14 +243,11 @@ pub fn margin_of_change(
     value_bits: u32,
     change: &OutputChange,
 ) -> Result<Option<Rational>, Fault> {
-    if center.upper.len() != change.deviation.len() {
-        return Err(Fault::ShapeMismatch { layer: 0 });
-    }
-    let Some((leader, own)) = largest_lower_end(center) else { return Ok(None) };
+    let pairs = zip_exact(center.intervals(), &change.deviation, 0)?.enumerate();
+    let Some((leader, own)) = leader(center) else { return Ok(None) };
     let own = Rational::on_grid(own, value_bits);
-    let moved = change.deviation.get(leader).ok_or(Fault::ShapeMismatch { layer: 0 })?;
-    let others = center.upper.iter().zip(&change.deviation).enumerate().filter(|(other, _)| *other != leader);
-    let leads = others.map(|(_, (&upper, other))| {
+    let moved = change.deviation.get(leader).shaped(0)?;
+    let leads = pairs.filter(|(other, _)| *other != leader).map(|(_, ((_, upper), other))| {
         let clean = own.sub(&Rational::on_grid(upper, value_bits));
         let kept = clean.sub(moved).sub(other);
         (clean, kept)
@@ -294,8 +258,8 @@ pub fn margin_of_change(
 }
 
 /// The output with the largest lower end, the first of several, and that end.
-fn largest_lower_end(center: &GridBox) -> Option<(usize, i64)> {
-    let ends = center.lower.iter().copied().enumerate();
+fn leader(center: &GridBox) -> Option<(usize, i64)> {
+    let ends = center.intervals().map(|(lower, _)| lower).enumerate();
     ends.reduce(|best, next| if next.1 > best.1 { next } else { best })
 }
 
@@ -330,7 +294,7 @@ mod tests {
         for (margin, wide) in [(10, -27), (11, 1)] {
             assert_eq!(state(margin).widened(&[3, 5]).map(|s| s.margin), Ok(Some(wide)));
         }
-        assert_eq!(state(4).widened(&[i64::MAX, 0]), Err(OVERFLOW));
+        assert_eq!(state(4).widened(&[i64::MAX, 0]), Err(Fault::Overflow { layer: 0 }));
         for errors in [&[][..], &[3], &[3, 5, 7]] {
             assert_eq!(state(4).widened(errors), Err(SHAPE));
         }

@@ -10,7 +10,7 @@ use crate::fault::{Fault, Place};
 use crate::grid::GridNetwork;
 use crate::input::InputSet;
 use crate::number::Rational;
-use crate::split::{Node, NodeAt, Region, Splits, box_of, row_of, walk, witness_fault};
+use crate::split::{Node, NodeAt, Region, box_of, row_of, walk, witness_fault};
 
 /// Rule `branch.tree`: an upper bound of `sum weights_i * output_i` over the input set, on the value grid: the largest of
 /// the leaves' bounds, each by `crown.layers` and `back.*` over the leaf's box, its signs and the set's ball.
@@ -24,28 +24,31 @@ pub fn bound_tree(
     weights: &[i64],
     nodes: &mut NodeAt<'_>,
 ) -> Result<i64, Fault> {
-    let exact = |v: &i64| Rational::from_dyadic((*v).into(), i64::from(network.value_bits).saturating_neg());
-    let ends = |side: &[i64]| side.iter().map(exact).collect();
-    let root =
-        Region { lower: ends(&input.region.lower), upper: ends(&input.region.upper), signs: Vec::new() };
+    let exact = |v: i64| Rational::on_grid(v, network.value_bits);
+    let ends = || input.region.intervals();
+    let root = Region {
+        lower: ends().map(|(lower, _)| exact(lower)).collect(),
+        upper: ends().map(|(_, upper)| exact(upper)).collect(),
+        signs: Vec::new(),
+    };
     let mut worst: Option<i64> = None;
     walk(network, root, nodes, &mut |node, region, leaf| {
         let at = |fault: Fault| fault.at(Place::Node(node));
-        let grid = box_of(region, network.value_bits);
-        let grid = grid.ok_or(at(Fault::MagnitudeTooLarge { layer: 0 }))?;
         // A bound over the whole ball holds for the part of it that lies in the leaf's box.
-        let part = InputSet { region: grid, ..input.clone() };
-        let Some(layers) = crown_layers(network, table, &part, &Splits(&region.signs)).map_err(at)? else {
+        let part = InputSet { region: box_of(region, network.value_bits).map_err(at)?, ..input.clone() };
+        let Some(layers) = crown_layers(network, table, &part, region.witness()).map_err(at)? else {
             return Ok(());
         };
         let Node::Leaf { witness, .. } = leaf else { return Err(Fault::NotEmpty { node }) };
-        let row = witness.as_ref().map(|w| row_of(region, w, network.coefficient_bits)).transpose();
-        let row = row.map_err(at)?;
-        let bound = bound_outputs(network, table, &layers, &part, weights, row.as_ref());
-        let bound = bound.map_err(|e| at(if row.is_some() { witness_fault(e) } else { e }))?;
-        worst = Some(worst.map_or(bound, |w| w.max(bound)));
+        let bound = match witness {
+            Some(witness) => {
+                let row = row_of(region, witness, network.coefficient_bits).map_err(at)?;
+                bound_outputs(network, table, &layers, &part, weights, Some(&row)).map_err(witness_fault)
+            }
+            None => bound_outputs(network, table, &layers, &part, weights, None),
+        };
+        worst = worst.max(Some(bound.map_err(at)?));
         Ok(())
     })?;
-    let empty = || Fault::EmptyInterval { layer: 0, neuron: 0 };
-    worst.ok_or_else(empty)
+    worst.ok_or(Fault::EmptyInterval { layer: 0, neuron: 0 })
 }

@@ -2,15 +2,18 @@
 //! Trusted. `spec/rules/local.md`. With default slopes no witness is needed; a witness names other slopes, multipliers
 //! and splits, none of which can make a bound wrong.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::back::{Functional, Multipliers, RelaxedLayer, total_magnitude, upper_bound};
+use crate::back::{Functional, Multipliers, RelaxedLayer, upper_bound};
 use crate::enclose::TanhTable;
 use crate::fault::Fault;
-use crate::grid::{GridActivation, GridNetwork, SLOPE_BITS, magnitude};
-use crate::ibp::{self, GridBox};
+use crate::grid::{GridActivation, GridLayer, GridNetwork};
+use crate::ibp;
 use crate::input::InputSet;
-use crate::relax::{Relaxation, SlopeChoice, relax};
+use crate::interval::{GridBox, Interval};
+use crate::relax::{SLOPE_ONE, SlopeChoice, relax};
+use crate::wide::{AtLayer, magnitude, mul, total, zip_exact};
 
 /// Slopes a witness asks for while one target is bounded: per layer below the target, per neuron.
 pub type Slopes = Vec<Vec<SlopeChoice>>;
@@ -18,36 +21,29 @@ pub type Slopes = Vec<Vec<SlopeChoice>>;
 /// What a witness says about one target (a neuron before its activation, or an output functional) and side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowWitness {
-    /// Slopes; an absent layer takes the shared relaxation.
+    /// Slopes; an absent or empty layer takes the shared relaxation.
     pub slopes: Slopes,
     /// Multipliers of split constraints.
     pub multipliers: Multipliers,
 }
 
-/// Witness of a whole bounding: rows by target layer, then neuron, then side (`false` lower, `true` upper).
-/// Layers count from 0; the number of layers stands for the output functionals.
-pub trait Witness {
-    /// The row's witness, if the certificate holds one.
-    fn row(&self, layer: usize, neuron: usize, upper: bool) -> Option<&RowWitness>;
-    /// Shared slopes of a layer's default relaxation, per neuron.
-    fn shared(&self, layer: usize, neuron: usize) -> SlopeChoice;
-    /// Split decisions: `Some(true)` if the neuron's pre-activation is assumed not negative, `Some(false)` not positive.
-    fn split(&self, layer: usize, neuron: usize) -> Option<bool>;
+/// The rows of a witness by target layer, then neuron, then side: below, above.
+pub type Rows = [Vec<[RowWitness; 2]>];
+
+/// The witness of a whole bounding.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Witness<'a> {
+    /// Rows; a layer or neuron without one takes the shared relaxation.
+    pub rows: &'a Rows,
+    /// Split decisions: layer, neuron, and whether its pre-activation is assumed not negative, else not positive.
+    pub signs: &'a [(usize, usize, bool)],
 }
 
-/// No witness: derived slopes everywhere.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoWitness;
-
-impl Witness for NoWitness {
-    fn row(&self, _: usize, _: usize, _: bool) -> Option<&RowWitness> {
-        None
-    }
-    fn shared(&self, _: usize, _: usize) -> SlopeChoice {
-        SlopeChoice::default()
-    }
-    fn split(&self, _: usize, _: usize) -> Option<bool> {
-        None
+impl<'a> Witness<'a> {
+    /// The row for one side of a target, if there is one.
+    pub fn row(&self, layer: usize, neuron: usize, upper: bool) -> Option<&'a RowWitness> {
+        let [below, above] = self.rows.get(layer)?.get(neuron)?;
+        Some(if upper { above } else { below })
     }
 }
 
@@ -70,84 +66,72 @@ pub fn crown_layers(
     network: &GridNetwork,
     table: &TanhTable,
     input: &InputSet,
-    witness: &dyn Witness,
+    witness: Witness<'_>,
 ) -> Result<Option<CrownLayers>, Fault> {
-    let mut bounds = CrownLayers::default();
-    let last = network.layers.len().saturating_sub(1);
+    let mut below = CrownLayers::default();
     for (index, layer) in network.layers.iter().enumerate() {
-        let region = bounds.post.last().unwrap_or(&input.region);
-        let region_magnitude = total_magnitude(region).ok_or(Fault::Overflow { layer: index })?;
+        // The first layer reads the input.
+        let region = below.post.last().unwrap_or(&input.region);
+        let paid = region.total_magnitude();
         let mut pre = ibp::affine(layer, index, region)?;
         // The last layer of a network without a final squash is bounded by the output functionals themselves.
-        let needed = index < last || layer.activation != GridActivation::Identity;
+        let last = index.checked_add(1) == Some(network.layers.len());
+        let needed = !last || layer.activation != GridActivation::Identity;
         if needed && (index > 0 || input.ball.is_some()) {
-            tighten(network, table, index, &mut pre, region_magnitude, &bounds, input, witness)?;
-        }
-        if !apply_splits(&mut pre, index, witness) {
-            return Ok(None);
-        }
-        let post = ibp::activation(&layer.activation, table, network.value_bits, index, &pre)?;
-        let relaxed =
-            relax_layer(network, table, index, &pre, region_magnitude, |n| witness.shared(index, n))?;
-        bounds.relaxed.push(relaxed);
-        bounds.pre.push(pre);
-        bounds.post.push(post);
-    }
-    Ok(Some(bounds))
-}
-
-/// Clamps the bounds of split neurons; `false` if one of them is left without a point.
-fn apply_splits(pre: &mut GridBox, layer: usize, witness: &dyn Witness) -> bool {
-    let ends = pre.lower.iter_mut().zip(pre.upper.iter_mut());
-    for (neuron, (lower, upper)) in ends.enumerate() {
-        match witness.split(layer, neuron) {
-            Some(true) => *lower = (*lower).max(0),
-            Some(false) => *upper = (*upper).min(0),
-            None => {}
-        }
-        if lower > upper {
-            return false;
-        }
-    }
-    true
-}
-
-#[allow(clippy::too_many_arguments)] // the parts of one state's computation, each borrowed separately
-fn tighten(
-    network: &GridNetwork,
-    table: &TanhTable,
-    index: usize,
-    pre: &mut GridBox,
-    region_magnitude: i128,
-    bounds: &CrownLayers,
-    input: &InputSet,
-    witness: &dyn Witness,
-) -> Result<(), Fault> {
-    let relu = network.layers.get(index).is_some_and(|l| l.activation == GridActivation::Relu);
-    for neuron in 0..pre.lower.len() {
-        let ends = pre.lower.get_mut(neuron).zip(pre.upper.get_mut(neuron));
-        let Some((lower, upper)) = ends else { continue };
-        // A relu whose sign is known is exact: its bounds do not enter any line.
-        if relu && (*lower >= 0 || *upper <= 0) {
-            continue;
-        }
-        for side in [false, true] {
-            let functional = Functional::of_neuron(network, index, neuron, !side, region_magnitude);
-            let functional = functional.ok_or(Fault::Overflow { layer: index })?;
-            let bound =
-                bound_row(network, table, functional, bounds, input, witness.row(index, neuron, side))?;
-            if side {
-                *upper = (*upper).min(bound);
-            } else {
-                *lower = (*lower).max(bound.checked_neg().ok_or(Fault::Overflow { layer: index })?);
+            let mut tight = Vec::with_capacity(pre.len());
+            for (neuron, ends) in pre.intervals().enumerate() {
+                // A relu whose sign is known is exact: its bounds do not enter any line.
+                let known = layer.activation == GridActivation::Relu && (ends.0 >= 0 || ends.1 <= 0);
+                let side = |upper: bool| {
+                    let functional = Functional::of_neuron(network, index, neuron, !upper, paid)?;
+                    let row = witness.row(index, neuron, upper);
+                    bound_row(network, table, functional, &below, input, row)
+                };
+                let ends = if known { Some(ends) } else { tighten_row(ends, index, side)? };
+                // Only contradictory splits can leave a neuron no value.
+                let Some(ends) = ends else { return Ok(None) };
+                tight.push(ends);
             }
+            pre = GridBox::from_intervals(tight);
         }
-        if lower > upper {
-            // Only contradictory splits can do this; `apply_splits` sees it.
-            return Ok(());
+        let Some(pre) = with_splits(&pre, index, witness.signs)? else { return Ok(None) };
+        let post = ibp::activation(&layer.activation, table, network.value_bits, index, &pre)?;
+        below.relaxed.push(relax_layer(network, table, index, layer, &pre, paid, &[])?);
+        below.pre.push(pre);
+        below.post.push(post);
+    }
+    Ok(Some(below))
+}
+
+/// One neuron's interval met with the upper bounds of its negation (`bound(false)`) and of itself (`bound(true)`); `None` if
+/// they do not meet.
+fn tighten_row(
+    (lower, upper): Interval,
+    layer: usize,
+    bound: impl Fn(bool) -> Result<i64, Fault>,
+) -> Result<Option<Interval>, Fault> {
+    let lower = lower.max(bound(false)?.checked_neg().within(layer)?);
+    let upper = upper.min(bound(true)?);
+    Ok((lower <= upper).then_some((lower, upper)))
+}
+
+/// The bounds of a layer under the signs of its split neurons; `None` if one of them is left without a value.
+fn with_splits(
+    pre: &GridBox,
+    layer: usize,
+    signs: &[(usize, usize, bool)],
+) -> Result<Option<GridBox>, Fault> {
+    let mut ends: Vec<Interval> = pre.intervals().collect();
+    for &(_, neuron, positive) in signs.iter().filter(|(split, ..)| *split == layer) {
+        let (lower, upper) = ends.get_mut(neuron).shaped(layer)?;
+        if positive {
+            *lower = (*lower).max(0);
+        } else {
+            *upper = (*upper).min(0);
         }
     }
-    Ok(())
+    let possible = ends.iter().all(|(lower, upper)| lower <= upper);
+    Ok(possible.then(|| GridBox::from_intervals(ends)))
 }
 
 /// An upper bound of a functional, with the row's own slopes where its witness names them.
@@ -163,20 +147,21 @@ pub fn bound_row(
     row: Option<&RowWitness>,
 ) -> Result<i64, Fault> {
     let Some(row) = row else { return upper_bound(network, &bounds.relaxed, functional, None, input) };
-    let mut relaxed = Vec::with_capacity(functional.layer);
-    for (index, (shared, pre)) in bounds.relaxed.iter().zip(&bounds.pre).enumerate().take(functional.layer) {
+    let depth = functional.layer;
+    let mut relaxed = Vec::with_capacity(depth);
+    let layers = network.layers.get(..depth).shaped(depth)?;
+    let shared = bounds.relaxed.get(..depth).shaped(depth)?;
+    let boxes = bounds.pre.get(..depth).shaped(depth)?;
+    let below = zip_exact(layers, zip_exact(shared, boxes, depth)?, depth)?;
+    for (index, (layer, (shared, pre))) in below.enumerate() {
         relaxed.push(match row.slopes.get(index) {
             Some(slopes) if !slopes.is_empty() => {
-                if slopes.len() != pre.lower.len() {
-                    return Err(Fault::ShapeMismatch { layer: index });
-                }
-                let choice = |n: usize| slopes.get(n).copied().unwrap_or_default();
-                relax_layer(network, table, index, pre, shared.input_magnitude, choice)?
+                relax_layer(network, table, index, layer, pre, shared.input_magnitude, slopes)?
             }
-            _ => shared.clone(),
+            Some(_) | None => shared.clone(),
         });
     }
-    founded(&row.multipliers, bounds, functional.layer)?;
+    founded(&row.multipliers, bounds, depth)?;
     upper_bound(network, &relaxed, functional, Some(&row.multipliers), input)
 }
 
@@ -185,9 +170,7 @@ fn founded(multipliers: &Multipliers, bounds: &CrownLayers, depth: usize) -> Res
     for (layer, splits) in multipliers.layers.iter().enumerate().take(depth) {
         for split in splits {
             let neuron = split.neuron;
-            let pre = bounds.pre.get(layer).ok_or(Fault::ShapeMismatch { layer })?;
-            let ends = pre.lower.get(neuron).zip(pre.upper.get(neuron));
-            let (&lower, &upper) = ends.ok_or(Fault::ShapeMismatch { layer })?;
+            let (lower, upper) = bounds.pre.get(layer).and_then(|pre| pre.at(neuron)).shaped(layer)?;
             if (split.positive && lower < 0) || (!split.positive && upper > 0) {
                 return Err(Fault::UnfoundedMultiplier { layer, neuron });
             }
@@ -196,38 +179,35 @@ fn founded(multipliers: &Multipliers, bounds: &CrownLayers, depth: usize) -> Res
     Ok(())
 }
 
+/// One layer's lines over `pre`, with the default slopes if `slopes` is empty.
 fn relax_layer(
     network: &GridNetwork,
     table: &TanhTable,
     index: usize,
+    layer: &GridLayer,
     pre: &GridBox,
     input_magnitude: i128,
-    choice: impl Fn(usize) -> SlopeChoice,
+    slopes: &[SlopeChoice],
 ) -> Result<RelaxedLayer, Fault> {
-    let overflow = || Fault::Overflow { layer: index };
-    let layer = network.layers.get(index).ok_or(Fault::ShapeMismatch { layer: index })?;
-    let limit = 1i64 << SLOPE_BITS;
-    let mut neurons: Vec<Relaxation> = Vec::with_capacity(pre.lower.len());
-    let mut pre_magnitude = 0i128;
-    for (neuron, interval) in pre.intervals().enumerate() {
-        let choice = choice(neuron);
-        let outside = [choice.upper, choice.lower].into_iter().flatten().any(|s| s.saturating_abs() > limit);
-        if outside {
+    let default = vec![SlopeChoice::default(); pre.len()];
+    let slopes = if slopes.is_empty() { &default } else { slopes };
+    let mut neurons = Vec::with_capacity(pre.len());
+    let mut paid = Vec::with_capacity(pre.len());
+    for (neuron, (ends, &choice)) in zip_exact(pre.intervals(), slopes, index)?.enumerate() {
+        let mut asked = [choice.upper, choice.lower].into_iter().flatten();
+        if asked.any(|slope| !(-SLOPE_ONE..=SLOPE_ONE).contains(&slope)) {
             return Err(Fault::SlopeOutOfRange { layer: index, neuron });
         }
-        let lines =
-            relax(&layer.activation, table, network.value_bits, interval, choice).ok_or_else(overflow)?;
+        let lines = relax(&layer.activation, table, network.value_bits, ends, choice).within(index)?;
         if lines.cuts() {
-            let (lower, upper) = interval;
-            pre_magnitude =
-                pre_magnitude.checked_add(i128::from(magnitude(lower, upper))).ok_or_else(overflow)?;
+            paid.push(magnitude(ends).into());
         }
         neurons.push(lines);
     }
-    Ok(RelaxedLayer { neurons, pre_magnitude, input_magnitude })
+    Ok(RelaxedLayer { neurons, pre_magnitude: total(paid).get().within(index)?, input_magnitude })
 }
 
-/// Upper bound of `sum weights_i * output_i` over the input set; `target` is the functional's number in the witness.
+/// Upper bound of `sum weights_i * output_i` over the input set, backward and from the outputs' box.
 ///
 /// # Errors
 /// [`Fault`].
@@ -239,19 +219,13 @@ pub fn bound_outputs(
     weights: &[i64],
     witness: Option<&RowWitness>,
 ) -> Result<i64, Fault> {
-    let depth = network.layers.len();
-    let functional = Functional::of_outputs(network, weights).ok_or(Fault::Overflow { layer: depth })?;
+    let functional = Functional::of_outputs(network, weights)?;
     let backward = bound_row(network, table, functional, bounds, input, witness)?;
-    let Some(outputs) = bounds.post.last() else { return Ok(backward) };
-    Ok(backward.min(interval_functional(outputs, weights).ok_or(Fault::Overflow { layer: depth })?))
-}
-
-/// The largest `sum weights_i * x_i` over a box.
-pub fn interval_functional(region: &GridBox, weights: &[i64]) -> Option<i64> {
-    let mut terms = weights.iter().zip(region.intervals());
-    terms.try_fold(0i64, |sum, (&w, (lower, upper))| {
-        sum.checked_add(w.checked_mul(if w >= 0 { upper } else { lower })?)
-    })
+    let outputs = bounds.post.last().ok_or(Fault::EmptyNetwork)?;
+    let depth = network.layers.len();
+    let terms = zip_exact(weights, outputs.intervals(), depth)?;
+    let terms = terms.map(|(&w, (lower, upper))| mul(w, if w >= 0 { upper } else { lower }));
+    Ok(backward.min(total(terms).entry().within(depth)?))
 }
 
 #[cfg(test)]
@@ -281,55 +255,46 @@ mod tests {
     fn interval(lower: i64, upper: i64) -> InputSet {
         let middle = (lower + upper) / 2;
         InputSet {
-            region: GridBox { lower: vec![lower], upper: vec![upper] },
-            center: GridBox { lower: vec![middle], upper: vec![middle] },
+            region: GridBox::of(vec![lower], vec![upper]),
+            center: GridBox::of(vec![middle], vec![middle]),
             radii: vec![upper - middle],
             ball: None,
         }
     }
 
-    #[derive(Default)]
-    struct Given {
-        slope: Option<i64>,
-        split: Option<bool>,
-    }
-
-    impl Witness for Given {
-        fn row(&self, _: usize, _: usize, _: bool) -> Option<&RowWitness> {
-            None
-        }
-        fn shared(&self, _: usize, neuron: usize) -> SlopeChoice {
-            SlopeChoice { upper: self.slope.filter(|_| neuron == 1), lower: None }
-        }
-        fn split(&self, layer: usize, neuron: usize) -> Option<bool> {
-            self.split.filter(|_| (layer, neuron) == (0, 0))
-        }
-    }
-
-    fn layers(input: &InputSet, witness: &Given) -> Result<Option<CrownLayers>, Fault> {
-        crown_layers(&network(), TanhTable::shared(), input, witness)
+    /// With the first neuron's sign assumed, if one is given.
+    fn layers(input: &InputSet, split: Option<bool>) -> Result<Option<CrownLayers>, Fault> {
+        let signs: Vec<_> = split.into_iter().map(|positive| (0, 0, positive)).collect();
+        crown_layers(&network(), TanhTable::shared(), input, Witness { signs: &signs, rows: &[] })
     }
 
     /// Split on the first neuron, `x >= 0`: its box is `[0, 1]` and its relaxation exact. Over `[1, 2]` the split `x <= 0`
     /// leaves nothing.
     #[test]
     fn splits_clamp_and_may_leave_nothing() {
-        let bounds =
-            layers(&interval(-ONE, ONE), &Given { split: Some(true), slope: None }).unwrap().unwrap();
-        assert_eq!((bounds.pre[0].lower[0], bounds.pre[0].upper[0]), (0, ONE));
+        let bounds = layers(&interval(-ONE, ONE), Some(true)).unwrap().unwrap();
+        assert_eq!(bounds.pre[0].at(0), Some((0, ONE)));
         assert_eq!(bounds.relaxed[0].neurons[0].upper, bounds.relaxed[0].neurons[0].lower);
-        assert_eq!(layers(&interval(ONE, 2 * ONE), &Given { split: Some(false), slope: None }), Ok(None));
+        assert_eq!(layers(&interval(ONE, 2 * ONE), Some(false)), Ok(None));
+        let nowhere = Witness { signs: &[(0, 2, true)], rows: &[] };
+        let found = crown_layers(&network(), TanhTable::shared(), &interval(-ONE, ONE), nowhere);
+        assert_eq!(found, Err(Fault::ShapeMismatch { layer: 0 }));
     }
 
     #[test]
     fn slopes_beyond_one_are_refused() {
-        let limit = 1i64 << SLOPE_BITS;
-        for slope in [limit, -limit] {
-            assert!(layers(&interval(-ONE, ONE), &Given { slope: Some(slope), split: None }).is_ok());
-        }
+        let (network, table, input) = (network(), TanhTable::shared(), interval(-ONE, ONE));
+        let bounds = layers(&input, None).unwrap().unwrap();
+        let bound = |slope| {
+            let second = SlopeChoice { upper: Some(slope), lower: None };
+            let slopes = vec![vec![SlopeChoice::default(), second]];
+            let row = RowWitness { slopes, multipliers: Multipliers::default() };
+            bound_outputs(&network, table, &bounds, &input, &[1], Some(&row))
+        };
+        let limit = SLOPE_ONE;
+        assert!(bound(limit).is_ok() && bound(-limit).is_ok());
         for slope in [limit + 1, -limit - 1, i64::MIN] {
-            let refused = Err(Fault::SlopeOutOfRange { layer: 0, neuron: 1 });
-            assert_eq!(layers(&interval(-ONE, ONE), &Given { slope: Some(slope), split: None }), refused);
+            assert_eq!(bound(slope), Err(Fault::SlopeOutOfRange { layer: 0, neuron: 1 }));
         }
     }
 
@@ -342,7 +307,7 @@ mod tests {
             RowWitness { slopes: Vec::new(), multipliers: Multipliers { layers: vec![vec![split]] } }
         };
         let bound = |split, row: &RowWitness| {
-            let bounds = layers(&input, &Given { split, slope: None }).unwrap().unwrap();
+            let bounds = layers(&input, split).unwrap().unwrap();
             bound_outputs(&network, table, &bounds, &input, &[1], Some(row))
         };
         let unfounded = |neuron| Err(Fault::UnfoundedMultiplier { layer: 0, neuron });
@@ -356,7 +321,7 @@ mod tests {
     #[test]
     fn rows_of_slopes_have_one_per_neuron() {
         let (network, table, input) = (network(), TanhTable::shared(), interval(-ONE, ONE));
-        let bounds = layers(&input, &Given::default()).unwrap().unwrap();
+        let bounds = layers(&input, None).unwrap().unwrap();
         let bound = |count| {
             let slopes = vec![vec![SlopeChoice::default(); count]];
             let row = RowWitness { slopes, multipliers: Multipliers::default() };
@@ -376,7 +341,8 @@ mod tests {
             let network = Network { layers: vec![Layer { fixed: false, weight, bias, activation }] };
             let scale = GridScale::new(&network, &Rational::one()).unwrap();
             let network = GridNetwork::new(&network, None, &scale).unwrap();
-            let bounds = crown_layers(&network, TanhTable::shared(), &interval(-ONE, ONE), &NoWitness);
+            let bounds =
+                crown_layers(&network, TanhTable::shared(), &interval(-ONE, ONE), Witness::default());
             assert_eq!(bounds.unwrap().unwrap().relaxed[0].pre_magnitude, i128::from(paid * ONE));
         }
     }
@@ -390,11 +356,13 @@ mod tests {
         let scale = GridScale::new(&network, &Rational::one()).unwrap();
         let network = GridNetwork::new(&network, None, &scale).unwrap();
         let mut input = interval(-ONE, ONE);
-        input.region = GridBox { lower: vec![-ONE; 2], upper: vec![ONE; 2] };
-        input.center = GridBox { lower: vec![0; 2], upper: vec![0; 2] };
+        input.region = GridBox::of(vec![-ONE; 2], vec![ONE; 2]);
+        input.center = GridBox::of(vec![0; 2], vec![0; 2]);
         input.ball = Some(GridBall { semi_axes: vec![Some(ONE); 2] });
-        let bounds = crown_layers(&network, TanhTable::shared(), &input, &NoWitness).unwrap().unwrap();
-        assert!((5 * ONE..5 * ONE + 16).contains(&bounds.pre[0].upper[0]));
-        assert!((-5 * ONE - 16..=-5 * ONE).contains(&bounds.pre[0].lower[0]));
+        let bounds =
+            crown_layers(&network, TanhTable::shared(), &input, Witness::default()).unwrap().unwrap();
+        let (lower, upper) = bounds.pre[0].at(0).unwrap();
+        assert!((5 * ONE..5 * ONE + 16).contains(&upper));
+        assert!((-5 * ONE - 16..=-5 * ONE).contains(&lower));
     }
 }

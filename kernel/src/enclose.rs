@@ -117,22 +117,22 @@ fn floor_root(n: &BigInt) -> BigInt {
 ///
 /// # References
 /// `spec/rules/enclosures.md#enclosetanh`.
-pub fn tanh(x: &Rational) -> Enclosure {
+pub fn tanh(x: &Rational) -> Result<Enclosure, Fault> {
     let magnitude = x.abs();
     let cap = Rational::from_integer(BigInt::from(MAX_TANH_ARGUMENT));
     let doubled = |r: &Rational| r.mul(&Rational::from_integer(BigInt::from(2u8)));
     let positive = if magnitude > cap {
-        let last = Fixed::from_rational(&doubled(&cap)).exp().tanh_from_exp();
+        let last = Fixed::from_rational(&doubled(&cap)).exp().tanh_from_exp()?;
         Fixed { lower: last.lower, upper: BigInt::one() << FRACTION }.to_enclosure()
     } else {
-        let inner = Fixed::from_rational(&doubled(&magnitude)).exp().tanh_from_exp().to_enclosure();
+        let inner = Fixed::from_rational(&doubled(&magnitude)).exp().tanh_from_exp()?.to_enclosure();
         // 0 <= tanh x <= x for x >= 0.
         Enclosure { lower: inner.lower, upper: inner.upper.min(magnitude) }
     };
     if x.is_negative() {
-        Enclosure { lower: positive.upper.neg(), upper: positive.lower.neg() }
+        Ok(Enclosure { lower: positive.upper.neg(), upper: positive.lower.neg() })
     } else {
-        positive
+        Ok(positive)
     }
 }
 
@@ -143,24 +143,22 @@ pub struct Enclosures {
     last: Fixed,
 }
 
-impl Default for Enclosures {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Enclosures {
     /// Computes `1 / sqrt(2 pi)` from Machin's formula `pi = 16 atan(1/5) - 4 atan(1/239)`.
-    pub fn new() -> Self {
-        let two_pi = fixed::pi().scaled_by(2);
+    ///
+    /// # Errors
+    /// [`Fault::ZeroDenominator`], which the values exclude.
+    pub fn new() -> Result<Self, Fault> {
+        let two_pi = fixed::pi()?.scaled_by(2);
         // sqrt(p 2^-F) = sqrt(p 2^F) 2^-F.
         let root_lower = floor_root(&(&two_pi.lower << FRACTION));
         let root_upper: BigInt = floor_root(&(&two_pi.upper << FRACTION)) + 1u8;
         let one = BigInt::one() << (FRACTION.saturating_mul(2));
-        let inverse_root = Fixed { lower: div_floor(&one, &root_upper), upper: div_ceil(&one, &root_lower) };
+        let inverse_root =
+            Fixed { lower: div_floor(&one, &root_upper)?, upper: div_ceil(&one, &root_lower)? };
         let mut made = Self { inverse_root, last: Fixed { lower: BigInt::zero(), upper: BigInt::zero() } };
-        made.last = made.series(&(BigInt::from(MAX_DISTANCE) << FRACTION));
-        made
+        made.last = made.series(&(BigInt::from(MAX_DISTANCE) << FRACTION))?;
+        Ok(made)
     }
 
     /// Rule `enclose.gaussian-tv`: `2 Phi(d / 2) - 1` for a distance `d >= 0`, absolute width below `2^-110`; the upper
@@ -195,12 +193,12 @@ impl Enclosures {
         if *distance > (BigInt::from(MAX_DISTANCE) << FRACTION) {
             return Ok((self.last.lower.clone(), one));
         }
-        let value = self.series(distance);
+        let value = self.series(distance)?;
         Ok((value.lower, value.upper.min(one)))
     }
 
     /// `d / sqrt(2 pi) * e^(-d^2/8) * sum (d^2/4)^n / (2n+1)!!`, all terms positive.
-    fn series(&self, distance: &BigInt) -> Fixed {
+    fn series(&self, distance: &BigInt) -> Result<Fixed, Fault> {
         let exact = Fixed { lower: distance.clone(), upper: distance.clone() };
         let square = exact.mul(&exact);
         let quarter = square.shifted_down(2);

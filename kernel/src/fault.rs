@@ -112,6 +112,7 @@ conditions! {
         ExpArgumentTooLarge => Limit, "the argument of exp is too large";
         SqrtOfNegative => Malformed, "square root of a negative number";
         NegativeDistance => Malformed, "a distance between means is negative";
+        TanhTable { index: u64 } => Limit, "entry {index} of the table of tanh is not known to one unit";
         ZeroDenominator => Malformed, "division by zero";
         MagnitudeTooLarge { layer: usize } => Limit, "magnitudes at layer {layer} are too large for the integer grid";
         Overflow { layer: usize } => Limit, "a bound left the integer grid at layer {layer}";

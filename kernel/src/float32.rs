@@ -4,10 +4,12 @@
 use alloc::vec::Vec;
 
 use crate::fault::Fault;
-use crate::grid::{GridActivation, GridLayer, GridNetwork, ceil_entry, dot, magnitude, mul};
-use crate::ibp::{GridBox, LayerBounds};
+use crate::grid::{GridActivation, GridLayer, GridNetwork};
+use crate::ibp::LayerBounds;
+use crate::interval::GridBox;
 use crate::model::Network;
 use crate::number::Dyadic;
+use crate::wide::{AtLayer, Wide, dot, magnitude, zip_exact};
 
 /// `1 / u`.
 const INVERSE_ROUNDOFF: i64 = 1 << 24;
@@ -31,14 +33,13 @@ pub fn check_binary32(network: &Network) -> Result<(), Fault> {
 
 /// At most 24 significant bits, no bit below `2^-149`, below `2^128`.
 fn is_binary32(value: Dyadic) -> bool {
-    if value.mantissa == 0 {
-        return true;
-    }
     let magnitude = value.mantissa.unsigned_abs();
-    let last = i64::from(value.exponent).saturating_add(i64::from(magnitude.trailing_zeros()));
-    let end = i64::from(value.exponent)
-        .saturating_add(i64::from(u64::BITS.saturating_sub(magnitude.leading_zeros())));
-    end.saturating_sub(last) <= 24 && last >= -149 && end <= 128
+    let Some(highest) = magnitude.checked_ilog2() else { return true };
+    let place = |bit: u32| i64::from(value.exponent).checked_add(bit.into());
+    place(magnitude.trailing_zeros()).zip(place(highest)).is_some_and(|(last, first)| {
+        // Both are exponents of bits that are set.
+        first.checked_sub(last).is_some_and(|span| span < 24) && last >= -149 && first < 128
+    })
 }
 
 /// Rule `float32.layer`: per output, a bound on `|computed - real|` at every input of `region`, in steps of the value grid.
@@ -52,59 +53,60 @@ pub fn rounding_errors(
     region: &GridBox,
     bounds: &LayerBounds,
 ) -> Result<Vec<i64>, Fault> {
-    let mut magnitudes: Vec<i64> = region.intervals().map(|(l, u)| magnitude(l, u)).collect();
+    let mut sizes = magnitudes(region, 0)?;
     // The input is rounded once; a number that underflows moves by less than a step.
-    let rounded = magnitudes.iter().map(|&m| gamma(m, 1)?.checked_add(1));
-    let mut errors = rounded.collect::<Option<Vec<i64>>>().ok_or(Fault::Overflow { layer: 0 })?;
-    if bounds.pre.len() != network.layers.len() || bounds.post.len() != network.layers.len() {
-        return Err(Fault::ShapeMismatch { layer: 0 });
-    }
-    for (index, (layer, (pre, post))) in
-        network.layers.iter().zip(bounds.pre.iter().zip(&bounds.post)).enumerate()
-    {
-        if layer.inputs > MAX_WIDTH {
+    let rounded = sizes.iter().map(|&size| gamma(size, 1)?.checked_add(1));
+    let mut errors = rounded.collect::<Option<Vec<i64>>>().within(0)?;
+    let boxes = zip_exact(&bounds.pre, &bounds.post, 0)?;
+    for (index, (layer, (pre, post))) in zip_exact(&network.layers, boxes, 0)?.enumerate() {
+        if layer.inputs() > MAX_WIDTH {
             return Err(Fault::TooWideForBinary32 { layer: index });
         }
-        let fits = magnitudes.len() == layer.inputs
-            && [&pre.lower, &pre.upper, &post.lower, &post.upper].iter().all(|b| b.len() == layer.outputs);
-        if !fits {
+        let before = affine_errors(layer, &sizes, &errors, index)?;
+        let reals = zip_exact(magnitudes(pre, index)?, before, index)?;
+        let through =
+            reals.map(|(real, error)| activation_error(&layer.activation, real, error, network.value_bits));
+        errors = through.collect::<Option<Vec<i64>>>().within(index)?;
+        sizes = magnitudes(post, index)?;
+        if sizes.len() != errors.len() {
             return Err(Fault::ShapeMismatch { layer: index });
         }
-        let overflow = || Fault::Overflow { layer: index };
-        let sums = affine_errors(layer, &magnitudes, &errors).ok_or_else(overflow)?;
-        let through = pre.intervals().zip(sums).map(|((lower, upper), error)| {
-            activation_error(&layer.activation, magnitude(lower, upper), error, network.value_bits)
-        });
-        errors = through.collect::<Option<_>>().ok_or_else(overflow)?;
-        magnitudes = post.intervals().map(|(l, u)| magnitude(l, u)).collect();
     }
     Ok(errors)
 }
 
+/// The largest magnitude in each interval, as entries of the grid.
+fn magnitudes(region: &GridBox, layer: usize) -> Result<Vec<i64>, Fault> {
+    let sizes = region.intervals().map(|ends| i64::try_from(magnitude(ends)).ok());
+    sizes.collect::<Option<_>>().within(layer)
+}
+
 /// An upper end of `gamma_roundings * value`, for `value >= 0`.
-fn gamma(value: i64, roundings: usize) -> Option<i64> {
-    let roundings = i64::try_from(roundings).ok()?;
-    let rest = INVERSE_ROUNDOFF.checked_sub(roundings).filter(|rest| *rest > 0)?;
-    let floor = mul(value, roundings).checked_neg()?.checked_div_euclid(i128::from(rest))?;
-    i64::try_from(floor.checked_neg()?).ok()
+fn gamma(value: i64, roundings: i64) -> Option<i64> {
+    (Wide::from(value) * roundings).divided_up(Wide::from(INVERSE_ROUNDOFF) - roundings).entry()
 }
 
 /// `|W| e + gamma_(n+1) (|W| (m + e) + |b|)` and a step for underflow.
 ///
 /// That the sum of magnitudes is an entry of the grid, below `2^47`, proves that nothing overflows binary32.
-fn affine_errors(layer: &GridLayer, magnitudes: &[i64], errors: &[i64]) -> Option<Vec<i64>> {
-    let computed = magnitudes.iter().zip(errors).map(|(m, e)| m.checked_add(*e));
-    let computed = computed.collect::<Option<Vec<i64>>>()?;
-    let rows = layer.absolute.chunks_exact(layer.inputs);
-    let biases = layer.bias_lower.iter().zip(&layer.bias_upper);
-    rows.zip(biases)
-        .map(|(row, (&lower, &upper))| {
-            let carried = ceil_entry(dot(row, errors)?, layer.weight_bits)?;
-            let total = ceil_entry(dot(row, &computed)?, layer.weight_bits)?;
-            let total = total.checked_add(magnitude(lower, upper))?;
-            carried.checked_add(gamma(total, layer.inputs.checked_add(1)?)?)?.checked_add(1)
-        })
-        .collect()
+fn affine_errors(
+    layer: &GridLayer,
+    magnitudes: &[i64],
+    errors: &[i64],
+    index: usize,
+) -> Result<Vec<i64>, Fault> {
+    let computed = zip_exact(magnitudes, errors, index)?.map(|(m, e)| m.checked_add(*e));
+    let computed = computed.collect::<Option<Vec<i64>>>().within(index)?;
+    let roundings = i64::try_from(layer.inputs()).ok().and_then(|n| n.checked_add(1)).within(index)?;
+    let rows = zip_exact(layer.absolute.rows(), &layer.bias, index)?;
+    let errors = rows.map(|(row, &bias)| {
+        let ceil = |sum: i128| Wide::from(sum).ceil(layer.weight_bits);
+        let carried = ceil(dot(row, errors, false, index)?);
+        let total = ceil(dot(row, &computed, false, index)?) + magnitude(bias);
+        let error = carried + gamma(total.entry().within(index)?, roundings).within(index)? + 1i64;
+        error.entry().within(index)
+    });
+    errors.collect()
 }
 
 /// What an activation makes of an error before it, with its own; each is 1-Lipschitz.
@@ -120,10 +122,11 @@ fn activation_error(
         // The slope is rounded, and its product.
         GridActivation::LeakyRelu { .. } => gamma(magnitude_before.checked_add(error)?, 2)?.checked_add(1)?,
         GridActivation::Tanh | GridActivation::Sigmoid => {
+            // On a grid coarser than `2^-22` a step is more than that.
             1i64.checked_shl(value_bits.saturating_sub(SMOOTH_BITS))?
         }
         GridActivation::Clip { lower, upper } => {
-            let limit = magnitude(lower.0, lower.1).max(magnitude(upper.0, upper.1));
+            let limit = i64::try_from(magnitude(*lower).max(magnitude(*upper))).ok()?;
             gamma(limit, 1)?.checked_add(1)?
         }
     };
@@ -138,6 +141,7 @@ mod tests {
     use crate::ibp::propagate;
     use crate::model::{Activation, Layer, Matrix};
     use crate::number::Rational;
+    use crate::table::Table;
 
     fn network(rows: &[&[i64]], activation: Activation) -> Network {
         let layer = |row: &&[i64]| {
@@ -226,18 +230,16 @@ mod tests {
         assert_eq!(rounding_errors(&grid, &GridBox::from_intervals([(0, ONE)]), &bounds), shape);
         assert_eq!(rounding_errors(&grid, &region, &LayerBounds::default()), shape);
         let mut short = bounds.clone();
-        short.post[0].upper.clear();
+        short.post[0] = GridBox::default();
         assert_eq!(rounding_errors(&grid, &region, &short), shape);
         let wide = |inputs: usize| {
             let layer = GridLayer {
-                inputs,
-                outputs: 1,
-                weight: vec![0; inputs],
-                absolute: vec![0; inputs],
+                weight: Table::new(1, inputs, vec![0; inputs], 0).unwrap(),
+                absolute: Table::new(1, inputs, vec![0; inputs], 0).unwrap(),
                 ..grid.layers[0].clone()
             };
             let grid = GridNetwork { layers: vec![layer], ..grid.clone() };
-            let region = GridBox { lower: vec![0; inputs], upper: vec![0; inputs] };
+            let region = GridBox::point(vec![0; inputs]);
             rounding_errors(&grid, &region, &bounds)
         };
         assert_eq!(wide(1 << 16), Ok(vec![1]));

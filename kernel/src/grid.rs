@@ -8,8 +8,11 @@ use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
 use crate::fault::Fault;
+use crate::interval::Interval;
 use crate::model::{Activation, Layer, Mask, Network};
 use crate::number::{Dyadic, Rational};
+use crate::table::Table;
+use crate::wide::{AtLayer, Wide, zip_exact};
 
 /// Finest grid of activations: 2^-48.
 pub const VALUE_BITS: u32 = 48;
@@ -26,95 +29,23 @@ const COARSEST_BITS: u32 = 16;
 /// Fraction bits of the magnitude estimate from which the grids are chosen.
 const ESTIMATE_BITS: u32 = 24;
 
-/// `a * b`; two i64 factors cannot overflow an i128, so wrapping never happens.
-#[inline]
-pub fn mul(a: i64, b: i64) -> i128 {
-    i128::from(a).wrapping_mul(i128::from(b))
-}
-
-/// `sum a_i * b_i` over the common length; `None` on overflow.
-#[inline]
-pub fn dot(a: &[i64], b: &[i64]) -> Option<i128> {
-    a.iter().zip(b).try_fold(0i128, |sum, (&x, &y)| sum.checked_add(mul(x, y)))
-}
-
-/// `sum |a_i|`, for [`dot_within`]; `None` on overflow.
-#[inline]
-pub fn absolute_sum(a: &[i64]) -> Option<u128> {
-    a.iter().try_fold(0u128, |sum, x| sum.checked_add(u128::from(x.unsigned_abs())))
-}
-
-/// Whether every partial sum of `sum a_i * b_i` fits an i128 if `sum |a_i| <= reach` and `|b_i| <= largest`.
-#[inline]
-pub fn fits(reach: u128, largest: u64) -> bool {
-    reach.checked_mul(u128::from(largest)).is_some_and(|bound| i128::try_from(bound).is_ok())
-}
-
-/// [`dot`] without a test per product where [`fits`] has been asked before (`safe`): no partial sum can wrap then.
-#[inline]
-pub fn dot_within(a: &[i64], b: &[i64], safe: bool) -> Option<i128> {
-    if safe {
-        Some(a.iter().zip(b).fold(0i128, |sum, (&x, &y)| sum.wrapping_add(mul(x, y))))
-    } else {
-        dot(a, b)
-    }
-}
-
-/// `floor(x / 2^bits)`.
-#[inline]
-pub fn floor_shift(x: i128, bits: u32) -> Option<i128> {
-    x.checked_shr(bits)
-}
-
-/// `ceil(x / 2^bits)`.
-#[inline]
-pub fn ceil_shift(x: i128, bits: u32) -> Option<i128> {
-    x.checked_neg()?.checked_shr(bits)?.checked_neg()
-}
-
-/// `x * 2^bits`; `None` on overflow.
-#[inline]
-pub fn scale_up(x: i128, bits: u32) -> Option<i128> {
-    x.checked_mul(1i128.checked_shl(bits)?)
-}
-
-/// `floor(x / 2^bits)` as an entry of the grid.
-#[inline]
-pub fn floor_entry(x: i128, bits: u32) -> Option<i64> {
-    i64::try_from(floor_shift(x, bits)?).ok()
-}
-
-/// `ceil(x / 2^bits)` as an entry of the grid.
-#[inline]
-pub fn ceil_entry(x: i128, bits: u32) -> Option<i64> {
-    i64::try_from(ceil_shift(x, bits)?).ok()
-}
-
-/// `max(|lower|, |upper|)`.
-#[inline]
-pub fn magnitude(lower: i64, upper: i64) -> i64 {
-    lower.saturating_abs().max(upper.saturating_abs())
-}
-
 /// `floor(value * 2^bits)` and whether nothing was cut off; `None` beyond an i64.
 pub fn dyadic_entry(value: Dyadic, bits: u32) -> Option<(i64, bool)> {
-    let shift = i64::from(value.exponent).checked_add(i64::from(bits))?;
+    let shift = i64::from(value.exponent).checked_add(bits.into())?;
     let amount = u32::try_from(shift.unsigned_abs()).ok()?;
+    if value.mantissa == 0 {
+        return Some((0, true));
+    }
     if shift >= 0 {
-        let factor = if amount >= 63 { return (value.mantissa == 0).then_some((0, true)) } else { amount };
-        let scaled = scale_up(i128::from(value.mantissa), factor)?;
-        return Some((i64::try_from(scaled).ok()?, true));
+        return Some((Wide::from(value.mantissa).scaled(amount).entry()?, true));
     }
-    if amount >= 63 {
-        let floor = if value.mantissa < 0 { -1 } else { 0 };
-        return Some((floor, value.mantissa == 0));
-    }
-    let floor = value.mantissa.checked_shr(amount)?;
-    Some((floor, floor.checked_shl(amount)? == value.mantissa))
+    // A shift by 63 or more leaves the sign of the mantissa, which is below 2^63.
+    let floor = value.mantissa.checked_shr(amount.min(63))?;
+    Some((floor, amount < 63 && floor.checked_shl(amount)? == value.mantissa))
 }
 
 /// `floor(value * 2^bits)` and `ceil(value * 2^bits)`; `None` beyond an i64.
-pub fn rational_entry(value: &Rational, bits: u32) -> Option<(i64, i64)> {
+pub fn rational_entry(value: &Rational, bits: u32) -> Option<Interval> {
     Some((value.floor_scaled(bits).to_i64()?, value.ceil_scaled(bits).to_i64()?))
 }
 
@@ -130,35 +61,40 @@ pub struct GridScale {
 }
 
 impl GridScale {
-    /// Chooses the grids from a bound `input` on the magnitude of every input coordinate.
+    /// Rule `grid.scale`: the grids, from a bound `input` on the magnitude of every input coordinate.
     ///
     /// With `B` the largest magnitude of a value, bounded neuron by neuron, activations get `min(48, 60 - ceil(log2 B))`
     /// fraction bits; coefficients likewise from the largest one that a neuron's row can be carried back to.
     ///
     /// # Errors
-    /// [`Fault::MagnitudeTooLarge`] if fewer than 16 bits would remain.
+    /// [`Fault::MagnitudeTooLarge`] if fewer than 16 bits would remain; [`Fault::ShapeMismatch`].
     pub fn new(network: &Network, input: &Rational) -> Result<Self, Fault> {
-        let outside = || Fault::MagnitudeTooLarge { layer: 0 };
-        let input = input.abs().ceil_scaled(ESTIMATE_BITS).to_u128().ok_or_else(outside)?;
+        let outside = Fault::MagnitudeTooLarge { layer: 0 };
+        let input = input.abs().ceil_scaled(ESTIMATE_BITS).to_u128().ok_or(outside.clone())?;
         let mut below = vec![Reach { value: input, coefficient: 0 }; network.inputs()];
         let mut largest = Reach { value: input.max(ONE), coefficient: ONE };
         let mut scale = Self {
-            value_bits: bits_for(largest.value, VALUE_BITS).ok_or_else(outside)?,
+            value_bits: bits_for(largest.value, VALUE_BITS).ok_or(outside)?,
             coefficient_bits: COEFFICIENT_BITS,
             weight_bits: Vec::with_capacity(network.layers.len()),
         };
         for (index, layer) in network.layers.iter().enumerate() {
             let too_large = || Fault::MagnitudeTooLarge { layer: index };
-            let (above, entry) = layer_reach(layer, &below).ok_or_else(too_large)?;
-            for neuron in &above {
+            let rows = layer.weight.checked_rows(index)?;
+            let mut entry = 0;
+            let mut above = Vec::with_capacity(layer.bias.len());
+            for (row, &bias) in zip_exact(rows, &layer.bias, index)? {
+                let weights = row.iter().map(|&weight| estimate(weight));
+                let weights = weights.collect::<Option<Vec<u128>>>().ok_or_else(too_large)?;
+                let (mut neuron, widest) = row_reach(&weights, &below, bias, index)?.ok_or_else(too_large)?;
+                entry = entry.max(widest);
                 largest.value = largest.value.max(neuron.value);
                 largest.coefficient = largest.coefficient.max(neuron.coefficient);
-            }
-            below = above;
-            for neuron in &mut below {
                 neuron.value = post_magnitude(&layer.activation, neuron.value).ok_or_else(too_large)?;
                 largest.value = largest.value.max(neuron.value);
+                above.push(neuron);
             }
+            below = above;
             scale.value_bits = bits_for(largest.value, VALUE_BITS).ok_or_else(too_large)?;
             scale.coefficient_bits = bits_for(largest.coefficient, COEFFICIENT_BITS).ok_or_else(too_large)?;
             scale.weight_bits.push(bits_for(entry, WEIGHT_BITS).ok_or_else(too_large)?);
@@ -179,39 +115,39 @@ struct Reach {
     coefficient: u128,
 }
 
-/// The reach of a layer's neurons before its activation, from that of its inputs, and its largest weight. `None` if a
-/// number passes 2^128, far beyond any grid.
-fn layer_reach(layer: &Layer, below: &[Reach]) -> Option<(Vec<Reach>, u128)> {
-    let mut above = Vec::with_capacity(layer.bias.len());
-    let mut largest = 0;
-    let rows = layer.weight.values.chunks(layer.weight.columns.max(1));
-    for (row, &bias) in rows.zip(&layer.bias) {
-        let (mut value, mut carried, mut entry) = (0u128, 0u128, 0u128);
-        for (&weight, below) in row.iter().zip(below) {
-            let weight = estimate(weight)?;
-            entry = entry.max(weight);
-            value = value.checked_add(weight.checked_mul(below.value)?)?;
-            carried = carried.checked_add(weight.checked_mul(below.coefficient)?)?;
-        }
-        let value = (value >> ESTIMATE_BITS).checked_add(estimate(bias)?)?.checked_add(1)?;
-        let coefficient = entry.max((carried >> ESTIMATE_BITS).checked_add(1)?);
-        above.push(Reach { value, coefficient });
-        largest = largest.max(entry);
-    }
-    Some((above, largest))
+/// The reach of a neuron before its activation, from that of its inputs, and its largest weight. No value if a number
+/// passes 2^128, far beyond any grid.
+fn row_reach(
+    weights: &[u128],
+    below: &[Reach],
+    bias: Dyadic,
+    layer: usize,
+) -> Result<Option<(Reach, u128)>, Fault> {
+    let pairs = zip_exact(weights, below, layer)?;
+    let sum = |of: fn(&Reach) -> u128| {
+        let mut terms = pairs.clone().map(|(weight, below)| weight.checked_mul(of(below)));
+        terms.try_fold(0u128, |sum, term| sum.checked_add(term?))
+    };
+    let widest = weights.iter().copied().fold(0, u128::max);
+    let reach = || {
+        let value = sum(|below| below.value)?.checked_shr(ESTIMATE_BITS)?;
+        let value = value.checked_add(estimate(bias)?)?.checked_add(1)?;
+        let carried = sum(|below| below.coefficient)?.checked_shr(ESTIMATE_BITS)?;
+        Some(Reach { value, coefficient: widest.max(carried.checked_add(1)?) })
+    };
+    Ok(reach().map(|reach| (reach, widest)))
 }
 
 /// `ceil(|value| * 2^ESTIMATE_BITS)`; `None` from 2^128.
 fn estimate(value: Dyadic) -> Option<u128> {
     let magnitude = u128::from(value.mantissa.unsigned_abs());
-    let shift = i64::from(value.exponent).checked_add(i64::from(ESTIMATE_BITS))?;
+    let shift = i64::from(value.exponent).checked_add(ESTIMATE_BITS.into())?;
     let amount = u32::try_from(shift.unsigned_abs()).ok()?;
     if shift >= 0 {
         return 1u128.checked_shl(amount)?.checked_mul(magnitude);
     }
     // A shift by 64 or more leaves a fraction of one step.
-    let step = 1u128.checked_shl(amount.min(64))?;
-    Some(magnitude.div_ceil(step))
+    Some(magnitude.div_ceil(1u128.checked_shl(amount.min(64))?))
 }
 
 fn post_magnitude(activation: &Activation, pre: u128) -> Option<u128> {
@@ -227,32 +163,27 @@ fn post_magnitude(activation: &Activation, pre: u128) -> Option<u128> {
 /// Fraction bits for numbers of the estimated magnitude: at most `finest`, `None` below the coarsest.
 fn bits_for(estimate: u128, finest: u32) -> Option<u32> {
     let length = u128::BITS.checked_sub(estimate.leading_zeros())?;
+    // A magnitude below 1 has no whole bits.
     let whole = length.saturating_sub(ESTIMATE_BITS);
     let bits = ENTRY_BITS.checked_sub(whole)?.min(finest);
     (bits >= COARSEST_BITS).then_some(bits)
 }
 
-/// One layer on the grid, after a mask.
+/// One layer on the grid, after a mask; tables are out x in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GridLayer {
-    /// Input width.
-    pub inputs: usize,
-    /// Output width.
-    pub outputs: usize,
-    /// Weights out x in, floored to the grid; 0 where pruned.
-    pub weight: Vec<i64>,
-    /// Upper ends of the weights' magnitudes, out x in; 0 exactly where pruned.
-    pub absolute: Vec<i64>,
+    /// Weights, floored to the grid; 0 where pruned.
+    pub weight: Table<i64>,
+    /// Upper ends of the weights' magnitudes; 0 exactly where pruned.
+    pub absolute: Table<i64>,
     /// Largest number in `absolute`, and so at least every magnitude in `weight`.
     pub largest: u64,
     /// Fraction bits of `weight`.
     pub weight_bits: u32,
     /// 0 if every weight is exact on the grid, else 1: each weight is within `weight_error * 2^-weight_bits` above.
-    pub weight_error: i64,
-    /// Lower ends of the biases.
-    pub bias_lower: Vec<i64>,
-    /// Upper ends of the biases.
-    pub bias_upper: Vec<i64>,
+    pub weight_error: u64,
+    /// Enclosures of the biases.
+    pub bias: Vec<Interval>,
     /// Activation after the affine map.
     pub activation: GridActivation,
 }
@@ -278,9 +209,9 @@ pub enum GridActivation {
     /// Clip between two limits, each enclosed by two neighbouring grid points.
     Clip {
         /// Enclosure of the lower limit.
-        lower: (i64, i64),
+        lower: Interval,
         /// Enclosure of the upper limit.
-        upper: (i64, i64),
+        upper: Interval,
     },
 }
 
@@ -296,19 +227,19 @@ pub struct GridNetwork {
 }
 
 impl GridNetwork {
-    /// Puts the network, pruned by `mask` if one is given, on the grids of `scale`.
+    /// Rule `grid.layer`: the network, pruned by `mask` if one is given, on the grids of `scale`.
     ///
     /// # Errors
     /// [`Fault`] with the layer that does not fit.
     pub fn new(network: &Network, mask: Option<&Mask>, scale: &GridScale) -> Result<Self, Fault> {
-        let mut layers = Vec::with_capacity(network.layers.len());
-        for (index, (layer, &bits)) in network.layers.iter().zip(&scale.weight_bits).enumerate() {
-            layers.push(grid_layer(layer, bits, scale.value_bits, index)?);
-        }
-        if layers.len() != network.layers.len() {
-            return Err(Fault::ShapeMismatch { layer: layers.len() });
-        }
-        let dense = Self { layers, value_bits: scale.value_bits, coefficient_bits: scale.coefficient_bits };
+        let depth = network.layers.len().min(scale.weight_bits.len());
+        let layers = zip_exact(&network.layers, &scale.weight_bits, depth)?.enumerate();
+        let layers = layers.map(|(index, (layer, &bits))| grid_layer(layer, bits, scale.value_bits, index));
+        let dense = Self {
+            layers: layers.collect::<Result<_, _>>()?,
+            value_bits: scale.value_bits,
+            coefficient_bits: scale.coefficient_bits,
+        };
         match mask {
             Some(mask) => dense.pruned(mask),
             None => Ok(dense),
@@ -320,64 +251,73 @@ impl GridNetwork {
     /// # Errors
     /// [`Fault::ShapeMismatch`] with the layer.
     pub fn pruned(&self, mask: &Mask) -> Result<Self, Fault> {
+        let depth = self.layers.len().min(mask.layers.len());
         let mut pruned = self.clone();
-        for (index, layer) in pruned.layers.iter_mut().enumerate() {
-            let kept = mask.layers.get(index).filter(|kept| kept.len() == layer.weight.len());
-            let kept = kept.ok_or(Fault::ShapeMismatch { layer: index })?;
-            let entries = layer.weight.iter_mut().zip(&mut layer.absolute).zip(kept);
-            for ((weight, absolute), _) in entries.filter(|(_, keep)| !**keep) {
-                (*weight, *absolute) = (0, 0);
-            }
-            layer.largest = largest(&layer.absolute);
+        for (index, (layer, kept)) in zip_exact(&mut pruned.layers, &mask.layers, depth)?.enumerate() {
+            layer.weight = kept_of(&layer.weight, kept, index)?;
+            layer.absolute = kept_of(&layer.absolute, kept, index)?;
+            layer.largest = largest(layer.absolute.values());
         }
         Ok(pruned)
     }
+
+    /// Number of outputs; none without a layer.
+    pub fn outputs(&self) -> usize {
+        self.layers.last().map_or(0, GridLayer::outputs)
+    }
 }
 
-/// The largest magnitude of a table.
+impl GridLayer {
+    /// Input width.
+    pub fn inputs(&self) -> usize {
+        self.weight.columns()
+    }
+
+    /// Output width.
+    pub fn outputs(&self) -> usize {
+        self.weight.height()
+    }
+}
+
+/// The entries of a table that are kept, and 0 for the others.
+fn kept_of(table: &Table<i64>, kept: &[bool], layer: usize) -> Result<Table<i64>, Fault> {
+    let entries = zip_exact(table.values(), kept, layer)?;
+    let entries = entries.map(|(&entry, &keep)| if keep { entry } else { 0 }).collect();
+    Table::new(table.height(), table.columns(), entries, layer)
+}
+
+/// The largest magnitude of a table, 0 of an empty one.
 fn largest(table: &[i64]) -> u64 {
-    table.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0)
+    table.iter().map(|w| w.unsigned_abs()).fold(0, u64::max)
 }
 
 fn grid_layer(layer: &Layer, weight_bits: u32, value_bits: u32, index: usize) -> Result<GridLayer, Fault> {
-    let overflow = || Fault::Overflow { layer: index };
     let (outputs, inputs) = (layer.weight.rows, layer.weight.columns);
-    let expected = outputs.checked_mul(inputs).ok_or(Fault::ShapeMismatch { layer: index })?;
-    if layer.weight.values.len() != expected || layer.bias.len() != outputs || inputs == 0 {
+    if layer.bias.len() != outputs {
         return Err(Fault::ShapeMismatch { layer: index });
     }
-    let mut weight = Vec::with_capacity(expected);
-    let mut absolute = Vec::with_capacity(expected);
-    let mut weight_error = 0;
-    for &value in &layer.weight.values {
-        let (entry, exact) = dyadic_entry(value, weight_bits).ok_or_else(overflow)?;
-        // The error is that of the dense layer under every mask, so that the masks of a chain round alike.
-        weight_error = if exact { weight_error } else { 1 };
-        weight.push(entry);
+    let entries = layer.weight.values.iter().map(|&value| dyadic_entry(value, weight_bits));
+    let entries = entries.collect::<Option<Vec<(i64, bool)>>>().within(index)?;
+    // The error is that of the dense layer under every mask, so that the masks of a chain round alike.
+    let weight_error = u64::from(!entries.iter().all(|(_, exact)| *exact));
+    let entries = Table::new(outputs, inputs, entries, index)?;
+    let absolute = entries.map(|&(entry, exact)| {
         // A floored negative number has grown in magnitude already.
-        let grow = if exact || entry < 0 { 0 } else { 1 };
-        absolute.push(entry.checked_abs().and_then(|a| a.checked_add(grow)).ok_or_else(overflow)?);
-    }
-    let mut bias_lower = Vec::with_capacity(outputs);
-    let mut bias_upper = Vec::with_capacity(outputs);
-    for &value in &layer.bias {
-        let (floor, exact) = dyadic_entry(value, value_bits).ok_or_else(overflow)?;
-        bias_lower.push(floor);
-        bias_upper.push(if exact { floor } else { floor.checked_add(1).ok_or_else(overflow)? });
-    }
-    let activation = grid_activation(&layer.activation, value_bits, index)?;
-    let largest = largest(&absolute);
+        entry.checked_abs()?.checked_add(i64::from(!exact && entry >= 0))
+    });
+    let absolute = absolute.values().iter().copied().collect::<Option<Vec<i64>>>().within(index)?;
+    let bias = layer.bias.iter().map(|&value| {
+        let (floor, exact) = dyadic_entry(value, value_bits)?;
+        Some((floor, if exact { floor } else { floor.checked_add(1)? }))
+    });
     Ok(GridLayer {
-        inputs,
-        outputs,
-        weight,
-        absolute,
-        largest,
+        weight: entries.map(|(entry, _)| *entry),
+        largest: largest(&absolute),
+        absolute: Table::new(outputs, inputs, absolute, index)?,
         weight_bits,
         weight_error,
-        bias_lower,
-        bias_upper,
-        activation,
+        bias: bias.collect::<Option<_>>().within(index)?,
+        activation: grid_activation(&layer.activation, value_bits, index)?,
     })
 }
 
@@ -386,28 +326,25 @@ fn grid_activation(activation: &Activation, value_bits: u32, layer: usize) -> Re
         let small = value.to_i64().filter(|v| v.unsigned_abs() <= 1 << 30);
         small.ok_or(Fault::ParameterTooLong { layer })
     };
-    let in_range = match activation {
-        Activation::LeakyRelu { slope } => !slope.is_negative() && *slope <= Rational::one(),
-        Activation::Clip { lower, upper } => lower <= upper,
-        _ => true,
-    };
-    if !in_range {
-        return Err(Fault::ParameterOutOfRange { layer });
-    }
     Ok(match activation {
         Activation::Identity => GridActivation::Identity,
         Activation::Relu => GridActivation::Relu,
         Activation::Tanh => GridActivation::Tanh,
         Activation::Sigmoid => GridActivation::Sigmoid,
-        Activation::LeakyRelu { slope } => GridActivation::LeakyRelu {
-            numerator: short(slope.numerator())?,
-            denominator: short(slope.denominator())?,
-        },
+        Activation::LeakyRelu { slope } => {
+            if slope.is_negative() || *slope > Rational::one() {
+                return Err(Fault::ParameterOutOfRange { layer });
+            }
+            let (numerator, denominator) = (short(slope.numerator())?, short(slope.denominator())?);
+            GridActivation::LeakyRelu { numerator, denominator }
+        }
         Activation::Clip { lower, upper } => {
-            let overflow = || Fault::Overflow { layer };
+            if lower > upper {
+                return Err(Fault::ParameterOutOfRange { layer });
+            }
             GridActivation::Clip {
-                lower: rational_entry(lower, value_bits).ok_or_else(overflow)?,
-                upper: rational_entry(upper, value_bits).ok_or_else(overflow)?,
+                lower: rational_entry(lower, value_bits).within(layer)?,
+                upper: rational_entry(upper, value_bits).within(layer)?,
             }
         }
     })
@@ -448,23 +385,6 @@ mod tests {
         assert_eq!(dyadic_entry(Dyadic::new(1, 1000), 52), None);
         assert_eq!(dyadic_entry(Dyadic::ZERO, 52), Some((0, true)));
         assert_eq!(rational_entry(&Rational::parse("-1/3").unwrap(), 2), Some((-2, -1)));
-    }
-
-    /// `-5/2 = -2.5` and `5/2 = 2.5`; `2 * (2^63)^2 = 2^127` is one beyond an i128.
-    #[test]
-    fn shifts_round_outward_and_sums_are_checked() {
-        assert_eq!((floor_shift(-5, 1), ceil_shift(-5, 1)), (Some(-3), Some(-2)));
-        assert_eq!((floor_shift(5, 1), ceil_shift(5, 1)), (Some(2), Some(3)));
-        assert_eq!((floor_entry(1 << 80, 1), ceil_entry(-1, 200)), (None, None));
-        assert_eq!(dot(&[i64::MIN, i64::MIN], &[i64::MIN, i64::MIN]), None);
-        assert_eq!(dot(&[2, -3], &[5, 7]), Some(-11));
-        // 2^64 * 2^63 = 2^127 is one more than an i128 holds; one step less of reach fits.
-        assert!(!fits(1 << 64, 1 << 63) && fits((1 << 64) - 1, 1 << 63));
-        assert_eq!(absolute_sum(&[i64::MIN, 1]), Some((1 << 63) + 1));
-        for safe in [false, true] {
-            assert_eq!(dot_within(&[2, -3], &[5, 7], safe), Some(-11));
-        }
-        assert_eq!(dot_within(&[i64::MIN, i64::MIN], &[i64::MIN, i64::MIN], false), None);
     }
 
     /// Against exact rationals, for shifts to either side of the estimate's grid, beyond 64 bits and beyond 128.
@@ -522,13 +442,13 @@ mod tests {
         let scale = GridScale::new(&network, &integer(1)).unwrap();
         let kept = GridNetwork::new(&network, None, &scale).unwrap();
         assert_eq!(
-            (kept.layers[0].weight.clone(), kept.layers[0].absolute.clone()),
-            (vec![0, -1], vec![1, 1])
+            (kept.layers[0].weight.values(), kept.layers[0].absolute.values()),
+            (&[0, -1][..], &[1, 1][..])
         );
         let mask = Mask { layers: vec![vec![false, false]] };
         let pruned = GridNetwork::new(&network, Some(&mask), &scale).unwrap();
         let layer = &pruned.layers[0];
-        assert_eq!((layer.weight.clone(), layer.absolute.clone()), (vec![0, 0], vec![0, 0]));
+        assert_eq!((layer.weight.values(), layer.absolute.values()), (&[0, 0][..], &[0, 0][..]));
         assert_eq!((layer.weight_error, kept.layers[0].weight_error), (1, 1));
     }
 

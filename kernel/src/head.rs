@@ -10,6 +10,7 @@ use crate::enclose::{Enclosures, exp, sqrt, tanh};
 use crate::fault::Fault;
 use crate::model::Head;
 use crate::number::Rational;
+use crate::wide::zip_exact;
 
 /// Fraction bits of standardised deviations.
 const BITS: u32 = 80;
@@ -41,18 +42,32 @@ pub struct OutputChange {
 }
 
 impl OutputChange {
+    /// A deviation per output, each in either direction.
+    pub fn from_deviation(deviation: Vec<Rational>) -> Self {
+        let mut sorted: Vec<&Rational> = deviation.iter().collect();
+        sorted.sort();
+        let mut largest = sorted.into_iter().rev();
+        // Outputs i and j drift apart by at most v_i + v_j; with one output there is nothing to compare.
+        let pair = largest.next().zip(largest.next());
+        let oscillation = pair.map_or_else(Rational::zero, |(first, second)| first.add(second));
+        Self { deviation, oscillation, euclidean: None }
+    }
+
     /// What two bounds on the same changes say together.
-    pub fn meet(&self, other: &Self) -> Self {
+    ///
+    /// # Errors
+    /// [`Fault::HeadShape`] if they are about different numbers of outputs.
+    pub fn meet(&self, other: &Self) -> Result<Self, Fault> {
         let euclidean = match (&self.euclidean, &other.euclidean) {
             (Some(one), Some(two)) => Some(one.min(two).clone()),
             (one, two) => one.as_ref().or(two.as_ref()).cloned(),
         };
-        let pairs = self.deviation.iter().zip(&other.deviation);
-        Self {
+        let pairs = zip_exact(&self.deviation, &other.deviation, 0).map_err(|_| Fault::HeadShape)?;
+        Ok(Self {
             deviation: pairs.map(|(one, two)| one.min(two).clone()).collect(),
             oscillation: self.oscillation.clone().min(other.oscillation.clone()),
             euclidean,
-        }
+        })
     }
 }
 
@@ -75,22 +90,21 @@ impl HeadBounds {
             Head::Categorical => (Kind::Categorical, Vec::new()),
             Head::Deterministic => (Kind::Deterministic, Vec::new()),
         };
-        Ok(Self { enclosures: Enclosures::new(), inverse_std, kind })
+        Ok(Self { enclosures: Enclosures::new()?, inverse_std, kind })
     }
 
     /// An upper bound on `d^2 = sum (change_i / sigma_i)^2`.
     fn distance_squared(&self, change: &OutputChange) -> Result<Rational, Fault> {
-        if change.deviation.len() != self.inverse_std.len() {
-            return Err(Fault::HeadShape);
-        }
+        let pairs = zip_exact(&change.deviation, &self.inverse_std, 0).map_err(|_| Fault::HeadShape)?;
         let mut sum = BigInt::zero();
-        for (deviation, inverse) in change.deviation.iter().zip(&self.inverse_std) {
+        for (deviation, inverse) in pairs {
             let standardised = deviation.ceil_scaled(BITS) * inverse;
             sum += &standardised * &standardised;
         }
         let by_outputs = Rational::from_dyadic(sum, i64::from(BITS).saturating_mul(-4));
         let Some(norm) = &change.euclidean else { return Ok(by_outputs) };
-        let largest = self.inverse_std.iter().max().cloned().unwrap_or_default();
+        // The smallest standard deviation counts for a norm.
+        let largest = self.inverse_std.iter().max().cloned().ok_or(Fault::HeadShape)?;
         let scaled = norm.mul(&Rational::from_dyadic(largest, i64::from(BITS).saturating_neg()));
         Ok(by_outputs.min(scaled.mul(&scaled)))
     }
@@ -110,7 +124,7 @@ impl HeadBounds {
             }
             Kind::Categorical => {
                 let quarter = change.oscillation.mul(&Rational::from_dyadic(BigInt::from(1u8), -2));
-                Ok(tanh(&quarter).upper)
+                Ok(tanh(&quarter)?.upper)
             }
             Kind::Deterministic => Err(Fault::NoDistribution),
         }

@@ -1,4 +1,5 @@
-//! Rule `hull.chain`: a local bound that is monotone by theorem within a list of masks. Trusted. `spec/rules/local.md`.
+//! Slopes of activations over intervals, and rule `hull.chain`: a local bound that is monotone by theorem within a list of
+//! masks. Trusted. `spec/rules/local.md`.
 //!
 //! The hull of the pre-activations over all masks of the list bounds the slope of every activation; the deviation then
 //! follows `D_l = S_l |M_l o W_l| D_{l-1}`, in which only `|M_l o W_l|` depends on the mask.
@@ -7,113 +8,110 @@ use alloc::vec::Vec;
 
 use crate::enclose::TanhTable;
 use crate::fault::Fault;
-use crate::grid::{
-    GridActivation, GridLayer, GridNetwork, ceil_entry, ceil_shift, dot, magnitude, mul, scale_up,
-};
-use crate::ibp::{GridBox, LayerBounds, UNIT_BITS};
+use crate::grid::{GridActivation, GridNetwork};
+use crate::ibp::{LayerBounds, UNIT_BITS};
+use crate::interval::{GridBox, Interval};
+use crate::wide::{AtLayer, Wide, absolute_sum, dot, fits, magnitude, mul, zip_exact};
 
 /// Slopes are kept with this many fraction bits.
 pub(crate) const HULL_SLOPE_BITS: u32 = 60;
+/// Slope 1.
+const STEEP: u64 = 1 << HULL_SLOPE_BITS;
+
+/// Least and largest slope of a non-decreasing activation, with [`HULL_SLOPE_BITS`] fraction bits; none is below 0, as their
+/// type says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlopeRange {
+    pub(crate) least: u64,
+    pub(crate) largest: u64,
+}
+
+impl SlopeRange {
+    /// An interval times any slope of the range, outward.
+    pub(crate) fn times(self, (lower, upper): Interval) -> Option<Interval> {
+        let low = Wide::from(lower) * if lower < 0 { self.largest } else { self.least };
+        let high = Wide::from(upper) * if upper < 0 { self.least } else { self.largest };
+        low.floor(HULL_SLOPE_BITS).entry().zip(high.ceil(HULL_SLOPE_BITS).entry())
+    }
+
+    /// The largest magnitude of any slope of the range times a number of magnitude at most `distance`.
+    pub(crate) fn reach(self, distance: i64) -> Option<i64> {
+        (Wide::from(distance) * self.largest).ceil(HULL_SLOPE_BITS).entry()
+    }
+}
+
+/// Least and largest slope of the activation over an interval, outward; both hold every secant slope between two of its
+/// points.
+pub(crate) fn slope_range(
+    activation: &GridActivation,
+    table: &TanhTable,
+    value_bits: u32,
+    ends: Interval,
+) -> Option<SlopeRange> {
+    let (least, largest) = slopes(activation, table, value_bits, ends)?;
+    // At a single point where the activation bends, and by the rounding of tanh, the two may cross.
+    Some(SlopeRange { least, largest: largest.max(least) })
+}
+
+/// The least derivative over an interval, from below, and the largest inside of it, from above.
+fn slopes(
+    activation: &GridActivation,
+    table: &TanhTable,
+    value_bits: u32,
+    (lower, upper): Interval,
+) -> Option<(u64, u64)> {
+    let steep = |one: bool| if one { STEEP } else { 0 };
+    match activation {
+        GridActivation::Identity => Some((STEEP, STEEP)),
+        GridActivation::Relu => Some((steep(lower >= 0), steep(upper > 0))),
+        GridActivation::LeakyRelu { numerator, denominator } => {
+            let leak = Wide::from(*numerator).scaled(HULL_SLOPE_BITS);
+            let floor = u64::try_from(leak.divided(*denominator).get()?).ok()?;
+            let ceil = u64::try_from(leak.divided_up(*denominator).get()?).ok()?;
+            Some((if lower >= 0 { STEEP } else { floor }, if upper > 0 { STEEP } else { ceil }))
+        }
+        GridActivation::Tanh => tanh_slopes(table, value_bits, (lower, upper)),
+        GridActivation::Sigmoid => {
+            // sigmoid'(x) = tanh'(x / 2) / 4
+            let (least, largest) = tanh_slopes(table, value_bits.checked_add(1)?, (lower, upper))?;
+            Some((least.checked_shr(2)?, largest.div_ceil(4)))
+        }
+        GridActivation::Clip { lower: low, upper: high } => {
+            let linear = lower >= low.1 && upper <= high.0;
+            Some((steep(linear), steep(upper > low.0 && lower < high.1)))
+        }
+    }
+}
+
+/// `1 - tanh(x)^2` at the point farthest from 0, from below, and at the point nearest to 0, from above.
+fn tanh_slopes(table: &TanhTable, bits: u32, (lower, upper): Interval) -> Option<(u64, u64)> {
+    let one = Wide::from(1i64).scaled(UNIT_BITS);
+    let farthest = table.tanh(i64::try_from(magnitude((lower, upper))).ok()?, bits)?.1;
+    let least = one - Wide::from(mul(farthest, farthest)).ceil(UNIT_BITS);
+    let nearest = if lower > 0 { lower } else { upper.min(0) };
+    let nearest = table.tanh(nearest.checked_abs()?, bits)?.0;
+    let largest = one - Wide::from(mul(nearest, nearest)).floor(UNIT_BITS);
+    // The slope is above 0, whatever an enclosure of it says.
+    Some((u64::try_from(least.get()?.max(0)).ok()?, u64::try_from(largest.get()?).ok()?))
+}
+
+/// Every neuron's slopes over a box of pre-activations.
+pub(crate) fn slope_ranges(
+    activation: &GridActivation,
+    table: &TanhTable,
+    value_bits: u32,
+    pre: &GridBox,
+    layer: usize,
+) -> Result<Vec<SlopeRange>, Fault> {
+    let slopes = pre.intervals().map(|ends| slope_range(activation, table, value_bits, ends));
+    slopes.collect::<Option<_>>().within(layer)
+}
 
 /// Per layer and neuron, an upper bound on the slope of the activation over the hull, with 60 fraction bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HullSlopes {
     /// One list per layer.
-    pub layers: Vec<Vec<i64>>,
-}
-
-/// Largest slope of the activation over `[lower, upper]`, rounded up to 60 fraction bits.
-fn largest_slope(
-    activation: &GridActivation,
-    table: &TanhTable,
-    value_bits: u32,
-    lower: i64,
-    upper: i64,
-) -> Option<i64> {
-    let one = 1i64.checked_shl(HULL_SLOPE_BITS)?;
-    // The point of [lower, upper] nearest to 0, where the slope of tanh and sigmoid is largest.
-    let nearest = if lower > 0 { lower } else { upper.min(0) };
-    match activation {
-        GridActivation::Identity => Some(one),
-        GridActivation::Relu => Some(if upper <= 0 { 0 } else { one }),
-        GridActivation::LeakyRelu { numerator, denominator } => {
-            if upper > 0 {
-                return Some(one);
-            }
-            let scaled = scale_up(i128::from(*numerator), HULL_SLOPE_BITS)?;
-            i64::try_from(ceil_div(scaled, i128::from(*denominator))?).ok()
-        }
-        GridActivation::Tanh => tanh_slope(table, nearest, value_bits),
-        GridActivation::Sigmoid => {
-            // sigmoid'(x) = tanh'(x / 2) / 4
-            let slope = tanh_slope(table, nearest, value_bits.checked_add(1)?)?;
-            i64::try_from(ceil_shift(i128::from(slope), 2)?).ok()
-        }
-        GridActivation::Clip { lower: low, upper: high } => {
-            Some(if upper <= low.0 || lower >= high.1 { 0 } else { one })
-        }
-    }
-}
-
-/// Least and largest slope of the activation over an interval, outward, with 60 fraction bits; both hold every secant
-/// slope between two of its points.
-pub(crate) fn slope_range(
-    activation: &GridActivation,
-    table: &TanhTable,
-    value_bits: u32,
-    (lower, upper): (i64, i64),
-) -> Option<(i64, i64)> {
-    let one = 1i64.checked_shl(HULL_SLOPE_BITS)?;
-    // The point of [lower, upper] farthest from 0, where the slope of tanh and sigmoid is least.
-    let farthest = magnitude(lower, upper);
-    let least = match activation {
-        GridActivation::Identity => one,
-        GridActivation::Relu => {
-            if lower >= 0 {
-                one
-            } else {
-                0
-            }
-        }
-        GridActivation::LeakyRelu { .. } if lower >= 0 => one,
-        GridActivation::LeakyRelu { numerator, denominator } => {
-            let scaled = scale_up(i128::from(*numerator), HULL_SLOPE_BITS)?;
-            i64::try_from(scaled.checked_div_euclid(i128::from(*denominator))?).ok()?
-        }
-        GridActivation::Tanh => least_tanh_slope(table, farthest, value_bits)?,
-        GridActivation::Sigmoid => {
-            least_tanh_slope(table, farthest, value_bits.checked_add(1)?)?.checked_shr(2)?
-        }
-        GridActivation::Clip { lower: low, upper: high } => {
-            if lower >= low.1 && upper <= high.0 {
-                one
-            } else {
-                0
-            }
-        }
-    };
-    Some((least, largest_slope(activation, table, value_bits, lower, upper)?.max(least)))
-}
-
-/// `1 - tanh(x)^2` from below, for `x >= 0`.
-fn least_tanh_slope(table: &TanhTable, x: i64, fraction_bits: u32) -> Option<i64> {
-    let (_, upper) = table.tanh(x, fraction_bits);
-    let one = 1i128.checked_shl(UNIT_BITS)?;
-    i64::try_from(one.checked_sub(ceil_shift(mul(upper, upper), UNIT_BITS)?)?.max(0)).ok()
-}
-
-/// `1 - tanh(x)^2` from above.
-fn tanh_slope(table: &TanhTable, x: i64, fraction_bits: u32) -> Option<i64> {
-    let (lower, upper) = table.tanh(x, fraction_bits);
-    let least = if lower > 0 { lower } else { upper.saturating_neg().max(0) };
-    let square = mul(least, least).checked_shr(UNIT_BITS)?;
-    let one = 1i128.checked_shl(UNIT_BITS)?;
-    i64::try_from(one.checked_sub(square)?).ok()
-}
-
-fn ceil_div(numerator: i128, denominator: i128) -> Option<i128> {
-    let floor = numerator.checked_div_euclid(denominator)?;
-    if numerator.checked_rem_euclid(denominator)? == 0 { Some(floor) } else { floor.checked_add(1) }
+    pub layers: Vec<Vec<u64>>,
 }
 
 /// The slopes over the hull of several masks' interval bounds of one state's ball.
@@ -127,17 +125,17 @@ pub fn hull_slopes(
 ) -> Result<HullSlopes, Fault> {
     let mut layers = Vec::with_capacity(network.layers.len());
     for (index, layer) in network.layers.iter().enumerate() {
-        let shape = || Fault::ShapeMismatch { layer: index };
         let mut hull: Option<GridBox> = None;
         for one in bounds {
-            let pre = one.pre.get(index).filter(|b| b.lower.len() == layer.outputs).ok_or_else(shape)?;
-            hull = Some(hull.map_or_else(|| pre.clone(), |h| h.hull(pre)));
+            let pre = one.pre.get(index).shaped(index)?;
+            hull = Some(match hull {
+                Some(hull) => hull.hull(pre, index)?,
+                None => pre.clone(),
+            });
         }
-        let hull = hull.ok_or_else(shape)?;
-        let slopes = hull
-            .intervals()
-            .map(|(lower, upper)| largest_slope(&layer.activation, table, network.value_bits, lower, upper));
-        layers.push(slopes.collect::<Option<Vec<i64>>>().ok_or(Fault::Overflow { layer: index })?);
+        let hull = hull.filter(|hull| hull.len() == layer.outputs()).shaped(index)?;
+        let largest = |ends| Some(slopes(&layer.activation, table, network.value_bits, ends)?.1);
+        layers.push(hull.intervals().map(largest).collect::<Option<_>>().within(index)?);
     }
     Ok(HullSlopes { layers })
 }
@@ -150,22 +148,18 @@ pub fn hull_slopes(
 /// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
 pub fn deviation(network: &GridNetwork, slopes: &HullSlopes, radii: &[i64]) -> Result<Vec<i64>, Fault> {
     let mut current = radii.to_vec();
-    for (index, layer) in network.layers.iter().enumerate() {
-        let slopes = slopes.layers.get(index).filter(|s| s.len() == layer.outputs);
-        let slopes = slopes.ok_or(Fault::ShapeMismatch { layer: index })?;
-        if current.len() != layer.inputs {
-            return Err(Fault::ShapeMismatch { layer: index });
-        }
-        let rows = layer.absolute.chunks_exact(layer.inputs).zip(slopes);
-        let next: Option<Vec<i64>> = rows.map(|(row, &slope)| step(layer, row, slope, &current)).collect();
-        current = next.ok_or(Fault::Overflow { layer: index })?;
+    let depth = network.layers.len().min(slopes.layers.len());
+    for (index, (layer, slopes)) in zip_exact(&network.layers, &slopes.layers, depth)?.enumerate() {
+        let safe = fits(absolute_sum(&current), layer.largest);
+        let rows = zip_exact(layer.absolute.rows(), slopes, index)?;
+        let next = rows.map(|(row, &slope)| {
+            let spread = Wide::from(dot(row, &current, safe, index)?).ceil(layer.weight_bits);
+            let spread = Wide::from(spread.entry().within(index)?);
+            (spread * slope).ceil(HULL_SLOPE_BITS).entry().within(index)
+        });
+        current = next.collect::<Result<_, _>>()?;
     }
     Ok(current)
-}
-
-fn step(layer: &GridLayer, row: &[i64], slope: i64, current: &[i64]) -> Option<i64> {
-    let spread = ceil_entry(dot(row, current)?, layer.weight_bits)?;
-    ceil_entry(mul(slope, spread), HULL_SLOPE_BITS)
 }
 
 #[cfg(test)]
@@ -175,9 +169,10 @@ mod tests {
     use crate::ibp::{propagate, value_enclosure};
     use crate::model::{Activation, Layer, Mask, Matrix, Network};
     use crate::number::{Dyadic, Rational};
+    use crate::wide::mul;
 
     const ONE: i64 = 1 << 48;
-    const STEEP: i64 = 1 << 60;
+    const STEEP: u64 = 1 << 60;
 
     /// `relu(x - y)`, dense and with the weight of `y` pruned.
     fn pair() -> [GridNetwork; 2] {
@@ -194,10 +189,10 @@ mod tests {
     #[test]
     fn the_hull_is_monotone_where_intervals_are_not() {
         let networks = pair();
-        let input = GridBox { lower: vec![-ONE / 4, 3 * ONE / 4], upper: vec![ONE / 4, 5 * ONE / 4] };
+        let input = GridBox::of(vec![-ONE / 4, 3 * ONE / 4], vec![ONE / 4, 5 * ONE / 4]);
         let table = TanhTable::shared();
         let bounds: Vec<_> = networks.iter().map(|n| propagate(n, table, &input).unwrap()).collect();
-        assert_eq!((bounds[0].post[0].upper[0], bounds[1].post[0].upper[0]), (0, ONE / 4));
+        assert_eq!((bounds[0].post[0].upper()[0], bounds[1].post[0].upper()[0]), (0, ONE / 4));
         let alone = hull_slopes(&networks[0], table, &[&bounds[0]]).unwrap();
         assert_eq!(alone.layers, vec![vec![0]]);
         let slopes = hull_slopes(&networks[0], table, &bounds.iter().collect::<Vec<_>>()).unwrap();
@@ -212,7 +207,7 @@ mod tests {
     #[test]
     fn largest_slopes_by_hand() {
         let table = TanhTable::shared();
-        let over = |a: &GridActivation, l, u| largest_slope(a, table, 48, l, u).unwrap();
+        let over = |a: &GridActivation, l, u| slopes(a, table, 48, (l, u)).unwrap().1;
         let leaky = GridActivation::LeakyRelu { numerator: 1, denominator: 3 };
         assert_eq!((over(&leaky, -2, 0), over(&leaky, -2, 1)), (STEEP / 3 + 1, STEEP));
         let clip = GridActivation::Clip { lower: (-ONE, -ONE), upper: (ONE, ONE) };
@@ -243,6 +238,17 @@ mod tests {
         assert_eq!(huge, Err(Fault::Overflow { layer: 0 }));
     }
 
+    /// Slopes from 1/2 to 1 send `[-3, 5]` to `[-3, 5]`, `[3, 5]` to `[1, 5]` and `[-5, -3]` to `[-5, -1]`.
+    #[test]
+    fn intervals_times_slopes_by_hand() {
+        let range = SlopeRange { least: STEEP / 2, largest: STEEP };
+        for (ends, scaled) in [((-3, 5), (-3, 5)), ((3, 5), (1, 5)), ((-5, -3), (-5, -1))] {
+            assert_eq!(range.times(ends), Some(scaled));
+        }
+        assert_eq!(range.reach(3), Some(3));
+        assert_eq!(SlopeRange { least: 0, largest: STEEP / 2 }.reach(3), Some(2));
+    }
+
     /// Every secant slope between neighbouring points of an interval lies in its slope range, and the steepest and
     /// shallowest of 32 come within 1/8 of its ends.
     #[test]
@@ -260,7 +266,8 @@ mod tests {
         for activation in &activations {
             for (lower, upper) in [(-5, 2), (-2, 5), (1, 4), (-4, -1), (0, 3), (-3, 0), (-1, 2)] {
                 let ends = (lower * quarter, upper * quarter);
-                let (least, largest) = slope_range(activation, table, bits, ends).unwrap();
+                let SlopeRange { least, largest } = slope_range(activation, table, bits, ends).unwrap();
+                let times = |slope: u64, x: i64| mul(i64::try_from(slope).unwrap(), x);
                 let points: Vec<i64> = (0..=32).map(|k| ends.0 + (ends.1 - ends.0) / 32 * k).collect();
                 let (mut shallow, mut steep) = (i128::MAX, i128::MIN);
                 for pair in points.windows(2) {
@@ -270,8 +277,8 @@ mod tests {
                         value_enclosure(activation, table, bits, y),
                     );
                     let rise = (after.unwrap().1 - before.unwrap().0, after.unwrap().0 - before.unwrap().1);
-                    assert!(mul(least, y - x) <= i128::from(rise.0) << HULL_SLOPE_BITS);
-                    assert!(mul(largest, y - x) >= i128::from(rise.1) << HULL_SLOPE_BITS);
+                    assert!(times(least, y - x) <= i128::from(rise.0) << HULL_SLOPE_BITS);
+                    assert!(times(largest, y - x) >= i128::from(rise.1) << HULL_SLOPE_BITS);
                     shallow = shallow.min((i128::from(rise.0) << HULL_SLOPE_BITS) / i128::from(y - x));
                     steep = steep.max((i128::from(rise.1) << HULL_SLOPE_BITS) / i128::from(y - x));
                 }

@@ -1,78 +1,13 @@
-//! Interval bound propagation on the grid: rules `ibp.affine`, `ibp.activation`, `ibp.meet`.
+//! Interval bound propagation on the grid: rules `ibp.affine`, `ibp.activation`.
 //! Trusted. `spec/rules/local.md`; Gowal et al. 2018, arXiv:1810.12715. No correlations between neurons.
 
 use alloc::vec::Vec;
 
 use crate::enclose::TanhTable;
 use crate::fault::Fault;
-use crate::grid::{
-    GridActivation, GridLayer, GridNetwork, absolute_sum, ceil_entry, dot_within, fits, floor_entry,
-    magnitude, mul,
-};
-
-/// Lower and upper end on the value grid.
-pub type Interval = (i64, i64);
-
-/// A box on the value grid: `lower[i] <= x_i * 2^value_bits <= upper[i]`.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct GridBox {
-    /// Lower ends.
-    pub lower: Vec<i64>,
-    /// Upper ends.
-    pub upper: Vec<i64>,
-}
-
-impl GridBox {
-    /// Pairs of ends.
-    pub fn intervals(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
-        self.lower.iter().copied().zip(self.upper.iter().copied())
-    }
-
-    /// The intervals of two boxes side by side.
-    ///
-    /// # Errors
-    /// [`Fault::ShapeMismatch`] if their lengths differ.
-    pub fn paired<'a>(
-        &'a self,
-        other: &'a Self,
-        layer: usize,
-    ) -> Result<impl Iterator<Item = (Interval, Interval)> + 'a, Fault> {
-        let lengths = [self.upper.len(), other.lower.len(), other.upper.len()];
-        if lengths.iter().any(|length| *length != self.lower.len()) {
-            return Err(Fault::ShapeMismatch { layer });
-        }
-        Ok(self.intervals().zip(other.intervals()))
-    }
-
-    /// A box from pairs of ends.
-    pub fn from_intervals(pairs: impl IntoIterator<Item = (i64, i64)>) -> Self {
-        let (lower, upper) = pairs.into_iter().unzip();
-        Self { lower, upper }
-    }
-
-    /// Rule `ibp.meet`: the intersection of two boxes that hold the same point.
-    ///
-    /// # Errors
-    /// [`Fault::EmptyInterval`] if they do not meet, [`Fault::ShapeMismatch`] if their lengths differ.
-    pub fn meet(&self, other: &Self, layer: usize) -> Result<Self, Fault> {
-        let mut met = Self::default();
-        for (neuron, ((l1, u1), (l2, u2))) in self.paired(other, layer)?.enumerate() {
-            let (lower, upper) = (l1.max(l2), u1.min(u2));
-            if lower > upper {
-                return Err(Fault::EmptyInterval { layer, neuron });
-            }
-            met.lower.push(lower);
-            met.upper.push(upper);
-        }
-        Ok(met)
-    }
-
-    /// The least box that holds both.
-    pub fn hull(&self, other: &Self) -> Self {
-        let pairs = self.intervals().zip(other.intervals());
-        Self::from_intervals(pairs.map(|((l1, u1), (l2, u2))| (l1.min(l2), u1.max(u2))))
-    }
-}
+use crate::grid::{GridActivation, GridLayer, GridNetwork};
+use crate::interval::{GridBox, Interval};
+use crate::wide::{AtLayer, Wide, absolute_sum, dot, fits, mul, zip_exact};
 
 /// Rule `ibp.affine`: bounds of `weight * x + bias` over a box, for every neuron of `layer`.
 ///
@@ -82,47 +17,23 @@ impl GridBox {
 /// # Errors
 /// [`Fault::Overflow`], [`Fault::ShapeMismatch`].
 pub fn affine(layer: &GridLayer, index: usize, input: &GridBox) -> Result<GridBox, Fault> {
-    if input.lower.len() != layer.inputs || input.upper.len() != layer.inputs {
-        return Err(Fault::ShapeMismatch { layer: index });
-    }
-    let overflow = || Fault::Overflow { layer: index };
-    let mut doubled_middle = Vec::with_capacity(layer.inputs);
-    let mut doubled_half = Vec::with_capacity(layer.inputs);
-    for (lower, upper) in input.intervals() {
-        doubled_middle.push(lower.checked_add(upper).ok_or_else(overflow)?);
-        doubled_half.push(upper.checked_sub(lower).ok_or_else(overflow)?);
-    }
-    let slack = weight_slack(layer, input).ok_or_else(overflow)?;
-    let reach = absolute_sum(&doubled_middle)
-        .zip(absolute_sum(&doubled_half))
-        .map(|(m, h)| m.max(h))
-        .ok_or_else(overflow)?;
-    let safe = fits(reach, layer.largest);
-    let mut output =
-        GridBox { lower: Vec::with_capacity(layer.outputs), upper: Vec::with_capacity(layer.outputs) };
-    let biases = layer.bias_lower.iter().zip(&layer.bias_upper);
-    let rows = layer.weight.chunks_exact(layer.inputs).zip(layer.absolute.chunks_exact(layer.inputs));
-    for ((row, absolute), (&bias_lower, &bias_upper)) in rows.zip(biases) {
-        let middle = dot_within(row, &doubled_middle, safe).ok_or_else(overflow)?;
-        let half = dot_within(absolute, &doubled_half, safe).ok_or_else(overflow)?;
-        let shift = layer.weight_bits.saturating_add(1);
-        let lower = middle.checked_sub(half).and_then(|x| x.checked_sub(slack)).ok_or_else(overflow)?;
-        let upper = middle.checked_add(half).and_then(|x| x.checked_add(slack)).ok_or_else(overflow)?;
-        let lower = floor_entry(lower, shift).and_then(|x| x.checked_add(bias_lower)).ok_or_else(overflow)?;
-        let upper = ceil_entry(upper, shift).and_then(|x| x.checked_add(bias_upper)).ok_or_else(overflow)?;
-        output.lower.push(lower);
-        output.upper.push(upper);
-    }
-    Ok(output)
-}
-
-/// Twice `weight_error * sum_j |x_j|`, in grid steps of the product.
-fn weight_slack(layer: &GridLayer, input: &GridBox) -> Option<i128> {
-    if layer.weight_error == 0 {
-        return Some(0);
-    }
-    let sum = input.intervals().try_fold(0i128, |s, (l, u)| s.checked_add(i128::from(magnitude(l, u))))?;
-    sum.checked_mul(i128::from(layer.weight_error))?.checked_mul(2)
+    let doubled = |of: fn(i64, i64) -> Option<i64>| {
+        input.intervals().map(|(lower, upper)| of(lower, upper)).collect::<Option<Vec<i64>>>().within(index)
+    };
+    let middle = doubled(i64::checked_add)?;
+    let half = doubled(|lower, upper| upper.checked_sub(lower))?;
+    let slack = Wide::from(input.total_magnitude()) * layer.weight_error * 2i64;
+    let safe = fits(absolute_sum(&middle).max(absolute_sum(&half)), layer.largest);
+    let shift = layer.weight_bits.checked_add(1).within(index)?;
+    let rows = zip_exact(layer.weight.rows(), layer.absolute.rows(), index)?;
+    let bounds = zip_exact(rows, &layer.bias, index)?.map(|((row, absolute), &(bias_lower, bias_upper))| {
+        let middle = Wide::from(dot(row, &middle, safe, index)?);
+        let half = dot(absolute, &half, safe, index)?;
+        let lower = (middle - half - slack).floor(shift) + bias_lower;
+        let upper = (middle + half + slack).ceil(shift) + bias_upper;
+        lower.entry().zip(upper.entry()).within(index)
+    });
+    Ok(GridBox::from_intervals(bounds.collect::<Result<Vec<_>, _>>()?))
 }
 
 /// Rule `ibp.activation`: bounds of a non-decreasing activation over an interval, from its two ends.
@@ -136,14 +47,9 @@ pub fn activation(
     index: usize,
     pre: &GridBox,
 ) -> Result<GridBox, Fault> {
-    let overflow = || Fault::Overflow { layer: index };
-    let mut post =
-        GridBox { lower: Vec::with_capacity(pre.lower.len()), upper: Vec::with_capacity(pre.upper.len()) };
-    for (lower, upper) in pre.intervals() {
-        post.lower.push(value_enclosure(activation, table, value_bits, lower).ok_or_else(overflow)?.0);
-        post.upper.push(value_enclosure(activation, table, value_bits, upper).ok_or_else(overflow)?.1);
-    }
-    Ok(post)
+    let value = |x: i64| value_enclosure(activation, table, value_bits, x);
+    let post = pre.intervals().map(|(lower, upper)| Some((value(lower)?.0, value(upper)?.1)));
+    Ok(GridBox::from_intervals(post.collect::<Option<Vec<_>>>().within(index)?))
 }
 
 /// Lower and upper of `activation(x * 2^-value_bits)` on the value grid.
@@ -152,31 +58,24 @@ pub fn value_enclosure(
     table: &TanhTable,
     value_bits: u32,
     x: i64,
-) -> Option<(i64, i64)> {
+) -> Option<Interval> {
     match activation {
         GridActivation::Identity => Some((x, x)),
         GridActivation::Relu => Some((x.max(0), x.max(0))),
+        GridActivation::LeakyRelu { .. } if x >= 0 => Some((x, x)),
         GridActivation::LeakyRelu { numerator, denominator } => {
-            if x >= 0 {
-                return Some((x, x));
-            }
-            let scaled = mul(x, *numerator);
-            let floor = scaled.checked_div_euclid(i128::from(*denominator))?;
-            let rest = scaled.checked_rem_euclid(i128::from(*denominator))?;
-            let ceil = if rest == 0 { floor } else { floor.checked_add(1)? };
-            Some((i64::try_from(floor).ok()?, i64::try_from(ceil).ok()?))
+            let scaled = Wide::from(mul(x, *numerator));
+            Some((scaled.divided(*denominator).entry()?, scaled.divided_up(*denominator).entry()?))
         }
         GridActivation::Tanh => {
-            let (lower, upper) = table.tanh(x, value_bits);
-            shift_unit(lower, upper, value_bits)
+            let (lower, upper) = table.tanh(x, value_bits)?;
+            unit_entry(lower.into(), upper.into(), UNIT_BITS.checked_sub(value_bits)?)
         }
         GridActivation::Sigmoid => {
             // sigmoid(x) = (1 + tanh(x / 2)) / 2, so the shift is one more.
-            let (lower, upper) = table.tanh(x, value_bits.checked_add(1)?);
-            let one = 1i64.checked_shl(UNIT_BITS)?;
-            let shift = UNIT_BITS.checked_add(1)?.checked_sub(value_bits)?;
-            let lower = floor_entry(i128::from(lower.checked_add(one)?), shift)?;
-            Some((lower, ceil_entry(i128::from(upper.checked_add(one)?), shift)?))
+            let (lower, upper) = table.tanh(x, value_bits.checked_add(1)?)?;
+            let one = Wide::from(1i64).scaled(UNIT_BITS);
+            unit_entry(one + lower, one + upper, UNIT_BITS.checked_add(1)?.checked_sub(value_bits)?)
         }
         GridActivation::Clip { lower, upper } => {
             Some((x.max(lower.0).min(upper.0), x.max(lower.1).min(upper.1)))
@@ -187,9 +86,8 @@ pub fn value_enclosure(
 /// Fraction bits of the tanh table's results.
 pub const UNIT_BITS: u32 = 60;
 
-fn shift_unit(lower: i64, upper: i64, value_bits: u32) -> Option<(i64, i64)> {
-    let shift = UNIT_BITS.checked_sub(value_bits)?;
-    Some((floor_entry(i128::from(lower), shift)?, ceil_entry(i128::from(upper), shift)?))
+fn unit_entry(lower: Wide, upper: Wide, shift: u32) -> Option<Interval> {
+    lower.floor(shift).entry().zip(upper.ceil(shift).entry())
 }
 
 /// Pre- and post-activation boxes of every layer.
@@ -201,6 +99,16 @@ pub struct LayerBounds {
     pub post: Vec<GridBox>,
 }
 
+impl LayerBounds {
+    /// The bounds of the network's outputs.
+    ///
+    /// # Errors
+    /// [`Fault::EmptyNetwork`].
+    pub fn outputs(&self) -> Result<&GridBox, Fault> {
+        self.post.last().ok_or(Fault::EmptyNetwork)
+    }
+}
+
 /// Interval bounds of every layer over an input box.
 ///
 /// # Errors
@@ -208,6 +116,7 @@ pub struct LayerBounds {
 pub fn propagate(network: &GridNetwork, table: &TanhTable, input: &GridBox) -> Result<LayerBounds, Fault> {
     let mut bounds = LayerBounds::default();
     for (index, layer) in network.layers.iter().enumerate() {
+        // The first layer reads the input.
         let pre = affine(layer, index, bounds.post.last().unwrap_or(input))?;
         let post = activation(&layer.activation, table, network.value_bits, index, &pre)?;
         bounds.pre.push(pre);
@@ -296,19 +205,9 @@ mod tests {
             let pre = region(&[(-ONE, ONE)]);
             let post = super::activation(&activation, table, 48, 0, &pre).unwrap();
             let whole = if activation == GridActivation::Sigmoid { ONE } else { 0 };
-            assert_eq!(post.lower[0] + post.upper[0], whole);
+            assert_eq!(post.lower()[0] + post.upper()[0], whole);
         }
         let wide = super::activation(&GridActivation::Tanh, table, 61, 7, &region(&[(0, 0)]));
         assert_eq!(wide, Err(Fault::Overflow { layer: 7 }));
-    }
-
-    #[test]
-    fn boxes_meet() {
-        let (a, b) = (region(&[(0, 4), (1, 2)]), region(&[(3, 9), (2, 5)]));
-        assert_eq!(a.meet(&b, 1), Ok(region(&[(3, 4), (2, 2)])));
-        assert_eq!(a.hull(&b), region(&[(0, 9), (1, 5)]));
-        let empty = || Fault::EmptyInterval { layer: 1, neuron: 1 };
-        assert_eq!(a.meet(&region(&[(0, 1), (3, 4)]), 1), Err(empty()));
-        assert_eq!(a.meet(&region(&[(0, 1)]), 1), Err(Fault::ShapeMismatch { layer: 1 }));
     }
 }

@@ -8,9 +8,10 @@ use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
 use crate::fault::Fault;
-use crate::ibp::GridBox;
+use crate::interval::GridBox;
 use crate::model::{Normaliser, Perturbation, PerturbationSet, Policy, States, Units};
 use crate::number::{Dyadic, Rational};
+use crate::wide::{AtLayer, zip_exact};
 
 /// An l2 part of an input set: over the coordinates with a scale, the perturbation lies in
 /// `{ scale * u : |u|_2 <= 1 }`; the others are bounded by the box alone.
@@ -33,40 +34,74 @@ pub struct InputSet {
     pub ball: Option<GridBall>,
 }
 
-/// One coordinate over an interval of states: what the network reads unperturbed and perturbed, and how far apart at most.
-struct Reach {
-    lower: Rational,
-    center: (Rational, Rational),
-    upper: Rational,
-    radius: Rational,
-    cut: bool,
-}
-
+/// The radius of a set in one coordinate: of its box, or of its whole ball.
+///
+/// # Errors
+/// [`Fault::NegativeRadius`], [`Fault::ShapeMismatch`].
 pub(crate) fn radius_of(set: &PerturbationSet, coordinate: usize) -> Result<&Rational, Fault> {
     let radius = match &set.shape {
         Perturbation::Linf { radius } | Perturbation::L2 { radius } => radius,
-        Perturbation::PerCoordinate { radii } => {
-            radii.get(coordinate).ok_or(Fault::ShapeMismatch { layer: 0 })?
-        }
+        Perturbation::PerCoordinate { radii } => radii.get(coordinate).shaped(0)?,
     };
     if radius.is_negative() { Err(Fault::NegativeRadius { coordinate }) } else { Ok(radius) }
 }
 
-pub(crate) fn normalise(value: &Rational, mean: Dyadic, std: &Rational) -> Result<Rational, Fault> {
-    value.sub(&mean.to_rational()).div(std).map_err(|_| Fault::ShapeMismatch { layer: 0 })
+/// What one coordinate of an observation goes through before the network reads it.
+#[derive(Clone)]
+struct Reader<'a> {
+    /// Mean and standard deviation.
+    statistics: Option<(Rational, &'a Rational)>,
+    clip: Option<&'a Rational>,
+    /// Of the states.
+    units: Units,
+    /// Whether a perturbation is added before the normaliser.
+    raw: bool,
 }
 
-pub(crate) fn clip(value: Rational, limit: Option<&Rational>) -> Rational {
-    match limit {
-        Some(limit) => value.min(limit.clone()).max(limit.neg()),
-        None => value,
+impl<'a> Reader<'a> {
+    fn new(
+        normaliser: Option<&'a Normaliser>,
+        units: Units,
+        perturbation: Units,
+        coordinate: usize,
+    ) -> Result<Self, Fault> {
+        let Some(normaliser) = normaliser else {
+            return Ok(Self { statistics: None, clip: None, units, raw: false });
+        };
+        let (mean, std) = normaliser.mean.get(coordinate).zip(normaliser.std.get(coordinate)).shaped(0)?;
+        if !std.is_positive() {
+            return Err(Fault::StdNotPositive { coordinate });
+        }
+        let statistics = Some((mean.to_rational(), std));
+        Ok(Self { statistics, clip: normaliser.clip.as_ref(), units, raw: perturbation == Units::Raw })
     }
-}
 
-pub(crate) fn statistics(normaliser: &Normaliser, coordinate: usize) -> Result<(Dyadic, &Rational), Fault> {
-    let pair = normaliser.mean.get(coordinate).zip(normaliser.std.get(coordinate));
-    let (&mean, std) = pair.ok_or(Fault::ShapeMismatch { layer: 0 })?;
-    if !std.is_positive() { Err(Fault::StdNotPositive { coordinate }) } else { Ok((mean, std)) }
+    /// What the network reads of a state that is moved by `offset`, and whether the clip changed it there; rises with both.
+    fn read(&self, state: &Rational, offset: &Rational) -> Result<(Rational, bool), Fault> {
+        let Some((mean, std)) = &self.statistics else { return Ok((state.add(offset), false)) };
+        let normalised = |raw: &Rational| raw.sub(mean).div(std).map_err(|_| Fault::ZeroDenominator);
+        match (self.raw, self.units) {
+            (true, Units::Raw) => Ok(self.clipped(normalised(&state.add(offset))?)),
+            (true, Units::Normalised) => Ok(self.clipped(normalised(&state.mul(std).add(mean).add(offset))?)),
+            (false, Units::Raw) => Ok((self.clipped(normalised(state)?).0.add(offset), false)),
+            (false, Units::Normalised) => Ok((state.add(offset), false)),
+        }
+    }
+
+    fn clipped(&self, value: Rational) -> (Rational, bool) {
+        let Some(limit) = self.clip else { return (value, false) };
+        let clipped = value.clone().min(limit.clone()).max(limit.neg());
+        let cut = clipped != value;
+        (clipped, cut)
+    }
+
+    /// How far apart the network may read two observations that lie `radius` apart; the clip does not expand distances.
+    fn distance(&self, radius: &Rational) -> Result<Rational, Fault> {
+        match &self.statistics {
+            Some((_, std)) if self.raw => radius.div(std).map_err(|_| Fault::ZeroDenominator),
+            Some(_) | None => Ok(radius.clone()),
+        }
+    }
 }
 
 /// Rule `input.observation`: what the network reads at an observation, exactly; each coordinate never falls where the
@@ -78,52 +113,58 @@ pub fn read_observation(
     normaliser: Option<&Normaliser>,
     observation: &[Rational],
 ) -> Result<Vec<Rational>, Fault> {
-    let Some(normaliser) = normaliser else { return Ok(observation.to_vec()) };
+    let zero = Rational::zero();
     let read = |(coordinate, value)| {
-        let (mean, std) = statistics(normaliser, coordinate)?;
-        Ok(clip(normalise(value, mean, std)?, normaliser.clip.as_ref()))
+        Ok(Reader::new(normaliser, Units::Raw, Units::Raw, coordinate)?.read(value, &zero)?.0)
     };
     observation.iter().enumerate().map(read).collect()
 }
 
-fn reach(
-    (low, high): (&Rational, &Rational),
-    state_units: Units,
+/// What the network reads at a state and at the point `offset` from it, in the units of `set`, exactly.
+///
+/// # Errors
+/// [`Fault::StdNotPositive`], [`Fault::ShapeMismatch`].
+pub(crate) fn read_point(
+    policy: &Policy,
+    state: &[Rational],
+    units: Units,
     set: &PerturbationSet,
-    normaliser: Option<&Normaliser>,
+    offset: &[Rational],
+) -> Result<(Vec<Rational>, Vec<Rational>), Fault> {
+    let (mut clean, mut moved) = (Vec::new(), Vec::new());
+    for (coordinate, (state, offset)) in zip_exact(state, offset, 0)?.enumerate() {
+        let reader = Reader::new(policy.normaliser.as_ref(), units, set.units, coordinate)?;
+        clean.push(reader.read(state, &Rational::zero())?.0);
+        moved.push(reader.read(state, offset)?.0);
+    }
+    Ok((clean, moved))
+}
+
+/// One coordinate over an interval of states: what the network reads unperturbed and perturbed, and how far apart at most.
+struct Reach {
+    lower: Rational,
+    center: (Rational, Rational),
+    upper: Rational,
+    radius: Rational,
+    cut: bool,
+}
+
+fn reach(
+    policy: &Policy,
+    (low, high): (&Rational, &Rational),
+    units: Units,
+    set: &PerturbationSet,
     coordinate: usize,
 ) -> Result<Reach, Fault> {
     let radius = radius_of(set, coordinate)?;
-    let added = |center: (Rational, Rational)| {
-        let (lower, upper) = (center.0.sub(radius), center.1.add(radius));
-        Reach { lower, center, upper, radius: radius.clone(), cut: false }
-    };
-    let Some(normaliser) = normaliser else { return Ok(added((low.clone(), high.clone()))) };
-    let (mean, std) = statistics(normaliser, coordinate)?;
-    let limit = normaliser.clip.as_ref();
-    let seen = |state: &Rational| match state_units {
-        Units::Raw => Ok(clip(normalise(state, mean, std)?, limit)),
-        Units::Normalised => Ok(state.clone()),
-    };
-    let seen = (seen(low)?, seen(high)?);
-    if set.units == Units::Normalised {
-        return Ok(added(seen));
-    }
-    let raw = |state: &Rational| match state_units {
-        Units::Raw => state.clone(),
-        Units::Normalised => state.mul(std).add(&mean.to_rational()),
-    };
-    let lower = normalise(&raw(low).sub(radius), mean, std)?;
-    let upper = normalise(&raw(high).add(radius), mean, std)?;
-    let (clipped_lower, clipped_upper) = (clip(lower.clone(), limit), clip(upper.clone(), limit));
-    let cut = clipped_lower != lower || clipped_upper != upper;
-    // A normalised state beyond the clip cannot occur; its image is what the network would read.
-    let center = (clip(seen.0, limit), clip(seen.1, limit));
-    // The clip does not expand distances, and neither end of a change leaves its interval.
-    let whole = radius.div(std).map_err(|_| Fault::ShapeMismatch { layer: 0 })?;
-    let (rise, fall) = (clipped_upper.sub(&center.0), center.1.sub(&clipped_lower));
-    let radius = rise.max(fall).min(whole);
-    Ok(Reach { lower: clipped_lower, center, upper: clipped_upper, radius, cut })
+    let reader = Reader::new(policy.normaliser.as_ref(), units, set.units, coordinate)?;
+    let (lower, lower_cut) = reader.read(low, &radius.neg())?;
+    let (upper, upper_cut) = reader.read(high, radius)?;
+    // For raw perturbations a normalised state beyond the clip cannot occur; its image is what the network would read.
+    let center = (reader.read(low, &Rational::zero())?.0, reader.read(high, &Rational::zero())?.0);
+    // Neither end of a change leaves its interval.
+    let radius = upper.sub(&center.0).max(center.1.sub(&lower)).min(reader.distance(radius)?);
+    Ok(Reach { lower, center, upper, radius, cut: lower_cut || upper_cut })
 }
 
 /// A bound on the magnitude of every input coordinate over all states; fixes the grids.
@@ -132,12 +173,9 @@ fn reach(
 /// [`Fault::NegativeRadius`], [`Fault::StdNotPositive`], [`Fault::ShapeMismatch`].
 pub fn input_magnitude(policy: &Policy, states: &States, set: &PerturbationSet) -> Result<Rational, Fault> {
     let mut largest = Rational::zero();
-    for row in states.values.values.chunks(states.values.columns.max(1)) {
-        for (coordinate, &state) in row.iter().enumerate() {
-            let state = state.to_rational();
-            let reach = reach((&state, &state), states.units, set, policy.normaliser.as_ref(), coordinate)?;
-            largest = largest.max(reach.lower.abs()).max(reach.upper.abs());
-        }
+    for row in states.values.checked_rows(0)? {
+        let state: Vec<Rational> = row.iter().map(|x| x.to_rational()).collect();
+        largest = largest.max(cell_magnitude(policy, (&state, &state), states.units, set)?);
     }
     Ok(largest)
 }
@@ -153,14 +191,14 @@ pub fn cell_magnitude(
     set: &PerturbationSet,
 ) -> Result<Rational, Fault> {
     let mut largest = Rational::zero();
-    for (coordinate, ends) in lower.iter().zip(upper).enumerate() {
-        let reach = reach(ends, state_units, set, policy.normaliser.as_ref(), coordinate)?;
+    for (coordinate, ends) in zip_exact(lower, upper, 0)?.enumerate() {
+        let reach = reach(policy, ends, state_units, set, coordinate)?;
         largest = largest.max(reach.lower.abs()).max(reach.upper.abs());
     }
     Ok(largest)
 }
 
-/// The input set at one state, outward on the grid with `value_bits` fraction bits.
+/// Rule `input.set`: the input set at one state, outward on the grid with `value_bits` fraction bits.
 ///
 /// # Errors
 /// [`Fault::NegativeRadius`], [`Fault::StdNotPositive`], [`Fault::ShapeMismatch`],
@@ -176,8 +214,8 @@ pub fn input_set(
     cell_set(policy, (&state, &state), state_units, set, value_bits)
 }
 
-/// The input set of every state between `lower` and `upper`: `center` holds what the network reads unperturbed at any of
-/// them, `region` what it reads perturbed, `radii` bound the change at each.
+/// Rule `region.input`: the input set of every state between `lower` and `upper`: `center` holds what the network reads
+/// unperturbed at any of them, `region` what it reads perturbed, `radii` bound the change at each.
 ///
 /// # Errors
 /// As [`input_set`].
@@ -188,35 +226,41 @@ pub fn cell_set(
     set: &PerturbationSet,
     value_bits: u32,
 ) -> Result<InputSet, Fault> {
-    let extra = match &set.shape {
-        Perturbation::PerCoordinate { radii } => radii.len() != lower.len(),
-        _ => false,
-    };
-    if extra || lower.len() != policy.network.inputs() || upper.len() != lower.len() {
+    check_radii(set, lower.len())?;
+    if lower.len() != policy.network.inputs() {
         return Err(Fault::ShapeMismatch { layer: 0 });
     }
     let entry = |value: BigInt| value.to_i64().ok_or(Fault::MagnitudeTooLarge { layer: 0 });
-    let mut input = InputSet {
-        region: GridBox::default(),
-        center: GridBox::default(),
-        radii: Vec::with_capacity(lower.len()),
-        ball: None,
+    let outward = |lower: &Rational, upper: &Rational| {
+        Ok((entry(lower.floor_scaled(value_bits))?, entry(upper.ceil_scaled(value_bits))?))
     };
-    let mut semi_axes = Vec::new();
-    for (coordinate, ends) in lower.iter().zip(upper).enumerate() {
-        let reach = reach(ends, state_units, set, policy.normaliser.as_ref(), coordinate)?;
-        input.region.lower.push(entry(reach.lower.floor_scaled(value_bits))?);
-        input.region.upper.push(entry(reach.upper.ceil_scaled(value_bits))?);
-        input.center.lower.push(entry(reach.center.0.floor_scaled(value_bits))?);
-        input.center.upper.push(entry(reach.center.1.ceil_scaled(value_bits))?);
+    let (mut region, mut center) = (Vec::new(), Vec::new());
+    let (mut radii, mut semi_axes) = (Vec::new(), Vec::new());
+    for (coordinate, ends) in zip_exact(lower, upper, 0)?.enumerate() {
+        let reach = reach(policy, ends, state_units, set, coordinate)?;
+        region.push(outward(&reach.lower, &reach.upper)?);
+        center.push(outward(&reach.center.0, &reach.center.1)?);
         let radius = entry(reach.radius.ceil_scaled(value_bits))?;
-        input.radii.push(radius);
+        radii.push(radius);
         semi_axes.push((!reach.cut).then_some(radius));
     }
-    if matches!(set.shape, Perturbation::L2 { .. }) {
-        input.ball = Some(GridBall { semi_axes });
+    let is_ball = matches!(set.shape, Perturbation::L2 { .. });
+    Ok(InputSet {
+        region: GridBox::from_intervals(region),
+        center: GridBox::from_intervals(center),
+        radii,
+        ball: is_ball.then_some(GridBall { semi_axes }),
+    })
+}
+
+/// Where radii are listed, there is one per input.
+fn check_radii(set: &PerturbationSet, inputs: usize) -> Result<(), Fault> {
+    match &set.shape {
+        Perturbation::PerCoordinate { radii } if radii.len() != inputs => {
+            Err(Fault::ShapeMismatch { layer: 0 })
+        }
+        Perturbation::PerCoordinate { .. } | Perturbation::Linf { .. } | Perturbation::L2 { .. } => Ok(()),
     }
-    Ok(input)
 }
 
 /// The radii that bound `|perturbed - unperturbed|` for ALL states, per network input: the global families' `v_0`.
@@ -227,23 +271,29 @@ pub fn cell_set(
 /// [`Fault::NegativeRadius`], [`Fault::StdNotPositive`], [`Fault::ShapeMismatch`].
 pub fn global_radii(policy: &Policy, set: &PerturbationSet) -> Result<Vec<Rational>, Fault> {
     let inputs = policy.network.inputs();
-    if let Perturbation::PerCoordinate { radii } = &set.shape
-        && radii.len() != inputs
-    {
-        return Err(Fault::ShapeMismatch { layer: 0 });
+    check_radii(set, inputs)?;
+    let radius = |coordinate| {
+        let reader = Reader::new(policy.normaliser.as_ref(), Units::Raw, set.units, coordinate)?;
+        reader.distance(radius_of(set, coordinate)?)
+    };
+    (0..inputs).map(radius).collect()
+}
+
+/// The perturbations in the network's units, for ALL states, of a set with these [`global_radii`].
+///
+/// # Errors
+/// [`Fault::ShapeMismatch`] without a radius.
+pub fn global_set(set: &PerturbationSet, radii: &[Rational]) -> Result<Perturbation, Fault> {
+    match (&set.shape, set.units) {
+        (shape, Units::Normalised) => Ok(shape.clone()),
+        // The normaliser makes an ellipsoid of the ball; its longest semi-axis bounds its Euclidean size.
+        (Perturbation::L2 { .. }, Units::Raw) => {
+            Ok(Perturbation::L2 { radius: radii.iter().max().cloned().shaped(0)? })
+        }
+        (Perturbation::Linf { .. } | Perturbation::PerCoordinate { .. }, Units::Raw) => {
+            Ok(Perturbation::PerCoordinate { radii: radii.to_vec() })
+        }
     }
-    (0..inputs)
-        .map(|coordinate| {
-            let radius = radius_of(set, coordinate)?;
-            match (&policy.normaliser, set.units) {
-                (Some(normaliser), Units::Raw) => {
-                    let (_, std) = statistics(normaliser, coordinate)?;
-                    radius.div(std).map_err(|_| Fault::ShapeMismatch { layer: 0 })
-                }
-                _ => Ok(radius.clone()),
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -291,8 +341,8 @@ mod tests {
     #[test]
     fn raw_boxes_are_clipped() {
         let input = at([(7, -2), (5, -2)], Units::Raw, &linf("1/2", Units::Raw)).unwrap();
-        assert_eq!(input.region, GridBox { lower: vec![5, -2], upper: vec![8, 6] });
-        assert_eq!(input.center, GridBox { lower: vec![7, 2], upper: vec![7, 2] });
+        assert_eq!(input.region, GridBox::of(vec![5, -2], vec![8, 6]));
+        assert_eq!(input.center, GridBox::of(vec![7, 2], vec![7, 2]));
         assert_eq!((input.radii, input.ball), (vec![2, 4], None));
     }
 
@@ -300,10 +350,10 @@ mod tests {
     #[test]
     fn normalised_boxes_are_not_clipped_again() {
         let input = at([(5, 0), (5, -2)], Units::Raw, &linf("1/2", Units::Normalised)).unwrap();
-        assert_eq!(input.region, GridBox { lower: vec![6, 0], upper: vec![10, 4] });
+        assert_eq!(input.region, GridBox::of(vec![6, 0], vec![10, 4]));
         assert_eq!(input.radii, vec![2, 2]);
         let beyond = at([(3, 0), (0, 0)], Units::Normalised, &linf("0", Units::Normalised)).unwrap();
-        assert_eq!(beyond.center, GridBox { lower: vec![12, 0], upper: vec![12, 0] });
+        assert_eq!(beyond.center, GridBox::of(vec![12, 0], vec![12, 0]));
     }
 
     /// A raw ball of radius 1/2 at (7/4, 5/4): the clip cuts the first coordinate, the second has semi-axis 1.
@@ -320,7 +370,7 @@ mod tests {
     #[test]
     fn ends_round_outward() {
         let input = at([(1, 0), (3, -1)], Units::Raw, &linf("1/3", Units::Normalised)).unwrap();
-        assert_eq!((input.region.lower[0], input.region.upper[0], input.radii[0]), (2, 6, 2));
+        assert_eq!((input.region.at(0), input.radii[0]), (Some((2, 6)), 2));
     }
 
     #[test]

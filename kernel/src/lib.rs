@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+mod advice;
 pub mod back;
 pub mod band;
 pub mod bounds;
@@ -18,6 +19,7 @@ pub mod head;
 pub mod hull;
 pub mod ibp;
 pub mod input;
+pub mod interval;
 pub mod logarithm;
 pub mod model;
 pub mod nested;
@@ -31,3 +33,5 @@ pub mod scaled;
 pub mod sensitivity;
 pub mod split;
 pub mod statistic;
+pub mod table;
+mod wide;

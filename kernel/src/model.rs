@@ -3,7 +3,9 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::slice::ChunksExact;
 
+use crate::fault::Fault;
 use crate::number::{Dyadic, Rational};
 
 /// An activation function, applied to each coordinate.
@@ -188,6 +190,18 @@ impl Network {
     /// Output width.
     pub fn outputs(&self) -> usize {
         self.layers.last().map_or(0, |l| l.weight.rows)
+    }
+}
+
+impl Matrix {
+    /// The rows in order.
+    ///
+    /// # Errors
+    /// [`Fault::ShapeMismatch`] unless it has `rows * columns` values and a column.
+    pub fn checked_rows(&self, layer: usize) -> Result<ChunksExact<'_, Dyadic>, Fault> {
+        let fits = self.columns > 0 && self.rows.checked_mul(self.columns) == Some(self.values.len());
+        // Only where it fits: chunks of no column do not exist.
+        fits.then(|| self.values.chunks_exact(self.columns)).ok_or(Fault::ShapeMismatch { layer })
     }
 }
 

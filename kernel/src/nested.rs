@@ -1,9 +1,8 @@
 //! Rule `mono.nested`: a chain's masks only ever lose weights. Trusted; `spec/rules/mono.md#mononested`.
 
-use alloc::vec::Vec;
-
 use crate::fault::Fault;
 use crate::model::{Mask, Network};
+use crate::wide::zip_exact;
 
 /// Accepts iff every mask has one entry per weight of `network` and, for each mask but the first, `M_k <= M_{k-1}`
 /// entrywise. The empty list is accepted: it claims nothing.
@@ -13,34 +12,26 @@ use crate::model::{Mask, Network};
 pub fn check_nested(network: &Network, masks: &[Mask]) -> Result<(), Fault> {
     let mut before: Option<&Mask> = None;
     for (step, mask) in masks.iter().enumerate() {
-        check_fits(network, mask, step)?;
-        if let Some(before) = before {
-            check_step(network, before, mask, step)?;
-        }
+        check_step(network, before.unwrap_or(mask), mask, step)?;
         before = Some(mask);
     }
     Ok(())
 }
 
-fn check_fits(network: &Network, mask: &Mask, step: usize) -> Result<(), Fault> {
-    let entries = network.layers.iter().map(|layer| layer.weight.values.len());
-    let kept = mask.layers.iter().map(Vec::len);
-    match entries.clone().zip(kept.clone()).position(|(a, b)| a != b) {
-        Some(layer) => Err(Fault::MaskDoesNotFit { step, layer }),
-        None if entries.len() != kept.len() => {
-            Err(Fault::MaskDoesNotFit { step, layer: entries.len().min(kept.len()) })
-        }
-        None => Ok(()),
-    }
-}
-
+/// The first mask has none before it, and is compared with itself.
 fn check_step(network: &Network, before: &Mask, mask: &Mask, step: usize) -> Result<(), Fault> {
-    let tables = before.layers.iter().zip(&mask.layers).zip(&network.layers);
-    for (layer, ((before, after), network)) in tables.enumerate() {
-        if let Some(index) = before.iter().zip(after).position(|(b, a)| *a && !*b) {
-            let columns = network.weight.columns;
-            let row = index.checked_div(columns).unwrap_or(0);
-            let column = index.checked_rem(columns).unwrap_or(0);
+    for layer in 0..network.layers.len().max(mask.layers.len()) {
+        let shape = Fault::MaskDoesNotFit { step, layer };
+        let tables = before.layers.get(layer).zip(mask.layers.get(layer));
+        let ((before, after), stored) = tables.zip(network.layers.get(layer)).ok_or(shape.clone())?;
+        if before.len() != stored.weight.values.len() {
+            return Err(shape);
+        }
+        let mut pairs = zip_exact(before, after, layer).map_err(|_| shape.clone())?;
+        if let Some(index) = pairs.position(|(before, after)| *after && !*before) {
+            let columns = stored.weight.columns;
+            let place = index.checked_div(columns).zip(index.checked_rem(columns));
+            let (row, column) = place.ok_or(shape)?;
             return Err(Fault::NotNested { step, layer, row, column });
         }
     }

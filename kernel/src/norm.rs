@@ -7,16 +7,19 @@ use alloc::vec::Vec;
 mod spectral;
 
 use num_bigint::{BigInt, BigUint};
-use num_traits::{Signed, Zero};
+use num_traits::{One, Signed, Zero};
 
-use super::enclose;
-use super::scaled::{MaskedLayer, ScaledNetwork};
-use super::sensitivity::check_radii;
+use crate::enclose;
 use crate::fault::Fault;
+use crate::head::OutputChange;
 use crate::model::{Mask, Perturbation};
 use crate::number::Rational;
+use crate::scaled::{ScaledLayer, ScaledNetwork, whole};
+use crate::sensitivity::check_radii;
+use crate::wide::{AtLayer, zip_exact};
 
-pub use spectral::{SpectralWitness, layer_spectral};
+pub use spectral::SpectralWitness;
+use spectral::layer_spectral;
 
 /// Largest bit length of a witness number.
 pub const WITNESS_BITS: u64 = 512;
@@ -47,6 +50,27 @@ pub struct NormProduct {
     pub deviation: Rational,
 }
 
+impl NormProduct {
+    /// What the bound on the change's vector norm says about outputs, their differences and their Euclidean norm.
+    ///
+    /// # Errors
+    /// Those of `enclose.sqrt`.
+    pub fn change(&self, family: NormFamily, outputs: usize) -> Result<OutputChange, Fault> {
+        let bound = &self.deviation;
+        let two = Rational::from_integer(2.into());
+        let (oscillation, euclidean) = match family {
+            NormFamily::Linf => (bound.mul(&two), None),
+            // |x_i - x_j| <= |x|_1, and |x|_2 <= |x|_1.
+            NormFamily::L1 => (bound.clone(), Some(bound.clone())),
+            // |x_i - x_j| <= sqrt(2) |x|_2.
+            NormFamily::Frobenius | NormFamily::AbsSpectral | NormFamily::Spectral => {
+                (bound.mul(&enclose::sqrt(&two)?.upper), Some(bound.clone()))
+            }
+        };
+        Ok(OutputChange { deviation: vec![bound.clone(); outputs], oscillation, euclidean })
+    }
+}
+
 /// Rules `norm.linf`, `norm.l1`, `norm.frobenius`: the families without a witness.
 ///
 /// # Errors
@@ -61,22 +85,28 @@ pub fn norm_product(
     let norm = match family {
         NormFamily::Linf => layer_linf,
         NormFamily::L1 => layer_l1,
-        NormFamily::Frobenius => return frobenius_product(network, mask, perturbation),
+        NormFamily::Frobenius => layer_frobenius,
         NormFamily::AbsSpectral | NormFamily::Spectral => {
             return Err(Fault::WitnessCount { expected: network.layers.len(), found: 0 });
         }
     };
-    let layers = network.masked(mask)?.iter().map(norm).collect();
-    assemble(network, layers, family, perturbation)
+    let masked = network.masked(mask)?;
+    let layers = masked.layers.iter().enumerate().map(|(index, layer)| norm(layer, index));
+    assemble(network, layers.collect::<Result<_, _>>()?, family, perturbation)
 }
 
-fn frobenius_product(
+/// A layer's norm from each layer's witness.
+fn with_witnesses<W>(
     network: &ScaledNetwork,
     mask: Option<&Mask>,
-    perturbation: &Perturbation,
-) -> Result<NormProduct, Fault> {
-    let layers = network.masked(mask)?.iter().map(layer_frobenius).collect::<Result<_, _>>()?;
-    assemble(network, layers, NormFamily::Frobenius, perturbation)
+    witnesses: &[W],
+    norm: impl Fn(&ScaledLayer, &W, usize) -> Result<Rational, Fault>,
+) -> Result<Vec<Rational>, Fault> {
+    let masked = network.masked(mask)?;
+    let (expected, found) = (masked.layers.len(), witnesses.len());
+    let pairs = zip_exact(&masked.layers, witnesses, 0);
+    let pairs = pairs.map_err(|_| Fault::WitnessCount { expected, found })?.enumerate();
+    pairs.map(|(index, (layer, witness))| norm(layer, witness, index)).collect()
 }
 
 /// Rule `norm.abs-spectral` for every layer; `vectors[l]` has one positive integer per column of layer `l`.
@@ -89,7 +119,7 @@ pub fn norm_product_abs_spectral(
     vectors: &[Vec<BigInt>],
     perturbation: &Perturbation,
 ) -> Result<NormProduct, Fault> {
-    let layers = abs_spectral_layers(network, mask, vectors)?;
+    let layers = with_witnesses(network, mask, vectors, |layer, v, l| layer_abs_spectral(layer, v, l))?;
     assemble(network, layers, NormFamily::AbsSpectral, perturbation)
 }
 
@@ -103,13 +133,7 @@ pub fn norm_product_spectral(
     witnesses: &[SpectralWitness],
     perturbation: &Perturbation,
 ) -> Result<NormProduct, Fault> {
-    let masked = network.masked(mask)?;
-    if masked.len() != witnesses.len() {
-        return Err(Fault::WitnessCount { expected: masked.len(), found: witnesses.len() });
-    }
-    let pairs = masked.iter().zip(witnesses).enumerate();
-    let layers =
-        pairs.map(|(index, (layer, w))| layer_spectral(layer, w, index)).collect::<Result<_, _>>()?;
+    let layers = with_witnesses(network, mask, witnesses, layer_spectral)?;
     assemble(network, layers, NormFamily::Spectral, perturbation)
 }
 
@@ -133,10 +157,13 @@ pub fn norm_product_chain(
     let mut results = Vec::new();
     for (index, mask) in masks.iter().enumerate() {
         let mut best: Option<Vec<Rational>> = None;
-        for witness in vectors.iter().take(index.saturating_add(1)).flatten() {
-            let found = abs_spectral_layers(network, Some(mask), witness)?;
+        // Its own witness and those of the masks before it.
+        let known = vectors.get(..=index).shaped(index)?;
+        for witness in known.iter().flatten() {
+            let found =
+                with_witnesses(network, Some(mask), witness, |layer, v, l| layer_abs_spectral(layer, v, l))?;
             best = Some(match best {
-                Some(old) => old.into_iter().zip(found).map(|(a, b)| a.min(b)).collect(),
+                Some(old) => zip_exact(old, found, index)?.map(|(a, b)| a.min(b)).collect(),
                 None => found,
             });
         }
@@ -146,34 +173,25 @@ pub fn norm_product_chain(
     Ok(results)
 }
 
-fn abs_spectral_layers(
-    network: &ScaledNetwork,
-    mask: Option<&Mask>,
-    vectors: &[Vec<BigInt>],
-) -> Result<Vec<Rational>, Fault> {
-    let masked = network.masked(mask)?;
-    if masked.len() != vectors.len() {
-        return Err(Fault::WitnessCount { expected: masked.len(), found: vectors.len() });
-    }
-    masked.iter().zip(vectors).enumerate().map(|(index, (l, v))| layer_abs_spectral(l, v, index)).collect()
+fn layer_linf(layer: &ScaledLayer, index: usize) -> Result<Rational, Fault> {
+    let ones = vec![BigUint::one(); layer.mantissas.columns()];
+    largest(layer, layer.absolute_times(&ones, index)?, index)
 }
 
-fn layer_linf(layer: &MaskedLayer<'_>) -> Rational {
-    let ones = vec![BigUint::from(1u8); layer.layer.columns];
-    layer.rescale(layer.absolute_times(&ones).into_iter().max().unwrap_or_default(), 1)
+fn layer_l1(layer: &ScaledLayer, index: usize) -> Result<Rational, Fault> {
+    let ones = vec![BigUint::one(); layer.mantissas.height()];
+    largest(layer, layer.absolute_transposed_times(&ones, index)?, index)
 }
 
-fn layer_l1(layer: &MaskedLayer<'_>) -> Rational {
-    let ones = vec![BigUint::from(1u8); layer.layer.rows];
-    layer.rescale(layer.absolute_transposed_times(&ones).into_iter().max().unwrap_or_default(), 1)
+/// The largest of a layer's sums.
+fn largest(layer: &ScaledLayer, sums: Vec<BigUint>, index: usize) -> Result<Rational, Fault> {
+    Ok(whole(sums.into_iter().max().shaped(index)?).mul(&layer.unit(1, index)?))
 }
 
-fn layer_frobenius(layer: &MaskedLayer<'_>) -> Result<Rational, Fault> {
-    let mut sum = BigUint::zero();
-    for (_, _, value) in layer.entries() {
-        sum += value.magnitude() * value.magnitude();
-    }
-    Ok(enclose::sqrt(&layer.rescale(sum, 2))?.upper)
+fn layer_frobenius(layer: &ScaledLayer, index: usize) -> Result<Rational, Fault> {
+    let squares = layer.mantissas.values().iter().map(|value| value.magnitude() * value.magnitude());
+    let sum = whole(squares.sum()).mul(&layer.unit(2, index)?);
+    Ok(enclose::sqrt(&sum)?.upper)
 }
 
 /// Rule `norm.abs-spectral`: for `v > 0` the spectral radius of `|W|^T |W|` is at most
@@ -185,8 +203,8 @@ fn layer_frobenius(layer: &MaskedLayer<'_>) -> Result<Rational, Fault> {
 ///
 /// # References
 /// `spec/rules/global.md#normabs-spectral`.
-pub fn layer_abs_spectral(layer: &MaskedLayer<'_>, v: &[BigInt], index: usize) -> Result<Rational, Fault> {
-    let (expected, found) = (layer.layer.columns, v.len());
+fn layer_abs_spectral(layer: &ScaledLayer, v: &[BigInt], index: usize) -> Result<Rational, Fault> {
+    let (expected, found) = (layer.mantissas.columns(), v.len());
     if expected != found {
         return Err(Fault::WitnessLength { layer: index, expected, found });
     }
@@ -197,18 +215,16 @@ pub fn layer_abs_spectral(layer: &MaskedLayer<'_>, v: &[BigInt], index: usize) -
         return Err(Fault::WitnessTooLong { layer: index });
     }
     let v: Vec<BigUint> = v.iter().map(|x| x.magnitude().clone()).collect();
-    let image = layer.absolute_transposed_times(&layer.absolute_times(&v));
+    let image = layer.absolute_transposed_times(&layer.absolute_times(&v, index)?, index)?;
     // The largest of image_i / v_i by cross multiplication: a reduced fraction per entry would cost more.
-    let mut best = (BigUint::zero(), BigUint::from(1u8));
-    for (top, bottom) in image.into_iter().zip(v) {
+    let mut best = (BigUint::zero(), BigUint::one());
+    for (top, bottom) in zip_exact(image, v, index)? {
         if &top * &best.1 > &best.0 * &bottom {
             best = (top, bottom);
         }
     }
-    let ratio = Rational::new(BigInt::from(best.0), BigInt::from(best.1));
-    let ratio = ratio.map_err(|_| Fault::ZeroDenominator)?;
-    let rho = ratio.mul(&layer.rescale(BigUint::from(1u8), 2));
-    Ok(enclose::sqrt(&rho)?.upper)
+    let ratio = Rational::new(best.0.into(), best.1.into()).map_err(|_| Fault::ZeroDenominator)?;
+    Ok(enclose::sqrt(&ratio.mul(&layer.unit(2, index)?))?.upper)
 }
 
 fn assemble(
@@ -217,9 +233,9 @@ fn assemble(
     family: NormFamily,
     perturbation: &Perturbation,
 ) -> Result<NormProduct, Fault> {
-    let size = perturbation_size(perturbation, family, network.inputs())?;
+    let size = perturbation_size(perturbation, family, network.inputs()?)?;
     let mut product = Rational::one();
-    for (norm, layer) in layers.iter().zip(&network.layers) {
+    for (norm, layer) in zip_exact(&layers, &network.layers, 0)? {
         product = product.mul(norm).mul(&layer.lipschitz);
     }
     let deviation = product.mul(&size);
@@ -243,32 +259,33 @@ pub fn perturbation_size(
     inputs: usize,
 ) -> Result<Rational, Fault> {
     let count = Rational::from_integer(BigInt::from(inputs));
-    let radius_is_sound = |r: &Rational| {
-        if r.is_negative() { Err(Fault::NegativeRadius { coordinate: 0 }) } else { Ok(()) }
-    };
     match perturbation {
-        Perturbation::Linf { radius } => {
-            radius_is_sound(radius)?;
-            Ok(match family {
-                NormFamily::Linf => radius.clone(),
-                NormFamily::L1 => count.mul(radius),
-                _ => enclose::sqrt(&count)?.upper.mul(radius),
-            })
-        }
-        Perturbation::L2 { radius } => {
-            radius_is_sound(radius)?;
-            Ok(match family {
-                NormFamily::L1 => enclose::sqrt(&count)?.upper.mul(radius),
-                _ => radius.clone(),
-            })
+        Perturbation::Linf { radius } | Perturbation::L2 { radius } => {
+            check_radii(1, core::slice::from_ref(radius))?;
+            let cube = matches!(perturbation, Perturbation::Linf { .. });
+            // How many times longer than the radius a perturbation can be.
+            let times = match (family, cube) {
+                (NormFamily::Linf, _) => Rational::one(),
+                (NormFamily::L1, true) => count,
+                (NormFamily::L1, false) => enclose::sqrt(&count)?.upper,
+                (NormFamily::Frobenius | NormFamily::AbsSpectral | NormFamily::Spectral, true) => {
+                    enclose::sqrt(&count)?.upper
+                }
+                (NormFamily::Frobenius | NormFamily::AbsSpectral | NormFamily::Spectral, false) => {
+                    Rational::one()
+                }
+            };
+            Ok(times.mul(radius))
         }
         Perturbation::PerCoordinate { radii } => {
             check_radii(inputs, radii)?;
             let sum = |f: fn(&Rational) -> Rational| radii.iter().fold(Rational::zero(), |s, r| s.add(&f(r)));
             match family {
-                NormFamily::Linf => Ok(radii.iter().max().cloned().unwrap_or_else(Rational::zero)),
+                NormFamily::Linf => radii.iter().max().cloned().shaped(0),
                 NormFamily::L1 => Ok(sum(Rational::clone)),
-                _ => Ok(enclose::sqrt(&sum(|r| r.mul(r)))?.upper),
+                NormFamily::Frobenius | NormFamily::AbsSpectral | NormFamily::Spectral => {
+                    Ok(enclose::sqrt(&sum(|r| r.mul(r)))?.upper)
+                }
             }
         }
     }

@@ -170,6 +170,16 @@ impl Rational {
         -((-(self.numerator() << bits)).div_floor(self.denominator()))
     }
 
+    /// The largest multiple of `2^-bits` that is at most the number.
+    pub fn floor_to_grid(&self, bits: u32) -> Self {
+        Self::from_dyadic(self.floor_scaled(bits), i64::from(bits).saturating_neg())
+    }
+
+    /// The least multiple of `2^-bits` that is at least the number.
+    pub fn ceil_to_grid(&self, bits: u32) -> Self {
+        Self::from_dyadic(self.ceil_scaled(bits), i64::from(bits).saturating_neg())
+    }
+
     /// Parses a decimal (`0.075`, `-1e-3`) or a fraction (`3/40`) exactly.
     ///
     /// # Errors

@@ -3,16 +3,17 @@
 //! `W' x' - W x = W' (x' - x) - (W - W') x`: the change is carried through the pruned weights, and each layer adds what
 //! its pruned weights contributed to the dense network. Two ranges are never subtracted, except to meet the result.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::band::{Intervals, product, scale_rows};
+use crate::band::{column, product, scale_rows, side_by_side};
 use crate::enclose::TanhTable;
 use crate::fault::Fault;
-use crate::grid::{GridNetwork, GridScale};
-use crate::hull::slope_range;
-use crate::ibp::{GridBox, LayerBounds};
+use crate::grid::{GridLayer, GridNetwork, GridScale};
+use crate::hull::slope_ranges;
+use crate::ibp::LayerBounds;
+use crate::interval::GridBox;
 use crate::model::{Mask, Network};
+use crate::wide::{AtLayer, zip_exact};
 
 /// The dense network and what one mask takes away from it.
 #[derive(Clone, Debug)]
@@ -48,42 +49,33 @@ pub fn paired_change(
     dense: &LayerBounds,
     pruned: &LayerBounds,
 ) -> Result<GridBox, Fault> {
-    let mut change = GridBox { lower: vec![0; input.lower.len()], upper: vec![0; input.lower.len()] };
+    let mut change = GridBox::point(input.intervals().map(|_| 0));
     let mut read = input;
-    let pairs = paired.pruned.layers.iter().zip(&paired.removed.layers);
-    let values = dense.pre.iter().zip(&dense.post).zip(pruned.pre.iter().zip(&pruned.post));
-    if [&dense.pre, &dense.post, &pruned.pre, &pruned.post]
-        .iter()
-        .any(|b| b.len() != paired.pruned.layers.len())
+    let layers = zip_exact(&paired.pruned.layers, &paired.removed.layers, 0)?;
+    let values = zip_exact(&dense.pre, &dense.post, 0)?;
+    let values = zip_exact(values, zip_exact(&pruned.pre, &pruned.post, 0)?, 0)?;
+    for (index, ((kept, removed), ((pre, post), (other_pre, other_post)))) in
+        zip_exact(layers, values, 0)?.enumerate()
     {
-        return Err(Fault::ShapeMismatch { layer: 0 });
-    }
-    for (index, ((kept, removed), ((pre, post), (other_pre, other_post)))) in pairs.zip(values).enumerate() {
-        let overflow = || Fault::Overflow { layer: index };
-        if read.lower.len() != kept.inputs || pre.lower.len() != kept.outputs {
-            return Err(Fault::ShapeMismatch { layer: index });
-        }
-        let fixed = vec![false; kept.weight.len()];
-        let carried = product(kept, &fixed, &Intervals::of_boxes(&[&change])).ok_or_else(overflow)?.column(0);
-        let taken = product(removed, &fixed, &Intervals::of_boxes(&[read])).ok_or_else(overflow)?.column(0);
-        let step = difference(&carried, &taken).ok_or_else(overflow)?;
-        let step = step.meet(&difference(other_pre, pre).ok_or_else(overflow)?, index)?;
+        let step = difference(&carried(kept, &change, index)?, &carried(removed, read, index)?, index)?;
+        let step = step.meet(&difference(other_pre, pre, index)?, index)?;
         // Both networks' pre-activations lie in the hull, so that a secant slope carries one to the other.
-        let hull = pre.hull(other_pre);
-        let slopes =
-            hull.intervals().map(|e| slope_range(&kept.activation, table, paired.pruned.value_bits, e));
-        let slopes = slopes.collect::<Option<Vec<_>>>().ok_or_else(overflow)?;
-        let mut scaled = Intervals::of_boxes(&[&step]);
-        scale_rows(&mut scaled, &slopes).ok_or_else(overflow)?;
-        change = scaled.column(0).meet(&difference(other_post, post).ok_or_else(overflow)?, index)?;
+        let hull = pre.hull(other_pre, index)?;
+        let slopes = slope_ranges(&kept.activation, table, paired.pruned.value_bits, &hull, index)?;
+        let scaled = scale_rows(&side_by_side(&[&step], index)?, &slopes, index)?;
+        change = column(&scaled, 0, index)?.meet(&difference(other_post, post, index)?, index)?;
         read = post;
     }
     Ok(change)
 }
 
+/// `{ W x : x in the box }`.
+fn carried(layer: &GridLayer, region: &GridBox, index: usize) -> Result<GridBox, Fault> {
+    let exact = layer.weight.map(|_| false);
+    column(&product(layer, &exact, &side_by_side(&[region], index)?, index)?, 0, index)
+}
+
 /// `{ a - b : a in one, b in other }`.
-fn difference(one: &GridBox, other: &GridBox) -> Option<GridBox> {
-    let pairs = one.intervals().zip(other.intervals());
-    let ends = pairs.map(|((l1, u1), (l2, u2))| Some((l1.checked_sub(u2)?, u1.checked_sub(l2)?)));
-    Some(GridBox::from_intervals(ends.collect::<Option<Vec<_>>>()?))
+fn difference(one: &GridBox, other: &GridBox, layer: usize) -> Result<GridBox, Fault> {
+    one.with(other, layer, |_, (l1, u1), (l2, u2)| l1.checked_sub(u2).zip(u1.checked_sub(l2)).within(layer))
 }

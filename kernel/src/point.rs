@@ -4,13 +4,15 @@
 
 use alloc::vec::Vec;
 
-use crate::enclose::{Enclosures, TanhTable, exp, sqrt};
+use crate::enclose::{Enclosure, Enclosures, TanhTable, exp, sqrt};
 use crate::fault::Fault;
 use crate::grid::{GridNetwork, rational_entry};
-use crate::ibp::{GridBox, propagate};
-use crate::input::{clip, normalise, radius_of, statistics};
+use crate::ibp::propagate;
+use crate::input::{radius_of, read_point};
+use crate::interval::GridBox;
 use crate::model::{Head, Perturbation, PerturbationSet, Policy, Units};
 use crate::number::{Dyadic, Rational};
+use crate::wide::zip_exact;
 
 /// Fraction bits of inverse standard deviations.
 const INVERSE_BITS: u32 = 128;
@@ -32,45 +34,24 @@ pub fn perturbed_inputs(
     if state.len() != width || offset.len() != width {
         return Err(Fault::PointShape);
     }
-    let (mut clean, mut moved, mut squares) = (Vec::new(), Vec::new(), Rational::zero());
-    let euclidean = matches!(set.shape, Perturbation::L2 { .. });
-    for (coordinate, (&value, offset)) in state.iter().zip(offset).enumerate() {
-        if !euclidean && offset.abs() > *radius_of(set, coordinate)? {
-            return Err(Fault::PointTooFar { coordinate });
+    match &set.shape {
+        Perturbation::L2 { .. } => {
+            let squares = offset.iter().fold(Rational::zero(), |sum, x| sum.add(&x.mul(x)));
+            let radius = radius_of(set, 0)?;
+            if squares > radius.mul(radius) {
+                return Err(Fault::PointOutsideBall);
+            }
         }
-        squares = squares.add(&offset.mul(offset));
-        let value = value.to_rational();
-        let (seen, read) = match &policy.normaliser {
-            None => (value.clone(), value.add(offset)),
-            Some(normaliser) => {
-                let (mean, std) = statistics(normaliser, coordinate)?;
-                let see = |raw: &Rational| {
-                    Ok::<_, Fault>(clip(normalise(raw, mean, std)?, normaliser.clip.as_ref()))
-                };
-                let raw = match state_units {
-                    Units::Raw => value.clone(),
-                    Units::Normalised => value.mul(std).add(&mean.to_rational()),
-                };
-                match (set.units, state_units) {
-                    (Units::Raw, _) => (see(&raw)?, see(&raw.add(offset))?),
-                    (Units::Normalised, Units::Normalised) => (value.clone(), value.add(offset)),
-                    (Units::Normalised, Units::Raw) => {
-                        let seen = see(&raw)?;
-                        (seen.clone(), seen.add(offset))
-                    }
+        Perturbation::Linf { .. } | Perturbation::PerCoordinate { .. } => {
+            for (coordinate, offset) in offset.iter().enumerate() {
+                if offset.abs() > *radius_of(set, coordinate)? {
+                    return Err(Fault::PointTooFar { coordinate });
                 }
             }
-        };
-        clean.push(seen);
-        moved.push(read);
-    }
-    if euclidean {
-        let radius = radius_of(set, 0)?;
-        if squares > radius.mul(radius) {
-            return Err(Fault::PointOutsideBall);
         }
     }
-    Ok((clean, moved))
+    let state: Vec<Rational> = state.iter().map(|x| x.to_rational()).collect();
+    read_point(policy, &state, state_units, set, offset)
 }
 
 /// Encloses the outputs at one exact input.
@@ -84,17 +65,24 @@ pub fn enclose_outputs(
 ) -> Result<GridBox, Fault> {
     let entries = input.iter().map(|x| rational_entry(x, network.value_bits));
     let entries = entries.collect::<Option<Vec<_>>>().ok_or(Fault::MagnitudeTooLarge { layer: 0 })?;
-    let bounds = propagate(network, table, &GridBox::from_intervals(entries))?;
-    Ok(bounds.post.into_iter().next_back().unwrap_or_default())
+    Ok(propagate(network, table, &GridBox::from_intervals(entries))?.outputs()?.clone())
 }
 
 /// Lower bounds of each output's absolute change: the gaps between two enclosures, exact.
-pub fn deviation_from_below(clean: &GridBox, moved: &GridBox, value_bits: u32) -> Vec<Rational> {
-    let gap = |((l1, u1), (l2, u2)): ((i64, i64), (i64, i64))| {
-        let gap = l2.saturating_sub(u1).max(l1.saturating_sub(u2)).max(0);
-        Rational::from_dyadic(gap.into(), i64::from(value_bits).saturating_neg())
-    };
-    clean.intervals().zip(moved.intervals()).map(gap).collect()
+///
+/// # Errors
+/// [`Fault::ShapeMismatch`] if the enclosures have different lengths.
+pub fn deviation_from_below(
+    clean: &GridBox,
+    moved: &GridBox,
+    value_bits: u32,
+) -> Result<Vec<Rational>, Fault> {
+    let exact = |value: i64| Rational::on_grid(value, value_bits);
+    let gaps = zip_exact(clean.intervals(), moved.intervals(), 0)?.map(|((l1, u1), (l2, u2))| {
+        let (rise, fall) = (exact(l2).sub(&exact(u1)), exact(l1).sub(&exact(u2)));
+        rise.max(fall).max(Rational::zero())
+    });
+    Ok(gaps.collect())
 }
 
 /// A head with the constants of its lower bounds.
@@ -109,16 +97,16 @@ impl<'a> PointHead<'a> {
     /// Prepares the constants of `head`.
     ///
     /// # Errors
-    /// [`Fault::Enclosure`] for a standard deviation too small to invert.
+    /// [`Fault::ExpArgumentTooLarge`] for a standard deviation too small to invert.
     pub fn new(head: &'a Head) -> Result<Self, Fault> {
         let mut inverse_std = Vec::new();
         if let Head::Gaussian { log_std } = head {
             for log_std in log_std {
-                let floor = exp(&log_std.to_rational().neg())?.lower.floor_scaled(INVERSE_BITS);
-                inverse_std.push(Rational::from_dyadic(floor, i64::from(INVERSE_BITS).saturating_neg()));
+                let inverse = exp(&log_std.to_rational().neg())?.lower;
+                inverse_std.push(inverse.floor_to_grid(INVERSE_BITS));
             }
         }
-        Ok(Self { head, enclosures: Enclosures::new(), inverse_std })
+        Ok(Self { head, enclosures: Enclosures::new()?, inverse_std })
     }
 
     /// A lower bound of the total variation between the policies at the state and at the point.
@@ -127,7 +115,7 @@ impl<'a> PointHead<'a> {
     /// that grew (or of those that shrank) have changed by, each from below.
     ///
     /// # Errors
-    /// [`Fault::Enclosure`], [`Fault::NoDistribution`], [`Fault::PointShape`].
+    /// [`Fault::NoDistribution`], [`Fault::ShapeMismatch`] and those of the enclosures.
     pub fn total_variation(
         &self,
         clean: &GridBox,
@@ -136,25 +124,23 @@ impl<'a> PointHead<'a> {
     ) -> Result<Rational, Fault> {
         match self.head {
             Head::Gaussian { .. } => {
-                let gaps = deviation_from_below(clean, moved, value_bits);
-                if gaps.len() != self.inverse_std.len() {
-                    return Err(Fault::PointShape);
+                let gaps = deviation_from_below(clean, moved, value_bits)?;
+                let mut squares = Rational::zero();
+                for (gap, inverse) in zip_exact(&gaps, &self.inverse_std, 0)? {
+                    let standardised = gap.mul(inverse);
+                    squares = squares.add(&standardised.mul(&standardised));
                 }
-                let squares =
-                    gaps.iter().zip(&self.inverse_std).fold(Rational::zero(), |sum, (gap, inverse)| {
-                        let standardised = gap.mul(inverse);
-                        sum.add(&standardised.mul(&standardised))
-                    });
                 let distance = sqrt(&squares)?.lower;
                 Ok(self.enclosures.gaussian_tv(&distance)?.lower.max(Rational::zero()))
             }
             Head::Categorical => {
                 let (mut grown, mut shrunk) = (Rational::zero(), Rational::zero());
-                for action in 0..clean.lower.len() {
-                    let before = probability(clean, action, value_bits)?;
-                    let after = probability(moved, action, value_bits)?;
-                    grown = grown.add(&after.0.sub(&before.1).max(Rational::zero()));
-                    shrunk = shrunk.add(&before.0.sub(&after.1).max(Rational::zero()));
+                let pairs = zip_exact(clean.intervals(), moved.intervals(), 0)?.enumerate();
+                for (action, (own_before, own_after)) in pairs {
+                    let before = probability(clean, action, own_before, value_bits)?;
+                    let after = probability(moved, action, own_after, value_bits)?;
+                    grown = grown.add(&after.lower.sub(&before.upper).max(Rational::zero()));
+                    shrunk = shrunk.add(&before.lower.sub(&after.upper).max(Rational::zero()));
                 }
                 Ok(grown.max(shrunk))
             }
@@ -164,15 +150,18 @@ impl<'a> PointHead<'a> {
 }
 
 /// Enclosure of one action's softmax probability, `1 / sum_b exp(z_b - z_a)`.
-fn probability(logits: &GridBox, action: usize, value_bits: u32) -> Result<(Rational, Rational), Fault> {
-    let bits = i64::from(value_bits).saturating_neg();
-    let (own_lower, own_upper) = logits.intervals().nth(action).ok_or(Fault::PointShape)?;
+fn probability(
+    logits: &GridBox,
+    action: usize,
+    (own_lower, own_upper): (i64, i64),
+    value_bits: u32,
+) -> Result<Enclosure, Fault> {
+    let exact = |value: i64| Rational::on_grid(value, value_bits);
     let (mut least, mut largest) = (Rational::one(), Rational::one());
     for (_, (lower, upper)) in logits.intervals().enumerate().filter(|(other, _)| *other != action) {
-        least = least.add(&exp(&Rational::from_dyadic(lower.saturating_sub(own_upper).into(), bits))?.lower);
-        largest =
-            largest.add(&exp(&Rational::from_dyadic(upper.saturating_sub(own_lower).into(), bits))?.upper);
+        least = least.add(&exp(&exact(lower).sub(&exact(own_upper)))?.lower);
+        largest = largest.add(&exp(&exact(upper).sub(&exact(own_lower)))?.upper);
     }
-    let inverse = |sum: &Rational| Rational::one().div(sum).map_err(|_| Fault::PointShape);
-    Ok((inverse(&largest)?, inverse(&least)?))
+    let inverse = |sum: &Rational| Rational::one().div(sum).map_err(|_| Fault::ZeroDenominator);
+    Ok(Enclosure { lower: inverse(&largest)?, upper: inverse(&least)? })
 }

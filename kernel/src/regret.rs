@@ -110,9 +110,9 @@ pub fn horizon(rewards: &RewardRange, horizon: u32, tv: &Rational) -> Result<Rat
     }
     check_probability(tv, |value| Fault::SupNotAProbability { value })?;
     let spread = rewards.spread()?;
-    let bits = tv.denominator().bits().saturating_mul(u64::from(horizon));
-    let steps = if bits <= EXACT_HORIZON_BITS {
-        diverged_steps_exact(tv, horizon)
+    let bits = tv.denominator().bits().checked_mul(horizon.into());
+    let steps = if bits.is_some_and(|bits| bits <= EXACT_HORIZON_BITS) {
+        diverged_steps_exact(tv, horizon)?
     } else {
         diverged_steps_rounded_up(tv, horizon)
     };
@@ -120,7 +120,7 @@ pub fn horizon(rewards: &RewardRange, horizon: u32, tv: &Rational) -> Result<Rat
 }
 
 /// `sum_{k<T} (1 - q^(k+1)) = T - (q + ... + q^T)`, with `q = a/b`: one fraction over `b^T`, reduced once.
-fn diverged_steps_exact(tv: &Rational, horizon: u32) -> Rational {
+fn diverged_steps_exact(tv: &Rational, horizon: u32) -> Result<Rational, Fault> {
     let keep = Rational::one().sub(tv);
     let (a, b) = (keep.numerator(), keep.denominator());
     // After k rounds `kept / power` is q + ... + q^k.
@@ -132,7 +132,7 @@ fn diverged_steps_exact(tv: &Rational, horizon: u32) -> Rational {
     }
     let total = BigInt::from(horizon) * &power - kept;
     // `power` is a product of positive denominators.
-    Rational::new(total, power).unwrap_or_else(|_| Rational::from_integer(BigInt::from(horizon)))
+    Rational::new(total, power).map_err(|_| Fault::ZeroDenominator)
 }
 
 /// As [`diverged_steps_exact`] with `q` and each of its powers rounded down to [`POWER_BITS`] fraction bits. A power of
@@ -205,7 +205,7 @@ mod tests {
     fn rounded_powers_lie_just_above_the_exact_sum() {
         for (t, steps) in [("1/3", 1), ("1/7", 100), ("0.000123456789012", 900), ("999/1000", 50), ("0", 9)] {
             let (exact, rounded) =
-                (diverged_steps_exact(&r(t), steps), diverged_steps_rounded_up(&r(t), steps));
+                (diverged_steps_exact(&r(t), steps).unwrap(), diverged_steps_rounded_up(&r(t), steps));
             let excess = rounded.sub(&exact);
             let limit = Rational::from_dyadic(BigInt::from(steps), -108);
             assert!(!excess.is_negative() && excess < limit, "{t} {steps} {excess}");

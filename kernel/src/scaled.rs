@@ -9,28 +9,26 @@ use num_traits::Zero;
 
 use crate::fault::Fault;
 use crate::model::{Activation, Layer, Mask, Network};
-use crate::number::{Dyadic, Rational};
+use crate::number::Rational;
+use crate::table::Table;
+use crate::wide::{AtLayer, zip_exact};
 
-/// One layer: `weight[i][j] = mantissas[i * columns + j] * 2^exponent`, exactly.
+/// One layer: `weight[i][j] = mantissas[i][j] * 2^exponent`, exactly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScaledLayer {
-    /// Output width.
-    pub rows: usize,
-    /// Input width.
-    pub columns: usize,
     /// The layer's power of two: the least exponent of a stored weight.
-    pub exponent: i64,
-    /// Row-major signed mantissas, out x in.
-    pub mantissas: Vec<BigInt>,
+    pub(crate) exponent: i32,
+    /// Signed mantissas, out x in; 0 where pruned.
+    pub(crate) mantissas: Table<BigInt>,
     /// A Lipschitz constant of the activation.
-    pub lipschitz: Rational,
+    pub(crate) lipschitz: Rational,
 }
 
 /// A network's layers as integers; made once, used for every mask of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScaledNetwork {
     /// The layers, in order; at least one, and widths that fit.
-    pub layers: Vec<ScaledLayer>,
+    pub(crate) layers: Vec<ScaledLayer>,
 }
 
 impl ScaledNetwork {
@@ -40,10 +38,10 @@ impl ScaledNetwork {
     /// [`Fault::EmptyNetwork`]; [`Fault::LayerShape`] if a table does not fit its shape or the layer before.
     pub fn new(network: &Network) -> Result<Self, Fault> {
         let mut layers: Vec<ScaledLayer> = Vec::new();
-        for (index, layer) in network.layers.iter().enumerate() {
-            let made = ScaledLayer::new(layer).ok_or(Fault::LayerShape { layer: index })?;
-            if layers.last().is_some_and(|before| before.rows != made.columns) {
-                return Err(Fault::LayerShape { layer: index });
+        for (layer, stored) in network.layers.iter().enumerate() {
+            let made = ScaledLayer::new(stored, layer)?;
+            if layers.last().is_some_and(|before| before.mantissas.height() != made.mantissas.columns()) {
+                return Err(Fault::LayerShape { layer });
             }
             layers.push(made);
         }
@@ -51,121 +49,95 @@ impl ScaledNetwork {
     }
 
     /// Input width.
-    pub fn inputs(&self) -> usize {
-        self.layers.first().map_or(0, |l| l.columns)
+    pub(crate) fn inputs(&self) -> Result<usize, Fault> {
+        self.layers.first().map(|layer| layer.mantissas.columns()).ok_or(Fault::EmptyNetwork)
     }
 
-    /// The layers under `mask`, `None` meaning all kept. Each is borrowed; see [`MaskedLayer`].
+    /// The network under `mask`, `None` meaning all kept: a pruned weight is 0.
     ///
     /// # Errors
     /// [`Fault::MaskLayers`], [`Fault::MaskShape`].
-    pub fn masked<'a>(&'a self, mask: Option<&'a Mask>) -> Result<Vec<MaskedLayer<'a>>, Fault> {
-        let Some(mask) = mask else {
-            return Ok(self.layers.iter().map(|layer| MaskedLayer { layer, kept: None }).collect());
-        };
-        if mask.layers.len() != self.layers.len() {
-            return Err(Fault::MaskLayers { expected: self.layers.len(), found: mask.layers.len() });
+    pub fn masked(&self, mask: Option<&Mask>) -> Result<Self, Fault> {
+        let mut masked = self.clone();
+        let Some(mask) = mask else { return Ok(masked) };
+        let (expected, found) = (self.layers.len(), mask.layers.len());
+        let layers = zip_exact(&mut masked.layers, &mask.layers, 0);
+        let layers = layers.map_err(|_| Fault::MaskLayers { expected, found })?;
+        for (index, (layer, kept)) in layers.enumerate() {
+            let (expected, found) = (layer.mantissas.values().len(), kept.len());
+            let entries = zip_exact(layer.mantissas.values(), kept, index);
+            let entries = entries.map_err(|_| Fault::MaskShape { layer: index, expected, found })?;
+            let entries = entries.map(|(entry, &keep)| if keep { entry.clone() } else { BigInt::zero() });
+            let (height, columns) = (layer.mantissas.height(), layer.mantissas.columns());
+            layer.mantissas = Table::new(height, columns, entries.collect(), index)?;
         }
-        let mut made = Vec::new();
-        for (index, (layer, kept)) in self.layers.iter().zip(&mask.layers).enumerate() {
-            let (expected, found) = (layer.mantissas.len(), kept.len());
-            if expected != found {
-                return Err(Fault::MaskShape { layer: index, expected, found });
-            }
-            made.push(MaskedLayer { layer, kept: Some(kept) });
-        }
-        Ok(made)
+        Ok(masked)
     }
 }
 
 impl ScaledLayer {
-    fn new(layer: &Layer) -> Option<Self> {
+    fn new(layer: &Layer, index: usize) -> Result<Self, Fault> {
+        let shape = Fault::LayerShape { layer: index };
         let weight = &layer.weight;
-        let area = weight.rows.checked_mul(weight.columns)?;
-        if area == 0 || weight.values.len() != area || layer.bias.len() != weight.rows {
-            return None;
+        if weight.values.is_empty() || layer.bias.len() != weight.rows {
+            return Err(shape);
         }
-        let least = weight.values.iter().filter(|v| !v.is_zero()).map(|v| v.exponent).min().unwrap_or(0);
-        let mantissas = weight.values.iter().map(|v| mantissa_at(*v, least)).collect();
-        Some(Self {
-            rows: weight.rows,
-            columns: weight.columns,
-            exponent: i64::from(least),
-            mantissas,
-            lipschitz: lipschitz(&layer.activation),
-        })
+        let exponents = weight.values.iter().filter(|v| !v.is_zero()).map(|v| v.exponent);
+        // A layer of zeros has no exponent, and none that matters.
+        let exponent = exponents.min().unwrap_or(0);
+        let mantissas = weight.values.iter().map(|value| {
+            let finer = i64::from(value.exponent).checked_sub(exponent.into())?;
+            let mantissa = BigInt::from(value.mantissa);
+            if value.is_zero() { Some(mantissa) } else { Some(mantissa << u32::try_from(finer).ok()?) }
+        });
+        let mantissas = mantissas.collect::<Option<_>>().within(index)?;
+        let mantissas = Table::new(weight.rows, weight.columns, mantissas, index).map_err(|_| shape)?;
+        Ok(Self { exponent, mantissas, lipschitz: lipschitz(&layer.activation) })
     }
-}
 
-fn mantissa_at(value: Dyadic, exponent: i32) -> BigInt {
-    if value.is_zero() {
-        return BigInt::zero();
+    /// `|W| x` in units of `2^exponent` times those of `x`; `x` has one entry per column.
+    pub(crate) fn absolute_times(&self, x: &[BigUint], index: usize) -> Result<Vec<BigUint>, Fault> {
+        let rows = self
+            .mantissas
+            .rows()
+            .map(|row| Ok(zip_exact(row, x, index)?.map(|(mantissa, x)| mantissa.magnitude() * x).sum()));
+        rows.collect()
     }
-    BigInt::from(value.mantissa)
-        << i64::from(value.exponent).saturating_sub(i64::from(exponent)).unsigned_abs()
+
+    /// `|W|^T x`, as [`Self::absolute_times`]; `x` has one entry per row.
+    pub(crate) fn absolute_transposed_times(
+        &self,
+        x: &[BigUint],
+        index: usize,
+    ) -> Result<Vec<BigUint>, Fault> {
+        let mut sums = vec![BigUint::zero(); self.mantissas.columns()];
+        for (row, x) in zip_exact(self.mantissas.rows(), x, index)? {
+            for (sum, mantissa) in zip_exact(&mut sums, row, index)? {
+                *sum += mantissa.magnitude() * x;
+            }
+        }
+        Ok(sums)
+    }
+
+    /// Its power of two, raised to the power of `times`.
+    pub(crate) fn unit(&self, times: i64, index: usize) -> Result<Rational, Fault> {
+        Ok(Rational::from_dyadic(1.into(), i64::from(self.exponent).checked_mul(times).within(index)?))
+    }
 }
 
 /// A Lipschitz constant of an activation: 1 for identity, ReLU, tanh and clips, 1/4 for the logistic function,
 /// `max(1, |slope|)` for leaky ReLU.
-pub fn lipschitz(activation: &Activation) -> Rational {
+fn lipschitz(activation: &Activation) -> Rational {
     match activation {
         Activation::Identity | Activation::Relu | Activation::Tanh | Activation::Clip { .. } => {
             Rational::one()
         }
         Activation::LeakyRelu { slope } => slope.abs().max(Rational::one()),
-        Activation::Sigmoid => Rational::from_dyadic(BigInt::from(1u8), -2),
+        Activation::Sigmoid => Rational::on_grid(1, 2),
     }
 }
 
-/// A layer with its mask; a pruned weight is 0.
-#[derive(Clone, Copy, Debug)]
-pub struct MaskedLayer<'a> {
-    /// The dense layer.
-    pub layer: &'a ScaledLayer,
-    kept: Option<&'a [bool]>,
-}
-
-impl<'a> MaskedLayer<'a> {
-    /// Surviving nonzero weights as `(row, column, mantissa)`, row-major.
-    pub fn entries(&self) -> impl Iterator<Item = (usize, usize, &'a BigInt)> + use<'a> {
-        let (columns, kept) = (self.layer.columns, self.kept);
-        self.layer.mantissas.chunks(columns).enumerate().flat_map(move |(row, values)| {
-            let flags = kept.and_then(|k| k.chunks(columns).nth(row));
-            values.iter().enumerate().filter_map(move |(column, value)| {
-                let alive = flags.is_none_or(|f| f.get(column).copied().unwrap_or(true));
-                (alive && !value.is_zero()).then_some((row, column, value))
-            })
-        })
-    }
-
-    /// `|W| x` in units of `2^exponent` times those of `x`; `x` has one entry per column.
-    pub fn absolute_times(&self, x: &[BigUint]) -> Vec<BigUint> {
-        self.gather(self.layer.rows, x, |row, column| (row, column))
-    }
-
-    /// `|W|^T x`, as [`Self::absolute_times`]; `x` has one entry per row.
-    pub fn absolute_transposed_times(&self, x: &[BigUint]) -> Vec<BigUint> {
-        self.gather(self.layer.columns, x, |row, column| (column, row))
-    }
-
-    fn gather(
-        &self,
-        n: usize,
-        x: &[BigUint],
-        place: impl Fn(usize, usize) -> (usize, usize),
-    ) -> Vec<BigUint> {
-        let mut sums = vec![BigUint::zero(); n];
-        for (row, column, value) in self.entries() {
-            let (target, source) = place(row, column);
-            if let (Some(sum), Some(factor)) = (sums.get_mut(target), x.get(source)) {
-                *sum += value.magnitude() * factor;
-            }
-        }
-        sums
-    }
-
-    /// `value * 2^(times * exponent)`.
-    pub fn rescale(&self, value: BigUint, times: i64) -> Rational {
-        Rational::from_dyadic(BigInt::from(value), self.layer.exponent.saturating_mul(times))
-    }
+/// The number that a non-negative integer is.
+pub(crate) fn whole(value: BigUint) -> Rational {
+    Rational::from_integer(value.into())
 }

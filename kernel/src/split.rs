@@ -1,5 +1,5 @@
-//! Rules `split.input`, `split.relu`, `split.leaf`, `split.combination`, `split.empty`, `split.farkas`: a split tree proves that no input of a
-//! box satisfies a conjunction of linear constraints on the outputs. Trusted. `spec/rules/split.md`.
+//! Rules `split.input`, `split.relu`, `split.leaf`, `split.combination`, `split.empty`, `split.farkas`: a split tree proves
+//! that no input of a box satisfies a conjunction of linear constraints on the outputs. Trusted. `spec/rules/split.md`.
 //!
 //! The children's regions are built here from (coordinate, point) or (layer, neuron), never taken from a certificate.
 
@@ -11,11 +11,12 @@ use crate::back::{Functional, Multipliers, SplitMultiplier};
 use crate::crown::{CrownLayers, RowWitness, Slopes, Witness, bound_row, crown_layers};
 use crate::enclose::TanhTable;
 use crate::fault::{Fault, Place};
-use crate::grid::{GridNetwork, floor_entry, rational_entry, scale_up};
-use crate::ibp::{GridBox, propagate};
+use crate::grid::{GridNetwork, rational_entry};
+use crate::ibp::propagate;
 use crate::input::InputSet;
+use crate::interval::GridBox;
 use crate::number::Rational;
-use crate::relax::SlopeChoice;
+use crate::wide::{AtLayer, Wide, total, zip_exact};
 
 /// `coefficients . outputs <= bound`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,18 +114,10 @@ pub struct Region {
     pub signs: Vec<(usize, usize, bool)>,
 }
 
-/// The signs of a region as what backward bounds may assume.
-pub(crate) struct Splits<'a>(pub(crate) &'a [(usize, usize, bool)]);
-
-impl Witness for Splits<'_> {
-    fn row(&self, _: usize, _: usize, _: bool) -> Option<&RowWitness> {
-        None
-    }
-    fn shared(&self, _: usize, _: usize) -> SlopeChoice {
-        SlopeChoice::default()
-    }
-    fn split(&self, layer: usize, neuron: usize) -> Option<bool> {
-        self.0.iter().find(|(l, n, _)| *l == layer && *n == neuron).map(|(_, _, positive)| *positive)
+impl Region {
+    /// What backward bounds may assume: the signs.
+    pub(crate) fn witness(&self) -> Witness<'_> {
+        Witness { rows: &[], signs: &self.signs }
     }
 }
 
@@ -199,19 +192,16 @@ enum Step {
 }
 
 impl Region {
-    fn change(&mut self, step: Step) -> Option<usize> {
+    /// Takes a step; the node that a visit asks for.
+    fn take(&mut self, step: Step) -> Result<Option<usize>, Fault> {
         match step {
-            Step::Visit(node) => return Some(node),
-            Step::Lower(coordinate, end) => {
-                self.lower.get_mut(coordinate).into_iter().for_each(|l| *l = end.clone())
-            }
-            Step::Upper(coordinate, end) => {
-                self.upper.get_mut(coordinate).into_iter().for_each(|u| *u = end.clone())
-            }
+            Step::Visit(node) => return Ok(Some(node)),
+            Step::Lower(coordinate, end) => *self.lower.get_mut(coordinate).shaped(0)? = end,
+            Step::Upper(coordinate, end) => *self.upper.get_mut(coordinate).shaped(0)? = end,
             Step::Sign(layer, neuron, positive) => self.signs.push((layer, neuron, positive)),
             Step::Unsign => drop(self.signs.pop()),
         }
-        None
+        Ok(None)
     }
 }
 
@@ -227,41 +217,42 @@ pub fn walk(
 ) -> Result<(), Fault> {
     let mut steps = vec![Step::Visit(0)];
     while let Some(step) = steps.pop() {
-        let Some(asked) = region.change(step) else { continue };
+        let Some(asked) = region.take(step)? else { continue };
         let (index, node) = nodes(asked)?;
         // The last step is taken first.
         match node {
             Node::Input { coordinate, at, children: [below, above] } => {
                 let (lower, upper) = cut_input(&region, coordinate, &at, index)?;
-                let at_most =
-                    [Step::Upper(coordinate, upper), Step::Visit(below), Step::Upper(coordinate, at.clone())];
                 steps.extend([
                     Step::Lower(coordinate, lower),
                     Step::Visit(above),
-                    Step::Lower(coordinate, at),
+                    Step::Lower(coordinate, at.clone()),
+                    Step::Upper(coordinate, upper),
+                    Step::Visit(below),
+                    Step::Upper(coordinate, at),
                 ]);
-                steps.extend(at_most);
             }
-            Node::Relu { layer, neuron, children } => {
+            Node::Relu { layer, neuron, children: [positive, negative] } => {
                 cut_relu(network, &region, layer, neuron, index)?;
-                for (child, positive) in children.into_iter().zip([true, false]).rev() {
-                    steps.extend([Step::Unsign, Step::Visit(child), Step::Sign(layer, neuron, positive)]);
+                for (child, sign) in [(negative, false), (positive, true)] {
+                    steps.extend([Step::Unsign, Step::Visit(child), Step::Sign(layer, neuron, sign)]);
                 }
             }
-            leaf => at_leaf(index, &region, &leaf)?,
+            Node::Leaf { .. } | Node::Combination { .. } | Node::Empty | Node::Farkas { .. } => {
+                at_leaf(index, &region, &node)?;
+            }
         }
     }
     Ok(())
 }
 
 fn check_case(network: &GridNetwork, case: &Case) -> Result<(), Fault> {
-    let inputs = network.layers.first().map_or(0, |l| l.inputs);
-    let outputs = network.layers.last().map_or(0, |l| l.outputs);
-    let box_fits = case.lower.len() == inputs
-        && case.upper.len() == inputs
-        && case.lower.iter().zip(&case.upper).all(|(lower, upper)| lower <= upper);
-    let constraints_fit = case.constraints.iter().all(|c| c.coefficients.len() == outputs);
-    if box_fits && constraints_fit { Ok(()) } else { Err(Fault::CaseShape) }
+    let inputs = network.layers.first().ok_or(Fault::EmptyNetwork)?.inputs();
+    let mut ends = zip_exact(&case.lower, &case.upper, 0).map_err(|_| Fault::CaseShape)?;
+    let fits = case.lower.len() == inputs
+        && ends.all(|(lower, upper)| lower <= upper)
+        && case.constraints.iter().all(|c| c.coefficients.len() == network.outputs());
+    if fits { Ok(()) } else { Err(Fault::CaseShape) }
 }
 
 /// Rule `split.input`: the ends between which `at` cuts the region.
@@ -287,24 +278,26 @@ fn cut_relu(
     neuron: usize,
     node: usize,
 ) -> Result<(), Fault> {
-    let exists = network.layers.get(layer).is_some_and(|l| neuron < l.outputs);
+    let exists = network.layers.get(layer).is_some_and(|l| neuron < l.outputs());
     let again = region.signs.iter().any(|(l, n, _)| *l == layer && *n == neuron);
     if exists && !again { Ok(()) } else { Err(Fault::NoSuchPlace { node }) }
 }
 
 /// The region's box on the grid, rounded outward.
-pub(crate) fn box_of(region: &Region, bits: u32) -> Option<GridBox> {
-    let mut grid = GridBox::default();
-    for (lower, upper) in region.lower.iter().zip(&region.upper) {
-        grid.lower.push(rational_entry(lower, bits)?.0);
-        grid.upper.push(rational_entry(upper, bits)?.1);
-    }
-    Some(grid)
+pub(crate) fn box_of(region: &Region, bits: u32) -> Result<GridBox, Fault> {
+    let ends = zip_exact(&region.lower, &region.upper, 0)?;
+    let outward = ends.map(|(lower, upper)| {
+        let (lower, upper) = (rational_entry(lower, bits)?.0, rational_entry(upper, bits)?.1);
+        Some((lower, upper))
+    });
+    let outward = outward.collect::<Option<Vec<_>>>().ok_or(Fault::MagnitudeTooLarge { layer: 0 })?;
+    Ok(GridBox::from_intervals(outward))
 }
 
-fn input_of(region: &Region, bits: u32) -> Option<InputSet> {
+/// A box as an input set, of which backward bounds read nothing else.
+fn input_of(region: &Region, bits: u32) -> Result<InputSet, Fault> {
     let region = box_of(region, bits)?;
-    Some(InputSet { region, center: GridBox::default(), radii: Vec::new(), ball: None })
+    Ok(InputSet { region, center: GridBox::default(), radii: Vec::new(), ball: None })
 }
 
 fn check_leaf(
@@ -316,27 +309,34 @@ fn check_leaf(
     node: usize,
 ) -> Result<(), Fault> {
     let at = |fault: Fault| fault.at(Place::Node(node));
-    let input = input_of(region, network.value_bits).ok_or(at(Fault::MagnitudeTooLarge { layer: 0 }))?;
-    let bounds = crown_layers(network, table, &input, &Splits(&region.signs)).map_err(at)?;
+    let input = input_of(region, network.value_bits).map_err(at)?;
+    let bounds = crown_layers(network, table, &input, region.witness()).map_err(at)?;
     // An empty region satisfies nothing, whatever the leaf says about it.
     let Some(bounds) = bounds else { return Ok(()) };
-    let parts = LeafParts { network, table, bounds: &bounds, input: &input, region };
+    let least = |coefficients: &[Rational], witness| {
+        least(network, table, &bounds, &input, region, coefficients, witness).map_err(at)
+    };
+    let violated = |constraint: &OutputConstraint, witness| {
+        let (least, bound) = (least(&constraint.coefficients, witness)?, &constraint.bound);
+        if least > *bound {
+            return Ok(());
+        }
+        Err(Fault::NotProved { node, least: Box::new(least), bound: Box::new(bound.clone()) })
+    };
     match leaf {
         Node::Leaf { constraint, witness } => {
             let constraint = case.constraints.get(*constraint).ok_or(Fault::NoSuchPlace { node })?;
-            parts.violated(constraint, witness.as_ref(), node)
+            violated(constraint, witness.as_ref())
         }
         Node::Combination { multipliers, witness } => {
-            let outputs = network.layers.last().map_or(0, |l| l.outputs);
-            parts.violated(&combine(case, multipliers, outputs, node)?, witness.as_ref(), node)
+            violated(&combine(case, multipliers, network.outputs(), node)?, witness.as_ref())
         }
         Node::Farkas { witness } => {
             // 0 is at least its own lower bound over the region, unless the region is empty.
-            let zero = vec![Rational::zero(); network.layers.last().map_or(0, |l| l.outputs)];
-            let least = parts.least(&zero, Some(witness)).map_err(at)?;
-            if least.is_positive() { Ok(()) } else { Err(Fault::NotEmpty { node }) }
+            let zero = vec![Rational::zero(); network.outputs()];
+            if least(&zero, Some(witness))?.is_positive() { Ok(()) } else { Err(Fault::NotEmpty { node }) }
         }
-        _ => Err(Fault::NotEmpty { node }),
+        Node::Empty | Node::Input { .. } | Node::Relu { .. } => Err(Fault::NotEmpty { node }),
     }
 }
 
@@ -346,12 +346,12 @@ fn combine(case: &Case, multipliers: &[i64], outputs: usize, node: usize) -> Res
         return Err(Fault::NoSuchPlace { node });
     }
     let mut sum = OutputConstraint { coefficients: vec![Rational::zero(); outputs], bound: Rational::zero() };
-    for (constraint, (multiplier, part)) in multipliers.iter().zip(&case.constraints).enumerate() {
+    for (constraint, (multiplier, part)) in zip_exact(multipliers, &case.constraints, 0)?.enumerate() {
         if multiplier.is_negative() {
             return Err(Fault::NegativeFactor { node, constraint });
         }
-        let multiplier = Rational::from_dyadic((*multiplier).into(), 0);
-        for (total, coefficient) in sum.coefficients.iter_mut().zip(&part.coefficients) {
+        let multiplier = Rational::from_integer((*multiplier).into());
+        for (total, coefficient) in zip_exact(&mut sum.coefficients, &part.coefficients, 0)? {
             *total = total.add(&multiplier.mul(coefficient));
         }
         sum.bound = sum.bound.add(&multiplier.mul(&part.bound));
@@ -359,82 +359,60 @@ fn combine(case: &Case, multipliers: &[i64], outputs: usize, node: usize) -> Res
     Ok(sum)
 }
 
-struct LeafParts<'a> {
-    network: &'a GridNetwork,
-    table: &'a TanhTable,
-    bounds: &'a CrownLayers,
-    input: &'a InputSet,
-    region: &'a Region,
-}
-
-impl LeafParts<'_> {
-    /// Accepts iff the constraint is strictly violated all over the region.
-    fn violated(
-        &self,
-        constraint: &OutputConstraint,
-        witness: Option<&LeafWitness>,
-        node: usize,
-    ) -> Result<(), Fault> {
-        let least =
-            self.least(&constraint.coefficients, witness).map_err(|fault| fault.at(Place::Node(node)))?;
-        if least > constraint.bound {
-            return Ok(());
+/// Rule `split.leaf`: a lower bound of `coefficients . outputs` over the region.
+fn least(
+    network: &GridNetwork,
+    table: &TanhTable,
+    bounds: &CrownLayers,
+    input: &InputSet,
+    region: &Region,
+    coefficients: &[Rational],
+    witness: Option<&LeafWitness>,
+) -> Result<Rational, Fault> {
+    let layer = network.layers.len();
+    let outputs = bounds.post.last().ok_or(Fault::EmptyNetwork)?;
+    let entries = coefficients.iter().map(|c| rational_entry(&c.neg(), network.coefficient_bits));
+    let entries = entries.collect::<Option<Vec<_>>>().within(layer)?;
+    // One grid step of an inexact coefficient is paid by the magnitude of all outputs.
+    let cut = entries.iter().filter(|(floor, ceil)| floor != ceil).map(|_| outputs.total_magnitude());
+    let constant = total(cut).get().within(layer)?;
+    let coefficients = entries.iter().map(|(floor, _)| *floor).collect();
+    let functional = Functional { coefficients, constant, layer };
+    let upper = match witness {
+        Some(witness) => {
+            let row = row_of(region, witness, network.coefficient_bits)?;
+            bound_row(network, table, functional, bounds, input, Some(&row)).map_err(witness_fault)?
         }
-        Err(Fault::NotProved { node, least: Box::new(least), bound: Box::new(constraint.bound.clone()) })
-    }
-
-    /// Rule `split.leaf`: a lower bound of `coefficients . outputs` over the region.
-    fn least(&self, coefficients: &[Rational], witness: Option<&LeafWitness>) -> Result<Rational, Fault> {
-        let depth = self.network.layers.len();
-        let overflow = || Fault::Overflow { layer: depth };
-        let reach = self.bounds.post.last().and_then(crate::back::total_magnitude).ok_or_else(overflow)?;
-        let mut functional =
-            Functional { coefficients: Vec::with_capacity(coefficients.len()), constant: 0, layer: depth };
-        for coefficient in coefficients {
-            let (floor, ceil) =
-                rational_entry(&coefficient.neg(), self.network.coefficient_bits).ok_or_else(overflow)?;
-            functional.coefficients.push(floor);
-            if floor != ceil {
-                // One grid step of one coefficient is paid by the magnitude of all outputs.
-                functional.constant = functional.constant.checked_add(reach).ok_or_else(overflow)?;
-            }
-        }
-        let row = witness.map(|w| row_of(self.region, w, self.network.coefficient_bits)).transpose()?;
-        let upper = bound_row(self.network, self.table, functional, self.bounds, self.input, row.as_ref());
-        let upper = upper.map_err(|e| if row.is_some() { witness_fault(e) } else { e })?;
-        Ok(Rational::from_dyadic(upper.into(), i64::from(self.network.value_bits).saturating_neg()).neg())
-    }
+        None => bound_row(network, table, functional, bounds, input, None)?,
+    };
+    Ok(Rational::on_grid(upper, network.value_bits).neg())
 }
 
 /// What a witness's slopes and multipliers drive out of range is the witness's fault, no limit.
 pub(crate) fn witness_fault(reason: Fault) -> Fault {
-    match reason {
-        Fault::Overflow { layer } => Fault::WitnessTooLarge { layer },
-        other => other,
-    }
+    if let Fault::Overflow { layer } = reason { Fault::WitnessTooLarge { layer } } else { reason }
 }
 
-/// Only neurons that the region has split carry a multiplier; others are not read.
+/// The witness of a bound over the region. Only neurons that the region has split carry a multiplier; others are not read.
 pub(crate) fn row_of(region: &Region, witness: &LeafWitness, bits: u32) -> Result<RowWitness, Fault> {
-    let mut multipliers = Multipliers::default();
-    for (layer, neuron, positive) in &region.signs {
-        let value = witness.multipliers.get(*layer).and_then(|m| m.get(*neuron)).copied().unwrap_or(0);
-        let value = scale(value, bits).ok_or(Fault::WitnessTooLarge { layer: *layer })?;
-        while multipliers.layers.len() <= *layer {
-            multipliers.layers.push(Vec::new());
+    let mut layers: Vec<Vec<SplitMultiplier>> = Vec::new();
+    for &(layer, neuron, positive) in &region.signs {
+        // A multiplier that is not listed is 0: the bound makes no use of that sign.
+        let listed = witness.multipliers.get(layer).and_then(|list| list.get(neuron)).copied().unwrap_or(0);
+        let value = scale(listed, bits).ok_or(Fault::WitnessTooLarge { layer })?;
+        if layers.len() <= layer {
+            layers.resize(layer.checked_add(1).shaped(layer)?, Vec::new());
         }
-        if let Some(list) = multipliers.layers.get_mut(*layer) {
-            list.push(SplitMultiplier { neuron: *neuron, positive: *positive, value });
-        }
+        layers.get_mut(layer).shaped(layer)?.push(SplitMultiplier { neuron, positive, value });
     }
-    Ok(RowWitness { slopes: witness.slopes.clone(), multipliers })
+    Ok(RowWitness { slopes: witness.slopes.clone(), multipliers: Multipliers { layers } })
 }
 
 /// A multiplier in units of 1/65536 on the coefficient grid; any rounding is sound as long as it stays not negative.
 fn scale(value: i64, coefficient_bits: u32) -> Option<i64> {
     match coefficient_bits.checked_sub(MULTIPLIER_BITS) {
-        Some(up) => i64::try_from(scale_up(i128::from(value), up)?).ok(),
-        None => floor_entry(i128::from(value), MULTIPLIER_BITS.checked_sub(coefficient_bits)?),
+        Some(finer) => Wide::from(value).scaled(finer).entry(),
+        None => Wide::from(value).floor(MULTIPLIER_BITS.checked_sub(coefficient_bits)?).entry(),
     }
 }
 
@@ -443,11 +421,10 @@ fn scale(value: i64, coefficient_bits: u32) -> Option<i64> {
 /// # Errors
 /// [`Fault::CaseShape`], [`Fault::PointOutside`].
 pub fn check_inside(case: &Case, point: &[Rational]) -> Result<(), Fault> {
-    if point.len() != case.lower.len() || point.len() != case.upper.len() {
-        return Err(Fault::CaseShape);
-    }
-    let sides = point.iter().zip(case.lower.iter().zip(&case.upper));
-    match sides.into_iter().position(|(x, (lower, upper))| x < lower || x > upper) {
+    let shape = |_| Fault::CaseShape;
+    let ends = zip_exact(&case.lower, &case.upper, 0).map_err(shape)?;
+    let mut sides = zip_exact(point, ends, 0).map_err(shape)?;
+    match sides.position(|(x, (lower, upper))| x < lower || x > upper) {
         Some(coordinate) => Err(Fault::PointOutside { coordinate }),
         None => Ok(()),
     }
@@ -468,15 +445,15 @@ pub fn check_sat(
     check_inside(case, point)?;
     let at = |fault: Fault| fault.at(Place::Node(0));
     let region = Region { lower: point.to_vec(), upper: point.to_vec(), signs: Vec::new() };
-    let input = input_of(&region, network.value_bits).ok_or(at(Fault::MagnitudeTooLarge { layer: 0 }))?;
-    let bounds = propagate(network, table, &input.region).map_err(at)?;
-    let outputs = bounds.post.last().cloned().unwrap_or_default();
+    let region = box_of(&region, network.value_bits).map_err(at)?;
+    let bounds = propagate(network, table, &region).map_err(at)?;
     for (constraint, wanted) in case.constraints.iter().enumerate() {
-        let exact = |v: i64| Rational::from_dyadic(v.into(), i64::from(network.value_bits).saturating_neg());
         let mut greatest = Rational::zero();
-        for (coefficient, (lower, upper)) in wanted.coefficients.iter().zip(outputs.intervals()) {
+        for (coefficient, (lower, upper)) in
+            zip_exact(&wanted.coefficients, bounds.outputs()?.intervals(), 0)?
+        {
             let end = if coefficient.is_negative() { lower } else { upper };
-            greatest = greatest.add(&coefficient.mul(&exact(end)));
+            greatest = greatest.add(&coefficient.mul(&Rational::on_grid(end, network.value_bits)));
         }
         if greatest > wanted.bound {
             return Err(Fault::PointFails { constraint });

@@ -98,8 +98,8 @@ fn case_of(local: &LocalProblem<'_>, state: usize, target: &[i64]) -> Result<Cas
     let exact = |v: &i64| Rational::from_dyadic((*v).into(), -i64::from(local.value_bits));
     let coefficients = target.iter().map(|c| Rational::from_integer((*c).into())).collect();
     Ok(Case {
-        lower: input.region.lower.iter().map(exact).collect(),
-        upper: input.region.upper.iter().map(exact).collect(),
+        lower: input.region.lower().iter().map(exact).collect(),
+        upper: input.region.upper().iter().map(exact).collect(),
         constraints: vec![OutputConstraint { coefficients, bound: Rational::zero() }],
     })
 }

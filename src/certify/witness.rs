@@ -151,7 +151,7 @@ fn region_of(local: &LocalProblem<'_>, state: usize) -> Result<FloatRegion, Witn
     let input = local.input_at(state).map_err(WitnessError::Grid)?;
     let scale = 0.5f64.powi(local.value_bits as i32);
     let floats = |ends: &[i64]| ends.iter().map(|&x| x as f64 * scale).collect::<Vec<f64>>();
-    Ok(FloatRegion::between(&floats(&input.region.lower), &floats(&input.region.upper)))
+    Ok(FloatRegion::between(&floats(&input.region.lower()), &floats(&input.region.upper())))
 }
 
 /// One state's slopes in the layout of the checker's `reader::slopes`.

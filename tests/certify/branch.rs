@@ -189,7 +189,7 @@ fn tree_width(folder: &std::path::Path, set: &PerturbationSet, witness: &[u8]) -
             weights[output] = sign;
             trees.begin();
             let mut next = |_| trees.node(&network);
-            let bound = bound_tree(&network, tanh_table(), &input, &weights, &mut next);
+            let bound = bound_tree(&network, tanh_table().unwrap(), &input, &weights, &mut next);
             let bound = bound.expect("a bound");
             sum += bound as f64 / 2f64.powi(network.value_bits as i32);
         }

@@ -9,7 +9,8 @@ use secateur_checker::family::Family;
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::float32::rounding_errors;
 use secateur_checker::kernel::grid::{GridNetwork, GridScale};
-use secateur_checker::kernel::ibp::{GridBox, propagate};
+use secateur_checker::kernel::ibp::propagate;
+use secateur_checker::kernel::interval::GridBox;
 use secateur_checker::load::Failure;
 use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, PerturbationSet, Policy, States, Units,
@@ -106,7 +107,7 @@ fn errors(network: &Network, center: &[f64], radius: f64) -> Vec<Rational> {
     let ends =
         center.iter().map(|c| (((c - radius) * step).floor() as i64, ((c + radius) * step).ceil() as i64));
     let region = GridBox::from_intervals(ends);
-    let bounds = propagate(&grid, tanh_table(), &region).expect("bounds");
+    let bounds = propagate(&grid, tanh_table().unwrap(), &region).expect("bounds");
     let errors = rounding_errors(&grid, &region, &bounds).expect("errors");
     errors.into_iter().map(|e| Rational::from_dyadic(e.into(), -i64::from(scale.value_bits))).collect()
 }

@@ -66,7 +66,7 @@ fn attained(grid: &GridNetwork, case: &Case) -> (Case, Case) {
         };
         let mut tried = best.as_ref().map_or_else(loosest, |(case, _)| case.clone());
         let step = Rational::from_dyadic(1.into(), -10);
-        while check_sat(grid, tanh_table(), &tried, &point).is_ok() {
+        while check_sat(grid, tanh_table().unwrap(), &tried, &point).is_ok() {
             best = Some((tried.clone(), point.clone()));
             tried.constraints[0].bound = tried.constraints[0].bound.sub(&step);
         }
@@ -88,9 +88,9 @@ fn tree_of(grid: &GridNetwork, splits: &[Split]) -> Vec<Node> {
     let mut witness = LeafWitness::default();
     let place = |[layer, neuron]: [usize; 2]| {
         let layer = layer % grid.layers.len();
-        (layer, neuron % grid.layers[layer].outputs)
+        (layer, neuron % grid.layers[layer].outputs())
     };
-    witness.multipliers.extend(grid.layers.iter().map(|layer| vec![0; layer.outputs]));
+    witness.multipliers.extend(grid.layers.iter().map(|layer| vec![0; layer.outputs()]));
     for &(raw, multiplier) in splits {
         let (layer, neuron) = place(raw);
         witness.multipliers[layer][neuron] = multiplier;
@@ -185,7 +185,7 @@ fn change_witness(witness: &mut LeafWitness, change: &Change) {
 }
 
 fn changed_proofs_prove_nothing_false(proved: &Proved, changes: &[Change]) -> Result<(), TestCaseError> {
-    let table = tanh_table();
+    let table = tanh_table().unwrap();
     for (tree, attained) in proved.trees.iter().zip(&proved.attained) {
         let mut nodes = tree.clone();
         for change in changes {
@@ -202,7 +202,7 @@ fn changed_proofs_prove_nothing_false(proved: &Proved, changes: &[Change]) -> Re
 fn unchanged_proofs_prove_their_own_cases_only() {
     for (network, property) in [("narrow.onnx", "narrow-unsat.vnnlib"), ("wide.onnx", "wide-unsat.vnnlib")] {
         let proved = proved(network, property);
-        let table = tanh_table();
+        let table = tanh_table().unwrap();
         for ((case, attained), tree) in proved.cases.iter().zip(&proved.attained).zip(&proved.trees) {
             assert_eq!(check_unsat(&proved.grid, table, case, tree, &mut |_| {}), Ok(()));
             assert!(attained.constraints[0].bound > case.constraints[0].bound);
@@ -234,10 +234,10 @@ fn negative_multipliers_are_refused_where_they_would_prove_anything() {
     for (network, property) in [("narrow.onnx", "narrow-unsat.vnnlib"), ("wide.onnx", "wide-unsat.vnnlib")] {
         let Proved { grid, near, .. } = proved(network, property);
         for (case, layer) in near.iter().flat_map(|case| (0..grid.layers.len()).map(move |l| (case, l))) {
-            for neuron in 0..grid.layers[layer].outputs {
+            for neuron in 0..grid.layers[layer].outputs() {
                 let refused = |multiplier| {
                     let tree = tree_of(&grid, &[([layer, neuron], multiplier)]);
-                    check_unsat(&grid, tanh_table(), case, &tree, &mut |_| {})
+                    check_unsat(&grid, tanh_table().unwrap(), case, &tree, &mut |_| {})
                 };
                 for multiplier in [0, 1 << 10, 1 << 16, 1 << 20] {
                     let found = refused(multiplier);
@@ -261,7 +261,7 @@ fn trees_with_any_multipliers_prove_nothing_false() {
             let splits: Vec<Split> = raw.iter().map(|&(place, number, shift)| (place, number << shift)).collect();
             for case in &proved.near {
                 let tree = tree_of(&proved.grid, &splits);
-                let refuted = check_unsat(&proved.grid, tanh_table(), case, &tree, &mut |_| {});
+                let refuted = check_unsat(&proved.grid, tanh_table().unwrap(), case, &tree, &mut |_| {});
                 prop_assert!(refuted.is_err(), "{:?}", splits);
             }
         });

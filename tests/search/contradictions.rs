@@ -14,8 +14,8 @@ use secateur::search::branch::{
 use secateur::verify::{Answer, Question, verify};
 use secateur_checker::kernel::branch::bound_tree;
 use secateur_checker::kernel::grid::{GridNetwork, GridScale};
-use secateur_checker::kernel::ibp::GridBox;
 use secateur_checker::kernel::input::InputSet;
+use secateur_checker::kernel::interval::GridBox;
 use secateur_checker::kernel::relax::SlopeChoice;
 use secateur_checker::kernel::split::{LeafWitness, Node, check_sat, check_unsat};
 use secateur_checker::number::Rational;
@@ -137,7 +137,7 @@ fn trees_are_smaller_where_contradictions_are_seen() {
 /// constraint: the tree proves nothing of a case that a point satisfies.
 #[test]
 fn changed_contradictions_prove_nothing_false() {
-    let (asked, table) = (asked(FRUITFUL), tanh_table());
+    let (asked, table) = (asked(FRUITFUL), tanh_table().unwrap());
     let case = &asked.question.cases[0];
     let grid = prepare(&asked.question.policy.policy, &Property { cases: asked.question.cases.clone() });
     let grid = grid.expect("a grid");
@@ -238,10 +238,10 @@ fn checked_bound(asked: &Asked, bytes: &[u8]) -> f64 {
     trees.begin();
     let unit = 2f64.powi(grid.value_bits as i32);
     let end = |sign: f64| vec![(sign * RADIUS * unit) as i64; asked.network.inputs()];
-    let region = GridBox { lower: end(-1.0), upper: end(1.0) };
+    let region = GridBox::from_intervals(end(-1.0).into_iter().zip(end(1.0)));
     let input = InputSet { region, center: GridBox::default(), radii: Vec::new(), ball: None };
     let mut next = |_| trees.node(&grid);
-    let bound = bound_tree(&grid, tanh_table(), &input, &[-1, 0], &mut next).expect("a bound");
+    let bound = bound_tree(&grid, tanh_table().unwrap(), &input, &[-1, 0], &mut next).expect("a bound");
     -(bound as f64) / unit
 }
 

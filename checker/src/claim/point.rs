@@ -124,7 +124,7 @@ impl<'a> PointProblem<'a> {
         let mut rows = self.offsets.get(mask).ok_or(Fault::PointShape)?.chunks(states.values.columns);
         let row = rows.nth(state).ok_or(Fault::PointShape)?;
         let offset: Vec<Rational> = row.iter().map(|d| d.to_rational()).collect();
-        let (clean, table) = (self.local.state(state)?, tanh_table());
+        let (clean, table) = (self.local.state(state)?, tanh_table()?);
         let (clean, moved) = perturbed_inputs(policy, clean, states.units, perturbation, &offset)?;
         let (clean, moved) =
             (enclose_outputs(network, table, &clean)?, enclose_outputs(network, table, &moved)?);
@@ -135,7 +135,7 @@ impl<'a> PointProblem<'a> {
                 Some(self.head.total_variation(&clean, &moved, bits)?)
             }
         };
-        Ok(PointValues { deviation: deviation_from_below(&clean, &moved, bits), total_variation })
+        Ok(PointValues { deviation: deviation_from_below(&clean, &moved, bits)?, total_variation })
     }
 }
 
@@ -191,15 +191,19 @@ impl Claim for CounterexampleClaim {
 }
 
 /// What every family that bounds an adversary says together about the changes at a state under a mask.
-fn least_change(tables: &[FamilyTable], mask: usize, state: usize) -> Option<OutputChange> {
+fn least_change(tables: &[FamilyTable], mask: usize, state: usize) -> Result<Option<OutputChange>, Fault> {
     let changes = tables.iter().filter(|t| t.family.bounds_adversary()).filter_map(|table| {
         let place = if table.family.is_local() { state } else { 0 };
         table.masks.get(mask)?.changes.get(place)
     });
-    changes.fold(None, |met: Option<OutputChange>, change| match met {
-        Some(met) => Some(met.meet(change)),
-        None => Some(change.clone()),
-    })
+    let mut met: Option<OutputChange> = None;
+    for change in changes {
+        met = Some(match met {
+            Some(met) => met.meet(change)?,
+            None => change.clone(),
+        });
+    }
+    Ok(met)
 }
 
 /// Rule `counterexample.bracket`: for every step and quantity, where the least after the step exceeds the most before it.
@@ -236,7 +240,7 @@ fn bracket(
         let lower = masks.get(after).map_or(&[][..], |values| values.of(quantity));
         places = places.saturating_add(lower.len());
         // Where no family bounds the mask before, nothing can be shown.
-        let Some(change) = least_change(tables, before, state) else { continue };
+        let Some(change) = least_change(tables, before, state)? else { continue };
         let total_variation;
         let upper = if quantity == Quantity::ActionDeviation {
             &change.deviation[..]

@@ -6,13 +6,13 @@ use crate::claim::{Bound, Claim, Proofs};
 use crate::family::{BandEnd, Family};
 use crate::kernel::band::{BandNetwork, band_bounds};
 use crate::kernel::bounds::{StateBounds, difference, margin};
-use crate::kernel::crown::{NoWitness, bound_outputs, crown_layers};
+use crate::kernel::crown::{Witness, bound_outputs, crown_layers};
 use crate::kernel::enclose::TanhTable;
 use crate::kernel::fault::{Fault, Place};
 use crate::kernel::grid::{GridNetwork, GridScale};
 use crate::kernel::head::HeadBounds;
-use crate::kernel::ibp::GridBox;
 use crate::kernel::input::{InputSet, cell_magnitude, cell_set};
+use crate::kernel::interval::GridBox;
 use crate::kernel::split::{Node, Region, walk};
 use crate::model::{Head, Mask, PerturbationSet, Policy, Units};
 use crate::number::{Rational, Rounding};
@@ -57,7 +57,7 @@ impl<'a> RegionProblem<'a> {
         let network = GridNetwork::new(&policy.network, Some(mask), &scale)?;
         let margins =
             margins && policy.network.outputs() > 1 && !matches!(policy.head, Head::Gaussian { .. });
-        Ok(Self { policy, units, set, band, network, table: tanh_table(), margins })
+        Ok(Self { policy, units, set, band, network, table: tanh_table()?, margins })
     }
 
     /// What the network may read, and how far the adversary moves it, at any state of a cell.
@@ -83,8 +83,8 @@ impl<'a> RegionProblem<'a> {
     /// Rule `local.margin` over the cell: `center` holds what the network gives at any state of it.
     fn margin(&self, input: &InputSet, center: &GridBox, oscillation: i64) -> Result<Option<i64>, Fault> {
         let overflow = || Fault::Overflow { layer: self.network.layers.len() };
-        let outputs = center.lower.len();
-        let layers = crown_layers(&self.network, self.table, input, &NoWitness)?;
+        let outputs = center.len();
+        let layers = crown_layers(&self.network, self.table, input, Witness::default())?;
         let layers = layers.ok_or(Fault::EmptyInterval { layer: 0, neuron: 0 })?;
         margin(center, oscillation, |leader, other| {
             let weights = difference(outputs, Some(other), Some(leader));
@@ -173,7 +173,7 @@ pub fn prove_region(
         }
         let bounds = problem.cell((part.lower.as_slice(), part.upper.as_slice()));
         let table = problem.table(&bounds.map_err(|e| e.at(Place::Node(node)))?);
-        let share = share_of(entry, part);
+        let share = share_of(entry, part)?;
         for proved in &mut proved {
             if let Err(reason) = proved.add(&table, head, &share) {
                 missing = missing.take().or(Some(reason));
@@ -200,11 +200,15 @@ fn count_nodes(problem: &RegionProblem<'_>, tree: &[u8]) -> Result<usize, Fault>
 }
 
 /// The cell's share of the box's volume, exactly; an input without extent is never cut and counts for nothing.
-fn share_of(entry: &RegionEntry, part: &Region) -> Rational {
+fn share_of(entry: &RegionEntry, part: &Region) -> Result<Rational, Fault> {
     let whole = entry.lower.iter().zip(&entry.upper);
     let cell = part.lower.iter().zip(&part.upper);
-    let ratios = whole.zip(cell).filter_map(|((l, u), (a, b))| b.sub(a).div(&u.sub(l)).ok());
-    ratios.fold(Rational::one(), |product, ratio| product.mul(&ratio))
+    let mut share = Rational::one();
+    for ((lower, upper), (from, to)) in whole.zip(cell).filter(|((lower, upper), _)| lower != upper) {
+        let ratio = to.sub(from).div(&upper.sub(lower)).map_err(|_| Fault::ZeroDenominator)?;
+        share = share.mul(&ratio);
+    }
+    Ok(share)
 }
 
 impl Claim for RegionEntry {
@@ -247,10 +251,12 @@ impl Claim for RegionEntry {
 
     fn prove(&self, entry: usize, proofs: &mut Proofs<'_>) -> Result<Vec<Bound>, Reason> {
         let problem = proofs.problem;
-        let file = problem.witness.and_then(|bytes| Safetensors::parse(bytes).ok());
-        let tensor = file.as_ref().and_then(|f| f.tensor(&format!("region.{entry}")).ok());
-        let tensor = tensor.filter(|t| t.dtype == Dtype::U8 && t.shape == [t.bytes.len()]);
-        let tree = tensor.ok_or(Reason::TreeMissing)?.bytes;
+        let file = Safetensors::parse(problem.witness.ok_or(Reason::NoWitness)?)?;
+        let tensor = file.tensor(&format!("region.{entry}"))?;
+        if tensor.dtype != Dtype::U8 || tensor.shape != [tensor.bytes.len()] {
+            return Err(Reason::TreeMissing);
+        }
+        let tree = tensor.bytes;
         let mask = problem.masks.get(self.mask).ok_or(Reason::NoMask)?;
         let fits = self.lower.len() == problem.policy.network.inputs()
             && self.upper.len() == self.lower.len()

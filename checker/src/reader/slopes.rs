@@ -22,7 +22,7 @@ pub(super) fn slopes_of(activation: &GridActivation) -> usize {
 /// Bytes of one row that bounds a quantity of layer `target`.
 fn row_bytes(network: &GridNetwork, target: usize) -> Option<usize> {
     network.layers.iter().take(target).try_fold(0usize, |sum, layer| {
-        sum.checked_add(layer.outputs.checked_mul(slopes_of(&layer.activation))?.checked_mul(BYTES)?)
+        sum.checked_add(layer.outputs().checked_mul(slopes_of(&layer.activation))?.checked_mul(BYTES)?)
     })
 }
 
@@ -30,7 +30,7 @@ fn row_bytes(network: &GridNetwork, target: usize) -> Option<usize> {
 pub fn state_bytes(network: &GridNetwork) -> Option<usize> {
     let mut layers = network.layers.iter().enumerate().skip(1);
     layers.try_fold(0usize, |sum, (target, layer)| {
-        let rows = layer.outputs.checked_mul(2)?;
+        let rows = layer.outputs().checked_mul(2)?;
         sum.checked_add(rows.checked_mul(row_bytes(network, target)?)?)
     })
 }
@@ -51,8 +51,8 @@ impl StateSlopes {
         let mut layers = vec![Vec::new()];
         for (target, layer) in network.layers.iter().enumerate().skip(1) {
             let size = row_bytes(network, target)?;
-            let mut rows = Vec::with_capacity(layer.outputs);
-            for _ in 0..layer.outputs {
+            let mut rows = Vec::with_capacity(layer.outputs());
+            for _ in 0..layer.outputs() {
                 let (below, tail) = rest.split_at_checked(size)?;
                 let (above, tail) = tail.split_at_checked(size)?;
                 rows.push([row(network, target, below)?, row(network, target, above)?]);
@@ -62,6 +62,11 @@ impl StateSlopes {
         }
         Some(Self { layers })
     }
+
+    /// The slopes as a witness of backward bounds.
+    pub fn witness(&self) -> Witness<'_> {
+        Witness { rows: &self.layers, signs: &[] }
+    }
 }
 
 fn row(network: &GridNetwork, target: usize, bytes: &[u8]) -> Option<RowWitness> {
@@ -70,7 +75,7 @@ fn row(network: &GridNetwork, target: usize, bytes: &[u8]) -> Option<RowWitness>
     let mut slopes: Slopes = Vec::with_capacity(target);
     for layer in network.layers.iter().take(target) {
         let mut choices = Vec::new();
-        for _ in 0..layer.outputs {
+        for _ in 0..layer.outputs() {
             match slopes_of(&layer.activation) {
                 0 => break,
                 1 => choices.push(SlopeChoice { lower: numbers.next()?, upper: None }),
@@ -86,16 +91,4 @@ fn row(network: &GridNetwork, target: usize, bytes: &[u8]) -> Option<RowWitness>
 pub(super) fn slope(stored: u16) -> i64 {
     let units = if stored == u16::MAX { i64::from(stored).saturating_add(1) } else { i64::from(stored) };
     units.checked_shl(UNIT_BITS).unwrap_or(0)
-}
-
-impl Witness for StateSlopes {
-    fn row(&self, layer: usize, neuron: usize, upper: bool) -> Option<&RowWitness> {
-        self.layers.get(layer)?.get(neuron)?.get(usize::from(upper))
-    }
-    fn shared(&self, _: usize, _: usize) -> SlopeChoice {
-        SlopeChoice::default()
-    }
-    fn split(&self, _: usize, _: usize) -> Option<bool> {
-        None
-    }
 }

@@ -114,7 +114,7 @@ impl<'a> Trees<'a> {
                 if neuron < slopes.len() {
                     return Err(Fault::SlopesOutOfOrder);
                 }
-                if neuron >= layer.outputs {
+                if neuron >= layer.outputs() {
                     return Err(Fault::NoSuchPlace { node });
                 }
                 slopes.resize(neuron, SlopeChoice::default());
@@ -123,7 +123,7 @@ impl<'a> Trees<'a> {
                 slopes.push(SlopeChoice { upper, lower });
             }
             if count > 0 {
-                slopes.resize(layer.outputs, SlopeChoice::default());
+                slopes.resize(layer.outputs(), SlopeChoice::default());
             }
             witness.slopes.push(slopes);
             witness.multipliers.push(Vec::new());
@@ -131,7 +131,7 @@ impl<'a> Trees<'a> {
         for _ in 0..self.short()? {
             let (layer, neuron) = (self.short()?, self.short()?);
             let value = i64::from(u32::from_le_bytes(self.take()?));
-            let width = network.layers.get(layer).map_or(0, |l| l.outputs);
+            let width = network.layers.get(layer).map_or(0, |l| l.outputs());
             let list = witness.multipliers.get_mut(layer).ok_or(Fault::NoSuchPlace { node })?;
             list.resize(width, 0);
             *list.get_mut(neuron).ok_or(Fault::NoSuchPlace { node })? = value;

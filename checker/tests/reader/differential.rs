@@ -126,8 +126,13 @@ fn wrapped(text: &str) -> String {
 #[test]
 fn keys_against_spki() {
     let keys = (0..8u8).map(|n| ed25519_dalek::SigningKey::from_bytes(&[n; 32]).verifying_key());
-    let mut seeds: Vec<Vec<u8>> =
-        keys.map(|key| PublicKey::from_bytes(key.as_bytes()).unwrap().emit_pem().into_bytes()).collect();
+    // RFC 8410: the prefix of a SubjectPublicKeyInfo of Ed25519, then the 32 bytes.
+    let prefix = [0x30, 0x2A, 0x30, 5, 6, 3, 0x2B, 0x65, 0x70, 3, 0x21, 0];
+    let armour = |key: &[u8; 32]| {
+        let body = STANDARD.encode([&prefix[..], key].concat());
+        format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n").into_bytes()
+    };
+    let mut seeds: Vec<Vec<u8>> = keys.map(|key| armour(key.as_bytes())).collect();
     let good = String::from_utf8(seeds[0].clone()).unwrap();
     let (head, body) = good.split_at(27);
     let mut der = STANDARD.decode(body.split('\n').next().unwrap()).unwrap();

@@ -18,7 +18,8 @@ use secateur_checker::kernel::bounds::StateBounds;
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::grid::{GridNetwork, GridScale};
 use secateur_checker::kernel::head::{HeadBounds, OutputChange};
-use secateur_checker::kernel::ibp::{GridBox, LayerBounds, propagate};
+use secateur_checker::kernel::ibp::{LayerBounds, propagate};
+use secateur_checker::kernel::interval::GridBox;
 use secateur_checker::kernel::paired::{PairedNetwork, paired_change};
 use secateur_checker::kernel::point::{PointHead, deviation_from_below, enclose_outputs, perturbed_inputs};
 use secateur_checker::local::LocalProblem;
@@ -182,8 +183,8 @@ fn no_exact_evaluation_of_a_mask_in_the_band_lies_outside() {
 fn enclosure(grid: &GridNetwork, input: &[i64]) -> GridBox {
     let entries: Vec<i64> =
         input.iter().map(|&x| x << (i64::from(grid.value_bits) + i64::from(INPUT))).collect();
-    let box_at = GridBox { lower: entries.clone(), upper: entries };
-    propagate(grid, tanh_table(), &box_at).unwrap().post.pop().unwrap()
+    let box_at = GridBox::point(entries);
+    propagate(grid, tanh_table().unwrap(), &box_at).unwrap().post.pop().unwrap()
 }
 
 /// The least distance between a number of the first interval and one of the second.
@@ -337,9 +338,9 @@ fn the_widest_band_keeps_scale_layers() {
         let problem = LocalProblem::new(&policy, &masks, &states, &set).unwrap();
         let scale = GridScale::new(&policy.network, &Rational::one()).unwrap();
         let band = BandNetwork::new(&policy.network, &masks[0], None, &scale).unwrap();
-        let bounds = band_bounds(&band, tanh_table(), &problem.input_at(0).unwrap(), false).unwrap();
+        let bounds = band_bounds(&band, tanh_table().unwrap(), &problem.input_at(0).unwrap(), false).unwrap();
         let unit = 1i64 << problem.value_bits;
-        (bounds.center.lower[0] / unit, bounds.center.upper[0] / unit)
+        (bounds.center.lower()[0] / unit, bounds.center.upper()[0] / unit)
     };
     assert_eq!((center(true), center(false)), ((15, 21), (0, 21)));
 }
@@ -441,12 +442,12 @@ fn paired_bounds_must_be_of_the_same_network() {
     let scale = GridScale::new(&network, &Rational::one()).unwrap();
     let grid = GridNetwork::new(&network, None, &scale).unwrap();
     let paired = PairedNetwork::new(&network, &full(&network), &scale).unwrap();
-    let table = tanh_table();
-    let input = GridBox { lower: vec![0, 0], upper: vec![5, 5] };
+    let table = tanh_table().unwrap();
+    let input = GridBox::from_intervals([(0, 5); 2]);
     let bounds = propagate(&grid, table, &input).unwrap();
     assert!(paired_change(&paired, table, &input, &bounds, &bounds).is_ok());
     let shape = |layer| Err(Fault::ShapeMismatch { layer });
-    let wide = GridBox { lower: vec![0; 3], upper: vec![0; 3] };
+    let wide = GridBox::point([0; 3]);
     assert_eq!(paired_change(&paired, table, &wide, &bounds, &bounds), shape(0));
     let mut short = bounds.clone();
     short.pre.pop();
@@ -541,9 +542,9 @@ fn pruning_that_hurts_is_proved_from_both_sides() {
     let offset = [r("1/16")];
     let (clean, moved) =
         perturbed_inputs(&policy, &states.values.values, Units::Normalised, &ball, &offset).unwrap();
-    let at = |input: &[Rational]| enclose_outputs(&grid, tanh_table(), input).unwrap();
+    let at = |input: &[Rational]| enclose_outputs(&grid, tanh_table().unwrap(), input).unwrap();
     let (clean, moved) = (at(&clean), at(&moved));
-    let gaps = deviation_from_below(&clean, &moved, grid.value_bits);
+    let gaps = deviation_from_below(&clean, &moved, grid.value_bits).unwrap();
     assert_eq!(gaps, vec![r("1/16")]);
     // 2 Phi(1/32) - 1 = 0.0249299..., attained by a Gaussian with this shift.
     let below =
@@ -560,7 +561,7 @@ fn pruning_that_hurts_is_proved_from_both_sides() {
 /// Logits (0, 0, 0) to (2^-2, 0, 0): the first probability moves from 1/3 to e^(1/4) / (e^(1/4) + 2) = 0.390990...
 #[test]
 fn a_probability_that_moves_bounds_the_total_variation_from_below() {
-    let logits = |first: i64| GridBox { lower: vec![first, 0, 0], upper: vec![first, 0, 0] };
+    let logits = |first: i64| GridBox::point([first, 0, 0]);
     let head = PointHead::new(&Head::Categorical).unwrap();
     let below = head.total_variation(&logits(0), &logits(1 << 38), 40).unwrap();
     let truth = 0.25f64.exp() / (0.25f64.exp() + 2.0) - 1.0 / 3.0;
@@ -578,12 +579,12 @@ fn a_probability_that_moves_bounds_the_total_variation_from_below() {
 #[test]
 fn all_probabilities_that_grew_count_together() {
     let head = PointHead::new(&Head::Categorical).unwrap();
-    let exact = |ends: [i64; 3]| GridBox { lower: ends.to_vec(), upper: ends.to_vec() };
+    let exact = |ends: [i64; 3]| GridBox::point(ends);
     let (clean, one) = (exact([0, 0, 0]), 1i64 << 40);
     let below = head.total_variation(&clean, &exact([one, one, 0]), 40).unwrap();
     assert!(r("0.177969") < below && below < r("0.177971"), "{below}");
     assert_eq!(head.total_variation(&exact([one, one, 0]), &clean, 40), Ok(below));
-    let open = GridBox { lower: vec![-one, 0, 0], upper: vec![one, 0, 0] };
+    let open = GridBox::from_intervals([(-one, one), (0, 0), (0, 0)]);
     assert_eq!(head.total_variation(&clean, &open, 40), Ok(Rational::zero()));
 }
 

@@ -11,8 +11,8 @@
 use secateur_checker::kernel::branch::bound_tree;
 use secateur_checker::kernel::fault::{Class, Fault, Place};
 use secateur_checker::kernel::grid::{GridNetwork, GridScale};
-use secateur_checker::kernel::ibp::GridBox;
 use secateur_checker::kernel::input::{GridBall, InputSet};
+use secateur_checker::kernel::interval::GridBox;
 use secateur_checker::kernel::split::Node;
 use secateur_checker::model::{Activation, Layer, Matrix, Network};
 use secateur_checker::number::{Dyadic, Rational};
@@ -48,8 +48,8 @@ fn network() -> GridNetwork {
 /// The box `[-1, 1]^2`, as the ball of radius 1 if asked.
 fn unit(ball: bool) -> InputSet {
     InputSet {
-        region: GridBox { lower: vec![-ONE; 2], upper: vec![ONE; 2] },
-        center: GridBox { lower: vec![0; 2], upper: vec![0; 2] },
+        region: GridBox::from_intervals([(-ONE, ONE); 2]),
+        center: GridBox::point([0; 2]),
         radii: vec![ONE; 2],
         ball: ball.then(|| GridBall { semi_axes: vec![Some(ONE); 2] }),
     }
@@ -58,7 +58,7 @@ fn unit(ball: bool) -> InputSet {
 fn bound_over(network: &GridNetwork, input: &InputSet, weights: &[i64], bytes: &[u8]) -> Result<i64, Fault> {
     let mut trees = Trees::new(bytes);
     trees.begin();
-    let found = bound_tree(network, tanh_table(), input, weights, &mut |_| trees.node(network))?;
+    let found = bound_tree(network, tanh_table().unwrap(), input, weights, &mut |_| trees.node(network))?;
     trees.finish().unwrap();
     Ok(found)
 }
@@ -194,7 +194,7 @@ fn places_must_exist_and_cuts_lie_inside() {
     let twice = relu(0, [&relu(0, [&[0], &[0]]), &[0]]);
     assert_eq!(fails(&twice), Fault::NoSuchPlace { node: 1 });
     // Nodes of other proofs bound nothing.
-    let table = tanh_table();
+    let table = tanh_table().unwrap();
     let other = bound_tree(&network(), table, &unit(false), &[1], &mut |index| Ok((index, Node::Empty)));
     assert_eq!(other, Err(Fault::NotEmpty { node: 0 }));
 }
@@ -203,7 +203,7 @@ fn places_must_exist_and_cuts_lie_inside() {
 #[test]
 fn a_set_found_empty_everywhere_is_refused() {
     let mut turned = unit(true);
-    turned.center = GridBox { lower: vec![5 * ONE; 2], upper: vec![5 * ONE; 2] };
+    turned.center = GridBox::point([5 * ONE; 2]);
     turned.ball = Some(GridBall { semi_axes: vec![Some(0); 2] });
     let reason = Fault::EmptyInterval { layer: 0, neuron: 0 };
     assert_eq!(bound(&turned, &[0]), Err(reason));

@@ -3,9 +3,4 @@
 
 mod band;
 mod branch;
-mod enclosures;
-mod global;
-mod local_oracle;
-mod local_split;
 mod region;
-mod regret;

@@ -14,14 +14,15 @@ use secateur_checker::claim::{Proofs, check_numbers, check_sentences};
 use secateur_checker::evaluate::Problem;
 use secateur_checker::kernel::fault::{Fault, Place};
 use secateur_checker::kernel::head::HeadBounds;
-use secateur_checker::kernel::ibp::GridBox;
 use secateur_checker::kernel::input::{GridBall, cell_set};
+use secateur_checker::kernel::interval::GridBox;
 use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy,
     States, Units,
 };
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::reader::certificate::{Certificate, Program};
+use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::clause::{Clause, Part};
 use secateur_checker::reader::fields::Document;
 use secateur_checker::reader::json::{Numbers, parse};
@@ -215,7 +216,7 @@ fn cell_inputs_by_hand() {
         Some(Normaliser { mean: vec![Dyadic::new(1, 0)], std: vec![r("1/2")], clip: Some(r("2")) });
     let at = |lower: &str, upper: &str, units, set: &PerturbationSet| {
         let input = cell_set(&policy, (&[r(lower)], &[r(upper)]), units, set, 2).unwrap();
-        let ends = |b: &GridBox| (b.lower[0], b.upper[0]);
+        let ends = |b: &GridBox| b.at(0).unwrap();
         (ends(&input.region), ends(&input.center), input.radii[0])
     };
     let raw = linf("1/4", Units::Raw);
@@ -254,12 +255,13 @@ fn boxes_masks_and_trees_must_fit() {
     other.mask = 1;
     assert_eq!(check(&hinge(), other, &[0]), Err(refused("region", 0, "", Reason::NoMask)));
     let set = || linf("1/4", Units::Normalised);
-    let missing = Err(refused("region", 0, "", Reason::TreeMissing));
-    assert_eq!(check_with(&hinge(), &certificate(set(), vec![good()]), None), missing);
-    assert_eq!(check_with(&hinge(), &certificate(set(), vec![good()]), Some(b"no safetensors")), missing);
+    let one = |file| check_with(&hinge(), &certificate(set(), vec![good()]), file);
+    assert_eq!(one(None), Err(refused("region", 0, "", Reason::NoWitness)));
+    let malformed = one(Some(b"no safetensors")).unwrap_err().reason;
+    assert!(matches!(malformed, Reason::WitnessFile { .. }), "{malformed}");
     let half = entry(&["-1"], &["0"], claims());
     let second = check_with(&hinge(), &certificate(set(), vec![good(), half]), Some(&witness(&[&[0]])));
-    assert_eq!(second, Err(refused("region", 1, "", Reason::TreeMissing)));
+    assert_eq!(second, Err(refused("region", 1, "", Clause::NoTensor { name: "region.1".into() }.into())));
     let mut unlimited = certificate(set(), vec![good()]);
     unlimited.limits.clear();
     let file = witness(&[&[0]]);

@@ -95,22 +95,10 @@ fn a_million_probes() {
 
 /// Random slopes, splits and multipliers.
 struct Arbitrary {
-    shared: Vec<Vec<SlopeChoice>>,
     splits: Vec<Vec<Option<bool>>>,
-    rows: Vec<Vec<[Option<RowWitness>; 2]>>,
+    signs: Vec<(usize, usize, bool)>,
+    rows: Vec<Vec<[RowWitness; 2]>>,
     outputs: Option<RowWitness>,
-}
-
-impl Witness for Arbitrary {
-    fn row(&self, layer: usize, neuron: usize, upper: bool) -> Option<&RowWitness> {
-        self.rows[layer][neuron][usize::from(upper)].as_ref()
-    }
-    fn shared(&self, layer: usize, neuron: usize) -> SlopeChoice {
-        self.shared[layer][neuron]
-    }
-    fn split(&self, layer: usize, neuron: usize) -> Option<bool> {
-        self.splits[layer][neuron]
-    }
 }
 
 fn slope(random: &mut Random) -> Option<i64> {
@@ -149,14 +137,20 @@ impl Arbitrary {
                 RowWitness { slopes, multipliers: Multipliers { layers: multipliers.collect() } }
             })
         };
-        let rows = widths
-            .iter()
-            .enumerate()
-            .map(|(layer, &n)| (0..n).map(|_| [row(random, layer), row(random, layer)]).collect());
+        let rows = widths.iter().enumerate().map(|(layer, &n)| {
+            (0..n).map(|_| [(); 2].map(|()| row(random, layer).unwrap_or_default())).collect()
+        });
         let rows = rows.collect();
         let outputs = row(random, widths.len());
-        let shared = widths.iter().map(|&n| (0..n).map(|_| choice(random)).collect()).collect();
-        Self { shared, splits, rows, outputs }
+        let signs = splits.iter().enumerate().flat_map(|(layer, splits)| {
+            let known = splits.iter().enumerate();
+            known.filter_map(move |(neuron, sign)| Some((layer, neuron, (*sign)?)))
+        });
+        Self { signs: signs.collect(), splits, rows, outputs }
+    }
+
+    fn witness(&self) -> Witness<'_> {
+        Witness { rows: &self.rows, signs: &self.signs }
     }
 
     /// Whether a point lies in the leaf that the splits describe, as far as its enclosures tell.
@@ -185,17 +179,18 @@ fn probe_witness(random: &mut Random, case: &Case, points: usize, label: &str) -
     let bits = scale.value_bits;
     let set =
         input_set(&case.policy, &case.states.values.values, case.states.units, &case.set, bits).unwrap();
-    let table = tanh_table();
+    let table = tanh_table().unwrap();
     let mask = &case.masks[case.masks.len() - 1];
     let network = GridNetwork::new(&case.policy.network, Some(mask), &scale).unwrap();
-    let widths: Vec<usize> = network.layers.iter().map(|l| l.outputs).collect();
+    let widths: Vec<usize> = network.layers.iter().map(|l| l.outputs()).collect();
     let split = random.one_in(2);
     let witness = Arbitrary::new(random, &widths, scale.coefficient_bits.min(40), split);
-    let layers = crown_layers(&network, table, &set, &witness).unwrap_or_else(|e| panic!("{label}: {e}"));
+    let layers =
+        crown_layers(&network, table, &set, witness.witness()).unwrap_or_else(|e| panic!("{label}: {e}"));
     let mut bounds = Vec::new();
     if let Some(layers) = &layers {
         for _ in 0..3 {
-            let weights = weights_for(random, network.layers.last().map_or(0, |l| l.outputs));
+            let weights = weights_for(random, network.layers.last().map_or(0, |l| l.outputs()));
             let row = witness.outputs.as_ref();
             let least = bound_outputs(&network, table, layers, &set, &weights, row).unwrap();
             let functional = Functional::of_outputs(&network, &weights).unwrap();

@@ -108,8 +108,8 @@ fn trees(random: &mut Random, problem: &Problem<'_>, local: &LocalProblem<'_>) -
     for state in 0..local.states() {
         let input = local.input_at(state).expect("an input");
         let exact = |v: &i64| Rational::from_dyadic((*v).into(), -i64::from(local.value_bits));
-        let lower: Vec<Rational> = input.region.lower.iter().map(exact).collect();
-        let upper: Vec<Rational> = input.region.upper.iter().map(exact).collect();
+        let lower: Vec<Rational> = input.region.lower().iter().map(exact).collect();
+        let upper: Vec<Rational> = input.region.upper().iter().map(exact).collect();
         for _ in 0..2 * outputs + pairs {
             let depth = random.between(0, 3) as usize;
             let mut tree = Grown { network: &problem.policy.network, signed: Vec::new(), bytes: Vec::new() };

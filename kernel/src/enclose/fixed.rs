@@ -6,6 +6,7 @@ use num_integer::Integer;
 use num_traits::{One, Signed, Zero};
 
 use super::Enclosure;
+use crate::fault::Fault;
 use crate::number::Rational;
 
 /// Fraction bits of the grid: 128 for the results and 32 to lose on the way.
@@ -22,14 +23,14 @@ pub(super) struct Fixed {
     pub upper: BigInt,
 }
 
-/// `floor(a / b)` for `b > 0`; 0 if `b` is 0, which no caller passes.
-pub(super) fn div_floor(a: &BigInt, b: &BigInt) -> BigInt {
-    if b.is_zero() { BigInt::zero() } else { a.div_floor(b) }
+/// `floor(a / b)` for `b > 0`.
+pub(super) fn div_floor(a: &BigInt, b: &BigInt) -> Result<BigInt, Fault> {
+    if b.is_positive() { Ok(a.div_floor(b)) } else { Err(Fault::ZeroDenominator) }
 }
 
-/// `ceil(a / b)` for `b > 0`; as [`div_floor`].
-pub(super) fn div_ceil(a: &BigInt, b: &BigInt) -> BigInt {
-    -div_floor(&-a, b)
+/// `ceil(a / b)` for `b > 0`.
+pub(super) fn div_ceil(a: &BigInt, b: &BigInt) -> Result<BigInt, Fault> {
+    Ok(-div_floor(&-a, b)?)
 }
 
 /// At least `a / 2^bits` for `a >= 0`, at most one unit above the floor: the exact ceiling costs a second pass.
@@ -61,11 +62,11 @@ impl Fixed {
     }
 
     /// Quotient; `other.lower > 0`.
-    pub(super) fn div(&self, other: &Self) -> Self {
-        Self {
-            lower: div_floor(&(&self.lower << FRACTION), &other.upper),
-            upper: div_ceil(&(&self.upper << FRACTION), &other.lower),
-        }
+    pub(super) fn div(&self, other: &Self) -> Result<Self, Fault> {
+        Ok(Self {
+            lower: div_floor(&(&self.lower << FRACTION), &other.upper)?,
+            upper: div_ceil(&(&self.upper << FRACTION), &other.lower)?,
+        })
     }
 
     /// Product with a small integer.
@@ -114,11 +115,11 @@ impl Fixed {
     }
 
     /// `(E - 1) / (E + 1)` for an enclosure of `E = e^(2x) >= 1`.
-    pub(super) fn tanh_from_exp(&self) -> Self {
+    pub(super) fn tanh_from_exp(&self) -> Result<Self, Fault> {
         let one = BigInt::one() << FRACTION;
         let part = |e: &BigInt| (((e - &one).max(BigInt::zero())) << FRACTION, e + &one);
         let (low, high) = (part(&self.lower), part(&self.upper));
-        Self { lower: div_floor(&low.0, &low.1), upper: div_ceil(&high.0, &high.1).min(one) }
+        Ok(Self { lower: div_floor(&low.0, &low.1)?, upper: div_ceil(&high.0, &high.1)?.min(one) })
     }
 }
 
@@ -143,13 +144,16 @@ pub(super) fn double_factorial_series(t: &Fixed) -> Fixed {
 }
 
 /// Enclosure of pi by Machin's formula.
-pub(super) fn pi() -> Fixed {
-    let (fifth, small) = (inverse_arctangent(5), inverse_arctangent(239));
-    Fixed { lower: &fifth.lower * 16u8 - &small.upper * 4u8, upper: &fifth.upper * 16u8 - &small.lower * 4u8 }
+pub(super) fn pi() -> Result<Fixed, Fault> {
+    let (fifth, small) = (inverse_arctangent(5)?, inverse_arctangent(239)?);
+    Ok(Fixed {
+        lower: &fifth.lower * 16u8 - &small.upper * 4u8,
+        upper: &fifth.upper * 16u8 - &small.lower * 4u8,
+    })
 }
 
 /// `atan(1/n)` for `n >= 2`: the alternating series; the first omitted term bounds the rest.
-fn inverse_arctangent(n: u32) -> Fixed {
+fn inverse_arctangent(n: u32) -> Result<Fixed, Fault> {
     let one = BigInt::one() << FRACTION;
     let square = BigInt::from(n) * n;
     let mut denominator = BigInt::from(n);
@@ -157,11 +161,11 @@ fn inverse_arctangent(n: u32) -> Fixed {
     let (mut odd, mut positive) = (1u32, true);
     loop {
         let whole = &denominator * odd;
-        let (low, high) = (div_floor(&one, &whole), div_ceil(&one, &whole));
+        let (low, high) = (div_floor(&one, &whole)?, div_ceil(&one, &whole)?);
         if low.is_zero() {
             sum.lower -= &high;
             sum.upper += &high;
-            return Fixed { lower: sum.lower.abs(), upper: sum.upper };
+            return Ok(Fixed { lower: sum.lower.abs(), upper: sum.upper });
         }
         if positive {
             sum.lower += low;

@@ -101,7 +101,7 @@ fn sqrt_squares_back_and_is_exact_on_dyadic_squares() {
 
 #[test]
 fn pi_is_pi() {
-    let pi = fixed::pi().to_enclosure();
+    let pi = fixed::pi().unwrap().to_enclosure();
     assert!(pi.lower < r("3.14159265358979323846264338327950288419717"));
     assert!(pi.upper > r("3.14159265358979323846264338327950288419716"));
     assert!(width(&pi) < power_of_two(-150));
@@ -122,13 +122,13 @@ fn tv_320(d: &Rational) -> Rational {
         n += 1;
         term = ((&term * &eighth) >> 320u32) / n;
     }
-    let two_pi = fixed::pi().lower << (160u32 + 320 + 1);
+    let two_pi = fixed::pi().unwrap().lower << (160u32 + 320 + 1);
     Rational::new(sum, two_pi.sqrt()).unwrap()
 }
 
 #[test]
 fn total_variation_contains_another_evaluation() {
-    let constants = Enclosures::new();
+    let constants = Enclosures::new().unwrap();
     let mut random = Random(3);
     for _ in 0..150 {
         let d = random.below(20);
@@ -154,44 +154,39 @@ fn tanh_contains_another_evaluation() {
         let power = exp_256(&x.add(&x));
         let one = Rational::one();
         let value = power.sub(&one).div(&power.add(&one)).unwrap();
-        let e = tanh(&x);
+        let e = tanh(&x).unwrap();
         assert!(contains(&e, &value, &power_of_two(-190)), "{x}");
         assert!(width(&e) < power_of_two(-140));
-        let mirrored = tanh(&x.neg());
+        let mirrored = tanh(&x.neg()).unwrap();
         assert_eq!((mirrored.lower, mirrored.upper), (e.upper.neg(), e.lower.neg()));
     }
-    let far = tanh(&r("1e4000"));
+    let far = tanh(&r("1e4000")).unwrap();
     assert_eq!(far.upper, Rational::one());
     assert!(far.lower > Rational::one().sub(&power_of_two(-120)) && far.lower < Rational::one());
-    assert_eq!(tanh(&Rational::zero()).upper, Rational::zero());
+    assert_eq!(tanh(&Rational::zero()).unwrap().upper, Rational::zero());
 }
 
 #[test]
 fn the_table_contains_the_series() {
-    let table = TanhTable::new();
+    let table = TanhTable::new().unwrap();
     let mut random = Random(5);
     let scale = |v: i64| Rational::from_dyadic(BigInt::from(v), -60);
     for _ in 0..3000 {
         let bits = (random.next() % 75) as u32;
         let x = (random.next() as i64) >> (random.next() % 64);
         let exact = Rational::from_dyadic(BigInt::from(x), -i64::from(bits));
-        let (lower, upper) = table.tanh(x, bits);
-        let e = tanh(&exact);
+        let (lower, upper) = table.tanh(x, bits).unwrap();
+        let e = tanh(&exact).unwrap();
         assert!(scale(lower) <= e.upper && scale(upper) >= e.lower, "{x} {bits}: {lower} {upper}");
         assert!(scale(lower) <= e.lower && scale(upper) >= e.upper, "{x} {bits}: {lower} {upper}");
         assert!(lower <= upper && upper - lower <= 8, "{x} {bits}: {}", upper - lower);
         assert!(lower >= -(1 << 60) && upper <= 1 << 60);
-        let (negative_lower, negative_upper) = table.tanh(-x.max(-i64::MAX), bits);
+        let (negative_lower, negative_upper) = table.tanh(-x.max(-i64::MAX), bits).unwrap();
         if bits <= 62 && x > i64::MIN {
             assert_eq!((negative_lower, negative_upper), (-upper, -lower));
         }
-        let (low, high) = table.sigmoid(x, bits);
-        let half = tanh(&exact.div(&r("2")).unwrap());
-        let logistic = |t: &Rational| t.add(&Rational::one()).div(&r("2")).unwrap();
-        assert!(scale(low) <= logistic(&half.lower) && scale(high) >= logistic(&half.upper));
-        assert!(low >= 0 && high <= 1 << 60 && high - low <= 6);
     }
-    assert_eq!(table.tanh(0, 10), (0, 0));
-    assert_eq!(table.tanh(i64::MIN, 0), (-(1 << 60), -(1 << 60) + 1));
-    assert_eq!(table.tanh(22, 0), ((1 << 60) - 1, 1 << 60));
+    assert_eq!(table.tanh(0, 10), Some((0, 0)));
+    assert_eq!(table.tanh(i64::MIN, 0), Some((-(1 << 60), -(1 << 60) + 1)));
+    assert_eq!(table.tanh(22, 0), Some(((1 << 60) - 1, 1 << 60)));
 }

@@ -7,15 +7,15 @@ use alloc::vec::Vec;
 use num_bigint::BigInt;
 use num_traits::{Signed, ToPrimitive, Zero};
 
-use super::super::enclose;
-use super::super::scaled::MaskedLayer;
+use crate::enclose;
 use crate::fault::Fault;
 use crate::number::Rational;
+use crate::scaled::ScaledLayer;
+use crate::table::Table;
+use crate::wide::{AtLayer, mul, total, zip_exact};
 
 /// Most fraction bits of a factor.
 const MAX_FRACTION: u32 = 1024;
-/// Largest bit length of a factor's numbers.
-const FACTOR_BITS: u64 = 63;
 /// Largest bit length of `rho`.
 const RHO_BITS: u64 = 4096;
 
@@ -41,120 +41,108 @@ pub struct SpectralWitness {
 ///
 /// # References
 /// `spec/rules/global.md#normspectral`.
-pub fn layer_spectral(
-    layer: &MaskedLayer<'_>,
+pub(super) fn layer_spectral(
+    layer: &ScaledLayer,
     witness: &SpectralWitness,
     index: usize,
 ) -> Result<Rational, Fault> {
-    let width = layer.layer.rows.min(layer.layer.columns);
-    let expected = triangle(width).ok_or(Fault::WitnessTooLong { layer: index })?;
-    let found = witness.factor.len();
-    if expected != found {
-        return Err(Fault::WitnessLength { layer: index, expected, found });
-    }
-    let long = |v: &i64| u64::from(64u32.saturating_sub(v.unsigned_abs().leading_zeros())) > FACTOR_BITS;
-    let large = witness.rho.bits() > RHO_BITS || witness.factor.iter().any(long);
-    if large || witness.fraction_bits > MAX_FRACTION {
-        return Err(Fault::WitnessTooLong { layer: index });
-    }
+    let too_long = Fault::WitnessTooLong { layer: index };
+    let width = layer.mantissas.height().min(layer.mantissas.columns());
+    let expected = triangle(width).ok_or(too_long.clone())?;
     let rows = triangle_rows(&witness.factor, width);
-    let gram = Gram::new(layer, width);
-    let shift = layer.layer.exponent.saturating_add(i64::from(witness.fraction_bits)).saturating_mul(2);
+    let found = witness.factor.len();
+    let rows = rows.filter(|_| expected == found);
+    let rows = rows.ok_or(Fault::WitnessLength { layer: index, expected, found })?;
+    let large = witness.rho.bits() > RHO_BITS || witness.factor.contains(&i64::MIN);
+    if large || witness.fraction_bits > MAX_FRACTION {
+        return Err(too_long);
+    }
+    // From the grid of products of weights to that of the witness.
+    let shift = i64::from(layer.exponent).checked_add(witness.fraction_bits.into());
+    let shift = shift.and_then(|shift| shift.checked_mul(2)).within(index)?;
+    let gram = Gram::new(layer, index)?;
     let mut sums = vec![BigInt::zero(); width];
     for (i, left) in rows.iter().enumerate() {
-        for (j, right) in rows.iter().enumerate().take(i.saturating_add(1)) {
-            let (scaled, inexact) = shift_floor(gram.entry(i, j), shift);
-            let mut residual = -scaled - dot(left, right);
+        // Row j of a triangle is as long as the part of row i that it meets.
+        for (j, right) in rows.iter().enumerate().take_while(|(j, _)| *j <= i) {
+            let (floor, exact) = shift_floor(gram.entry(i, j).shaped(index)?, shift);
+            let mut residual = -floor - dot(left.get(..right.len()).shaped(index)?, right, index)?;
             if i == j {
                 residual += &witness.rho;
             }
-            let size = residual.abs() + u8::from(inexact);
-            if let Some(sum) = sums.get_mut(i) {
-                *sum += &size;
-            }
-            if let Some(sum) = sums.get_mut(j).filter(|_| i != j) {
-                *sum += &size;
+            let size = residual.abs() + u8::from(!exact);
+            *sums.get_mut(i).shaped(index)? += &size;
+            if i != j {
+                *sums.get_mut(j).shaped(index)? += &size;
             }
         }
     }
-    let residual = sums.into_iter().max().unwrap_or_default();
-    let exponent = i64::from(witness.fraction_bits).saturating_mul(-2);
-    // rho + r >= 0 because it bounds a Gram matrix; the maximum with 0 keeps the root defined in any case.
-    let bound = (&witness.rho + residual).max(BigInt::zero());
-    Ok(enclose::sqrt(&Rational::from_dyadic(bound, exponent))?.upper)
+    let residual = sums.into_iter().max().shaped(index)?;
+    // rho + r >= 0 because it bounds a Gram matrix; a root of less is refused.
+    let exponent = i64::from(witness.fraction_bits).checked_mul(-2).within(index)?;
+    Ok(enclose::sqrt(&Rational::from_dyadic(&witness.rho + residual, exponent))?.upper)
 }
 
-/// `sum a b` over the shorter length, in `i128` while it fits.
-fn dot(left: &[i64], right: &[i64]) -> BigInt {
-    let mut total = 0i128;
-    for (a, b) in left.iter().zip(right) {
-        match i128::from(*a).checked_mul(i128::from(*b)).and_then(|p| total.checked_add(p)) {
-            Some(next) => total = next,
-            None => return left.iter().zip(right).map(|(a, b)| BigInt::from(*a) * *b).sum(),
-        }
+/// `floor(value * 2^shift)` and whether nothing was cut off.
+fn shift_floor(value: BigInt, shift: i64) -> (BigInt, bool) {
+    let bits = shift.unsigned_abs();
+    if shift >= 0 {
+        return (value << bits, true);
     }
-    BigInt::from(total)
+    let floor = &value >> bits;
+    let exact = (&floor << bits) == value;
+    (floor, exact)
+}
+
+/// `sum a b`, in `i128` while it fits.
+fn dot(left: &[i64], right: &[i64], index: usize) -> Result<BigInt, Fault> {
+    let pairs = zip_exact(left, right, index)?;
+    let sum = total(pairs.clone().map(|(&a, &b)| mul(a, b))).get();
+    Ok(sum.map_or_else(|| pairs.map(|(&a, &b)| BigInt::from(a) * b).sum(), BigInt::from))
 }
 
 fn triangle(width: usize) -> Option<usize> {
     width.checked_mul(width.checked_add(1)?)?.checked_div(2)
 }
 
-fn triangle_rows(factor: &[i64], width: usize) -> Vec<&[i64]> {
+/// The rows of a triangle; `None` if it has fewer entries.
+fn triangle_rows(factor: &[i64], width: usize) -> Option<Vec<&[i64]>> {
     let (mut rows, mut rest) = (Vec::new(), factor);
-    for i in 0..width {
-        let (row, tail) = rest.split_at_checked(i.saturating_add(1)).unwrap_or((rest, &[]));
+    for length in 1..=width {
+        let (row, tail) = rest.split_at_checked(length)?;
         rows.push(row);
         rest = tail;
     }
-    rows
+    Some(rows)
 }
 
-/// `floor(value * 2^shift)` and whether that lost anything.
-fn shift_floor(value: BigInt, shift: i64) -> (BigInt, bool) {
-    let bits = shift.unsigned_abs();
-    if shift >= 0 {
-        return (value << bits, false);
-    }
-    let floor = &value >> bits;
-    let inexact = (&floor << bits) != value;
-    (floor, inexact)
-}
-
-/// The masked weights as vectors whose pairwise products are `G`: columns of `W`, or its rows if there are fewer.
+/// The weights as vectors whose pairwise products are `G`: columns of `W`, or its rows if there are fewer.
 enum Gram {
-    Small(Vec<Vec<i64>>),
-    Large(Vec<Vec<BigInt>>),
+    Small(Table<i64>),
+    Large(Table<BigInt>),
 }
 
 impl Gram {
-    fn new(layer: &MaskedLayer<'_>, width: usize) -> Self {
-        let by_rows = layer.layer.rows < layer.layer.columns;
-        let depth = layer.layer.rows.max(layer.layer.columns);
-        let mut vectors = vec![vec![BigInt::zero(); depth]; width];
-        for (row, column, value) in layer.entries() {
-            let (i, k) = if by_rows { (row, column) } else { (column, row) };
-            if let Some(slot) = vectors.get_mut(i).and_then(|v| v.get_mut(k)) {
-                *slot = value.clone();
-            }
-        }
-        let narrow = |v: &Vec<BigInt>| v.iter().map(BigInt::to_i64).collect::<Option<Vec<_>>>();
-        match vectors.iter().map(narrow).collect::<Option<Vec<_>>>() {
-            Some(small) => Self::Small(small),
+    fn new(layer: &ScaledLayer, index: usize) -> Result<Self, Fault> {
+        let weight = &layer.mantissas;
+        let vectors = if weight.height() < weight.columns() {
+            weight.clone()
+        } else {
+            let entry = |i: usize, k: usize| weight.row(k).and_then(|row| row.get(i)).cloned().shaped(index);
+            Table::build(weight.columns(), weight.height(), index, entry)?
+        };
+        let small = vectors.values().iter().map(BigInt::to_i64).collect::<Option<Vec<i64>>>();
+        Ok(match small {
+            Some(small) => Self::Small(Table::new(vectors.height(), vectors.columns(), small, index)?),
             None => Self::Large(vectors),
-        }
+        })
     }
 
-    fn entry(&self, i: usize, j: usize) -> BigInt {
+    /// The product of two vectors, which exist.
+    fn entry(&self, i: usize, j: usize) -> Option<BigInt> {
         match self {
-            Self::Small(v) => match (v.get(i), v.get(j)) {
-                (Some(a), Some(b)) => dot(a, b),
-                _ => BigInt::zero(),
-            },
-            Self::Large(v) => match (v.get(i), v.get(j)) {
-                (Some(a), Some(b)) => a.iter().zip(b).map(|(x, y)| x * y).sum(),
-                _ => BigInt::zero(),
-            },
+            Self::Small(v) => dot(v.row(i)?, v.row(j)?, 0).ok(),
+            Self::Large(v) => Some(zip_exact(v.row(i)?, v.row(j)?, 0).ok()?.map(|(x, y)| x * y).sum()),
         }
     }
 }

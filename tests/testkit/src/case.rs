@@ -1,11 +1,12 @@
 //! Seeded random networks, masks, states and adversaries, small enough for exact arithmetic.
 
-use secateur_checker::model::{
+#[cfg(feature = "checker")]
+use secateur_checker::rejection::{Entry, Reason, Rejection};
+use secateur_kernel::model::{
     Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy,
     States, Units,
 };
-use secateur_checker::number::{Dyadic, Rational};
-use secateur_checker::rejection::{Entry, Reason, Rejection};
+use secateur_kernel::number::{Dyadic, Rational};
 
 use crate::random::Random;
 
@@ -154,6 +155,7 @@ fn state_entry(random: &mut Random) -> Dyadic {
 }
 
 /// A rejection of an entry of one of a certificate's lists; `part` as it follows the position.
+#[cfg(feature = "checker")]
 pub fn refused(kind: &'static str, position: usize, part: &str, reason: Reason) -> Rejection {
     Rejection { entry: Some(Entry { kind, position, part: part.to_owned() }), reason }
 }

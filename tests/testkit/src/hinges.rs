@@ -1,7 +1,7 @@
 //! Two-layer ReLU networks whose bounds are known by hand.
 
-use secateur_checker::model::{Activation, Layer, Mask, Matrix, Network};
-use secateur_checker::number::Dyadic;
+use secateur_kernel::model::{Activation, Layer, Mask, Matrix, Network};
+use secateur_kernel::number::Dyadic;
 
 /// A layer of integer weights without biases.
 fn layer(rows: usize, columns: usize, weights: &[i64], activation: Activation) -> Layer {

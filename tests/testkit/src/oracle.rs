@@ -3,4 +3,5 @@
 pub mod binary32;
 pub mod exact;
 pub mod fixed;
+#[cfg(feature = "checker")]
 pub mod probe;

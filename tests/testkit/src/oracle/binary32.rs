@@ -3,8 +3,8 @@
 
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
-use secateur_checker::model::{Activation, Mask, Network};
-use secateur_checker::number::{Dyadic, Rational};
+use secateur_kernel::model::{Activation, Mask, Network};
+use secateur_kernel::number::{Dyadic, Rational};
 
 /// One execution's choices.
 pub struct Binary32<'a> {

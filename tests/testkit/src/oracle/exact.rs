@@ -4,12 +4,12 @@
 use num_bigint::BigInt;
 use num_rational::Ratio;
 use num_traits::{One, Signed, Zero};
-use secateur_checker::kernel::crown::CrownLayers;
-use secateur_checker::kernel::enclose::tanh;
-use secateur_checker::kernel::grid::SLOPE_BITS;
-use secateur_checker::kernel::relax::Line;
-use secateur_checker::model::{Activation, Layer, Mask, Network};
-use secateur_checker::number::Rational;
+use secateur_kernel::crown::CrownLayers;
+use secateur_kernel::enclose::tanh;
+use secateur_kernel::grid::SLOPE_BITS;
+use secateur_kernel::model::{Activation, Layer, Mask, Network};
+use secateur_kernel::number::Rational;
+use secateur_kernel::relax::Line;
 
 pub type Fraction = Ratio<BigInt>;
 /// Lower and upper end.
@@ -177,7 +177,7 @@ impl ExactInput {
 impl<'a> ExactLayer<'a> {
     fn new(layer: &'a Layer, kept: &[bool]) -> Self {
         let columns = layer.weight.columns;
-        let entry = |(w, k): (&secateur_checker::number::Dyadic, &bool)| {
+        let entry = |(w, k): (&secateur_kernel::number::Dyadic, &bool)| {
             if *k { fraction(&w.to_rational()) } else { Fraction::zero() }
         };
         let values: Vec<Fraction> = layer.weight.values.iter().zip(kept).map(entry).collect();
@@ -210,7 +210,7 @@ fn half() -> Fraction {
 /// `activation` over an interval; the ends of smooth ones are outward by less than 2^-120.
 pub fn value(activation: &Activation, (lower, upper): &Ends) -> Ends {
     let smooth = |x: &Fraction| {
-        let enclosure = tanh(&rational(x));
+        let enclosure = tanh(&rational(x)).expect("tanh");
         (fraction(&enclosure.lower), fraction(&enclosure.upper))
     };
     let zero = Fraction::zero();
@@ -236,7 +236,7 @@ fn largest_slope(activation: &Activation, lower: &Fraction, upper: &Fraction) ->
     let (zero, one) = (Fraction::zero(), Fraction::one());
     let nearest = if lower.is_positive() { lower.clone() } else { upper.clone().min(zero.clone()) };
     let tanh_slope = |x: &Fraction| {
-        let enclosure = tanh(&rational(&x.abs()));
+        let enclosure = tanh(&rational(&x.abs())).expect("tanh");
         let least = fraction(&enclosure.lower);
         &one - &least * &least
     };

@@ -3,9 +3,9 @@
 
 use num_bigint::BigInt;
 use num_integer::Integer;
-use secateur_checker::kernel::enclose::tanh;
-use secateur_checker::model::{Activation, Mask, Network, Perturbation, Policy, Units};
-use secateur_checker::number::{Dyadic, Rational};
+use secateur_kernel::enclose::tanh;
+use secateur_kernel::model::{Activation, Mask, Network, Perturbation, Policy, Units};
+use secateur_kernel::number::{Dyadic, Rational};
 
 use crate::case::Case;
 use crate::random::Random;
@@ -59,11 +59,11 @@ pub fn activate(activation: &Activation, x: &Ends) -> Ends {
             }
         }),
         Activation::Tanh => map(&|v| {
-            let value = tanh(&rational(v));
+            let value = tanh(&rational(v)).expect("tanh");
             (value.lower.floor_scaled(BITS), value.upper.ceil_scaled(BITS))
         }),
         Activation::Sigmoid => map(&|v| {
-            let value = tanh(&rational(v).mul(&Rational::from_dyadic(1.into(), -1)));
+            let value = tanh(&rational(v).mul(&Rational::from_dyadic(1.into(), -1))).expect("tanh");
             let half = |t: &Rational| t.add(&Rational::one()).mul(&Rational::from_dyadic(1.into(), -1));
             (half(&value.lower).floor_scaled(BITS), half(&value.upper).ceil_scaled(BITS))
         }),

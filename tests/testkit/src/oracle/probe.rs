@@ -1,8 +1,8 @@
 //! What families say of a case, held against its exact evaluation at one point of the perturbation set.
 
 use num_bigint::BigInt;
-use secateur_checker::number::Rational;
 use secateur_checker::table::FamilyTable;
+use secateur_kernel::number::Rational;
 
 use super::fixed::{BITS, Ends, Trace, trace};
 use crate::case::Case;

@@ -1,9 +1,9 @@
 //! Every side condition of `regret.*` and `statistic.*`: one accepted and one rejected case, by variant.
 
-use secateur_checker::kernel::fault::Fault;
-use secateur_checker::kernel::regret::{MAX_HORIZON, RewardRange, expectation, horizon, sup};
-use secateur_checker::kernel::statistic::{Confidence, MAX_SAMPLES, Sample, Sampler, bernstein, hoeffding};
-use secateur_checker::number::Rational;
+use secateur_kernel::fault::Fault;
+use secateur_kernel::number::Rational;
+use secateur_kernel::regret::{MAX_HORIZON, RewardRange, expectation, horizon, sup};
+use secateur_kernel::statistic::{Confidence, MAX_SAMPLES, Sample, Sampler, bernstein, hoeffding};
 
 type RegretCall = fn(&RewardRange, &Rational, &Rational) -> Result<Rational, Fault>;
 type StatisticCall = fn(Sampler, &[Sample], &Confidence) -> Result<Rational, Fault>;

@@ -9,15 +9,15 @@
 #![allow(clippy::integer_division, clippy::panic, clippy::as_conversions)]
 
 use num_bigint::BigInt;
-use secateur_checker::kernel::fault::Fault;
-use secateur_checker::kernel::norm::{
+use secateur_kernel::fault::Fault;
+use secateur_kernel::model::{Activation, Layer, Mask, Matrix, Network, Perturbation};
+use secateur_kernel::norm::{
     NormFamily, NormProduct, SpectralWitness, norm_product, norm_product_abs_spectral, norm_product_chain,
     norm_product_spectral, perturbation_size,
 };
-use secateur_checker::kernel::scaled::ScaledNetwork;
-use secateur_checker::kernel::sensitivity::sensitivity;
-use secateur_checker::model::{Activation, Layer, Mask, Matrix, Network, Perturbation};
-use secateur_checker::number::{Dyadic, Rational};
+use secateur_kernel::number::{Dyadic, Rational};
+use secateur_kernel::scaled::ScaledNetwork;
+use secateur_kernel::sensitivity::sensitivity;
 use secateur_testkit::random::Random;
 
 fn r(text: &str) -> Rational {
@@ -92,11 +92,11 @@ fn sensitivity_by_hand() {
             layer(1, 2, &[-4, 5], 0, Activation::LeakyRelu { slope: r("1/10") }),
         ],
     };
-    let value = sensitivity(&network, None, &[r("1"), r("1/3")]).unwrap();
+    let value = sensitivity(&scaled(&network), None, &[r("1"), r("1/3")]).unwrap();
     assert_eq!(value, vec![r("65/24")]);
     let mask = Mask { layers: vec![vec![true, false, true, true], vec![true, false]] };
-    assert_eq!(sensitivity(&network, Some(&mask), &[r("1"), r("1/3")]).unwrap(), vec![r("1/2")]);
-    assert_eq!(sensitivity(&network, None, &[r("1/7"), r("1/7")]).unwrap(), vec![r("27/56")]);
+    assert_eq!(sensitivity(&scaled(&network), Some(&mask), &[r("1"), r("1/3")]).unwrap(), vec![r("1/2")]);
+    assert_eq!(sensitivity(&scaled(&network), None, &[r("1/7"), r("1/7")]).unwrap(), vec![r("27/56")]);
 }
 
 #[test]
@@ -107,9 +107,9 @@ fn sensitivity_bounds_exact_changes_and_falls_along_chains() {
         let loose = random_mask(&mut random, &network, None);
         let tight = random_mask(&mut random, &network, Some(&loose));
         let radii: Vec<Rational> = ["1/3", "2/7", "0"].map(r).to_vec();
-        let dense = sensitivity(&network, None, &radii).unwrap();
-        let before = sensitivity(&network, Some(&loose), &radii).unwrap();
-        let after = sensitivity(&network, Some(&tight), &radii).unwrap();
+        let dense = sensitivity(&scaled(&network), None, &radii).unwrap();
+        let before = sensitivity(&scaled(&network), Some(&loose), &radii).unwrap();
+        let after = sensitivity(&scaled(&network), Some(&tight), &radii).unwrap();
         assert!(dense.iter().zip(&before).all(|(a, b)| a >= b));
         assert!(before.iter().zip(&after).all(|(a, b)| a >= b));
         for _ in 0..20 {
@@ -133,34 +133,40 @@ fn sensitivity_bounds_exact_changes_and_falls_along_chains() {
 fn long_denominators_are_rounded_up() {
     let network = single([1, 0, 0, 1]);
     let long = Rational::new(BigInt::from(1), BigInt::from(3).pow(700)).unwrap();
-    let value = sensitivity(&network, None, &[long.clone(), r("1/3")]).unwrap();
+    let value = sensitivity(&scaled(&network), None, &[long.clone(), r("1/3")]).unwrap();
     assert!(value[0] >= long && value[1] > r("1/3"));
     assert!(value[1].sub(&r("1/3")) < Rational::from_dyadic(BigInt::from(1), -128));
     let short = Rational::new(BigInt::from(1), BigInt::from(3).pow(600)).unwrap();
-    assert_eq!(sensitivity(&network, None, &[short.clone(), r("1/3")]).unwrap(), vec![short, r("1/3")]);
+    assert_eq!(
+        sensitivity(&scaled(&network), None, &[short.clone(), r("1/3")]).unwrap(),
+        vec![short, r("1/3")]
+    );
 }
 
 #[test]
 fn shapes_and_radii_are_tested() {
     let network = single([1, 1, 1, -1]);
     let ones = [Rational::one(), Rational::one()];
-    assert!(sensitivity(&network, None, &ones).is_ok());
-    assert_eq!(sensitivity(&network, None, &ones[..1]), Err(Fault::RadiiLength { expected: 2, found: 1 }));
+    assert!(sensitivity(&scaled(&network), None, &ones).is_ok());
+    assert_eq!(
+        sensitivity(&scaled(&network), None, &ones[..1]),
+        Err(Fault::RadiiLength { expected: 2, found: 1 })
+    );
     let negative = [Rational::zero(), r("-1/9")];
-    assert_eq!(sensitivity(&network, None, &negative), Err(Fault::NegativeRadius { coordinate: 1 }));
+    assert_eq!(sensitivity(&scaled(&network), None, &negative), Err(Fault::NegativeRadius { coordinate: 1 }));
     let missing = Mask { layers: vec![] };
     let error = || Fault::MaskLayers { expected: 1, found: 0 };
-    assert_eq!(sensitivity(&network, Some(&missing), &ones), Err(error()));
+    assert_eq!(sensitivity(&scaled(&network), Some(&missing), &ones), Err(error()));
     let short = Mask { layers: vec![vec![true; 3]] };
     let error = || Fault::MaskShape { layer: 0, expected: 4, found: 3 };
-    assert_eq!(sensitivity(&network, Some(&short), &ones), Err(error()));
-    assert_eq!(sensitivity(&Network { layers: vec![] }, None, &[]), Err(Fault::EmptyNetwork));
+    assert_eq!(sensitivity(&scaled(&network), Some(&short), &ones), Err(error()));
+    assert_eq!(ScaledNetwork::new(&Network { layers: vec![] }), Err(Fault::EmptyNetwork));
     let mut ragged = network.clone();
     ragged.layers[0].weight.values.pop();
-    assert_eq!(sensitivity(&ragged, None, &ones), Err(Fault::LayerShape { layer: 0 }));
+    assert_eq!(ScaledNetwork::new(&ragged), Err(Fault::LayerShape { layer: 0 }));
     let mut misfit = network;
     misfit.layers.push(layer(1, 3, &[1, 1, 1], 0, Activation::Identity));
-    assert_eq!(sensitivity(&misfit, None, &ones), Err(Fault::LayerShape { layer: 1 }));
+    assert_eq!(ScaledNetwork::new(&misfit), Err(Fault::LayerShape { layer: 1 }));
 }
 
 /// `[[1,-2],[3,4]]/2`: row sums 3/2 and 7/2, column sums 2 and 3, squares 30/4.
@@ -346,10 +352,10 @@ fn norm_products_bound_exact_changes() {
         let mask = random_mask(&mut random, &network, None);
         let prepared = scaled(&network);
         let ball = linf("1/2");
-        let vectors: Vec<Vec<BigInt>> = prepared
+        let vectors: Vec<Vec<BigInt>> = network
             .layers
             .iter()
-            .map(|l| (0..l.columns).map(|_| random.between(1, 9).into()).collect())
+            .map(|l| (0..l.weight.columns).map(|_| random.between(1, 9).into()).collect())
             .collect();
         let mut bounds =
             vec![norm_product_abs_spectral(&prepared, Some(&mask), &vectors, &ball).unwrap().deviation];

@@ -8,16 +8,17 @@
 #![allow(clippy::arithmetic_side_effects, clippy::integer_division, clippy::indexing_slicing, clippy::panic)]
 #![allow(clippy::unwrap_used)]
 
+use crate::tanh_table;
 use num_traits::{Signed, Zero};
-use secateur_checker::kernel::back::Functional;
-use secateur_checker::kernel::crown::{NoWitness, bound_row, crown_layers};
-use secateur_checker::kernel::grid::{GridNetwork, GridScale};
-use secateur_checker::kernel::hull::{deviation, hull_slopes};
-use secateur_checker::kernel::ibp::{GridBox, propagate};
-use secateur_checker::kernel::input::{InputSet, input_magnitude, input_set};
-use secateur_checker::model::{Perturbation, Units};
-use secateur_checker::number::Rational;
-use secateur_checker::tables::tanh_table;
+use secateur_kernel::back::Functional;
+use secateur_kernel::crown::{Witness, bound_row, crown_layers};
+use secateur_kernel::grid::{GridNetwork, GridScale};
+use secateur_kernel::hull::{deviation, hull_slopes};
+use secateur_kernel::ibp::propagate;
+use secateur_kernel::input::{InputSet, input_magnitude, input_set};
+use secateur_kernel::interval::GridBox;
+use secateur_kernel::model::{Perturbation, Units};
+use secateur_kernel::number::Rational;
 use secateur_testkit::case::{Case, case, r};
 use secateur_testkit::oracle::exact::{Boxes, Ends, Exact, ExactInput, Fraction, fraction, on_grid};
 use secateur_testkit::random::Random;
@@ -94,7 +95,7 @@ fn small(excess: &Fraction, size: &Fraction) -> bool {
 }
 
 fn check_box(grid: &GridBox, exact: &[Ends], bits: u32, slack: &Fraction, label: &str) {
-    assert_eq!(grid.lower.len(), exact.len(), "{label}");
+    assert_eq!(grid.lower().len(), exact.len(), "{label}");
     for ((lower, upper), (low, high)) in grid.intervals().zip(exact) {
         let (below, over) = (low - on_grid(lower, bits), on_grid(upper, bits) - high);
         assert!(
@@ -196,7 +197,7 @@ fn backward_bounds_agree_with_the_exact_ones() {
         let bits = both.scale.value_bits;
         for (mask, grid) in case.masks.iter().zip(&both.grids) {
             let table = tanh_table();
-            let layers = crown_layers(grid, table, &both.set, &NoWitness).unwrap().unwrap();
+            let layers = crown_layers(grid, table, &both.set, Witness::default()).unwrap().unwrap();
             let network = Exact::new(&case.policy.network, mask);
             let exact = network.backward(&layers, bits, &both.input);
             check_boxes((&layers.pre, &layers.post), &exact, bits, &slack, &label);

@@ -6,11 +6,11 @@
     clippy::disallowed_types
 )]
 
-use secateur_checker::kernel::fault::{Class, Fault, Place};
-use secateur_checker::kernel::grid::{GridNetwork, GridScale};
-use secateur_checker::kernel::split::{Case, LeafWitness, Node, OutputConstraint, check_sat, check_unsat};
-use secateur_checker::number::Rational;
-use secateur_checker::tables::tanh_table;
+use crate::tanh_table;
+use secateur_kernel::fault::{Class, Fault, Place};
+use secateur_kernel::grid::{GridNetwork, GridScale};
+use secateur_kernel::number::Rational;
+use secateur_kernel::split::{Case, LeafWitness, Node, OutputConstraint, check_sat, check_unsat};
 use secateur_testkit::hinges::sum_and_difference;
 
 fn r(text: &str) -> Rational {

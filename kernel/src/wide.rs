@@ -1,0 +1,227 @@
+//! Exact 128-bit arithmetic on integers of the grids: products, sums that know when they left their range, and roundings by
+//! powers of two. Trusted. `spec/rules/local.md`: whether a number is refused never depends on the order of a sum.
+
+use core::iter::Zip;
+use core::ops::{Add, Mul, Neg, Sub};
+
+use crate::fault::Fault;
+
+/// The exact value of a formula, or that it left 128 bits on the way, whatever came after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wide(Option<i128>);
+
+impl From<i128> for Wide {
+    fn from(value: i128) -> Self {
+        Self(Some(value))
+    }
+}
+
+impl From<i64> for Wide {
+    fn from(value: i64) -> Self {
+        Self(Some(value.into()))
+    }
+}
+
+impl From<u64> for Wide {
+    fn from(value: u64) -> Self {
+        Self(Some(value.into()))
+    }
+}
+
+impl<T: Into<Self>> Add<T> for Wide {
+    type Output = Self;
+    fn add(self, other: T) -> Self {
+        Self(self.0.zip(other.into().0).and_then(|(a, b)| a.checked_add(b)))
+    }
+}
+
+impl<T: Into<Self>> Sub<T> for Wide {
+    type Output = Self;
+    fn sub(self, other: T) -> Self {
+        Self(self.0.zip(other.into().0).and_then(|(a, b)| a.checked_sub(b)))
+    }
+}
+
+impl<T: Into<Self>> Mul<T> for Wide {
+    type Output = Self;
+    fn mul(self, other: T) -> Self {
+        Self(self.0.zip(other.into().0).and_then(|(a, b)| a.checked_mul(b)))
+    }
+}
+
+impl Neg for Wide {
+    type Output = Self;
+    fn neg(self) -> Self {
+        Self(self.0.and_then(i128::checked_neg))
+    }
+}
+
+impl Wide {
+    /// `self * 2^bits`.
+    pub(crate) fn scaled(self, bits: u32) -> Self {
+        // A shift by 127 would reach the sign.
+        let factor = 1i128.checked_shl(bits).filter(|factor| *factor > 0);
+        Self(self.0.zip(factor).and_then(|(x, factor)| x.checked_mul(factor)))
+    }
+
+    /// `floor(self / 2^bits)`.
+    pub(crate) fn floor(self, bits: u32) -> Self {
+        Self(self.0.and_then(|x| x.checked_shr(bits)))
+    }
+
+    /// `ceil(self / 2^bits)`.
+    pub(crate) fn ceil(self, bits: u32) -> Self {
+        -(-self).floor(bits)
+    }
+
+    /// `floor(self / divisor)`; no value unless the divisor is above 0.
+    pub(crate) fn divided(self, divisor: impl Into<Self>) -> Self {
+        let divisor = divisor.into().0.filter(|divisor| *divisor > 0);
+        Self(self.0.zip(divisor).and_then(|(a, b)| a.checked_div_euclid(b)))
+    }
+
+    /// `ceil(self / divisor)`; no value unless the divisor is above 0.
+    pub(crate) fn divided_up(self, divisor: impl Into<Self>) -> Self {
+        -(-self).divided(divisor)
+    }
+
+    /// The value.
+    pub(crate) fn get(self) -> Option<i128> {
+        self.0
+    }
+
+    /// The value as an entry of a grid.
+    pub(crate) fn entry(self) -> Option<i64> {
+        self.0.and_then(|x| i64::try_from(x).ok())
+    }
+}
+
+/// `a * b`; two i64 factors cannot overflow an i128, so wrapping never happens.
+#[inline]
+pub(crate) fn mul(a: i64, b: i64) -> i128 {
+    i128::from(a).wrapping_mul(i128::from(b))
+}
+
+/// `sum terms`, which has a value iff their magnitudes add up to less than 2^127: then so does every part of the sum, and
+/// wrapping never happens.
+pub(crate) fn total(terms: impl IntoIterator<Item = i128>) -> Wide {
+    let (mut sum, mut size) = (0i128, Some(0u128));
+    for term in terms {
+        sum = sum.wrapping_add(term);
+        size = size.and_then(|size| size.checked_add(term.unsigned_abs()));
+    }
+    Wide(size.filter(|size| i128::try_from(*size).is_ok()).map(|_| sum))
+}
+
+/// `sum a_i * b_i`, as [`total`]; without a test per product where [`fits`] has been asked before (`safe`).
+///
+/// # Errors
+/// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
+#[inline]
+pub(crate) fn dot(a: &[i64], b: &[i64], safe: bool, layer: usize) -> Result<i128, Fault> {
+    let products = zip_exact(a, b, layer)?.map(|(&x, &y)| mul(x, y));
+    if safe { Ok(products.fold(0, i128::wrapping_add)) } else { total(products).get().within(layer) }
+}
+
+/// `sum |a_i|`: fewer than 2^64 terms of at most 2^63, so wrapping never happens.
+#[inline]
+pub(crate) fn absolute_sum(a: &[i64]) -> u128 {
+    a.iter().fold(0, |sum, x| sum.wrapping_add(x.unsigned_abs().into()))
+}
+
+/// Whether `sum |a_i b_i| < 2^127` follows from `sum |a_i| <= reach` and `|b_i| <= largest`.
+#[inline]
+pub(crate) fn fits(reach: u128, largest: u64) -> bool {
+    reach.checked_mul(largest.into()).is_some_and(|bound| i128::try_from(bound).is_ok())
+}
+
+/// `max(|lower|, |upper|)`.
+#[inline]
+pub(crate) fn magnitude((lower, upper): (i64, i64)) -> u64 {
+    lower.unsigned_abs().max(upper.unsigned_abs())
+}
+
+/// The pairs of two lists of one length.
+///
+/// # Errors
+/// [`Fault::ShapeMismatch`] if their lengths differ.
+#[inline]
+pub(crate) fn zip_exact<A, B>(a: A, b: B, layer: usize) -> Result<Zip<A::IntoIter, B::IntoIter>, Fault>
+where
+    A: IntoIterator<IntoIter: ExactSizeIterator>,
+    B: IntoIterator<IntoIter: ExactSizeIterator>,
+{
+    let (a, b) = (a.into_iter(), b.into_iter());
+    if a.len() == b.len() { Ok(a.zip(b)) } else { Err(Fault::ShapeMismatch { layer }) }
+}
+
+/// What a computation that left its range, or a place that does not exist, is at a layer.
+pub(crate) trait AtLayer<T> {
+    /// The value, or [`Fault::Overflow`].
+    fn within(self, layer: usize) -> Result<T, Fault>;
+    /// The value, or [`Fault::ShapeMismatch`].
+    fn shaped(self, layer: usize) -> Result<T, Fault>;
+}
+
+impl<T> AtLayer<T> for Option<T> {
+    #[inline]
+    fn within(self, layer: usize) -> Result<T, Fault> {
+        self.ok_or(Fault::Overflow { layer })
+    }
+    #[inline]
+    fn shaped(self, layer: usize) -> Result<T, Fault> {
+        self.ok_or(Fault::ShapeMismatch { layer })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `-5/2 = -2.5` and `5/2 = 2.5`; a third of -5 lies between -2 and -1.
+    #[test]
+    fn roundings_go_outward() {
+        let at = |x: i64| (Wide::from(x).floor(1).entry(), Wide::from(x).ceil(1).entry());
+        assert_eq!((at(-5), at(5)), ((Some(-3), Some(-2)), (Some(2), Some(3))));
+        let third = |x: i64| (Wide::from(x).divided(3i64).entry(), Wide::from(x).divided_up(3i64).entry());
+        assert_eq!((third(-5), third(6)), ((Some(-2), Some(-1)), (Some(2), Some(2))));
+        for divisor in [0, -1i64] {
+            assert_eq!(Wide::from(1i64).divided(divisor).get(), None);
+        }
+        let far = Wide::from(1i64).scaled(80);
+        assert_eq!((far.entry(), far.floor(18).entry(), far.floor(17).entry()), (None, Some(1 << 62), None));
+        assert_eq!((far.floor(128).get(), Wide::from(1i64).scaled(127).get()), (None, None));
+    }
+
+    /// Once out of range, a formula stays there, even if what follows would lead back.
+    #[test]
+    fn a_value_that_left_its_range_does_not_come_back() {
+        let most = Wide::from(i128::MAX);
+        assert_eq!((most + 1i64 - 1i64).get(), None);
+        assert_eq!((-Wide::from(i128::MIN)).get(), None);
+        assert_eq!((most * 2i64).get(), None);
+        assert_eq!((Wide::from(2i64) * 3i64 - 10i64 + 1u64).get(), Some(-3));
+    }
+
+    /// `2 (2^63)^2 = 2^127` is one too many in either order, though `2^126 - 2^126 + 2^126` has parts in range.
+    #[test]
+    fn the_range_of_a_sum_does_not_depend_on_its_order() {
+        let half = 1i128 << 126;
+        for terms in [[half, -half, 0], [-half, 0, half], [half, half, 0]] {
+            assert_eq!(total(terms).get(), None, "{terms:?}");
+        }
+        assert_eq!(total([half, 1 - half]).get(), Some(1));
+        assert_eq!(total([i128::MIN]).get(), None);
+        assert_eq!(total([]).get(), Some(0));
+        let far = dot(&[i64::MIN, i64::MIN], &[i64::MIN, i64::MIN], false, 3);
+        assert_eq!(far, Err(Fault::Overflow { layer: 3 }));
+        for safe in [false, true] {
+            assert_eq!(dot(&[2, -3], &[5, 7], safe, 0), Ok(-11));
+            assert_eq!(dot(&[2, -3], &[5], safe, 4), Err(Fault::ShapeMismatch { layer: 4 }));
+        }
+        // 2^64 * 2^63 = 2^127 is one more than an i128 holds; one step less of reach fits.
+        assert!(!fits(1 << 64, 1 << 63) && fits((1 << 64) - 1, 1 << 63));
+        assert_eq!(absolute_sum(&[i64::MIN, 1]), (1 << 63) + 1);
+        assert_eq!(magnitude((i64::MIN, 7)), 1 << 63);
+    }
+}
