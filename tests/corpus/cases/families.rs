@@ -156,7 +156,7 @@ impl Writer<'_> {
                 }),
                 (
                     "band-beyond",
-                    "NoSuchClaim { claim: 0, reason: NoMask }",
+                    "no-mask",
                     "a mask beyond the band's end",
                     &|c| {
                         c.claims[0].mask = 2;
