@@ -87,8 +87,7 @@ impl<'a> GlobalProblem<'a> {
     }
 
     fn witness(&self) -> Result<WitnessFile<'a>, Reason> {
-        let bytes = self.problem.witness.ok_or(Reason::NoWitness)?;
-        WitnessFile::parse(bytes).map_err(Reason::from)
+        Ok(WitnessFile::parse(self.problem.witness.ok_or(Reason::NoWitness)?)?)
     }
 
     fn abs_spectral(&self) -> Result<Vec<MaskTable>, Reason> {
@@ -96,7 +95,8 @@ impl<'a> GlobalProblem<'a> {
         let mut vectors = Vec::new();
         for mask in 0..self.problem.masks.len() {
             let layers = 0..self.problem.policy.network.layers.len();
-            vectors.push(Some(layers.map(|layer| file.vector(mask, layer)).collect::<Result<_, _>>()?));
+            let layers = layers.map(|layer| file.vector(mask, layer));
+            vectors.push(Some(layers.collect::<Result<Vec<_>, _>>()?));
         }
         let products = norm_product_chain(&self.network, self.problem.masks, &vectors, &self.perturbation);
         let products = products?;
@@ -108,8 +108,7 @@ impl<'a> GlobalProblem<'a> {
         let mut tables = Vec::new();
         for (index, mask) in self.problem.masks.iter().enumerate() {
             let layers = 0..self.problem.policy.network.layers.len();
-            let factor = |layer| file.factor(index, layer)?.ok_or(Reason::WitnessRange);
-            let witnesses = layers.map(factor).collect::<Result<Vec<_>, _>>()?;
+            let witnesses = layers.map(|layer| file.factor(index, layer)).collect::<Result<Vec<_>, _>>()?;
             let product = norm_product_spectral(&self.network, Some(mask), &witnesses, &self.perturbation);
             tables.push(self.table_of(product?, NormFamily::Spectral)?);
         }

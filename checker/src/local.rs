@@ -20,8 +20,8 @@ use crate::kernel::interval::GridBox;
 use crate::kernel::paired::{PairedNetwork, paired_change};
 use crate::model::{Head, Mask, PerturbationSet, Policy, States};
 use crate::number::Dyadic;
-use crate::reader::clause::Clause;
 use crate::reader::witness::WitnessFile;
+use crate::rejection::Reason;
 use crate::tables::tanh_table;
 
 /// A policy, its masks and an adversary, put on the integer grid once; states are evaluated one at a time.
@@ -35,6 +35,7 @@ pub struct LocalProblem<'a> {
     bands: BTreeMap<BandEnd, Vec<BandNetwork>>,
     paired: Option<(GridNetwork, Vec<PairedNetwork>)>,
     table: &'static TanhTable,
+    bytes: Option<&'a [u8]>,
     witness: Option<WitnessFile<'a>>,
     /// Fraction bits of every bound it returns.
     pub value_bits: u32,
@@ -89,17 +90,18 @@ impl<'a> LocalProblem<'a> {
             bands,
             paired,
             table,
+            bytes: None,
             witness: None,
             value_bits,
         })
     }
 
-    /// Prepares what the families of bands and pairs need beside the masked networks.
+    /// Prepares what the families need beside the masked networks: bands, pairs, the witness file.
     ///
     /// # Errors
     /// [`Fault::NoBand`] if a band ends at a mask that the list does not have; [`Fault::BandNotNested`];
-    /// [`Fault::NotBinary32`].
-    pub fn prepare(mut self, families: &[Family]) -> Result<Self, Fault> {
+    /// [`Fault::NotBinary32`]; a witness file that is malformed. One that is missing is so where it is first read.
+    pub fn prepare(mut self, families: &[Family]) -> Result<Self, Reason> {
         let network = &self.policy.network;
         for end in families.iter().filter_map(|f| f.band_end()) {
             let tightest = match end {
@@ -108,27 +110,27 @@ impl<'a> LocalProblem<'a> {
             };
             let masks = self.masks.iter().take(Family::Band(end).covers(self.masks.len()));
             let bands = masks.map(|mask| BandNetwork::new(network, mask, tightest, &self.scale));
-            self.bands.insert(end, bands.collect::<Result<_, _>>()?);
+            self.bands.insert(end, bands.collect::<Result<_, Fault>>()?);
         }
         if families.iter().any(|f| f.is_float32()) {
             check_binary32(network)?;
         }
+        if families.iter().any(|f| f.is_searched()) {
+            self.witness = self.bytes.map(WitnessFile::parse).transpose()?;
+        }
         if families.contains(&Family::PrunedDeviation) {
             let pairs = self.masks.iter().map(|mask| PairedNetwork::new(network, mask, &self.scale));
             let dense = GridNetwork::new(network, None, &self.scale)?;
-            self.paired = Some((dense, pairs.collect::<Result<_, _>>()?));
+            self.paired = Some((dense, pairs.collect::<Result<_, Fault>>()?));
         }
         Ok(self)
     }
 
-    /// With the witness file, if any of the families reads slopes or trees from it.
-    ///
-    /// # Errors
-    /// [`Clause`], of tensor files.
-    pub fn with_witness(mut self, bytes: Option<&'a [u8]>, families: &[Family]) -> Result<Self, Clause> {
-        let wanted = bytes.filter(|_| families.iter().any(|f| f.is_searched()));
-        self.witness = wanted.map(WitnessFile::parse).transpose()?;
-        Ok(self)
+    /// With the bytes of the witness file, for the families that read slopes or trees from it.
+    #[must_use]
+    pub fn with_witness(mut self, bytes: Option<&'a [u8]>) -> Self {
+        self.bytes = bytes;
+        self
     }
 
     /// The input set at state `index`.
@@ -287,10 +289,10 @@ impl<'a> LocalProblem<'a> {
 
     /// Backward bounds with the slopes that the witness file holds for this family, mask and state.
     fn with_slopes(&self, at: &AtState<'_>, mask: &AtMask<'_>, family: Family) -> Result<StateBounds, Fault> {
-        let place = (at.state, self.states());
-        let slopes = self.witness.as_ref();
-        let slopes = slopes.and_then(|w| w.slopes((&family.name(), mask.mask), mask.network, place));
-        let slopes = slopes.ok_or(Fault::SlopesMissing { mask: mask.mask })?;
+        let missing = Fault::SlopesMissing { mask: mask.mask };
+        let file = self.witness.as_ref().ok_or_else(|| missing.clone())?;
+        let (name, state) = (family.name(), (at.state, self.states()));
+        let slopes = file.slopes((&name, mask.mask), mask.network, state).map_err(|_| missing)?;
         let layers = self.layers(at, mask, slopes.witness())?;
         self.crown_bounds(at, mask, &layers, slopes.witness())
     }
@@ -314,8 +316,9 @@ impl<'a> LocalProblem<'a> {
 
     /// `crown` met with the trees that the witness file holds for this mask and state, in the order of the targets.
     fn branch(&self, at: &AtState<'_>, mask: &AtMask<'_>) -> Result<StateBounds, Fault> {
-        let trees = self.witness.as_ref().and_then(|w| w.trees(mask.mask, (at.state, self.states())));
-        let mut trees = trees.ok_or(Fault::TreesMissing { mask: mask.mask })?;
+        let missing = Fault::TreesMissing { mask: mask.mask };
+        let file = self.witness.as_ref().ok_or_else(|| missing.clone())?;
+        let mut trees = file.trees(mask.mask, (at.state, self.states())).map_err(|_| missing)?;
         let (network, layers) = (mask.network, &self.backward(at, mask)?.0);
         let bounds = StateBounds::from_functionals(&mask.center, self.has_margins(), &mut |weights, _| {
             let own = bound_outputs(network, self.table, layers, &at.input, weights, None)?;
@@ -325,5 +328,65 @@ impl<'a> LocalProblem<'a> {
         })?;
         trees.finish()?;
         Ok(bounds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Activation, Layer, Matrix, Network, Perturbation, Units};
+    use crate::number::Rational;
+
+    /// Outputs `2x` and `x` at 1 with radius 1: intervals let them drift apart by 3 and lead by -2; their difference `x`
+    /// moves by 1 and is at least 0.
+    #[test]
+    fn differences_sharpen_oscillation_and_margin() {
+        let weight = Matrix { rows: 2, columns: 1, values: vec![Dyadic::new(1, 1), Dyadic::new(1, 0)] };
+        let layer =
+            Layer { fixed: false, weight, bias: vec![Dyadic::ZERO; 2], activation: Activation::Identity };
+        let network = Network { layers: vec![layer] };
+        let policy = Policy { network, head: Head::Categorical, normaliser: None, source: None };
+        let states = States {
+            values: Matrix { rows: 1, columns: 1, values: vec![Dyadic::new(1, 0)] },
+            units: Units::Raw,
+        };
+        let set =
+            PerturbationSet { shape: Perturbation::Linf { radius: Rational::one() }, units: Units::Raw };
+        let masks = [Mask { layers: vec![vec![true; 2]] }];
+        let problem = LocalProblem::new(&policy, &masks, &states, &set).unwrap();
+        let one = 1i64 << problem.value_bits;
+        let found = problem.evaluate(0, &[Family::Ibp, Family::Crown]).unwrap();
+        let intervals =
+            StateBounds { deviation: vec![2 * one, one], oscillation: 3 * one, margin: Some(-2 * one) };
+        assert_eq!(found[0], vec![intervals]);
+        let crown = &found[1][0];
+        assert!((one..one + 16).contains(&crown.oscillation), "{crown:?}");
+        assert!((-16..=0).contains(&crown.margin.unwrap()), "{crown:?}");
+    }
+
+    #[test]
+    fn states_of_another_width_are_refused() {
+        let weight = Matrix { rows: 1, columns: 1, values: vec![Dyadic::ZERO] };
+        let layer = Layer {
+            fixed: false,
+            weight: weight.clone(),
+            bias: vec![Dyadic::ZERO],
+            activation: Activation::Relu,
+        };
+        let network = Network { layers: vec![layer] };
+        let policy = Policy { network, head: Head::Deterministic, normaliser: None, source: None };
+        let set =
+            PerturbationSet { shape: Perturbation::Linf { radius: Rational::one() }, units: Units::Raw };
+        let states = |columns| States {
+            values: Matrix { rows: 1, columns, values: vec![Dyadic::ZERO; columns] },
+            units: Units::Raw,
+        };
+        let masks = [Mask { layers: vec![vec![true]] }];
+        let fits = states(1);
+        let problem = LocalProblem::new(&policy, &masks, &fits, &set).unwrap();
+        assert!(problem.evaluate(0, &[Family::Crown]).is_ok());
+        let shape = || Fault::ShapeMismatch { layer: 0 };
+        assert_eq!(problem.evaluate(1, &[Family::Crown]), Err(shape()));
+        assert_eq!(LocalProblem::new(&policy, &masks, &states(2), &set).map(|p| p.value_bits), Err(shape()));
     }
 }

@@ -90,11 +90,9 @@ impl<'a> PointProblem<'a> {
     pub fn new(problem: &Problem<'a>) -> Result<Self, Reason> {
         let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)?;
         let file = WitnessFile::parse(problem.witness.ok_or(Reason::NoWitness)?)?;
-        let mut offsets = Vec::with_capacity(problem.masks.len());
-        for mask in 0..problem.masks.len() {
-            let points = file.points(mask, local.states(), problem.policy.network.inputs())?;
-            offsets.push(points.ok_or(Reason::PointsShape { mask })?);
-        }
+        let (states, inputs) = (local.states(), problem.policy.network.inputs());
+        let masks = 0..problem.masks.len();
+        let offsets = masks.map(|mask| file.points(mask, states, inputs)).collect::<Result<Vec<_>, _>>()?;
         let head = PointHead::new(&problem.policy.head)?;
         Ok(Self { problem: *problem, local, head, offsets })
     }

@@ -251,7 +251,7 @@ impl Claim for RegionEntry {
     fn prove(&self, entry: usize, proofs: &mut Proofs<'_>) -> Result<Vec<Bound>, Reason> {
         let problem = proofs.problem;
         let file = WitnessFile::parse(problem.witness.ok_or(Reason::NoWitness)?)?;
-        let tree = file.region(entry)?.ok_or(Reason::TreeMissing)?;
+        let tree = file.region(entry)?;
         let mask = problem.masks.get(self.mask).ok_or(Reason::NoMask)?;
         let fits = self.lower.len() == problem.policy.network.inputs()
             && self.upper.len() == self.lower.len()

@@ -35,53 +35,63 @@ impl<'a> WitnessFile<'a> {
         Ok(Self { file: Safetensors::parse(bytes)? })
     }
 
-    /// Bytes of a tensor of the element type U8, if the shape is what `shape` makes of their number. A missing tensor and
-    /// one of another shape are the same condition, which the caller names.
+    /// Bytes of a tensor of the element type U8, if the shape is what `shape` makes of their number.
     fn bytes(&self, name: &str, shape: impl Fn(usize) -> Option<Vec<usize>>) -> Option<&'a [u8]> {
+        // A missing table and one of another shape break the same clause, which the caller names.
         let tensor = self.file.tensor(name).ok()?;
         let fits = tensor.dtype == Dtype::U8 && Some(&tensor.shape) == shape(tensor.bytes.len()).as_ref();
         if fits { Some(tensor.bytes) } else { None }
     }
 
     /// Slopes of one state of `states` under a mask, for the family called `family`: tensor `FAMILY.MASK`, a row a state.
+    ///
+    /// # Errors
+    /// [`Clause::NoSlopes`].
     pub fn slopes(
         &self,
         (family, mask): (&str, usize),
         network: &GridNetwork,
         (state, states): (usize, usize),
-    ) -> Option<StateSlopes> {
-        let shape = |bytes: usize| Some(vec![states, bytes.checked_div(states)?]);
-        let table = self.bytes(&format!("{family}.{mask}"), shape)?;
-        let columns = table.len().checked_div(states)?;
-        let start = state.checked_mul(columns)?;
-        StateSlopes::parse(network, table.get(start..start.checked_add(columns)?)?)
+    ) -> Result<StateSlopes, Clause> {
+        let read = || {
+            let shape = |bytes: usize| Some(vec![states, bytes.checked_div(states)?]);
+            let table = self.bytes(&format!("{family}.{mask}"), shape)?;
+            let columns = table.len().checked_div(states)?;
+            let start = state.checked_mul(columns)?;
+            StateSlopes::parse(network, table.get(start..start.checked_add(columns)?)?)
+        };
+        read().ok_or(Clause::NoSlopes { mask })
     }
 
     /// Split trees of one state of `states` under a mask: tensor `branch.MASK`, the table of ends and the trees.
-    pub fn trees(&self, mask: usize, (state, states): (usize, usize)) -> Option<Trees<'a>> {
-        let bytes = self.bytes(&format!("branch.{mask}"), |bytes| Some(vec![bytes]))?;
-        state_block(bytes, states, state).map(Trees::new)
-    }
-
-    /// The bytes of a region's one tree: tensor `region.REGION`. `None` if its type or shape is another.
     ///
     /// # Errors
-    /// [`Clause::NoTensor`].
-    pub fn region(&self, region: usize) -> Result<Option<&'a [u8]>, Clause> {
-        let name = format!("region.{region}");
-        self.file.tensor(&name)?;
-        Ok(self.bytes(&name, |bytes| Some(vec![bytes])))
+    /// [`Clause::NoTrees`].
+    pub fn trees(&self, mask: usize, (state, states): (usize, usize)) -> Result<Trees<'a>, Clause> {
+        let bytes = self.bytes(&format!("branch.{mask}"), |bytes| Some(vec![bytes]));
+        let block = bytes.and_then(|bytes| state_block(bytes, states, state));
+        block.map(Trees::new).ok_or(Clause::NoTrees { mask })
     }
 
-    /// The points of a mask as offsets from the states, row-major: tensor `counterexample.MASK`, states x inputs. `None` if
-    /// its type or shape is another.
+    /// The bytes of a region's one tree: tensor `region.REGION`.
     ///
     /// # Errors
-    /// [`Clause::NoTensor`], [`Clause::NotFinite`].
-    pub fn points(&self, mask: usize, states: usize, inputs: usize) -> Result<Option<Vec<Dyadic>>, Clause> {
+    /// [`Clause::NoRegionTree`].
+    pub fn region(&self, region: usize) -> Result<&'a [u8], Clause> {
+        let bytes = self.bytes(&format!("region.{region}"), |bytes| Some(vec![bytes]));
+        bytes.ok_or(Clause::NoRegionTree { region })
+    }
+
+    /// The points of a mask as offsets from the states, row-major: tensor `counterexample.MASK`, states x inputs.
+    ///
+    /// # Errors
+    /// [`Clause::NoTensor`], [`Clause::PointsShape`], [`Clause::NotFinite`].
+    pub fn points(&self, mask: usize, states: usize, inputs: usize) -> Result<Vec<Dyadic>, Clause> {
         let table = self.file.tensor(&format!("counterexample.{mask}"))?;
-        let fits = table.dtype == Dtype::F64 && table.shape == [states, inputs];
-        if fits { table.dyadics().map(Some) } else { Ok(None) }
+        if table.dtype != Dtype::F64 || table.shape != [states, inputs] {
+            return Err(Clause::PointsShape { mask });
+        }
+        table.dyadics()
     }
 
     /// A layer's vector for `norm.abs-spectral`: tensor `abs-spectral.MASK.LAYER`, floored to the rule's grid.
@@ -94,19 +104,18 @@ impl<'a> WitnessFile<'a> {
     }
 
     /// A layer's factor and scale for `norm.spectral`: tensors `spectral.MASK.LAYER.factor` and `.rho`, floored to the
-    /// rule's grid: any rounding of a witness is sound. `None` if a number is too large for it, or the scale is no number.
+    /// rule's grid: any rounding of a witness is sound.
     ///
     /// # Errors
-    /// [`Clause`], of tensors.
-    pub fn factor(&self, mask: usize, layer: usize) -> Result<Option<SpectralWitness>, Clause> {
+    /// [`Clause`], of tensors; [`Clause::WitnessRange`].
+    pub fn factor(&self, mask: usize, layer: usize) -> Result<SpectralWitness, Clause> {
         let named = |part: &str| self.file.tensor(&format!("spectral.{mask}.{layer}.{part}"))?.vector();
         let (entries, rho) = (named("factor")?, named("rho")?);
+        let [rho] = rho.as_slice() else { return Err(Clause::WitnessRange) };
         let entries = entries.into_iter().map(|n| i64::try_from(n.to_rational().floor_scaled(FACTOR_BITS)));
-        let (Ok(factor), [rho]) = (entries.collect::<Result<_, _>>(), rho.as_slice()) else {
-            return Ok(None);
-        };
+        let factor = entries.collect::<Result<_, _>>().map_err(|_| Clause::WitnessRange)?;
         let rho = rho.to_rational().floor_scaled(FACTOR_BITS << 1);
-        Ok(Some(SpectralWitness { rho, factor, fraction_bits: FACTOR_BITS }))
+        Ok(SpectralWitness { rho, factor, fraction_bits: FACTOR_BITS })
     }
 }
 

@@ -269,7 +269,7 @@ fn missing_and_misshapen_points_are_refused() {
     };
     missing(&file(&[("counterexample.1", "F64", &[1, 1], &[SIXTEENTH])]), "counterexample.0");
     missing(&file(&[("counterexample.0", "F64", &[1, 1], &[SIXTEENTH])]), "counterexample.1");
-    let wrong = entry(0, "", Reason::PointsShape { mask: 1 });
+    let wrong = malformed(&Clause::PointsShape { mask: 1 });
     let second = |dtype: &str, shape: &[usize], numbers: &[u64]| {
         with_points(&file(&[
             ("counterexample.0", "F64", &[1, 1], &[ZERO]),

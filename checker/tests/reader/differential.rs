@@ -7,6 +7,7 @@
     clippy::disallowed_types,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::integer_division,
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used

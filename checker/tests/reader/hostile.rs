@@ -14,6 +14,7 @@ mod writer;
 
 use ed25519_dalek::{Signer, SigningKey};
 use proptest::prelude::*;
+use secateur_checker::kernel::fault::Class;
 use secateur_checker::kernel::grid::{GridNetwork, GridScale};
 use secateur_checker::kernel::relax::SlopeChoice;
 use secateur_checker::load::{Failure, FileProblem, Irregular, read_file, read_regular};
@@ -43,10 +44,10 @@ fn encode(bytes: &[u8]) -> String {
     format!("{text:=<length$}")
 }
 
-/// A key as SPKI PEM.
-fn pem_of(key: &PublicKey) -> String {
+/// The key of [`public`] as SPKI PEM.
+fn public_pem() -> String {
     let prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-    let der = [prefix.as_slice(), key.bytes()].concat();
+    let der = [prefix.as_slice(), public().bytes()].concat();
     format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", encode(&der))
 }
 
@@ -113,7 +114,7 @@ fn public() -> PublicKey {
 }
 
 fn trust_file() -> String {
-    let pem = pem_of(&public()).replace('\n', "\\n");
+    let pem = public_pem().replace('\n', "\\n");
     format!(
         r#"{{"format":"secateur.trust/1","keys":[{{"name":"a","publicKey":"{pem}","status":"active"}}],"threshold":"1"}}"#
     )
@@ -381,7 +382,7 @@ fn masks_of_another_policy_are_refused() {
 
 #[test]
 fn a_private_key_is_not_a_public_one() {
-    let pem = pem_of(&public()).replace("PUBLIC", "PRIVATE");
+    let pem = public_pem().replace("PUBLIC", "PRIVATE");
     assert_eq!(PublicKey::parse_pem(&pem), Err(Clause::PrivateKey));
 }
 
@@ -562,6 +563,7 @@ fn witness_files_are_refused_by_clause() {
     // The largest number stands for 1, which is 2^24 on the slope grid.
     let one = SlopeChoice { lower: Some(1 << 24), upper: None };
     assert_eq!(read.witness().row(1, 0, true).unwrap().slopes, [vec![one; 2]]);
+    let none = || Err(Clause::NoSlopes { mask: 0 });
     for (dtype, shape, bytes) in [
         ("I8", "[2,8]", 16),
         ("U8", "[16]", 16),
@@ -569,14 +571,14 @@ fn witness_files_are_refused_by_clause() {
         ("U8", "[2,7]", 14),
         ("U8", "[2,9]", 18),
     ] {
-        assert_eq!(slopes(dtype, shape, bytes), None, "{dtype} {shape}");
+        assert_eq!(slopes(dtype, shape, bytes), none(), "{dtype} {shape}");
     }
     let file = tensor_file(&[("lp.0", "U8", "[2,8]", vec![0; 16])]);
     let file = WitnessFile::parse(&file).unwrap();
-    assert_eq!(file.slopes(("lp", 0), &grid(), (2, 2)), None);
-    assert_eq!(file.slopes(("lp", 1), &grid(), (0, 2)), None);
-    assert!(file.trees(0, (0, 2)).is_none());
-    assert_eq!(file.region(3), Err(Clause::NoTensor { name: "region.3".into() }));
+    assert_eq!(file.slopes(("lp", 0), &grid(), (2, 2)), none());
+    assert_eq!(file.slopes(("lp", 1), &grid(), (0, 2)), Err(Clause::NoSlopes { mask: 1 }));
+    assert_eq!(file.trees(0, (0, 2)).unwrap_err(), Clause::NoTrees { mask: 0 });
+    assert_eq!(file.region(3), Err(Clause::NoRegionTree { region: 3 }));
     assert_eq!(file.points(0, 2, 1), Err(Clause::NoTensor { name: "counterexample.0".into() }));
     let doubles = |values: &[f64]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
     let file = |rho: &str, values: &[f64], factor: f64| {
@@ -587,10 +589,11 @@ fn witness_files_are_refused_by_clause() {
         ])
     };
     let good = file("[1]", &[1.0], 0.5);
-    let factor = WitnessFile::parse(&good).unwrap().factor(0, 0).unwrap().unwrap();
+    let factor = WitnessFile::parse(&good).unwrap().factor(0, 0).unwrap();
     assert_eq!((factor.factor, factor.fraction_bits), (vec![1 << 43], 44));
-    assert_eq!(WitnessFile::parse(&good).unwrap().region(0), Ok(None));
+    assert_eq!(WitnessFile::parse(&good).unwrap().region(0), Err(Clause::NoRegionTree { region: 0 }));
     for bad in [file("[2]", &[1.0; 2], 0.5), file("[1]", &[1.0], 1e6)] {
-        assert_eq!(WitnessFile::parse(&bad).unwrap().factor(0, 0), Ok(None));
+        assert_eq!(WitnessFile::parse(&bad).unwrap().factor(0, 0), Err(Clause::WitnessRange));
     }
+    assert_eq!(Clause::WitnessRange.class(), Class::Evidence);
 }

@@ -22,7 +22,6 @@ use secateur_checker::model::{
 };
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::reader::certificate::{Certificate, Program};
-use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::clause::{Clause, Part};
 use secateur_checker::reader::fields::Document;
 use secateur_checker::reader::json::{Numbers, parse};
@@ -261,7 +260,7 @@ fn boxes_masks_and_trees_must_fit() {
     assert!(matches!(malformed, Reason::WitnessFile { .. }), "{malformed}");
     let half = entry(&["-1"], &["0"], claims());
     let second = check_with(&hinge(), &certificate(set(), vec![good(), half]), Some(&witness(&[&[0]])));
-    assert_eq!(second, Err(refused("region", 1, "", Clause::NoTensor { name: "region.1".into() }.into())));
+    assert_eq!(second, Err(refused("region", 1, "", Clause::NoRegionTree { region: 1 }.into())));
     let mut unlimited = certificate(set(), vec![good()]);
     unlimited.limits.clear();
     let file = witness(&[&[0]]);
