@@ -154,14 +154,9 @@ impl Writer<'_> {
                         claim.values.clone_from(&known.values);
                     }
                 }),
-                (
-                    "band-beyond",
-                    "no-mask",
-                    "a mask beyond the band's end",
-                    &|c| {
-                        c.claims[0].mask = 2;
-                    },
-                ),
+                ("band-beyond", "no-mask", "a mask beyond the band's end", &|c| {
+                    c.claims[0].mask = 2;
+                }),
                 ("band-unlisted", "no-mask", "an end beyond the list", &|c| {
                     c.claims[0].family = "band/3".to_owned();
                 }),
