@@ -307,9 +307,10 @@ fn validate(request: &Request<'_>) -> Result<(), CertifyError> {
 }
 
 fn local_problem<'a>(problem: &Problem<'a>, families: &[Family]) -> Result<LocalProblem<'a>, CertifyError> {
-    LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
-        .and_then(|local| local.with_witness(problem.witness).prepare(families))
-        .map_err(|fault| CertifyError::Evaluate(fault.into()))
+    let refused = |fault: Fault| CertifyError::Evaluate(fault.into());
+    let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation);
+    let local = local.map_err(refused)?.with_witness(problem.witness, families);
+    local.map_err(|clause| CertifyError::Evaluate(clause.into()))?.prepare(families).map_err(refused)
 }
 
 fn evaluate_parallel(

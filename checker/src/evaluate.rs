@@ -34,8 +34,8 @@ pub fn evaluate(
     families: &[Family],
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<FamilyTable>, Reason> {
-    let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
-        .and_then(|local| local.with_witness(problem.witness).prepare(families))?;
+    let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)?;
+    let local = local.with_witness(problem.witness, families)?.prepare(families)?;
     let total = local.states();
     let mut states = Vec::with_capacity(total);
     for state in 0..total {

@@ -72,9 +72,9 @@ conditions! {
         NoWitness => Evidence, "there is no witness file";
         WitnessFile { clause: Box<Clause> } => Evidence, "witness file: {clause}";
         WitnessRange => Evidence, "a witness number is too large";
-        TreeMissing => Evidence, "the witness file has no tree for it";
         PointsShape { mask: usize } => Evidence,
             "the points of mask {mask} are not binary64 with one row a state and one column an input";
+        TreeMissing => Evidence, "the witness file has no tree for it";
         BoxShape => Evidence, "the box does not fit the policy's inputs";
 
         // Properties.

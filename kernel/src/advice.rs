@@ -1,6 +1,6 @@
 //! Default slopes and tangent points: section `relax.default`. Trusted for agreement, not for soundness: any slope and any
 //! point make a true line, but verdicts compare the bounds that follow, so that every checker must choose alike.
-//! `spec/rules/local.md#relaxdefault`.
+//! `spec/rules/local.md`.
 
 use crate::enclose::TanhTable;
 use crate::grid::{GridActivation, SLOPE_BITS};

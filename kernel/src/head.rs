@@ -101,11 +101,11 @@ impl HeadBounds {
             let standardised = deviation.ceil_scaled(BITS) * inverse;
             sum += &standardised * &standardised;
         }
-        let by_outputs = Rational::from_dyadic(sum, i64::from(BITS).saturating_mul(-4));
+        let by_outputs = Rational::on_grid(sum, 4 * BITS);
         let Some(norm) = &change.euclidean else { return Ok(by_outputs) };
         // The smallest standard deviation counts for a norm.
         let largest = self.inverse_std.iter().max().cloned().ok_or(Fault::HeadShape)?;
-        let scaled = norm.mul(&Rational::from_dyadic(largest, i64::from(BITS).saturating_neg()));
+        let scaled = norm.mul(&Rational::on_grid(largest, BITS));
         Ok(by_outputs.min(scaled.mul(&scaled)))
     }
 
@@ -123,7 +123,7 @@ impl HeadBounds {
                 Ok(self.enclosures.gaussian_tv(&distance)?.upper)
             }
             Kind::Categorical => {
-                let quarter = change.oscillation.mul(&Rational::from_dyadic(BigInt::from(1u8), -2));
+                let quarter = change.oscillation.mul(&Rational::on_grid(1, 2));
                 Ok(tanh(&quarter)?.upper)
             }
             Kind::Deterministic => Err(Fault::NoDistribution),
@@ -136,12 +136,10 @@ impl HeadBounds {
     /// [`Fault`].
     pub fn divergence(&self, change: &OutputChange) -> Result<Rational, Fault> {
         match self.kind {
-            Kind::Gaussian => {
-                Ok(self.distance_squared(change)?.mul(&Rational::from_dyadic(BigInt::from(1u8), -1)))
-            }
+            Kind::Gaussian => Ok(self.distance_squared(change)?.mul(&Rational::on_grid(1, 1))),
             Kind::Categorical => {
                 let square = change.oscillation.mul(&change.oscillation);
-                Ok(square.mul(&Rational::from_dyadic(BigInt::from(1u8), -3)))
+                Ok(square.mul(&Rational::on_grid(1, 3)))
             }
             Kind::Deterministic => Err(Fault::NoDistribution),
         }

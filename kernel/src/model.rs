@@ -209,6 +209,7 @@ impl States {
     /// Drops all rows but the first `rows`; a certificate may speak of the head of a longer file.
     pub fn keep_first(&mut self, rows: usize) {
         let kept = rows.min(self.values.rows);
+        // The table has `rows * columns` values, so that the product is no more than their number.
         self.values.values.truncate(kept.saturating_mul(self.values.columns));
         self.values.rows = kept;
     }

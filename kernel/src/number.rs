@@ -83,9 +83,9 @@ impl Rational {
     }
 
     /// `value * 2^-bits`: an entry of a grid as the number that it stands for.
-    pub fn on_grid(value: i64, bits: u32) -> Self {
+    pub fn on_grid(value: impl Into<BigInt>, bits: u32) -> Self {
         #[allow(clippy::disallowed_methods)] // a power of two is never zero
-        Self(Ratio::new(BigInt::from(value), BigInt::one() << bits))
+        Self(Ratio::new(value.into(), BigInt::one() << bits))
     }
 
     /// The number 0.
@@ -172,12 +172,12 @@ impl Rational {
 
     /// The largest multiple of `2^-bits` that is at most the number.
     pub fn floor_to_grid(&self, bits: u32) -> Self {
-        Self::from_dyadic(self.floor_scaled(bits), i64::from(bits).saturating_neg())
+        Self::on_grid(self.floor_scaled(bits), bits)
     }
 
     /// The least multiple of `2^-bits` that is at least the number.
     pub fn ceil_to_grid(&self, bits: u32) -> Self {
-        Self::from_dyadic(self.ceil_scaled(bits), i64::from(bits).saturating_neg())
+        Self::on_grid(self.ceil_scaled(bits), bits)
     }
 
     /// Parses a decimal (`0.075`, `-1e-3`) or a fraction (`3/40`) exactly.
@@ -256,7 +256,7 @@ fn parse_exponent(text: &str) -> Result<i64, NumberError> {
     if value > i64::from(MAX_EXPONENT) {
         return Err(NumberError::TooLong);
     }
-    Ok(if negative { value.saturating_neg() } else { value })
+    if negative { value.checked_neg().ok_or(NumberError::TooLong) } else { Ok(value) }
 }
 
 fn ten_to(power: usize) -> Result<BigInt, NumberError> {
@@ -276,15 +276,16 @@ impl Dyadic {
     /// The number 0.
     pub const ZERO: Self = Self { mantissa: 0, exponent: 0 };
 
-    /// `mantissa * 2^exponent` with trailing zero bits moved into the exponent.
+    /// `mantissa * 2^exponent` with trailing zero bits moved into the exponent, where it can hold them.
     pub fn new(mantissa: i64, exponent: i32) -> Self {
         if mantissa == 0 {
             return Self::ZERO;
         }
         let zeros = mantissa.trailing_zeros();
-        let shifted = mantissa.checked_shr(zeros).unwrap_or(mantissa);
-        let moved = i32::try_from(zeros).unwrap_or(0);
-        Self { mantissa: shifted, exponent: exponent.saturating_add(moved) }
+        match (mantissa.checked_shr(zeros), exponent.checked_add_unsigned(zeros)) {
+            (Some(mantissa), Some(exponent)) => Self { mantissa, exponent },
+            (None, _) | (_, None) => Self { mantissa, exponent },
+        }
     }
 
     /// The IEEE 754 binary value with `fraction_bits` of fraction and `exponent_bits` of exponent held in the low bits

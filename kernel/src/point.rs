@@ -115,7 +115,7 @@ impl<'a> PointHead<'a> {
     /// that grew (or of those that shrank) have changed by, each from below.
     ///
     /// # Errors
-    /// [`Fault::NoDistribution`], [`Fault::ShapeMismatch`] and those of the enclosures.
+    /// [`Fault::NoDistribution`], [`Fault::PointShape`], [`Fault::ShapeMismatch`] and those of the enclosures.
     pub fn total_variation(
         &self,
         clean: &GridBox,
@@ -126,7 +126,8 @@ impl<'a> PointHead<'a> {
             Head::Gaussian { .. } => {
                 let gaps = deviation_from_below(clean, moved, value_bits)?;
                 let mut squares = Rational::zero();
-                for (gap, inverse) in zip_exact(&gaps, &self.inverse_std, 0)? {
+                let pairs = zip_exact(&gaps, &self.inverse_std, 0).map_err(|_| Fault::PointShape)?;
+                for (gap, inverse) in pairs {
                     let standardised = gap.mul(inverse);
                     squares = squares.add(&standardised.mul(&standardised));
                 }
@@ -135,7 +136,8 @@ impl<'a> PointHead<'a> {
             }
             Head::Categorical => {
                 let (mut grown, mut shrunk) = (Rational::zero(), Rational::zero());
-                let pairs = zip_exact(clean.intervals(), moved.intervals(), 0)?.enumerate();
+                let pairs = zip_exact(clean.intervals(), moved.intervals(), 0);
+                let pairs = pairs.map_err(|_| Fault::PointShape)?.enumerate();
                 for (action, (own_before, own_after)) in pairs {
                     let before = probability(clean, action, own_before, value_bits)?;
                     let after = probability(moved, action, own_after, value_bits)?;

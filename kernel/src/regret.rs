@@ -145,7 +145,7 @@ fn diverged_steps_rounded_up(tv: &Rational, horizon: u32) -> Rational {
         term = (term * &keep) >> POWER_BITS;
         total += &unit - &term;
     }
-    Rational::from_dyadic(total, i64::from(POWER_BITS).saturating_neg())
+    Rational::on_grid(total, POWER_BITS)
 }
 
 /// `1 - discount`, positive.

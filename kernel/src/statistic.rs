@@ -140,10 +140,7 @@ pub fn bernstein(_sampler: Sampler, samples: &[Sample], confidence: &Confidence)
     let log = log_upper(&BigInt::from(2u8), &failure)?;
     let (n, before) = (&moments.count, &moments.count - 1u8);
     // V = (n sum U^2 - (sum U)^2) / (n (n-1)), in units of the squared grid.
-    let spread = Rational::from_dyadic(
-        n * &moments.squares - &moments.sum * &moments.sum,
-        i64::from(GRID_BITS).saturating_mul(2).saturating_neg(),
-    );
+    let spread = Rational::on_grid(n * &moments.squares - &moments.sum * &moments.sum, 2 * GRID_BITS);
     let variance = quotient(&spread, &(n * &before))?;
     let two = Rational::from_integer(BigInt::from(2u8));
     let width = sqrt(&quotient(&two.mul(&variance).mul(&log), n)?)?;
@@ -160,8 +157,7 @@ fn log_upper(scale: &BigInt, failure: &Rational) -> Result<Rational, Fault> {
 }
 
 fn mean(moments: &Moments) -> Result<Rational, Fault> {
-    let sum = Rational::from_dyadic(moments.sum.clone(), i64::from(GRID_BITS).saturating_neg());
-    quotient(&sum, &moments.count)
+    quotient(&Rational::on_grid(moments.sum.clone(), GRID_BITS), &moments.count)
 }
 
 fn sqrt(value: &Rational) -> Result<Rational, Fault> {

@@ -25,7 +25,8 @@ pub fn decode(text: &str) -> Result<Vec<u8>, Clause> {
         held = held.saturating_add(6);
         if held >= 8 {
             held = held.saturating_sub(8);
-            out.push(u8::try_from((bits >> held) & 0xFF).unwrap_or(0));
+            let [byte, ..] = (bits >> held).to_le_bytes();
+            out.push(byte);
         }
     }
     // Of a multiple of 4, less at most 2 signs of padding: 0, 4 or 2 bits are left over, never 6.
@@ -54,8 +55,8 @@ pub fn encode_unpadded(bytes: &[u8]) -> String {
         let group =
             chunk.iter().chain(&[0, 0]).take(3).fold(0u32, |group, byte| (group << 8) | u32::from(*byte));
         for shift in [18u32, 12, 6, 0].into_iter().take(chunk.len().saturating_add(1)) {
-            let index = usize::try_from((group >> shift) & 63).unwrap_or(0);
-            out.push(ALPHABET.get(index).copied().map_or('A', char::from));
+            let [digit, ..] = (group >> shift).to_le_bytes();
+            out.extend(ALPHABET.get(usize::from(digit & 63)).copied().map(char::from));
         }
     }
     out

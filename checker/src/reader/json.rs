@@ -89,6 +89,7 @@ impl<'a> Parser<'a> {
     }
 
     fn advance(&mut self, by: usize) {
+        // Never beyond the end of the text, which is in memory.
         self.at = self.at.saturating_add(by);
     }
 
@@ -216,7 +217,8 @@ impl<'a> Parser<'a> {
             while matches!(self.peek(), Some(b) if b >= 0x20 && b != b'"' && b != b'\\') {
                 self.advance(1);
             }
-            out.push_str(self.text.get(start..self.at).unwrap_or(""));
+            // Both ends lie beside ASCII characters.
+            out.push_str(self.text.get(start..self.at).ok_or(Clause::NotUtf8 { at: start })?);
             match self.peek() {
                 Some(b'"') => {
                     self.advance(1);
@@ -266,10 +268,8 @@ impl<'a> Parser<'a> {
         }
         self.advance(1);
         let second = self.four_digits(at)?;
-        match char::decode_utf16([first, second]).next() {
-            Some(Ok(character)) => Ok(character),
-            _ => Err(Clause::LoneSurrogate { at }),
-        }
+        let mut decoded = char::decode_utf16([first, second]);
+        decoded.next().and_then(Result::ok).ok_or(Clause::LoneSurrogate { at })
     }
 
     /// Reads `uXXXX`, `self.at` on the `u`.

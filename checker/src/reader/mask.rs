@@ -138,10 +138,8 @@ pub fn parse_mask(bytes: &[u8], files: &PolicyFiles) -> Result<Mask, Clause> {
 /// [`Clause::ChainTooLarge`].
 pub fn check_chain_size(masks: usize, network: &Network) -> Result<(), Clause> {
     let weights = network.layers.iter().try_fold(0usize, |n, layer| n.checked_add(layer.weight.values.len()));
-    match weights.and_then(|n| n.checked_mul(masks)) {
-        Some(bits) if bits <= MAX_CHAIN_BITS => Ok(()),
-        _ => Err(Clause::ChainTooLarge { masks }),
-    }
+    let bits = weights.and_then(|n| n.checked_mul(masks)).filter(|bits| *bits <= MAX_CHAIN_BITS);
+    bits.map(|_| ()).ok_or(Clause::ChainTooLarge { masks })
 }
 
 #[cfg(test)]

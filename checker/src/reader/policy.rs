@@ -68,6 +68,7 @@ pub fn parse_policy(manifest: &[u8], tensors: &[u8]) -> Result<PolicyFiles, Clau
         return Err(Clause::UnnamedTensor { name: name.into() });
     }
     let is_weight = |name: &String| {
+        // One name a layer: `parse_layers` makes both lists.
         let layers = weight_names.iter().zip(&network.layers);
         layers.into_iter().any(|(weight, layer)| weight == name && !layer.fixed)
     };
@@ -227,10 +228,10 @@ fn read_head(head: StatedHead<'_>, outputs: usize, reader: &mut Reader<'_>) -> R
         StatedHead::Deterministic => Ok(Head::Deterministic),
         StatedHead::Gaussian { log_std } => match reader.vector(log_std, outputs) {
             Ok(log_std) => Ok(Head::Gaussian { log_std }),
-            Err(clause) => Err(match clause.condition() {
-                Clause::WrongRank { found: 2, .. } => Clause::StateDependentStd,
-                _ => clause,
-            }),
+            Err(clause) if matches!(clause.condition(), Clause::WrongRank { found: 2, .. }) => {
+                Err(Clause::StateDependentStd)
+            }
+            Err(clause) => Err(clause),
         },
     }
 }

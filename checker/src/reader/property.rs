@@ -7,6 +7,7 @@ use crate::reader::clause::Clause;
 use crate::reader::fields::{Document, Field, Fields};
 use crate::reader::json::{self, Numbers};
 use crate::reader::policy::MAX_WIDTH;
+use crate::reader::witness::SLOPE_UNIT;
 
 /// Value of `format` in a property file.
 pub const PROPERTY_FORMAT: &str = "secateur.property/1";
@@ -16,8 +17,6 @@ pub const PROOF_FORMAT: &str = "secateur.proof/1";
 pub const MAX_PROPERTY: usize = 4 << 20;
 /// Longest proof file.
 pub const MAX_PROOF: usize = 64 << 20;
-/// Slopes are written in units of 1/65536; the slope grid has 8 bits more.
-const SLOPE_UNIT: i64 = 256;
 /// Most digits of a slope or multiplier.
 const MAX_UNIT_DIGITS: usize = 12;
 
@@ -84,6 +83,7 @@ impl ProofTree<'_> {
     /// # Errors
     /// [`Fault::Orphan`] if there is no such node.
     pub fn node(&self, index: usize) -> Result<(usize, Node), Fault> {
+        // `Proof::trees` has read every node; what it can lack now is digits, which count again.
         let read = self.nodes.get(index).and_then(|field| node(field).ok());
         Ok((index, read.ok_or(Fault::Orphan { node: index })?))
     }
@@ -162,6 +162,7 @@ fn witness(field: &Field<'_>) -> Result<LeafWitness, Clause> {
     let upper = tables(&fields.required("upper")?, SLOPE_UNIT)?;
     let multipliers = tables(&fields.required("multipliers")?, 1)?;
     fields.finish()?;
+    // A layer that one list lacks takes the slopes of the relaxation: any slopes are sound.
     let slopes = lower.iter().zip(&upper).map(|(below, above)| {
         let choice = |n: usize| SlopeChoice { upper: above.get(n).copied(), lower: below.get(n).copied() };
         (0..below.len().max(above.len())).map(choice).collect()

@@ -103,6 +103,7 @@ fn check_places(tensors: &mut [(usize, RawTensor<'_>)], data: &[u8]) -> Result<(
         if *begin != expected {
             return Err(Clause::HoleOrOverlap { name: tensor.name.as_str().into(), begin: *begin, expected });
         }
+        // The bytes are in memory, one after the other up to here.
         expected = expected.saturating_add(tensor.bytes.len());
     }
     if expected != data.len() {

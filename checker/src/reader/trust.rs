@@ -94,12 +94,8 @@ impl Trust {
     /// # Errors
     /// [`Clause::VerifierNotAllowed`].
     pub fn check_verifier(&self, verifier: &str) -> Result<(), Clause> {
-        match &self.verifiers {
-            Some(allowed) if !allowed.contains(verifier) => {
-                Err(Clause::VerifierNotAllowed { verifier: verifier.into() })
-            }
-            _ => Ok(()),
-        }
+        let refused = self.verifiers.as_ref().is_some_and(|allowed| !allowed.contains(verifier));
+        if refused { Err(Clause::VerifierNotAllowed { verifier: verifier.into() }) } else { Ok(()) }
     }
 }
 
