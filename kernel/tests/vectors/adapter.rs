@@ -14,9 +14,12 @@ use secateur_kernel::grid::{GridActivation, GridNetwork, GridScale};
 use secateur_kernel::head::HeadBounds;
 use secateur_kernel::hull::{deviation, hull_slopes};
 use secateur_kernel::ibp::{self, propagate};
-use secateur_kernel::input::{GridBall, InputSet, cell_set, input_set, read_observation};
+use secateur_kernel::input::{
+    GridBall, InputSet, cell_magnitude, cell_set, global_radii, global_set, input_magnitude, input_set,
+    read_observation,
+};
 use secateur_kernel::interval::GridBox;
-use secateur_kernel::model::{Activation, Layer, Matrix, Network};
+use secateur_kernel::model::{Activation, Layer, Matrix, Network, Perturbation, States};
 use secateur_kernel::nested::check_nested;
 use secateur_kernel::norm::{
     NormFamily, NormProduct, SpectralWitness, norm_product, norm_product_abs_spectral, norm_product_chain,
@@ -70,20 +73,16 @@ pub fn apply(rule: &str, input: In<'_>) -> Outcome {
             }))
         }
         "grid.layer" => Ok(layers(&grid(input)?)),
-        "input.set" => {
-            let policy = objects::reader(input);
-            let state = input.at("state").list(In::dyadic);
-            let units = objects::units(input.at("state_units"));
-            let set = objects::perturbation_set(input.at("perturbation"));
-            Ok(set_value(&input_set(&policy, &state, units, &set, input.at("value_bits").int())?))
-        }
+        "input.set" => inputs(input),
         "region.input" => {
             let policy = objects::reader(input);
             let (lower, upper) = (input.at("lower").rationals(), input.at("upper").rationals());
             let units = objects::units(input.at("state_units"));
             let set = objects::perturbation_set(input.at("perturbation"));
             let bits = input.at("value_bits").int();
-            Ok(set_value(&cell_set(&policy, (&lower, &upper), units, &set, bits)?))
+            let magnitude = cell_magnitude(&policy, (&lower, &upper), units, &set)?;
+            let found = cell_set(&policy, (&lower, &upper), units, &set, bits)?;
+            Ok(json!({ "set": set_value(&found), "magnitude": rational(&magnitude) }))
         }
         "input.observation" => {
             let normaliser = input.maybe("normaliser").map(objects::normaliser);
@@ -332,6 +331,29 @@ fn grid_box(value: In<'_>) -> GridBox {
 
 fn box_value(region: &GridBox) -> Value {
     intervals(region.intervals())
+}
+
+/// The input set at one `state`, the magnitude of all inputs over `states`, or what holds at every state.
+fn inputs(input: In<'_>) -> Outcome {
+    let policy = objects::reader(input);
+    let units = objects::units(input.at("state_units"));
+    let set = objects::perturbation_set(input.at("perturbation"));
+    if let Some(states) = input.maybe("states") {
+        let rows = states.list(|state| state.list(In::dyadic));
+        let values = Matrix { rows: rows.len(), columns: policy.network.inputs(), values: rows.concat() };
+        return Ok(rational(&input_magnitude(&policy, &States { values, units }, &set)?));
+    }
+    if input.maybe("every_state").is_some() {
+        let radii = global_radii(&policy, &set)?;
+        let size = match global_set(&set, &radii)? {
+            Perturbation::Linf { radius } => json!({ "linf": rational(&radius) }),
+            Perturbation::L2 { radius } => json!({ "l2": rational(&radius) }),
+            Perturbation::PerCoordinate { radii } => json!({ "radii": rationals(&radii) }),
+        };
+        return Ok(json!({ "radii": rationals(&radii), "perturbation": size }));
+    }
+    let state = input.at("state").list(In::dyadic);
+    Ok(set_value(&input_set(&policy, &state, units, &set, input.at("value_bits").int())?))
 }
 
 fn set_of(value: In<'_>) -> InputSet {

@@ -87,6 +87,60 @@ pub fn input(cases: &mut Cases) {
         add("random", Some(&own), [UNITS[number % 2], UNITS[number / 2]], &state, json!({ "l2": "10/77" }));
     }
 
+    let mut over = |name: &str, normaliser: Option<&Value>, units: [&str; 2], shape: Value, rest: Value| {
+        let set = with(shape, json!({ "units": units[1] }));
+        let own =
+            json!({ "inputs": 2, "normaliser": normaliser, "state_units": units[0], "perturbation": set });
+        cases.add("input.set", name, with(own, rest));
+    };
+    let states = || json!({ "states": [floats(&[(1, -2), (5, -2)]), floats(&[(-5, 0), (9, 0)])] });
+    for set in UNITS {
+        for shape in &shapes {
+            for state in UNITS {
+                let name = format!("magnitude of all inputs: state {state}, set {set}");
+                over(&name, Some(&own), [state, set], shape.clone(), states());
+            }
+            let name = format!("at every state: set {set}");
+            over(&name, Some(&own), ["raw", set], shape.clone(), json!({ "every_state": true }));
+        }
+    }
+    over("magnitude of all inputs: no normaliser", None, ["raw", "raw"], shapes[0].clone(), states());
+    over(
+        "magnitude of all inputs: no state",
+        None,
+        ["raw", "raw"],
+        shapes[0].clone(),
+        json!({ "states": [] }),
+    );
+    over(
+        "at every state: no normaliser",
+        None,
+        ["raw", "raw"],
+        shapes[1].clone(),
+        json!({ "every_state": true }),
+    );
+    over(
+        "at every state: no clip",
+        Some(&open),
+        ["raw", "raw"],
+        shapes[1].clone(),
+        json!({ "every_state": true }),
+    );
+    over(
+        "at every state: too few radii",
+        None,
+        ["raw", "raw"],
+        json!({ "radii": ["1"] }),
+        json!({ "every_state": true }),
+    );
+    over(
+        "at every state: a negative radius",
+        None,
+        ["raw", "raw"],
+        json!({ "l2": "-1" }),
+        json!({ "every_state": true }),
+    );
+
     let mut add = |name: &str, normaliser: Option<&Value>, observation: &[&str]| {
         cases.add("input.observation", name, json!({ "normaliser": normaliser, "observation": observation }));
     };

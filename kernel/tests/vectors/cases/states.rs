@@ -100,6 +100,9 @@ pub fn bounds(cases: &mut Cases) {
     add("a change at all states", &[(160, 176), (64, 80)], &["1/3", "2/7"], "1/2");
     add("a change that loses the lead", &[(160, 176), (64, 80)], &["3", "4"], "13/2");
     add("a tie at all states", &[(64, 80), (64, 80)], &["3", "4"], "13/2");
+    let three = [(160, 176), (64, 80), (100, 120)];
+    add("three outputs at all states, the last closest", &three, &["1/3", "2/7", "5"], "17");
+    add("three outputs at all states, the second closest", &three, &["1/3", "6", "0"], "17");
     add("one output at all states", &[(64, 80)], &["3"], "0");
     add("a change of another length", &[(64, 80), (0, 1)], &["3"], "0");
 
