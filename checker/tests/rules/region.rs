@@ -260,7 +260,7 @@ fn boxes_masks_and_trees_must_fit() {
     assert!(matches!(malformed, Reason::WitnessFile { .. }), "{malformed}");
     let half = entry(&["-1"], &["0"], claims());
     let second = check_with(&hinge(), &certificate(set(), vec![good(), half]), Some(&witness(&[&[0]])));
-    assert_eq!(second, Err(refused("region", 1, "", Reason::TreeMissing)));
+    assert_eq!(second, Err(refused("region", 1, "", Clause::NoTensor { name: "region.1".into() }.into())));
     let mut unlimited = certificate(set(), vec![good()]);
     unlimited.limits.clear();
     let file = witness(&[&[0]]);
