@@ -15,7 +15,7 @@ use crate::grid::{GridActivation, GridLayer, GridNetwork, SLOPE_BITS};
 use crate::input::InputSet;
 use crate::interval::Interval;
 use crate::relax::Relaxation;
-use crate::wide::{AtLayer, Wide, absolute_sum, fits, mul, total, zip_exact};
+use crate::wide::{AtLayer, Wide, absolute_sum, every, fits, mul, products, total, zip_exact};
 
 /// One layer's relaxations and the magnitudes its rounding is paid with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,11 +65,12 @@ impl Functional {
         // Each floored weight is at most one step of its grid too small, each floored coefficient one of its own.
         let steps = Wide::from(layer.weight_error).scaled(coarser) + u64::from(finer > 0);
         let constant = bias.scaled(network.coefficient_bits) + steps * input_magnitude;
+        let factor = Wide::from(1i64).scaled(coarser).entry().within(index)?;
         let coefficient = |&weight: &i64| {
-            let weight = if negative { -Wide::from(weight) } else { weight.into() };
-            weight.floor(finer).scaled(coarser).entry()
+            let weight = if negative { weight.checked_neg()? } else { weight };
+            weight.checked_shr(finer)?.checked_mul(factor)
         };
-        let coefficients = row.iter().map(coefficient).collect::<Option<_>>().within(index)?;
+        let coefficients = every(row.iter().map(coefficient)).within(index)?;
         Ok(Self { coefficients, constant: constant.get().within(index)?, layer: index })
     }
 
@@ -156,10 +157,10 @@ fn through_activation(
 ) -> Result<(Vec<i64>, i128), Fault> {
     let lines = zip_exact(coefficients, &relaxed.neurons, index)?;
     let lines = lines.map(|(&c, neuron)| (c, if c >= 0 { neuron.upper } else { neuron.lower }));
-    let paid = total(lines.clone().map(|(c, line)| mul(c, line.intercept)));
+    let paid = products(lines.clone().map(|(c, line)| (c, line.intercept)));
     let constant = Wide::from(constant) + relaxed.pre_magnitude + paid;
     let carried = lines.map(|(c, line)| Wide::from(mul(c, line.slope)).floor(SLOPE_BITS).entry());
-    Ok((carried.collect::<Option<_>>().within(index)?, constant.get().within(index)?))
+    Ok((every(carried).within(index)?, constant.get().within(index)?))
 }
 
 /// Rule `back.dual`: under `pre >= 0` the functional may be raised by `multiplier * pre`, under `pre <= 0` by its
@@ -185,19 +186,20 @@ fn through_affine(
     index: usize,
 ) -> Result<Functional, Fault> {
     let biases = zip_exact(coefficients, &layer.bias, index)?;
-    let biases = total(biases.map(|(&c, &(lower, upper))| mul(c, if c >= 0 { upper } else { lower })));
+    let biases = products(biases.map(|(&c, &(lower, upper))| (c, if c >= 0 { upper } else { lower })));
     let reach = absolute_sum(coefficients);
-    // sum_i |c_i| * 2^-weight_bits * sum_j |x_j|, in big integers because the product may pass 2^127.
-    let steps = BigInt::from(reach) * input_magnitude * layer.weight_error;
-    let cut = match layer.weight_error {
-        0 => 0,
-        _ => ((steps >> layer.weight_bits) + 1u8).to_i128().within(index)?,
+    let cut = if layer.weight_error == 0 {
+        0
+    } else {
+        // sum_i |c_i| * 2^-weight_bits * sum_j |x_j|, in big integers because the product may pass 2^127.
+        let steps = BigInt::from(reach) * input_magnitude * layer.weight_error;
+        ((steps >> layer.weight_bits) + 1u8).to_i128().within(index)?
     };
     let constant = Wide::from(constant) + input_magnitude + biases + cut;
     let sums = row_sums(coefficients, layer, fits(reach, layer.largest), index)?;
     let carried = sums.into_iter().map(|sum| Wide::from(sum).floor(layer.weight_bits).entry());
     Ok(Functional {
-        coefficients: carried.collect::<Option<_>>().within(index)?,
+        coefficients: every(carried).within(index)?,
         constant: constant.get().within(index)?,
         layer: index,
     })
@@ -230,9 +232,9 @@ fn row_sums(coefficients: &[i64], layer: &GridLayer, safe: bool, index: usize) -
 /// # Errors
 /// [`Fault::ShapeMismatch`] if the set has another width, [`Fault::Overflow`].
 pub(crate) fn concretize(coefficients: &[i64], constant: i128, input: &InputSet) -> Result<i128, Fault> {
-    let most = |c: i64, (lower, upper): Interval| mul(c, if c >= 0 { upper } else { lower });
+    let most = |c: i64, (lower, upper): Interval| (c, if c >= 0 { upper } else { lower });
     let over_box = zip_exact(coefficients, input.region.intervals(), 0)?;
-    let over_box = Wide::from(constant) + total(over_box.map(|(&c, ends)| most(c, ends)));
+    let over_box = Wide::from(constant) + products(over_box.map(|(&c, ends)| most(c, ends)));
     let over_box = over_box.get().within(0)?;
     let Some(ball) = &input.ball else { return Ok(over_box) };
     let axes = zip_exact(coefficients, &ball.semi_axes, 0)?;
@@ -248,7 +250,7 @@ pub(crate) fn concretize(coefficients: &[i64], constant: i128, input: &InputSet)
     }
     // One more than the floor of the root is at least the root.
     let root = i128::try_from(squares.sqrt() + 1u8).ok().within(0)?;
-    let over_ball = Wide::from(constant) + total(terms) + root;
+    let over_ball = Wide::from(constant) + products(terms.into_iter()) + root;
     Ok(over_box.min(over_ball.get().within(0)?))
 }
 

@@ -18,7 +18,7 @@ use crate::interval::{GridBox, Interval};
 use crate::model::{Mask, Network};
 use crate::relax::{Line, Relaxation};
 use crate::table::Table;
-use crate::wide::{AtLayer, Wide, absolute_sum, dot, fits, magnitude, mul, total, zip_exact};
+use crate::wide::{AtLayer, Wide, absolute_sum, dot, every, fits, magnitude, mul, total, zip_exact};
 
 /// A network under every mask between two.
 #[derive(Clone, Debug)]
@@ -108,25 +108,17 @@ pub(crate) fn column(table: &Table<Interval>, column: usize, layer: usize) -> Re
 
 /// The band's weights of one layer with `bits` fraction bits: its product with the identity.
 fn weights(layer: &GridLayer, free: &Table<bool>, bits: u32, index: usize) -> Result<Table<Interval>, Fault> {
+    let one = 1i64.checked_shl(bits).within(index)?;
     let entries = zip_exact(layer.weight.values(), layer.absolute.values(), index)?;
     let ends = zip_exact(entries, free.values(), index)?.map(|((&weight, &absolute), &free)| {
         // A weight cut off at its grid is above its floor; a pruned one is 0 exactly.
         let error = if absolute == 0 { 0 } else { layer.weight_error };
         let high = (Wide::from(weight) + error).entry()?;
         let (low, high) = if free { (weight.min(0), high.max(0)) } else { (weight, high) };
-        let low = Wide::from(low).scaled(bits).floor(layer.weight_bits).entry()?;
-        Some((low, Wide::from(high).scaled(bits).ceil(layer.weight_bits).entry()?))
+        let low = Wide::from(mul(low, one)).floor(layer.weight_bits).entry()?;
+        Some((low, Wide::from(mul(high, one)).ceil(layer.weight_bits).entry()?))
     });
-    Table::new(layer.outputs(), layer.inputs(), ends.collect::<Option<_>>().within(index)?, index)
-}
-
-/// The ends of `{ w x : lower <= x <= upper }` for a weight w that is kept, of `{ w' x }` for every w' between 0 and w if it
-/// is `free`: that is `w [min(lower, 0), max(upper, 0)]`.
-#[inline]
-fn term(weight: i64, free: bool, (lower, upper): Interval) -> (i128, i128) {
-    let (lower, upper) = if free { (lower.min(0), upper.max(0)) } else { (lower, upper) };
-    let (lower, upper) = if weight > 0 { (lower, upper) } else { (upper, lower) };
-    (mul(weight, lower), mul(weight, upper))
+    Table::new(layer.outputs(), layer.inputs(), every(ends).within(index)?, index)
 }
 
 /// `{ W X : W in the band of the layer, X in the table }`, entry by entry, outward on the table's grid; each sum is in range
@@ -141,26 +133,43 @@ pub(crate) fn product(
 ) -> Result<Table<Interval>, Fault> {
     let columns = table.columns();
     let largest = table.values().iter().map(|&ends| magnitude(ends)).fold(0, u64::max);
+    // No row's weights add up to more.
+    let reach = u128::try_from(layer.inputs()).ok().and_then(|n| n.checked_mul(layer.largest.into()));
+    let safe = reach.is_some_and(|reach| fits(reach, largest));
     let slack = product_slack(layer, table, index)?;
+    // A weight between 0 and w sends [l, u] to w [min(l, 0), max(u, 0)].
+    let clipped = table.map(|&(lower, upper)| (lower.min(0), upper.max(0)));
     let mut entries = Vec::with_capacity(layer.outputs());
     for (weights, free) in zip_exact(layer.weight.rows(), free.rows(), index)? {
-        let terms = zip_exact(zip_exact(weights, free, index)?, table.rows(), index)?;
+        let rows = zip_exact(table.rows(), clipped.rows(), index)?;
+        let terms = zip_exact(zip_exact(weights, free, index)?, rows, index)?;
+        let terms = terms.map(|((&w, &free), (exact, clipped))| (w, if free { clipped } else { exact }));
         let mut sums = vec![(0i128, 0i128); columns];
-        for ((&weight, &free), row) in terms.clone().filter(|((weight, _), _)| **weight != 0) {
+        for (weight, row) in terms.clone().filter(|(weight, _)| *weight != 0) {
             // A row is as long as the table has columns.
-            for ((low, high), &ends) in sums.iter_mut().zip(row) {
-                let (lower, upper) = term(weight, free, ends);
-                (*low, *high) = (low.wrapping_add(lower), high.wrapping_add(upper));
+            let sums = sums.iter_mut().zip(row);
+            if weight > 0 {
+                for ((low, high), &(lower, upper)) in sums {
+                    *low = low.wrapping_add(mul(weight, lower));
+                    *high = high.wrapping_add(mul(weight, upper));
+                }
+            } else {
+                for ((low, high), &(lower, upper)) in sums {
+                    *low = low.wrapping_add(mul(weight, upper));
+                    *high = high.wrapping_add(mul(weight, lower));
+                }
             }
         }
-        if !fits(absolute_sum(weights), largest) {
+        if !safe {
             for column in 0..columns {
-                let ends = terms.clone().map(|((&weight, &free), row)| {
-                    row.get(column).map(|&ends| term(weight, free, ends)).shaped(index)
-                });
-                let ends = ends.collect::<Result<Vec<_>, _>>()?;
-                total(ends.iter().map(|(lower, _)| *lower)).get().within(index)?;
-                total(ends.iter().map(|(_, upper)| *upper)).get().within(index)?;
+                let ends = terms.clone().map(|(weight, row)| Some((weight, *row.get(column)?)));
+                let ends = every(ends).shaped(index)?;
+                let (lower, upper) = (|ends: Interval| ends.0, |ends: Interval| ends.1);
+                let sum = |above: fn(Interval) -> i64, below: fn(Interval) -> i64| {
+                    total(ends.iter().map(|&(w, ends)| mul(w, if w > 0 { above(ends) } else { below(ends) })))
+                };
+                sum(lower, upper).get().within(index)?;
+                sum(upper, lower).get().within(index)?;
             }
         }
         for ((low, high), &slack) in zip_exact(sums, &slack, index)? {
@@ -305,7 +314,7 @@ fn change_set(input: &InputSet) -> Result<InputSet, Fault> {
 /// The largest `|row . change|` over the set of changes, on the value grid.
 fn reach(network: &GridNetwork, row: &[Interval], change: &InputSet) -> Result<i64, Fault> {
     let magnitudes = row.iter().map(|&ends| i64::try_from(magnitude(ends)).ok());
-    let magnitudes = magnitudes.collect::<Option<Vec<i64>>>().within(0)?;
+    let magnitudes = every(magnitudes).within(0)?;
     let reach = concretize(&magnitudes, 0, change)?;
     Wide::from(reach).ceil(network.coefficient_bits).entry().within(0)
 }
@@ -338,7 +347,7 @@ fn oscillation(
         for (other, &other_moves) in zip_exact(rows.rows(), deviation, depth)?.take(first) {
             let apart = zip_exact(one, other, depth)?;
             let apart = apart.map(|(a, b)| Some((a.0.checked_sub(b.1)?, a.1.checked_sub(b.0)?)));
-            let apart = apart.collect::<Option<Vec<_>>>().within(depth)?;
+            let apart = every(apart).within(depth)?;
             let both = one_moves.checked_add(other_moves).within(depth)?;
             largest = largest.max(reach(network, &apart, change)?.min(both));
         }
@@ -365,8 +374,10 @@ impl Backward {
         spread: &[i64],
     ) -> Result<Vec<i64>, Fault> {
         let layer = self.network.layers.get_mut(index).shaped(index)?;
+        let largest = rests.values().iter().map(|rest| rest.unsigned_abs()).fold(0, u64::max);
+        let safe = fits(absolute_sum(moved), largest);
         let paid = rests.rows().map(|rest| {
-            let paid = Wide::from(dot(rest, moved, false, index)?).ceil(layer.weight_bits);
+            let paid = Wide::from(dot(rest, moved, safe, index)?).ceil(layer.weight_bits);
             (-paid).entry().zip(paid.entry()).within(index)
         });
         layer.bias = paid.collect::<Result<_, _>>()?;

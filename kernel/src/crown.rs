@@ -13,7 +13,7 @@ use crate::ibp;
 use crate::input::InputSet;
 use crate::interval::{GridBox, Interval};
 use crate::relax::{SLOPE_ONE, SlopeChoice, relax};
-use crate::wide::{AtLayer, magnitude, mul, total, zip_exact};
+use crate::wide::{AtLayer, magnitude, products, total, zip_exact};
 
 /// Slopes a witness asks for while one target is bounded: per layer below the target, per neuron.
 pub type Slopes = Vec<Vec<SlopeChoice>>;
@@ -224,8 +224,8 @@ pub fn bound_outputs(
     let outputs = bounds.post.last().ok_or(Fault::EmptyNetwork)?;
     let depth = network.layers.len();
     let terms = zip_exact(weights, outputs.intervals(), depth)?;
-    let terms = terms.map(|(&w, (lower, upper))| mul(w, if w >= 0 { upper } else { lower }));
-    Ok(backward.min(total(terms).entry().within(depth)?))
+    let terms = terms.map(|(&w, (lower, upper))| (w, if w >= 0 { upper } else { lower }));
+    Ok(backward.min(products(terms).entry().within(depth)?))
 }
 
 #[cfg(test)]

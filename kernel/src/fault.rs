@@ -110,6 +110,7 @@ conditions! {
 
         // Numbers that leave the range in which a rule computes.
         ExpArgumentTooLarge => Limit, "the argument of exp is too large";
+        LogarithmBelowOne => Malformed, "logarithm of a number below 1";
         SqrtOfNegative => Malformed, "square root of a negative number";
         NegativeDistance => Malformed, "a distance between means is negative";
         TanhTable { index: u64 } => Limit, "entry {index} of the table of tanh is not known to one unit";
@@ -211,7 +212,6 @@ conditions! {
         ConfidenceOutOfRange { confidence: Box<Rational> } => Evidence,
             "the confidence {confidence} is not strictly between 0 and 1";
         EmptySplit => Evidence, "the confidence is split over no mask or no inequality";
-        ConfidenceNotEnclosed => Evidence, "the logarithm of the confidence was not enclosed";
     }
 }
 

@@ -252,13 +252,19 @@ impl GridNetwork {
     /// [`Fault::ShapeMismatch`] with the layer.
     pub fn pruned(&self, mask: &Mask) -> Result<Self, Fault> {
         let depth = self.layers.len().min(mask.layers.len());
-        let mut pruned = self.clone();
-        for (index, (layer, kept)) in zip_exact(&mut pruned.layers, &mask.layers, depth)?.enumerate() {
-            layer.weight = kept_of(&layer.weight, kept, index)?;
-            layer.absolute = kept_of(&layer.absolute, kept, index)?;
-            layer.largest = largest(layer.absolute.values());
-        }
-        Ok(pruned)
+        let layers = zip_exact(&self.layers, &mask.layers, depth)?.enumerate();
+        let layers = layers.map(|(index, (layer, kept))| {
+            let absolute = kept_of(&layer.absolute, kept, index)?;
+            Ok(GridLayer {
+                weight: kept_of(&layer.weight, kept, index)?,
+                largest: largest(absolute.values()),
+                absolute,
+                bias: layer.bias.clone(),
+                activation: layer.activation.clone(),
+                ..*layer
+            })
+        });
+        Ok(Self { layers: layers.collect::<Result<_, Fault>>()?, ..*self })
     }
 
     /// Number of outputs; none without a layer.

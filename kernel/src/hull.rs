@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::grid::{GridActivation, GridNetwork};
 use crate::ibp::{LayerBounds, UNIT_BITS};
 use crate::interval::{GridBox, Interval};
-use crate::wide::{AtLayer, Wide, absolute_sum, dot, fits, magnitude, mul, zip_exact};
+use crate::wide::{AtLayer, Wide, absolute_sum, dot, fits, magnitude, mul, mul_unsigned, zip_exact};
 
 /// Slopes are kept with this many fraction bits.
 pub(crate) const HULL_SLOPE_BITS: u32 = 60;
@@ -28,15 +28,17 @@ pub(crate) struct SlopeRange {
 
 impl SlopeRange {
     /// An interval times any slope of the range, outward.
+    #[inline]
     pub(crate) fn times(self, (lower, upper): Interval) -> Option<Interval> {
-        let low = Wide::from(lower) * if lower < 0 { self.largest } else { self.least };
-        let high = Wide::from(upper) * if upper < 0 { self.least } else { self.largest };
+        let low = Wide::from(mul_unsigned(lower, if lower < 0 { self.largest } else { self.least }));
+        let high = Wide::from(mul_unsigned(upper, if upper < 0 { self.least } else { self.largest }));
         low.floor(HULL_SLOPE_BITS).entry().zip(high.ceil(HULL_SLOPE_BITS).entry())
     }
 
     /// The largest magnitude of any slope of the range times a number of magnitude at most `distance`.
+    #[inline]
     pub(crate) fn reach(self, distance: i64) -> Option<i64> {
-        (Wide::from(distance) * self.largest).ceil(HULL_SLOPE_BITS).entry()
+        Wide::from(mul_unsigned(distance, self.largest)).ceil(HULL_SLOPE_BITS).entry()
     }
 }
 
@@ -152,12 +154,13 @@ pub fn deviation(network: &GridNetwork, slopes: &HullSlopes, radii: &[i64]) -> R
     for (index, (layer, slopes)) in zip_exact(&network.layers, &slopes.layers, depth)?.enumerate() {
         let safe = fits(absolute_sum(&current), layer.largest);
         let rows = zip_exact(layer.absolute.rows(), slopes, index)?;
-        let next = rows.map(|(row, &slope)| {
+        let mut next = Vec::with_capacity(layer.outputs());
+        for (row, &slope) in rows {
             let spread = Wide::from(dot(row, &current, safe, index)?).ceil(layer.weight_bits);
-            let spread = Wide::from(spread.entry().within(index)?);
-            (spread * slope).ceil(HULL_SLOPE_BITS).entry().within(index)
-        });
-        current = next.collect::<Result<_, _>>()?;
+            let spread = mul_unsigned(spread.entry().within(index)?, slope);
+            next.push(Wide::from(spread).ceil(HULL_SLOPE_BITS).entry().within(index)?);
+        }
+        current = next;
     }
     Ok(current)
 }

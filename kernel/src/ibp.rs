@@ -7,7 +7,7 @@ use crate::enclose::TanhTable;
 use crate::fault::Fault;
 use crate::grid::{GridActivation, GridLayer, GridNetwork};
 use crate::interval::{GridBox, Interval};
-use crate::wide::{AtLayer, Wide, absolute_sum, dot, fits, mul, zip_exact};
+use crate::wide::{AtLayer, Wide, absolute_sum, dot, every, fits, mul, zip_exact};
 
 /// Rule `ibp.affine`: bounds of `weight * x + bias` over a box, for every neuron of `layer`.
 ///
@@ -18,7 +18,7 @@ use crate::wide::{AtLayer, Wide, absolute_sum, dot, fits, mul, zip_exact};
 /// [`Fault::Overflow`], [`Fault::ShapeMismatch`].
 pub fn affine(layer: &GridLayer, index: usize, input: &GridBox) -> Result<GridBox, Fault> {
     let doubled = |of: fn(i64, i64) -> Option<i64>| {
-        input.intervals().map(|(lower, upper)| of(lower, upper)).collect::<Option<Vec<i64>>>().within(index)
+        every(input.intervals().map(|(lower, upper)| of(lower, upper))).within(index)
     };
     let middle = doubled(i64::checked_add)?;
     let half = doubled(|lower, upper| upper.checked_sub(lower))?;
@@ -26,14 +26,15 @@ pub fn affine(layer: &GridLayer, index: usize, input: &GridBox) -> Result<GridBo
     let safe = fits(absolute_sum(&middle).max(absolute_sum(&half)), layer.largest);
     let shift = layer.weight_bits.checked_add(1).within(index)?;
     let rows = zip_exact(layer.weight.rows(), layer.absolute.rows(), index)?;
-    let bounds = zip_exact(rows, &layer.bias, index)?.map(|((row, absolute), &(bias_lower, bias_upper))| {
+    let mut bounds = Vec::with_capacity(layer.outputs());
+    for ((row, absolute), &(bias_lower, bias_upper)) in zip_exact(rows, &layer.bias, index)? {
         let middle = Wide::from(dot(row, &middle, safe, index)?);
         let half = dot(absolute, &half, safe, index)?;
         let lower = (middle - half - slack).floor(shift) + bias_lower;
         let upper = (middle + half + slack).ceil(shift) + bias_upper;
-        lower.entry().zip(upper.entry()).within(index)
-    });
-    Ok(GridBox::from_intervals(bounds.collect::<Result<Vec<_>, _>>()?))
+        bounds.push(lower.entry().zip(upper.entry()).within(index)?);
+    }
+    Ok(GridBox::from_intervals(bounds))
 }
 
 /// Rule `ibp.activation`: bounds of a non-decreasing activation over an interval, from its two ends.
@@ -49,7 +50,7 @@ pub fn activation(
 ) -> Result<GridBox, Fault> {
     let value = |x: i64| value_enclosure(activation, table, value_bits, x);
     let post = pre.intervals().map(|(lower, upper)| Some((value(lower)?.0, value(upper)?.1)));
-    Ok(GridBox::from_intervals(post.collect::<Option<Vec<_>>>().within(index)?))
+    Ok(GridBox::from_intervals(every(post).within(index)?))
 }
 
 /// Lower and upper of `activation(x * 2^-value_bits)` on the value grid.

@@ -78,13 +78,14 @@ impl<'a> Reader<'a> {
 
     /// What the network reads of a state that is moved by `offset`, and whether the clip changed it there; rises with both.
     fn read(&self, state: &Rational, offset: &Rational) -> Result<(Rational, bool), Fault> {
-        let Some((mean, std)) = &self.statistics else { return Ok((state.add(offset), false)) };
+        let moved = |from: &Rational| if offset.is_zero() { from.clone() } else { from.add(offset) };
+        let Some((mean, std)) = &self.statistics else { return Ok((moved(state), false)) };
         let normalised = |raw: &Rational| raw.sub(mean).div(std).map_err(|_| Fault::ZeroDenominator);
         match (self.raw, self.units) {
-            (true, Units::Raw) => Ok(self.clipped(normalised(&state.add(offset))?)),
-            (true, Units::Normalised) => Ok(self.clipped(normalised(&state.mul(std).add(mean).add(offset))?)),
-            (false, Units::Raw) => Ok((self.clipped(normalised(state)?).0.add(offset), false)),
-            (false, Units::Normalised) => Ok((state.add(offset), false)),
+            (true, Units::Raw) => Ok(self.clipped(normalised(&moved(state))?)),
+            (true, Units::Normalised) => Ok(self.clipped(normalised(&moved(&state.mul(std).add(mean)))?)),
+            (false, Units::Raw) => Ok((moved(&self.clipped(normalised(state)?).0), false)),
+            (false, Units::Normalised) => Ok((moved(state), false)),
         }
     }
 
@@ -161,9 +162,14 @@ fn reach(
     let (lower, lower_cut) = reader.read(low, &radius.neg())?;
     let (upper, upper_cut) = reader.read(high, radius)?;
     // For raw perturbations a normalised state beyond the clip cannot occur; its image is what the network would read.
-    let center = (reader.read(low, &Rational::zero())?.0, reader.read(high, &Rational::zero())?.0);
+    let below = reader.read(low, &Rational::zero())?.0;
+    let above = if low == high { below.clone() } else { reader.read(high, &Rational::zero())?.0 };
     // Neither end of a change leaves its interval.
-    let radius = upper.sub(&center.0).max(center.1.sub(&lower)).min(reader.distance(radius)?);
+    let radius = match reader.raw {
+        true => upper.sub(&below).max(above.sub(&lower)).min(reader.distance(radius)?),
+        false => radius.clone(),
+    };
+    let center = (below, above);
     Ok(Reach { lower, center, upper, radius, cut: lower_cut || upper_cut })
 }
 

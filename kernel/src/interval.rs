@@ -26,16 +26,19 @@ impl GridBox {
     }
 
     /// Pairs of ends.
+    #[inline]
     pub fn intervals(&self) -> impl ExactSizeIterator<Item = Interval> + Clone + '_ {
         self.ends.iter().copied()
     }
 
     /// The ends at one place.
+    #[inline]
     pub fn at(&self, place: usize) -> Option<Interval> {
         self.ends.get(place).copied()
     }
 
     /// Number of intervals.
+    #[inline]
     pub fn len(&self) -> usize {
         self.ends.len()
     }

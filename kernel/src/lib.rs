@@ -20,7 +20,6 @@ pub mod hull;
 pub mod ibp;
 pub mod input;
 pub mod interval;
-pub mod logarithm;
 pub mod model;
 pub mod nested;
 pub mod norm;

@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::head::OutputChange;
 use crate::model::{Mask, Perturbation};
 use crate::number::Rational;
-use crate::scaled::{ScaledLayer, ScaledNetwork, whole};
+use crate::scaled::{MaskedLayer, ScaledNetwork, whole};
 use crate::sensitivity::check_radii;
 use crate::wide::{AtLayer, zip_exact};
 
@@ -91,7 +91,7 @@ pub fn norm_product(
         }
     };
     let masked = network.masked(mask)?;
-    let layers = masked.layers.iter().enumerate().map(|(index, layer)| norm(layer, index));
+    let layers = masked.iter().enumerate().map(|(index, layer)| norm(layer, index));
     assemble(network, layers.collect::<Result<_, _>>()?, family, perturbation)
 }
 
@@ -100,11 +100,11 @@ fn with_witnesses<W>(
     network: &ScaledNetwork,
     mask: Option<&Mask>,
     witnesses: &[W],
-    norm: impl Fn(&ScaledLayer, &W, usize) -> Result<Rational, Fault>,
+    norm: impl Fn(&MaskedLayer<'_>, &W, usize) -> Result<Rational, Fault>,
 ) -> Result<Vec<Rational>, Fault> {
     let masked = network.masked(mask)?;
-    let (expected, found) = (masked.layers.len(), witnesses.len());
-    let pairs = zip_exact(&masked.layers, witnesses, 0);
+    let (expected, found) = (masked.len(), witnesses.len());
+    let pairs = zip_exact(&masked, witnesses, 0);
     let pairs = pairs.map_err(|_| Fault::WitnessCount { expected, found })?.enumerate();
     pairs.map(|(index, (layer, witness))| norm(layer, witness, index)).collect()
 }
@@ -173,22 +173,22 @@ pub fn norm_product_chain(
     Ok(results)
 }
 
-fn layer_linf(layer: &ScaledLayer, index: usize) -> Result<Rational, Fault> {
+fn layer_linf(layer: &MaskedLayer<'_>, index: usize) -> Result<Rational, Fault> {
     let ones = vec![BigUint::one(); layer.mantissas.columns()];
     largest(layer, layer.absolute_times(&ones, index)?, index)
 }
 
-fn layer_l1(layer: &ScaledLayer, index: usize) -> Result<Rational, Fault> {
+fn layer_l1(layer: &MaskedLayer<'_>, index: usize) -> Result<Rational, Fault> {
     let ones = vec![BigUint::one(); layer.mantissas.height()];
     largest(layer, layer.absolute_transposed_times(&ones, index)?, index)
 }
 
 /// The largest of a layer's sums.
-fn largest(layer: &ScaledLayer, sums: Vec<BigUint>, index: usize) -> Result<Rational, Fault> {
+fn largest(layer: &MaskedLayer<'_>, sums: Vec<BigUint>, index: usize) -> Result<Rational, Fault> {
     Ok(whole(sums.into_iter().max().shaped(index)?).mul(&layer.unit(1, index)?))
 }
 
-fn layer_frobenius(layer: &ScaledLayer, index: usize) -> Result<Rational, Fault> {
+fn layer_frobenius(layer: &MaskedLayer<'_>, index: usize) -> Result<Rational, Fault> {
     let squares = layer.mantissas.values().iter().map(|value| value.magnitude() * value.magnitude());
     let sum = whole(squares.sum()).mul(&layer.unit(2, index)?);
     Ok(enclose::sqrt(&sum)?.upper)
@@ -203,7 +203,7 @@ fn layer_frobenius(layer: &ScaledLayer, index: usize) -> Result<Rational, Fault>
 ///
 /// # References
 /// `spec/rules/global.md#normabs-spectral`.
-fn layer_abs_spectral(layer: &ScaledLayer, v: &[BigInt], index: usize) -> Result<Rational, Fault> {
+fn layer_abs_spectral(layer: &MaskedLayer<'_>, v: &[BigInt], index: usize) -> Result<Rational, Fault> {
     let (expected, found) = (layer.mantissas.columns(), v.len());
     if expected != found {
         return Err(Fault::WitnessLength { layer: index, expected, found });

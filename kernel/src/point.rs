@@ -14,9 +14,6 @@ use crate::model::{Head, Perturbation, PerturbationSet, Policy, Units};
 use crate::number::{Dyadic, Rational};
 use crate::wide::zip_exact;
 
-/// Fraction bits of inverse standard deviations.
-const INVERSE_BITS: u32 = 128;
-
 /// The network's exact inputs at the state and at the point that lies `offset` from it, in the units of `set`.
 ///
 /// Accepts iff `|offset_j| <= radius_j` for every coordinate, or `sum offset_j^2 <= radius^2` for l2.
@@ -102,8 +99,7 @@ impl<'a> PointHead<'a> {
         let mut inverse_std = Vec::new();
         if let Head::Gaussian { log_std } = head {
             for log_std in log_std {
-                let inverse = exp(&log_std.to_rational().neg())?.lower;
-                inverse_std.push(inverse.floor_to_grid(INVERSE_BITS));
+                inverse_std.push(exp(&log_std.to_rational().neg())?.lower);
             }
         }
         Ok(Self { head, enclosures: Enclosures::new()?, inverse_std })

@@ -17,9 +17,9 @@ use crate::wide::{AtLayer, zip_exact};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScaledLayer {
     /// The layer's power of two: the least exponent of a stored weight.
-    pub(crate) exponent: i32,
-    /// Signed mantissas, out x in; 0 where pruned.
-    pub(crate) mantissas: Table<BigInt>,
+    exponent: i32,
+    /// Signed mantissas, out x in.
+    mantissas: Table<BigInt>,
     /// A Lipschitz constant of the activation.
     pub(crate) lipschitz: Rational,
 }
@@ -53,26 +53,47 @@ impl ScaledNetwork {
         self.layers.first().map(|layer| layer.mantissas.columns()).ok_or(Fault::EmptyNetwork)
     }
 
-    /// The network under `mask`, `None` meaning all kept: a pruned weight is 0.
+    /// The layers under `mask`, `None` meaning all kept: a pruned weight is 0.
     ///
     /// # Errors
     /// [`Fault::MaskLayers`], [`Fault::MaskShape`].
-    pub fn masked(&self, mask: Option<&Mask>) -> Result<Self, Fault> {
-        let mut masked = self.clone();
-        let Some(mask) = mask else { return Ok(masked) };
-        let (expected, found) = (self.layers.len(), mask.layers.len());
-        let layers = zip_exact(&mut masked.layers, &mask.layers, 0);
-        let layers = layers.map_err(|_| Fault::MaskLayers { expected, found })?;
-        for (index, (layer, kept)) in layers.enumerate() {
-            let (expected, found) = (layer.mantissas.values().len(), kept.len());
-            let entries = zip_exact(layer.mantissas.values(), kept, index);
-            let entries = entries.map_err(|_| Fault::MaskShape { layer: index, expected, found })?;
-            let entries = entries.map(|(entry, &keep)| if keep { entry.clone() } else { BigInt::zero() });
-            let (height, columns) = (layer.mantissas.height(), layer.mantissas.columns());
-            layer.mantissas = Table::new(height, columns, entries.collect(), index)?;
+    pub(crate) fn masked(&self, mask: Option<&Mask>) -> Result<Vec<MaskedLayer<'_>>, Fault> {
+        let (expected, found) = (self.layers.len(), mask.map_or(self.layers.len(), |mask| mask.layers.len()));
+        if expected != found {
+            return Err(Fault::MaskLayers { expected, found });
         }
-        Ok(masked)
+        let layers = self.layers.iter().enumerate().map(|(index, layer)| {
+            let entries = layer.mantissas.values();
+            let mantissas = match mask {
+                None => entries.iter().collect(),
+                Some(mask) => {
+                    let kept = mask.layers.get(index).shaped(index)?;
+                    let (expected, found) = (entries.len(), kept.len());
+                    let pairs = zip_exact(entries, kept, index);
+                    let pairs = pairs.map_err(|_| Fault::MaskShape { layer: index, expected, found })?;
+                    pairs.map(|(entry, &keep)| if keep { entry } else { &ZERO }).collect()
+                }
+            };
+            let (height, columns) = (layer.mantissas.height(), layer.mantissas.columns());
+            let mantissas = Table::new(height, columns, mantissas, index)?;
+            Ok(MaskedLayer { exponent: layer.exponent, mantissas, lipschitz: &layer.lipschitz })
+        });
+        layers.collect()
     }
+}
+
+/// What a pruned weight is.
+static ZERO: BigInt = BigInt::ZERO;
+
+/// A layer under a mask.
+#[derive(Clone, Debug)]
+pub(crate) struct MaskedLayer<'a> {
+    /// The dense layer's power of two.
+    pub(crate) exponent: i32,
+    /// Signed mantissas, out x in; 0 where pruned.
+    pub(crate) mantissas: Table<&'a BigInt>,
+    /// A Lipschitz constant of the activation.
+    pub(crate) lipschitz: &'a Rational,
 }
 
 impl ScaledLayer {
@@ -94,7 +115,9 @@ impl ScaledLayer {
         let mantissas = Table::new(weight.rows, weight.columns, mantissas, index).map_err(|_| shape)?;
         Ok(Self { exponent, mantissas, lipschitz: lipschitz(&layer.activation) })
     }
+}
 
+impl MaskedLayer<'_> {
     /// `|W| x` in units of `2^exponent` times those of `x`; `x` has one entry per column.
     pub(crate) fn absolute_times(&self, x: &[BigUint], index: usize) -> Result<Vec<BigUint>, Fault> {
         let rows = self

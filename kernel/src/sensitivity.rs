@@ -33,12 +33,12 @@ pub fn sensitivity(
     mask: Option<&Mask>,
     radii: &[Rational],
 ) -> Result<Vec<Rational>, Fault> {
-    let network = network.masked(mask)?;
+    let layers = network.masked(mask)?;
     check_radii(network.inputs()?, radii)?;
     let (mut values, mut scale) = common_scale(radii)?;
-    for (index, layer) in network.layers.iter().enumerate() {
+    for (index, layer) in layers.iter().enumerate() {
         values = layer.absolute_times(&values, index)?;
-        scale = scale.mul(&layer.unit(1, index)?).mul(&layer.lipschitz);
+        scale = scale.mul(&layer.unit(1, index)?).mul(layer.lipschitz);
     }
     Ok(values.into_iter().map(|value| whole(value).mul(&scale)).collect())
 }

@@ -6,16 +6,14 @@ use alloc::boxed::Box;
 use num_bigint::BigInt;
 use num_traits::{One, Zero};
 
+use crate::enclose::{ln, sqrt};
 use crate::fault::Fault;
-use crate::logarithm::{ln_enclosure, sqrt_upper};
 use crate::number::Rational;
 
 /// Most samples accepted.
 pub const MAX_SAMPLES: usize = 1_000_000;
 /// Grid `2^-64` on which the clipped uppers are rounded up before they are averaged.
 const GRID_BITS: u32 = 64;
-/// Fraction bits of logarithms and square roots.
-const BITS: u32 = 96;
 
 /// How the states were drawn; only one way makes the samples independent with mean `F(theta)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +107,7 @@ fn moments(samples: &[Sample], needed: usize) -> Result<Moments, Fault> {
 /// Rule `statistic.hoeffding`: `F <= mean(U) + sqrt(ln(1/d) / (2n))` with probability at least `1 - d`,
 /// `d = (1 - level) / (masks * inequalities)`; never above 1.
 ///
-/// Rounded up: uppers to `2^-64`, logarithm and root to about `2^-90`.
+/// Rounded up: uppers to `2^-64`, logarithm and root to `2^-96`.
 ///
 /// # Errors
 /// [`Fault`], one variant per side condition.
@@ -120,7 +118,7 @@ pub fn hoeffding(_sampler: Sampler, samples: &[Sample], confidence: &Confidence)
     let failure = confidence.failure()?;
     let moments = moments(samples, 1)?;
     let log = log_upper(&BigInt::one(), &failure)?;
-    let width = sqrt(&quotient(&log, &(&moments.count * 2u8))?)?;
+    let width = sqrt(&quotient(&log, &(&moments.count * 2u8))?)?.upper;
     Ok(mean(&moments)?.add(&width).min(Rational::one()))
 }
 
@@ -143,7 +141,7 @@ pub fn bernstein(_sampler: Sampler, samples: &[Sample], confidence: &Confidence)
     let spread = Rational::on_grid(n * &moments.squares - &moments.sum * &moments.sum, 2 * GRID_BITS);
     let variance = quotient(&spread, &(n * &before))?;
     let two = Rational::from_integer(BigInt::from(2u8));
-    let width = sqrt(&quotient(&two.mul(&variance).mul(&log), n)?)?;
+    let width = sqrt(&quotient(&two.mul(&variance).mul(&log), n)?)?.upper;
     let seven = Rational::from_integer(BigInt::from(7u8));
     let correction = quotient(&seven.mul(&log), &(before * 3u8))?;
     Ok(mean(&moments)?.add(&width).add(&correction).min(Rational::one()))
@@ -151,22 +149,17 @@ pub fn bernstein(_sampler: Sampler, samples: &[Sample], confidence: &Confidence)
 
 /// At least `ln(scale / failure)`.
 fn log_upper(scale: &BigInt, failure: &Rational) -> Result<Rational, Fault> {
-    let inverse =
-        Rational::from_integer(scale.clone()).div(failure).map_err(|_| Fault::ConfidenceNotEnclosed)?;
-    ln_enclosure(&inverse, BITS).map(|(_, upper)| upper).ok_or(Fault::ConfidenceNotEnclosed)
+    let inverse = Rational::from_integer(scale.clone()).div(failure).map_err(|_| Fault::ZeroDenominator)?;
+    Ok(ln(&inverse)?.upper)
 }
 
 fn mean(moments: &Moments) -> Result<Rational, Fault> {
     quotient(&Rational::on_grid(moments.sum.clone(), GRID_BITS), &moments.count)
 }
 
-fn sqrt(value: &Rational) -> Result<Rational, Fault> {
-    sqrt_upper(value, BITS).ok_or(Fault::ConfidenceNotEnclosed)
-}
-
 /// The divisors here are sample counts that were tested to be large enough.
 fn quotient(top: &Rational, bottom: &BigInt) -> Result<Rational, Fault> {
-    top.div(&Rational::from_integer(bottom.clone())).map_err(|_| Fault::ConfidenceNotEnclosed)
+    top.div(&Rational::from_integer(bottom.clone())).map_err(|_| Fault::ZeroDenominator)
 }
 
 #[cfg(test)]

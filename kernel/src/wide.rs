@@ -1,6 +1,7 @@
 //! Exact 128-bit arithmetic on integers of the grids: products, sums that know when they left their range, and roundings by
 //! powers of two. Trusted. `spec/rules/local.md`: whether a number is refused never depends on the order of a sum.
 
+use alloc::vec::Vec;
 use core::iter::Zip;
 use core::ops::{Add, Mul, Neg, Sub};
 
@@ -11,18 +12,21 @@ use crate::fault::Fault;
 pub(crate) struct Wide(Option<i128>);
 
 impl From<i128> for Wide {
+    #[inline]
     fn from(value: i128) -> Self {
         Self(Some(value))
     }
 }
 
 impl From<i64> for Wide {
+    #[inline]
     fn from(value: i64) -> Self {
         Self(Some(value.into()))
     }
 }
 
 impl From<u64> for Wide {
+    #[inline]
     fn from(value: u64) -> Self {
         Self(Some(value.into()))
     }
@@ -30,6 +34,7 @@ impl From<u64> for Wide {
 
 impl<T: Into<Self>> Add<T> for Wide {
     type Output = Self;
+    #[inline]
     fn add(self, other: T) -> Self {
         Self(self.0.zip(other.into().0).and_then(|(a, b)| a.checked_add(b)))
     }
@@ -37,6 +42,7 @@ impl<T: Into<Self>> Add<T> for Wide {
 
 impl<T: Into<Self>> Sub<T> for Wide {
     type Output = Self;
+    #[inline]
     fn sub(self, other: T) -> Self {
         Self(self.0.zip(other.into().0).and_then(|(a, b)| a.checked_sub(b)))
     }
@@ -44,6 +50,7 @@ impl<T: Into<Self>> Sub<T> for Wide {
 
 impl<T: Into<Self>> Mul<T> for Wide {
     type Output = Self;
+    #[inline]
     fn mul(self, other: T) -> Self {
         Self(self.0.zip(other.into().0).and_then(|(a, b)| a.checked_mul(b)))
     }
@@ -51,6 +58,7 @@ impl<T: Into<Self>> Mul<T> for Wide {
 
 impl Neg for Wide {
     type Output = Self;
+    #[inline]
     fn neg(self) -> Self {
         Self(self.0.and_then(i128::checked_neg))
     }
@@ -58,6 +66,7 @@ impl Neg for Wide {
 
 impl Wide {
     /// `self * 2^bits`.
+    #[inline]
     pub(crate) fn scaled(self, bits: u32) -> Self {
         // A shift by 127 would reach the sign.
         let factor = 1i128.checked_shl(bits).filter(|factor| *factor > 0);
@@ -65,32 +74,38 @@ impl Wide {
     }
 
     /// `floor(self / 2^bits)`.
+    #[inline]
     pub(crate) fn floor(self, bits: u32) -> Self {
         Self(self.0.and_then(|x| x.checked_shr(bits)))
     }
 
     /// `ceil(self / 2^bits)`.
+    #[inline]
     pub(crate) fn ceil(self, bits: u32) -> Self {
         -(-self).floor(bits)
     }
 
     /// `floor(self / divisor)`; no value unless the divisor is above 0.
+    #[inline]
     pub(crate) fn divided(self, divisor: impl Into<Self>) -> Self {
         let divisor = divisor.into().0.filter(|divisor| *divisor > 0);
         Self(self.0.zip(divisor).and_then(|(a, b)| a.checked_div_euclid(b)))
     }
 
     /// `ceil(self / divisor)`; no value unless the divisor is above 0.
+    #[inline]
     pub(crate) fn divided_up(self, divisor: impl Into<Self>) -> Self {
         -(-self).divided(divisor)
     }
 
     /// The value.
+    #[inline]
     pub(crate) fn get(self) -> Option<i128> {
         self.0
     }
 
     /// The value as an entry of a grid.
+    #[inline]
     pub(crate) fn entry(self) -> Option<i64> {
         self.0.and_then(|x| i64::try_from(x).ok())
     }
@@ -102,15 +117,37 @@ pub(crate) fn mul(a: i64, b: i64) -> i128 {
     i128::from(a).wrapping_mul(i128::from(b))
 }
 
+/// `a * b`; the product of an i64 and a u64 is below 2^127 in magnitude, so wrapping never happens.
+#[inline]
+pub(crate) fn mul_unsigned(a: i64, b: u64) -> i128 {
+    i128::from(a).wrapping_mul(i128::from(b))
+}
+
 /// `sum terms`, which has a value iff their magnitudes add up to less than 2^127: then so does every part of the sum, and
 /// wrapping never happens.
+#[inline]
 pub(crate) fn total(terms: impl IntoIterator<Item = i128>) -> Wide {
-    let (mut sum, mut size) = (0i128, Some(0u128));
+    let (mut sum, mut size, mut over) = (0i128, 0u128, false);
     for term in terms {
         sum = sum.wrapping_add(term);
-        size = size.and_then(|size| size.checked_add(term.unsigned_abs()));
+        let (larger, wrapped) = size.overflowing_add(term.unsigned_abs());
+        (size, over) = (larger, over || wrapped);
     }
-    Wide(size.filter(|size| i128::try_from(*size).is_ok()).map(|_| sum))
+    let fits = !over && i128::try_from(size).is_ok();
+    Wide(fits.then_some(sum))
+}
+
+/// `sum a * b` over the pairs, as [`total`]; [`fits`] spares a test per product where it says enough.
+#[inline]
+pub(crate) fn products(pairs: impl Iterator<Item = (i64, i64)> + Clone) -> Wide {
+    let (mut sum, mut reach, mut largest) = (0i128, 0u128, 0u64);
+    for (a, b) in pairs.clone() {
+        sum = sum.wrapping_add(mul(a, b));
+        // Fewer than 2^64 terms of at most 2^63, as in `absolute_sum`.
+        reach = reach.wrapping_add(a.unsigned_abs().into());
+        largest = largest.max(b.unsigned_abs());
+    }
+    if fits(reach, largest) { sum.into() } else { total(pairs.map(|(a, b)| mul(a, b))) }
 }
 
 /// `sum a_i * b_i`, as [`total`]; without a test per product where [`fits`] has been asked before (`safe`).
@@ -119,8 +156,11 @@ pub(crate) fn total(terms: impl IntoIterator<Item = i128>) -> Wide {
 /// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
 #[inline]
 pub(crate) fn dot(a: &[i64], b: &[i64], safe: bool, layer: usize) -> Result<i128, Fault> {
-    let products = zip_exact(a, b, layer)?.map(|(&x, &y)| mul(x, y));
-    if safe { Ok(products.fold(0, i128::wrapping_add)) } else { total(products).get().within(layer) }
+    let pairs = zip_exact(a, b, layer)?.map(|(&x, &y)| (x, y));
+    if safe {
+        return Ok(pairs.fold(0, |sum, (x, y)| sum.wrapping_add(mul(x, y))));
+    }
+    products(pairs).get().within(layer)
 }
 
 /// `sum |a_i|`: fewer than 2^64 terms of at most 2^63, so wrapping never happens.
@@ -153,6 +193,16 @@ where
 {
     let (a, b) = (a.into_iter(), b.into_iter());
     if a.len() == b.len() { Ok(a.zip(b)) } else { Err(Fault::ShapeMismatch { layer }) }
+}
+
+/// All items, unless one is missing; in one allocation, which `collect` cannot promise for items that may be.
+#[inline]
+pub(crate) fn every<T>(items: impl ExactSizeIterator<Item = Option<T>>) -> Option<Vec<T>> {
+    let mut all = Vec::with_capacity(items.len());
+    for item in items {
+        all.push(item?);
+    }
+    Some(all)
 }
 
 /// What a computation that left its range, or a place that does not exist, is at a layer.
@@ -212,6 +262,12 @@ mod tests {
         }
         assert_eq!(total([half, 1 - half]).get(), Some(1));
         assert_eq!(total([i128::MIN]).get(), None);
+        let far = [(i64::MIN, i64::MIN), (0, 0), (i64::MIN, i64::MIN), (1, -1)];
+        assert_eq!(products(far.into_iter()).get(), None);
+        assert_eq!(products(far.into_iter().take(2)).get(), Some(1 << 126));
+        // What fits says no of, because the largest of one list is not beside the largest of the other, is added up.
+        let apart = [(i64::MIN, 3), (5, i64::MIN), (1 << 62, 4), (1 << 62, 4)];
+        assert_eq!(products(apart.into_iter()).get(), Some((1 << 65) - 8 * (1i128 << 63)));
         assert_eq!(total([]).get(), Some(0));
         let far = dot(&[i64::MIN, i64::MIN], &[i64::MIN, i64::MIN], false, 3);
         assert_eq!(far, Err(Fault::Overflow { layer: 3 }));
@@ -223,5 +279,6 @@ mod tests {
         assert!(!fits(1 << 64, 1 << 63) && fits((1 << 64) - 1, 1 << 63));
         assert_eq!(absolute_sum(&[i64::MIN, 1]), (1 << 63) + 1);
         assert_eq!(magnitude((i64::MIN, 7)), 1 << 63);
+        assert_eq!(mul_unsigned(i64::MIN, u64::MAX), i128::MIN + (1 << 63));
     }
 }

@@ -1,18 +1,26 @@
 //! Intervals of non-negative fixed-point numbers, the arithmetic below the enclosures.
-//! Trusted; every rounding outward. `spec/rules/enclosures.md`.
+//! Trusted; every rounding outward; every series has a number of terms that its argument fixes. `spec/rules/enclosures.md`.
 
 use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::{One, Signed, Zero};
 
-use super::Enclosure;
+use super::{Enclosure, floor_root};
 use crate::fault::Fault;
 use crate::number::Rational;
 
-/// Fraction bits of the grid: 128 for the results and 32 to lose on the way.
+/// Fraction bits of the grid: 96 for the results and 64 to lose on the way.
 pub(super) const FRACTION: u32 = 160;
 /// `exp` halves its argument until it is below `2^-HALVED`.
 const HALVED: u64 = 8;
+/// Terms of the series of `exp` after the first: `2 t^17 / 17! < 2^-160` for `t <= 2^-7`.
+const EXP_TERMS: u32 = 16;
+/// Terms of the series of atanh: `9/8 z^109 / 109 < 2^-160` for `z <= 1/3`.
+const ATANH_TERMS: u32 = 54;
+/// Terms of the series of atan: `5^-73 / 73 < 2^-160`.
+const ATAN_TERMS: u32 = 36;
+/// Terms of the Gaussian series after the first, beside 3 for each whole unit of its argument.
+const GAUSSIAN_TERMS: u32 = 40;
 
 /// `0 <= lower <= value * 2^FRACTION <= upper`.
 #[derive(Clone, Debug)]
@@ -24,12 +32,12 @@ pub(super) struct Fixed {
 }
 
 /// `floor(a / b)` for `b > 0`.
-pub(super) fn div_floor(a: &BigInt, b: &BigInt) -> Result<BigInt, Fault> {
+fn div_floor(a: &BigInt, b: &BigInt) -> Result<BigInt, Fault> {
     if b.is_positive() { Ok(a.div_floor(b)) } else { Err(Fault::ZeroDenominator) }
 }
 
 /// `ceil(a / b)` for `b > 0`.
-pub(super) fn div_ceil(a: &BigInt, b: &BigInt) -> Result<BigInt, Fault> {
+fn div_ceil(a: &BigInt, b: &BigInt) -> Result<BigInt, Fault> {
     Ok(-div_floor(&-a, b)?)
 }
 
@@ -39,6 +47,12 @@ fn shift_up(a: BigInt, bits: u64) -> BigInt {
 }
 
 impl Fixed {
+    /// The number 1.
+    pub(super) fn one() -> Self {
+        let one = BigInt::one() << FRACTION;
+        Self { lower: one.clone(), upper: one }
+    }
+
     /// The tightest interval around `x >= 0`.
     pub(super) fn from_rational(x: &Rational) -> Self {
         Self { lower: x.floor_scaled(FRACTION), upper: x.ceil_scaled(FRACTION) }
@@ -46,18 +60,20 @@ impl Fixed {
 
     /// The ends as rationals.
     pub(super) fn to_enclosure(&self) -> Enclosure {
-        let exponent = i64::from(FRACTION).saturating_neg();
-        Enclosure {
-            lower: Rational::from_dyadic(self.lower.clone(), exponent),
-            upper: Rational::from_dyadic(self.upper.clone(), exponent),
-        }
+        let end = |end: &BigInt| Rational::from_integer(end.clone()).mul(&Rational::on_grid(1, FRACTION));
+        Enclosure { lower: end(&self.lower), upper: end(&self.upper) }
+    }
+
+    /// Sum.
+    pub(super) fn add(&self, other: &Self) -> Self {
+        Self { lower: &self.lower + &other.lower, upper: &self.upper + &other.upper }
     }
 
     /// Product.
     pub(super) fn mul(&self, other: &Self) -> Self {
         Self {
             lower: (&self.lower * &other.lower) >> FRACTION,
-            upper: shift_up(&self.upper * &other.upper, u64::from(FRACTION)),
+            upper: shift_up(&self.upper * &other.upper, FRACTION.into()),
         }
     }
 
@@ -74,108 +90,100 @@ impl Fixed {
         Self { lower: &self.lower * factor, upper: &self.upper * factor }
     }
 
+    /// Quotient by a small positive integer.
+    fn divided_by(&self, divisor: u32) -> Result<Self, Fault> {
+        let divisor = BigInt::from(divisor);
+        Ok(Self { lower: div_floor(&self.lower, &divisor)?, upper: div_ceil(&self.upper, &divisor)? })
+    }
+
     /// Quotient by `2^bits`.
     pub(super) fn shifted_down(&self, bits: u64) -> Self {
         Self { lower: &self.lower >> bits, upper: shift_up(self.upper.clone(), bits) }
     }
 
+    /// Square root: `sqrt(p 2^-F) = sqrt(p 2^F) 2^-F`.
+    pub(super) fn root(&self) -> Self {
+        let root = |end: &BigInt| floor_root(&(end << FRACTION));
+        Self { lower: root(&self.lower), upper: root(&self.upper) + 1u8 }
+    }
+
     /// `e^x`: Taylor for `x 2^-s < 2^-8`, squared `s` times.
-    pub(super) fn exp(&self) -> Self {
-        let halvings = self.upper.bits().saturating_add(HALVED).saturating_sub(u64::from(FRACTION));
+    pub(super) fn exp(&self) -> Result<Self, Fault> {
+        // A number of fewer bits is that small already.
+        let halvings = self.upper.bits().saturating_add(HALVED).saturating_sub(FRACTION.into());
         let small = self.shifted_down(halvings);
-        let mut power = small.exp_taylor();
+        let (mut term, mut power) = (Self::one(), Self::one());
+        for n in 1..=EXP_TERMS {
+            term = term.mul(&small).divided_by(n)?;
+            power = power.add(&term);
+        }
+        power.upper += 1u8;
         for _ in 0..halvings {
             power = power.mul(&power);
         }
-        power
-    }
-
-    /// `sum x^n / n!` for `x <= 2^-7`; once the upper term is one unit the rest is below one more.
-    fn exp_taylor(&self) -> Self {
-        let one = BigInt::one() << FRACTION;
-        let mut term = Self { lower: one.clone(), upper: one.clone() };
-        let mut sum = Self { lower: one.clone(), upper: one };
-        let mut n = 1u32;
-        loop {
-            term = term.mul(self).divided_by(n);
-            sum.lower += &term.lower;
-            sum.upper += &term.upper;
-            if term.upper <= BigInt::one() {
-                sum.upper += 1u8;
-                return sum;
-            }
-            n = n.saturating_add(1);
-        }
-    }
-
-    /// Quotient by a small positive integer, the upper end at most one unit above the floor.
-    fn divided_by(&self, divisor: u32) -> Self {
-        let part = |a: &BigInt| a / divisor.max(1);
-        Self { lower: part(&self.lower), upper: part(&self.upper) + u8::from(!self.upper.is_zero()) }
+        Ok(power)
     }
 
     /// `(E - 1) / (E + 1)` for an enclosure of `E = e^(2x) >= 1`.
     pub(super) fn tanh_from_exp(&self) -> Result<Self, Fault> {
         let one = BigInt::one() << FRACTION;
-        let part = |e: &BigInt| (((e - &one).max(BigInt::zero())) << FRACTION, e + &one);
+        let part = |e: &BigInt| ((e - &one).max(BigInt::zero()) << FRACTION, e + &one);
         let (low, high) = (part(&self.lower), part(&self.upper));
         Ok(Self { lower: div_floor(&low.0, &low.1)?, upper: div_ceil(&high.0, &high.1)?.min(one) })
     }
+
+    /// `atanh(z) = sum z^(2n+1) / (2n+1)` for `z <= 1/3`.
+    pub(super) fn atanh(&self) -> Result<Self, Fault> {
+        let square = self.mul(self);
+        let (mut power, mut sum) = (self.clone(), self.clone());
+        for n in 1..ATANH_TERMS {
+            power = power.mul(&square);
+            sum = sum.add(&power.divided_by(odd(n)?)?);
+        }
+        sum.upper += 1u8;
+        Ok(sum)
+    }
+
+    /// `sum t^n / (2n+1)!!` for `t <= 144`: from the last term on each is less than half of the one before, and below
+    /// `2^-161`.
+    pub(super) fn double_factorial_series(&self) -> Result<Self, Fault> {
+        let units = u32::try_from(shift_up(self.upper.clone(), FRACTION.into()));
+        let terms = units.ok().and_then(|units| units.checked_mul(3)?.checked_add(GAUSSIAN_TERMS));
+        let (mut term, mut sum) = (Self::one(), Self::one());
+        for n in 1..=terms.ok_or(Fault::NegativeDistance)? {
+            term = term.mul(self).divided_by(odd(n)?)?;
+            sum = sum.add(&term);
+        }
+        sum.upper += 1u8;
+        Ok(sum)
+    }
 }
 
-/// `sum t^n / (2n+1)!!` for `t <= 144`; stops when a term is one unit and the ratio of the next is below 1/2, where
-/// the rest is at most that term.
-pub(super) fn double_factorial_series(t: &Fixed) -> Fixed {
-    let one = BigInt::one() << FRACTION;
-    let mut term = Fixed { lower: one.clone(), upper: one.clone() };
-    let mut sum = Fixed { lower: one.clone(), upper: one };
-    let mut odd = 1u32;
-    loop {
-        odd = odd.saturating_add(2);
-        term = term.mul(t).divided_by(odd);
-        sum.lower += &term.lower;
-        sum.upper += &term.upper;
-        let bound = BigInt::from(odd) << FRACTION;
-        if term.upper <= BigInt::one() && &t.upper << 1u8 <= bound {
-            sum.upper += &term.upper;
-            return sum;
-        }
-    }
+/// `2n + 1`.
+fn odd(n: u32) -> Result<u32, Fault> {
+    n.checked_mul(2).and_then(|twice| twice.checked_add(1)).ok_or(Fault::ZeroDenominator)
 }
 
 /// Enclosure of pi by Machin's formula.
 pub(super) fn pi() -> Result<Fixed, Fault> {
-    let (fifth, small) = (inverse_arctangent(5)?, inverse_arctangent(239)?);
-    Ok(Fixed {
-        lower: &fifth.lower * 16u8 - &small.upper * 4u8,
-        upper: &fifth.upper * 16u8 - &small.lower * 4u8,
-    })
+    let (fifth, small) = (inverse_arctangent(5)?.scaled_by(16), inverse_arctangent(239)?.scaled_by(4));
+    Ok(Fixed { lower: fifth.lower - small.upper, upper: fifth.upper - small.lower })
 }
 
-/// `atan(1/n)` for `n >= 2`: the alternating series; the first omitted term bounds the rest.
+/// `atan(1/n) = sum (-1)^k n^-(2k+1) / (2k+1)` for `n >= 5`: the first omitted term bounds the rest.
 fn inverse_arctangent(n: u32) -> Result<Fixed, Fault> {
     let one = BigInt::one() << FRACTION;
-    let square = BigInt::from(n) * n;
     let mut denominator = BigInt::from(n);
     let mut sum = Fixed { lower: BigInt::zero(), upper: BigInt::zero() };
-    let (mut odd, mut positive) = (1u32, true);
-    loop {
-        let whole = &denominator * odd;
+    for k in 0..ATAN_TERMS {
+        let whole = &denominator * odd(k)?;
         let (low, high) = (div_floor(&one, &whole)?, div_ceil(&one, &whole)?);
-        if low.is_zero() {
-            sum.lower -= &high;
-            sum.upper += &high;
-            return Ok(Fixed { lower: sum.lower.abs(), upper: sum.upper });
-        }
-        if positive {
-            sum.lower += low;
-            sum.upper += high;
+        if k.is_even() {
+            sum = Fixed { lower: sum.lower + low, upper: sum.upper + high };
         } else {
-            sum.lower -= high;
-            sum.upper -= low;
+            sum = Fixed { lower: sum.lower - high, upper: sum.upper - low };
         }
-        denominator *= &square;
-        odd = odd.saturating_add(2);
-        positive = !positive;
+        denominator *= BigInt::from(n) * n;
     }
+    Ok(Fixed { lower: sum.lower - 1u8, upper: sum.upper + 1u8 })
 }

@@ -49,7 +49,7 @@ impl TanhTable {
     pub fn new() -> Result<Self, Fault> {
         let one = BigInt::one() << FRACTION;
         // x = 1/256, and E = e^(2x) = e^(1/128).
-        let step = Fixed { lower: &one >> 7u8, upper: &one >> 7u8 }.exp();
+        let step = Fixed { lower: &one >> 7u8, upper: &one >> 7u8 }.exp()?;
         let mut power = Fixed { lower: one.clone(), upper: one };
         let mut lower = Vec::new();
         for index in 0..ENTRIES {

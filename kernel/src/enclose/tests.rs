@@ -2,7 +2,7 @@
 #![allow(clippy::as_conversions, clippy::float_arithmetic, clippy::disallowed_types)]
 
 use super::*;
-use crate::fault::Fault;
+use num_traits::{One, Zero};
 
 fn r(text: &str) -> Rational {
     Rational::parse(text).unwrap()
@@ -54,49 +54,78 @@ fn contains(e: &Enclosure, value: &Rational, error: &Rational) -> bool {
     e.lower <= value.add(error) && e.upper >= value.sub(error)
 }
 
+/// Whether the ends are the two neighbouring points of the grid `2^(exponent - 96)` around a value known within `error`.
+fn neighbours(e: &Enclosure, value: &Rational, error: &Rational, exponent: i64) -> bool {
+    let unit = power_of_two(exponent - 96);
+    let on_grid = |end: &Rational| end.div(&unit).unwrap().denominator().is_one();
+    contains(e, value, error) && on_grid(&e.lower) && on_grid(&e.upper) && width(e) <= unit
+}
+
 #[test]
 fn exp_contains_another_evaluation() {
     let mut random = Random(1);
     for _ in 0..200 {
         let x = random.below(40);
         let value = exp_256(&x);
-        let e = exp(&x).unwrap();
-        assert!(contains(&e, &value, &value.mul(&power_of_two(-190))), "{x}");
-        assert!(width(&e) <= value.mul(&power_of_two(-128)));
+        let exponent = i64::try_from(x.mul(&r("13/9")).floor_scaled(0)).unwrap();
+        // `2^exponent` is about the value: for arguments to 40 it is above it by 3 at most.
+        assert!(power_of_two(exponent) < value.add(&value).add(&value), "{x}");
+        assert!(neighbours(&exp(&x).unwrap(), &value, &value.mul(&power_of_two(-190)), exponent), "{x}");
         let inverse = Rational::one().div(&value).unwrap();
-        let e = exp(&x.neg()).unwrap();
-        assert!(contains(&e, &inverse, &inverse.mul(&power_of_two(-180))));
-        assert!(width(&e) <= inverse.mul(&power_of_two(-128)));
+        assert!(neighbours(&exp(&x.neg()).unwrap(), &inverse, &inverse.mul(&power_of_two(-180)), 0), "{x}");
     }
     let e = exp(&Rational::zero()).unwrap();
     assert!(e.lower <= Rational::one() && e.upper >= Rational::one());
-    // e to 40 digits.
-    let e = exp(&Rational::one()).unwrap();
-    assert!(e.lower < r("2.7182818284590452353602874713526624977573"));
-    assert!(e.upper > r("2.7182818284590452353602874713526624977572"));
+    // e to 40 digits, on the grid 2^-95.
+    let (e, digits) = (exp(&Rational::one()).unwrap(), r("2.7182818284590452353602874713526624977572"));
+    assert!(neighbours(&e, &digits, &r("1e-40"), 1));
     assert_eq!(exp(&r("2049")), Err(Fault::ExpArgumentTooLarge));
+    // e^2048 = 2^2954.64..., to the 92 bits that the grid 2^(2958 - 96) leaves.
+    let largest = exp(&r("2048")).unwrap();
+    assert!(largest.lower > power_of_two(2954) && largest.upper < power_of_two(2955));
+    assert_eq!(width(&largest), power_of_two(2958 - 96));
     let tiny = exp(&r("-1e4000")).unwrap();
-    assert!(tiny.lower.is_zero() && tiny.upper < power_of_two(-2900));
+    assert_eq!((tiny.lower, tiny.upper), (Rational::zero(), power_of_two(-96)));
 }
 
+/// The ends are the neighbouring multiples of 2^-96, the same one for squares of such.
 #[test]
 fn sqrt_squares_back_and_is_exact_on_dyadic_squares() {
     for (square, root) in [("0", "0"), ("4", "2"), ("9/16", "3/4"), ("1e100", "1e50")] {
         let e = sqrt(&r(square)).unwrap();
-        if root == "1e50" {
-            assert!(e.lower <= r(root) && r(root) <= e.upper);
-        } else {
-            assert_eq!((e.lower, e.upper), (r(root), r(root)));
-        }
+        assert_eq!((e.lower, e.upper), (r(root), r(root)));
     }
     let mut random = Random(2);
     for k in 0..200i64 {
         let x = random.below(1000).add(&r("1/7")).mul(&power_of_two(13 * (k - 100)));
         let e = sqrt(&x).unwrap();
         assert!(e.lower.mul(&e.lower) <= x && e.upper.mul(&e.upper) >= x);
-        assert!(width(&e) <= e.upper.mul(&power_of_two(-126)));
+        assert_eq!(width(&e), power_of_two(-96));
     }
     assert_eq!(sqrt(&r("-1/3")), Err(Fault::SqrtOfNegative));
+}
+
+/// ln 2 = 0.6931471805599453094172321214581765680755..., ln 10 = 2.30258509299404568401799145468436420760... (OEIS A002162,
+/// A002392); ln(a b) = ln a + ln b, so that the enclosures meet.
+#[test]
+fn logarithms_are_enclosed() {
+    for (x, value) in [
+        ("1", "0"),
+        ("2", "0.6931471805599453094172321214581765680755"),
+        ("10", "2.3025850929940456840179914546843642076011"),
+    ] {
+        assert!(neighbours(&ln(&r(x)).unwrap(), &r(value), &r("1e-39"), 0), "{x}");
+    }
+    let mut random = Random(6);
+    for k in 0..100i64 {
+        let (a, b) = (random.below(9).add(&Rational::one()), power_of_two(k).add(&r("1/3")));
+        let (one, two, both) = (ln(&a).unwrap(), ln(&b).unwrap(), ln(&a.mul(&b)).unwrap());
+        assert!(one.lower.add(&two.lower) <= both.upper && both.lower <= one.upper.add(&two.upper));
+        assert!(width(&both) <= power_of_two(-96));
+    }
+    for x in ["0.999999", "0", "-1"] {
+        assert_eq!(ln(&r(x)), Err(Fault::LogarithmBelowOne));
+    }
 }
 
 #[test]
@@ -133,8 +162,8 @@ fn total_variation_contains_another_evaluation() {
     for _ in 0..150 {
         let d = random.below(20);
         let e = constants.gaussian_tv(&d).unwrap();
-        assert!(contains(&e, &tv_320(&d), &power_of_two(-140)), "{d}");
-        assert!(width(&e) < power_of_two(-110) && e.upper <= Rational::one());
+        assert!(neighbours(&e, &tv_320(&d), &power_of_two(-140), 0), "{d}");
+        assert!(e.upper <= Rational::one());
     }
     assert!(constants.gaussian_tv(&Rational::zero()).unwrap().upper.is_zero());
     let at_two = constants.gaussian_tv(&r("2")).unwrap();
@@ -142,7 +171,7 @@ fn total_variation_contains_another_evaluation() {
     assert!((float(&at_two.lower) - 0.682_689_492_137_085_9).abs() < 1e-15);
     let far = constants.gaussian_tv(&r("1e4000")).unwrap();
     assert_eq!(far.upper, Rational::one());
-    assert!(far.lower > Rational::one().sub(&power_of_two(-100)));
+    assert!(far.lower > Rational::one().sub(&power_of_two(-95)));
     assert_eq!(constants.gaussian_tv(&r("-1/9")), Err(Fault::NegativeDistance));
 }
 
@@ -155,14 +184,13 @@ fn tanh_contains_another_evaluation() {
         let one = Rational::one();
         let value = power.sub(&one).div(&power.add(&one)).unwrap();
         let e = tanh(&x).unwrap();
-        assert!(contains(&e, &value, &power_of_two(-190)), "{x}");
-        assert!(width(&e) < power_of_two(-140));
+        assert!(neighbours(&e, &value, &power_of_two(-190), 0), "{x}");
         let mirrored = tanh(&x.neg()).unwrap();
         assert_eq!((mirrored.lower, mirrored.upper), (e.upper.neg(), e.lower.neg()));
     }
     let far = tanh(&r("1e4000")).unwrap();
     assert_eq!(far.upper, Rational::one());
-    assert!(far.lower > Rational::one().sub(&power_of_two(-120)) && far.lower < Rational::one());
+    assert_eq!(far.lower, Rational::one().sub(&power_of_two(-96)));
     assert_eq!(tanh(&Rational::zero()).unwrap().upper, Rational::zero());
 }
 

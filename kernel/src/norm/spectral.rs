@@ -10,9 +10,9 @@ use num_traits::{Signed, ToPrimitive, Zero};
 use crate::enclose;
 use crate::fault::Fault;
 use crate::number::Rational;
-use crate::scaled::ScaledLayer;
+use crate::scaled::MaskedLayer;
 use crate::table::Table;
-use crate::wide::{AtLayer, mul, total, zip_exact};
+use crate::wide::{AtLayer, products, zip_exact};
 
 /// Most fraction bits of a factor.
 const MAX_FRACTION: u32 = 1024;
@@ -42,7 +42,7 @@ pub struct SpectralWitness {
 /// # References
 /// `spec/rules/global.md#normspectral`.
 pub(super) fn layer_spectral(
-    layer: &ScaledLayer,
+    layer: &MaskedLayer<'_>,
     witness: &SpectralWitness,
     index: usize,
 ) -> Result<Rational, Fault> {
@@ -97,7 +97,7 @@ fn shift_floor(value: BigInt, shift: i64) -> (BigInt, bool) {
 /// `sum a b`, in `i128` while it fits.
 fn dot(left: &[i64], right: &[i64], index: usize) -> Result<BigInt, Fault> {
     let pairs = zip_exact(left, right, index)?;
-    let sum = total(pairs.clone().map(|(&a, &b)| mul(a, b))).get();
+    let sum = products(pairs.clone().map(|(&a, &b)| (a, b))).get();
     Ok(sum.map_or_else(|| pairs.map(|(&a, &b)| BigInt::from(a) * b).sum(), BigInt::from))
 }
 
@@ -117,21 +117,21 @@ fn triangle_rows(factor: &[i64], width: usize) -> Option<Vec<&[i64]>> {
 }
 
 /// The weights as vectors whose pairwise products are `G`: columns of `W`, or its rows if there are fewer.
-enum Gram {
+enum Gram<'a> {
     Small(Table<i64>),
-    Large(Table<BigInt>),
+    Large(Table<&'a BigInt>),
 }
 
-impl Gram {
-    fn new(layer: &ScaledLayer, index: usize) -> Result<Self, Fault> {
+impl<'a> Gram<'a> {
+    fn new(layer: &MaskedLayer<'a>, index: usize) -> Result<Self, Fault> {
         let weight = &layer.mantissas;
         let vectors = if weight.height() < weight.columns() {
             weight.clone()
         } else {
-            let entry = |i: usize, k: usize| weight.row(k).and_then(|row| row.get(i)).cloned().shaped(index);
+            let entry = |i: usize, k: usize| weight.row(k).and_then(|row| row.get(i)).copied().shaped(index);
             Table::build(weight.columns(), weight.height(), index, entry)?
         };
-        let small = vectors.values().iter().map(BigInt::to_i64).collect::<Option<Vec<i64>>>();
+        let small = vectors.values().iter().map(|entry| entry.to_i64()).collect::<Option<Vec<i64>>>();
         Ok(match small {
             Some(small) => Self::Small(Table::new(vectors.height(), vectors.columns(), small, index)?),
             None => Self::Large(vectors),
@@ -142,7 +142,7 @@ impl Gram {
     fn entry(&self, i: usize, j: usize) -> Option<BigInt> {
         match self {
             Self::Small(v) => dot(v.row(i)?, v.row(j)?, 0).ok(),
-            Self::Large(v) => Some(zip_exact(v.row(i)?, v.row(j)?, 0).ok()?.map(|(x, y)| x * y).sum()),
+            Self::Large(v) => Some(zip_exact(v.row(i)?, v.row(j)?, 0).ok()?.map(|(x, y)| *x * *y).sum()),
         }
     }
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use num_bigint::BigInt;
-use secateur_kernel::enclose::{Enclosure, Enclosures, GAUSSIAN_FRACTION, TanhTable, exp, sqrt, tanh};
+use secateur_kernel::enclose::{COARSE_BITS, Enclosure, Enclosures, TanhTable, exp, ln, sqrt, tanh};
 use secateur_kernel::fault::Fault;
 use secateur_kernel::number::Rational;
 
@@ -61,14 +61,33 @@ fn gaussian_tv_accepts_distances() {
         "0.38292492254802620728"
     ));
     assert_eq!(constants.gaussian_tv(&r("-1")), Err(Fault::NegativeDistance));
-    assert_eq!(constants.gaussian_tv_fixed(&BigInt::from(-1)), Err(Fault::NegativeDistance));
-    let (lower, upper) = constants.gaussian_tv_fixed(&(BigInt::from(1) << GAUSSIAN_FRACTION)).unwrap();
-    let e = constants.gaussian_tv(&r("1")).unwrap();
-    let exponent = -i64::from(GAUSSIAN_FRACTION);
-    assert_eq!(
-        (Rational::from_dyadic(lower, exponent), Rational::from_dyadic(upper, exponent)),
-        (e.lower, e.upper)
-    );
+}
+
+/// ln 20 = 2.99573227355399099343...
+#[test]
+fn ln_accepts_from_one_on() {
+    assert!(within(&ln(&r("20")).unwrap(), "2.99573227355399099343", "2.99573227355399099344"));
+    assert!(within(&ln(&r("1")).unwrap(), "0", "1e-28"));
+    assert_eq!(ln(&r("0.999999999")), Err(Fault::LogarithmBelowOne));
+}
+
+/// Every end is a multiple of 2^-96, and two ends that differ are neighbours: all bits of them, by hand in another language.
+/// `floor(sqrt(2) 2^96)`, `floor(tanh(1) 2^96)`, `floor(2^96 / e)` and so on.
+#[test]
+fn published_ends_are_neighbours_on_the_coarse_grid() {
+    let constants = Enclosures::new().unwrap();
+    for (enclosure, floor) in [
+        (sqrt(&r("2")).unwrap(), "112045541949572279837463876454"),
+        (tanh(&r("1")).unwrap(), "60339705557977319517545951561"),
+        (exp(&r("-1")).unwrap(), "29146412150787779157341161346"),
+        (ln(&r("20")).unwrap(), "237346363418362187441271409734"),
+        (constants.gaussian_tv(&r("1")).unwrap(), "30338437994397104772481519749"),
+    ] {
+        let floor = r(floor).numerator().clone();
+        let expected =
+            (Rational::on_grid(floor.clone(), COARSE_BITS), Rational::on_grid(floor + 1, COARSE_BITS));
+        assert_eq!((enclosure.lower, enclosure.upper), expected);
+    }
 }
 
 /// tanh 1 = 0.76159415595576488811...
