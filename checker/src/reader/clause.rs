@@ -255,15 +255,6 @@ conditions! {
             "the .npy file has {stated} bytes of data, its shape needs {needed}";
         StateNotFinite { row: usize, column: usize } => Malformed, "state {row} is not finite in coordinate {column}";
 
-        // Witness files.
-        NoSlopes { mask: usize } => Evidence,
-            "the witness file has no table of slopes of the right shape for mask {mask}";
-        NoTrees { mask: usize } => Evidence, "the witness file has no readable split trees for mask {mask}";
-        NoRegionTree { region: usize } => Evidence, "region {region}: the witness file has no tree for it";
-        PointsShape { mask: usize } => Evidence,
-            "the points of mask {mask} are not binary64 with one row a state and one column an input";
-        WitnessRange => Evidence, "a witness number is too large";
-
         // Certificates and properties.
         PayloadNotCanonical => Malformed, "the payload is not canonical JSON (RFC 8785)";
         NotCanonical => Malformed, "not canonical JSON (RFC 8785)";
