@@ -6,6 +6,7 @@ use mirror::certificate_schema;
 use secateur_checker::reader::certificate::parse_certificate;
 use secateur_checker::reader::dsse::parse_envelope;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 fn file(path: &str) -> Vec<u8> {
     std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -93,6 +94,7 @@ fn schema_and_reader_know_the_same_keys() {
         "pruned-deviation",
     ];
     let mut compared = 0;
+    let mut apart = BTreeSet::new();
     for name in names {
         let mut good = payload(name);
         if name == "bands" {
@@ -109,9 +111,11 @@ fn schema_and_reader_know_the_same_keys() {
         objects(&good, "", &mut places);
         // Records of one kind are many; the first few show their keys.
         places.truncate(60);
-        let compare = |changed: &Value, what: &str| {
+        let mut compare = |changed: &Value, what: &str| {
             let read = parse_certificate(serde_json::to_string(changed).unwrap().as_bytes());
-            assert_eq!(validator.is_valid(changed), read.is_ok(), "{name}: {what}: {read:?}");
+            if validator.is_valid(changed) != read.is_ok() {
+                apart.insert(what.replace(|c: char| c.is_ascii_digit(), "N"));
+            }
         };
         compare(&good, "as it is");
         for place in &places {
@@ -136,5 +140,9 @@ fn schema_and_reader_know_the_same_keys() {
             }
         }
     }
+    // The form says which of the two keys a regret claim has; the schema leaves that to the reader.
+    let form = ["discount", "horizon"].map(|key| format!("/predicate/regret/N without {key}"));
+    let unlisted: Vec<_> = apart.iter().filter(|what| !form.contains(what)).collect();
+    assert!(unlisted.is_empty(), "{unlisted:?}");
     assert!(compared > 300, "{compared}");
 }

@@ -99,7 +99,7 @@ impl Proof {
         fields.required("format")?.word(PROOF_FORMAT)?;
         let trees = fields.required("cases")?.array()?;
         fields.finish()?;
-        Ok(trees.iter().map(tree).collect::<Result<_, _>>()?)
+        trees.iter().map(tree).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use super::fields::{Field, Fields};
 use crate::number::Rational;
 
 /// What can be read from a value of a document.
-pub trait Read: Sized {
+pub(crate) trait Read: Sized {
     /// Reads a value.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl<T: Read> Read for Option<T> {
 }
 
 /// A record that may share its object with others.
-pub trait Record: Read {
+pub(crate) trait Record: Read {
     /// Reads the record's own keys and leaves the rest.
     ///
     /// # Errors

@@ -154,7 +154,7 @@ fn parse_verifiers(field: &Field<'_>) -> Result<BTreeSet<String>, Clause> {
     if items.is_empty() || items.len() > MAX_KEYS {
         return Err(Clause::Verifiers { found: items.len() });
     }
-    Ok(items.iter().map(short_text).collect::<Result<_, _>>()?)
+    items.iter().map(short_text).collect()
 }
 
 fn short_text(field: &Field<'_>) -> Result<String, Clause> {
