@@ -8,7 +8,9 @@ use secateur_kernel::statistic::{Confidence, MAX_SAMPLES, Sample, Sampler, berns
 type RegretCall = fn(&RewardRange, &Rational, &Rational) -> Result<Rational, Fault>;
 type StatisticCall = fn(Sampler, &[Sample], &Confidence) -> Result<Rational, Fault>;
 
-const DISCOUNTED: [(RegretCall, fn(Box<Rational>) -> Fault); 2] = [
+type Refusal = fn(Box<Rational>) -> Fault;
+
+const DISCOUNTED: [(RegretCall, Refusal); 2] = [
     (sup, |value| Fault::SupNotAProbability { value }),
     (expectation, |value| Fault::MeanNotAProbability { value }),
 ];

@@ -1,6 +1,12 @@
 //! `spec/vectors/`: inputs and exact outputs of every rule. With `SECATEUR_WRITE_VECTORS=1` the files are written, else
 //! every output is computed again from the input beside it and compared. `spec/vectors/README.md`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
