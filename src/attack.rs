@@ -4,11 +4,13 @@
 //! All work on normalised observations, in the l_inf ball, with 10 steps of a tenth of the radius, as the literature does
 //! (Zhang et al. 2020, arXiv:2003.08938). What is added is not clipped again.
 
+mod ascent;
 pub mod critic;
 mod fit;
 mod imitate;
 pub mod learned;
 pub mod mad;
+pub mod plan;
 pub mod random;
 pub mod sarsa;
 pub mod score;
@@ -17,21 +19,8 @@ pub mod suite;
 pub use critic::CriticAttack;
 pub use learned::{LearnedAttack, LearnedConfig, Leverage, train_adversary};
 pub use mad::MadAttack;
+pub use plan::{AttackError, AttackFiles, AttackKind, AttackPlan, LearnsAgainst, WrittenNumber};
 pub use random::RandomAttack;
 pub use sarsa::SarsaAttack;
 pub use score::{EpisodeScore, Measurement, Summary, summarise};
-pub use suite::{
-    AttackError, AttackFiles, AttackKind, AttackOutcome, AttackPlan, AttackProgress, LearnsAgainst,
-    WrittenNumber, plan_key, run_attack, run_transfer,
-};
-
-/// Steps of a gradient attack.
-pub const STEPS: usize = 10;
-
-/// Moves each coordinate of `point` by `step` along the sign of `slope` and back into the ball around `centre`.
-fn ascend(point: &mut [f64], centre: &[f64], slope: &[f64], step: f64, radius: f64) {
-    for ((point, centre), slope) in point.iter_mut().zip(centre).zip(slope) {
-        let ahead = if *slope == 0.0 { 0.0 } else { slope.signum() * step };
-        *point = (*point + ahead).clamp(centre - radius, centre + radius);
-    }
-}
+pub use suite::{AttackOutcome, plan_key, run_attack, run_transfer};

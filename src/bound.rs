@@ -1,5 +1,5 @@
 //! Bounds in plain `f64`: interval and backward linear passes. Untrusted; they propose, the checker decides.
-//! `spec/rules.md` (families `ibp`, `crown`).
+//! `spec/rules/README.md` (families `ibp`, `crown`).
 
 pub mod crown;
 pub mod ibp;

@@ -2,13 +2,17 @@
 //! rules, and the finished certificate goes through [`secateur_checker::check`] before it is written.
 
 pub mod band;
+pub mod base64;
 pub mod counterexample;
 pub mod emit;
+pub mod json;
 pub mod keys;
 pub mod regions;
 pub mod regret;
 pub mod trees;
+pub(crate) mod value;
 pub mod witness;
+mod witness_error;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,6 +46,7 @@ use crate::certify::regions::{RegionError, RegionRequest, RegionSubject, propose
 use crate::certify::regret::{RegretClaimError, RegretRequest, add_regret};
 use crate::certify::witness::{Wanted, WitnessError, propose_witness};
 use crate::policy::write::{FileSet, WriteError};
+use crate::progress::Progress;
 
 /// Id this program writes into certificates.
 pub const VERIFIER_ID: &str = "secateur";
@@ -117,12 +122,50 @@ pub enum CertifyError {
     /// What the points show from below could not be claimed.
     #[error(transparent)]
     Counterexample(#[from] CounterexampleError),
+    /// A total variation is limited, but the head has none.
+    #[error("band-limit tv=...: the head is deterministic, its total variation is 0 or 1; give deviation=R")]
+    LimitHead,
+    /// Rows would go that a statistical claim averages.
+    #[error(
+        "the limit {limit} leaves out rows of the {rows} in the states file, and a statistical claim averages all"
+    )]
+    LimitRows {
+        /// Rows that would stay.
+        limit: usize,
+        /// Rows there are.
+        rows: usize,
+    },
     /// Interrupted by the user.
     #[error("interrupted; nothing was written")]
     Interrupted,
     /// A file cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+impl CertifyError {
+    /// The exit code of a command that ends for this reason.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Theorem(_) => 1,
+            Self::SelfCheck(_)
+            | Self::Region(RegionError::Cell { .. } | RegionError::Prove { .. } | RegionError::Interrupted)
+            | Self::Interrupted
+            | Self::Witness(WitnessError::Interrupted)
+            | Self::Evaluate(_)
+            | Self::Head(_)
+            | Self::Counterexample(_) => 4,
+            Self::Load(failure) => failure.exit_code(),
+            _ => 2,
+        }
+    }
+}
+
+/// `NAME.witness.safetensors` beside `NAME.cert.dsse.json`.
+pub fn witness_name(out: &Path) -> String {
+    let name = out.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = [".cert.dsse.json", ".dsse.json", ".json"].iter().find_map(|end| name.strip_suffix(end));
+    format!("{}.witness.safetensors", stem.unwrap_or(&name))
 }
 
 /// What to certify.
@@ -155,6 +198,24 @@ pub struct Request<'a> {
     pub seed: &'a str,
 }
 
+/// Keeps the first `limit` rows, if that is wished.
+///
+/// # Errors
+/// [`CertifyError::LimitRows`].
+pub fn keep_first(
+    states: &mut States,
+    limit: Option<usize>,
+    regret: &RegretRequest,
+) -> Result<(), CertifyError> {
+    let rows = states.values.rows;
+    let Some(limit) = limit.filter(|limit| *limit < rows) else { return Ok(()) };
+    if regret.statistical.is_some() {
+        return Err(CertifyError::LimitRows { limit, rows });
+    }
+    states.keep_first(limit);
+    Ok(())
+}
+
 /// A checked certificate, ready to be written.
 pub struct Certified {
     /// The signed envelope.
@@ -163,24 +224,6 @@ pub struct Certified {
     pub witness: Option<Vec<u8>>,
     /// What the checker verified.
     pub verified: Verified,
-}
-
-/// Receives progress and may ask to stop.
-pub trait Progress: Sync {
-    /// `done` of `total` states of the named phase are finished.
-    fn advance(&self, phase: &str, done: usize, total: usize);
-    /// Whether the user asked to stop.
-    fn stopped(&self) -> bool;
-}
-
-/// No progress shown, never stopped.
-pub struct Silent;
-
-impl Progress for Silent {
-    fn advance(&self, _: &str, _: usize, _: usize) {}
-    fn stopped(&self) -> bool {
-        false
-    }
 }
 
 /// Evaluates the families in parallel over states, claims every quantity that means something for the head, signs, and
@@ -264,9 +307,10 @@ fn validate(request: &Request<'_>) -> Result<(), CertifyError> {
 }
 
 fn local_problem<'a>(problem: &Problem<'a>, families: &[Family]) -> Result<LocalProblem<'a>, CertifyError> {
-    LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
-        .and_then(|local| local.with_witness(problem.witness).prepare(families))
-        .map_err(|fault| CertifyError::Evaluate(fault.into()))
+    let refused = |fault: Fault| CertifyError::Evaluate(fault.into());
+    let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation);
+    let local = local.map_err(refused)?.with_witness(problem.witness, families);
+    local.map_err(|clause| CertifyError::Evaluate(clause.into()))?.prepare(families).map_err(refused)
 }
 
 fn evaluate_parallel(

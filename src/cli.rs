@@ -1,46 +1,19 @@
 //! The command line `secateur`. Untrusted; one file per subcommand, exit codes as `spec/README.md` lists them.
 
-pub mod adversary;
-#[cfg(feature = "train")]
-pub mod attack;
-#[cfg(feature = "train")]
-pub mod attack_tables;
-pub mod audit;
-pub mod audit_folder;
-pub mod band;
-pub mod bracket_summary;
-pub mod certify;
-pub mod check;
-pub mod decompose;
-#[cfg(feature = "train")]
-pub mod episodes;
-pub mod import;
-pub mod interrupt;
-pub mod keygen;
-pub mod output;
-pub mod progress;
-pub mod prune;
-pub mod regions;
-pub mod regret;
-pub mod regret_summary;
-pub mod report;
-pub mod sa_mdp;
-pub mod show;
-pub mod source;
-pub mod streams;
-pub mod summary;
-#[cfg(feature = "train")]
-pub mod sweep;
-#[cfg(feature = "train")]
-pub mod train;
-#[cfg(feature = "train")]
-pub mod train_masks;
-pub mod verify;
+pub mod command;
+pub mod context;
+pub mod option;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use secateur_checker::load::Failure;
+use clap::{CommandFactory, Parser, Subcommand};
+
+#[cfg(feature = "train")]
+use command::{attack, episodes, sweep, train};
+use command::{audit, certify, check, decompose, import, keygen, prune, report, sa_mdp, show, verify};
+use context::streams::{complain, print_bytes};
+use context::{CliError, Context, Format, interrupt};
+use option::document::DocumentOutput;
 
 /// Certifies what a pruned neural-network policy can be pushed into doing, and checks such certificates.
 #[derive(Debug, Parser)]
@@ -70,15 +43,6 @@ Examples:
   secateur check hopper/ --masks hopper/masks/ --states states.npy --trust keys/trust.json hopper.cert.dsse.json
 
 Exit codes: 0 holds, 1 does not hold, 2 usage or unreadable input, 3 evidence rejected, 4 limit or internal error.";
-
-/// Output for people or for programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Tables and sentences.
-    Text,
-    /// One JSON document on standard output.
-    Json,
-}
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -118,62 +82,12 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Print the JSON Schema of a certificate's payload.
     #[command(hide = true)]
-    Schema(streams::DocumentOutput),
+    Schema(DocumentOutput),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
-}
-
-/// A message for the user and the process's exit code.
-#[derive(Debug)]
-pub struct CliError {
-    /// What went wrong and what to do.
-    pub message: String,
-    /// 1 to 4.
-    pub code: u8,
-}
-
-impl CliError {
-    /// Exit code 2: usage, configuration, unreadable or malformed input.
-    pub fn input(message: impl std::fmt::Display) -> Self {
-        Self { message: message.to_string(), code: 2 }
-    }
-
-    /// Exit code 4: a limit or an internal error.
-    pub fn internal(message: impl std::fmt::Display) -> Self {
-        Self { message: message.to_string(), code: 4 }
-    }
-}
-
-impl From<Failure> for CliError {
-    fn from(failure: Failure) -> Self {
-        Self { message: failure.to_string(), code: failure.exit_code() }
-    }
-}
-
-/// What a subcommand may use of the global options.
-#[derive(Clone, Copy, Debug)]
-pub struct Context {
-    /// Output format.
-    pub format: Format,
-    /// Whether progress is wanted.
-    pub progress: bool,
-}
-
-impl Context {
-    /// Prints text for people, or the JSON document.
-    ///
-    /// # Errors
-    /// Exit code 4 if standard output fails; a reader that has closed it is no failure.
-    pub fn print(&self, text: &str, json: &serde_json::Value) -> Result<(), CliError> {
-        let document = match self.format {
-            Format::Text => format!("{}\n", text.trim_end()),
-            Format::Json => format!("{json:#}\n"),
-        };
-        streams::print_bytes(document.as_bytes())
-    }
 }
 
 /// Runs the command line and returns its exit code.
@@ -189,7 +103,7 @@ pub fn run() -> ExitCode {
     if let Some(threads) = arguments.threads
         && rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().is_err()
     {
-        streams::complain(&format!("error: cannot start {threads} threads"));
+        complain(&format!("error: cannot start {threads} threads"));
         return ExitCode::from(4);
     }
     let context = Context { format: arguments.format, progress: !arguments.quiet };
@@ -199,7 +113,7 @@ pub fn run() -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            streams::complain(&format!("error: {}", error.message));
+            complain(&format!("error: {}", error.message));
             ExitCode::from(error.code)
         }
     }
@@ -233,7 +147,7 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut script);
-            streams::print_bytes(&script)?;
+            print_bytes(&script)?;
             Ok(0)
         }
     }

@@ -9,6 +9,7 @@
 
 #[cfg(feature = "train")]
 pub mod attack;
+pub mod audit;
 pub mod bound;
 pub mod certify;
 #[cfg(feature = "cli")]
@@ -17,9 +18,11 @@ pub mod cli;
 pub mod decomposition;
 pub mod float;
 pub mod import;
+pub mod outputs;
 #[cfg(feature = "train")]
 pub mod plot;
 pub mod policy;
+pub mod progress;
 pub mod property;
 pub mod prune;
 pub mod report;
@@ -27,6 +30,8 @@ pub mod report;
 pub mod rl;
 pub mod sa_mdp;
 pub mod search;
+#[cfg(feature = "cli")]
+pub mod show;
 pub mod statistic;
 #[cfg(feature = "train")]
 pub mod sweep;

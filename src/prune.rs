@@ -4,6 +4,7 @@
 //! A mask of sparsity `s` over `total` weights keeps exactly `total - floor(s * total)` of them: the highest ranked.
 //! One ranking serves all sparsities, so the masks are nested by construction.
 
+pub mod recipe;
 pub mod saliency;
 
 use crate::import::array::Arrays;
@@ -21,11 +22,12 @@ use std::cmp::Ordering;
 
 /// Over which weights the fraction is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// Each layer on its own: every layer loses the same fraction.
+    /// The same sparsity in every layer.
     Layer,
-    /// All layers together.
+    /// One ranking over all layers.
     Global,
 }
 

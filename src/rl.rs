@@ -25,6 +25,6 @@ pub use checkpoint::CheckpointError;
 pub use config::{ConfigError, TrainConfig};
 pub use evaluate::{Evaluation, evaluate};
 pub use pruning::PruneConfig;
-pub use run::{Progress, TrainFiles, belongs_to, train, train_from, train_in};
+pub use run::{TrainFiles, belongs_to, train, train_from, train_in};
 pub use start::TrainStart;
 pub use trainer::{TrainError, TrainOutcome, Trainer, UpdateRecord};

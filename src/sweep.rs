@@ -7,6 +7,7 @@ mod cost;
 pub mod engine;
 pub mod gather;
 pub mod job;
+mod meter;
 pub mod plan;
 pub mod plots;
 pub mod statistic;

@@ -14,7 +14,7 @@ use secateur_checker::reader::certificate::{
 };
 use secateur_checker::reader::digest::{sha256_hex, weights_digest};
 use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE};
-use secateur_checker::reader::json::{Value, canonical};
+use secateur_checker::reader::json::Value;
 use secateur_checker::reader::policy::{PolicyFiles, parse_policy};
 use secateur_checker::reader::property::{PROOF_FORMAT, PROPERTY_FORMAT, Property, parse_property};
 use secateur_checker::reader::verdict::{Claimed, PREDICATE_TYPE, PropertyCertificate, parse_verdict};
@@ -22,8 +22,10 @@ use secateur_checker::sentences::ASSUME_REAL;
 use secateur_checker::tables::tanh_table;
 
 use crate::certify::VERIFIER_ID;
-use crate::certify::emit::{emit_input, emit_program, emit_subject, emit_witness, list, object, text};
+use crate::certify::emit::{emit_input, emit_program, emit_subject, emit_witness};
+use crate::certify::json::canonical;
 use crate::certify::keys::Key;
+use crate::certify::value::{list, object, text};
 use crate::float::{FloatNetwork, rational_to_float};
 use crate::search::branch::tree::{LeafSlopes, SplitLeaf, SplitNode, SplitTree};
 use crate::search::branch::{BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch_with};

@@ -163,8 +163,9 @@ pub(crate) fn check_file(stated: &FileDigest, file: &NamedFile<'_>) -> Result<()
     if stated.sha256 == found {
         return Ok(());
     }
-    let [role, name, stated] = [&stated.role, &stated.name, &stated.sha256].map(|text| text.as_str().into());
-    Err(Reason::WrongFile { role, name, stated, found })
+    let (role, name) = (stated.role.as_str().into(), stated.name.as_str().into());
+    // Read as hexadecimal digits.
+    Err(Reason::WrongFile { role, name, stated: stated.sha256.clone(), found })
 }
 
 fn check_files(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), Reason> {

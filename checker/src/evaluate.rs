@@ -1,4 +1,4 @@
-//! All families of a problem, state by state. Trusted. `spec/certificate.md#what-the-check-does`.
+//! All families of a problem, state by state. Trusted. `spec/certificate.md#order-of-the-check`.
 
 use crate::family::Family;
 use crate::global::GlobalProblem;
@@ -34,8 +34,8 @@ pub fn evaluate(
     families: &[Family],
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<FamilyTable>, Reason> {
-    let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)
-        .and_then(|local| local.with_witness(problem.witness).prepare(families))?;
+    let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)?;
+    let local = local.with_witness(problem.witness, families)?.prepare(families)?;
     let total = local.states();
     let mut states = Vec::with_capacity(total);
     for state in 0..total {

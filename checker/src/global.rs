@@ -1,27 +1,18 @@
 //! The families that hold for all states: sensitivity and norm products. Trusted. `spec/rules/global.md`.
 
-use num_bigint::BigInt;
-
 use crate::evaluate::Problem;
 use crate::family::Family;
-use crate::kernel::fault::Fault;
+use crate::kernel::fault::{Fault, Place};
 use crate::kernel::head::OutputChange;
 use crate::kernel::input::{global_radii, global_set};
-use crate::kernel::norm::{
-    NormFamily, NormProduct, SpectralWitness, norm_product, norm_product_chain, norm_product_spectral,
-};
+use crate::kernel::norm::{NormFamily, NormProduct, norm_product, norm_product_chain, norm_product_spectral};
 use crate::kernel::scaled::ScaledNetwork;
 use crate::kernel::sensitivity::sensitivity;
 use crate::model::Perturbation;
-use crate::number::{Dyadic, Rational};
-use crate::reader::safetensors::Safetensors;
+use crate::number::Rational;
+use crate::reader::witness::WitnessFile;
 use crate::rejection::Reason;
 use crate::table::MaskTable;
-
-/// Witness vectors are read with this many fraction bits.
-const VECTOR_BITS: u32 = 64;
-/// Witness factors are read with this many fraction bits.
-const FACTOR_BITS: u32 = 44;
 
 /// A problem with its weights as integers and its perturbation in the network's units.
 pub struct GlobalProblem<'a> {
@@ -48,6 +39,13 @@ impl<'a> GlobalProblem<'a> {
     /// # Errors
     /// [`Reason`].
     pub fn tables(&self, family: Family) -> Result<Vec<MaskTable>, Reason> {
+        self.family(family).map_err(|reason| match reason {
+            Reason::Rule { fault } => fault.at(Place::Family(family.entry().name)).into(),
+            other => other,
+        })
+    }
+
+    fn family(&self, family: Family) -> Result<Vec<MaskTable>, Reason> {
         let masks = self.problem.masks.iter();
         match family {
             Family::Sensitivity => masks
@@ -88,20 +86,17 @@ impl<'a> GlobalProblem<'a> {
             .collect()
     }
 
-    fn witness(&self) -> Result<Safetensors<'a>, Reason> {
+    fn witness(&self) -> Result<WitnessFile<'a>, Reason> {
         let bytes = self.problem.witness.ok_or(Reason::NoWitness)?;
-        Safetensors::parse(bytes).map_err(Reason::from)
+        WitnessFile::parse(bytes).map_err(Reason::from)
     }
 
     fn abs_spectral(&self) -> Result<Vec<MaskTable>, Reason> {
         let file = self.witness()?;
         let mut vectors = Vec::new();
         for mask in 0..self.problem.masks.len() {
-            let layers = (0..self.problem.policy.network.layers.len()).map(|layer| {
-                let numbers = tensor(&file, &format!("abs-spectral.{mask}.{layer}"))?;
-                Ok(numbers.into_iter().map(|n| n.to_rational().floor_scaled(VECTOR_BITS)).collect())
-            });
-            vectors.push(Some(layers.collect::<Result<Vec<Vec<BigInt>>, Reason>>()?));
+            let layers = 0..self.problem.policy.network.layers.len();
+            vectors.push(Some(layers.map(|layer| file.vector(mask, layer)).collect::<Result<_, _>>()?));
         }
         let products = norm_product_chain(&self.network, self.problem.masks, &vectors, &self.perturbation);
         let products = products?;
@@ -113,7 +108,8 @@ impl<'a> GlobalProblem<'a> {
         let mut tables = Vec::new();
         for (index, mask) in self.problem.masks.iter().enumerate() {
             let layers = 0..self.problem.policy.network.layers.len();
-            let witnesses = layers.map(|layer| factor(&file, index, layer)).collect::<Result<Vec<_>, _>>()?;
+            let factor = |layer| file.factor(index, layer)?.ok_or(Reason::WitnessRange);
+            let witnesses = layers.map(factor).collect::<Result<Vec<_>, _>>()?;
             let product = norm_product_spectral(&self.network, Some(mask), &witnesses, &self.perturbation);
             tables.push(self.table_of(product?, NormFamily::Spectral)?);
         }
@@ -130,20 +126,4 @@ impl<'a> GlobalProblem<'a> {
             product: Some(product.product),
         })
     }
-}
-
-fn tensor(file: &Safetensors<'_>, name: &str) -> Result<Vec<Dyadic>, Reason> {
-    let found = file.tensor(name).and_then(|t| t.vector());
-    found.map_err(Reason::from)
-}
-
-/// `spectral.MASK.LAYER.factor` and `.rho`, floored to the rule's grid: any rounding of a witness is sound.
-fn factor(file: &Safetensors<'_>, mask: usize, layer: usize) -> Result<SpectralWitness, Reason> {
-    let entries = tensor(file, &format!("spectral.{mask}.{layer}.factor"))?;
-    let rho = tensor(file, &format!("spectral.{mask}.{layer}.rho"))?;
-    let [rho] = rho.as_slice() else { return Err(Reason::WitnessRange) };
-    let entries = entries.into_iter().map(|n| i64::try_from(n.to_rational().floor_scaled(FACTOR_BITS)));
-    let factor = entries.collect::<Result<_, _>>().map_err(|_| Reason::WitnessRange)?;
-    let rho = rho.to_rational().floor_scaled(FACTOR_BITS.saturating_mul(2));
-    Ok(SpectralWitness { rho, factor, fraction_bits: FACTOR_BITS })
 }

@@ -1,5 +1,5 @@
 //! Files on disk to a checked certificate, for `secateur-check` and for whoever calls it as a library.
-//! Trusted. `spec/certificate.md#checking`; exit codes: 2 unreadable or malformed, 3 evidence rejected, 4 limit.
+//! Trusted. `spec/certificate.md#exit-codes`; exit codes: 2 unreadable or malformed, 3 evidence rejected, 4 limit.
 
 use core::fmt;
 use std::fs::{File, Metadata};

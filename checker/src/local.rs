@@ -20,10 +20,8 @@ use crate::kernel::interval::GridBox;
 use crate::kernel::paired::{PairedNetwork, paired_change};
 use crate::model::{Head, Mask, PerturbationSet, Policy, States};
 use crate::number::Dyadic;
-use crate::reader::safetensors::Safetensors;
-use crate::reader::slopes::{StateSlopes, state_bytes};
-use crate::reader::tensor::Dtype;
-use crate::reader::trees::{Trees, state_block};
+use crate::reader::clause::Clause;
+use crate::reader::witness::WitnessFile;
 use crate::tables::tanh_table;
 
 /// A policy, its masks and an adversary, put on the integer grid once; states are evaluated one at a time.
@@ -37,7 +35,7 @@ pub struct LocalProblem<'a> {
     bands: BTreeMap<BandEnd, Vec<BandNetwork>>,
     paired: Option<(GridNetwork, Vec<PairedNetwork>)>,
     table: &'static TanhTable,
-    witness: Option<Safetensors<'a>>,
+    witness: Option<WitnessFile<'a>>,
     /// Fraction bits of every bound it returns.
     pub value_bits: u32,
 }
@@ -110,7 +108,7 @@ impl<'a> LocalProblem<'a> {
             };
             let masks = self.masks.iter().take(Family::Band(end).covers(self.masks.len()));
             let bands = masks.map(|mask| BandNetwork::new(network, mask, tightest, &self.scale));
-            self.bands.insert(end, bands.collect::<Result<_, _>>()?);
+            self.bands.insert(end, bands.collect::<Result<_, Fault>>()?);
         }
         if families.iter().any(|f| f.is_float32()) {
             check_binary32(network)?;
@@ -118,16 +116,19 @@ impl<'a> LocalProblem<'a> {
         if families.contains(&Family::PrunedDeviation) {
             let pairs = self.masks.iter().map(|mask| PairedNetwork::new(network, mask, &self.scale));
             let dense = GridNetwork::new(network, None, &self.scale)?;
-            self.paired = Some((dense, pairs.collect::<Result<_, _>>()?));
+            self.paired = Some((dense, pairs.collect::<Result<_, Fault>>()?));
         }
         Ok(self)
     }
 
-    /// With the witness file, for the families that read slopes or trees from it: in a malformed file they find none.
-    #[must_use]
-    pub fn with_witness(mut self, bytes: Option<&'a [u8]>) -> Self {
-        self.witness = bytes.and_then(|b| Safetensors::parse(b).ok());
-        self
+    /// With the witness file, if any of the families reads slopes or trees from it.
+    ///
+    /// # Errors
+    /// [`Clause`], of tensor files.
+    pub fn with_witness(mut self, bytes: Option<&'a [u8]>, families: &[Family]) -> Result<Self, Clause> {
+        let wanted = bytes.filter(|_| families.iter().any(|f| f.is_searched()));
+        self.witness = wanted.map(WitnessFile::parse).transpose()?;
+        Ok(self)
     }
 
     /// The input set at state `index`.
@@ -286,7 +287,10 @@ impl<'a> LocalProblem<'a> {
 
     /// Backward bounds with the slopes that the witness file holds for this family, mask and state.
     fn with_slopes(&self, at: &AtState<'_>, mask: &AtMask<'_>, family: Family) -> Result<StateBounds, Fault> {
-        let slopes = self.state_slopes(at, mask, family).ok_or(Fault::SlopesMissing { mask: mask.mask })?;
+        let place = (at.state, self.states());
+        let slopes = self.witness.as_ref();
+        let slopes = slopes.and_then(|w| w.slopes((&family.name(), mask.mask), mask.network, place));
+        let slopes = slopes.ok_or(Fault::SlopesMissing { mask: mask.mask })?;
         let layers = self.layers(at, mask, slopes.witness())?;
         self.crown_bounds(at, mask, &layers, slopes.witness())
     }
@@ -310,9 +314,9 @@ impl<'a> LocalProblem<'a> {
 
     /// `crown` met with the trees that the witness file holds for this mask and state, in the order of the targets.
     fn branch(&self, at: &AtState<'_>, mask: &AtMask<'_>) -> Result<StateBounds, Fault> {
-        let bytes = self.state_trees(at, mask).ok_or(Fault::TreesMissing { mask: mask.mask })?;
+        let trees = self.witness.as_ref().and_then(|w| w.trees(mask.mask, (at.state, self.states())));
+        let mut trees = trees.ok_or(Fault::TreesMissing { mask: mask.mask })?;
         let (network, layers) = (mask.network, &self.backward(at, mask)?.0);
-        let mut trees = Trees::new(bytes);
         let bounds = StateBounds::from_functionals(&mask.center, self.has_margins(), &mut |weights, _| {
             let own = bound_outputs(network, self.table, layers, &at.input, weights, None)?;
             let tree = trees.begin();
@@ -321,23 +325,6 @@ impl<'a> LocalProblem<'a> {
         })?;
         trees.finish()?;
         Ok(bounds)
-    }
-
-    fn state_trees(&self, at: &AtState<'_>, mask: &AtMask<'_>) -> Option<&'a [u8]> {
-        let name = format!("{}.{}", Family::Branch.name(), mask.mask);
-        let table = self.witness.as_ref()?.tensor(&name).ok()?;
-        let fits = table.dtype == Dtype::U8 && table.shape == [table.bytes.len()];
-        if fits { state_block(table.bytes, self.states(), at.state) } else { None }
-    }
-
-    fn state_slopes(&self, at: &AtState<'_>, mask: &AtMask<'_>, family: Family) -> Option<StateSlopes> {
-        let table = self.witness.as_ref()?.tensor(&format!("{}.{}", family.name(), mask.mask)).ok()?;
-        let size = state_bytes(mask.network)?;
-        if table.dtype != Dtype::U8 || table.shape != [self.states(), size] {
-            return None;
-        }
-        let start = at.state.checked_mul(size)?;
-        StateSlopes::parse(mask.network, table.bytes.get(start..start.checked_add(size)?)?)
     }
 }
 

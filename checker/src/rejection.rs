@@ -1,5 +1,5 @@
 //! Why a well-formed certificate is not accepted: the first difference found, a line each, and the entry it is in.
-//! Trusted; `spec/certificate.md#rejections`.
+//! Trusted; `spec/certificate.md#order-of-the-check`.
 
 use core::fmt;
 
@@ -14,7 +14,7 @@ conditions! {
         Rule { fault: Fault } => Evidence, "{fault}";
 
         // Files and the model record.
-        WrongFile { role: Word, name: Word, stated: Word, found: String } => Evidence,
+        WrongFile { role: Word, name: Word, stated: String, found: String } => Evidence,
             "the {role} file {name} has SHA-256 {found}, the certificate speaks of {stated}";
         FileMissing { role: &'static str } => Evidence,
             "the certificate and the files given differ in the {role} file";
@@ -72,9 +72,9 @@ conditions! {
         NoWitness => Evidence, "there is no witness file";
         WitnessFile { clause: Box<Clause> } => Evidence, "witness file: {clause}";
         WitnessRange => Evidence, "a witness number is too large";
-        TreeMissing => Evidence, "the witness file has no tree for it";
         PointsShape { mask: usize } => Evidence,
             "the points of mask {mask} are not binary64 with one row a state and one column an input";
+        TreeMissing => Evidence, "the witness file has no tree for it";
         BoxShape => Evidence, "the box does not fit the policy's inputs";
 
         // Properties.

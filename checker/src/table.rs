@@ -159,10 +159,14 @@ impl FamilyTable {
         after: impl Iterator<Item = &'a Rational>,
         place: impl Fn(usize) -> Place,
     ) -> Result<StepVerdict, Reason> {
+        let (before, after): (Vec<_>, Vec<_>) = (before.collect(), after.collect());
+        if before.len() != after.len() {
+            return Err(Reason::Length { stated: after.len(), expected: before.len() });
+        }
         let (mut fell, mut stayed, mut rose) = (0usize, 0usize, 0usize);
         // The largest rise, or else the largest fall.
         let mut extreme: Option<(Rational, usize, &Rational, &Rational)> = None;
-        for (index, (old, new)) in before.zip(after).enumerate() {
+        for (index, (old, new)) in before.into_iter().zip(after).enumerate() {
             if old == new {
                 stayed = stayed.saturating_add(1);
                 continue;
@@ -238,6 +242,14 @@ mod tests {
             let verdicts = table(family, &falling).verdicts().unwrap();
             assert!(verdicts.iter().all(|v| v.verdict == "tightens-by-theorem"));
         }
+    }
+
+    /// What is not compared is not tightened.
+    #[test]
+    fn tables_of_other_lengths_are_refused() {
+        let rows: [&[&str]; 2] = [&["1", "2"], &["1"]];
+        let refused = Err(Reason::Length { stated: 1, expected: 2 });
+        assert_eq!(table(Family::Ibp, &rows).verdicts(), refused);
     }
 
     /// A rise of 10^-30 is a rise.

@@ -31,10 +31,15 @@ fn main() -> ExitCode {
     } else {
         rest.iter().map(|name| named(name).unwrap_or_else(|| panic!("no target is called {name}"))).collect()
     };
-    let share = Duration::from_secs(seconds) / u32::try_from(chosen.len()).expect("few targets");
+    let shares: u32 = chosen.iter().map(|target| target.shares()).sum();
     let mut found = 0;
     for target in chosen {
-        let run = fuzz(target, seed, &root().join("fuzz/found"), until(share));
+        let run = fuzz(
+            target,
+            seed,
+            &root().join("fuzz/found"),
+            until(Duration::from_secs(seconds) * target.shares() / shares),
+        );
         println!(
             "{:16} {:9} inputs {:6} outcomes {} found",
             target.name,

@@ -18,19 +18,26 @@ pub fn read(path: &str) -> Vec<u8> {
 pub fn ending(folder: &str, suffix: &str) -> Vec<Vec<u8>> {
     let found = files(&root().join(folder), suffix);
     assert!(!found.is_empty(), "{folder} holds no *{suffix}");
-    found
+    found.into_iter().map(|(_, bytes)| bytes).collect()
+}
+
+/// As [`ending`], each with its name before the ending.
+pub fn named(folder: &str, suffix: &str) -> Vec<(String, Vec<u8>)> {
+    let found = files(&root().join(folder), suffix).into_iter();
+    found.map(|(name, bytes)| (name.trim_end_matches(suffix).to_owned(), bytes)).collect()
 }
 
 /// What was found before; often nothing.
 pub fn corpus(target: &str) -> Vec<Vec<u8>> {
-    files(&root().join("fuzz/corpus").join(target), "")
+    files(&root().join("fuzz/corpus").join(target), "").into_iter().map(|(_, bytes)| bytes).collect()
 }
 
-fn files(folder: &Path, suffix: &str) -> Vec<Vec<u8>> {
+fn files(folder: &Path, suffix: &str) -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut paths: Vec<PathBuf> = entries.filter(|path| path.to_string_lossy().ends_with(suffix)).collect();
     paths.sort();
-    paths.iter().map(|path| std::fs::read(path).expect("readable")).collect()
+    let name = |path: &PathBuf| path.file_name().expect("a file").to_string_lossy().into_owned();
+    paths.iter().map(|path| (name(path), std::fs::read(path).expect("readable"))).collect()
 }
 
 /// What the accepted envelopes sign.

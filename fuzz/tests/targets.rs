@@ -13,11 +13,12 @@ fn every_target_answers() {
     }
 }
 
-/// The first input of every target is a good one.
+/// What is committed is good, so that changing begins behind the first clauses; importers ask what some files leave open.
 #[test]
 fn first_inputs_are_accepted() {
     for target in &TARGETS {
-        for seed in (target.seeds)().iter().take(1) {
+        let first = if target.name == "import" { 1 } else { usize::MAX };
+        for seed in (target.seeds)().iter().take(first) {
             assert_eq!((target.run)(seed), "accepted", "{}", target.name);
         }
     }

@@ -1,8 +1,8 @@
 //! The critic attack: towards the state the victim's own value network thinks worst. Untrusted.
 //! Pattanaik et al. 2018, arXiv:1712.03632, with sign steps as in Zhang et al. 2020, arXiv:2003.08938, appendix D.
 
-use super::suite::Candidate;
-use super::{STEPS, ascend};
+use super::ascent::{STEPS, ascend};
+use crate::attack::plan::Candidate;
 use crate::float::mlp::Mlp;
 use crate::float::point::PointPass;
 use crate::float::policy::FloatPolicy;

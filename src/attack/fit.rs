@@ -6,7 +6,7 @@ use std::path::Path;
 use ndarray::{Array2, Axis, Zip};
 use serde::{Deserialize, Serialize};
 
-use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Prepared, Target};
+use crate::attack::plan::{AttackError, AttackFiles, AttackPlan, Prepared, Target};
 use crate::float::FloatActivation;
 use crate::float::bits;
 use crate::float::head::{FloatHead, largest};
@@ -15,6 +15,7 @@ use crate::float::policy::FloatPolicy;
 use crate::float::rng::SeededRng;
 use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::write::{create_folder, write_atomically};
+use crate::progress::Progress;
 use crate::rl::adam::Adam;
 use crate::rl::env::{ActionSpace, Environment, EnvironmentError, make_environment};
 use crate::rl::rollout::with_action;
@@ -75,7 +76,7 @@ pub(super) fn play(
     target: &Target<'_>,
     steps: usize,
     seed: u64,
-    progress: &mut dyn AttackProgress,
+    progress: &dyn Progress,
 ) -> Result<Experience, AttackError> {
     let mut environment = make_environment(target.env_id)?;
     let victim = target.victim;
@@ -112,7 +113,7 @@ pub(super) fn play(
         }
         if row.is_multiple_of(4096) {
             progress.advance("playing", row, steps);
-            if progress.should_stop() {
+            if progress.stopped() {
                 return Err(AttackError::Stopped);
             }
         }
@@ -191,7 +192,7 @@ pub(super) fn fit(
     robustness: Option<&Robustness>,
     (discount, seed): (f64, u64),
     phase: &str,
-    progress: &mut dyn AttackProgress,
+    progress: &dyn Progress,
 ) -> Result<Mlp, AttackError> {
     let view = experience.view(of_actions);
     let outputs = if of_actions { experience.choices.unwrap_or(1) } else { 1 };
@@ -220,7 +221,7 @@ pub(super) fn descend(
     network: &mut Mlp,
     mut rows: Vec<usize>,
     rng: &mut SeededRng,
-    (phase, progress): (&str, &mut dyn AttackProgress),
+    (phase, progress): (&str, &dyn Progress),
     gradient: impl Fn(&Mlp, &[usize]) -> Mlp,
 ) -> Result<(), AttackError> {
     let mut adam = Adam::new(network.parameters().count());
@@ -235,7 +236,7 @@ pub(super) fn descend(
             done += 1;
         }
         progress.advance(phase, done, updates);
-        if progress.should_stop() {
+        if progress.stopped() {
             return Err(AttackError::Stopped);
         }
     }
@@ -385,7 +386,7 @@ pub(super) fn critics(
     target: &Target<'_>,
     plan: &AttackPlan,
     files: &AttackFiles,
-    progress: &mut dyn AttackProgress,
+    progress: &dyn Progress,
 ) -> Result<Prepared, AttackError> {
     let critic = kept(files.checkpoints.as_deref(), "critic.json", || {
         let experience = play(target, plan.training_steps, plan.seed_for(3), progress)?;
@@ -475,7 +476,7 @@ mod tests {
             ends: (0..count).map(|row| if row % 2 == 0 { End::None } else { End::Final }).collect(),
             choices: None,
         };
-        let network = fit(&experience, false, None, (0.5, 1), "", &mut ()).expect("a fit");
+        let network = fit(&experience, false, None, (0.5, 1), "", &crate::progress::Silent).expect("a fit");
         let values = [0.0, 1.0].map(|state| network.forward_one(&[state])[0] * 0.25);
         assert!((values[0] - 2.5).abs() < 0.01 && (values[1] - 3.0).abs() < 0.01, "{values:?}");
     }

@@ -5,13 +5,14 @@ use ndarray::{Array2, Axis};
 
 use super::fit::{descend, kept};
 use super::sarsa::{SarsaAttack, fit_values};
-use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Target};
+use crate::attack::plan::{AttackError, AttackFiles, AttackPlan, Target};
 use crate::float::FloatActivation;
 use crate::float::head::FloatHead;
 use crate::float::mlp::Mlp;
 use crate::float::normaliser::FixedNormaliser;
 use crate::float::policy::FloatPolicy;
 use crate::float::rng::SeededRng;
+use crate::progress::Progress;
 use crate::rl::TrainStart;
 use crate::rl::evaluate::Adversary;
 use crate::rl::pruning::Masks;
@@ -28,7 +29,7 @@ pub(super) fn imitation(
     target: &Target<'_>,
     plan: &AttackPlan,
     files: &AttackFiles,
-    progress: &mut dyn AttackProgress,
+    progress: &dyn Progress,
 ) -> Result<TrainStart, AttackError> {
     let network = kept(files.checkpoints.as_deref(), "imitation.json", || {
         let steps = plan.training_steps / SHARE;
@@ -45,7 +46,7 @@ pub(super) fn imitation(
             }
             if index.is_multiple_of(4096) {
                 progress.advance("imitating", index, steps);
-                if progress.should_stop() {
+                if progress.stopped() {
                     return Err(AttackError::Stopped);
                 }
             }
@@ -63,7 +64,7 @@ fn regress(
     inputs: &Array2<f64>,
     wanted: &Array2<f64>,
     seed: u64,
-    progress: &mut dyn AttackProgress,
+    progress: &dyn Progress,
 ) -> Result<Mlp, AttackError> {
     let mut rng = SeededRng::new(seed, 0);
     let widths = [inputs.ncols(), 64, 64, wanted.ncols()];
@@ -82,7 +83,7 @@ fn regress(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attack::suite::{AttackKind, WrittenNumber};
+    use crate::attack::plan::{AttackKind, WrittenNumber};
     use crate::float::mlp::Dense;
     use ndarray::{Array1, arr2};
 
@@ -96,8 +97,10 @@ mod tests {
         let target = Target { victim: &victim, critic: None, env_id: "CartPole-v1" };
         let radius = WrittenNumber::parse("0.3").expect("a number");
         let plan = AttackPlan::new(AttackKind::Optimal, radius, 3, 8192);
-        let start = imitation(&target, &plan, &AttackFiles::default(), &mut ()).expect("an imitation");
-        let (values, states) = fit_values(&target, &plan, 8192 / SHARE, &mut ()).expect("values");
+        let start = imitation(&target, &plan, &AttackFiles::default(), &crate::progress::Silent)
+            .expect("an imitation");
+        let (values, states) =
+            fit_values(&target, &plan, 8192 / SHARE, &crate::progress::Silent).expect("values");
         let mut attack = SarsaAttack::new(values, &victim, 0.3);
         let (mut same, mut all) = (0, 0);
         for state in states.rows() {
@@ -119,7 +122,7 @@ mod tests {
         let mut rng = SeededRng::new(5, 0);
         let inputs = Array2::from_shape_fn((2000, 3), |_| rng.normal());
         let wanted = inputs.mapv(|entry: f64| -entry.signum());
-        let network = regress(&inputs, &wanted, 1, &mut ()).expect("a fit");
+        let network = regress(&inputs, &wanted, 1, &crate::progress::Silent).expect("a fit");
         let found = network.forward(inputs.view());
         let pairs = found.outputs().iter().zip(&wanted);
         let right = pairs.filter(|(found, wanted)| **found * **wanted > 0.0).count();

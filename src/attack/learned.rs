@@ -3,19 +3,20 @@
 //! `spec/attacks.md#learned-adversaries`.
 
 use super::imitate::{SHARE, imitation};
-use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Candidate, Prepared, Target};
+use crate::attack::plan::{AttackError, AttackFiles, AttackPlan, Candidate, Prepared, Target};
 use crate::decomposition::ActionMode;
 use crate::float::head::{FloatHead, largest};
 use crate::float::point::PointPass;
 use crate::float::policy::FloatPolicy;
 use crate::float::rng::SeededRng;
+use crate::progress::Progress;
 use crate::rl::config::TrainConfig;
 use crate::rl::env::{
     Action, ActionSpace, Environment, EnvironmentError, EnvironmentState, Step, make_environment,
 };
 use crate::rl::evaluate::Adversary;
 use crate::rl::rollout::with_action;
-use crate::rl::{Progress, TrainError, TrainFiles, TrainOutcome, TrainStart, UpdateRecord, train_in};
+use crate::rl::{TrainError, TrainFiles, TrainOutcome, TrainStart, train_in};
 
 /// What an adversary's action is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,7 +217,7 @@ fn train_outcome(
     config: &LearnedConfig,
     start: Option<&TrainStart>,
     files: &TrainFiles,
-    progress: &mut (dyn Progress + Send),
+    progress: &dyn Progress,
 ) -> Result<TrainOutcome, TrainError> {
     // The victim's inputs are normalised already; no states are handed out.
     let finetune = start.map(TrainStart::digest);
@@ -236,7 +237,7 @@ pub fn train_adversary(
     victim: &FloatPolicy,
     config: &LearnedConfig,
     files: &TrainFiles,
-    progress: &mut (dyn Progress + Send),
+    progress: &dyn Progress,
 ) -> Result<LearnedAttack, TrainError> {
     let TrainOutcome { float_policy, .. } = train_outcome(victim, config, None, files, progress)?;
     Ok(LearnedAttack::new(float_policy, config.radius, config.leverage))
@@ -303,16 +304,16 @@ const LEARNING_RATES: [f64; 2] = [1e-3, 3e-4];
 /// Passes a training run's progress on.
 struct Relay<'a> {
     phase: String,
-    progress: &'a mut dyn AttackProgress,
+    progress: &'a dyn Progress,
 }
 
 impl Progress for Relay<'_> {
-    fn updated(&mut self, record: &UpdateRecord) {
-        self.progress.advance(&self.phase, record.global_step, record.total_timesteps);
+    fn advance(&self, _: &str, done: usize, total: usize) {
+        self.progress.advance(&self.phase, done, total);
     }
 
-    fn should_stop(&mut self) -> bool {
-        self.progress.should_stop()
+    fn stopped(&self) -> bool {
+        self.progress.stopped()
     }
 }
 
@@ -322,7 +323,7 @@ pub(super) fn learn(
     leverage: Leverage,
     plan: &AttackPlan,
     files: &AttackFiles,
-    progress: &mut dyn AttackProgress,
+    progress: &dyn Progress,
 ) -> Result<Prepared, AttackError> {
     let mut prepared = Prepared { candidates: Vec::new(), training_steps: 0 };
     let radius = plan.radius.value();
@@ -342,8 +343,8 @@ pub(super) fn learn(
             files.checkpoints.as_ref().map(|folder| folder.join(format!("adversary-{index}.json")));
         let files = TrainFiles { logs: None, checkpoint };
         let phase = format!("{} {}/{}", plan.kind, index + 1, plan.adversaries);
-        let mut relay = Relay { phase, progress: &mut *progress };
-        let outcome = train_outcome(target.victim, &config, start.as_ref(), &files, &mut relay)?;
+        let relay = Relay { phase, progress };
+        let outcome = train_outcome(target.victim, &config, start.as_ref(), &files, &relay)?;
         if !outcome.finished {
             return Err(AttackError::Stopped);
         }

@@ -1,7 +1,7 @@
 //! Maximal action difference: towards the state at which the policy does something as different as it can. Untrusted.
 //! Zhang et al. 2020, arXiv:2003.08938, section 3.5, with the noise of their stochastic gradient Langevin dynamics.
 
-use super::{STEPS, ascend};
+use super::ascent::{STEPS, ascend};
 use crate::float::head::FloatHead;
 use crate::float::point::PointPass;
 use crate::float::policy::FloatPolicy;

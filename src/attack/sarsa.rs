@@ -2,15 +2,16 @@
 //! Untrusted. Zhang et al. 2020, arXiv:2003.08938, appendix D; several networks, the strongest attack counts.
 //! `spec/attacks.md#robust-sarsa`.
 
+use super::ascent::{STEPS, ascend};
 use super::fit::{Experience, Robustness, fit, kept, play};
 use super::mad::softmax;
-use super::suite::{AttackError, AttackFiles, AttackPlan, AttackProgress, Candidate, Prepared, Target};
-use super::{STEPS, ascend};
+use crate::attack::plan::{AttackError, AttackFiles, AttackPlan, Candidate, Prepared, Target};
 use ndarray::Array2;
 
 use crate::float::mlp::Mlp;
 use crate::float::point::PointPass;
 use crate::float::policy::FloatPolicy;
+use crate::progress::Progress;
 use crate::rl::evaluate::Adversary;
 
 /// Sign descent inside the ball on `Q(s, f(s^))`, or on `sum_a softmax(f(s^))_a Q_a(s)` where actions are indices.
@@ -76,7 +77,7 @@ pub(super) fn fit_values(
     target: &Target<'_>,
     plan: &AttackPlan,
     steps: usize,
-    progress: &mut dyn AttackProgress,
+    progress: &dyn Progress,
 ) -> Result<(Mlp, Array2<f64>), AttackError> {
     let played = play(target, steps, plan.seed_for(12), progress)?;
     let robustness = around(&played, ROBUSTNESS[2], plan);
@@ -90,7 +91,7 @@ pub(super) fn critics(
     target: &Target<'_>,
     plan: &AttackPlan,
     files: &AttackFiles,
-    progress: &mut dyn AttackProgress,
+    progress: &dyn Progress,
 ) -> Result<Prepared, AttackError> {
     let mut experience = None;
     let mut candidates = Vec::new();

@@ -3,10 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::suite::{AttackError, AttackPlan, AttackProgress};
+use crate::attack::plan::{AttackError, AttackPlan};
 use crate::decomposition::ActionMode;
 use crate::float::policy::FloatPolicy;
 use crate::float::rng::SeededRng;
+use crate::progress::Progress;
 use crate::rl::env::Environment;
 use crate::rl::evaluate::{Adversary, EpisodePlan, run_episodes};
 
@@ -79,7 +80,7 @@ struct Recorder<'a, 'b> {
     ended: usize,
     total: usize,
     phase: &'b str,
-    progress: &'b mut dyn AttackProgress,
+    progress: &'b dyn Progress,
 }
 
 impl Adversary for Recorder<'_, '_> {
@@ -118,9 +119,9 @@ pub(super) fn measure(
     (plan, actions, seed): (&AttackPlan, ActionMode, u64),
     adversary: Option<&mut dyn Adversary>,
     phase: &str,
-    progress: &mut dyn AttackProgress,
+    progress: &dyn Progress,
 ) -> Result<Vec<EpisodeScore>, AttackError> {
-    if progress.should_stop() {
+    if progress.stopped() {
         return Err(AttackError::Stopped);
     }
     let deterministic = actions == ActionMode::Deterministic;

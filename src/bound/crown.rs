@@ -1,5 +1,5 @@
 //! Backward linear bounds (CROWN) of every pre-activation and output, met with interval bounds. Untrusted; the checker
-//! recomputes them from the slopes. `spec/rules.md` (BACK, CONC, MEET).
+//! recomputes them from the slopes. `spec/rules/README.md`.
 //!
 //! Every bound is a minimum: the upper bound of a quantity is minus the lower bound of its negative. Sixteen quantities
 //! at a time are followed from their layer to the input.

@@ -1,4 +1,4 @@
-//! Interval bound propagation in `f64`. Untrusted. `spec/rules.md` (family `ibp`).
+//! Interval bound propagation in `f64`. Untrusted. `spec/rules/README.md` (family `ibp`).
 
 use crate::bound::kernel::{Work, dispatch};
 use crate::bound::{FloatBounds, FloatRegion, SLACK};

@@ -1,5 +1,5 @@
 //! Lines below and above an activation over an interval: chords where the function bends one way, tangents elsewhere.
-//! Untrusted: only the slopes reach the checker, which derives its own intercepts. `spec/rules.md` (LINE-UP, LINE-LO,
+//! Untrusted: only the slopes reach the checker, which derives its own intercepts. `spec/rules/README.md` (LINE-UP, LINE-LO,
 //! SMOOTH).
 
 use crate::bound::FloatBounds;

@@ -7,12 +7,15 @@ use secateur_checker::check::Verified;
 use secateur_checker::evaluate::Problem;
 use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::kernel::head::HeadBounds;
+use secateur_checker::load::{MaskDirectory, PolicyDirectory};
+use secateur_checker::model::{Head, PerturbationSet, States};
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::rejection::Reason;
 use secateur_checker::table::{FamilyTable, Quantity};
 
-use super::{CertifyError, Progress, evaluate_parallel};
+use super::{CertifyError, evaluate_parallel};
+use crate::progress::Progress;
 
 /// What a limit is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +93,39 @@ pub fn bound_bands(
         reaches.push(reach(from, to, &tables, &head, problem.policy.network.outputs())?);
     }
     Ok(reaches)
+}
+
+/// Every band from the loosest mask.
+///
+/// # Errors
+/// [`CertifyError`].
+pub fn find_bands(
+    policy: &PolicyDirectory,
+    masks: &MaskDirectory,
+    states: &States,
+    perturbation: &PerturbationSet,
+    progress: &dyn Progress,
+) -> Result<Vec<BandReach>, CertifyError> {
+    let (policy, masks) = (&policy.files.policy, masks.masks.as_slice());
+    bound_bands(&Problem { policy, masks, states, perturbation, witness: None }, 0, progress)
+}
+
+/// Refuses a total variation for a head that has none.
+///
+/// # Errors
+/// [`CertifyError::LimitHead`].
+pub fn fits_head(limit: &BandLimit, head: &Head) -> Result<(), CertifyError> {
+    if *head == Head::Deterministic && limit.quantity == BandQuantity::TotalVariation {
+        return Err(CertifyError::LimitHead);
+    }
+    Ok(())
+}
+
+/// The families to claim so that the widest band under the limit is checked; without one that keeps it, the narrowest, so
+/// that the certificate shows why.
+pub fn families_under(limit: &BandLimit, reaches: &[BandReach]) -> Vec<Family> {
+    let chosen = widest(reaches, limit).or_else(|| reaches.first());
+    chosen.into_iter().flat_map(|r| [Family::Band(r.to), Family::BandCrown(r.to)]).collect()
 }
 
 fn reach(

@@ -16,8 +16,8 @@ use secateur_checker::reader::json::Value;
 use secateur_checker::rejection::Reason;
 use secateur_checker::table::{FamilyTable, Quantity};
 
-use crate::certify::Progress;
-use crate::certify::emit::{emit_place, emit_verdict, list, text};
+use crate::certify::value::{emit_place, emit_verdict, list, text};
+use crate::progress::Progress;
 
 /// Why what the points show cannot be claimed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,29 +3,19 @@
 use std::collections::BTreeMap;
 
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
-use secateur_checker::reader::base64;
 use secateur_checker::reader::certificate::{
-    Certificate, Claim, FileDigest, MaskRecord, PREDICATE_TYPE, Place, Program, SCHEMA_VERSION,
-    STATEMENT_TYPE, StepVerdict, WitnessRecord,
+    Certificate, Claim, FileDigest, MaskRecord, PREDICATE_TYPE, Program, SCHEMA_VERSION, STATEMENT_TYPE,
+    WitnessRecord,
 };
 use secateur_checker::reader::dsse::{Envelope, EnvelopeSignature};
-use secateur_checker::reader::json::{Value, canonical};
+use secateur_checker::reader::json::Value;
 
+use crate::certify::base64;
 use crate::certify::counterexample::{emit_chain, emit_counterexample};
+use crate::certify::json::canonical;
 use crate::certify::regions::emit_regions;
 use crate::certify::regret::emit_regret;
-
-pub(crate) fn text(value: impl Into<String>) -> Value {
-    Value::String(value.into())
-}
-
-pub(crate) fn object<const N: usize>(entries: [(&str, Value); N]) -> Value {
-    Value::Object(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
-}
-
-pub(crate) fn list<T>(items: &[T], emit: impl Fn(&T) -> Value) -> Value {
-    Value::Array(items.iter().map(emit).collect())
-}
+use crate::certify::value::{list, object, text};
 
 /// The signed payload: an in-toto Statement in the canonical form of RFC 8785.
 pub fn emit_certificate(certificate: &Certificate) -> String {
@@ -163,32 +153,4 @@ fn emit_claim(claim: &Claim) -> Value {
         fields.insert("output".to_owned(), text(output.to_string()));
     }
     Value::Object(fields)
-}
-
-pub(crate) fn emit_verdict(verdict: &StepVerdict) -> Value {
-    let (tightened, unchanged, loosened) = verdict.counts;
-    let mut fields = BTreeMap::from([
-        ("family".to_owned(), text(verdict.family.as_str())),
-        ("of".to_owned(), text(verdict.of.as_str())),
-        ("step".to_owned(), text(verdict.step.to_string())),
-        ("verdict".to_owned(), text(verdict.verdict.as_str())),
-        ("tightened".to_owned(), text(tightened.to_string())),
-        ("unchanged".to_owned(), text(unchanged.to_string())),
-        ("loosened".to_owned(), text(loosened.to_string())),
-    ]);
-    if let Some(at) = &verdict.at {
-        fields.insert("at".to_owned(), emit_place(at));
-    }
-    for (key, value) in [("before", &verdict.before), ("after", &verdict.after)] {
-        if let Some(value) = value {
-            fields.insert(key.to_owned(), text(value.to_string()));
-        }
-    }
-    Value::Object(fields)
-}
-
-pub(crate) fn emit_place(place: &Place) -> Value {
-    let entries = [("state", place.state), ("index", place.index)];
-    let present = entries.into_iter().filter_map(|(key, n)| Some((key.to_owned(), text(n?.to_string()))));
-    Value::Object(present.collect())
 }

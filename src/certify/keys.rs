@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{Signer, SigningKey};
-use secateur_checker::reader::base64;
+use secateur_checker::reader::base64::decode;
 use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::dsse::{Envelope, EnvelopeSignature, pre_authentication_encoding};
-use secateur_checker::reader::json::{self, Numbers, Value, canonical};
+use secateur_checker::reader::json::{self, Numbers, Value};
 use secateur_checker::reader::pem::PublicKey;
 use secateur_checker::reader::trust::{MAX_TRUST, parse_trust};
 
+use crate::certify::base64;
+use crate::certify::json::canonical;
 use crate::policy::input::{MAX_TEXT, read_text};
 use crate::policy::write::{FileSet, WriteError};
 
@@ -76,7 +78,7 @@ impl Key {
 
     fn parse(text: &str) -> Option<Self> {
         let body: String = text.trim().strip_prefix(BEGIN)?.strip_suffix(END)?.split_whitespace().collect();
-        let der = base64::decode(&body).ok()?;
+        let der = decode(&body).ok()?;
         let seed: [u8; 32] = der.strip_prefix(&PKCS8_PREFIX)?.try_into().ok()?;
         Some(Self::from_seed(seed))
     }
@@ -103,7 +105,7 @@ impl Key {
     /// Adds `NAME.pem` (readable by the owner only), `NAME.pub.pem` and `trust.json` of `directory`.
     pub fn add_to(&self, set: &mut FileSet, directory: &Path, name: &str) {
         let [private, public, trust] = key_files(directory, name);
-        let pem = self.public().map(|p| p.emit_pem()).unwrap_or_default();
+        let pem = self.public().map(|p| public_pem(&p)).unwrap_or_default();
         set.add_private(private, self.private_pem());
         set.add(public, pem.as_str());
         set.add(trust, trust_file(name, &pem));
@@ -124,6 +126,16 @@ impl Key {
 pub fn key_files(directory: &Path, name: &str) -> [PathBuf; 3] {
     [format!("{name}.pem"), format!("{name}.pub.pem"), "trust.json".to_owned()].map(|n| directory.join(n))
 }
+
+/// DER of `SubjectPublicKeyInfo` for Ed25519 up to the 32 bytes of the key (RFC 8410 section 4).
+const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
+/// SPKI PEM, as `openssl pkey -pubout` writes it.
+pub fn public_pem(key: &PublicKey) -> String {
+    let der = [SPKI_PREFIX.as_slice(), key.bytes()].concat();
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", base64::encode(&der))
+}
+
 /// A trust file with one active key, threshold 1.
 pub fn trust_file(name: &str, public_pem: &str) -> String {
     let file = object(vec![
@@ -148,7 +160,7 @@ pub fn trust_with(existing: &[u8], name: &str, key: &PublicKey) -> Result<String
         for (field, value) in entries {
             if let (true, Value::Array(keys)) = (field == "keys", value) {
                 let name = format!("{name}-{}", keys.len() + 1);
-                keys.push(active_key(&name, &key.emit_pem()));
+                keys.push(active_key(&name, &public_pem(key)));
             }
         }
     }

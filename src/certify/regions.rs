@@ -14,9 +14,9 @@ use secateur_checker::reader::regions::{RegionClaim, RegionEntry, Share};
 use secateur_checker::reader::trees::MAX_NODES;
 use secateur_checker::table::Quantity;
 
-use crate::certify::Progress;
-use crate::certify::emit::{list, object, text};
+use crate::certify::value::{list, object, text};
 use crate::float::{FloatError, FloatNetwork, rational_to_float};
+use crate::progress::Progress;
 use crate::search::cover::{CoverGoal, search_cover};
 
 /// Cells bounded for a region unless the user says otherwise.

@@ -11,9 +11,9 @@ use secateur_checker::local::LocalProblem;
 use secateur_checker::number::Rational;
 use secateur_checker::reader::trees::MAX_NODES;
 
-use crate::certify::Progress;
-use crate::certify::witness::WitnessError;
+use crate::certify::witness_error::WitnessError;
 use crate::float::FloatNetwork;
+use crate::progress::Progress;
 use crate::search::branch::range::{fits, search_range};
 use crate::search::branch::{BranchOptions, BranchProblem, SplitRule};
 

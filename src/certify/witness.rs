@@ -7,18 +7,18 @@ use num_traits::ToPrimitive;
 use rayon::prelude::*;
 use secateur_checker::evaluate::Problem;
 use secateur_checker::family::Family;
-use secateur_checker::kernel::fault::Fault;
 use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Mask, Network};
 
 use crate::bound::FloatRegion;
-use crate::certify::Progress;
 use crate::certify::trees::propose_trees;
-use crate::float::{FloatActivation, FloatError, FloatNetwork};
+pub use crate::certify::witness_error::WitnessError;
+use crate::float::{FloatActivation, FloatNetwork};
 use crate::policy::emit::emit_safetensors;
+use crate::progress::Progress;
 use crate::search::counterexample::PointSearch;
 #[cfg(feature = "lp")]
-use crate::search::lp::{LpError, search_lp};
+use crate::search::lp::search_lp;
 use crate::search::norm_witness::{propose_abs_spectral, propose_spectral};
 use crate::search::slopes::witness::{SlopeWitness, TargetSlopes};
 use crate::search::slopes::{SlopeOptions, SlopeSearch, search_slopes};
@@ -78,32 +78,6 @@ pub fn propose_witness(
     let named = wanted.regions.iter().zip(&lengths).enumerate();
     tensors.extend(named.map(|(k, (tree, shape))| (format!("region.{k}"), ("U8", &shape[..], &tree[..]))));
     Ok(emit_safetensors(&tensors))
-}
-
-/// Why a witness could not be found.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WitnessError {
-    /// The network cannot be lowered to floats.
-    #[error("{0}")]
-    Float(#[from] FloatError),
-    /// The triangle relaxation does not exist.
-    #[cfg(feature = "lp")]
-    #[error("lp: {0}; it is for relu, leaky relu and identity, and for boxes")]
-    Lp(#[from] LpError),
-    /// The linear programs are left out.
-    #[cfg(not(feature = "lp"))]
-    #[error("lp: this program was built without the feature `lp`")]
-    NoLp,
-    /// A state's inputs do not fit the grid.
-    #[error("{0}")]
-    Grid(Fault),
-    /// A layer is wider than the split trees can name.
-    #[error("branch: a layer of the network is wider than 65535")]
-    TooWide,
-    /// Interrupted by the user.
-    #[error("interrupted; nothing was written")]
-    Interrupted,
 }
 
 /// A named table of bytes, rows x columns.

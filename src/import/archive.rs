@@ -1,12 +1,10 @@
 //! Zip archives (NPZ, PyTorch, Stable-Baselines3) with caps against bombs. Untrusted. `spec/semantics.md#files`.
 
-use super::Problem;
+use crate::import::problem::{MAX_ENTRIES, Problem};
 use indexmap::IndexMap;
 use std::io::{Cursor, Read};
 use zip::ZipArchive;
 
-/// Entries one archive may have.
-pub const MAX_ENTRIES: usize = 4096;
 /// Bytes all wanted entries together may unpack to.
 pub const MAX_UNPACKED: u64 = 1 << 29;
 /// Times its packed size that an entry may unpack to, beyond the first mebibyte.

@@ -1,6 +1,6 @@
 //! Typed arrays as foreign files hold them, before it is known what they are for. Untrusted. `spec/semantics.md#files`.
 
-use super::Problem;
+use crate::import::problem::Problem;
 use crate::policy::{ActivationSpec, TensorData, TensorDtype};
 use indexmap::IndexMap;
 use std::collections::{BTreeMap, BTreeSet};

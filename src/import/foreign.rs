@@ -1,9 +1,9 @@
 //! Files that are not read, by what they are: an error names the kind and the next thing to try. Untrusted.
 //! `spec/import-sb3.md#messages`.
 
-use super::Problem;
 use super::archive;
 use super::pickle::Pickle;
+use crate::import::problem::Problem;
 
 const ONNX: &str = "export the policy as ONNX and import that";
 const STATE_DICT: &str =

@@ -3,7 +3,9 @@
 
 use super::array::{Array, Arrays};
 use super::record::file_record;
-use super::{ImportError, ImportOptions, Imported, Problem, arrays_of, import, read_capped};
+use super::{Imported, import};
+use crate::import::kind::arrays_of;
+use crate::import::problem::{ImportError, ImportOptions, Problem, read_capped};
 use crate::policy::emit::weight_name;
 use crate::policy::mask::{MaskData, MaskTable};
 use crate::policy::{LayerData, PolicyData};

@@ -4,9 +4,9 @@
 //! A `Sequential` says the order and the activations of its layers; a class of the file's author is code that the file
 //! does not hold, and is refused by name.
 
-use super::Problem;
 use super::normaliser::exact_text;
 use super::pickle::{Node, Pickle};
+use crate::import::problem::Problem;
 use crate::policy::ActivationSpec;
 
 /// A tensor or parameter of a module: its dotted name and its node; `None` where the module has none (`bias=False`).

@@ -8,7 +8,8 @@ use super::names::{self, foreign, segments};
 use super::observation::{self, Statistics};
 use super::order::{Shaped, order};
 use super::pieces::{self, Stem, fold_after, fold_before};
-use super::{Draft, HeadKind, ImportOptions, Problem, activation_named};
+use crate::import::draft::{Draft, activation_named};
+use crate::import::problem::{HeadKind, ImportOptions, Problem};
 use crate::policy::{ActivationSpec, LayerData, NormaliserData, TensorData};
 
 /// A tensor with its name.

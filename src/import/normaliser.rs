@@ -6,7 +6,9 @@
 
 use super::array::{Array, Arrays};
 use super::pickle::{Node, Pickle, is_old_pickle, is_pickle};
-use super::{ImportError, ImportOptions, Problem, arrays_of, foreign, number, read_capped, torch};
+use super::{foreign, torch};
+use crate::import::kind::arrays_of;
+use crate::import::problem::{ImportError, ImportOptions, Problem, number, read_capped};
 use crate::policy::{NormaliserData, Scaling, TensorData};
 use secateur_checker::number::Dyadic;
 use std::path::Path;
@@ -61,7 +63,7 @@ fn read(bytes: &[u8]) -> Result<Statistics, Problem> {
     if let Some(problem) = foreign::known(bytes)? {
         return Err(problem);
     }
-    if super::is_stable_baselines(bytes) {
+    if crate::import::kind::is_stable_baselines(bytes) {
         return Err(foreign::model_as_normaliser());
     }
     if is_pickle(bytes) || is_old_pickle(bytes) {

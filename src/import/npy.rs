@@ -3,9 +3,9 @@
 //! # References
 //! NumPy, *A simple file format for NumPy arrays*, versions 1.0 to 3.0.
 
-use super::Problem;
 use super::archive::{Entries, read_entries};
 use super::array::{Array, Arrays, Element, from_fortran, swapped};
+use crate::import::problem::Problem;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 const MAX_HEADER: usize = 1 << 16;

@@ -7,7 +7,7 @@
 
 use super::array::{Array, Arrays};
 use super::names::segments;
-use super::{ImportOptions, Problem, number};
+use crate::import::problem::{ImportOptions, Problem, number};
 use crate::policy::{NormaliserData, Scaling, TensorData};
 
 /// Added to the stored deviation by rsl_rl.

@@ -7,7 +7,8 @@
 //! # References
 //! ONNX operator schemas, opset 6 to 28.
 
-use super::{Draft, HeadKind, ImportOptions, Problem};
+use crate::import::draft::Draft;
+use crate::import::problem::{HeadKind, ImportOptions, Problem};
 use crate::policy::{ActivationSpec, LayerData, NormaliserData, Scaling};
 use execute::{Execution, Signal, Stopped};
 use graph::Live;

@@ -2,8 +2,8 @@
 //!
 //! The file's order decides where the file has one. Names and shapes confirm it, or stop the import.
 
-use super::Problem;
 use super::names::{may_follow, module, natural, order_by_words, side_by_side};
+use crate::import::problem::Problem;
 use std::cmp::Ordering;
 
 /// Steps the search for a second order may take.

@@ -7,8 +7,8 @@
 //! # References
 //! CPython, `Lib/pickletools.py`, protocols 0 to 5.
 
-use super::Problem;
 use super::array::{Array, Element, from_fortran, swapped};
+use crate::import::problem::Problem;
 use serde_json::{Map, Value};
 
 mod machine;

@@ -6,8 +6,8 @@
 //! PyTorch 2.x, `torch/nn/utils/prune.py`, `weight_norm.py`, `spectral_norm.py`, `parametrizations.py`,
 //! `nn/modules/batchnorm.py`.
 
-use super::Problem;
 use super::array::{Array, Arrays};
+use crate::import::problem::Problem;
 use crate::policy::{TensorData, TensorDtype};
 use std::collections::BTreeMap;
 

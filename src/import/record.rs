@@ -1,7 +1,7 @@
 //! What decided an import, as `policy.json` keeps it: files by role, options by name; and the options back. Untrusted.
 //! `spec/certificate-files.md#policy`.
 
-use super::{HeadKind, ImportError, ImportOptions, LogStd, hex, read_capped};
+use crate::import::problem::{HeadKind, ImportError, ImportOptions, LogStd, hex, read_capped};
 use crate::policy::ActivationSpec;
 use secateur_checker::model::{Source, SourceFile};
 use secateur_checker::reader::policy::MAX_NAME;

@@ -4,8 +4,9 @@
 use super::compare::{Difference, Place, Scope, compare_masks, compare_policies};
 use super::masks::{METHODS, import_mask, import_pruned};
 use super::record::{OptionProblem, digest_of, options_of};
-use super::{ImportError, ImportOptions, Imported, LogStd, import_accounted, read_capped};
+use super::{Imported, import_accounted};
 use crate::float::dyadic_to_float;
+use crate::import::problem::{ImportError, ImportOptions, LogStd, read_capped};
 use crate::policy::PolicyData;
 use crate::policy::emit::{emit_manifest, emit_tensors};
 use secateur_checker::check::head_name;
@@ -205,7 +206,9 @@ impl<'a> Again<'a> {
         let read = imported.policy.source.iter().flat_map(|source| &source.files);
         for file in read {
             if self.recorded(file.role).is_none_or(|recorded| recorded.sha256 != file.sha256) {
-                let problem = super::Problem::Unreadable("it was changed while it was read".to_owned());
+                let problem = crate::import::problem::Problem::Unreadable(
+                    "it was changed while it was read".to_owned(),
+                );
                 return Err(ImportError { file: path.to_owned(), problem });
             }
         }

@@ -1,8 +1,8 @@
 //! Foreign safetensors files: arrays and metadata. Untrusted; the strict reader is the checker's.
 //! `spec/semantics.md#files`.
 
-use super::Problem;
 use super::array::{Array, Arrays, Element};
+use crate::import::problem::Problem;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use std::collections::HashSet;

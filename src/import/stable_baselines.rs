@@ -6,7 +6,9 @@
 //! `dqn/policies.py`; sb3-contrib: `ars/policies.py`, `tqc/policies.py`.
 
 use super::archive::read_entries;
-use super::{Draft, HeadKind, ImportOptions, Problem, torch};
+use super::torch;
+use crate::import::draft::Draft;
+use crate::import::problem::{HeadKind, ImportOptions, Problem};
 use crate::policy::ActivationSpec;
 use build::Build;
 use class::Family;
@@ -276,7 +278,9 @@ fn hidden_activation(said: &Said) -> Result<ActivationSpec, Problem> {
         });
     };
     match stated.as_str().and_then(class_of) {
-        Some((module, class)) if module.starts_with("torch.nn.modules.") => super::activation_named(&class),
+        Some((module, class)) if module.starts_with("torch.nn.modules.") => {
+            crate::import::draft::activation_named(&class)
+        }
         _ => Err(Problem::Activation(stated.as_str().unwrap_or("of its activation_fn").to_owned())),
     }
 }

@@ -6,9 +6,10 @@
 
 use super::archive::{Entries, entry_names, is_zip, read_entries};
 use super::array::{Array, Arrays, Element};
+use super::foreign;
 use super::pickle::{Node, Pickle};
-use super::{Problem, foreign};
 use super::{modules, normaliser};
+use crate::import::problem::Problem;
 use crate::policy::{TensorData, TensorDtype};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -10,6 +10,7 @@ use super::env::make_environment;
 use super::log::CurveLog;
 use super::start::TrainStart;
 use super::trainer::{MakeEnvironment, TrainError, TrainOutcome, Trainer, UpdateRecord};
+use crate::progress::Progress;
 
 /// Where a run leaves its traces; nothing is written for what is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,20 +24,8 @@ pub struct TrainFiles {
 /// Work that a run with a checkpoint loses at most when it is ended within an update, beside that update.
 const LONGEST_LOSS: Duration = Duration::from_secs(10);
 
-/// Watches a run, and may end it.
-pub trait Progress {
-    /// Called after every update.
-    fn updated(&mut self, record: &UpdateRecord);
-    /// Asked after every update; `true` writes a checkpoint and ends the run.
-    fn should_stop(&mut self) -> bool {
-        false
-    }
-}
-
-/// Watches nothing.
-impl Progress for () {
-    fn updated(&mut self, _: &UpdateRecord) {}
-}
+/// Episodes whose mean return is shown while training.
+const RECENT: usize = 20;
 
 /// Names and values of a row of the logs; NaN where there is nothing.
 fn row(record: &UpdateRecord) -> [(&'static str, f64); 13] {
@@ -67,7 +56,7 @@ fn row(record: &UpdateRecord) -> [(&'static str, f64); 13] {
 pub fn train(
     config: &TrainConfig,
     files: &TrainFiles,
-    progress: &mut (dyn Progress + Send),
+    progress: &dyn Progress,
 ) -> Result<TrainOutcome, TrainError> {
     train_in(config, &make_environment, None, files, progress)
 }
@@ -81,7 +70,7 @@ pub fn train_in(
     make: &MakeEnvironment<'_>,
     start: Option<&TrainStart>,
     files: &TrainFiles,
-    progress: &mut (dyn Progress + Send),
+    progress: &dyn Progress,
 ) -> Result<TrainOutcome, TrainError> {
     config.check()?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build()?;
@@ -97,7 +86,7 @@ pub fn train_from(
     config: &TrainConfig,
     start: &TrainStart,
     files: &TrainFiles,
-    progress: &mut (dyn Progress + Send),
+    progress: &dyn Progress,
 ) -> Result<TrainOutcome, TrainError> {
     train_in(config, &make_environment, Some(start), files, progress)
 }
@@ -112,7 +101,7 @@ fn run(
     config: &TrainConfig,
     (make, start): (&MakeEnvironment<'_>, Option<&TrainStart>),
     files: &TrainFiles,
-    progress: &mut (dyn Progress + Send),
+    progress: &dyn Progress,
 ) -> Result<TrainOutcome, TrainError> {
     let mut trainer = match (&files.checkpoint, start) {
         (Some(path), _) if path.exists() => Trainer::resume_in(config, make, start, path)?,
@@ -129,6 +118,7 @@ fn run(
     };
     let mut environment = make(&config.env_id)?;
     let mut saved = Instant::now();
+    let mut returns = Vec::new();
     while !trainer.finished() {
         let mut record = trainer.update()?;
         let due = |interval: usize| interval > 0 && trainer.updates().is_multiple_of(interval);
@@ -139,8 +129,13 @@ fn run(
         if let Some(log) = &mut log {
             log.write((record.global_step, &row(&record)))?;
         }
-        progress.updated(&record);
-        let stop = progress.should_stop() && !trainer.finished();
+        returns.extend(record.episodes.iter().map(|episode| episode.episode_return));
+        let recent = &returns[returns.len().saturating_sub(RECENT)..];
+        if !recent.is_empty() {
+            progress.remark(&format!("return {:.1}", recent.iter().sum::<f64>() / recent.len() as f64));
+        }
+        progress.advance("training", record.global_step, record.total_timesteps);
+        let stop = progress.stopped() && !trainer.finished();
         if let Some(path) = files.checkpoint.as_ref().filter(|_| save || stop || trainer.finished()) {
             trainer.save(path)?;
             saved = Instant::now();

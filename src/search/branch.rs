@@ -1,5 +1,5 @@
 //! Branch and bound over signs of ReLUs and over inputs: a tree of regions in each of which some output constraint is
-//! proved to fail, or a point at which all hold. Untrusted. `spec/rules.md` (SPLIT, BACK, CEX).
+//! proved to fail, or a point at which all hold. Untrusted. `spec/rules/README.md`.
 //!
 //! Anytime: it stops at a budget of steps and says how far it got. Resumable: the state is plain data. The tree does not
 //! depend on the number of threads, because a fixed number of regions is bounded at a time and entered in order.
@@ -8,8 +8,13 @@ pub mod attack;
 mod combine;
 mod narrow;
 mod node;
+pub mod point;
+mod problem;
 pub mod range;
 pub mod tree;
+
+pub use point::FloatConstraint;
+pub use problem::{AUTO_INPUTS, BranchOptions, BranchProblem, SplitRule};
 
 use std::cmp::Ordering;
 
@@ -17,99 +22,14 @@ use rayon::prelude::*;
 use secateur_checker::number::Rational;
 use serde::{Deserialize, Serialize};
 
-use crate::float::{FloatNetwork, float_to_rational, rational_to_float};
-use crate::property::vnnlib::{Case, OutputConstraint};
-
-use attack::{exact_outputs, search_point, worst};
+use attack::search_point;
 use narrow::Trail;
 use node::{NodeScratch, Verdict};
+use point::worst;
 use tree::{SplitNode, SplitTree};
 
 /// Regions bounded between two looks at the queue.
 const BATCH: usize = 8;
-
-/// `coefficients . outputs - bound`, which is at most 0 where the constraint holds.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FloatConstraint {
-    /// One per output.
-    pub coefficients: Vec<f64>,
-    /// Right-hand side.
-    pub bound: f64,
-}
-
-impl FloatConstraint {
-    /// The constraint's value at given outputs.
-    pub fn value(&self, outputs: &[f64]) -> f64 {
-        self.coefficients.iter().zip(outputs).map(|(c, y)| c * y).sum::<f64>() - self.bound
-    }
-
-    fn from_exact(constraint: &OutputConstraint) -> Self {
-        let coefficients = constraint.coefficients.iter().map(rational_to_float).collect();
-        Self { coefficients, bound: rational_to_float(&constraint.bound) }
-    }
-}
-
-/// Is there an input of the box at which every constraint holds?
-#[derive(Clone, Debug)]
-pub struct BranchProblem<'a> {
-    /// The network.
-    pub network: &'a FloatNetwork,
-    /// The question in exact numbers.
-    pub case: &'a Case,
-    /// The box in floats, rounded outward.
-    lower: Vec<f64>,
-    upper: Vec<f64>,
-    /// The box in floats, rounded inward: where points are looked for.
-    inner: (Vec<f64>, Vec<f64>),
-    constraints: Vec<FloatConstraint>,
-}
-
-/// Which way regions are cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SplitRule {
-    /// By inputs for at most [`AUTO_INPUTS`] inputs or networks that are not piecewise linear, else by ReLUs.
-    Auto,
-    /// Always an input, at the middle.
-    Input,
-    /// The sign of a ReLU, as long as one is undecided.
-    Relu,
-    /// As [`SplitRule::Auto`], but of the inputs the one whose halving narrows the neurons that the bound loses most at.
-    /// Optimised slopes may leave an input no share in the bound's coefficients though the neurons' widths come from it.
-    Loss,
-}
-
-/// Most inputs that [`SplitRule::Auto`] cuts by input.
-pub const AUTO_INPUTS: usize = 12;
-
-/// How to search.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BranchOptions {
-    /// Which way regions are cut.
-    pub rule: SplitRule,
-    /// Gradient steps on a region's slopes and multipliers.
-    pub gradient_steps: usize,
-    /// A region is closed only above this share of the constraints' size, so that rounded slopes still prove it.
-    pub margin: f64,
-    /// Regions bounded in all, over every call.
-    pub max_steps: u64,
-    /// Seed of the attack.
-    pub seed: u64,
-    /// Whether regions are looked for whose signs contradict each other in sum.
-    pub contradictions: bool,
-}
-
-impl Default for BranchOptions {
-    fn default() -> Self {
-        Self {
-            rule: SplitRule::Auto,
-            gradient_steps: 30,
-            margin: 1e-6,
-            max_steps: 1_000_000,
-            seed: 0,
-            contradictions: true,
-        }
-    }
-}
 
 /// What the search found.
 #[derive(Clone, Debug, PartialEq)]
@@ -158,67 +78,13 @@ impl Default for BranchState {
     }
 }
 
-impl<'a> BranchProblem<'a> {
-    /// The question of one case of a property.
-    pub fn new(network: &'a FloatNetwork, case: &'a Case) -> Self {
-        let below = |r: &Rational| outward(r, f64::next_down, |f, r| f <= r);
-        let above = |r: &Rational| outward(r, f64::next_up, |f, r| f >= r);
-        Self {
-            network,
-            case,
-            lower: case.lower.iter().map(below).collect(),
-            upper: case.upper.iter().map(above).collect(),
-            inner: inner_box(case),
-            constraints: case.constraints.iter().map(FloatConstraint::from_exact).collect(),
-        }
+/// Of a round's points, the best one and those that lead on from it to where another constraint is the largest.
+fn between(problem: &BranchProblem<'_>, points: &[(Vec<f64>, f64)]) -> Option<(Vec<f64>, f64)> {
+    let mut trail = Trail::default();
+    for (x, _) in points {
+        trail.visit(x, &worst(problem.network, &problem.constraints, x));
     }
-
-    /// The point of the exact box that is nearest: an end that is no float is itself.
-    fn in_box(&self, x: &[f64]) -> Option<Vec<Rational>> {
-        let sides = x.iter().zip(self.case.lower.iter().zip(&self.case.upper));
-        sides.map(|(x, (l, u))| Some(float_to_rational(*x)?.max(l.clone()).min(u.clone()))).collect()
-    }
-
-    /// Whether a point of the box satisfies every constraint: in exact numbers for networks of ReLUs, else in floats with a
-    /// margin.
-    pub fn holds(&self, point: &[Rational]) -> bool {
-        match exact_outputs(self.network, point) {
-            Some(outputs) => self.case.constraints.iter().all(|c| {
-                let terms = c.coefficients.iter().zip(&outputs).map(|(c, y)| c.mul(y));
-                terms.fold(Rational::zero(), |sum, t| sum.add(&t)) <= c.bound
-            }),
-            None => {
-                let x: Vec<f64> = point.iter().map(rational_to_float).collect();
-                let outputs = self.network.forward(&x);
-                self.constraints.iter().all(|c| c.value(&outputs) < -1e-9)
-            }
-        }
-    }
-
-    /// Of a round's points, the best one and those that lead on from it to where another constraint is the largest.
-    fn between(&self, points: &[(Vec<f64>, f64)]) -> Option<(Vec<f64>, f64)> {
-        let mut trail = Trail::default();
-        for (x, _) in points {
-            trail.visit(x, &worst(self.network, &self.constraints, x));
-        }
-        trail.approach(self.network, (&self.inner.0, &self.inner.1), &self.constraints, 2)
-    }
-}
-
-/// The box rounded inward; an interval without a float inside becomes the floats around it.
-fn inner_box(case: &Case) -> (Vec<f64>, Vec<f64>) {
-    let lower = case.lower.iter().map(|r| outward(r, f64::next_up, |f, r| f >= r));
-    let upper = case.upper.iter().map(|r| outward(r, f64::next_down, |f, r| f <= r));
-    lower.zip(upper).map(|(l, u)| if l <= u { (l, u) } else { (u, l) }).unzip()
-}
-
-/// The float next to `value` on the side where `good(float, value)`.
-fn outward(value: &Rational, step: fn(f64) -> f64, good: fn(&Rational, &Rational) -> bool) -> f64 {
-    let near = rational_to_float(value);
-    match float_to_rational(near) {
-        Some(float) if !good(&float, value) => step(near),
-        _ => near,
-    }
+    trail.approach(problem.network, (&problem.inner.0, &problem.inner.1), &problem.constraints, 2)
 }
 
 /// Searches until a verdict or the budget of steps; `state` is where to begin and receives where it ended.
@@ -253,7 +119,7 @@ pub fn search_branch_with(
             return BranchOutcome::Unknown { best_bound: state.lowest() };
         }
         let (mut points, stuck) = state.round(problem, options, 0.0);
-        points.extend(problem.between(&points));
+        points.extend(between(problem, &points));
         if let Some(point) = points.into_iter().find_map(found) {
             return BranchOutcome::Falsified(point);
         }

@@ -7,7 +7,6 @@ mod ball;
 
 use secateur_checker::evaluate::Problem;
 use secateur_checker::model::{Head, Units};
-use secateur_checker::number::Rational;
 
 use crate::float::head::FloatHead;
 use crate::float::mlp::{Dense, Mlp};
@@ -301,15 +300,5 @@ impl AtState<'_> {
             }
         }
         (value, point)
-    }
-}
-
-/// The largest float that is not above a rational number.
-fn float_below(value: &Rational) -> f64 {
-    let nearest = rational_to_float(value);
-    match crate::float::float_to_rational(nearest) {
-        Some(exact) if exact <= *value => nearest,
-        Some(_) => nearest.next_down(),
-        None => f64::MAX,
     }
 }

@@ -1,6 +1,6 @@
 //! The triangle relaxation of a ReLU network as a linear program; its dual values become the slopes of a backward bound
 //! that equals the program's optimum. Untrusted: an optimum that the slopes do not give again is an error, not a
-//! tolerance. `spec/rules.md` (DUAL, BACK).
+//! tolerance. `spec/rules/README.md`.
 //!
 //! The solver is clarabel, an interior point method that returns duals. For a ReLU with `l < 0 < u` the program says
 //! `h >= z`, `h >= 0` and `h <= chord(z)`; where the duals of the first two are `a` and `b`, the line below has slope

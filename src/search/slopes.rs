@@ -1,9 +1,10 @@
 //! Optimised slopes (alpha-CROWN): for every bounded quantity its own lines below ReLUs and its own tangents of tanh and
-//! sigmoid, improved by projected gradient steps. Untrusted; any slopes give a sound bound. `spec/rules.md` (BACK).
+//! sigmoid, improved by projected gradient steps. Untrusted; any slopes give a sound bound. `spec/rules/README.md`.
 //!
 //! With slopes of its own for every bounded quantity, tighter bounds of one layer never hurt the next, so each layer is
 //! optimised by itself, first to last; no gradient goes through the bounds themselves.
 
+pub mod options;
 pub(crate) mod panel;
 pub(crate) mod state;
 pub mod witness;
@@ -15,33 +16,10 @@ use crate::bound::kernel::{Lane, PANEL, dispatch};
 use crate::bound::{FloatBounds, FloatRegion, ibp};
 use crate::float::FloatNetwork;
 
+pub use options::{Column, SlopeOptions};
 use panel::{Panel, PanelScratch};
 use state::LayerContext;
-use witness::{Column, SlopeWitness, TargetSlopes};
-
-/// How long to search.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SlopeOptions {
-    /// Gradient steps for the bounds of each hidden layer.
-    pub hidden_steps: usize,
-    /// Gradient steps for the outputs or objectives.
-    pub output_steps: usize,
-    /// First step, as a share of the range of the number that moves.
-    pub rate: f64,
-    /// Factor on the step from one iteration to the next.
-    pub decay: f64,
-}
-
-impl SlopeOptions {
-    /// What brings the reference networks under the widths of a hundred steps of alpha-CROWN: deeper networks need more
-    /// steps, because a layer's loss adds to that of the layers before it.
-    pub fn for_network(network: &FloatNetwork) -> Self {
-        if network.layers.len() > 3 {
-            return Self { hidden_steps: 60, output_steps: 80, rate: 0.5, decay: 0.95 };
-        }
-        Self { hidden_steps: 24, output_steps: 60, rate: 0.5, decay: 0.93 }
-    }
-}
+use witness::{SlopeWitness, TargetSlopes};
 
 /// What a search of slopes gives.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 //! Seconds on one core of a 2020s x86-64 machine with networks of 64-64.
 
 use super::plan::Spec;
-use crate::attack::suite::{AttackKind, AttackPlan};
+use crate::attack::plan::{AttackKind, AttackPlan};
 use crate::rl::env::Environment;
 
 /// Speed of an environment.

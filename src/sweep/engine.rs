@@ -5,20 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::job::{JobContext, JobError, run_job};
+use super::meter::{JobMeter, Meter};
 use super::plan::Plan;
 use super::store::{Found, Store, StoreError};
-
-/// Watches a sweep, and may end it. Costs are those of [`super::plan::Job::cost`].
-pub trait SweepProgress: Sync {
-    /// A sentence for the user.
-    fn note(&self, text: &str);
-    /// A job began.
-    fn began(&self, label: &str);
-    /// A job did a part, in the unit of its cost; negative when work was lost.
-    fn advanced(&self, cost: f64);
-    /// Whether to end early: jobs under way write their checkpoint and stop.
-    fn stopped(&self) -> bool;
-}
+use crate::progress::Progress;
 
 /// How many jobs, and when to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +53,8 @@ struct Engine<'a> {
     plan: &'a Plan,
     store: &'a Store,
     limits: Limits,
-    progress: &'a dyn SweepProgress,
+    progress: &'a dyn Progress,
+    meter: Meter<'a>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -84,10 +75,13 @@ enum Ended {
 }
 
 /// Runs every job that is not done.
-pub fn run_plan(plan: &Plan, store: &Store, limits: Limits, progress: &dyn SweepProgress) -> Outcome {
+pub fn run_plan(plan: &Plan, store: &Store, limits: Limits, progress: &dyn Progress) -> Outcome {
     let state =
         State { status: vec![Status::Waiting; plan.jobs.len()], started: 0, outcome: Outcome::default() };
-    let engine = Engine { plan, store, limits, progress, state: Mutex::new(state), changed: Condvar::new() };
+    let left = plan.cost(|index| !matches!(store.look(&plan.jobs[index], None), Found::Whole(_)));
+    let meter = Meter::new(progress, left);
+    let engine =
+        Engine { plan, store, limits, progress, meter, state: Mutex::new(state), changed: Condvar::new() };
     std::thread::scope(|scope| {
         for _ in 0..limits.workers.max(1) {
             scope.spawn(|| engine.work());
@@ -210,7 +204,7 @@ impl Engine<'_> {
         if !self.may_start() {
             return Ended::Refused;
         }
-        self.progress.began(&job.label);
+        self.progress.remark(&job.label);
         let ended = self.attempt(index, inputs).unwrap_or_else(|error| Ended::Failed(error.to_string()));
         if let Ended::Failed(reason) = &ended {
             self.progress.note(&format!("{} failed: {reason}", job.label));
@@ -221,6 +215,7 @@ impl Engine<'_> {
     fn attempt(&self, index: usize, inputs: &[String]) -> Result<Ended, StoreError> {
         let job = &self.plan.jobs[index];
         for attempt in 0..2 {
+            let meter = JobMeter::new(&self.meter, job.cost);
             let context = JobContext {
                 out: &self.store.begin(job)?,
                 work: &self.store.work(job),
@@ -229,10 +224,11 @@ impl Engine<'_> {
                     .iter()
                     .map(|need| self.store.folder(&self.plan.jobs[*need]))
                     .collect::<Vec<_>>(),
-                cost: job.cost,
-                progress: self.progress,
+                progress: &meter,
             };
-            match run_job(&job.spec, &context) {
+            let ended = run_job(&job.spec, &context);
+            meter.end();
+            match ended {
                 Ok(()) => return Ok(Ended::Ran(self.store.finish(job, inputs)?)),
                 Err(JobError::Interrupted) => return Ok(Ended::Stopped),
                 Err(JobError::Checkpoint(reason)) if attempt == 0 => {

@@ -1,5 +1,5 @@
 //! Finished results as one grid of returns and bounds. Untrusted; a result that is missing leaves its cell empty.
-//! `spec/sweep.md#tables`.
+//! `spec/sweep.md#definitions`.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::config::SweepConfig;
 use super::job::{CURVE, CertifiedBounds, Episodes, JobError, RESULT, read_json};
 use super::plan::{Lineage, Plan};
 use super::store::{Found, Store};
-use crate::attack::suite::AttackKind;
+use crate::attack::plan::AttackKind;
 use crate::policy::input::{MAX_OWN, read_text};
 use secateur_checker::family::Family;
 

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::engine::SweepProgress;
 use super::plan::Spec;
-use crate::attack::suite::AttackError;
+use crate::attack::plan::AttackError;
 use crate::certify::CertifyError;
 use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::read::read_policy_dir;
 use crate::policy::write::{WriteError, create_folder, write_atomically};
+use crate::progress::Progress;
 use crate::prune::{Method, Scope, prune};
 use crate::rl::TrainError;
 use crate::rl::env::EnvironmentError;
@@ -105,10 +105,8 @@ pub struct JobContext<'a> {
     pub work: &'a Path,
     /// Folders of the results it needs, in the job's order.
     pub inputs: &'a [PathBuf],
-    /// Its cost, to be reported part by part.
-    pub cost: f64,
     /// Whom to tell.
-    pub progress: &'a dyn SweepProgress,
+    pub progress: &'a dyn Progress,
 }
 
 impl JobContext<'_> {
@@ -120,27 +118,6 @@ impl JobContext<'_> {
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), JobError> {
         let text = serde_json::to_string(value).map_err(|e| JobError::Other(e.to_string()))?;
         Ok(write_atomically(&self.out.join(name), (text + "\n").as_bytes())?)
-    }
-}
-
-/// Reports the parts of a job's cost; takes them back if the job does not end.
-struct Meter<'a> {
-    context: &'a JobContext<'a>,
-    told: f64,
-}
-
-impl<'a> Meter<'a> {
-    fn new(context: &'a JobContext<'a>) -> Self {
-        Self { context, told: 0.0 }
-    }
-
-    /// This share of the job is done.
-    fn reach(&mut self, share: f64) {
-        let reached = self.context.cost * share.clamp(0.0, 1.0);
-        if reached > self.told {
-            self.context.progress.advanced(reached - self.told);
-            self.told = reached;
-        }
     }
 }
 
@@ -161,8 +138,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, JobError> {
 pub fn run_job(spec: &Spec, context: &JobContext<'_>) -> Result<(), JobError> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let pool = pool.map_err(|e| JobError::Other(e.to_string()))?;
-    let mut meter = Meter::new(context);
-    let done = pool.install(|| match spec {
+    pool.install(|| match spec {
         Spec::Train { config } => train::run(config, context),
         Spec::Prune { recipe, sparsity } => run_prune(recipe, sparsity, context),
         Spec::Certify { .. } => certify::run(spec, context),
@@ -172,9 +148,7 @@ pub fn run_job(spec: &Spec, context: &JobContext<'_>) -> Result<(), JobError> {
             episodes::run_attacked(environment, plan, *own_critic, context)
         }
         Spec::Transfer { environment, plan } => episodes::run_transferred(environment, plan, context),
-    });
-    meter.reach(1.0);
-    done
+    })
 }
 
 /// Writes the mask of one sparsity: `masks/` with a chain of one.

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::config::{MaskRecipe, SweepConfig, SweepConfigError};
 use super::cost::Pace;
-use crate::attack::suite::{AttackKind, AttackPlan, DEFINITIONS};
+use crate::attack::plan::{AttackKind, AttackPlan};
+use crate::attack::suite::DEFINITIONS;
 use crate::rl::TrainConfig;
 use crate::rl::env::{EnvironmentError, make_environment};
 

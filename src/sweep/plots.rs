@@ -8,7 +8,7 @@ use super::config::{BootstrapConfig, SweepConfig, float};
 use super::gather::{BySeed, CurvePoint, Grid, Group};
 use super::statistic::{Attacked, View, common_attacks, mean_interval};
 use super::tables::{DETERMINISTIC, SAMPLED, TableError, family_bounds};
-use crate::attack::suite::AttackKind;
+use crate::attack::plan::AttackKind;
 use crate::plot::{Figure, Panel, Point, Series, Stroke, render};
 use crate::policy::write::{create_folder, write_atomically};
 use secateur_checker::number::Rational;

@@ -7,8 +7,8 @@ use super::bootstrap::{Draw, Interval, interval, mean_of};
 use super::config::BootstrapConfig;
 use super::gather::{BySeed, Grid, Group, MaskResults};
 use super::job::Episodes;
+use crate::attack::plan::AttackKind;
 use crate::attack::score::EpisodeScore;
-use crate::attack::suite::AttackKind;
 use crate::decomposition::ActionMode;
 
 /// Which return of an episode.

@@ -1,5 +1,5 @@
 //! Tables of a grid as CSV, JSON and Markdown: the same numbers in all three. Untrusted.
-//! `spec/sweep.md#tables`.
+//! `spec/sweep.md#definitions`.
 
 mod bounds;
 mod decomposition;

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use secateur::certify::Silent;
 use secateur::certify::band::{BandLimit, BandQuantity, bound_bands, proved_bands, widest};
-use secateur::cli::band::answer;
+use secateur::progress::Silent;
+use secateur::show::band::answer;
 use secateur_checker::evaluate::Problem as Subject;
 use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::load::{load_masks, load_policy, load_states};

@@ -1,11 +1,12 @@
 //! The family `branch`: split trees reach the exact range, are true bounds whatever the bytes are, and are the same at any
 //! thread count.
 
-use secateur::certify::{Certified, Request, Silent, certify};
+use secateur::certify::{Certified, Request, certify};
 use secateur::float::{FloatActivation, FloatNetwork, rational_to_float};
 use secateur::policy::emit::{write_mask_chain, write_npy, write_policy_dir};
 use secateur::policy::mask::{MaskData, MaskTable};
 use secateur::policy::{ActivationSpec, HeadData, LayerData, PolicyData, TensorData};
+use secateur::progress::Silent;
 use secateur_checker::family::Family;
 use secateur_checker::kernel::branch::bound_tree;
 use secateur_checker::kernel::fault::{Class, Fault};

@@ -5,11 +5,12 @@ use secateur_testkit::programs;
 use std::path::{Path, PathBuf};
 
 use secateur::certify::regret::RegretRequest;
-use secateur::certify::{Request, Silent, certify};
+use secateur::certify::{Request, certify};
 use secateur::import::{ImportOptions, import};
 use secateur::policy::emit::{write_mask_chain, write_npy, write_policy_dir};
 use secateur::policy::mask::{MaskData, MaskTable};
 use secateur::policy::{ActivationSpec, HeadData, LayerData, PolicyData, TensorData};
+use secateur::progress::Silent;
 use secateur_checker::check::NamedFile;
 use secateur_checker::family::Family;
 use secateur_checker::load::{load_masks, load_policy, load_states};

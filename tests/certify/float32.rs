@@ -9,7 +9,8 @@ use secateur_checker::family::Family;
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::float32::rounding_errors;
 use secateur_checker::kernel::grid::{GridNetwork, GridScale};
-use secateur_checker::kernel::ibp::{GridBox, propagate};
+use secateur_checker::kernel::ibp::propagate;
+use secateur_checker::kernel::interval::GridBox;
 use secateur_checker::load::Failure;
 use secateur_checker::model::{
     Activation, Head, Layer, Mask, Matrix, Network, PerturbationSet, Policy, States, Units,

@@ -1,5 +1,6 @@
 //! Certifying: every family, from the search to a certificate that the checker accepts.
 
+mod audit;
 mod band_limit;
 mod branch;
 mod closed_form;

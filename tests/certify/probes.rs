@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use secateur::certify::Silent;
 use secateur::certify::witness::{Wanted, WitnessError, propose_witness};
+use secateur::progress::Silent;
 use secateur::search::lp::LpError;
 use secateur_checker::evaluate::{Problem, evaluate};
 use secateur_checker::family::Family;

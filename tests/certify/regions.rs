@@ -1,9 +1,10 @@
 //! Regions end to end: boxes whose every state is claimed, compared with exact evaluation; files and options.
 
 use secateur::certify::regions::RegionRequest;
-use secateur::certify::{Certified, CertifyError, Request, Silent, certify};
+use secateur::certify::{Certified, CertifyError, Request, certify};
 use secateur::float::{FloatNetwork, rational_to_float};
 use secateur::policy::ActivationSpec;
+use secateur::progress::Silent;
 use secateur::search::cover::{CoverGoal, search_cover};
 use secateur_checker::claim::region::{RegionProblem, prove_region};
 use secateur_checker::family::Family;

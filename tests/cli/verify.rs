@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use secateur::certify::json::canonical;
 use secateur::certify::keys::Key;
 use secateur_checker::number::Rational;
 use secateur_checker::reader::digest::sha256_hex;
 use secateur_checker::reader::dsse::{Envelope, parse_envelope};
-use secateur_checker::reader::json::{Numbers, Value, canonical, parse};
+use secateur_checker::reader::json::{Numbers, Value, parse};
 use secateur_testkit::programs::{Ran, run, secateur, secateur_check};
 use tempfile::TempDir;
 

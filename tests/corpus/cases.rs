@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use secateur::certify::emit::{emit_certificate, emit_envelope};
+use secateur::certify::keys::public_pem;
 use secateur::policy::emit::emit_mask;
 use secateur_checker::family::Family;
 use secateur_checker::load::{load_masks, load_policy};
@@ -103,7 +104,7 @@ fn certify(root: &Path, problem: &str, families: &[Family]) -> (Certificate, Opt
 
 fn write_trust_files(folder: &Path) {
     let entry = |name: &str, byte: u8, status: &str| {
-        let pem = key(byte).public().expect("a strong key").emit_pem();
+        let pem = public_pem(&key(byte).public().expect("a strong key"));
         json!({"name": name, "publicKey": pem, "status": status})
     };
     let file = |name: &str, threshold: &str, verifiers: &str, keys: Value| {
@@ -232,37 +233,37 @@ impl Writer<'_> {
         };
         let bad =
             |name: &str, text: String, reason: &str, note: &str| self.reject(name, text, 2, reason, note);
-        bad("envelope-empty", String::new(), "Envelope(Json(Syntax", "an empty file");
-        bad("envelope-half", whole[..whole.len() / 2].to_owned(), "Envelope(Json(Syntax", "half a file");
-        bad("envelope-bom", format!("\u{feff}{whole}"), "Envelope(Json(ByteOrderMark", "a byte order mark");
-        bad("envelope-deep", "[".repeat(100_000), "Envelope(Json(TooDeep", "a hundred thousand brackets");
-        bad("envelope-trailing", format!("{whole}{{}}"), "Envelope(Json(TrailingData", "two documents");
+        bad("envelope-empty", String::new(), "syntax", "an empty file");
+        bad("envelope-half", whole[..whole.len() / 2].to_owned(), "syntax", "half a file");
+        bad("envelope-bom", format!("\u{feff}{whole}"), "byte-order-mark", "a byte order mark");
+        bad("envelope-deep", "[".repeat(100_000), "too-deep", "a hundred thousand brackets");
+        bad("envelope-trailing", format!("{whole}{{}}"), "trailing-data", "two documents");
         let twice = whole.replacen('{', "{\"payloadType\":\"x\",", 1);
-        bad("envelope-duplicate-key", twice, "Envelope(Json(DuplicateKey", "payloadType twice");
+        bad("envelope-duplicate-key", twice, "duplicate-key", "payloadType twice");
         let number = edit(&|v| v["payload"] = json!(1.5));
-        bad("envelope-number", number, "Envelope(Json(NumberToken", "a number where a string belongs");
+        bad("envelope-number", number, "number-token", "a number where a string belongs");
         let extra = edit(&|v| v["algorithm"] = json!("none"));
-        bad("envelope-algorithm", extra, "Envelope(Field(Unknown", "the file names an algorithm");
+        bad("envelope-algorithm", extra, "unknown-key", "the file names an algorithm");
         let other = edit(&|v| v["payloadType"] = json!("text/plain\u{1b}[2J"));
-        bad("envelope-payload-type", other, "Envelope(PayloadType", "another payload type, with an escape");
+        bad("envelope-payload-type", other, "payload-type", "another payload type, with an escape");
         let none = edit(&|v| v["signatures"] = json!([]));
-        bad("envelope-unsigned", none, "Envelope(NoSignatures", "no signature");
+        bad("envelope-unsigned", none, "no-signatures", "no signature");
         let many = edit(&|v| v["signatures"] = Value::Array(vec![v["signatures"][0].clone(); 17]));
-        bad("envelope-17-signatures", many, "Envelope(TooManySignatures", "more signatures than the cap");
+        bad("envelope-17-signatures", many, "too-many-signatures", "more signatures than the cap");
         let long = edit(&|v| v["signatures"][0]["keyid"] = json!("k".repeat(201)));
-        bad("envelope-keyid", long, "Envelope(KeyidTooLong", "a keyid longer than the cap");
+        bad("envelope-keyid", long, "keyid-too-long", "a keyid longer than the cap");
         let short = edit(&|v| v["signatures"][0]["sig"] = json!("AAAA"));
-        bad("envelope-short-signature", short, "Envelope(SignatureLength", "a signature of 3 bytes");
+        bad("envelope-short-signature", short, "signature-length", "a signature of 3 bytes");
         let loose = edit(&|v| v["signatures"][0]["sig"] = json!(format!("{}B==", "A".repeat(85))));
-        let reason = "Envelope(Signature { index: 0, error: NotCanonical";
+        let reason = "base64-unused-bits";
         bad("envelope-base64-bits", loose, reason, "base64 with unused bits set");
         let spaced = edit(&|v| v["payload"] = json!(format!("{} AAA", v["payload"].as_str().expect("text"))));
-        bad("envelope-base64-blank", spaced, "Envelope(Payload(Character", "a blank inside base64");
+        bad("envelope-base64-blank", spaced, "base64-character", "a blank inside base64");
         let unpadded = edit(&|v| v["payload"] = json!("AAAAA"));
-        bad("envelope-base64-length", unpadded, "Envelope(Payload(Length", "base64 without padding");
+        bad("envelope-base64-length", unpadded, "base64-length", "base64 without padding");
         let mut latin = whole.into_bytes();
         latin[10] = 0xE9;
-        self.reject("envelope-latin-1", latin, 2, "Envelope(Json(NotUtf8", "not UTF-8");
+        self.reject("envelope-latin-1", latin, 2, "not-utf8", "not UTF-8");
     }
 
     fn signatures(&self) {
@@ -272,130 +273,128 @@ impl Writer<'_> {
         };
         let mut flipped = good.clone();
         flipped.signatures[0].sig[0] ^= 1;
-        bad("one.json", "signature-bit", flipped, "WrongSignature", "one bit of the signature");
+        bad("one.json", "signature-bit", flipped, "wrong-signature", "one bit of the signature");
         let mut payload = good.clone();
         let middle = payload.payload.len() / 2;
         payload.payload[middle] ^= 1;
-        bad("one.json", "signature-payload-bit", payload, "WrongSignature", "one bit of the payload");
+        bad("one.json", "signature-payload-bit", payload, "wrong-signature", "one bit of the payload");
         let mut scalar = good.clone();
         scalar.signatures[0].sig = with_order_added(scalar.signatures[0].sig);
-        bad("one.json", "signature-s-plus-l", scalar, "NonCanonicalSignature", "S + L in place of S");
+        bad("one.json", "signature-s-plus-l", scalar, "non-canonical-signature", "S + L in place of S");
         let stranger = key(9).sign(PAYLOAD_TYPE, good.payload.clone());
-        bad("one.json", "signature-stranger", stranger, "ThresholdNotMet", "an unknown key");
+        bad("one.json", "signature-stranger", stranger, "threshold-not-met", "an unknown key");
         let mut posing = key(9).sign(PAYLOAD_TYPE, good.payload.clone());
         posing.signatures[0].keyid.clone_from(&good.signatures[0].keyid);
-        bad("one.json", "signature-posing", posing, "WrongSignature", "an unknown key under a known keyid");
-        bad("revoked.json", "signature-revoked", good.clone(), "RevokedKey", "a revoked key");
+        bad("one.json", "signature-posing", posing, "wrong-signature", "an unknown key under a known keyid");
+        bad("revoked.json", "signature-revoked", good.clone(), "revoked-key", "a revoked key");
         let mut twice = good.clone();
         twice.signatures.push(twice.signatures[0].clone());
-        bad("two.json", "signature-twice", twice, "ThresholdNotMet", "one key twice where two are asked for");
-        bad("other-verifier.json", "verifier", good.clone(), "VerifierNotAllowed", "a verifier not allowed");
+        bad(
+            "two.json",
+            "signature-twice",
+            twice,
+            "threshold-not-met",
+            "one key twice where two are asked for",
+        );
+        bad(
+            "other-verifier.json",
+            "verifier",
+            good.clone(),
+            "verifier-not-allowed",
+            "a verifier not allowed",
+        );
         let mut typed = good;
         typed.signatures = key(1).sign("text/plain", typed.payload.clone()).signatures;
-        bad("one.json", "signature-other-type", typed, "WrongSignature", "signed as another payload type");
+        bad("one.json", "signature-other-type", typed, "wrong-signature", "signed as another payload type");
     }
 
     fn payloads(&self) {
-        self.spelled("payload-blank", "Certificate(NotCanonical", "a blank between tokens", |t| {
+        self.spelled("payload-blank", "payload-not-canonical", "a blank between tokens", |t| {
             t.replacen(':', ": ", 1)
         });
-        self.spelled("payload-escape", "Certificate(NotCanonical", "a letter spelled as an escape", |t| {
+        self.spelled("payload-escape", "payload-not-canonical", "a letter spelled as an escape", |t| {
             t.replacen("sensitivity", "\\u0073ensitivity", 1)
         });
-        self.spelled("payload-bom", "Certificate(Json(ByteOrderMark", "a byte order mark", |t| {
-            format!("\u{feff}{t}")
-        });
-        self.spelled("payload-duplicate-key", "Certificate(Json(DuplicateKey", "a key twice", |t| {
+        self.spelled("payload-bom", "byte-order-mark", "a byte order mark", |t| format!("\u{feff}{t}"));
+        self.spelled("payload-duplicate-key", "duplicate-key", "a key twice", |t| {
             t.replacen("\"seed\":", "\"seed\":\"1\",\"seed\":", 1)
         });
-        self.spelled("payload-number", "Certificate(Json(NumberToken", "a number as a JSON number", |t| {
+        self.spelled("payload-number", "number-token", "a number as a JSON number", |t| {
             t.replacen("\"mask\":\"0\"", "\"mask\":0", 1)
         });
-        self.spelled("payload-float", "Certificate(Json(NumberToken", "a claim as a JSON number", |t| {
+        self.spelled("payload-float", "number-token", "a claim as a JSON number", |t| {
             let value = self.gaussian.claims[0].values[0].as_str();
             t.replacen(&format!("\"{value}\""), value, 1)
         });
-        self.spelled("payload-deep", "Certificate(Json(TooDeep", "nested deeper than the cap", |t| {
+        self.spelled("payload-deep", "too-deep", "nested deeper than the cap", |t| {
             let nested = format!("{}{}", "[".repeat(25), "]".repeat(25));
             t.replacen("\"seed\":\"0\"", &format!("\"seed\":{nested}"), 1)
         });
-        self.spelled("payload-empty", "Certificate(Json(Syntax", "an empty payload", |_| String::new());
-        self.spelled("payload-surrogate", "Certificate(Json(LoneSurrogate", "half a surrogate pair", |t| {
+        self.spelled("payload-empty", "syntax", "an empty payload", |_| String::new());
+        self.spelled("payload-surrogate", "lone-surrogate", "half a surrogate pair", |t| {
             t.replacen("\"seed\":\"0\"", "\"seed\":\"\\ud800\"", 1)
         });
     }
 
     fn fields(&self) {
-        self.edited("field-65-subjects", "TooMany { what: \"subjects\"", "more subjects than the cap", |v| {
+        self.edited("field-65-subjects", "list-too-long", "more subjects than the cap", |v| {
             v["subject"] = Value::Array(vec![v["subject"][0].clone(); 65]);
         });
-        self.edited("field-no-subjects", "Empty { what: \"subjects\"", "no subject", |v| {
-            v["subject"] = json!([])
-        });
-        self.edited("field-1025-masks", "TooMany { what: \"masks\"", "more masks than the cap", |v| {
+        self.edited("field-no-subjects", "list-empty", "no subject", |v| v["subject"] = json!([]));
+        self.edited("field-1025-masks", "list-too-long", "more masks than the cap", |v| {
             let record = json!({"digest": "", "name": "", "pruned": "0", "total": "0"});
             v["predicate"]["model"]["masks"] = Value::Array(vec![record; 1025]);
         });
-        self.edited("field-no-masks", "Empty { what: \"masks\"", "no mask", |v| {
+        self.edited("field-no-masks", "list-empty", "no mask", |v| {
             v["predicate"]["model"]["masks"] = json!([]);
         });
-        self.edited("field-no-claims", "NoClaims", "nothing is claimed", |v| {
+        self.edited("field-no-claims", "no-claims", "nothing is claimed", |v| {
             v["predicate"]["claims"] = json!([])
         });
-        self.edited("field-version", "Version { found: \"2.0.0\"", "a later version", |v| {
+        self.edited("field-version", "schema-version", "a later version", |v| {
             v["predicate"]["schemaVersion"] = json!("2.0.0");
         });
         self.edited(
             "field-version-1.0.0",
-            "Version { found: \"1.0.0\"",
+            "schema-version",
             "the first version, whose margins may be false",
             |v| {
                 v["predicate"]["schemaVersion"] = json!("1.0.0");
             },
         );
-        self.edited("field-statement-type", "UnknownWord", "another kind of statement", |v| {
+        self.edited("field-statement-type", "unknown-word", "another kind of statement", |v| {
             v["_type"] = json!("https://in-toto.io/Statement/v0.1");
         });
-        self.edited("field-predicate-type", "UnknownWord", "another predicate", |v| {
+        self.edited("field-predicate-type", "unknown-word", "another predicate", |v| {
             v["predicateType"] = json!("https://slsa.dev/provenance/v1");
         });
-        self.edited("field-result", "UnknownWord", "a result that is no result", |v| {
+        self.edited("field-result", "unknown-word", "a result that is no result", |v| {
             v["predicate"]["result"] = json!("unknown");
         });
-        self.edited("field-semantics", "UnknownWord", "other semantics", |v| {
+        self.edited("field-semantics", "unknown-word", "other semantics", |v| {
             v["predicate"]["model"]["semantics"] = json!("float32");
         });
-        self.edited(
-            "field-missing",
-            "Missing { path: \"predicate\", key: \"limits\"",
-            "no limits at all",
-            |v| {
-                v["predicate"].as_object_mut().expect("an object").remove("limits");
-            },
-        );
-        self.edited(
-            "field-unknown",
-            "Unknown { path: \"predicate\", key: \"tolerance\"",
-            "an unknown field",
-            |v| {
-                v["predicate"]["tolerance"] = json!("0.01");
-            },
-        );
-        self.edited("field-not-a-list", "WrongType", "an object where a list belongs", |v| {
+        self.edited("field-missing", "missing-key", "no limits at all", |v| {
+            v["predicate"].as_object_mut().expect("an object").remove("limits");
+        });
+        self.edited("field-unknown", "unknown-key", "an unknown field", |v| {
+            v["predicate"]["tolerance"] = json!("0.01");
+        });
+        self.edited("field-not-a-list", "wrong-type", "an object where a list belongs", |v| {
             v["predicate"]["claims"] = json!({});
         });
-        self.radius("field-radius-5000-digits", &"9".repeat(5000), "TooLong", "a number of 5000 digits");
-        self.radius("field-radius-exponent", "1e999999999", "TooLong", "a number of a billion digits");
-        self.radius("field-radius-zero-denominator", "1/0", "ZeroDenominator", "a fraction over 0");
-        self.radius("field-radius-nan", "nan", "Malformed", "no number");
-        self.radius("field-radius-negative", "-1/20", "OutOfRange", "a negative radius");
-        self.edited("field-count-sign", "OutOfRange", "a count with a sign", |v| {
+        self.radius("field-radius-5000-digits", &"9".repeat(5000), "not-a-number", "a number of 5000 digits");
+        self.radius("field-radius-exponent", "1e999999999", "not-a-number", "a number of a billion digits");
+        self.radius("field-radius-zero-denominator", "1/0", "not-a-number", "a fraction over 0");
+        self.radius("field-radius-nan", "nan", "not-a-number", "no number");
+        self.radius("field-radius-negative", "-1/20", "out-of-range", "a negative radius");
+        self.edited("field-count-sign", "out-of-range", "a count with a sign", |v| {
             v["predicate"]["claims"][0]["mask"] = json!("+0");
         });
-        self.edited("field-count-overflow", "OutOfRange", "a count beyond 64 bits", |v| {
+        self.edited("field-count-overflow", "out-of-range", "a count beyond 64 bits", |v| {
             v["predicate"]["claims"][0]["mask"] = json!("99999999999999999999");
         });
-        self.edited("field-digest", "OutOfRange", "a digest in capitals", |v| {
+        self.edited("field-digest", "out-of-range", "a digest in capitals", |v| {
             v["subject"][0]["digest"]["sha256"] = json!("A".repeat(64));
         });
     }
@@ -406,73 +405,62 @@ impl Writer<'_> {
 
     fn files(&self) {
         let good = emit_envelope(&sealed(&self.gaussian));
-        let wrong = "WrongFile { role: \"subject\"";
+        let wrong = "wrong-file";
         self.reject_with(("other", "one.json"), "file-policy", &good, 3, wrong, "another policy");
-        let wrong = "WrongFile { role: \"mask\"";
+        let wrong = "wrong-file";
         self.reject_with(("unnested", "one.json"), "file-mask", &good, 3, wrong, "another mask");
         let unnested = emit_envelope(&sealed(&self.about_unnested_masks()));
         let place = ("unnested", "one.json");
-        self.reject_with(place, "masks-unnested", unnested, 3, "Masks(NotNested", "masks that are no chain");
-        self.changed("file-states", "WrongFile { role: \"states\"", "other states", |c| {
+        self.reject_with(place, "masks-unnested", unnested, 3, "not-nested", "masks that are no chain");
+        self.changed("file-states", "wrong-file", "other states", |c| {
             input(c, "states").sha256 = sha256_hex(b"other states");
         });
-        self.changed("file-chain", "WrongFile { role: \"chain\"", "another chain.json", |c| {
+        self.changed("file-chain", "wrong-file", "another chain.json", |c| {
             input(c, "chain").sha256 = sha256_hex(b"another chain");
         });
-        self.changed("file-one-subject", "FileMissing { role: \"policy\"", "only one policy file", |c| {
+        self.changed("file-one-subject", "file-missing", "only one policy file", |c| {
             c.subjects.truncate(1);
         });
-        self.changed("file-no-mask", "FileMissing { role: \"mask\"", "a mask's file is not listed", |c| {
+        self.changed("file-no-mask", "file-missing", "a mask's file is not listed", |c| {
             let at = c.inputs.iter().rposition(|f| f.role == "mask").expect("a mask");
             c.inputs.remove(at);
         });
-        self.changed("file-unexpected", "UnexpectedFile", "a file of an unknown role", |c| {
+        self.changed("file-unexpected", "unexpected-file", "a file of an unknown role", |c| {
             c.inputs.push(FileDigest {
                 role: "environment".to_owned(),
                 name: "env.toml".to_owned(),
                 sha256: sha256_hex(b""),
             });
         });
-        self.changed(
-            "file-source",
-            "UnexpectedFile { role: \"source\"",
-            "a source the policy does not name",
-            |c| {
-                c.inputs.push(FileDigest {
-                    role: "source".to_owned(),
-                    name: "model.onnx".to_owned(),
-                    sha256: sha256_hex(b""),
-                });
-            },
-        );
-        let model = |field: &str| format!("Model {{ field: \"{field}\"");
-        self.changed("model-weights", &model("the weights digest"), "other weights", |c| {
+        self.changed("file-source", "unexpected-file", "a source the policy does not name", |c| {
+            c.inputs.push(FileDigest {
+                role: "source".to_owned(),
+                name: "model.onnx".to_owned(),
+                sha256: sha256_hex(b""),
+            });
+        });
+        self.changed("model-weights", "model", "other weights", |c| {
             c.weights_digest = format!("sha256:{}", "0".repeat(64));
         });
-        self.changed("model-head", &model("the head"), "another head", |c| c.head = "categorical".to_owned());
-        self.changed("model-mask-digest", &model("a mask digest"), "another mask's digest", |c| {
+        self.changed("model-head", "model", "another head", |c| c.head = "categorical".to_owned());
+        self.changed("model-mask-digest", "model", "another mask's digest", |c| {
             c.masks[1].digest = c.masks[0].digest.clone();
         });
-        self.changed("model-fewer-masks", &model("the number of masks"), "one mask less", |c| {
+        self.changed("model-fewer-masks", "model", "one mask less", |c| {
             c.masks.truncate(2);
         });
-        self.changed("model-sparsity", &model("a mask's pruned weights"), "another sparsity", |c| {
+        self.changed("model-sparsity", "model", "another sparsity", |c| {
             c.masks[1].pruned += 1;
         });
-        self.changed(
-            "model-more-states",
-            &model("the number of states"),
-            "more states than there are",
-            |c| {
-                c.states += 1;
-            },
-        );
-        self.changed("model-radii", &model("the number of radii"), "too few radii", |c| {
+        self.changed("model-more-states", "model", "more states than there are", |c| {
+            c.states += 1;
+        });
+        self.changed("model-radii", "model", "too few radii", |c| {
             let radii = vec![rational("1/20")];
             c.perturbation.shape = secateur_checker::model::Perturbation::PerCoordinate { radii };
         });
-        self.changed("no-states", "NoStates", "a vacuous certificate, about no state", |c| c.states = 0);
-        self.changed("checker", "WrongChecker", "made for another checker", |c| {
+        self.changed("no-states", "no-states", "a vacuous certificate, about no state", |c| c.states = 0);
+        self.changed("checker", "wrong-checker", "made for another checker", |c| {
             c.checker.id = "rubber-stamp".to_owned();
         });
     }
@@ -495,112 +483,87 @@ impl Writer<'_> {
     }
 
     fn claims(&self) {
-        self.changed("claim-tight", "ClaimTooTight { claim: 0", "one unit below what is proved", |c| {
+        self.changed("claim-tight", "too-tight", "one unit below what is proved", |c| {
             c.claims[0].values[0] = nudged(&c.claims[0].values[0], -1);
         });
-        self.changed("claim-zero", "ClaimTooTight", "no deviation at all", |c| {
+        self.changed("claim-zero", "too-tight", "no deviation at all", |c| {
             c.claims[0].values[0] = "0".to_owned();
         });
-        self.changed("claim-negative", "ClaimTooTight", "a negative deviation", |c| {
+        self.changed("claim-negative", "too-tight", "a negative deviation", |c| {
             c.claims[0].values[0] = "-1".to_owned();
         });
-        self.changed("claim-epsilon", "ClaimTooTight", "the claims of a smaller ball", |c| {
+        self.changed("claim-epsilon", "too-tight", "the claims of a smaller ball", |c| {
             c.perturbation = linf("51/1000");
         });
         self.changed(
             "claim-family",
-            "UnknownFamily",
+            "unknown-family",
             "a family that does not exist, with a terminal escape",
             |c| {
                 c.claims[0].family = "\u{1b}]0;verified\u{7}".to_owned();
             },
         );
-        self.changed("claim-quantity", "UnknownQuantity", "a quantity that does not exist", |c| {
+        self.changed("claim-quantity", "unknown-quantity", "a quantity that does not exist", |c| {
             c.claims[0].quantity = "return".to_owned();
         });
-        self.changed("claim-twice", "DuplicateClaim { claim: 1", "the same claim twice", |c| {
+        self.changed("claim-twice", "repeated", "the same claim twice", |c| {
             let first = c.claims[0].clone();
             c.claims.insert(1, first);
         });
-        self.changed(
-            "claim-mask",
-            "NoSuchClaim { claim: 0, reason: NoMask",
-            "a mask beyond the chain",
-            |c| {
-                c.claims[0].mask = 99;
-            },
-        );
-        self.changed(
-            "claim-output",
-            "NoSuchClaim { claim: 0, reason: NoOutput",
-            "an output beyond the last",
-            |c| {
-                c.claims[0].output = Some(99);
-            },
-        );
-        self.changed("claim-no-output", "NoSuchClaim { claim: 0, reason: NoOutput", "no output named", |c| {
+        self.changed("claim-mask", "no-mask", "a mask beyond the chain", |c| {
+            c.claims[0].mask = 99;
+        });
+        self.changed("claim-output", "no-output", "an output beyond the last", |c| {
+            c.claims[0].output = Some(99);
+        });
+        self.changed("claim-no-output", "no-output", "no output named", |c| {
             c.claims[0].output = None;
         });
-        self.changed("claim-margin", "NotForThisHead", "a same-action margin of a Gaussian policy", |c| {
+        self.changed("claim-margin", "not-for-this-head", "a same-action margin of a Gaussian policy", |c| {
             let claim = &mut c.claims[0];
             (claim.quantity, claim.output) = ("same-action-margin".to_owned(), None);
         });
-        self.changed(
-            "claim-length",
-            "ClaimLength { claim: 0, stated: 2, expected: 1",
-            "a value too many",
-            |c| {
-                c.claims[0].values.push("1".to_owned());
-            },
-        );
-        self.changed(
-            "claim-no-values",
-            "ClaimLength { claim: 0, stated: 0",
-            "a claim without a value",
-            |c| {
-                c.claims[0].values.clear();
-            },
-        );
-        self.changed("claim-nan", "ClaimNumber { claim: 0, value: 0", "a value that is no number", |c| {
+        self.changed("claim-length", "length", "a value too many", |c| {
+            c.claims[0].values.push("1".to_owned());
+        });
+        self.changed("claim-no-values", "length", "a claim without a value", |c| {
+            c.claims[0].values.clear();
+        });
+        self.changed("claim-nan", "not-a-number", "a value that is no number", |c| {
             c.claims[0].values[0] = "NaN".to_owned();
         });
-        self.changed(
-            "claim-5000-digits",
-            "ClaimNumber { claim: 0, value: 0",
-            "a value of 5000 digits",
-            |c| {
-                c.claims[0].values[0] = "9".repeat(5000);
-            },
-        );
+        self.changed("claim-5000-digits", "not-a-number", "a value of 5000 digits", |c| {
+            c.claims[0].values[0] = "9".repeat(5000);
+        });
     }
 
     fn verdicts(&self) {
         let at = |c: &Certificate| c.verdicts.iter().position(|v| v.family == "ibp").expect("a verdict");
-        self.changed("verdict-word", "WrongVerdict", "a theorem that does not exist", |c| {
+        self.changed("verdict-word", "wrong-verdict", "a theorem that does not exist", |c| {
             let at = at(c);
             c.verdicts[at].verdict = "tightens-by-theorem".to_owned();
         });
-        self.changed("verdict-missing", "WrongVerdict", "the last verdict is left out", |c| {
+        self.changed("verdict-missing", "wrong-verdict", "the last verdict is left out", |c| {
             c.verdicts.pop();
         });
-        self.changed("verdict-extra", "WrongVerdict", "the last verdict twice", |c| {
+        self.changed("verdict-extra", "wrong-verdict", "the last verdict twice", |c| {
             c.verdicts.extend(c.verdicts.last().cloned());
         });
-        self.changed("verdict-counts", "WrongVerdict", "other counts", |c| {
+        self.changed("verdict-counts", "wrong-verdict", "other counts", |c| {
             let at = at(c);
             c.verdicts[at].counts.0 += 1;
         });
-        self.changed("verdict-value", "WrongVerdict", "another value before the step", |c| {
+        self.changed("verdict-value", "wrong-verdict", "another value before the step", |c| {
             let at = at(c);
             c.verdicts[at].before = Some(rational("7"));
         });
-        self.changed("no-assumption", "AssumptionMissing", "real arithmetic is not said", |c| {
+        self.changed("no-assumption", "assumption-missing", "real arithmetic is not said", |c| {
             c.assumptions.retain(|a| !a.starts_with("real-arithmetic"));
         });
-        self.changed("no-limit", "LimitMissing", "that ibp is not monotone is not said", |c| {
+        self.changed("no-limit", "limit-missing", "that ibp is not monotone is not said", |c| {
             c.limits.retain(|l| !l.starts_with("pruning"));
         });
-        self.changed("limit-words", "LimitMissing", "a limit in other words", |c| {
+        self.changed("limit-words", "limit-missing", "a limit in other words", |c| {
             c.limits[0].push_str(", usually");
         });
     }
@@ -613,14 +576,14 @@ impl Writer<'_> {
             change(certificate.witness.as_mut().expect("a witness record"));
             self.reject(name, emit_envelope(&sealed(&certificate)), exit, reason, note);
         };
-        put("witness-digest", 3, "WrongFile { role: \"witness\"", "another witness file", &|w| {
+        put("witness-digest", 3, "wrong-file", "another witness file", &|w| {
             w.sha256 = sha256_hex(b"another");
         });
-        put("witness-size", 3, "Model { field: \"the witness's size\"", "another size", &|w| w.size += 1);
-        put("witness-absent", 2, "Io(", "no such witness file", &|w| {
+        put("witness-size", 3, "model", "another size", &|w| w.size += 1);
+        put("witness-absent", 2, "unreadable", "no such witness file", &|w| {
             w.name = "absent.safetensors".to_owned()
         });
-        put("witness-path", 2, "Io(", "a path in place of a file name", &|w| {
+        put("witness-path", 2, "unreadable", "a path in place of a file name", &|w| {
             w.name = "../../../../../../etc/passwd".to_owned();
         });
         let other = |name: &str, bytes: &[u8], reason: &str, note: &str| {
@@ -631,14 +594,14 @@ impl Writer<'_> {
             });
         };
         let zeroed = zero_first_number(&bytes);
-        other("witness-zero", &zeroed, "WitnessNotPositive", "a vector with an entry that is not above 0");
-        other("witness-garbage", b"not a file of tensors", "Witness(", "no safetensors file");
+        other("witness-zero", &zeroed, "witness-not-positive", "a vector with an entry that is not above 0");
+        other("witness-garbage", b"not a file of tensors", "header-too-large", "no safetensors file");
         let empty = [8u64.to_le_bytes().as_slice(), b"{}      "].concat();
-        other("witness-empty", &empty, "Witness(", "a witness file without a tensor");
+        other("witness-empty", &empty, "no-tensor", "a witness file without a tensor");
         let mut without = self.witnessed.clone();
         without.witness = None;
         let text = emit_envelope(&sealed(&without));
-        self.reject("witness-none", text, 3, "NoWitness", "a family that needs a witness, and none");
+        self.reject("witness-none", text, 3, "no-witness", "a family that needs a witness, and none");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Hostile input that is too large, or too strange, to commit; the rest is in `certificates/rejected`.
 
+use secateur::certify::base64;
 use secateur_checker::family::Family;
 use secateur_checker::load::{Failure, FileProblem};
 use secateur_checker::reader::dsse::MAX_ENVELOPE;
@@ -128,7 +129,6 @@ fn no_command_waits_for_a_pipe() {
 /// too many digits. Both are limits, at once.
 #[test]
 fn radii_are_counted_before_they_are_read() {
-    use secateur_checker::reader::base64;
     let (folder, problem) = certified();
     let whole = std::fs::read_to_string(problem.certificate_file()).expect("read");
     let payload =

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use secateur::certify::keys::Key;
-use secateur::cli::verify::question;
+use secateur::cli::command::verify::question;
 use secateur::search::branch::BranchOptions;
 use secateur::verify::{Answer, Question, verify};
 use secateur_checker::kernel::fault::Fault;

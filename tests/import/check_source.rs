@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use secateur::certify::{Silent, certify};
+use secateur::certify::certify;
 use secateur::import::compare::{Difference, Place};
 use secateur::import::masks::{import_mask, import_pruned};
 use secateur::import::reimport::{Origin, SourceError, SourceReport, compare_sources};
@@ -15,6 +15,7 @@ use secateur::policy::emit::{
 use secateur::policy::mask::MaskData;
 use secateur::policy::read::read_policy_dir;
 use secateur::policy::{ActivationSpec, HeadData, PolicyData, Scaling, TensorData};
+use secateur::progress::Silent;
 use secateur_checker::family::Family;
 use secateur_checker::load::{MaskDirectory, load_masks, load_policy, load_states};
 use secateur_checker::model::Units;

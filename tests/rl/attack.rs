@@ -1,10 +1,12 @@
 //! Adversaries: they stay inside the ball, they follow what they claim to follow, and they hurt more than noise does.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use proptest::prelude::*;
 use secateur::attack::{
-    AttackError, AttackFiles, AttackKind, AttackOutcome, AttackPlan, AttackProgress, CriticAttack,
-    LearnedAttack, LearnedConfig, Leverage, MadAttack, RandomAttack, SarsaAttack, WrittenNumber, run_attack,
-    run_transfer, train_adversary,
+    AttackError, AttackFiles, AttackKind, AttackOutcome, AttackPlan, CriticAttack, LearnedAttack,
+    LearnedConfig, Leverage, MadAttack, RandomAttack, SarsaAttack, WrittenNumber, run_attack, run_transfer,
+    train_adversary,
 };
 use secateur::decomposition::ActionMode;
 use secateur::float::FloatActivation;
@@ -13,6 +15,7 @@ use secateur::float::mlp::Mlp;
 use secateur::float::normaliser::FixedNormaliser;
 use secateur::float::policy::FloatPolicy;
 use secateur::float::rng::SeededRng;
+use secateur::progress::{Progress, Silent};
 use secateur::rl::env::{Environment, make_environment};
 use secateur::rl::evaluate::{Adversary, EpisodePlan, run_episodes};
 use secateur::rl::{TrainConfig, TrainFiles, train};
@@ -70,7 +73,7 @@ fn gradient_attacks_beat_noise_at_their_own_goal() {
 fn balancer() -> FloatPolicy {
     let config =
         TrainConfig { total_timesteps: 30_720, states: 0, ..TrainConfig::for_environment("CartPole-v1") };
-    train(&config, &TrainFiles::default(), &mut ()).expect("a run").float_policy
+    train(&config, &TrainFiles::default(), &Silent).expect("a run").float_policy
 }
 
 fn mean_return(
@@ -94,7 +97,7 @@ fn a_learned_adversary_hurts_more_than_noise() {
         leverage: Leverage::Observation,
         victim_actions: ActionMode::Deterministic,
     };
-    let mut learned = train_adversary(&victim, &config, &TrainFiles::default(), &mut ()).expect("a run");
+    let mut learned = train_adversary(&victim, &config, &TrainFiles::default(), &Silent).expect("a run");
     let noise = mean_return(&victim, environment.as_mut(), Some(&mut RandomAttack::new(0.8, 1)));
     let attacked = mean_return(&victim, environment.as_mut(), Some(&mut learned));
     assert!(attacked < noise - 50.0, "{attacked} attacked, {noise} with noise");
@@ -105,9 +108,9 @@ fn a_learned_adversary_hurts_more_than_noise() {
 #[test]
 fn adversaries_resume_exactly() {
     struct StopAtOnce;
-    impl secateur::rl::Progress for StopAtOnce {
-        fn updated(&mut self, _: &secateur::rl::UpdateRecord) {}
-        fn should_stop(&mut self) -> bool {
+    impl Progress for StopAtOnce {
+        fn advance(&self, _: &str, _: usize, _: usize) {}
+        fn stopped(&self) -> bool {
             true
         }
     }
@@ -125,11 +128,11 @@ fn adversaries_resume_exactly() {
         [(Leverage::Observation, ActionMode::Deterministic), (Leverage::Outputs, ActionMode::Sampled)]
     {
         let config = LearnedConfig { train: train.clone(), radius: 0.1, leverage, victim_actions };
-        let whole = train_adversary(&victim, &config, &TrainFiles::default(), &mut ()).expect("a run");
+        let whole = train_adversary(&victim, &config, &TrainFiles::default(), &Silent).expect("a run");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let files = TrainFiles { logs: None, checkpoint: Some(folder.path().join("adversary.json")) };
-        train_adversary(&victim, &config, &files, &mut StopAtOnce).expect("a part");
-        let resumed = train_adversary(&victim, &config, &files, &mut ()).expect("the rest");
+        train_adversary(&victim, &config, &files, &StopAtOnce).expect("a part");
+        let resumed = train_adversary(&victim, &config, &files, &Silent).expect("the rest");
         assert_eq!(resumed.adversary, whole.adversary);
     }
 }
@@ -237,7 +240,7 @@ fn learned_adversaries_find_a_known_optimum() {
     let mut environment = make_environment("CartPole-v1").expect("a known task");
     for kind in [AttackKind::Optimal, AttackKind::PaAd] {
         let plan = plan(kind, "30", 20_480, 20);
-        let found = run_attack(&victim, None, "CartPole-v1", &plan, &AttackFiles::default(), &mut ());
+        let found = run_attack(&victim, None, "CartPole-v1", &plan, &AttackFiles::default(), &Silent);
         let found = found.expect("a run").deterministic;
         let mean = |scores: &[secateur::attack::EpisodeScore]| {
             scores.iter().map(|score| score.total).sum::<f64>() / scores.len() as f64
@@ -268,7 +271,7 @@ fn candidates_of_learned_attacks() {
         (AttackKind::PaAd, vec!["adversary 0".to_owned(), "adversary 1".to_owned()], 2 * 256),
     ] {
         let plan = AttackPlan { adversaries: 2, ..plan(kind, "0.3", 256, 2) };
-        let found = run_attack(&victim, None, "CartPole-v1", &plan, &AttackFiles::default(), &mut ());
+        let found = run_attack(&victim, None, "CartPole-v1", &plan, &AttackFiles::default(), &Silent);
         let found = found.expect("a run");
         assert_eq!((found.candidates, found.training_steps), (expected, steps));
     }
@@ -278,7 +281,7 @@ fn candidates_of_learned_attacks() {
 #[test]
 fn a_learned_adversary_without_radius_moves_nothing() {
     let plan = plan(AttackKind::Optimal, "0", 256, 2);
-    let found = run_attack(&linear_player(), None, "CartPole-v1", &plan, &AttackFiles::default(), &mut ());
+    let found = run_attack(&linear_player(), None, "CartPole-v1", &plan, &AttackFiles::default(), &Silent);
     let found = found.expect("a run");
     assert_eq!(found.deterministic.attacked, found.deterministic.clean);
 }
@@ -291,21 +294,22 @@ fn threads_change_nothing() {
         let plan = plan(kind, "0.3", 512, 3);
         let [one, two] = [1, 2].map(|threads| {
             let files = AttackFiles { checkpoints: None, threads };
-            run_attack(&victim, None, "CartPole-v1", &plan, &files, &mut ()).expect("a run")
+            run_attack(&victim, None, "CartPole-v1", &plan, &files, &Silent).expect("a run")
         });
         assert_eq!(one, two);
     }
 }
 
 /// Stops when told for the given time.
-struct StopAfter(usize);
+struct StopAfter(AtomicUsize);
 
-impl AttackProgress for StopAfter {
-    fn advance(&mut self, _: &str, _: usize, _: usize) {}
+impl Progress for StopAfter {
+    fn advance(&self, _: &str, _: usize, _: usize) {}
 
-    fn should_stop(&mut self) -> bool {
-        self.0 = self.0.saturating_sub(1);
-        self.0 == 0
+    fn stopped(&self) -> bool {
+        let left = self.0.load(Ordering::Relaxed).saturating_sub(1);
+        self.0.store(left, Ordering::Relaxed);
+        left == 0
     }
 }
 
@@ -315,16 +319,16 @@ fn interruptions_change_nothing() {
     let victim = linear_player();
     for kind in [AttackKind::Critic, AttackKind::RobustSarsa, AttackKind::Optimal, AttackKind::PaAd] {
         let plan = plan(kind, "0.3", 4096, 3);
-        let run = |files: &AttackFiles, progress: &mut dyn AttackProgress| {
+        let run = |files: &AttackFiles, progress: &dyn Progress| {
             run_attack(&victim, None, "CartPole-v1", &plan, files, progress)
         };
-        let whole = run(&AttackFiles::default(), &mut ()).expect("a run");
+        let whole = run(&AttackFiles::default(), &Silent).expect("a run");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let files = AttackFiles { checkpoints: Some(folder.path().to_owned()), threads: 1 };
         let mut stops = 0;
         let resumed: AttackOutcome = loop {
             // Longer each time, so that a fit that is done again comes to its end.
-            match run(&files, &mut StopAfter(1 + 8 * stops)) {
+            match run(&files, &StopAfter(AtomicUsize::new(1 + 8 * stops))) {
                 Ok(outcome) => break outcome,
                 Err(AttackError::Stopped) => stops += 1,
                 Err(reason) => panic!("{reason}"),
@@ -345,12 +349,12 @@ fn transfer_takes_the_victim_for_another() {
     let victim = source.masked(&kept).expect("fits");
     let plan = plan(AttackKind::Mad, "0.3", 64, 5);
     let files = AttackFiles::default();
-    let own = run_attack(&victim, None, "CartPole-v1", &plan, &files, &mut ()).expect("a run");
-    let over = run_transfer((&source, None), &victim, "CartPole-v1", &plan, &files, &mut ()).expect("a run");
+    let own = run_attack(&victim, None, "CartPole-v1", &plan, &files, &Silent).expect("a run");
+    let over = run_transfer((&source, None), &victim, "CartPole-v1", &plan, &files, &Silent).expect("a run");
     assert!(over.transfer && !own.transfer);
     assert_eq!(own.deterministic.clean, over.deterministic.clean);
     assert_ne!(own.sampled.attacked, over.sampled.attacked);
-    let same = run_transfer((&victim, None), &victim, "CartPole-v1", &plan, &files, &mut ()).expect("a run");
+    let same = run_transfer((&victim, None), &victim, "CartPole-v1", &plan, &files, &Silent).expect("a run");
     assert_eq!(same.deterministic, own.deterministic);
 }
 
@@ -361,7 +365,7 @@ fn wrong_plans_are_named() {
     let files = AttackFiles::default();
     let mut wrong = plan(AttackKind::Random, "0.1", 64, 0);
     let refused = |plan: &AttackPlan, critic: Option<&Mlp>| {
-        run_attack(&victim, critic, "CartPole-v1", plan, &files, &mut ()).expect_err("refused")
+        run_attack(&victim, critic, "CartPole-v1", plan, &files, &Silent).expect_err("refused")
     };
     assert!(matches!(refused(&wrong, None), AttackError::Range { name: "episodes", .. }));
     wrong.episodes = 1;

@@ -1,14 +1,17 @@
 //! Training runs: the same bytes on one thread and on two and across interruptions, and policies that get better.
 //! Runs on Hopper need MuJoCo; without it they say so, or fail if `SECATEUR_REQUIRE_MUJOCO` is set.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use secateur::float::policy::FloatPolicy;
+use secateur::progress::{Progress, Silent};
 use secateur::prune::Scope;
 use secateur::rl::config::{InnerMaximum, SaConfig};
 use secateur::rl::env::{EnvironmentError, make_environment};
 use secateur::rl::pruning::{Masks, PruneMethod, PruneSchedule, sparsity};
 use secateur::rl::{
-    CheckpointError, Progress, PruneConfig, TrainConfig, TrainError, TrainFiles, TrainOutcome, TrainStart,
-    Trainer, UpdateRecord, evaluate, train, train_from,
+    CheckpointError, PruneConfig, TrainConfig, TrainError, TrainFiles, TrainOutcome, TrainStart, Trainer,
+    evaluate, train, train_from,
 };
 
 /// A short run: four updates of two environments.
@@ -65,19 +68,20 @@ fn runs() -> Vec<TrainConfig> {
 }
 
 fn finish(config: &TrainConfig, files: &TrainFiles) -> TrainOutcome {
-    train(config, files, &mut ()).expect("a short run")
+    train(config, files, &Silent).expect("a short run")
 }
 
 /// Stops after a number of updates.
-struct StopAfter(usize);
+struct StopAfter(AtomicUsize);
 
 impl Progress for StopAfter {
-    fn updated(&mut self, _: &UpdateRecord) {
-        self.0 -= 1;
+    fn advance(&self, phase: &str, _: usize, _: usize) {
+        assert_eq!(phase, "training");
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn should_stop(&mut self) -> bool {
-        self.0 == 0
+    fn stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
     }
 }
 
@@ -111,7 +115,7 @@ fn interrupted_runs_end_in_the_same_bytes() {
         };
         let whole = finish(&config, &TrainFiles::default());
         for updates in [1, 2] {
-            let part = train(&config, &files, &mut StopAfter(updates)).expect("a part");
+            let part = train(&config, &files, &StopAfter(AtomicUsize::new(updates))).expect("a part");
             assert!(!part.finished && part.global_step < 1024);
         }
         let resumed = finish(&TrainConfig { threads: 2, ..config.clone() }, &files);
@@ -132,7 +136,7 @@ fn checkpoints_of_other_runs_are_refused() {
     let files = TrainFiles { logs: None, checkpoint: Some(path.clone()) };
     let config = short("Pendulum-v1", None);
     finish(&config, &files);
-    let refused = |config: &TrainConfig| match train(config, &files, &mut ()) {
+    let refused = |config: &TrainConfig| match train(config, &files, &Silent) {
         Err(TrainError::Checkpoint(reason)) => reason,
         other => panic!("not refused: {:?}", other.map(|outcome| outcome.global_step)),
     };
@@ -242,27 +246,27 @@ fn fine_tuning_starts_where_it_is_told() {
     let start = TrainStart { policy: base.float_policy.clone(), critic: Some(base.critic.clone()), masks };
     let config = TrainConfig { finetune: Some(start.digest()), ..short("Pendulum-v1", None) };
     let still = TrainConfig { learning_rate: 1e-300, ..config.clone() };
-    let unmoved = train_from(&still, &start, &TrainFiles::default(), &mut ()).expect("a short run");
+    let unmoved = train_from(&still, &start, &TrainFiles::default(), &Silent).expect("a short run");
     let mut wanted = base.float_policy.network.clone();
     secateur::rl::pruning::apply_masks(&start.masks, &mut wanted);
     assert_eq!(unmoved.float_policy.network, wanted);
 
-    let tuned = train_from(&config, &start, &TrainFiles::default(), &mut ()).expect("a short run");
+    let tuned = train_from(&config, &start, &TrainFiles::default(), &Silent).expect("a short run");
     assert_eq!(tuned.float_policy.normaliser, base.float_policy.normaliser);
     assert_ne!(tuned.float_policy.network, wanted);
     assert_eq!(tuned.mask.as_ref().map(|mask| mask.sparsity.as_str()), Some("1/2"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let files = TrainFiles { logs: None, checkpoint: Some(folder.path().join("checkpoint.json")) };
-    train_from(&config, &start, &files, &mut StopAfter(2)).expect("a part");
-    let resumed = train_from(&config, &start, &files, &mut ()).expect("the rest");
+    train_from(&config, &start, &files, &StopAfter(AtomicUsize::new(2))).expect("a part");
+    let resumed = train_from(&config, &start, &files, &Silent).expect("the rest");
     assert_same(&tuned, &resumed, "fine-tuning");
 
     let refused = |config: &TrainConfig, start: &TrainStart| {
-        matches!(train_from(config, start, &TrainFiles::default(), &mut ()), Err(TrainError::Start(_)))
+        matches!(train_from(config, start, &TrainFiles::default(), &Silent), Err(TrainError::Start(_)))
     };
     let other = TrainStart { masks: Masks::new(), ..start.clone() };
     assert!(refused(&config, &other), "another start than the settings name");
-    assert!(matches!(train(&config, &TrainFiles::default(), &mut ()), Err(TrainError::Start(_))));
+    assert!(matches!(train(&config, &TrainFiles::default(), &Silent), Err(TrainError::Start(_))));
     let misfit = TrainConfig { finetune: Some(start.digest()), ..short("CartPole-v1", None) };
     assert!(refused(&misfit, &start), "another task");
 }

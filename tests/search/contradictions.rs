@@ -14,8 +14,8 @@ use secateur::search::branch::{
 use secateur::verify::{Answer, Question, verify};
 use secateur_checker::kernel::branch::bound_tree;
 use secateur_checker::kernel::grid::{GridNetwork, GridScale};
-use secateur_checker::kernel::ibp::GridBox;
 use secateur_checker::kernel::input::InputSet;
+use secateur_checker::kernel::interval::GridBox;
 use secateur_checker::kernel::relax::SlopeChoice;
 use secateur_checker::kernel::split::{LeafWitness, Node, check_sat, check_unsat};
 use secateur_checker::number::Rational;
@@ -238,7 +238,7 @@ fn checked_bound(asked: &Asked, bytes: &[u8]) -> f64 {
     trees.begin();
     let unit = 2f64.powi(grid.value_bits as i32);
     let end = |sign: f64| vec![(sign * RADIUS * unit) as i64; asked.network.inputs()];
-    let region = GridBox { lower: end(-1.0), upper: end(1.0) };
+    let region = GridBox::from_intervals(end(-1.0).into_iter().zip(end(1.0)));
     let input = InputSet { region, center: GridBox::default(), radii: Vec::new(), ball: None };
     let mut next = |_| trees.node(&grid);
     let bound = bound_tree(&grid, tanh_table().unwrap(), &input, &[-1, 0], &mut next).expect("a bound");

@@ -5,10 +5,10 @@ use secateur::bound::FloatRegion;
 use secateur::bound::crown::{CrownScratch, bound_crown, bound_crown_all, bound_objectives};
 use secateur::bound::ibp::bound_ibp;
 use secateur::float::{FloatActivation, FloatLayer, FloatNetwork, float_to_rational};
-use secateur_checker::kernel::crown::{NoWitness, bound_outputs, crown_layers};
+use secateur_checker::kernel::crown::{Witness, bound_outputs, crown_layers};
 use secateur_checker::kernel::grid::{GridNetwork, GridScale, rational_entry};
-use secateur_checker::kernel::ibp::GridBox;
 use secateur_checker::kernel::input::InputSet;
+use secateur_checker::kernel::interval::GridBox;
 use secateur_checker::model::{Activation, Layer, Matrix, Network};
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::tables::tanh_table;
@@ -68,7 +68,8 @@ fn proved_width(network: &Network, state: &[f64], radius: f64) -> f64 {
     let region = GridBox::from_intervals(region);
     let input = InputSet { center: region.clone(), radii: vec![0; state.len()], region, ball: None };
     let table = tanh_table().unwrap();
-    let layers = crown_layers(&grid, table, &input, &NoWitness).expect("bounds").expect("a box is not empty");
+    let layers =
+        crown_layers(&grid, table, &input, Witness::default()).expect("bounds").expect("a box is not empty");
     let outputs = network.outputs();
     let bound = |output: usize, sign: i64| {
         let mut weights = vec![0; outputs];

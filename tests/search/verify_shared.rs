@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use secateur::certify::keys::Key;
-use secateur::cli::verify::question;
+use secateur::cli::command::verify::question;
 use secateur::search::branch::BranchOptions;
 use secateur::verify::{Answer, verify};
 

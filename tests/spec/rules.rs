@@ -103,11 +103,11 @@ fn what_is_not_proved_is_pending() {
     assert_eq!(pending, unique(&unproved, "the rows"));
 }
 
-/// Names of all functions under `#[test]` in the trusted crates.
+/// Names of all functions under `#[test]` in the trusted crate.
 fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let trusted = ["kernel", "checker"].map(|folder| files(&root().join(folder), ".rs"));
-    for path in trusted.into_iter().flatten() {
+    let crates = ["kernel", "checker"].map(|name| files(&root().join(name), ".rs"));
+    for path in crates.into_iter().flatten() {
         let text = read(&path);
         let mut marked = false;
         for line in text.lines().map(str::trim) {
@@ -131,7 +131,7 @@ fn every_rule_has_tests_and_code_that_exist() {
         }
         let path = row.code.split('`').nth(1).unwrap_or_default().to_owned();
         let path = match path.strip_prefix("kernel/") {
-            Some(path) => root().join("kernel/src").join(path),
+            Some(rule) => root().join("kernel/src").join(rule),
             None => root().join("checker/src").join(path),
         };
         let source = read(&path);
@@ -147,12 +147,12 @@ fn every_rule_has_tests_and_code_that_exist() {
     }
 }
 
-/// References from code to a section of a rule file lead to a heading.
+/// References from code to a page of the specification lead to a file, and those to a section of it to a heading.
 #[test]
-fn references_to_sections_lead_somewhere() {
+fn references_to_the_specification_lead_somewhere() {
     let mut anchors = BTreeSet::new();
-    for path in files(&root().join("spec/rules"), ".md") {
-        let file = path.file_name().unwrap().to_string_lossy().into_owned();
+    for path in files(&root().join("spec"), ".md") {
+        let file = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
         for line in read(&path).lines().filter(|line| line.starts_with('#')) {
             let title = line.trim_start_matches('#').trim().to_lowercase();
             let anchor: String =
@@ -160,17 +160,24 @@ fn references_to_sections_lead_somewhere() {
             anchors.insert(format!("{file}#{}", anchor.replace(' ', "-")));
         }
     }
-    let trusted = ["kernel/src", "checker/src"].map(|folder| files(&root().join(folder), ".rs"));
-    for path in trusted.into_iter().flatten() {
-        for piece in read(&path).split("spec/rules/").skip(1) {
-            let end =
-                piece.find(|c: char| !(c.is_alphanumeric() || "-.#".contains(c))).unwrap_or(piece.len());
-            let target = piece[..end].trim_end_matches('.');
-            if target.contains('#') {
-                assert!(anchors.contains(target), "{}: {target}", path.display());
-            } else if target.ends_with(".md") {
-                assert!(root().join("spec/rules").join(target).is_file(), "{}: {target}", path.display());
+    let mut lost = Vec::new();
+    let sources = ["kernel/src", "checker/src", "src", "tests", "kernel/tests", "checker/tests", "benches"];
+    for folder in sources.iter().map(|folder| root().join(folder)).filter(|folder| folder.is_dir()) {
+        for path in files(&folder, ".rs") {
+            for piece in read(&path).split("spec/").skip(1) {
+                let end = piece
+                    .find(|c: char| !(c.is_ascii_alphanumeric() || "-.#/".contains(c)))
+                    .unwrap_or(piece.len());
+                let target = format!("spec/{}", piece[..end].trim_end_matches('.'));
+                let found = match target.split_once('#') {
+                    Some(_) => anchors.contains(&target),
+                    None => !target.ends_with(".md") || root().join(&target).is_file(),
+                };
+                if !found {
+                    lost.push(format!("{}: {target}", path.strip_prefix(root()).unwrap().display()));
+                }
             }
         }
     }
+    assert!(lost.is_empty(), "lead nowhere:\n{}", lost.join("\n"));
 }

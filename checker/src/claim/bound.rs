@@ -57,8 +57,10 @@ impl Claim for BoundClaim {
     }
 
     fn part(&self, number: usize) -> String {
-        let (family, quantity, mask) = (Escaped(&self.family), Escaped(&self.quantity), self.mask);
-        format!(" ({family}, {quantity}, mask {mask}), value {number}")
+        let family = family_of(self).map_or_else(|_| Escaped(&self.family).to_string(), Family::name);
+        let quantity = Quantity::parse(&self.quantity).map(|quantity| quantity.name().to_owned());
+        let quantity = quantity.unwrap_or_else(|| Escaped(&self.quantity).to_string());
+        format!(" ({family}, {quantity}, mask {}), value {number}", self.mask)
     }
 
     fn prove(&self, _: usize, proofs: &mut Proofs<'_>) -> Result<Vec<Bound>, Reason> {

@@ -14,8 +14,7 @@ use crate::number::{Dyadic, Rational};
 use crate::reader::certificate::{Certificate, Place};
 use crate::reader::counterexample::{BracketVerdict, CounterexampleClaim};
 use crate::reader::escaped::Escaped;
-use crate::reader::safetensors::Safetensors;
-use crate::reader::tensor::Dtype;
+use crate::reader::witness::WitnessFile;
 use crate::rejection::Reason;
 use crate::sentences::LIMIT_COUNTEREXAMPLE;
 use crate::table::{FamilyTable, Quantity};
@@ -90,14 +89,11 @@ impl<'a> PointProblem<'a> {
     /// [`Reason`].
     pub fn new(problem: &Problem<'a>) -> Result<Self, Reason> {
         let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)?;
-        let file = Safetensors::parse(problem.witness.ok_or(Reason::NoWitness)?)?;
+        let file = WitnessFile::parse(problem.witness.ok_or(Reason::NoWitness)?)?;
         let mut offsets = Vec::with_capacity(problem.masks.len());
         for mask in 0..problem.masks.len() {
-            let table = file.tensor(&format!("counterexample.{mask}"))?;
-            if table.dtype != Dtype::F64 || table.shape != [local.states(), problem.policy.network.inputs()] {
-                return Err(Reason::PointsShape { mask });
-            }
-            offsets.push(table.dyadics()?);
+            let points = file.points(mask, local.states(), problem.policy.network.inputs())?;
+            offsets.push(points.ok_or(Reason::PointsShape { mask })?);
         }
         let head = PointHead::new(&problem.policy.head)?;
         Ok(Self { problem: *problem, local, head, offsets })

@@ -18,9 +18,8 @@ use crate::model::{Head, Mask, PerturbationSet, Policy, Units};
 use crate::number::{Rational, Rounding};
 use crate::reader::certificate::Certificate;
 use crate::reader::regions::{RegionClaim, RegionEntry};
-use crate::reader::safetensors::Safetensors;
-use crate::reader::tensor::Dtype;
 use crate::reader::trees::Trees;
+use crate::reader::witness::WitnessFile;
 use crate::rejection::Reason;
 use crate::sentences::LIMIT_REGIONS;
 use crate::table::{FamilyTable, MaskTable, Quantity};
@@ -173,7 +172,7 @@ pub fn prove_region(
         }
         let bounds = problem.cell((part.lower.as_slice(), part.upper.as_slice()));
         let table = problem.table(&bounds.map_err(|e| e.at(Place::Node(node)))?);
-        let share = share_of(entry, part);
+        let share = share_of(entry, part)?;
         for proved in &mut proved {
             if let Err(reason) = proved.add(&table, head, &share) {
                 missing = missing.take().or(Some(reason));
@@ -200,11 +199,15 @@ fn count_nodes(problem: &RegionProblem<'_>, tree: &[u8]) -> Result<usize, Fault>
 }
 
 /// The cell's share of the box's volume, exactly; an input without extent is never cut and counts for nothing.
-fn share_of(entry: &RegionEntry, part: &Region) -> Rational {
+fn share_of(entry: &RegionEntry, part: &Region) -> Result<Rational, Fault> {
     let whole = entry.lower.iter().zip(&entry.upper);
     let cell = part.lower.iter().zip(&part.upper);
-    let ratios = whole.zip(cell).filter_map(|((l, u), (a, b))| b.sub(a).div(&u.sub(l)).ok());
-    ratios.fold(Rational::one(), |product, ratio| product.mul(&ratio))
+    let mut share = Rational::one();
+    for ((lower, upper), (from, to)) in whole.zip(cell).filter(|((lower, upper), _)| lower != upper) {
+        let ratio = to.sub(from).div(&upper.sub(lower)).map_err(|_| Fault::ZeroDenominator)?;
+        share = share.mul(&ratio);
+    }
+    Ok(share)
 }
 
 impl Claim for RegionEntry {
@@ -247,10 +250,8 @@ impl Claim for RegionEntry {
 
     fn prove(&self, entry: usize, proofs: &mut Proofs<'_>) -> Result<Vec<Bound>, Reason> {
         let problem = proofs.problem;
-        let file = problem.witness.and_then(|bytes| Safetensors::parse(bytes).ok());
-        let tensor = file.as_ref().and_then(|f| f.tensor(&format!("region.{entry}")).ok());
-        let tensor = tensor.filter(|t| t.dtype == Dtype::U8 && t.shape == [t.bytes.len()]);
-        let tree = tensor.ok_or(Reason::TreeMissing)?.bytes;
+        let file = WitnessFile::parse(problem.witness.ok_or(Reason::NoWitness)?)?;
+        let tree = file.region(entry)?.ok_or(Reason::TreeMissing)?;
         let mask = problem.masks.get(self.mask).ok_or(Reason::NoMask)?;
         let fits = self.lower.len() == problem.policy.network.inputs()
             && self.upper.len() == self.lower.len()

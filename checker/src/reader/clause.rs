@@ -315,6 +315,27 @@ mod tests {
         );
     }
 
+    /// The pages name each refusal by its code: every code of the list stands on one of them.
+    #[test]
+    fn the_pages_name_every_clause_by_its_code() {
+        let pages = [
+            include_str!("../../../spec/certificate-files.md"),
+            include_str!("../../../spec/certificate.md"),
+            include_str!("../../../spec/property.md"),
+        ];
+        let own =
+            include_str!("clause.rs").lines().filter(|line| line.contains(" => ") && !line.contains("//"));
+        let own = own.filter_map(|line| line.strip_prefix("        ")?.split([' ', '{']).next());
+        let own = own.filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()) && *name != "Within");
+        let codes: Vec<String> = own.map(|name| crate::kernel::fault::kebab(name).to_string()).collect();
+        assert!(codes.len() > 100, "{}", codes.len());
+        let missing: Vec<_> = codes
+            .iter()
+            .filter(|code| !pages.iter().any(|page| page.contains(&format!("`{code}`"))))
+            .collect();
+        assert!(missing.is_empty(), "on no page: {missing:?}");
+    }
+
     #[test]
     fn unknown_keys_are_listed_if_there_are_any() {
         let clause = |unknown: &[&str]| {

@@ -42,6 +42,7 @@ pub fn weights_digest(network: &Network) -> String {
 /// layer rows, columns (u64 little-endian) and one byte, 0 or 1, per weight, row-major.
 pub fn mask_digest(mask: &Mask, network: &Network) -> String {
     let mut digest = Hashed::new("secateur.mask/1\n");
+    // A mask with another number of layers has no meaning under the network; whoever applies it refuses it.
     for (bits, layer) in mask.layers.iter().zip(&network.layers) {
         digest.size(layer.weight.rows);
         digest.size(layer.weight.columns);

@@ -96,10 +96,11 @@ pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8
 
 #[cfg(test)]
 mod tests {
+    use super::base64::tests::encode;
     use super::*;
 
     fn signature(sig: &[u8]) -> String {
-        format!(r#"{{"keyid":"SHA256:x","sig":"{}"}}"#, base64::encode(sig))
+        format!(r#"{{"keyid":"SHA256:x","sig":"{}"}}"#, encode(sig))
     }
 
     fn read(payload: &str, kind: &str, signatures: &str) -> Result<Envelope, Clause> {

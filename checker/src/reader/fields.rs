@@ -76,12 +76,8 @@ impl<'a> Field<'a> {
 
     /// That this string is not one of the words known there.
     pub fn unknown_word(&self, expected: &'static str) -> Clause {
-        match self.value {
-            Value::String(found) => {
-                self.clause(Clause::UnknownWord { found: found.as_str().into(), expected })
-            }
-            _ => self.wrong(expected),
-        }
+        let Value::String(found) = self.value else { return self.wrong(expected) };
+        self.clause(Clause::UnknownWord { found: found.as_str().into(), expected })
     }
 
     /// That this number is outside what the format allows.
@@ -107,10 +103,8 @@ impl<'a> Field<'a> {
     /// # Errors
     /// [`Clause::WrongType`].
     pub fn string(&self) -> Result<&'a str, Clause> {
-        match self.value {
-            Value::String(text) => Ok(text),
-            _ => Err(self.wrong("a string")),
-        }
+        let Value::String(text) = self.value else { return Err(self.wrong("a string")) };
+        Ok(text)
     }
 
     /// Exactly the string `word`.
@@ -126,10 +120,8 @@ impl<'a> Field<'a> {
     /// # Errors
     /// [`Clause::WrongType`].
     pub fn boolean(&self) -> Result<bool, Clause> {
-        match self.value {
-            Value::Bool(flag) => Ok(*flag),
-            _ => Err(self.wrong("true or false")),
-        }
+        let Value::Bool(flag) = self.value else { return Err(self.wrong("true or false")) };
+        Ok(*flag)
     }
 
     /// An integer token (safetensors headers only).
@@ -137,10 +129,8 @@ impl<'a> Field<'a> {
     /// # Errors
     /// [`Clause::WrongType`] for another value or one above `usize`.
     pub fn integer(&self) -> Result<usize, Clause> {
-        match self.value {
-            Value::Integer(n) => usize::try_from(*n).map_err(|_| self.wrong("a size this machine can hold")),
-            _ => Err(self.wrong("an integer")),
-        }
+        let Value::Integer(n) = self.value else { return Err(self.wrong("an integer")) };
+        usize::try_from(*n).map_err(|_| self.wrong("a size this machine can hold"))
     }
 
     fn too_many_digits(&self) -> Clause {
@@ -187,10 +177,8 @@ impl<'a> Field<'a> {
     }
 
     fn items(&self) -> Result<&'a [Value], Clause> {
-        match self.value {
-            Value::Array(items) => Ok(items),
-            _ => Err(self.wrong("an array")),
-        }
+        let Value::Array(items) = self.value else { return Err(self.wrong("an array")) };
+        Ok(items)
     }
 
     /// An array of strings.
@@ -198,12 +186,12 @@ impl<'a> Field<'a> {
     /// # Errors
     /// [`Clause::WrongType`] of the array or of the first item that is no string.
     pub fn strings(&self) -> Result<Vec<&'a str>, Clause> {
-        let texts = self.items()?.iter().enumerate().map(|(index, value)| match value {
-            // No path for each of a claim's many numbers.
-            Value::String(text) => Ok(text.as_str()),
-            _ => self.item(index, value).string(),
-        });
-        texts.collect()
+        // No path for each of a claim's many numbers, only for one that is none.
+        let text = |(index, value): (usize, &'a Value)| {
+            let Value::String(text) = value else { return self.item(index, value).string() };
+            Ok(text.as_str())
+        };
+        self.items()?.iter().enumerate().map(text).collect()
     }
 
     /// An array of numbers as they are written, for whoever knows how many there must be.
@@ -234,10 +222,8 @@ impl<'a> Field<'a> {
     }
 
     fn members(&self) -> Result<&'a BTreeMap<String, Value>, Clause> {
-        match self.value {
-            Value::Object(members) => Ok(members),
-            _ => Err(self.wrong("an object")),
-        }
+        let Value::Object(members) = self.value else { return Err(self.wrong("an object")) };
+        Ok(members)
     }
 
     /// An object; the caller asks for its keys and then calls [`Fields::finish`].

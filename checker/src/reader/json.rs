@@ -1,4 +1,4 @@
-//! Strict JSON: UTF-8, no BOM, no duplicate key, no number token, bounded depth and size; canonical output (RFC 8785).
+//! Strict JSON: UTF-8, no BOM, no duplicate key, no number token, bounded depth and size; whether it is canonical (RFC 8785).
 //! Trusted. `spec/certificate-files.md#json`.
 
 use std::collections::BTreeMap;
@@ -47,6 +47,18 @@ pub enum Numbers {
 /// # References
 /// RFC 8259; RFC 7493 (I-JSON) sections 2.1 and 2.3.
 pub fn parse(bytes: &[u8], cap: usize, numbers: Numbers) -> Result<Value, Clause> {
+    parse_spelled(bytes, cap, numbers).map(|(value, _)| value)
+}
+
+/// As [`parse`], with whether the bytes are the document's canonical form: no blanks, keys ordered by UTF-16 code units,
+/// the shortest escapes.
+///
+/// # Errors
+/// Those of [`parse`]; what is not canonical is none of them.
+///
+/// # References
+/// RFC 8785 section 3.2.
+pub fn parse_spelled(bytes: &[u8], cap: usize, numbers: Numbers) -> Result<(Value, bool), Clause> {
     if bytes.len() > cap {
         return Err(Clause::TooLarge { size: bytes.len(), cap });
     }
@@ -54,13 +66,13 @@ pub fn parse(bytes: &[u8], cap: usize, numbers: Numbers) -> Result<Value, Clause
     if text.starts_with('\u{feff}') {
         return Err(Clause::ByteOrderMark);
     }
-    let mut parser = Parser { text, at: 0, numbers, values: 0 };
+    let mut parser = Parser { text, at: 0, numbers, values: 0, canonical: true };
     let value = parser.value(0)?;
     parser.blanks();
     if parser.at < text.len() {
         return Err(Clause::TrailingData { at: parser.at });
     }
-    Ok(value)
+    Ok((value, parser.canonical))
 }
 
 struct Parser<'a> {
@@ -68,6 +80,7 @@ struct Parser<'a> {
     at: usize,
     numbers: Numbers,
     values: usize,
+    canonical: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -76,12 +89,14 @@ impl<'a> Parser<'a> {
     }
 
     fn advance(&mut self, by: usize) {
+        // Never beyond the end of the text, which is in memory.
         self.at = self.at.saturating_add(by);
     }
 
     fn blanks(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.advance(1);
+            self.canonical = false;
         }
     }
 
@@ -167,7 +182,7 @@ impl<'a> Parser<'a> {
 
     fn object(&mut self, depth: usize) -> Result<Value, Clause> {
         let depth = self.deeper(depth)?;
-        let mut members = BTreeMap::new();
+        let (mut members, mut last) = (BTreeMap::new(), None);
         if self.take(b'}') {
             return Ok(Value::Object(members));
         }
@@ -178,6 +193,9 @@ impl<'a> Parser<'a> {
                 return Err(Clause::Syntax { at: self.at, expected: "a key" });
             }
             let key = self.string()?;
+            // UTF-16 order differs from the map's code point order above U+FFFF.
+            self.canonical &= last.is_none_or(|last: String| last.encode_utf16().lt(key.encode_utf16()));
+            last = Some(key.clone());
             if members.contains_key(&key) {
                 return Err(Clause::DuplicateKey { at: self.at, key: key.into() });
             }
@@ -199,7 +217,8 @@ impl<'a> Parser<'a> {
             while matches!(self.peek(), Some(b) if b >= 0x20 && b != b'"' && b != b'\\') {
                 self.advance(1);
             }
-            out.push_str(self.text.get(start..self.at).unwrap_or(""));
+            // Both ends lie beside ASCII characters.
+            out.push_str(self.text.get(start..self.at).ok_or(Clause::NotUtf8 { at: start })?);
             match self.peek() {
                 Some(b'"') => {
                     self.advance(1);
@@ -219,7 +238,10 @@ impl<'a> Parser<'a> {
         let plain = match self.peek() {
             Some(b'"') => '"',
             Some(b'\\') => '\\',
-            Some(b'/') => '/',
+            Some(b'/') => {
+                self.canonical = false;
+                '/'
+            }
             Some(b'b') => '\u{8}',
             Some(b'f') => '\u{c}',
             Some(b'n') => '\n',
@@ -235,6 +257,8 @@ impl<'a> Parser<'a> {
     /// Reads `uXXXX`, or `uXXXX\uXXXX` for a surrogate pair; `at` is the backslash.
     fn unicode_escape(&mut self, at: usize) -> Result<char, Clause> {
         let first = self.four_digits(at)?;
+        // Only control characters are written so, and of those only the ones that have no short escape.
+        self.canonical &= first < 0x20 && !matches!(first, 0x08..=0x0A | 0x0C | 0x0D);
         if let Some(character) = char::from_u32(u32::from(first)) {
             return Ok(character);
         }
@@ -244,80 +268,19 @@ impl<'a> Parser<'a> {
         }
         self.advance(1);
         let second = self.four_digits(at)?;
-        match char::decode_utf16([first, second]).next() {
-            Some(Ok(character)) => Ok(character),
-            _ => Err(Clause::LoneSurrogate { at }),
-        }
+        let mut decoded = char::decode_utf16([first, second]);
+        decoded.next().and_then(Result::ok).ok_or(Clause::LoneSurrogate { at })
     }
 
     /// Reads `uXXXX`, `self.at` on the `u`.
     fn four_digits(&mut self, at: usize) -> Result<u16, Clause> {
         let digits = self.text.get(self.at.saturating_add(1)..self.at.saturating_add(5));
         let digits = digits.filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        self.canonical &= digits.is_some_and(|d| !d.bytes().any(|b| b.is_ascii_uppercase()));
         let unit = digits.and_then(|d| u16::from_str_radix(d, 16).ok()).ok_or(Clause::BadEscape { at })?;
         self.advance(5);
         Ok(unit)
     }
-}
-
-/// `value` in RFC 8785 canonical form: no blanks, keys ordered by UTF-16 code units, the shortest escapes.
-///
-/// A payload is canonical iff `canonical(&parse(payload)?) == payload`. Integers are written in decimal.
-pub fn canonical(value: &Value) -> String {
-    let mut out = String::new();
-    write_value(value, &mut out);
-    out
-}
-
-fn write_value(value: &Value, out: &mut String) {
-    match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(true) => out.push_str("true"),
-        Value::Bool(false) => out.push_str("false"),
-        Value::Integer(n) => out.push_str(&n.to_string()),
-        Value::String(text) => write_string(text, out),
-        Value::Array(items) => {
-            let mut open = '[';
-            for item in items {
-                out.push(open);
-                write_value(item, out);
-                open = ',';
-            }
-            out.push_str(if items.is_empty() { "[]" } else { "]" });
-        }
-        Value::Object(members) => {
-            let mut sorted: Vec<_> = members.iter().collect();
-            // UTF-16 order differs from the map's code point order above U+FFFF.
-            sorted.sort_by(|a, b| a.0.encode_utf16().cmp(b.0.encode_utf16()));
-            let mut open = '{';
-            for (key, member) in sorted {
-                out.push(open);
-                write_string(key, out);
-                out.push(':');
-                write_value(member, out);
-                open = ',';
-            }
-            out.push_str(if members.is_empty() { "{}" } else { "}" });
-        }
-    }
-}
-
-fn write_string(text: &str, out: &mut String) {
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
-            other => out.push(other),
-        }
-    }
-    out.push('"');
 }
 
 #[cfg(test)]
@@ -330,10 +293,11 @@ mod tests {
 
     #[test]
     fn documents_are_read() {
-        let value =
-            read(" { \"b\" : [ true , null , \"x\\u00e9\\ud83d\\ude00\\n\" ] , \"a\" : {} } ").unwrap();
-        assert_eq!(canonical(&value), "{\"a\":{},\"b\":[true,null,\"x\u{e9}\u{1f600}\\n\"]}");
-        assert_eq!(read(&canonical(&value)).unwrap(), value);
+        let text = " { \"b\" : [ true , null , \"x\\u00e9\\ud83d\\ude00\\n\" ] , \"a\" : {} } ";
+        let list = vec![Value::Bool(true), Value::Null, Value::String("x\u{e9}\u{1f600}\n".into())];
+        let members =
+            [("a".to_owned(), Value::Object(BTreeMap::new())), ("b".to_owned(), Value::Array(list))];
+        assert_eq!(read(text), Ok(Value::Object(members.into())));
     }
 
     #[test]
@@ -417,16 +381,49 @@ mod tests {
         assert!(matches!(result.map_err(|e| e.condition().clone()), Err(Clause::TooManyValues { .. })));
     }
 
+    fn is_canonical(text: &str) -> bool {
+        parse_spelled(text.as_bytes(), 1 << 20, Numbers::Refused).unwrap().1
+    }
+
+    #[test]
+    fn canonical_documents_have_no_blanks() {
+        assert!(is_canonical("{\"a\":{},\"b\":[true,null,\"x y\"]}"));
+        for text in
+            [" {}", "{} ", "{ }", "[ ]", "[null, null]", "{\"a\": null}", "{\"a\" :null}", "[\n]", "[\t]"]
+        {
+            assert!(!is_canonical(text), "{text:?}");
+        }
+    }
+
     #[test]
     fn keys_are_ordered_by_utf16_units() {
         // RFC 8785 section 3.2.3: U+10000 (D800 DC00) sorts before U+FB33, unlike in code point order.
-        let value = read("{\"\u{fb33}\":null,\"\u{1f600}\":null,\"a\":null}").unwrap();
-        assert_eq!(canonical(&value), "{\"a\":null,\"\u{1f600}\":null,\"\u{fb33}\":null}");
+        assert!(is_canonical("{\"a\":null,\"\u{1f600}\":null,\"\u{fb33}\":null}"));
+        assert!(!is_canonical("{\"a\":null,\"\u{fb33}\":null,\"\u{1f600}\":null}"));
+        assert!(!is_canonical("{\"b\":null,\"a\":null}"));
+        assert!(!is_canonical("[{\"b\":{\"d\":null,\"c\":null},\"e\":null}]"));
+        assert!(is_canonical("[{\"b\":null},{\"a\":null}]"));
     }
 
     #[test]
     fn escapes_are_the_shortest() {
-        let value = read("\"\\u0008\\u000c\\u001f\\u007f\\/\\u2028\\u0022\"").unwrap();
-        assert_eq!(canonical(&value), "\"\\b\\f\\u001f\u{7f}/\u{2028}\\\"\"");
+        assert!(is_canonical("\"\\b\\t\\n\\f\\r\\u0000\\u000b\\u001f\u{7f}/\u{2028}\\\"\\\\\""));
+        for text in [
+            "\\/",
+            "\\u0008",
+            "\\u000A",
+            "\\u000c",
+            "\\u000d",
+            "\\u0009",
+            "\\u001F",
+            "\\u0020",
+            "\\u007f",
+            "\\u0022",
+            "\\u005c",
+            "\\ud83d\\ude00",
+        ] {
+            assert!(!is_canonical(&format!("\"{text}\"")), "{text}");
+            assert!(!is_canonical(&format!("{{\"{text}\":null}}")), "{text}");
+        }
     }
 }

@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::clause::{Clause, Part};
-use super::fields::{Document, Field};
+use super::fields::{Document, Fields};
 use super::json::Numbers;
 use super::policy::{PolicyFiles, is_plain_file_name, parse_source_file};
+use super::record::{Read, fraction, record};
 use super::safetensors::Safetensors;
 use crate::model::{Mask, Network, SourceFile};
 use crate::number::Rational;
@@ -22,71 +23,73 @@ pub const MAX_CHAIN_BITS: usize = 1 << 27;
 /// Longest `method`, `scope` or `seed`, in bytes.
 pub const MAX_TEXT: usize = 256;
 
-/// One entry of a chain's manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MaskEntry {
-    /// Plain file name, beside `chain.json`.
-    pub file: String,
-    /// Sparsity that was asked for, in [0, 1]; recorded only.
-    pub requested_sparsity: Rational,
-    /// The file it was imported from, with the role `mask`; recorded only.
-    pub source: Option<SourceFile>,
+record! {
+    /// One entry of a chain's manifest.
+    pub struct MaskEntry {
+        /// Plain file name, beside `chain.json`.
+        file: String => file_name,
+        /// Sparsity that was asked for, in [0, 1]; recorded only.
+        requested_sparsity as "sparsity": Rational => fraction,
+        /// The file it was imported from, with the role `mask`; recorded only.
+        source: Option<SourceFile> => source,
+    }
 }
 
-/// `chain.json`: where a chain's masks are, loosest first, and how they were made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChainManifest {
-    /// Pruning method, free text.
-    pub method: String,
-    /// Per layer or global, free text.
-    pub scope: String,
-    /// Seed of the method, free text.
-    pub seed: String,
-    /// The masks, at least one, at most [`MAX_MASKS`], under distinct names.
-    pub masks: Vec<MaskEntry>,
+record! {
+    /// `chain.json`: where a chain's masks are, loosest first, and how they were made.
+    pub struct ChainManifest {
+        "format" = FORMAT;
+        /// Pruning method, free text.
+        method: String => free_text,
+        /// Per layer or global, free text.
+        scope: String => free_text,
+        /// Seed of the method, free text.
+        seed: String => free_text,
+        /// The masks, at least one, at most [`MAX_MASKS`], under distinct names.
+        masks: Vec<MaskEntry> => masks,
+    }
 }
 
 /// Parses `chain.json`. That the masks are nested is the kernel's to check.
 ///
 /// # Errors
-/// [`Clause`], one variant per clause of the format.
+/// [`Clause`].
 pub fn parse_chain_manifest(bytes: &[u8]) -> Result<ChainManifest, Clause> {
     let document = Document::parse(bytes, MAX_MANIFEST, Numbers::Refused, Part::MaskManifest)?;
-    let mut fields = document.root().object()?;
-    fields.required("format")?.word(FORMAT)?;
-    let method = free_text(&fields.required("method")?)?;
-    let scope = free_text(&fields.required("scope")?)?;
-    let seed = free_text(&fields.required("seed")?)?;
-    let items = fields.required("masks")?.array()?;
-    fields.finish()?;
+    ChainManifest::read(&document.root())
+}
+
+fn masks(fields: &mut Fields<'_>, key: &str) -> Result<Vec<MaskEntry>, Clause> {
+    let items = fields.required(key)?.array()?;
     if items.is_empty() {
         return Err(Clause::NoMasks);
     }
     if items.len() > MAX_MASKS {
         return Err(Clause::TooManyMasks { found: items.len() });
     }
-    let masks = items.iter().map(parse_entry).collect::<Result<Vec<_>, _>>()?;
+    let masks: Vec<MaskEntry> = items.iter().map(MaskEntry::read).collect::<Result<_, _>>()?;
     let mut names = BTreeSet::new();
-    if let Some(twice) = masks.iter().find(|m| !names.insert(m.file.as_str())) {
-        return Err(Clause::RepeatedFileName { name: twice.file.as_str().into() });
+    match masks.iter().find(|m| !names.insert(m.file.as_str())) {
+        Some(twice) => Err(Clause::RepeatedFileName { name: twice.file.as_str().into() }),
+        None => Ok(masks),
     }
-    Ok(ChainManifest { method, scope, seed, masks })
 }
 
-fn parse_entry(item: &Field<'_>) -> Result<MaskEntry, Clause> {
-    let mut fields = item.object()?;
-    let file = fields.required("file")?.string()?;
-    let place = fields.required("sparsity")?;
-    let requested_sparsity = place.fraction()?;
-    let source = fields.optional("source").map(|s| parse_source_file("mask", s.object()?)).transpose()?;
-    fields.finish()?;
-    if !is_plain_file_name(file) {
-        return Err(Clause::UnsafeFileName { name: file.into() });
+fn file_name(fields: &mut Fields<'_>, key: &str) -> Result<String, Clause> {
+    let name = fields.required(key)?.string()?;
+    if is_plain_file_name(name) {
+        Ok(name.to_owned())
+    } else {
+        Err(Clause::UnsafeFileName { name: name.into() })
     }
-    Ok(MaskEntry { file: file.to_owned(), requested_sparsity, source })
 }
 
-fn free_text(field: &Field<'_>) -> Result<String, Clause> {
+fn source(fields: &mut Fields<'_>, key: &str) -> Result<Option<SourceFile>, Clause> {
+    fields.optional(key).map(|source| parse_source_file("mask", source.object()?)).transpose()
+}
+
+fn free_text(fields: &mut Fields<'_>, key: &str) -> Result<String, Clause> {
+    let field = fields.required(key)?;
     let text = field.string()?;
     if text.len() > MAX_TEXT {
         Err(field.out_of_range("at most 256 bytes long"))
@@ -135,10 +138,8 @@ pub fn parse_mask(bytes: &[u8], files: &PolicyFiles) -> Result<Mask, Clause> {
 /// [`Clause::ChainTooLarge`].
 pub fn check_chain_size(masks: usize, network: &Network) -> Result<(), Clause> {
     let weights = network.layers.iter().try_fold(0usize, |n, layer| n.checked_add(layer.weight.values.len()));
-    match weights.and_then(|n| n.checked_mul(masks)) {
-        Some(bits) if bits <= MAX_CHAIN_BITS => Ok(()),
-        _ => Err(Clause::ChainTooLarge { masks }),
-    }
+    let bits = weights.and_then(|n| n.checked_mul(masks)).filter(|bits| *bits <= MAX_CHAIN_BITS);
+    bits.map(|_| ()).ok_or(Clause::ChainTooLarge { masks })
 }
 
 #[cfg(test)]

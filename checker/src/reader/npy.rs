@@ -43,6 +43,7 @@ pub fn parse_states(file: &[u8], units: Units) -> Result<States, Clause> {
     if data.len() != needed {
         return Err(Clause::StatesLength { stated: data.len(), needed });
     }
+    // There is a column, so that each entry has a row.
     let values = decode_floats(data, size, fraction, exponent).map_err(|index| Clause::StateNotFinite {
         row: index.checked_div(columns).unwrap_or(0),
         column: index.checked_rem(columns).unwrap_or(0),
@@ -152,10 +153,12 @@ impl<'a> Scan<'a> {
         let mut sizes = Vec::new();
         while !self.take(")") {
             let blank = self.rest.trim_start_matches(' ');
-            let digits = blank.split_once(|c: char| !c.is_ascii_digit()).map_or("", |(digits, _)| digits);
-            let size = digits.parse().map_err(|_| self.lacks("a size"))?;
+            let end = blank.find(|c: char| !c.is_ascii_digit());
+            let split = end.and_then(|end| blank.split_at_checked(end));
+            let size = split.and_then(|(digits, rest)| Some((digits.parse().ok()?, rest)));
+            let (size, rest) = size.ok_or_else(|| self.lacks("a size"))?;
             sizes.push(size);
-            self.rest = blank.strip_prefix(digits).unwrap_or(blank);
+            self.rest = rest;
             if !self.take(",") {
                 self.want(")", "a closing parenthesis")?;
                 break;

@@ -5,8 +5,9 @@ use crate::kernel::relax::SlopeChoice;
 use crate::kernel::split::{Case, LeafWitness, Node, OutputConstraint};
 use crate::reader::clause::Clause;
 use crate::reader::fields::{Document, Field, Fields};
-use crate::reader::json::{Numbers, canonical, parse};
+use crate::reader::json::{self, Numbers};
 use crate::reader::policy::MAX_WIDTH;
+use crate::reader::witness::SLOPE_UNIT;
 
 /// Value of `format` in a property file.
 pub const PROPERTY_FORMAT: &str = "secateur.property/1";
@@ -16,8 +17,6 @@ pub const PROOF_FORMAT: &str = "secateur.proof/1";
 pub const MAX_PROPERTY: usize = 4 << 20;
 /// Longest proof file.
 pub const MAX_PROOF: usize = 64 << 20;
-/// Slopes are written in units of 1/65536; the slope grid has 8 bits more.
-const SLOPE_UNIT: i64 = 256;
 /// Most digits of a slope or multiplier.
 const MAX_UNIT_DIGITS: usize = 12;
 
@@ -29,12 +28,8 @@ pub struct Property {
 }
 
 fn document(bytes: &[u8], cap: usize) -> Result<Document, Clause> {
-    let value = parse(bytes, cap, Numbers::Refused)?;
-    if canonical(&value).as_bytes() == bytes {
-        Ok(Document::new(value, None))
-    } else {
-        Err(Clause::NotCanonical)
-    }
+    let (value, canonical) = json::parse_spelled(bytes, cap, Numbers::Refused)?;
+    if canonical { Ok(Document::new(value, None)) } else { Err(Clause::NotCanonical) }
 }
 
 /// Reads a property file.
@@ -88,6 +83,7 @@ impl ProofTree<'_> {
     /// # Errors
     /// [`Fault::Orphan`] if there is no such node.
     pub fn node(&self, index: usize) -> Result<(usize, Node), Fault> {
+        // `Proof::trees` has read every node; what it can lack now is digits, which count again.
         let read = self.nodes.get(index).and_then(|field| node(field).ok());
         Ok((index, read.ok_or(Fault::Orphan { node: index })?))
     }
@@ -103,7 +99,7 @@ impl Proof {
         fields.required("format")?.word(PROOF_FORMAT)?;
         let trees = fields.required("cases")?.array()?;
         fields.finish()?;
-        Ok(trees.iter().map(tree).collect::<Result<_, _>>()?)
+        trees.iter().map(tree).collect()
     }
 }
 
@@ -166,6 +162,7 @@ fn witness(field: &Field<'_>) -> Result<LeafWitness, Clause> {
     let upper = tables(&fields.required("upper")?, SLOPE_UNIT)?;
     let multipliers = tables(&fields.required("multipliers")?, 1)?;
     fields.finish()?;
+    // A layer that one list lacks takes the slopes of the relaxation: any slopes are sound.
     let slopes = lower.iter().zip(&upper).map(|(below, above)| {
         let choice = |n: usize| SlopeChoice { upper: above.get(n).copied(), lower: below.get(n).copied() };
         (0..below.len().max(above.len())).map(choice).collect()

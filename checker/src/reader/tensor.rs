@@ -64,7 +64,7 @@ impl Dtype {
             Self::Bf16 => Some((7, 8)),
             Self::F32 => Some((23, 8)),
             Self::F64 => Some((52, 11)),
-            _ => None,
+            Self::Bool | Self::U8 | Self::Other { .. } => None,
         }
     }
 }

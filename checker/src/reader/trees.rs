@@ -6,7 +6,7 @@ use crate::kernel::grid::GridNetwork;
 use crate::kernel::relax::SlopeChoice;
 use crate::kernel::split::{LeafWitness, Node};
 use crate::number::Dyadic;
-use crate::reader::slopes::{slope, slopes_of};
+use crate::reader::witness::{Cursor, slopes_of};
 
 /// Most nodes of a tree.
 pub const MAX_NODES: usize = 1 << 18;
@@ -31,8 +31,9 @@ pub fn state_block(bytes: &[u8], states: usize, state: usize) -> Option<&[u8]> {
 }
 
 /// Trees one after the other, a node at a time: slopes and multipliers are held of one leaf only.
+#[derive(Clone, Debug)]
 pub struct Trees<'a> {
-    bytes: &'a [u8],
+    cursor: Cursor<'a>,
     /// Number of trees begun so far.
     count: usize,
     /// Nodes of the tree read so far.
@@ -44,13 +45,14 @@ pub struct Trees<'a> {
 impl<'a> Trees<'a> {
     /// A list that begins here.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, count: 0, nodes: 0, open: Vec::new() }
+        Self { cursor: Cursor(bytes), count: 0, nodes: 0, open: Vec::new() }
     }
 
     /// Goes on to the next tree, and says which one it is.
     pub fn begin(&mut self) -> usize {
         (self.nodes, self.open) = (0, vec![0]);
         let tree = self.count;
+        // Counts trees that the callers ask for, one a target.
         self.count = tree.saturating_add(1);
         tree
     }
@@ -75,7 +77,7 @@ impl<'a> Trees<'a> {
     /// [`Fault::TreeTrailing`].
     pub fn finish(self) -> Result<(), Fault> {
         let last = Place::Tree(self.count.saturating_sub(1));
-        if self.bytes.is_empty() { Ok(()) } else { Err(Fault::TreeTrailing.at(last)) }
+        if self.cursor.0.is_empty() { Ok(()) } else { Err(Fault::TreeTrailing.at(last)) }
     }
 
     fn read(&mut self, network: &GridNetwork) -> Result<Node, Fault> {
@@ -106,9 +108,8 @@ impl<'a> Trees<'a> {
         let node = self.nodes.saturating_sub(1);
         let mut witness = LeafWitness::default();
         for layer in &network.layers {
-            let kinds = slopes_of(&layer.activation);
             let mut slopes = Vec::new();
-            let count = if kinds == 0 { 0 } else { self.short()? };
+            let count = if slopes_of(&layer.activation) == 0 { 0 } else { self.short()? };
             for _ in 0..count {
                 let neuron = self.short()?;
                 if neuron < slopes.len() {
@@ -118,9 +119,7 @@ impl<'a> Trees<'a> {
                     return Err(Fault::NoSuchPlace { node });
                 }
                 slopes.resize(neuron, SlopeChoice::default());
-                let lower = Some(slope(u16::from_le_bytes(self.take()?)));
-                let upper = if kinds == 2 { Some(slope(u16::from_le_bytes(self.take()?))) } else { None };
-                slopes.push(SlopeChoice { upper, lower });
+                slopes.push(self.cursor.slopes(&layer.activation).ok_or(Fault::TreeTruncated)?);
             }
             if count > 0 {
                 slopes.resize(layer.outputs(), SlopeChoice::default());
@@ -140,13 +139,11 @@ impl<'a> Trees<'a> {
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        let (head, tail) = self.bytes.split_first_chunk::<N>().ok_or(Fault::TreeTruncated)?;
-        self.bytes = tail;
-        Ok(*head)
+        self.cursor.take().ok_or(Fault::TreeTruncated)
     }
 
     fn short(&mut self) -> Result<usize, Fault> {
-        Ok(usize::from(u16::from_le_bytes(self.take()?)))
+        self.cursor.short().ok_or(Fault::TreeTruncated)
     }
 
     /// A finite binary64 number, exactly.

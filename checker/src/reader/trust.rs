@@ -94,12 +94,8 @@ impl Trust {
     /// # Errors
     /// [`Clause::VerifierNotAllowed`].
     pub fn check_verifier(&self, verifier: &str) -> Result<(), Clause> {
-        match &self.verifiers {
-            Some(allowed) if !allowed.contains(verifier) => {
-                Err(Clause::VerifierNotAllowed { verifier: verifier.into() })
-            }
-            _ => Ok(()),
-        }
+        let refused = self.verifiers.as_ref().is_some_and(|allowed| !allowed.contains(verifier));
+        if refused { Err(Clause::VerifierNotAllowed { verifier: verifier.into() }) } else { Ok(()) }
     }
 }
 
@@ -146,7 +142,7 @@ fn parse_key(index: usize, field: &Field<'_>) -> Result<TrustedKey, Clause> {
         "revoked" => {
             KeyStatus::Revoked { reason: fields.optional("reason").map(|r| short_text(&r)).transpose()? }
         }
-        _ => return Err(place.unknown_word("active or revoked").into()),
+        _ => return Err(place.unknown_word("active or revoked")),
     };
     fields.finish()?;
     let key = PublicKey::parse_pem(pem).map_err(|e| e.within(Part::TrustedKey(index)))?;
@@ -158,7 +154,7 @@ fn parse_verifiers(field: &Field<'_>) -> Result<BTreeSet<String>, Clause> {
     if items.is_empty() || items.len() > MAX_KEYS {
         return Err(Clause::Verifiers { found: items.len() });
     }
-    Ok(items.iter().map(short_text).collect::<Result<_, _>>()?)
+    items.iter().map(short_text).collect()
 }
 
 fn short_text(field: &Field<'_>) -> Result<String, Clause> {
@@ -224,6 +220,7 @@ fn verify_signature(key: &TrustedKey, message: &[u8], signature: &[u8; 64]) -> R
 #[cfg(test)]
 mod tests {
     use super::super::dsse::{EnvelopeSignature, PAYLOAD_TYPE};
+    use super::super::pem::tests::spki;
     use super::*;
     use ed25519_dalek::{Signer, SigningKey};
     use num_bigint::BigUint;
@@ -237,7 +234,7 @@ mod tests {
     }
 
     fn key(name: &str, seed: u8, rest: &str) -> String {
-        let pem = public(seed).emit_pem().replace('\n', "\\n");
+        let pem = spki(public(seed).bytes()).replace('\n', "\\n");
         format!(r#"{{"name":"{name}","publicKey":"{pem}",{rest}}}"#)
     }
 

@@ -3,12 +3,11 @@
 
 use crate::number::Rational;
 use crate::reader::certificate::{
-    FileDigest, MAX_SUBJECTS, Program, SCHEMA_VERSION, STATEMENT_TYPE, WitnessRecord, capped, input,
-    parse_payload, program, subject, witness, words,
+    FileDigest, Program, WitnessRecord, check_version, parse_payload, parse_statement,
 };
 use crate::reader::clause::Clause;
-use crate::reader::fields::Field;
 use crate::reader::policy::MAX_WIDTH;
+use crate::reader::record::{Read, rationals, record};
 
 /// `predicateType` of a property certificate.
 pub const PREDICATE_TYPE: &str = "https://secateur.dev/property/v1";
@@ -28,6 +27,16 @@ pub enum Claimed {
         /// The input, exactly.
         point: Vec<Rational>,
     },
+}
+
+record! {
+    /// An input that satisfies a case.
+    struct Example {
+        /// Case, from 0.
+        case: usize,
+        /// The input, exactly.
+        point: Vec<Rational> => rationals::<MAX_WIDTH>,
+    }
 }
 
 /// Everything a property certificate says.
@@ -55,56 +64,41 @@ pub struct PropertyCertificate {
 /// [`Clause`].
 pub fn parse_verdict(payload: &[u8]) -> Result<PropertyCertificate, Clause> {
     let document = parse_payload(payload)?;
-    let mut fields = document.root().object()?;
-    fields.required("_type")?.word(STATEMENT_TYPE)?;
-    fields.required("predicateType")?.word(PREDICATE_TYPE)?;
-    let subjects = capped(fields.required("subject")?.array()?, "subjects", MAX_SUBJECTS)?;
-    let subjects = subjects.iter().map(subject).collect::<Result<Vec<_>, _>>()?;
-    let predicate = fields.required("predicate")?;
-    fields.finish()?;
+    let (subjects, predicate) = parse_statement(&document, PREDICATE_TYPE)?;
     let mut fields = predicate.object()?;
-    let version = fields.required("schemaVersion")?.string()?;
-    if version != SCHEMA_VERSION {
-        return Err(Clause::SchemaVersion { found: version.into() });
-    }
+    check_version(&mut fields)?;
     let result = fields.required("result")?;
     let claimed = match result.string()? {
-        "unsat" => Claimed::Unsat { proof: witness(&fields.required("proof")?)? },
-        "sat" => sat(&fields.required("counterexample")?)?,
-        _ => return Err(result.unknown_word("sat or unsat").into()),
+        "unsat" => Claimed::Unsat { proof: WitnessRecord::under(&mut fields, "proof")? },
+        "sat" => {
+            let Example { case, point } = Example::under(&mut fields, "counterexample")?;
+            Claimed::Sat { case, point }
+        }
+        _ => return Err(result.unknown_word("sat or unsat")),
     };
     fields.required("semantics")?.word("real-arithmetic")?;
     let certificate = PropertyCertificate {
         subjects,
-        weights_digest: fields.required("weightsDigest")?.string()?.to_owned(),
+        weights_digest: String::under(&mut fields, "weightsDigest")?,
         claimed,
-        assumptions: words(&fields.required("assumptions")?)?,
-        inputs: fields.required("inputs")?.array()?.iter().map(input).collect::<Result<Vec<_>, _>>()?,
-        verifier: program(&fields.required("verifier")?)?,
-        checker: program(&fields.required("checker")?)?,
+        assumptions: Vec::under(&mut fields, "assumptions")?,
+        inputs: Vec::under(&mut fields, "inputs")?,
+        verifier: Program::under(&mut fields, "verifier")?,
+        checker: Program::under(&mut fields, "checker")?,
     };
     fields.finish()?;
     Ok(certificate)
 }
 
-fn sat(field: &Field<'_>) -> Result<Claimed, Clause> {
-    let mut fields = field.object()?;
-    let case = fields.required("case")?.count()?;
-    let point = fields.required("point")?.rationals(MAX_WIDTH)?;
-    fields.finish()?;
-    Ok(Claimed::Sat { case, point })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reader::certificate::MAX_PAYLOAD;
+    use crate::reader::certificate::{MAX_SUBJECTS, STATEMENT_TYPE};
     use crate::reader::clause::Part;
-    use crate::reader::json::{Numbers, canonical, parse};
 
     const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    fn statement(claim: &str, result: &str) -> String {
+    fn statement(claim: &str, result: &str, without: &str) -> String {
         let file = |name: &str| format!(r#"{{"digest":{{"sha256":"{DIGEST}"}},"name":"{name}"}}"#);
         let program = r#"{"id":"x","version":"1"}"#;
         let mut members = vec![
@@ -118,6 +112,7 @@ mod tests {
             format!(r#""verifier":{program}"#),
             r#""weightsDigest":"sha256:w""#.to_owned(),
         ];
+        members.retain(|member| !member.starts_with(&format!("\"{without}\":")));
         members.sort();
         let (files, predicate) = (["a", "b", "c"].map(file).join(","), members.join(","));
         format!(
@@ -125,13 +120,16 @@ mod tests {
         )
     }
 
+    fn proof_record() -> String {
+        format!(r#""proof":{{"digest":{{"sha256":"{DIGEST}"}},"name":"p","size":"7"}}"#)
+    }
+
     fn unsat() -> String {
-        let proof = format!(r#""proof":{{"digest":{{"sha256":"{DIGEST}"}},"name":"p","size":"7"}}"#);
-        statement(&proof, "unsat")
+        statement(&proof_record(), "unsat", "none")
     }
 
     fn sat() -> String {
-        statement(r#""counterexample":{"case":"3","point":["1/2","-0.25"]}"#, "sat")
+        statement(r#""counterexample":{"case":"3","point":["1/2","-0.25"]}"#, "sat", "none")
     }
 
     fn refused(text: &str) -> Clause {
@@ -218,14 +216,8 @@ mod tests {
         let point = changed(&sat(), r#"{"case":"3","#, "{");
         assert_eq!(point, missing("predicate.counterexample", "case"));
         for key in ["assumptions", "checker", "inputs", "semantics", "verifier", "weightsDigest"] {
-            let text = unsat();
-            let mut value = parse(text.as_bytes(), MAX_PAYLOAD, Numbers::Refused).unwrap();
-            let crate::reader::json::Value::Object(top) = &mut value else { panic!("an object") };
-            let Some(crate::reader::json::Value::Object(predicate)) = top.get_mut("predicate") else {
-                panic!("a predicate")
-            };
-            predicate.remove(key);
-            assert_eq!(refused(&canonical(&value)), missing("predicate", key));
+            let without = statement(&proof_record(), "unsat", key);
+            assert_eq!(refused(&without), missing("predicate", key));
         }
     }
 
@@ -249,8 +241,10 @@ mod tests {
     fn subjects_are_capped() {
         let text = unsat();
         let one = format!(r#"{{"digest":{{"sha256":"{DIGEST}"}},"name":"a"}}"#);
-        let many = vec![one.clone(); MAX_SUBJECTS + 1].join(",");
+        // In the place of one of three.
+        let with = |count: usize| text.replacen(&one, &vec![one.clone(); count - 2].join(","), 1);
+        assert_eq!(parse_verdict(with(MAX_SUBJECTS).as_bytes()).map(|c| c.subjects.len()), Ok(MAX_SUBJECTS));
         let error = Clause::ListTooLong { what: "subjects", cap: MAX_SUBJECTS };
-        assert_eq!(changed(&text, &one, &many), error);
+        assert_eq!(refused(&with(MAX_SUBJECTS + 1)), error);
     }
 }

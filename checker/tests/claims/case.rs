@@ -1,5 +1,6 @@
 //! A small policy with a certificate about it that tests can bend.
 
+use crate::json::canonical;
 use secateur_checker::check::{NamedFile, Subject, Verified, check, head_name};
 use secateur_checker::evaluate::{Problem, evaluate};
 use secateur_checker::family::Family;
@@ -11,7 +12,7 @@ use secateur_checker::number::{Dyadic, Rational, Rounding, claim_decimal};
 use secateur_checker::reader::certificate::{Certificate, parse_certificate};
 use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
-use secateur_checker::reader::json::{Numbers, canonical, parse};
+use secateur_checker::reader::json::{Numbers, parse};
 use secateur_checker::rejection::Rejection;
 use secateur_checker::sentences::{family_limits, policy_assumptions};
 use secateur_checker::table::{FamilyTable, Quantity};

@@ -3,6 +3,8 @@
 
 mod case;
 mod counterexample;
+#[path = "../../../src/certify/json.rs"]
+mod json;
 mod property;
 mod regret;
 mod statistical;

@@ -133,7 +133,7 @@ fn files_are_bound_by_their_digests() {
         let other = Case::unsat().with(|c| c.files[index].push(b' '));
         let found = sha256_hex(&other.files[index]);
         let stated = Case::unsat().certificate.subjects[index].sha256.clone();
-        let (role, name, stated) = ("subject".into(), name.into(), stated.as_str().into());
+        let (role, name) = ("subject".into(), name.into());
         assert_eq!(other.refused(), Reason::WrongFile { role, name, stated, found });
     }
     let other = Case::unsat().with(|c| c.proof.as_mut().unwrap().push(b' '));

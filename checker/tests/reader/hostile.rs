@@ -9,12 +9,17 @@
     clippy::panic
 )]
 
+#[path = "../../../src/certify/json.rs"]
+mod writer;
+
 use ed25519_dalek::{Signer, SigningKey};
 use proptest::prelude::*;
+use secateur_checker::kernel::grid::{GridNetwork, GridScale};
+use secateur_checker::kernel::relax::SlopeChoice;
 use secateur_checker::load::{Failure, FileProblem, Irregular, read_file, read_regular};
-use secateur_checker::model::Units;
-use secateur_checker::number::NumberError;
-use secateur_checker::reader::base64;
+use secateur_checker::model::{Activation, Layer, Matrix, Network, Units};
+use secateur_checker::number::{Dyadic, NumberError, Rational};
+use secateur_checker::reader::base64::{self, encode_unpadded};
 use secateur_checker::reader::clause::{Clause, Part};
 use secateur_checker::reader::dsse::{self, Envelope, EnvelopeSignature, PAYLOAD_TYPE};
 use secateur_checker::reader::json::{self, Numbers};
@@ -25,15 +30,30 @@ use secateur_checker::reader::policy::{self, MAX_WIDTH, PolicyFiles};
 use secateur_checker::reader::property::parse_property;
 use secateur_checker::reader::safetensors::{self, Safetensors};
 use secateur_checker::reader::trust;
+use secateur_checker::reader::witness::WitnessFile;
+use writer::canonical;
 
 const MANIFEST: &str = r#"{"format":"secateur.policy/1","head":{"kind":"gaussian","logStd":"s"},"layers":[{"activation":{"kind":"leaky_relu","slope":"0.01"},"bias":"b","weight":"w"}]}"#;
 const CHAIN: &str = r#"{"format":"secateur.masks/1","masks":[{"file":"mask-00.safetensors","sparsity":"0"}],"method":"magnitude","scope":"layer","seed":"0"}"#;
 
+/// Padded base64.
+fn encode(bytes: &[u8]) -> String {
+    let text = encode_unpadded(bytes);
+    let length = text.len().next_multiple_of(4);
+    format!("{text:=<length$}")
+}
+
+/// A key as SPKI PEM.
+fn pem_of(key: &PublicKey) -> String {
+    let prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    let der = [prefix.as_slice(), key.bytes()].concat();
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", encode(&der))
+}
+
 fn emit_envelope(envelope: &Envelope) -> String {
-    let sign =
-        |s: &EnvelopeSignature| format!(r#"{{"keyid":"{}","sig":"{}"}}"#, s.keyid, base64::encode(&s.sig));
+    let sign = |s: &EnvelopeSignature| format!(r#"{{"keyid":"{}","sig":"{}"}}"#, s.keyid, encode(&s.sig));
     let signatures: Vec<String> = envelope.signatures.iter().map(sign).collect();
-    let (payload, kind) = (base64::encode(&envelope.payload), &envelope.payload_type);
+    let (payload, kind) = (encode(&envelope.payload), &envelope.payload_type);
     format!(r#"{{"payload":"{payload}","payloadType":"{kind}","signatures":[{}]}}"#, signatures.join(","))
 }
 
@@ -93,7 +113,7 @@ fn public() -> PublicKey {
 }
 
 fn trust_file() -> String {
-    let pem = public().emit_pem().replace('\n', "\\n");
+    let pem = pem_of(&public()).replace('\n', "\\n");
     format!(
         r#"{{"format":"secateur.trust/1","keys":[{{"name":"a","publicKey":"{pem}","status":"active"}}],"threshold":"1"}}"#
     )
@@ -361,7 +381,7 @@ fn masks_of_another_policy_are_refused() {
 
 #[test]
 fn a_private_key_is_not_a_public_one() {
-    let pem = public().emit_pem().replace("PUBLIC", "PRIVATE");
+    let pem = pem_of(&public()).replace("PUBLIC", "PRIVATE");
     assert_eq!(PublicKey::parse_pem(&pem), Err(Clause::PrivateKey));
 }
 
@@ -423,9 +443,24 @@ proptest! {
 
     #[test]
     fn what_is_read_is_written_canonically(text in "[\\[\\]{}\",:a\\\\u0-9 \u{e9}]{0,40}") {
-        if let Ok(value) = json::parse(text.as_bytes(), 1 << 20, Numbers::Integers) {
-            let written = json::canonical(&value);
-            prop_assert_eq!(json::parse(written.as_bytes(), 1 << 20, Numbers::Integers), Ok(value));
+        if let Ok((value, spelled)) = json::parse_spelled(text.as_bytes(), 1 << 20, Numbers::Integers) {
+            let written = canonical(&value);
+            prop_assert_eq!(json::parse_spelled(written.as_bytes(), 1 << 20, Numbers::Integers), Ok((value, true)));
+            prop_assert_eq!(spelled, written == text);
+        }
+    }
+
+    /// Documents of strings that are often canonical and often nearly so.
+    #[test]
+    fn what_counts_as_canonical_is_what_the_writer_writes(
+        keys in proptest::collection::vec("[ab\u{e9}\u{fb33}\u{1f600}]{0,2}", 0..4),
+        text in "(a|\\\\n|\\\\u00(0[0-9a-fA-F]|1[fF]|2[02]|5c|7f)|\\\\[btrf/\"\\\\]|\u{e9}){0,4}",
+        blank in "[ \n]{0,1}",
+    ) {
+        let members: Vec<String> = keys.iter().map(|key| format!("\"{key}\":\"{text}\"")).collect();
+        let document = format!("[{{{}}},\"{text}\"{blank}]", members.join(","));
+        if let Ok((value, spelled)) = json::parse_spelled(document.as_bytes(), 1 << 20, Numbers::Refused) {
+            prop_assert_eq!(spelled, canonical(&value) == document);
         }
     }
 }
@@ -497,5 +532,65 @@ fn pipes_and_devices_are_refused_at_once() {
             panic!("{} was read", path.display())
         };
         assert_eq!((named, found), (path, kind));
+    }
+}
+
+/// The grid of one ReLU layer of two neurons and an output: a state's slopes are two bytes for each neuron of the first,
+/// below and above the output.
+fn grid() -> GridNetwork {
+    let layer = |rows, columns, activation| Layer {
+        fixed: false,
+        weight: Matrix { rows, columns, values: vec![Dyadic::new(1, 0); rows * columns] },
+        bias: vec![Dyadic::ZERO; rows],
+        activation,
+    };
+    let layers = vec![layer(2, 1, Activation::Relu), layer(1, 2, Activation::Identity)];
+    let network = Network { layers };
+    let scale = GridScale::new(&network, &Rational::one()).unwrap();
+    GridNetwork::new(&network, None, &scale).unwrap()
+}
+
+/// Nothing of another form counts as a witness, or as none.
+#[test]
+fn witness_files_are_refused_by_clause() {
+    assert_eq!(WitnessFile::parse(b"PK").unwrap_err(), Clause::NoHeaderLength);
+    let slopes = |dtype: &str, shape: &str, bytes: usize| {
+        let file = tensor_file(&[("lp.0", dtype, shape, vec![0xFF; bytes])]);
+        WitnessFile::parse(&file).unwrap().slopes(("lp", 0), &grid(), (1, 2))
+    };
+    let read = slopes("U8", "[2,8]", 16).unwrap();
+    // The largest number stands for 1, which is 2^24 on the slope grid.
+    let one = SlopeChoice { lower: Some(1 << 24), upper: None };
+    assert_eq!(read.witness().row(1, 0, true).unwrap().slopes, [vec![one; 2]]);
+    for (dtype, shape, bytes) in [
+        ("I8", "[2,8]", 16),
+        ("U8", "[16]", 16),
+        ("U8", "[1,16]", 16),
+        ("U8", "[2,7]", 14),
+        ("U8", "[2,9]", 18),
+    ] {
+        assert_eq!(slopes(dtype, shape, bytes), None, "{dtype} {shape}");
+    }
+    let file = tensor_file(&[("lp.0", "U8", "[2,8]", vec![0; 16])]);
+    let file = WitnessFile::parse(&file).unwrap();
+    assert_eq!(file.slopes(("lp", 0), &grid(), (2, 2)), None);
+    assert_eq!(file.slopes(("lp", 1), &grid(), (0, 2)), None);
+    assert!(file.trees(0, (0, 2)).is_none());
+    assert_eq!(file.region(3), Err(Clause::NoTensor { name: "region.3".into() }));
+    assert_eq!(file.points(0, 2, 1), Err(Clause::NoTensor { name: "counterexample.0".into() }));
+    let doubles = |values: &[f64]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let file = |rho: &str, values: &[f64], factor: f64| {
+        tensor_file(&[
+            ("spectral.0.0.factor", "F64", "[1]", doubles(&[factor])),
+            ("spectral.0.0.rho", "F64", rho, doubles(values)),
+            ("region.0", "U8", "[1,1]", vec![0]),
+        ])
+    };
+    let good = file("[1]", &[1.0], 0.5);
+    let factor = WitnessFile::parse(&good).unwrap().factor(0, 0).unwrap().unwrap();
+    assert_eq!((factor.factor, factor.fraction_bits), (vec![1 << 43], 44));
+    assert_eq!(WitnessFile::parse(&good).unwrap().region(0), Ok(None));
+    for bad in [file("[2]", &[1.0; 2], 0.5), file("[1]", &[1.0], 1e6)] {
+        assert_eq!(WitnessFile::parse(&bad).unwrap().factor(0, 0), Ok(None));
     }
 }

@@ -122,7 +122,7 @@ fn evaluate(
     states: &States,
     set: &PerturbationSet,
     families: &[Family],
-) -> Result<(Vec<Vec<StateBounds>>, u32), Fault> {
+) -> Result<(Vec<Vec<StateBounds>>, u32), Reason> {
     let problem = LocalProblem::new(policy, masks, states, set)?.prepare(families)?;
     Ok((problem.evaluate(0, families)?, problem.value_bits))
 }
@@ -353,7 +353,7 @@ fn a_band_ends_at_a_listed_mask() {
     let at =
         |family: Family| evaluate(&policy, &masks, &state(&[1, 2]), &linf("1/16"), &[family]).map(|_| ());
     assert_eq!(at(Family::Band(BandEnd::Mask(0))), Ok(()));
-    assert_eq!(at(Family::BandCrown(BandEnd::Mask(1))), Err(Fault::NoBand));
+    assert_eq!(at(Family::BandCrown(BandEnd::Mask(1))), Err(Fault::NoBand.into()));
     let (states, set) = (state(&[1, 2]), linf("1/16"));
     let unprepared = LocalProblem::new(&policy, &masks, &states, &set).unwrap();
     assert_eq!(unprepared.evaluate(0, &[Family::Band(BandEnd::Zero)]), Err(Fault::NoBand));

@@ -254,12 +254,13 @@ fn boxes_masks_and_trees_must_fit() {
     other.mask = 1;
     assert_eq!(check(&hinge(), other, &[0]), Err(refused("region", 0, "", Reason::NoMask)));
     let set = || linf("1/4", Units::Normalised);
-    let missing = Err(refused("region", 0, "", Reason::TreeMissing));
-    assert_eq!(check_with(&hinge(), &certificate(set(), vec![good()]), None), missing);
-    assert_eq!(check_with(&hinge(), &certificate(set(), vec![good()]), Some(b"no safetensors")), missing);
+    let one = |file| check_with(&hinge(), &certificate(set(), vec![good()]), file);
+    assert_eq!(one(None), Err(refused("region", 0, "", Reason::NoWitness)));
+    let malformed = one(Some(b"no safetensors")).unwrap_err().reason;
+    assert!(matches!(malformed, Reason::WitnessFile { .. }), "{malformed}");
     let half = entry(&["-1"], &["0"], claims());
     let second = check_with(&hinge(), &certificate(set(), vec![good(), half]), Some(&witness(&[&[0]])));
-    assert_eq!(second, Err(refused("region", 1, "", Reason::TreeMissing)));
+    assert_eq!(second, Err(refused("region", 1, "", Clause::NoTensor { name: "region.1".into() }.into())));
     let mut unlimited = certificate(set(), vec![good()]);
     unlimited.limits.clear();
     let file = witness(&[&[0]]);

@@ -138,3 +138,10 @@ fn small_tanh(h: u64) -> Option<(u64, u64)> {
     let lower = h.checked_add(fifth.checked_div(15)?)?.saturating_sub(taken);
     Some((lower, upper.checked_add(1)?.min(h)))
 }
+
+impl TanhTable {
+    /// The table itself: `floor(2^62 tanh(k/256))` for `k = 0 ..= 22*256`, which test vectors name.
+    pub fn entries(&self) -> &[u64] {
+        &self.lower
+    }
+}

@@ -2,10 +2,10 @@
 //!
 //! Floats are kept as binary64, which holds every stored format, beside the format they came in.
 
-use super::super::Problem;
 use super::exact::{self, Vector};
 use super::proto::Tensor;
 use super::{Failure, refuse};
+use crate::import::problem::Problem;
 use crate::policy::{TensorData, TensorDtype};
 
 /// Entries of a value, and of all values together that a graph makes: small files can ask for large ones.

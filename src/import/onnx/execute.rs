@@ -9,7 +9,7 @@ use super::lower::{Map, Step};
 use super::movement::{Movement, broadcast, count, movements, spread};
 use super::proto::Node;
 use super::{Failure, refuse};
-use crate::import::Problem;
+use crate::import::problem::Problem;
 use crate::policy::TensorDtype;
 use std::collections::HashMap;
 use std::rc::Rc;

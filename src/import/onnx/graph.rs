@@ -1,10 +1,10 @@
 //! An ONNX graph as names: what makes each value, what the chosen output needs, in an order that can be evaluated.
 //! Untrusted. `spec/import-onnx.md`.
 
-use super::super::Problem;
 use super::constant::{Constant, constant_of};
 use super::proto::{self, Node, ValueInfo};
 use super::{Failure, refuse};
+use crate::import::problem::Problem;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 

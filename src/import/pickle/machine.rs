@@ -3,7 +3,7 @@
 //! Strings of protocol 0 are decoded as Python writes them: `V` lines are raw-unicode-escape, `S` lines are `repr`.
 
 use super::{MAX_DEPTH, MAX_MEMO, MAX_NODES, Node};
-use crate::import::Problem;
+use crate::import::problem::Problem;
 use std::collections::HashMap;
 
 pub(super) struct Machine<'a> {

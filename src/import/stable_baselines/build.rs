@@ -4,7 +4,8 @@
 use super::bad;
 use super::class::Family;
 use crate::import::array::Arrays;
-use crate::import::{Draft, HeadKind, ImportOptions, Problem};
+use crate::import::draft::Draft;
+use crate::import::problem::{HeadKind, ImportOptions, Problem};
 use crate::policy::{ActivationSpec, LayerData, TensorData};
 use std::collections::BTreeSet;
 

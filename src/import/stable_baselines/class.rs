@@ -2,7 +2,7 @@
 //! `spec/import-sb3.md#policy-classes`.
 
 use super::bad;
-use crate::import::Problem;
+use crate::import::problem::Problem;
 
 /// How a policy class computes its action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

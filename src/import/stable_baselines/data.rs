@@ -5,8 +5,8 @@
 //! reads, and as text beside it. Both are read; where both can be read they must agree.
 
 use super::{bad, class_of};
-use crate::import::Problem;
 use crate::import::pickle::Pickle;
+use crate::import::problem::Problem;
 use secateur_checker::reader::base64;
 use serde_json::{Map, Value};
 

@@ -5,7 +5,7 @@
 #[cfg(feature = "lp")]
 use good_lp::{Expression, ProblemVariables, Solution, SolverModel, constraint, microlp, variable};
 
-use super::FloatConstraint;
+use super::point::FloatConstraint;
 
 /// Most constraints that are combined.
 pub const MOST_CONSTRAINTS: usize = 64;

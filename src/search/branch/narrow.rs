@@ -3,8 +3,7 @@
 
 use crate::float::FloatNetwork;
 
-use super::FloatConstraint;
-use super::attack::{Worst, worst};
+use super::point::{FloatConstraint, Worst, worst};
 
 /// How often a line between two points is halved.
 const HALVINGS: usize = 60;

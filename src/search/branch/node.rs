@@ -1,16 +1,18 @@
-//! One region of a search by branching: close it, or say how to cut it. Untrusted. `spec/rules.md` (BACK).
+//! One region of a search by branching: close it, or say how to cut it. Untrusted. `spec/rules/README.md`.
 
 use crate::bound::crown::{CrownScratch, FloatSplit, Objectives, bound_crown_split, reach_with_slack};
 use crate::bound::kernel::{PANEL, dispatch};
 use crate::bound::{FloatBounds, FloatRegion};
 use crate::search::slopes::SlopeOptions;
+use crate::search::slopes::options::Column;
 use crate::search::slopes::panel::{Panel, PanelScratch};
 use crate::search::slopes::state::LayerContext;
-use crate::search::slopes::witness::{Column, FixedSlopes, SLOPE_DENOMINATOR, TargetSlopes};
+use crate::search::slopes::witness::{FixedSlopes, SLOPE_DENOMINATOR, TargetSlopes};
 
 use super::combine::search_shares;
+use super::point::FloatConstraint;
+use super::problem::{AUTO_INPUTS, BranchOptions, BranchProblem, SplitRule};
 use super::tree::{Cut, LeafSlopes, Place, SplitLeaf};
-use super::{AUTO_INPUTS, BranchOptions, BranchProblem, FloatConstraint, SplitRule};
 
 /// Gradient steps on the slopes and multipliers of a region.
 const RATE: f64 = 0.4;

@@ -3,8 +3,7 @@
 use secateur_checker::model::{Perturbation, PerturbationSet};
 use secateur_checker::number::Rational;
 
-use super::float_below;
-use crate::float::float_to_rational;
+use crate::float::{float_to_rational, rational_to_float};
 
 /// Offsets an adversary may choose from.
 pub enum FloatBall {
@@ -90,6 +89,16 @@ impl FloatBall {
                 vec![0.0; offset.len()]
             }
         }
+    }
+}
+
+/// The largest float that is not above a rational number.
+fn float_below(value: &Rational) -> f64 {
+    let nearest = rational_to_float(value);
+    match float_to_rational(nearest) {
+        Some(exact) if exact <= *value => nearest,
+        Some(_) => nearest.next_down(),
+        None => f64::MAX,
     }
 }
 

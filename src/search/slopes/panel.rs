@@ -1,5 +1,5 @@
 //! Projected gradient on the free lines and split multipliers of up to sixteen bounded quantities at a time. Untrusted.
-//! `spec/rules.md` (BACK).
+//! `spec/rules/README.md`.
 //!
 //! The derivative of a bound comes from the input that attains it: follow that input forward through the very lines
 //! that the backward pass used; where the coefficient of a neuron is `c` and the input arrives there at `v`, a line that
@@ -11,9 +11,9 @@ use crate::bound::kernel::{Lane, PANEL, Product, Work};
 
 use crate::float::{FloatActivation, FloatNetwork};
 
-use super::SlopeOptions;
+use super::options::Column;
+use super::options::SlopeOptions;
 use super::state::{LayerContext, LayerState, SQUARE_DECAY, Step};
-use super::witness::Column;
 
 /// Buffers that survive from panel to panel.
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,5 @@
 //! The numbers that a panel moves: per layer, its lines, their free numbers and the split multipliers, sixteen bounded
-//! quantities side by side. Untrusted. `spec/rules.md` (BACK).
+//! quantities side by side. Untrusted. `spec/rules/README.md`.
 
 use crate::bound::FloatBounds;
 use crate::bound::kernel::{Lane, PANEL};

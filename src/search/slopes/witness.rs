@@ -6,20 +6,12 @@ use crate::bound::relax::{FloatLines, lines, lines_with_slopes};
 use crate::bound::{FloatBounds, FloatRegion, ibp};
 use crate::float::{FloatActivation, FloatNetwork};
 
+use super::options::Column;
 use super::panel::PanelScratch;
 use super::state::LayerContext;
 
 /// Denominator of the slopes and multipliers that a certificate carries.
 pub const SLOPE_DENOMINATOR: u32 = 65536;
-
-/// One bounded quantity: a row of a layer (or an objective) from below or from above.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column {
-    /// Row of the layer, or index of the objective.
-    pub row: u32,
-    /// Whether this is the upper bound.
-    pub upper: bool,
-}
 
 /// Slopes for the bounds of one layer's pre-activations, or of objectives over the outputs.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,5 +1,5 @@
 //! Certificates of a policy's masks at the states it visits; every bound comes out of the checker. Untrusted.
-//! `spec/sweep.md#certify`.
+//! `spec/sweep.md#jobs`.
 
 use std::path::Path;
 
@@ -20,12 +20,12 @@ use super::{JobContext, JobError, RESULT};
 use crate::certify::keys::Key;
 use crate::certify::regret::RegretRequest;
 use crate::certify::trees::BRANCH_STEPS;
-use crate::certify::{Certified, Progress, Request, certify};
+use crate::certify::{Certified, Request, certify};
 use crate::policy::emit::{ChainOrigin, write_mask_chain};
 use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::mask::MaskData;
+use crate::progress::Quiet;
 use crate::sweep::config::{MaskMethod, MaskRecipe, MaskScope};
-use crate::sweep::engine::SweepProgress;
 use crate::sweep::plan::Spec;
 
 const CERTIFICATE: &str = "policy.cert.dsse.json";
@@ -99,16 +99,6 @@ fn steps(certificate: &Certificate) -> Vec<StepCount> {
         places: verdict.places,
     });
     rose.chain(hurt).collect()
-}
-
-struct Watch<'a>(&'a dyn SweepProgress);
-
-impl Progress for Watch<'_> {
-    fn advance(&self, _: &str, _: usize, _: usize) {}
-
-    fn stopped(&self) -> bool {
-        self.0.stopped()
-    }
 }
 
 /// Writes masks with what they were made by.
@@ -209,7 +199,7 @@ pub(super) fn run(spec: &Spec, context: &JobContext<'_>) -> Result<(), JobError>
     };
     // Whoever wants a signature of their own certifies again: this key is not kept.
     let key = Key::generate().map_err(|e| JobError::Other(e.to_string()))?;
-    let certified: Certified = certify(&request, &key, &Watch(context.progress))?;
+    let certified: Certified = certify(&request, &key, &Quiet(context.progress))?;
     certified.write(&context.out.join(CERTIFICATE), WITNESS)?;
     let head = HeadBounds::new(&policy.files.policy.head).map_err(|e| JobError::Other(e.to_string()))?;
     let limits = rewards.as_ref().map(|rewards| (rewards, &form));

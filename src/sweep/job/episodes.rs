@@ -6,14 +6,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{JobContext, JobError, RESULT};
+use crate::attack::plan::{AttackFiles, AttackPlan};
 use crate::attack::score::EpisodeScore;
-use crate::attack::suite::{
-    AttackFiles, AttackOutcome, AttackPlan, AttackProgress, measure_clean, run_attack, run_transfer,
-};
+use crate::attack::suite::{AttackOutcome, measure_clean, run_attack, run_transfer};
 use crate::decomposition::ActionMode;
 use crate::float::policy::FloatPolicy;
 use crate::float::rng::SeededRng;
 use crate::policy::read::read_policy_dir;
+use crate::progress::Quiet;
 use crate::rl::env::{Action, ActionSpace, Environment, make_environment};
 use secateur_checker::load::load_masks;
 use secateur_checker::load::load_policy;
@@ -55,16 +55,6 @@ impl Episodes {
     }
 }
 
-struct Watch<'a>(&'a JobContext<'a>);
-
-impl AttackProgress for Watch<'_> {
-    fn advance(&mut self, _: &str, _: usize, _: usize) {}
-
-    fn should_stop(&mut self) -> bool {
-        self.0.progress.stopped()
-    }
-}
-
 fn read_float_policy(folder: &Path) -> Result<FloatPolicy, JobError> {
     let failed = |reason: String| JobError::Read { path: folder.to_owned(), reason };
     let data = read_policy_dir(folder).map_err(|e| failed(e.to_string()))?;
@@ -91,7 +81,7 @@ pub(super) fn run_clean(
     context: &JobContext<'_>,
 ) -> Result<(), JobError> {
     let victim = masked_policy(context.input(0)?, context.input(1)?)?;
-    let run = |actions| measure_clean(&victim, environment, plan, actions, &mut Watch(context));
+    let run = |actions| measure_clean(&victim, environment, plan, actions, &Quiet(context.progress));
     let (deterministic, sampled) = (run(ActionMode::Deterministic)?, run(ActionMode::Sampled)?);
     context.write_json(RESULT, &Episodes { deterministic, sampled, adversaries: None, training_steps: 0 })
 }
@@ -108,7 +98,7 @@ pub(super) fn run_attacked(
     let critic = if own_critic { Some(read_float_policy(&train.join("critic"))?.network) } else { None };
     let learned = context.work.join(LEARNED);
     let files = AttackFiles { checkpoints: Some(learned.clone()), threads: 1 };
-    let outcome = run_attack(&victim, critic.as_ref(), environment, plan, &files, &mut Watch(context))?;
+    let outcome = run_attack(&victim, critic.as_ref(), environment, plan, &files, &Quiet(context.progress))?;
     if own_critic && learned.exists() {
         copy_folder(&learned, &context.out.join(LEARNED))?;
     }
@@ -130,7 +120,7 @@ pub(super) fn run_transferred(
     }
     let files = AttackFiles { checkpoints: Some(learned), threads: 1 };
     let from = (&source, Some(&critic));
-    let outcome = run_transfer(from, &victim, environment, plan, &files, &mut Watch(context))?;
+    let outcome = run_transfer(from, &victim, environment, plan, &files, &Quiet(context.progress))?;
     context.write_json(RESULT, &Episodes::attacked(outcome))
 }
 

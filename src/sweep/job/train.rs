@@ -1,5 +1,5 @@
 //! Training jobs: policy, critic, visited states and the curve. Untrusted.
-//! `spec/sweep.md#train`.
+//! `spec/sweep.md#jobs`.
 
 use std::path::Path;
 
@@ -8,29 +8,10 @@ use crate::float::policy::FloatPolicy;
 use crate::policy::emit::{write_npy, write_policy_dir};
 use crate::policy::input::{MAX_OWN, read_text};
 use crate::policy::write::write_atomically;
-use crate::rl::{Progress, TrainConfig, TrainFiles, UpdateRecord, train};
+use crate::rl::{TrainConfig, TrainFiles, train};
 
 /// Column of the log that differs from run to run.
 const SPEED: &str = "charts/SPS";
-
-struct Watch<'a> {
-    context: &'a JobContext<'a>,
-    told: f64,
-}
-
-impl Progress for Watch<'_> {
-    fn updated(&mut self, record: &UpdateRecord) {
-        let share = record.global_step as f64 / record.total_timesteps.max(1) as f64;
-        // The rest of the cost is told when the job ends.
-        let reached = self.context.cost * share.min(1.0);
-        self.context.progress.advanced(reached - self.told);
-        self.told = reached;
-    }
-
-    fn should_stop(&mut self) -> bool {
-        self.context.progress.stopped()
-    }
-}
 
 /// The log without its column of speeds, which no two runs share.
 fn curve(log: &Path) -> Result<String, JobError> {
@@ -49,10 +30,7 @@ pub(super) fn run(config: &TrainConfig, context: &JobContext<'_>) -> Result<(), 
         logs: Some(context.work.join("logs")),
         checkpoint: Some(context.work.join("checkpoint.json")),
     };
-    let mut watch = Watch { context, told: 0.0 };
-    let outcome = train(config, &files, &mut watch);
-    context.progress.advanced(-watch.told);
-    let outcome = outcome?;
+    let outcome = train(config, &files, context.progress)?;
     if !outcome.finished {
         return Err(JobError::Interrupted);
     }

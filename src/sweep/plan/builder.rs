@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use secateur_checker::family::Family;
 
 use super::{Cell, Job, Lineage, Plan, PlanError, Spec};
-use crate::attack::suite::{AttackKind, AttackPlan, WrittenNumber};
+use crate::attack::plan::{AttackKind, AttackPlan, WrittenNumber};
 use crate::sweep::config::{AttackEntry, EnvironmentConfig, SweepConfig, SweepConfigError, VariantConfig};
 use crate::sweep::cost::{Pace, cost};
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use secateur::certify::emit::emit_envelope;
 use secateur::certify::regret::{RegretRequest, StatisticalRequest};
-use secateur::cli::verify::question;
+use secateur::cli::command::verify::question;
 use secateur::search::branch::BranchOptions;
 use secateur::verify::{Answer, Question, verify};
 use secateur_checker::family::{BandEnd, Family};
@@ -115,10 +115,10 @@ impl Writer<'_> {
             "leads",
             &certificate,
             &[
-                ("margin-band", "ClaimTooTight", "a band's lead as if one output were preferred", &|c| {
+                ("margin-band", "too-tight", "a band's lead as if one output were preferred", &|c| {
                     claim(c, "band/0", "-7.125");
                 }),
-                ("margin-tight", "ClaimTooTight", "more than the lead that is left", &|c| {
+                ("margin-tight", "too-tight", "more than the lead that is left", &|c| {
                     claim(c, "ibp", "-7.87");
                 }),
             ],
@@ -127,7 +127,7 @@ impl Writer<'_> {
         self.refuse(
             "leads",
             &global,
-            &[("margin-limit", "LimitMissing", "not said that a margin is about the listed states", &|c| {
+            &[("margin-limit", "limit-missing", "not said that a margin is about the listed states", &|c| {
                 c.limits.retain(|l| !l.starts_with("states"));
             })],
         );
@@ -144,41 +144,29 @@ impl Writer<'_> {
             "gaussian",
             &certificate,
             &[
-                ("band-tight", "ClaimTooTight", "a band's bound one unit too small", &|c| {
-                    tighten(c, "band/1")
-                }),
-                ("band-crown-tight", "ClaimTooTight", "the same by backward bounds", &|c| {
+                ("band-tight", "too-tight", "a band's bound one unit too small", &|c| tighten(c, "band/1")),
+                ("band-crown-tight", "too-tight", "the same by backward bounds", &|c| {
                     tighten(c, "band-crown/zero");
                 }),
-                ("band-narrower", "ClaimTooTight", "the values of a narrower band for a wider one", &|c| {
+                ("band-narrower", "too-tight", "the values of a narrower band for a wider one", &|c| {
                     let known = narrower.iter().filter(|claim| claim.family == "band/1" && claim.mask == 0);
                     for (claim, known) in claims_of(c, "band/zero", 0).into_iter().zip(known) {
                         claim.values.clone_from(&known.values);
                     }
                 }),
-                (
-                    "band-beyond",
-                    "NoSuchClaim { claim: 0, reason: NoMask }",
-                    "a mask beyond the band's end",
-                    &|c| {
-                        c.claims[0].mask = 2;
-                    },
-                ),
-                (
-                    "band-unlisted",
-                    "NoSuchClaim { claim: 0, reason: NoMask }",
-                    "an end beyond the list",
-                    &|c| {
-                        c.claims[0].family = "band/3".to_owned();
-                    },
-                ),
-                ("band-spelling", "UnknownFamily", "the end with a leading zero", &|c| {
+                ("band-beyond", "no-mask", "a mask beyond the band's end", &|c| {
+                    c.claims[0].mask = 2;
+                }),
+                ("band-unlisted", "no-mask", "an end beyond the list", &|c| {
+                    c.claims[0].family = "band/3".to_owned();
+                }),
+                ("band-spelling", "unknown-family", "the end with a leading zero", &|c| {
                     c.claims[0].family = "band/01".to_owned();
                 }),
-                ("band-verdict", "WrongVerdict", "a band's step is left out", &|c| {
+                ("band-verdict", "wrong-verdict", "a band's step is left out", &|c| {
                     c.verdicts.remove(0);
                 }),
-                ("band-limit", "LimitMissing", "what a band does not say is not said", &|c| {
+                ("band-limit", "limit-missing", "what a band does not say is not said", &|c| {
                     c.limits.retain(|limit| !limit.starts_with("bands"));
                 }),
             ],
@@ -193,13 +181,13 @@ impl Writer<'_> {
             "gaussian",
             &certificate,
             &[
-                ("envelope-tight", "ClaimTooTight", "an envelope one unit too small", &|c| {
+                ("envelope-tight", "too-tight", "an envelope one unit too small", &|c| {
                     tighten(c, "envelope/ibp");
                 }),
-                ("envelope-crown-tight", "ClaimTooTight", "the same of backward bounds", &|c| {
+                ("envelope-crown-tight", "too-tight", "the same of backward bounds", &|c| {
                     tighten(c, "envelope/crown");
                 }),
-                ("envelope-word", "WrongVerdict", "a theorem that is not named", &|c| {
+                ("envelope-word", "wrong-verdict", "a theorem that is not named", &|c| {
                     let verdict =
                         c.verdicts.iter_mut().find(|v| v.family == "envelope/ibp").expect("a verdict");
                     verdict.verdict = "tightened".to_owned();
@@ -221,14 +209,19 @@ impl Writer<'_> {
             "gaussian",
             &certificate,
             &[
-                ("pruned-tight", "ClaimTooTight", "a deviation one unit too small", &|c| {
+                ("pruned-tight", "too-tight", "a deviation one unit too small", &|c| {
                     let value = &mut claims_of(c, "pruned-deviation", 1)[0].values[0];
                     *value = nudged(value, -1);
                 }),
-                ("pruned-regret", "FamilyNotClaimed", "regret from a distance between two policies", &|c| {
-                    c.regret[0].family = "pruned-deviation".to_owned();
-                }),
-                ("pruned-word", "WrongVerdict", "a family without a theorem is given one", &|c| {
+                (
+                    "pruned-regret",
+                    "family-not-claimed",
+                    "regret from a distance between two policies",
+                    &|c| {
+                        c.regret[0].family = "pruned-deviation".to_owned();
+                    },
+                ),
+                ("pruned-word", "wrong-verdict", "a family without a theorem is given one", &|c| {
                     let verdict =
                         c.verdicts.iter_mut().find(|v| v.family == "pruned-deviation").expect("one");
                     verdict.verdict = "tightens-by-theorem".to_owned();
@@ -244,13 +237,12 @@ impl Writer<'_> {
         self.refuse(
             "categorical",
             &lp,
-            &[("lp-tight", "ClaimTooTight", "a bound one unit too small", &|c| tighten(c, "lp"))],
+            &[("lp-tight", "too-tight", "a bound one unit too small", &|c| tighten(c, "lp"))],
         );
         let certificate = self.made("gaussian", "slopes", &[Family::Crown, Family::CrownOptimised], &none);
         self.accept("gaussian", "slopes", "searched slopes in the witness file", &certificate);
-        let tight: Change<'_> = ("slopes-tight", "ClaimTooTight", "a bound one unit too small", &|c| {
-            tighten(c, "crown-optimised")
-        });
+        let tight: Change<'_> =
+            ("slopes-tight", "too-tight", "a bound one unit too small", &|c| tighten(c, "crown-optimised"));
         self.refuse("gaussian", &certificate, &[tight]);
         let record = certificate.witness.as_ref().expect("a witness");
         let bytes = fs::read(self.root.join("rejected").join(&record.name)).expect("the witness");
@@ -258,13 +250,7 @@ impl Writer<'_> {
         let header = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
         let mut zeroed = bytes.clone();
         zeroed[8 + header..].fill(0);
-        self.with_witness(
-            &certificate,
-            "slopes-zeroed",
-            &zeroed,
-            "ClaimTooTight",
-            "other slopes, worse bounds",
-        );
+        self.with_witness(&certificate, "slopes-zeroed", &zeroed, "too-tight", "other slopes, worse bounds");
     }
 
     fn with_witness(&self, certificate: &Certificate, name: &str, bytes: &[u8], reason: &str, note: &str) {
@@ -285,7 +271,7 @@ impl Writer<'_> {
         let certificate = self.made("categorical", "branch", &families, &RegretRequest::default());
         self.accept("categorical", "branch", "output ranges by split trees", &certificate);
         let tight: Change<'_> =
-            ("branch-tight", "ClaimTooTight", "a bound one unit too small", &|c| tighten(c, "branch"));
+            ("branch-tight", "too-tight", "a bound one unit too small", &|c| tighten(c, "branch"));
         self.refuse("categorical", &certificate, &[tight]);
     }
 
@@ -297,17 +283,17 @@ impl Writer<'_> {
             "gaussian",
             &certificate,
             &[
-                ("counterexample-large", "TooLarge", "more than the point shows", &|c| {
+                ("counterexample-large", "too-tight", "more than the point shows", &|c| {
                     let value = &mut c.counterexample[0].at_least[0];
                     *value = nudged(value, 1);
                 }),
-                ("counterexample-length", "Length", "a state left out", &|c| {
+                ("counterexample-length", "length", "a state left out", &|c| {
                     c.counterexample[0].at_least.truncate(1);
                 }),
-                ("counterexample-twice", "Duplicate", "the same bound twice", &|c| {
+                ("counterexample-twice", "repeated", "the same bound twice", &|c| {
                     c.counterexample.push(c.counterexample[0].clone());
                 }),
-                ("bracket-word", "WrongVerdict", "a step said to have hurt", &|c| {
+                ("bracket-word", "wrong-verdict", "a step said to have hurt", &|c| {
                     let verdict = c.brackets.iter_mut().find(|b| b.verdict == "not-shown").expect("one");
                     verdict.verdict = "hurt".to_owned();
                 }),
@@ -328,32 +314,32 @@ impl Writer<'_> {
             "gaussian",
             &certificate,
             &[
-                ("regret-tight", "TooTight", "one unit too small", &|c| {
+                ("regret-tight", "too-tight", "one unit too small", &|c| {
                     let value = &mut c.regret[0].value;
                     *value = nudged(value, -1);
                 }),
-                ("regret-assumption", "AssumptionMissing", "that actions are sampled is not said", &|c| {
+                ("regret-assumption", "assumption-missing", "that actions are sampled is not said", &|c| {
                     c.assumptions.retain(|a| !a.starts_with("sampled-actions"));
                 }),
-                ("regret-limit", "LimitMissing", "what regret is not is not said", &|c| {
+                ("regret-limit", "limit-missing", "what regret is not is not said", &|c| {
                     c.limits.retain(|l| !l.starts_with("regret"));
                 }),
-                ("regret-region", "WrongRegion", "listed states passed off as all states", &|c| {
+                ("regret-region", "wrong-region", "listed states passed off as all states", &|c| {
                     let local = c.regret.iter_mut().find(|r| r.family == "ibp").expect("a local claim");
                     local.region = secateur_checker::reader::regret::Region::AllStates;
                 }),
-                ("regret-equal-rewards", "TooTight", "equal rewards said to lose nothing", &|c| {
+                ("regret-equal-rewards", "too-tight", "equal rewards said to lose nothing", &|c| {
                     // Rewards of [1, 1] lose nothing only if no episode can end; here they can.
                     c.regret[0].rewards =
                         RewardRange { lower: rational("1"), upper: rational("1"), episodes_can_end: true };
                     c.regret[0].value = "0".to_owned();
                     again(c);
                 }),
-                ("regret-discount", "Rule", "a discount of 1", &|c| {
+                ("regret-discount", "discount-out-of-range", "a discount of 1", &|c| {
                     c.regret[0].form = RegretForm::Sup { discount: rational("1") };
                     again(c);
                 }),
-                ("regret-twice", "Duplicate", "the same claim twice", &|c| {
+                ("regret-twice", "repeated", "the same claim twice", &|c| {
                     c.regret.push(c.regret[0].clone());
                 }),
             ],
@@ -387,11 +373,11 @@ impl Writer<'_> {
             "gaussian",
             &certificate,
             &[
-                ("statistical-tight", "TooTight", "one unit too small", &|c| {
+                ("statistical-tight", "too-tight", "one unit too small", &|c| {
                     let value = &mut c.statistical[0].value;
                     *value = nudged(value, -1);
                 }),
-                ("statistical-rows", "RowsLeftOut", "the last row of the states file left out", &|c| {
+                ("statistical-rows", "rows-left-out", "the last row of the states file left out", &|c| {
                     c.states -= 1;
                     let states = c.states;
                     c.claims
@@ -399,18 +385,18 @@ impl Writer<'_> {
                         .filter(|c| c.values.len() > 1)
                         .for_each(|c| c.values.truncate(states));
                 }),
-                ("statistical-sampler", "SamplerRefused", "consecutive states of one episode", &|c| {
+                ("statistical-sampler", "sampler", "consecutive states of one episode", &|c| {
                     c.statistical
                         .iter_mut()
                         .for_each(|s| s.sampling.sampler = "consecutive-states".to_owned());
                 }),
-                ("statistical-count", "SampleCount", "episodes left out of the count", &|c| {
+                ("statistical-count", "sample-count", "episodes left out of the count", &|c| {
                     c.statistical.iter_mut().for_each(|s| s.sampling.samples = 41);
                     again(c);
                 }),
                 (
                     "statistical-ended",
-                    "EndedAlthoughNever",
+                    "ended-although-never",
                     "ended episodes of a task that never ends",
                     &|c| {
                         for claim in &mut c.statistical {
@@ -419,11 +405,11 @@ impl Writer<'_> {
                         again(c);
                     },
                 ),
-                ("statistical-split", "TooManyInequalities", "two claims, a confidence for one", &|c| {
+                ("statistical-split", "too-many-inequalities", "two claims, a confidence for one", &|c| {
                     c.statistical.iter_mut().for_each(|s| s.confidence.inequalities = 1);
                     again(c);
                 }),
-                ("statistical-assumption", "AssumptionMissing", "the sampler is not said", &|c| {
+                ("statistical-assumption", "assumption-missing", "the sampler is not said", &|c| {
                     c.assumptions.retain(|a| !a.starts_with("sampler"));
                 }),
             ],
@@ -493,22 +479,22 @@ impl Writer<'_> {
             let envelope = sign(value.to_string().into_bytes());
             self.put_property("rejected", name, &envelope, (of.0, told.1, Some(told.0)));
         };
-        reject("property-outside", ("sat", &sat), ("PointOutside", "a point outside the box"), &|p| {
+        reject("property-outside", ("sat", &sat), ("point-outside", "a point outside the box"), &|p| {
             p["counterexample"]["point"][0] = json!("1");
         });
-        reject("property-case", ("sat", &sat), ("NoSuchCase", "a case that does not exist"), &|p| {
+        reject("property-case", ("sat", &sat), ("no-such-case", "a case that does not exist"), &|p| {
             p["counterexample"]["case"] = json!("1");
         });
         reject(
             "property-assumption",
             ("sat", &sat),
-            ("AssumptionMissing", "real arithmetic is not said"),
+            ("assumption-missing", "real arithmetic is not said"),
             &|p| {
                 p["assumptions"] = json!([]);
             },
         );
-        reject("property-swapped", ("unsat", &sat), ("WrongFile", "another property"), &|_| {});
-        reject("property-proof", ("unsat", &unsat), ("WrongFile", "another proof file"), &|p| {
+        reject("property-swapped", ("unsat", &sat), ("wrong-file", "another property"), &|_| {});
+        reject("property-proof", ("unsat", &unsat), ("wrong-file", "another proof file"), &|p| {
             p["proof"]["digest"]["sha256"] = json!(sha256_hex(b"another"));
         });
         let forged = |name: &str, of: &str, tree: &str| {
@@ -527,17 +513,17 @@ impl Writer<'_> {
         };
         let leaf = r#"[{"constraint":"0","node":"leaf"}]"#;
         let not_proved = forged("property-not-proved", "sat", leaf);
-        let told = ("sat", "a leaf where the constraint can hold", Some("NotProved"));
+        let told = ("sat", "a leaf where the constraint can hold", Some("not-proved"));
         self.put_property("rejected", "property-not-proved", &not_proved, told);
         let trees = forged("property-trees", "unsat", &format!("{leaf},{leaf}"));
         self.put_property(
             "rejected",
             "property-trees",
             &trees,
-            ("unsat", "two trees, one case", Some("CaseCount")),
+            ("unsat", "two trees, one case", Some("proof-cases")),
         );
         let empty = forged("property-empty", "unsat", r#"[{"node":"empty"}]"#);
-        let told = ("unsat", "the whole box said to be empty", Some("NotEmpty"));
+        let told = ("unsat", "the whole box said to be empty", Some("not-empty"));
         self.put_property("rejected", "property-empty", &empty, told);
     }
 }

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use secateur::certify::emit::emit_envelope;
-use secateur::certify::keys::Key;
+use secateur::certify::keys::{Key, public_pem};
 use secateur::certify::regret::RegretRequest;
-use secateur::certify::{Certified, CertifyError, Request, Silent, certify};
+use secateur::certify::{Certified, CertifyError, Request, certify};
 use secateur::policy::emit::{ChainOrigin, write_mask_chain, write_npy, write_policy_dir};
 use secateur::policy::mask::{MaskData, MaskTable};
 use secateur::policy::{
     ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, Scaling, TensorData,
 };
+use secateur::progress::Silent;
 use secateur_checker::check::NamedFile;
 use secateur_checker::evaluate::evaluate;
 use secateur_checker::family::Family;
@@ -324,12 +325,12 @@ pub fn key(byte: u8) -> Key {
 }
 
 pub fn write_trust(root: &Path, key: &Key) {
-    let pem = key.public().expect("a strong key").emit_pem();
+    let pem = public_pem(&key.public().expect("a strong key"));
     std::fs::write(root.join("trust.json"), secateur::certify::keys::trust_file("tests", &pem))
         .expect("trust file written");
 }
 
 /// What `certify` bounds when no family is named: all but those whose slopes are searched.
 pub fn all_families() -> Vec<Family> {
-    secateur::cli::adversary::families(&[]).expect("the default")
+    secateur::cli::option::adversary::families(&[]).expect("the default")
 }

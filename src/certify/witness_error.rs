@@ -1,0 +1,33 @@
+//! Why a search found no evidence. Untrusted.
+
+use secateur_checker::kernel::fault::Fault;
+
+use crate::float::FloatError;
+#[cfg(feature = "lp")]
+use crate::search::lp::LpError;
+
+/// Why a witness could not be found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WitnessError {
+    /// The network cannot be lowered to floats.
+    #[error("{0}")]
+    Float(#[from] FloatError),
+    /// The triangle relaxation does not exist.
+    #[cfg(feature = "lp")]
+    #[error("lp: {0}; it is for relu, leaky relu and identity, and for boxes")]
+    Lp(#[from] LpError),
+    /// The linear programs are left out.
+    #[cfg(not(feature = "lp"))]
+    #[error("lp: this program was built without the feature `lp`")]
+    NoLp,
+    /// A state's inputs do not fit the grid.
+    #[error("{0}")]
+    Grid(Fault),
+    /// A layer is wider than the split trees can name.
+    #[error("branch: a layer of the network is wider than 65535")]
+    TooWide,
+    /// Interrupted by the user.
+    #[error("interrupted; nothing was written")]
+    Interrupted,
+}

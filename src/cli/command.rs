@@ -1,0 +1,21 @@
+//! The subcommands, one file each; what is too long for one lies in a folder of its name.
+
+#[cfg(feature = "train")]
+pub mod attack;
+pub mod audit;
+pub mod certify;
+pub mod check;
+pub mod decompose;
+#[cfg(feature = "train")]
+pub mod episodes;
+pub mod import;
+pub mod keygen;
+pub mod prune;
+pub mod report;
+pub mod sa_mdp;
+pub mod show;
+#[cfg(feature = "train")]
+pub mod sweep;
+#[cfg(feature = "train")]
+pub mod train;
+pub mod verify;

@@ -1,0 +1,179 @@
+//! `secateur certify`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secateur_checker::check::NamedFile;
+use secateur_checker::family::Family;
+use secateur_checker::load::{MaskDirectory, load_masks, load_policy, load_states};
+
+use crate::certify::band::{families_under, find_bands, fits_head};
+use crate::certify::keys::Key;
+use crate::certify::trees::{BRANCH_STEPS, MAX_BRANCH_STEPS};
+use crate::certify::{CertifyError, Request, certify, keep_first, witness_name};
+use crate::cli::context::bar::Bar;
+use crate::cli::context::write;
+use crate::cli::context::{CliError, Context};
+use crate::cli::option::adversary::UnitsWord;
+use crate::cli::option::adversary::{Norm, band, families, perturbation};
+use crate::cli::option::band::band_limit;
+use crate::cli::option::force::Force;
+use crate::cli::option::regions::RegionOptions;
+use crate::cli::option::regret::RegretOptions;
+use crate::outputs::OutputPlan;
+use crate::show::band::add_bands;
+use crate::show::summary::{summary_json, summary_text};
+
+/// Arguments of `certify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  secateur certify hopper/ --masks hopper/masks/ --states states.npy --epsilon 0.075 --units normalised \\
+      --key keys/secateur.pem --out hopper.cert.dsse.json
+  secateur certify cartpole/ --states states.npy --epsilon 0.01 --discount 0.99 --reward-range 1,1 \\
+      --episodes-can-end --key keys/secateur.pem --out cartpole.cert.dsse.json
+  secateur certify hopper/ --masks hopper/masks/ --states states.npy --epsilon 0.01 --band-limit tv=0.3 \\
+      --key keys/secateur.pem --out widest.cert.dsse.json
+  secateur certify cartpole/ --states states.npy --epsilon 0.01 --units raw --region-lower=-0.5,-0.5,-0.1,-0.5 \\
+      --region-upper=0.5,0.5,0.1,0.5 --region-threshold 0.2 --key keys/secateur.pem --out box.cert.dsse.json
+
+Without --family and --band every family is bounded that needs no search at every state (crown-optimised, lp and
+branch do; name them), no band and not float32/ibp, float32/crown (for binary32 inference). Numbers are read exactly: 0.075 is 3/40.")]
+pub struct CertifyArguments {
+    /// Policy directory (policy.json, policy.safetensors); `secateur import` makes one.
+    policy: PathBuf,
+    /// Mask directory with chain.json; `secateur prune` makes one. Without it, the dense policy alone.
+    #[arg(long, value_name = "DIR")]
+    masks: Option<PathBuf>,
+    /// States, a .npy table of S rows with one column per input.
+    #[arg(long, value_name = "FILE")]
+    states: PathBuf,
+    /// Units of the states.
+    #[arg(long, value_enum, default_value_t = UnitsWord::Raw)]
+    state_units: UnitsWord,
+    /// Certify the first N rows of the states only.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Perturbation radius, a decimal or a fraction.
+    #[arg(long, value_name = "R", conflicts_with = "radii")]
+    epsilon: Option<String>,
+    /// One radius per input instead of a single epsilon.
+    #[arg(long, value_name = "R1,R2,...", value_delimiter = ',')]
+    radii: Option<Vec<String>>,
+    /// Shape of the perturbation set.
+    #[arg(long, value_enum, default_value_t = Norm::Linf)]
+    norm: Norm,
+    /// Units of the radii.
+    #[arg(long, value_enum, default_value_t = UnitsWord::Normalised)]
+    units: UnitsWord,
+    /// Bound families; repeat or separate by commas.
+    #[arg(long = "family", value_name = "NAME", value_delimiter = ',')]
+    families: Vec<String>,
+    /// Regions that family branch may bound for each of its split trees.
+    #[arg(long, value_name = "N", default_value_t = BRANCH_STEPS, value_parser = clap::value_parser!(u64).range(1..=MAX_BRANCH_STEPS))]
+    branch_steps: u64,
+    #[command(flatten)]
+    regions: RegionOptions,
+    #[command(flatten)]
+    regret: RegretOptions,
+    /// Bound every mask between two masks of the chain (families band and band-crown): LO..HI, or LO..zero for every
+    /// submask of mask LO. Without --family, nothing else.
+    #[arg(long, value_name = "LO..HI")]
+    band: Option<String>,
+    /// Find and claim the widest band from the loosest mask that keeps a limit at every state: tv=L (total variation) or
+    /// deviation=L (largest change of an output). Without --family, nothing else.
+    #[arg(long, value_name = "tv=L|deviation=L", conflicts_with = "band")]
+    band_limit: Option<String>,
+    /// Search no points that bound the true quantities from below, and claim nothing from below.
+    #[arg(long)]
+    no_counterexample: bool,
+    /// Signing key, PKCS#8 PEM; `secateur keygen` makes one.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Certificate to write; a witness goes beside it.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    force: Force,
+}
+
+/// Certifies and writes.
+///
+/// # Errors
+/// Exit codes 2 and 4.
+pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliError> {
+    let load = CertifyError::Load;
+    let witness_name = witness_name(&arguments.out);
+    let outputs = OutputPlan::new(arguments.force.force)
+        .policy(&arguments.policy)
+        .masks(arguments.masks.as_deref())
+        .input(&arguments.states)
+        .input(&arguments.key)
+        .inputs(&arguments.regret.episodes)
+        .inputs(&arguments.regions.file)
+        .file("--out", &arguments.out)
+        .file("--out", &arguments.out.with_file_name(&witness_name))
+        .test()?;
+    let key = Key::read(&arguments.key).map_err(CliError::input)?;
+    let set = perturbation(
+        arguments.epsilon.as_deref(),
+        arguments.radii.as_deref(),
+        arguments.norm,
+        arguments.units,
+    )?;
+    let regret = arguments.regret.request()?;
+    let band = arguments.band.as_deref().map(band).transpose()?;
+    let limit = arguments.band_limit.as_deref().map(band_limit).transpose()?;
+    let mut families = match (&band, &limit) {
+        (Some(_), _) | (_, Some(_)) if arguments.families.is_empty() => Vec::new(),
+        _ => families(&arguments.families)?,
+    };
+    families.extend(band.into_iter().flat_map(|(_, end)| [Family::Band(end), Family::BandCrown(end)]));
+    let policy = load_policy(&arguments.policy).map_err(load)?;
+    let masks = match &arguments.masks {
+        Some(directory) => load_masks(directory, &policy.files).map_err(load)?,
+        None => MaskDirectory::dense(&policy.files.policy.network),
+    };
+    let (mut states, bytes) = load_states(&arguments.states, arguments.state_units.into()).map_err(load)?;
+    keep_first(&mut states, arguments.limit, &regret)?;
+    let states_name =
+        arguments.states.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let bar = Bar::new(context.progress);
+    let mut reaches = Vec::new();
+    if let Some(limit) = &limit {
+        fits_head(limit, &policy.files.policy.head)?;
+        reaches = find_bands(&policy, &masks, &states, &set, &bar)?;
+        families.extend(families_under(limit, &reaches));
+    }
+    let request = Request {
+        policy: &policy,
+        masks: &masks,
+        states: &states,
+        states_file: NamedFile { name: &states_name, bytes: &bytes },
+        perturbation: &set,
+        families: &families,
+        regret: &regret,
+        band_from: band.map_or(0, |(from, _)| from),
+        regions: &arguments.regions.requests()?,
+        branch_steps: arguments.branch_steps,
+        counterexample: !arguments.no_counterexample,
+        witness_name: &witness_name,
+        seed: "0",
+    };
+    let certified = certify(&request, &key, &bar);
+    bar.finish();
+    let certified = certified?;
+    let mut set = outputs.set();
+    certified.add_to(&mut set, &arguments.out, &witness_name);
+    write(set)?;
+    let certificate = certified.verified.certificate();
+    let mut text = summary_text(certificate);
+    let mut document = summary_json(certificate, "verified");
+    add_bands((&mut text, &mut document), &certified.verified, &reaches, limit.as_ref());
+    text.push_str(&format!("\nwritten and checked: {}\n", arguments.out.display()));
+    if certified.witness.is_some() {
+        text.push_str(&format!("witness beside it:   {witness_name}\n"));
+    }
+    context.print(&text, &document)?;
+    Ok(0)
+}

@@ -1,0 +1,248 @@
+//! `secateur report`: several certificates in one table, checked if their files are named.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use comfy_table::{
+    ContentArrangement, Table,
+    presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED},
+};
+use secateur_checker::load::{CheckPaths, check_paths};
+use secateur_checker::reader::certificate::parse_certificate;
+use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
+use secateur_checker::reader::escaped::Escaped;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::cli::context::bar::Bar;
+use crate::cli::context::streams::{read_document, refuse_dash};
+use crate::cli::context::{CliError, Context};
+use crate::cli::option::document::DocumentOutput;
+use crate::outputs::{OutputPlan, is_dash};
+use crate::policy::input::{MAX_TEXT, read_text};
+use crate::progress::Progress;
+use crate::report::{Row, Standing, rows, sums, theorem_steps};
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  secateur report hopper.cert.dsse.json walker.cert.dsse.json
+  secateur report --list policies.toml --trust keys/trust.json --markdown
+
+Certificates named alone are read and not checked: the rows say `claims only`. With --list every certificate is checked
+against its files, as `secateur check` does, and one that is rejected ends the report with exit code 3. The list:
+
+  [[policy]]
+  name = \"hopper\"                          # optional; default the certificate's file name
+  certificate = \"hopper.cert.dsse.json\"    # paths are relative to the list
+  policy = \"hopper\"
+  masks = \"hopper/masks\"
+  states = \"hopper/states.npy\"
+
+A row counts the steps of the mask chain by verdict, and the values compared in them that fell, stayed or rose.")]
+pub struct ReportArguments {
+    /// Certificates to read without checking them; - is standard input.
+    #[arg(value_name = "CERTIFICATE", required_unless_present = "list", conflicts_with = "list")]
+    certificates: Vec<PathBuf>,
+    /// TOML list of certificates with the files to check them against.
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
+    /// Whose signatures count, with --list.
+    #[arg(long, value_name = "FILE", requires = "list", conflicts_with = "unsigned")]
+    trust: Option<PathBuf>,
+    /// Check the claims without any signature; the rows say so.
+    #[arg(long, requires = "list")]
+    unsigned: bool,
+    /// The table in Markdown.
+    #[arg(long)]
+    markdown: bool,
+    #[command(flatten)]
+    out: DocumentOutput,
+}
+
+/// A list of policies.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    policy: Vec<Entry>,
+}
+
+/// One policy's certificate and files.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: Option<String>,
+    certificate: PathBuf,
+    policy: PathBuf,
+    masks: Option<PathBuf>,
+    states: PathBuf,
+}
+
+impl Entry {
+    fn read_by(&self, plan: OutputPlan) -> OutputPlan {
+        let plan = plan.policy(&self.policy).masks(self.masks.as_deref());
+        plan.input(&self.certificate).input(&self.states)
+    }
+}
+
+fn name_of(certificate: &Path) -> String {
+    let name = certificate.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    name.strip_suffix(".cert.dsse.json").unwrap_or(&name).to_owned()
+}
+
+fn read_list(path: &Path) -> Result<Vec<Entry>, CliError> {
+    let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
+    let text = read_text(path, MAX_TEXT).map_err(|e| at(&e))?;
+    let list: List = toml::from_str(&text).map_err(|e| at(&e))?;
+    if list.policy.is_empty() {
+        return Err(at(&"no [[policy]] is listed"));
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let beside = |entry: Entry| Entry {
+        name: Some(entry.name.unwrap_or_else(|| name_of(&entry.certificate))),
+        certificate: folder.join(entry.certificate),
+        policy: folder.join(entry.policy),
+        masks: entry.masks.map(|masks| folder.join(masks)),
+        states: folder.join(entry.states),
+    };
+    Ok(list.policy.into_iter().map(beside).collect())
+}
+
+/// Checks every listed certificate.
+fn checked(arguments: &ReportArguments, entries: Vec<Entry>, bar: &Bar) -> Result<Vec<Row>, CliError> {
+    if arguments.trust.is_none() && !arguments.unsigned {
+        return Err(CliError::input(
+            "give --trust FILE, or --unsigned to check the claims without signatures",
+        ));
+    }
+    let standing = if arguments.trust.is_some() { Standing::Verified } else { Standing::VerifiedUnsigned };
+    let mut all = Vec::new();
+    for entry in entries {
+        let name = entry.name.unwrap_or_default();
+        let paths = CheckPaths {
+            policy: entry.policy,
+            masks: entry.masks,
+            states: entry.states,
+            trust: arguments.trust.clone(),
+            witness: None,
+            certificate: entry.certificate,
+        };
+        let outcome = check_paths(&paths, &mut |done, total| bar.advance("checking", done, total));
+        let outcome = outcome.map_err(|e| {
+            let word = if e.exit_code() == 3 { "rejected: " } else { "" };
+            CliError { message: format!("{}: {word}{e}", Escaped(&name)), code: e.exit_code() }
+        })?;
+        all.extend(rows(&name, standing, outcome.verified.certificate()));
+    }
+    Ok(all)
+}
+
+fn read_only(certificates: &[PathBuf]) -> Result<Vec<Row>, CliError> {
+    if certificates.iter().filter(|path| is_dash(path)).count() > 1 {
+        return Err(CliError::input("- is named twice; standard input holds one certificate"));
+    }
+    let mut all = Vec::new();
+    for path in certificates {
+        let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
+        let envelope = parse_envelope(&read_document(path, MAX_ENVELOPE)?).map_err(|e| at(&e))?;
+        let certificate = parse_certificate(&envelope.payload).map_err(|e| at(&e))?;
+        all.extend(rows(&name_of(path), Standing::ClaimsOnly, &certificate));
+    }
+    Ok(all)
+}
+
+/// Prints the table.
+///
+/// # Errors
+/// Exit code 2 for unreadable files, 3 for a rejected certificate, 4 for limits. The table's exit code is 1 if a family that
+/// is monotone by theorem rose, which only certificates that were not checked can say.
+pub fn run(arguments: &ReportArguments, context: Context) -> Result<u8, CliError> {
+    let (listed, trust) = (arguments.list.as_deref(), arguments.trust.as_deref());
+    refuse_dash([("--list", listed), ("--trust", trust)])?;
+    let entries = listed.map(read_list).transpose()?.unwrap_or_default();
+    let given = arguments.certificates.iter().map(PathBuf::as_path).chain(listed).chain(trust);
+    let plan = given.fold(arguments.out.plan(), OutputPlan::document);
+    let outputs = arguments.out.test_with(entries.iter().fold(plan, |plan, entry| entry.read_by(plan)))?;
+    let bar = Bar::new(context.progress);
+    let all = match &arguments.list {
+        Some(_) => checked(arguments, entries, &bar),
+        None => read_only(&arguments.certificates),
+    };
+    bar.finish();
+    let all = all?;
+    let sums = sums(&all);
+    let (steps, violated) = theorem_steps(&all);
+    let mut text = format!("{}\n", table(&all, &sums, arguments.markdown));
+    if arguments.markdown {
+        text.push('\n');
+    }
+    text.push_str(&format!("families monotone by theorem: {violated} violations in {steps} steps\n"));
+    text.push_str(match &arguments.list {
+        Some(_) => "every certificate was checked against its files",
+        None => "claims only: nothing was checked; --list checks",
+    });
+    let document =
+        json!({"rows": list(&all), "sums": list(&sums), "theoremSteps": steps, "violations": violated});
+    arguments.out.emit(&outputs, context, &text, &document)?;
+    Ok(u8::from(violated > 0))
+}
+
+/// Without control characters, nor what Markdown takes for a cell's end.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() && *c != '|').take(120).collect()
+}
+
+fn table(all: &[Row], sums: &[Row], markdown: bool) -> Table {
+    let mut table = Table::new();
+    let style = if markdown { ASCII_MARKDOWN } else { UTF8_FULL_CONDENSED };
+    table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header([
+        "policy",
+        "family",
+        "of",
+        "by theorem",
+        "tightened",
+        "unchanged",
+        "loosened",
+        "violated",
+        "fell",
+        "stayed",
+        "rose",
+        "evidence",
+    ]);
+    for row in all.iter().chain(sums) {
+        let moves = &row.moves;
+        let [fell, stayed, rose] = moves.values;
+        let mut cells = vec![
+            row.policy.as_deref().map_or_else(|| "all".to_owned(), plain),
+            plain(&row.family),
+            plain(&row.of),
+        ];
+        let counts = [
+            moves.by_theorem,
+            moves.tightened,
+            moves.unchanged,
+            moves.loosened,
+            moves.violated,
+            fell,
+            stayed,
+            rose,
+        ];
+        cells.extend(counts.iter().map(usize::to_string));
+        cells.push(row.standing.map_or_else(String::new, |s| s.words().to_owned()));
+        table.add_row(cells);
+    }
+    table
+}
+
+fn list(rows: &[Row]) -> Value {
+    let entry = |row: &Row| {
+        let moves = &row.moves;
+        json!({"policy": row.policy, "evidence": row.standing.map(Standing::words), "family": row.family, "of": row.of,
+               "states": row.states, "steps": {"byTheorem": moves.by_theorem, "tightened": moves.tightened,
+               "unchanged": moves.unchanged, "loosened": moves.loosened, "violated": moves.violated},
+               "values": {"fell": moves.values[0], "stayed": moves.values[1], "rose": moves.values[2]}})
+    };
+    Value::Array(rows.iter().map(entry).collect())
+}

@@ -1,0 +1,42 @@
+//! `secateur show`: what a certificate claims, unchecked.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secateur_checker::reader::certificate::parse_certificate;
+use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
+use secateur_checker::reader::escaped::Escaped;
+
+use crate::cli::context::streams::read_document;
+use crate::cli::context::{CliError, Context};
+use crate::cli::option::document::DocumentOutput;
+use crate::show::summary::{summary_json, summary_text};
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  secateur show hopper.cert.dsse.json")]
+pub struct ShowArguments {
+    /// The certificate; - is standard input.
+    certificate: PathBuf,
+    #[command(flatten)]
+    out: DocumentOutput,
+}
+
+/// Prints a certificate.
+///
+/// # Errors
+/// Exit code 2 if it cannot be read.
+pub fn run(arguments: &ShowArguments, context: Context) -> Result<u8, CliError> {
+    let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", arguments.certificate.display()));
+    let outputs = arguments.out.test([arguments.certificate.as_path()])?;
+    let bytes = read_document(&arguments.certificate, MAX_ENVELOPE)?;
+    let envelope = parse_envelope(&bytes).map_err(|e| at(&e))?;
+    let certificate = parse_certificate(&envelope.payload).map_err(|e| at(&e))?;
+    let mut text = summary_text(&certificate);
+    for signature in &envelope.signatures {
+        text.push_str(&format!("signature by key {} (not verified here)\n", Escaped(&signature.keyid)));
+    }
+    text.push_str("claims only: nothing was checked; `secateur check` checks them");
+    arguments.out.emit(&outputs, context, &text, &summary_json(&certificate, "unchecked"))?;
+    Ok(0)
+}

@@ -1,0 +1,278 @@
+//! `secateur verify`: VNN-LIB properties of networks.
+
+mod point;
+mod source;
+
+use std::path::{Path, PathBuf};
+
+use crate::certify::emit::emit_envelope;
+use clap::Args;
+use secateur_checker::load::{PropertyFiles, check_property_files, load_policy};
+use secateur_checker::reader::certificate::FileDigest;
+use secateur_checker::reader::digest::sha256_hex;
+use secateur_checker::reader::escaped::Escaped;
+use secateur_checker::reader::verdict::Claimed;
+use serde_json::json;
+
+use crate::certify::keys::Key;
+use crate::cli::context::interrupt::{kept, stop_requested};
+use crate::cli::context::streams::refuse_dash;
+use crate::cli::context::write;
+use crate::cli::context::{CliError, Context};
+use crate::cli::option::force::Force;
+use crate::import::{HeadKind, ImportOptions, import};
+use crate::outputs::{OutputPlan, Outputs};
+use crate::policy::emit::{emit_manifest, emit_tensors};
+use crate::policy::input::{MAX_OWN, read_bytes};
+use crate::policy::write::{FileSet, hold};
+use crate::search::branch::{BranchOptions, BranchState};
+use crate::verify::kept::{emit_search, parse_search};
+use crate::verify::{Answer, Question, VerifyError, outputs_at, verify};
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  secateur verify net.onnx prop.vnnlib --key keys/secateur.pem --out proof.cert.dsse.json
+  secateur check net.onnx prop.vnnlib --trust keys/trust.json proof.cert.dsse.json
+  secateur verify net.onnx prop.vnnlib --steps 5000 --resume search.json    # again and again, until it is decided
+
+The first line printed is unsat (no input satisfies the property; a proof is written beside the certificate), sat (an
+exact input does; printed in decimals with the outputs) or unknown (the step budget ended first; --resume keeps the search so that it can go on).
+Exit code 0 for sat and unsat, 1 for unknown.")]
+pub struct VerifyArguments {
+    /// ONNX network, or a policy directory; the property speaks of inputs before its normaliser, if it has one.
+    network: PathBuf,
+    /// VNN-LIB 1.0 property.
+    property: PathBuf,
+    /// Signing key; without it nothing is written.
+    #[arg(long, value_name = "FILE", requires = "out")]
+    key: Option<PathBuf>,
+    /// Certificate to write.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    out: Option<PathBuf>,
+    /// Most regions bounded per case.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    steps: u64,
+    /// File that an unfinished search (budget used up, or Ctrl-C) is kept in and taken up from; it may not exist yet.
+    #[arg(long, visible_alias = "resume", value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Directory for the canonical files that `secateur-check --property` reads.
+    #[arg(long, value_name = "DIR")]
+    canonical: Option<PathBuf>,
+    /// Print a counterexample exactly, as fractions.
+    #[arg(long)]
+    details: bool,
+    /// Seed of the search for counterexamples.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    force: Force,
+}
+
+/// Imports network and property into the canonical files a certificate speaks of.
+///
+/// # Errors
+/// Exit code 2.
+pub fn question(network: &Path, property: &Path) -> Result<Question, CliError> {
+    let (bytes, cases) = source::read_property(property)?;
+    let record = |role: &str, path: &Path, bytes: &[u8]| FileDigest {
+        role: role.to_owned(),
+        name: path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+        sha256: sha256_hex(bytes),
+    };
+    let mut inputs = vec![record("property-source", property, &bytes)];
+    let (manifest, tensors) = if network.is_dir() {
+        let policy =
+            load_policy(network).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
+        (policy.manifest, policy.tensors)
+    } else {
+        inputs.push(record("source", network, &source::read_network(network)?));
+        let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
+        let data = import(network, &options).map_err(CliError::input)?;
+        (emit_manifest(&data), emit_tensors(&data))
+    };
+    Question::new(manifest, tensors, &cases, inputs).map_err(CliError::input)
+}
+
+fn proof_name(out: Option<&PathBuf>) -> String {
+    let name = out.and_then(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = [".cert.dsse.json", ".dsse.json", ".json"].iter().find_map(|end| name.strip_suffix(end));
+    format!("{}.proof.json", stem.unwrap_or(&name))
+}
+
+fn read_states(path: Option<&PathBuf>, question: &Question) -> Result<Vec<BranchState>, CliError> {
+    let Some(path) = path.filter(|p| p.exists()) else { return Ok(Vec::new()) };
+    let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
+    let bytes = read_bytes(path, MAX_OWN).map_err(|e| at(&e))?;
+    parse_search(question, &bytes).map_err(|e| at(&e))
+}
+
+/// Decides, signs, writes.
+///
+/// # Errors
+/// Exit codes 2 and 4; unknown is exit code 1 and no error.
+pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError> {
+    refuse_dash([
+        ("NETWORK", Some(arguments.network.as_path())),
+        ("PROPERTY", Some(arguments.property.as_path())),
+        ("--resume", arguments.state.as_deref()),
+    ])?;
+    let name = proof_name(arguments.out.as_ref());
+    let question = question(&arguments.network, &arguments.property)?;
+    let outputs = outputs(arguments, &name, &question)?;
+    // Without --key the verdict is still checked; the signature of a key nobody knows is thrown away.
+    let key = match &arguments.key {
+        Some(path) => Key::read(path).map_err(CliError::input)?,
+        None => Key::generate().map_err(CliError::internal)?,
+    };
+    let states = read_states(arguments.state.as_ref(), &question)?;
+    let options =
+        BranchOptions { max_steps: arguments.steps, seed: arguments.seed, ..BranchOptions::default() };
+    if let Some(path) = &arguments.state {
+        kept(format!("the search of this run was not kept; {} is as it was", path.display()));
+    }
+    let answer = verify(&question, &options, states, &key, &name, &stop_requested).map_err(|e| match e {
+        VerifyError::Input(_) => CliError::input(e),
+        _ => CliError::internal(e),
+    })?;
+    // A search that is about to be kept is not lost to an interrupt.
+    let held = hold();
+    let mut set = outputs.set();
+    if let Some(directory) = &arguments.canonical {
+        add_canonical(&mut set, directory, &question);
+    }
+    match answer {
+        Answer::Unknown { best_bound, states } => {
+            let mut text = format!(
+                "unknown\nthe search stopped; some constraint is at least {best_bound:.6} where it is open"
+            );
+            if let Some(path) = &arguments.state {
+                let kept = emit_search(&question, states).map_err(CliError::internal)?;
+                set.update(path, kept);
+                text.push_str(&format!("\nkept in {}; the same command goes on from there", path.display()));
+            }
+            write(set)?;
+            drop(held);
+            context.print(&text, &json!({"result": "unknown", "bestBound": best_bound}))?;
+            Ok(1)
+        }
+        Answer::Decided { decided, envelope, proof } => {
+            if let Some(out) = &arguments.out {
+                let proof_path = out.with_file_name(&name);
+                match &proof {
+                    Some(proof) => set.add(proof_path, proof.as_slice()),
+                    None => set.remove(proof_path),
+                }
+                set.add(out, format!("{}\n", emit_envelope(&envelope)));
+            }
+            write(set)?;
+            drop(held);
+            let mut text = decided.word().to_owned();
+            let mut document = json!({"result": decided.word(), "certificate": arguments.out});
+            match &decided.certificate().claimed {
+                Claimed::Unsat { proof } => {
+                    text.push_str(&format!("\nchecked proof of {} bytes", proof.size))
+                }
+                Claimed::Sat { case, point } => {
+                    let outputs = outputs_at(&question, point).map_err(CliError::internal)?;
+                    let found = point::Found { case: *case, inputs: point, outputs: &outputs };
+                    text.push_str(&found.lines(arguments.details));
+                    found.describe(&mut document);
+                }
+            }
+            if let Some(out) = &arguments.out {
+                text.push_str(&format!("\nwritten to {}", out.display()));
+            }
+            context.print(&text, &document)?;
+            Ok(0)
+        }
+    }
+}
+
+fn canonical(question: &Question) -> [(&'static str, &[u8]); 3] {
+    [
+        ("policy.json", &question.manifest),
+        ("policy.safetensors", &question.tensors),
+        ("property.json", &question.property),
+    ]
+}
+
+fn outputs(arguments: &VerifyArguments, proof_name: &str, question: &Question) -> Result<Outputs, CliError> {
+    let mut plan = OutputPlan::new(arguments.force.force).input(&arguments.property).inputs(&arguments.key);
+    plan = if arguments.network.is_dir() {
+        plan.policy(&arguments.network)
+    } else {
+        plan.input(&arguments.network)
+    };
+    if let Some(out) = &arguments.out {
+        plan = plan.file("--out", out).file("--out", &out.with_file_name(proof_name));
+    }
+    if let Some(path) = &arguments.state {
+        plan = plan.state("--resume", path);
+    }
+    if let Some(directory) = &arguments.canonical {
+        plan = plan.folder("--canonical", directory);
+        for (name, bytes) in canonical(question) {
+            let path = directory.join(name);
+            // The same files again, as a search that is resumed writes them, replace nothing.
+            let same = read_bytes(&path, MAX_OWN).is_ok_and(|found| found == bytes);
+            plan = if same { plan.state("--canonical", &path) } else { plan.file("--canonical", &path) };
+        }
+    }
+    Ok(plan.test()?)
+}
+
+fn add_canonical(set: &mut FileSet, directory: &Path, question: &Question) {
+    for (name, bytes) in canonical(question) {
+        set.update(directory.join(name), bytes);
+    }
+}
+
+/// `check NETWORK PROPERTY CERTIFICATE`: imports both again and checks the certificate against them.
+///
+/// # Errors
+/// Exit codes 2, 3 and 4.
+pub fn check(
+    network: &Path,
+    property: &Path,
+    certificate: &Path,
+    witness: Option<&Path>,
+    trust: Option<&Path>,
+    context: Context,
+) -> Result<u8, CliError> {
+    let question = question(network, property)?;
+    let files = PropertyFiles {
+        manifest: &question.manifest,
+        tensors: &question.tensors,
+        property: &question.property,
+    };
+    let checked = check_property_files(&files, certificate, witness, trust, &mut |_| {});
+    let (decided, signers) = checked.map_err(|e| CliError {
+        message: if e.exit_code() == 3 { format!("rejected: {e}") } else { e.to_string() },
+        code: e.exit_code(),
+    })?;
+    for stated in &decided.certificate().inputs {
+        let same = question.inputs.iter().any(|f| f.role == stated.role && f.sha256 == stated.sha256);
+        // A policy directory stands for its source; then only the property's source is at hand.
+        let absent = stated.role == "source" && network.is_dir();
+        if !same && !absent {
+            let message = format!(
+                "rejected: the {} file {} is another one",
+                Escaped(&stated.role),
+                Escaped(&stated.name)
+            );
+            return Err(CliError { message, code: 3 });
+        }
+    }
+    let mut text = format!("{}\nverified", decided.word());
+    if signers.is_empty() {
+        text.push_str(", unsigned: no signature was checked");
+    }
+    for signer in &signers {
+        text.push_str(&format!(", signed by {} {}", Escaped(signer.name()), signer.keyid()));
+    }
+    let keys: Vec<&str> = signers.iter().map(|s| s.keyid()).collect();
+    context.print(&text, &json!({"result": decided.word(), "signed": !keys.is_empty(), "keyids": keys}))?;
+    Ok(0)
+}

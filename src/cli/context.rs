@@ -1,0 +1,10 @@
+//! What every command shares: errors with exit codes, printing, standard streams, progress, Ctrl-C. Untrusted.
+
+pub mod bar;
+mod error;
+pub mod interrupt;
+mod print;
+pub mod streams;
+
+pub use error::CliError;
+pub use print::{Context, Format, write};

@@ -1,0 +1,8 @@
+//! Groups of options that several commands share, and what they mean.
+
+pub mod adversary;
+pub mod band;
+pub mod document;
+pub mod force;
+pub mod regions;
+pub mod regret;
