@@ -19,7 +19,7 @@ use secateur_kernel::input::{
     read_observation,
 };
 use secateur_kernel::interval::GridBox;
-use secateur_kernel::model::{Activation, Layer, Matrix, Network, Perturbation, States};
+use secateur_kernel::model::{Activation, Layer, Mask, Matrix, Network, Perturbation, States};
 use secateur_kernel::nested::check_nested;
 use secateur_kernel::norm::{
     NormFamily, NormProduct, SpectralWitness, norm_product, norm_product_abs_spectral, norm_product_chain,
@@ -46,12 +46,14 @@ pub fn apply(rule: &str, input: In<'_>) -> Outcome {
     match rule {
         "enclose.exp" => Ok(enclosure(&enclose::exp(&input.at("x").rational())?)),
         "enclose.sqrt" => Ok(enclosure(&enclose::sqrt(&input.at("x").rational())?)),
+        "enclose.ln" => Ok(enclosure(&enclose::ln(&input.at("x").rational())?)),
         "enclose.gaussian-tv" => Ok(enclosure(&gaussian().gaussian_tv(&input.at("d").rational())?)),
         "enclose.tanh" => Ok(enclosure(&enclose::tanh(&input.at("x").rational())?)),
         "enclose.tanh-table" => tanh_table(input),
         "scaled.layer" => columns(input),
         "sensitivity.layer" => {
-            Ok(rationals(&sensitivity(&scaled(input)?, None, &input.at("radii").rationals())?))
+            let (network, mask) = scaled(input)?;
+            Ok(rationals(&sensitivity(&network, mask.as_ref(), &input.at("radii").rationals())?))
         }
         "norm.linf" => norm(input, NormFamily::Linf),
         "norm.l1" => norm(input, NormFamily::L1),
@@ -211,19 +213,19 @@ fn tanh_table(input: In<'_>) -> Outcome {
 
 // ---- global rules ----
 
-fn scaled(input: In<'_>) -> Result<ScaledNetwork, Fault> {
+fn scaled(input: In<'_>) -> Result<(ScaledNetwork, Option<Mask>), Fault> {
     let network = ScaledNetwork::new(&objects::network(input.at("network")))?;
-    network.masked(input.maybe("mask").map(objects::mask).as_ref())
+    Ok((network, input.maybe("mask").map(objects::mask)))
 }
 
 /// The magnitudes times Lipschitz constants, a column per input: what a unit radius of that input alone becomes.
 fn columns(input: In<'_>) -> Outcome {
-    let network = scaled(input)?;
+    let (network, mask) = scaled(input)?;
     let inputs = objects::network(input.at("network")).inputs();
     let columns = (0..inputs).map(|column| {
         let radius = |at| if at == column { Rational::one() } else { Rational::zero() };
         let radii: Vec<Rational> = (0..inputs).map(radius).collect();
-        Ok(rationals(&sensitivity(&network, None, &radii)?))
+        Ok(rationals(&sensitivity(&network, mask.as_ref(), &radii)?))
     });
     columns.collect()
 }

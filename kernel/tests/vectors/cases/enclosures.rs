@@ -54,6 +54,31 @@ pub fn enclosures(cases: &mut Cases) {
         cases.add("enclose.sqrt", format!("random {number}"), json!({ "x": x }));
     }
 
+    for x in [
+        "1",
+        "2",
+        "4",
+        "3/2",
+        "10",
+        "20",
+        "1000000",
+        "340282366920938463463374607431768211456",
+        "999/1000",
+        "0",
+        "-1",
+    ] {
+        cases.add("enclose.ln", x, json!({ "x": x }));
+    }
+    cases.add(
+        "enclose.ln",
+        "just above 1",
+        json!({ "x": format!("{}/{}", BigInt::from(1) + &(BigInt::from(1) << 200u32), power(200)) }),
+    );
+    for (number, bits) in [20u32, 64, 200].into_iter().enumerate() {
+        let x = (BigInt::from(1) << bits) + BigInt::from(number) + 1u8;
+        cases.add("enclose.ln", format!("2^{bits} and a little"), json!({ "x": x.to_string() }));
+    }
+
     for d in ["0", "1/1000000", "1/10", "1/2", "1", "2", "3", "10", "24", "24001/1000", "1000", "-1/2"] {
         cases.add("enclose.gaussian-tv", d, json!({ "d": d }));
     }
