@@ -74,7 +74,7 @@ impl NormProduct {
 /// Rules `norm.linf`, `norm.l1`, `norm.frobenius`: the families without a witness.
 ///
 /// # Errors
-/// Those of [`ScaledNetwork::masked`] and [`perturbation_size`]; [`Fault::WitnessCount`] if `family` needs a
+/// Those of `ScaledNetwork::masked` and [`perturbation_size`]; [`Fault::WitnessCount`] if `family` needs a
 /// witness.
 pub fn norm_product(
     network: &ScaledNetwork,
@@ -112,7 +112,7 @@ fn with_witnesses<W>(
 /// Rule `norm.abs-spectral` for every layer; `vectors[l]` has one positive integer per column of layer `l`.
 ///
 /// # Errors
-/// [`Fault::WitnessCount`] and those of [`layer_abs_spectral`], [`ScaledNetwork::masked`], [`perturbation_size`].
+/// [`Fault::WitnessCount`] and those of `layer_abs_spectral`, `ScaledNetwork::masked`, [`perturbation_size`].
 pub fn norm_product_abs_spectral(
     network: &ScaledNetwork,
     mask: Option<&Mask>,
@@ -126,7 +126,7 @@ pub fn norm_product_abs_spectral(
 /// Rule `norm.spectral` for every layer, with one factor per layer.
 ///
 /// # Errors
-/// [`Fault::WitnessCount`] and those of [`layer_spectral`], [`ScaledNetwork::masked`], [`perturbation_size`].
+/// [`Fault::WitnessCount`] and those of `layer_spectral`, `ScaledNetwork::masked`, [`perturbation_size`].
 pub fn norm_product_spectral(
     network: &ScaledNetwork,
     mask: Option<&Mask>,

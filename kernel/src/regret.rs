@@ -59,7 +59,7 @@ impl RewardRange {
 /// Exact; attained for every `g` and `t`.
 ///
 /// # Errors
-/// [`Fault::DiscountOutOfRange`], [`Fault::NotAProbability`], [`Fault::EmptyRewardRange`].
+/// [`Fault::DiscountOutOfRange`], [`Fault::SupNotAProbability`], [`Fault::EmptyRewardRange`].
 ///
 /// # References
 /// `spec/rules/regret.md#regretsup`.
@@ -77,7 +77,7 @@ pub fn sup(rewards: &RewardRange, discount: &Rational, tv: &Rational) -> Result<
 /// confidence bound it is statistical.
 ///
 /// # Errors
-/// [`Fault::DiscountOutOfRange`], [`Fault::NotAProbability`], [`Fault::EmptyRewardRange`].
+/// [`Fault::DiscountOutOfRange`], [`Fault::MeanNotAProbability`], [`Fault::EmptyRewardRange`].
 ///
 /// # References
 /// `spec/rules/regret.md#regretexpectation`.
@@ -100,7 +100,7 @@ pub fn expectation(
 /// than `dR T 2^-108`.
 ///
 /// # Errors
-/// [`Fault::HorizonOutOfRange`], [`Fault::NotAProbability`], [`Fault::EmptyRewardRange`].
+/// [`Fault::HorizonOutOfRange`], [`Fault::SupNotAProbability`], [`Fault::EmptyRewardRange`].
 ///
 /// # References
 /// `spec/rules/regret.md#regrethorizon`.

@@ -93,7 +93,7 @@ impl Proof {
     /// The trees, in the order of the cases, every node of them read once.
     ///
     /// # Errors
-    /// [`Clause::Field`].
+    /// [`Clause`].
     pub fn trees(&self) -> Result<Vec<ProofTree<'_>>, Clause> {
         let mut fields = self.document.root().object()?;
         fields.required("format")?.word(PROOF_FORMAT)?;
