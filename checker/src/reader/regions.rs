@@ -1,4 +1,4 @@
-//! The predicate's optional array `regions`: shape only, `region_claim` decides what is true. Trusted.
+//! The predicate's optional array `regions`: shape only, `claim/region` decides what is true. Trusted.
 //! `spec/certificate.md#regions`.
 
 use crate::number::Rational;

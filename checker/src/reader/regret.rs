@@ -1,4 +1,4 @@
-//! The predicate's optional arrays `regret` and `statistical`: shape only, `regret_claim` and `statistical_claim` decide
+//! The predicate's optional arrays `regret` and `statistical`: shape only, `claim/regret` and `claim/statistical` decide
 //! what is true. Trusted. `spec/certificate-regret.md`.
 
 use crate::kernel::regret::RewardRange;
