@@ -284,7 +284,8 @@ fn missing_short_and_long_files_are_refused() {
         result.is_err_and(|e| e.fault() == Some(&Fault::TreesMissing { mask: 0 }))
     };
     assert!(missing(changes(&problem, &set, Family::Branch, None)));
-    assert!(missing(changes(&problem, &set, Family::Branch, Some(b"no safetensors"))));
+    let garbage = changes(&problem, &set, Family::Branch, Some(b"no safetensors"));
+    assert!(matches!(garbage, Err(Reason::WitnessFile { .. })), "{garbage:?}");
     let start = 8 + u64::from_le_bytes(good[..8].try_into().expect("eight bytes")) as usize;
     let with = |at: usize, value: u64| {
         let mut bytes = good.clone();

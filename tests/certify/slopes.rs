@@ -97,7 +97,8 @@ fn missing_and_misshapen_tables_are_refused() {
         result.is_err_and(|e| e.fault() == Some(&Fault::SlopesMissing { mask: 0 }))
     };
     assert!(missing(deviations(&problem, Family::CrownOptimised, None)));
-    assert!(missing(deviations(&problem, Family::CrownOptimised, Some(b"no safetensors"))));
+    let garbage = deviations(&problem, Family::CrownOptimised, Some(b"no safetensors"));
+    assert!(matches!(garbage, Err(Reason::WitnessFile { .. })), "{garbage:?}");
     let norms = problem.certify(&[Family::NormAbsSpectral], &key(1)).witness.expect("a witness");
     assert!(missing(deviations(&problem, Family::CrownOptimised, Some(&norms))));
     let (_other, wider) = written(ActivationSpec::Relu, 13);
