@@ -2,9 +2,8 @@
 //! point make a true line, but verdicts compare the bounds that follow, so that every checker must choose alike.
 //! `spec/rules/local.md`.
 
-use crate::enclose::TanhTable;
+use crate::enclose::{TanhTable, UNIT_BITS};
 use crate::grid::{GridActivation, SLOPE_BITS};
-use crate::ibp::UNIT_BITS;
 use crate::interval::Interval;
 use crate::relax::SLOPE_ONE;
 use crate::wide::{Wide, mul};

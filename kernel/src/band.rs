@@ -137,39 +137,32 @@ pub(crate) fn product(
     let reach = u128::try_from(layer.inputs()).ok().and_then(|n| n.checked_mul(layer.largest.into()));
     let safe = reach.is_some_and(|reach| fits(reach, largest));
     let slack = product_slack(layer, table, index)?;
+    let (lower, upper) = (table.map(|ends| ends.0), table.map(|ends| ends.1));
     // A weight between 0 and w sends [l, u] to w [min(l, 0), max(u, 0)].
-    let clipped = table.map(|&(lower, upper)| (lower.min(0), upper.max(0)));
-    let mut entries = Vec::with_capacity(layer.outputs());
+    let (below, above) = (lower.map(|&lower| lower.min(0)), upper.map(|&upper| upper.max(0)));
+    let mut entries = Vec::with_capacity(layer.outputs().checked_mul(columns).within(index)?);
     for (weights, free) in zip_exact(layer.weight.rows(), free.rows(), index)? {
-        let rows = zip_exact(table.rows(), clipped.rows(), index)?;
+        let exact = zip_exact(lower.rows(), upper.rows(), index)?;
+        let clipped = zip_exact(below.rows(), above.rows(), index)?;
+        let rows = zip_exact(exact, clipped, index)?;
         let terms = zip_exact(zip_exact(weights, free, index)?, rows, index)?;
-        let terms = terms.map(|((&w, &free), (exact, clipped))| (w, if free { clipped } else { exact }));
+        // A negative weight makes the lower end of the upper one.
+        let terms = terms.map(|((&weight, &free), (exact, clipped))| {
+            let (lower, upper) = if free { clipped } else { exact };
+            (weight, if weight < 0 { (upper, lower) } else { (lower, upper) })
+        });
         let mut sums = vec![(0i128, 0i128); columns];
-        for (weight, row) in terms.clone().filter(|(weight, _)| *weight != 0) {
-            // A row is as long as the table has columns.
-            let sums = sums.iter_mut().zip(row);
-            if weight > 0 {
-                for ((low, high), &(lower, upper)) in sums {
-                    *low = low.wrapping_add(mul(weight, lower));
-                    *high = high.wrapping_add(mul(weight, upper));
-                }
-            } else {
-                for ((low, high), &(lower, upper)) in sums {
-                    *low = low.wrapping_add(mul(weight, upper));
-                    *high = high.wrapping_add(mul(weight, lower));
-                }
-            }
+        for (weight, ends) in terms.clone().filter(|(weight, _)| *weight != 0) {
+            add(&mut sums, weight, ends).within(index)?;
         }
         if !safe {
             for column in 0..columns {
-                let ends = terms.clone().map(|(weight, row)| Some((weight, *row.get(column)?)));
+                let ends = terms.clone().map(|(weight, ends)| {
+                    Some((mul(weight, *ends.0.get(column)?), mul(weight, *ends.1.get(column)?)))
+                });
                 let ends = every(ends).shaped(index)?;
-                let (lower, upper) = (|ends: Interval| ends.0, |ends: Interval| ends.1);
-                let sum = |above: fn(Interval) -> i64, below: fn(Interval) -> i64| {
-                    total(ends.iter().map(|&(w, ends)| mul(w, if w > 0 { above(ends) } else { below(ends) })))
-                };
-                sum(lower, upper).get().within(index)?;
-                sum(upper, lower).get().within(index)?;
+                total(ends.iter().map(|ends| ends.0)).get().within(index)?;
+                total(ends.iter().map(|ends| ends.1)).get().within(index)?;
             }
         }
         for ((low, high), &slack) in zip_exact(sums, &slack, index)? {
@@ -181,16 +174,27 @@ pub(crate) fn product(
     Table::new(layer.outputs(), columns, entries, index)
 }
 
+/// Adds a weight times the two ends of each column. A part of a sum that leaves 128 bits says that the sum of magnitudes does.
+#[inline]
+fn add(sums: &mut [(i128, i128)], weight: i64, (lower, upper): (&[i64], &[i64])) -> Option<()> {
+    // A row is as long as the table has columns.
+    for ((low, high), (&lower, &upper)) in sums.iter_mut().zip(lower.iter().zip(upper)) {
+        *low = low.checked_add(mul(weight, lower))?;
+        *high = high.checked_add(mul(weight, upper))?;
+    }
+    Some(())
+}
+
 /// `weight_error * sum_j |x_jk|` per column, which pays for weights cut off at the grid.
 fn product_slack(layer: &GridLayer, table: &Table<Interval>, index: usize) -> Result<Vec<i128>, Fault> {
-    if layer.weight_error == 0 {
-        return Ok(vec![0; table.columns()]);
+    let mut sums = vec![0i128; table.columns()];
+    for row in table.rows() {
+        // A row is as long as the table has columns; fewer than 2^62 terms of at most 2^63.
+        for (sum, &ends) in sums.iter_mut().zip(row) {
+            *sum = sum.wrapping_add(magnitude(ends).into());
+        }
     }
-    let slack = |k: usize| {
-        let sum = column(table, k, index)?.total_magnitude();
-        (Wide::from(sum) * layer.weight_error).get().within(index)
-    };
-    (0..table.columns()).map(slack).collect()
+    sums.into_iter().map(|sum| (Wide::from(sum) * layer.weight_error).get().within(index)).collect()
 }
 
 /// What holds at one state for every mask of a band, on the value grid.

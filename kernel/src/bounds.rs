@@ -24,7 +24,7 @@ pub struct StateBounds {
 }
 
 /// An upper bound of `sum weights_i * output_i`; an output's number and side if it is one output's.
-pub type BoundOf<'a> = dyn FnMut(&[i64], Option<(usize, bool)>) -> Result<i64, Fault> + 'a;
+pub(crate) type BoundOf<'a> = dyn FnMut(&[i64], Option<(usize, bool)>) -> Result<i64, Fault> + 'a;
 
 impl StateBounds {
     /// Rule `local.change`, from a box that holds the unperturbed outputs and one that holds every perturbed output.

@@ -14,12 +14,13 @@ use crate::fault::Fault;
 use crate::number::Rational;
 use fixed::Fixed;
 
-pub use tanh_table::{TANH_FRACTION, TanhTable};
+pub use tanh_table::TanhTable;
+pub(crate) use tanh_table::UNIT_BITS;
 
 /// Fraction bits of the coarse grid.
 pub const COARSE_BITS: u32 = 96;
 /// Largest argument of [`exp`]; below its negation the lower end is 0.
-pub const MAX_EXP_ARGUMENT: u32 = 2048;
+pub(crate) const MAX_EXP_ARGUMENT: u32 = 2048;
 /// Beyond this distance the total variation is enclosed by its value here and 1.
 const MAX_DISTANCE: u32 = 24;
 /// Beyond this argument tanh is within `2^-128` of 1.

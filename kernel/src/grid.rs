@@ -12,14 +12,14 @@ use crate::interval::Interval;
 use crate::model::{Activation, Layer, Mask, Network};
 use crate::number::{Dyadic, Rational};
 use crate::table::Table;
-use crate::wide::{AtLayer, Wide, zip_exact};
+use crate::wide::{AtLayer, Wide, every, zip_exact};
 
 /// Finest grid of activations: 2^-48.
-pub const VALUE_BITS: u32 = 48;
+pub(crate) const VALUE_BITS: u32 = 48;
 /// Finest grid of weights: 2^-52.
-pub const WEIGHT_BITS: u32 = 52;
+pub(crate) const WEIGHT_BITS: u32 = 52;
 /// Finest grid of backward coefficients: 2^-48.
-pub const COEFFICIENT_BITS: u32 = 48;
+pub(crate) const COEFFICIENT_BITS: u32 = 48;
 /// Grid of relaxation slopes: 2^-24.
 pub const SLOPE_BITS: u32 = 24;
 /// Bits an entry of the grid may use; the rest of an i64 is headroom.
@@ -30,7 +30,7 @@ const COARSEST_BITS: u32 = 16;
 const ESTIMATE_BITS: u32 = 24;
 
 /// `floor(value * 2^bits)` and whether nothing was cut off; `None` beyond an i64.
-pub fn dyadic_entry(value: Dyadic, bits: u32) -> Option<(i64, bool)> {
+pub(crate) fn dyadic_entry(value: Dyadic, bits: u32) -> Option<(i64, bool)> {
     let shift = i64::from(value.exponent).checked_add(bits.into())?;
     let amount = u32::try_from(shift.unsigned_abs()).ok()?;
     if value.mantissa == 0 {
@@ -84,8 +84,7 @@ impl GridScale {
             let mut entry = 0;
             let mut above = Vec::with_capacity(layer.bias.len());
             for (row, &bias) in zip_exact(rows, &layer.bias, index)? {
-                let weights = row.iter().map(|&weight| estimate(weight));
-                let weights = weights.collect::<Option<Vec<u128>>>().ok_or_else(too_large)?;
+                let weights = every(row.iter().map(|&weight| estimate(weight))).ok_or_else(too_large)?;
                 let (mut neuron, widest) = row_reach(&weights, &below, bias, index)?.ok_or_else(too_large)?;
                 entry = entry.max(widest);
                 largest.value = largest.value.max(neuron.value);
@@ -303,26 +302,24 @@ fn grid_layer(layer: &Layer, weight_bits: u32, value_bits: u32, index: usize) ->
         return Err(Fault::ShapeMismatch { layer: index });
     }
     let entries = layer.weight.values.iter().map(|&value| dyadic_entry(value, weight_bits));
-    let entries = entries.collect::<Option<Vec<(i64, bool)>>>().within(index)?;
-    // The error is that of the dense layer under every mask, so that the masks of a chain round alike.
-    let weight_error = u64::from(!entries.iter().all(|(_, exact)| *exact));
-    let entries = Table::new(outputs, inputs, entries, index)?;
-    let absolute = entries.map(|&(entry, exact)| {
+    let entries = every(entries).within(index)?;
+    let absolute = entries.iter().map(|&(entry, exact)| {
         // A floored negative number has grown in magnitude already.
         entry.checked_abs()?.checked_add(i64::from(!exact && entry >= 0))
     });
-    let absolute = absolute.values().iter().copied().collect::<Option<Vec<i64>>>().within(index)?;
+    let absolute = every(absolute).within(index)?;
     let bias = layer.bias.iter().map(|&value| {
         let (floor, exact) = dyadic_entry(value, value_bits)?;
         Some((floor, if exact { floor } else { floor.checked_add(1)? }))
     });
     Ok(GridLayer {
-        weight: entries.map(|(entry, _)| *entry),
         largest: largest(&absolute),
         absolute: Table::new(outputs, inputs, absolute, index)?,
         weight_bits,
-        weight_error,
-        bias: bias.collect::<Option<_>>().within(index)?,
+        // The error is that of the dense layer under every mask, so that the masks of a chain round alike.
+        weight_error: u64::from(!entries.iter().all(|(_, exact)| *exact)),
+        weight: Table::new(outputs, inputs, entries.into_iter().map(|(entry, _)| entry).collect(), index)?,
+        bias: every(bias).within(index)?,
         activation: grid_activation(&layer.activation, value_bits, index)?,
     })
 }

@@ -6,10 +6,10 @@
 
 use alloc::vec::Vec;
 
-use crate::enclose::TanhTable;
+use crate::enclose::{TanhTable, UNIT_BITS};
 use crate::fault::Fault;
 use crate::grid::{GridActivation, GridNetwork};
-use crate::ibp::{LayerBounds, UNIT_BITS};
+use crate::ibp::LayerBounds;
 use crate::interval::{GridBox, Interval};
 use crate::wide::{AtLayer, Wide, absolute_sum, dot, fits, magnitude, mul, mul_unsigned, zip_exact};
 

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use crate::enclose::TanhTable;
+use crate::enclose::{TanhTable, UNIT_BITS};
 use crate::fault::Fault;
 use crate::grid::{GridActivation, GridLayer, GridNetwork};
 use crate::interval::{GridBox, Interval};
@@ -54,7 +54,7 @@ pub fn activation(
 }
 
 /// Lower and upper of `activation(x * 2^-value_bits)` on the value grid.
-pub fn value_enclosure(
+pub(crate) fn value_enclosure(
     activation: &GridActivation,
     table: &TanhTable,
     value_bits: u32,
@@ -83,9 +83,6 @@ pub fn value_enclosure(
         }
     }
 }
-
-/// Fraction bits of the tanh table's results.
-pub const UNIT_BITS: u32 = 60;
 
 fn unit_entry(lower: Wide, upper: Wide, shift: u32) -> Option<Interval> {
     lower.floor(shift).entry().zip(upper.ceil(shift).entry())

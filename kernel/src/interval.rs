@@ -59,7 +59,7 @@ impl GridBox {
     }
 
     /// `sum_j max(|lower_j|, |upper_j|)`: fewer than 2^62 terms of at most 2^63, so wrapping never happens.
-    pub fn total_magnitude(&self) -> i128 {
+    pub(crate) fn total_magnitude(&self) -> i128 {
         self.intervals().fold(0, |sum: i128, ends| sum.wrapping_add(magnitude(ends).into()))
     }
 

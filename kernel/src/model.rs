@@ -198,7 +198,7 @@ impl Matrix {
     ///
     /// # Errors
     /// [`Fault::ShapeMismatch`] unless it has `rows * columns` values and a column.
-    pub fn checked_rows(&self, layer: usize) -> Result<ChunksExact<'_, Dyadic>, Fault> {
+    pub(crate) fn checked_rows(&self, layer: usize) -> Result<ChunksExact<'_, Dyadic>, Fault> {
         let fits = self.columns > 0 && self.rows.checked_mul(self.columns) == Some(self.values.len());
         // Only where it fits: chunks of no column do not exist.
         fits.then(|| self.values.chunks_exact(self.columns)).ok_or(Fault::ShapeMismatch { layer })

@@ -22,7 +22,7 @@ pub use spectral::SpectralWitness;
 use spectral::layer_spectral;
 
 /// Largest bit length of a witness number.
-pub const WITNESS_BITS: u64 = 512;
+pub(crate) const WITNESS_BITS: u64 = 512;
 
 /// The norm whose product over the layers bounds the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

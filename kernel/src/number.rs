@@ -7,15 +7,15 @@ use alloc::string::String;
 use core::cmp::Ordering;
 use core::fmt;
 
-use num_bigint::{BigInt, BigUint, Sign};
+use num_bigint::{BigInt, BigUint};
 use num_integer::Integer;
 use num_rational::Ratio;
 use num_traits::{One, Signed, Zero};
 
 /// Longest run of digits accepted in a number that a person or a certificate writes.
-pub const MAX_DIGITS: usize = 4096;
+pub(crate) const MAX_DIGITS: usize = 4096;
 /// Largest absolute decimal exponent accepted in such a number.
-pub const MAX_EXPONENT: u32 = 4096;
+pub(crate) const MAX_EXPONENT: u32 = 4096;
 
 /// About how many digits `text` has as a number: its characters, or those that its exponent stands for if they are more.
 pub fn cost(text: &str) -> usize {
@@ -33,7 +33,7 @@ pub fn cost(text: &str) -> usize {
 pub enum NumberError {
     /// The text is neither `-?digits[.digits][e[+-]digits]` nor `-?digits/digits`.
     Malformed,
-    /// More than [`MAX_DIGITS`] digits, or an exponent beyond [`MAX_EXPONENT`].
+    /// More than `MAX_DIGITS` digits, or an exponent beyond `MAX_EXPONENT`.
     TooLong,
     /// The denominator is zero.
     ZeroDenominator,
@@ -171,12 +171,12 @@ impl Rational {
     }
 
     /// The largest multiple of `2^-bits` that is at most the number.
-    pub fn floor_to_grid(&self, bits: u32) -> Self {
+    pub(crate) fn floor_to_grid(&self, bits: u32) -> Self {
         Self::on_grid(self.floor_scaled(bits), bits)
     }
 
     /// The least multiple of `2^-bits` that is at least the number.
-    pub fn ceil_to_grid(&self, bits: u32) -> Self {
+    pub(crate) fn ceil_to_grid(&self, bits: u32) -> Self {
         Self::on_grid(self.ceil_scaled(bits), bits)
     }
 
@@ -320,7 +320,7 @@ impl Dyadic {
 }
 
 /// Significant digits of a published claim.
-pub const CLAIM_DIGITS: u32 = 12;
+pub(crate) const CLAIM_DIGITS: u32 = 12;
 
 /// Which way a published decimal is rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -331,7 +331,7 @@ pub enum Rounding {
     Up,
 }
 
-/// The decimal with [`CLAIM_DIGITS`] significant digits next to `value` in the given direction, in the canonical
+/// The decimal with `CLAIM_DIGITS` significant digits next to `value` in the given direction, in the canonical
 /// spelling of certificates: `0`, `-12.5`, `1.25e-7`; no trailing zeros, an exponent only below `1e-6` or from `1e15`.
 pub fn claim_decimal(value: &Rational, rounding: Rounding) -> String {
     if value.is_zero() {
@@ -395,15 +395,6 @@ fn plain(digits: &str, power: i64) -> String {
         Some((whole, "")) => whole.to_owned(),
         Some((whole, fraction)) => format!("{whole}.{fraction}"),
         None => format!("{digits}{}", "0".repeat(before.saturating_sub(digits.len()))),
-    }
-}
-
-/// The sign of a big integer as a comparison with zero.
-pub fn sign_of(value: &BigInt) -> Ordering {
-    match value.sign() {
-        Sign::Minus => Ordering::Less,
-        Sign::NoSign => Ordering::Equal,
-        Sign::Plus => Ordering::Greater,
     }
 }
 

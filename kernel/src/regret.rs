@@ -12,7 +12,7 @@ use crate::number::Rational;
 /// Longest horizon accepted.
 pub const MAX_HORIZON: u32 = 1_000_000;
 /// Up to this many bits in `(1 - t)^T`, the horizon form is the exact sum; beyond it powers are rounded.
-pub const EXACT_HORIZON_BITS: u64 = 65_536;
+pub(crate) const EXACT_HORIZON_BITS: u64 = 65_536;
 /// Fraction bits of the rounded powers.
 const POWER_BITS: u32 = 128;
 
@@ -96,7 +96,7 @@ pub fn expectation(
 /// Rule `regret.horizon`: `dR sum_{k<T} (1 - (1-t)^(k+1))` bounds the undiscounted return over `horizon` steps that any
 /// state adversary can take.
 ///
-/// `tv` is as in [`sup`]. Exact while `(1-t)^T` has at most [`EXACT_HORIZON_BITS`] bits; otherwise rounded up by less
+/// `tv` is as in [`sup`]. Exact while `(1-t)^T` has at most `EXACT_HORIZON_BITS` bits; otherwise rounded up by less
 /// than `dR T 2^-108`.
 ///
 /// # Errors

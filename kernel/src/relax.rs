@@ -3,9 +3,9 @@
 //! derived here, so a slope decides only how tight a line is.
 
 use crate::advice;
-use crate::enclose::TanhTable;
+use crate::enclose::{TanhTable, UNIT_BITS};
 use crate::grid::{GridActivation, SLOPE_BITS};
-use crate::ibp::{UNIT_BITS, value_enclosure};
+use crate::ibp::value_enclosure;
 use crate::interval::Interval;
 use crate::wide::{Wide, mul};
 
@@ -29,7 +29,7 @@ pub struct Relaxation {
 
 impl Relaxation {
     /// Whether a coefficient times a slope may fall between the steps of its grid: not if both slopes are 0 or 1.
-    pub fn cuts(&self) -> bool {
+    pub(crate) fn cuts(&self) -> bool {
         [self.upper.slope, self.lower.slope].into_iter().any(|s| s != 0 && s != SLOPE_ONE)
     }
 }

@@ -15,7 +15,7 @@ use crate::wide::{AtLayer, zip_exact};
 
 /// One layer: `weight[i][j] = mantissas[i][j] * 2^exponent`, exactly.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScaledLayer {
+pub(crate) struct ScaledLayer {
     /// The layer's power of two: the least exponent of a stored weight.
     exponent: i32,
     /// Signed mantissas, out x in.

@@ -177,10 +177,10 @@ pub fn check_shape(nodes: impl ExactSizeIterator<Item = Option<[usize; 2]>>) -> 
 
 /// Where a walk takes its nodes from: given what a parent calls its child (0: the root), the child and its number for
 /// messages. Asked for every node once, all of a first child's tree before the second child.
-pub type NodeAt<'a> = dyn FnMut(usize) -> Result<(usize, Node), Fault> + 'a;
+pub(crate) type NodeAt<'a> = dyn FnMut(usize) -> Result<(usize, Node), Fault> + 'a;
 
 /// What is done with a leaf: its number, region and node.
-pub type AtLeaf<'a> = dyn FnMut(usize, &Region, &Node) -> Result<(), Fault> + 'a;
+pub(crate) type AtLeaf<'a> = dyn FnMut(usize, &Region, &Node) -> Result<(), Fault> + 'a;
 
 /// What a walk does next: it changes its one region, or visits a node in it.
 enum Step {

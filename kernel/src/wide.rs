@@ -216,11 +216,11 @@ pub(crate) trait AtLayer<T> {
 impl<T> AtLayer<T> for Option<T> {
     #[inline]
     fn within(self, layer: usize) -> Result<T, Fault> {
-        self.ok_or(Fault::Overflow { layer })
+        self.ok_or_else(|| Fault::Overflow { layer })
     }
     #[inline]
     fn shaped(self, layer: usize) -> Result<T, Fault> {
-        self.ok_or(Fault::ShapeMismatch { layer })
+        self.ok_or_else(|| Fault::ShapeMismatch { layer })
     }
 }
 

@@ -9,8 +9,8 @@ use num_traits::{One, ToPrimitive};
 use super::fixed::{FRACTION, Fixed};
 use crate::fault::Fault;
 
-/// Fraction bits of the results of [`TanhTable`].
-pub const TANH_FRACTION: u32 = 60;
+/// Fraction bits of the table's results.
+pub(crate) const UNIT_BITS: u32 = 60;
 /// Fraction bits inside.
 const INNER: u32 = 62;
 /// Bits between the grid of the enclosures and that inside.
@@ -26,7 +26,7 @@ const SLACK: u64 = 1;
 /// `17 h^7 / 315 < 4 * 2^-62` for `h < 2^-8`.
 const SEVENTH: u64 = 4;
 /// 1 on the results' grid.
-const UNIT: i64 = 1 << TANH_FRACTION;
+const UNIT: i64 = 1 << UNIT_BITS;
 
 /// `floor(2^62 tanh(k/256))` for `k = 0 ..= 22*256`; about 45 kB.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ impl TanhTable {
     /// The largest multiple of 1/256, with `fraction_bits` fraction bits, whose tabulated tanh is at most `value` (60
     /// fraction bits, not negative): a place to start a search from.
     pub(crate) fn before(&self, value: i64, fraction_bits: u32) -> Option<i64> {
-        let wanted = u64::try_from(value).ok()?.checked_shl(INNER.checked_sub(TANH_FRACTION)?)?;
+        let wanted = u64::try_from(value).ok()?.checked_shl(INNER.checked_sub(UNIT_BITS)?)?;
         let index = self.lower.partition_point(|entry| *entry <= wanted).checked_sub(1)?;
         i64::try_from(index).ok()?.checked_shl(fraction_bits.checked_sub(STEP_BITS)?)
     }
@@ -91,7 +91,7 @@ impl TanhTable {
         if x == 0 {
             return Some((0, 0));
         }
-        let coarse = INNER.checked_sub(TANH_FRACTION)?;
+        let coarse = INNER.checked_sub(UNIT_BITS)?;
         if x.checked_shr(fraction_bits)? >= END {
             return Some((i64::try_from(self.lower.last()?.checked_shr(coarse)?).ok()?, UNIT));
         }
@@ -107,7 +107,7 @@ impl TanhTable {
         let (low, high) = small_tanh(rest)?;
         let product = multiply_down(entry, low)?;
         let bottom = 1u64.checked_shl(INNER)?.checked_add(product)?.checked_add(u64::from(low > 0))?;
-        let top = u128::from(entry.checked_add(low)?).checked_shl(TANH_FRACTION)?;
+        let top = u128::from(entry.checked_add(low)?).checked_shl(UNIT_BITS)?;
         let quotient = u64::try_from(top.checked_div(u128::from(bottom))?).ok()?;
         // tanh(t + h) grows at most by the growth of either part, and the rounded denominator costs one unit more.
         let error = high.checked_sub(low)?.checked_add(SLACK)?.checked_add(1)?;

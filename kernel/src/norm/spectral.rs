@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::number::Rational;
 use crate::scaled::MaskedLayer;
 use crate::table::Table;
-use crate::wide::{AtLayer, products, zip_exact};
+use crate::wide::{self, AtLayer, fits, zip_exact};
 
 /// Most fraction bits of a factor.
 const MAX_FRACTION: u32 = 1024;
@@ -61,12 +61,14 @@ pub(super) fn layer_spectral(
     let shift = i64::from(layer.exponent).checked_add(witness.fraction_bits.into());
     let shift = shift.and_then(|shift| shift.checked_mul(2)).within(index)?;
     let gram = Gram::new(layer, index)?;
+    let safe = products_fit(&witness.factor, width);
     let mut sums = vec![BigInt::zero(); width];
     for (i, left) in rows.iter().enumerate() {
         // Row j of a triangle is as long as the part of row i that it meets.
         for (j, right) in rows.iter().enumerate().take_while(|(j, _)| *j <= i) {
             let (floor, exact) = shift_floor(gram.entry(i, j).shaped(index)?, shift);
-            let mut residual = -floor - dot(left.get(..right.len()).shaped(index)?, right, index)?;
+            let left = left.get(..right.len()).shaped(index)?;
+            let mut residual = -floor - dot(left, right, safe, index)?;
             if i == j {
                 residual += &witness.rho;
             }
@@ -94,11 +96,21 @@ fn shift_floor(value: BigInt, shift: i64) -> (BigInt, bool) {
     (floor, exact)
 }
 
-/// `sum a b`, in `i128` while it fits.
-fn dot(left: &[i64], right: &[i64], index: usize) -> Result<BigInt, Fault> {
-    let pairs = zip_exact(left, right, index)?;
-    let sum = products(pairs.clone().map(|(&a, &b)| (a, b))).get();
-    Ok(sum.map_or_else(|| pairs.map(|(&a, &b)| BigInt::from(a) * b).sum(), BigInt::from))
+/// Whether every product of two vectors of at most `length` of these numbers is less than 2^127 by their size.
+fn products_fit(numbers: &[i64], length: usize) -> bool {
+    let largest = numbers.iter().map(|x| x.unsigned_abs()).fold(0, u64::max);
+    let reach = u128::try_from(length).ok().and_then(|length| length.checked_mul(largest.into()));
+    reach.is_some_and(|reach| fits(reach, largest))
+}
+
+/// `sum a b`, in `i128` while it fits, which is known if `safe`.
+fn dot(left: &[i64], right: &[i64], safe: bool, index: usize) -> Result<BigInt, Fault> {
+    match wide::dot(left, right, safe, index) {
+        Err(Fault::Overflow { .. }) => {
+            Ok(zip_exact(left, right, index)?.map(|(&a, &b)| BigInt::from(a) * b).sum())
+        }
+        sum => sum.map(BigInt::from),
+    }
 }
 
 fn triangle(width: usize) -> Option<usize> {
@@ -118,7 +130,8 @@ fn triangle_rows(factor: &[i64], width: usize) -> Option<Vec<&[i64]>> {
 
 /// The weights as vectors whose pairwise products are `G`: columns of `W`, or its rows if there are fewer.
 enum Gram<'a> {
-    Small(Table<i64>),
+    /// With whether its products are known to fit.
+    Small(Table<i64>, bool),
     Large(Table<&'a BigInt>),
 }
 
@@ -133,7 +146,10 @@ impl<'a> Gram<'a> {
         };
         let small = vectors.values().iter().map(|entry| entry.to_i64()).collect::<Option<Vec<i64>>>();
         Ok(match small {
-            Some(small) => Self::Small(Table::new(vectors.height(), vectors.columns(), small, index)?),
+            Some(small) => {
+                let safe = products_fit(&small, vectors.columns());
+                Self::Small(Table::new(vectors.height(), vectors.columns(), small, index)?, safe)
+            }
             None => Self::Large(vectors),
         })
     }
@@ -141,7 +157,7 @@ impl<'a> Gram<'a> {
     /// The product of two vectors, which exist.
     fn entry(&self, i: usize, j: usize) -> Option<BigInt> {
         match self {
-            Self::Small(v) => dot(v.row(i)?, v.row(j)?, 0).ok(),
+            Self::Small(v, safe) => dot(v.row(i)?, v.row(j)?, *safe, 0).ok(),
             Self::Large(v) => Some(zip_exact(v.row(i)?, v.row(j)?, 0).ok()?.map(|(x, y)| *x * *y).sum()),
         }
     }
