@@ -28,7 +28,7 @@ pub struct RowWitness {
 }
 
 /// The rows of a witness by target layer, then neuron, then side: below, above.
-pub type Rows = [Vec<[RowWitness; 2]>];
+pub(crate) type Rows = [Vec<[RowWitness; 2]>];
 
 /// The witness of a whole bounding.
 #[derive(Clone, Copy, Debug, Default)]

@@ -267,14 +267,14 @@ impl GridNetwork {
     }
 
     /// Number of outputs; none without a layer.
-    pub fn outputs(&self) -> usize {
+    pub(crate) fn outputs(&self) -> usize {
         self.layers.last().map_or(0, GridLayer::outputs)
     }
 }
 
 impl GridLayer {
     /// Input width.
-    pub fn inputs(&self) -> usize {
+    pub(crate) fn inputs(&self) -> usize {
         self.weight.columns()
     }
 

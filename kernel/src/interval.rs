@@ -39,13 +39,8 @@ impl GridBox {
 
     /// Number of intervals.
     #[inline]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ends.len()
-    }
-
-    /// Whether there is no interval.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
     }
 
     /// The lower ends.
@@ -67,7 +62,7 @@ impl GridBox {
     ///
     /// # Errors
     /// [`Fault::ShapeMismatch`] if the boxes differ in length, and those of `made`, which is given the place as well.
-    pub fn with(
+    pub(crate) fn with(
         &self,
         other: &Self,
         layer: usize,
@@ -92,7 +87,7 @@ impl GridBox {
     ///
     /// # Errors
     /// [`Fault::ShapeMismatch`] if their lengths differ.
-    pub fn hull(&self, other: &Self, layer: usize) -> Result<Self, Fault> {
+    pub(crate) fn hull(&self, other: &Self, layer: usize) -> Result<Self, Fault> {
         self.with(other, layer, |_, (l1, u1), (l2, u2)| Ok((l1.min(l2), u1.max(u2))))
     }
 }

@@ -35,5 +35,5 @@ pub mod scaled;
 pub mod sensitivity;
 pub mod split;
 pub mod statistic;
-pub mod table;
+mod table;
 mod wide;

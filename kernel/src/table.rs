@@ -19,7 +19,7 @@ impl<T> Table<T> {
     ///
     /// # Errors
     /// [`Fault::ShapeMismatch`] unless there are `height * columns` entries and a column.
-    pub fn new(height: usize, columns: usize, values: Vec<T>, layer: usize) -> Result<Self, Fault> {
+    pub(crate) fn new(height: usize, columns: usize, values: Vec<T>, layer: usize) -> Result<Self, Fault> {
         let fits = columns > 0 && height.checked_mul(columns) == Some(values.len());
         fits.then_some(Self { columns, height, values }).shaped(layer)
     }
@@ -28,7 +28,7 @@ impl<T> Table<T> {
     ///
     /// # Errors
     /// That of `entry`; [`Fault::ShapeMismatch`] without a column.
-    pub fn build(
+    pub(crate) fn build(
         height: usize,
         columns: usize,
         layer: usize,
@@ -44,28 +44,28 @@ impl<T> Table<T> {
     }
 
     /// A table of the same shape, each entry made of this one's.
-    pub fn map<U>(&self, made: impl FnMut(&T) -> U) -> Table<U> {
+    pub(crate) fn map<U>(&self, made: impl FnMut(&T) -> U) -> Table<U> {
         let values = self.values.iter().map(made).collect();
         Table { columns: self.columns, height: self.height, values }
     }
 
     /// Number of columns.
-    pub fn columns(&self) -> usize {
+    pub(crate) fn columns(&self) -> usize {
         self.columns
     }
 
     /// Number of rows.
-    pub fn height(&self) -> usize {
+    pub(crate) fn height(&self) -> usize {
         self.height
     }
 
     /// The rows in order.
-    pub fn rows(&self) -> ChunksExact<'_, T> {
+    pub(crate) fn rows(&self) -> ChunksExact<'_, T> {
         self.values.chunks_exact(self.columns)
     }
 
     /// One row.
-    pub fn row(&self, row: usize) -> Option<&[T]> {
+    pub(crate) fn row(&self, row: usize) -> Option<&[T]> {
         self.rows().nth(row)
     }
 

@@ -11,23 +11,9 @@ use crate::fault::Fault;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wide(Option<i128>);
 
-impl From<i128> for Wide {
+impl<T: Into<i128>> From<T> for Wide {
     #[inline]
-    fn from(value: i128) -> Self {
-        Self(Some(value))
-    }
-}
-
-impl From<i64> for Wide {
-    #[inline]
-    fn from(value: i64) -> Self {
-        Self(Some(value.into()))
-    }
-}
-
-impl From<u64> for Wide {
-    #[inline]
-    fn from(value: u64) -> Self {
+    fn from(value: T) -> Self {
         Self(Some(value.into()))
     }
 }

@@ -82,7 +82,7 @@ impl<'a> RegionProblem<'a> {
     /// Rule `local.margin` over the cell: `center` holds what the network gives at any state of it.
     fn margin(&self, input: &InputSet, center: &GridBox, oscillation: i64) -> Result<Option<i64>, Fault> {
         let overflow = || Fault::Overflow { layer: self.network.layers.len() };
-        let outputs = center.len();
+        let outputs = center.intervals().len();
         let layers = crown_layers(&self.network, self.table, input, Witness::default())?;
         let layers = layers.ok_or(Fault::EmptyInterval { layer: 0, neuron: 0 })?;
         margin(center, oscillation, |leader, other| {
