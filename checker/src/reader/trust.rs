@@ -28,7 +28,7 @@ const GROUP_ORDER: [u8; 32] = [
 
 /// Whether a key's signatures count.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum KeyStatus {
+pub enum KeyStatus {
     /// They do.
     Active,
     /// They spoil an envelope.
@@ -40,7 +40,7 @@ pub(crate) enum KeyStatus {
 
 /// A key of the trust file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TrustedKey {
+pub struct TrustedKey {
     /// Its name there.
     pub name: String,
     /// The key; its algorithm is Ed25519, whatever an envelope says.
@@ -79,6 +79,11 @@ impl SignerInfo {
 }
 
 impl Trust {
+    /// The keys, in the file's order.
+    pub fn keys(&self) -> &[TrustedKey] {
+        &self.keys
+    }
+
     /// Accepts iff the trust file lists this verifier or lists none at all.
     ///
     /// # Errors
