@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use secateur_checker::check::{CHECKER_ID, NamedFile, Subject, Verified, check, head_name, pruned_count};
 use secateur_checker::claim::{Claim as Kind, Proofs};
 use secateur_checker::evaluate::{Problem, assemble, evaluate_state};
-use secateur_checker::family::{BandEnd, Family};
+use secateur_checker::family::{BandEnd, Family, WitnessKind};
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::head::HeadBounds;
 use secateur_checker::kernel::nested::check_nested;
@@ -255,7 +255,7 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
     let regions = propose_regions(&subject, request.regions, progress)?;
     let points = request.counterexample;
     let searched = points || !regions.trees.is_empty();
-    let witness = if searched || families.iter().any(|f| f.needs_witness()) {
+    let witness = if searched || families.iter().any(|f| f.entry().witness != WitnessKind::None) {
         let local = local_problem(&problem, &families)?;
         let wanted = Wanted { branch_steps: request.branch_steps, regions: &regions.trees, points };
         Some(propose_witness(&problem, &local, &families, &wanted, progress)?)

@@ -30,7 +30,7 @@ pub enum Bound {
 
 impl Bound {
     /// Whether a stated bound in the same direction follows. Exact; the only comparison of claims.
-    pub fn implies(&self, stated: &Rational) -> bool {
+    pub(crate) fn implies(&self, stated: &Rational) -> bool {
         match self {
             Self::AtMost(proved) => proved <= stated,
             Self::AtLeast(proved) => proved >= stated,
@@ -80,13 +80,6 @@ impl<'a> Proofs<'a> {
         progress: &'a mut dyn FnMut(usize, usize),
     ) -> Self {
         Self { problem, rows, head, tables, points: None, largest: BTreeMap::new(), progress }
-    }
-
-    /// With the points evaluated already, as [`point::PointProblem`] does it.
-    #[must_use]
-    pub fn with_points(mut self, points: PointTable) -> Self {
-        self.points = Some(points);
-        self
     }
 
     /// The table of a family that bounds what an adversary can do.
@@ -187,7 +180,7 @@ pub fn check_numbers<C: Claim>(claims: &[C], proofs: &mut Proofs<'_>) -> Result<
 ///
 /// # Errors
 /// [`Reason::WrongVerdict`] at the first difference.
-pub fn check_verdicts<V: PartialEq>(
+pub(crate) fn check_verdicts<V: PartialEq>(
     kind: &'static str,
     stated: &[V],
     found: &[V],

@@ -1,48 +1,5 @@
 //! The bound families: one row each, data only; `local` and `global` evaluate them. Trusted. `spec/rules/README.md`.
 
-/// A bound family. `spec/rules/README.md` lists what each assumes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Family {
-    /// Coordinate-wise sensitivity.
-    Sensitivity,
-    /// Product of row-sum norms.
-    NormLinf,
-    /// Product of column-sum norms.
-    NormL1,
-    /// Product of Frobenius norms.
-    NormFrobenius,
-    /// Product of spectral norms of the absolute weights; witness: one vector a layer.
-    NormAbsSpectral,
-    /// Product of spectral norms; witness: one factor a layer.
-    Spectral,
-    /// Interval bound propagation.
-    Ibp,
-    /// Backward linear bounds with derived slopes.
-    Crown,
-    /// Backward linear bounds with slopes found by gradient steps.
-    CrownOptimised,
-    /// Backward linear bounds with slopes from the dual of the triangle relaxation.
-    Lp,
-    /// Backward linear bounds over the regions of a split tree.
-    Branch,
-    /// Slopes over the hull of the listed masks; monotone within the list.
-    ChainHull,
-    /// The largest interval bound over the mask and all later ones of the list.
-    EnvelopeIbp,
-    /// The largest backward bound over the mask and all later ones of the list.
-    EnvelopeCrown,
-    /// The pruned policy against the dense one, on the same input.
-    PrunedDeviation,
-    /// `ibp` for binary32 inference.
-    Binary32Ibp,
-    /// `crown` for binary32 inference.
-    Binary32Crown,
-    /// Every mask from the listed one down to the band's end.
-    Band(BandEnd),
-    /// The same by backward bounds over the band; the least along the list.
-    BandCrown(BandEnd),
-}
-
 /// The tightest mask of a band.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BandEnd {
@@ -120,61 +77,83 @@ pub struct Entry {
     pub compares: Compares,
 }
 
-impl Family {
-    /// Every family that has no parameter, in the order certificates list them.
-    pub const ALL: [Self; 17] = [
-        Self::Sensitivity,
-        Self::NormLinf,
-        Self::NormL1,
-        Self::NormFrobenius,
-        Self::NormAbsSpectral,
-        Self::Spectral,
-        Self::Ibp,
-        Self::Crown,
-        Self::CrownOptimised,
-        Self::Lp,
-        Self::Branch,
-        Self::ChainHull,
-        Self::EnvelopeIbp,
-        Self::EnvelopeCrown,
-        Self::PrunedDeviation,
-        Self::Binary32Ibp,
-        Self::Binary32Crown,
-    ];
+/// The families, a row each: name in certificates (of a band, before its end), where its bounds hold, whether they tighten
+/// along a chain, its witness, its arithmetic, what it compares. Makes [`Family`], [`Family::ALL`] and [`Family::entry`].
+macro_rules! families {
+    (
+        plain { $($(#[$doc:meta])* $plain:ident = $row:tt;)+ }
+        bands { $($(#[$band_doc:meta])* $band:ident = $band_row:tt;)+ }
+    ) => {
+        /// A bound family. `spec/rules/README.md` lists what each assumes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Family {
+            $($(#[$doc])* $plain,)+
+            $($(#[$band_doc])* $band(BandEnd),)+
+        }
 
-    /// The family's row.
-    pub const fn entry(self) -> Entry {
-        use Arithmetic::{Binary32, Reals};
-        use Compares::{Dense, Perturbed};
-        use Monotone::{ByTheorem, No};
-        use Scope::{AllStates, ListedStates};
-        use WitnessKind::{Factors, None, Slopes, Trees, Vectors};
-        let (name, scope, monotone, witness, arithmetic, compares) = match self {
-            Self::Sensitivity => ("sensitivity", AllStates, ByTheorem, None, Reals, Perturbed),
-            Self::NormLinf => ("norm-product/linf", AllStates, ByTheorem, None, Reals, Perturbed),
-            Self::NormL1 => ("norm-product/l1", AllStates, ByTheorem, None, Reals, Perturbed),
-            Self::NormFrobenius => ("norm-product/frobenius", AllStates, ByTheorem, None, Reals, Perturbed),
-            Self::NormAbsSpectral => {
-                ("norm-product/abs-spectral", AllStates, ByTheorem, Vectors, Reals, Perturbed)
+        impl Family {
+            /// Every family that has no parameter, in the order certificates list them.
+            pub const ALL: [Self; [$(Self::$plain),+].len()] = [$(Self::$plain),+];
+
+            /// The family's row.
+            pub const fn entry(self) -> Entry {
+                use self::{Arithmetic::*, Compares::*, Monotone::*, Scope::*, WitnessKind::*};
+                let (name, scope, monotone, witness, arithmetic, compares) = match self {
+                    $(Self::$plain => $row,)+
+                    $(Self::$band(_) => $band_row,)+
+                };
+                Entry { name, scope, monotone, witness, arithmetic, compares }
             }
-            Self::Spectral => ("spectral", AllStates, No, Factors, Reals, Perturbed),
-            Self::Ibp => ("ibp", ListedStates, No, None, Reals, Perturbed),
-            Self::Crown => ("crown", ListedStates, No, None, Reals, Perturbed),
-            Self::CrownOptimised => ("crown-optimised", ListedStates, No, Slopes, Reals, Perturbed),
-            Self::Lp => ("lp", ListedStates, No, Slopes, Reals, Perturbed),
-            Self::Branch => ("branch", ListedStates, No, Trees, Reals, Perturbed),
-            Self::ChainHull => ("chain-hull", ListedStates, ByTheorem, None, Reals, Perturbed),
-            Self::EnvelopeIbp => ("envelope/ibp", ListedStates, ByTheorem, None, Reals, Perturbed),
-            Self::EnvelopeCrown => ("envelope/crown", ListedStates, ByTheorem, None, Reals, Perturbed),
-            Self::PrunedDeviation => ("pruned-deviation", ListedStates, No, None, Reals, Dense),
-            Self::Binary32Ibp => ("float32/ibp", ListedStates, No, None, Binary32, Perturbed),
-            Self::Binary32Crown => ("float32/crown", ListedStates, No, None, Binary32, Perturbed),
-            Self::Band(_) => ("band", ListedStates, ByTheorem, None, Reals, Perturbed),
-            Self::BandCrown(_) => ("band-crown", ListedStates, ByTheorem, None, Reals, Perturbed),
-        };
-        Entry { name, scope, monotone, witness, arithmetic, compares }
-    }
+        }
+    };
+}
 
+families! {
+    plain {
+        /// Coordinate-wise sensitivity.
+        Sensitivity = ("sensitivity", AllStates, ByTheorem, None, Reals, Perturbed);
+        /// Product of row-sum norms.
+        NormLinf = ("norm-product/linf", AllStates, ByTheorem, None, Reals, Perturbed);
+        /// Product of column-sum norms.
+        NormL1 = ("norm-product/l1", AllStates, ByTheorem, None, Reals, Perturbed);
+        /// Product of Frobenius norms.
+        NormFrobenius = ("norm-product/frobenius", AllStates, ByTheorem, None, Reals, Perturbed);
+        /// Product of spectral norms of the absolute weights; witness: one vector a layer.
+        NormAbsSpectral = ("norm-product/abs-spectral", AllStates, ByTheorem, Vectors, Reals, Perturbed);
+        /// Product of spectral norms; witness: one factor a layer.
+        Spectral = ("spectral", AllStates, No, Factors, Reals, Perturbed);
+        /// Interval bound propagation.
+        Ibp = ("ibp", ListedStates, No, None, Reals, Perturbed);
+        /// Backward linear bounds with derived slopes.
+        Crown = ("crown", ListedStates, No, None, Reals, Perturbed);
+        /// Backward linear bounds with slopes found by gradient steps.
+        CrownOptimised = ("crown-optimised", ListedStates, No, Slopes, Reals, Perturbed);
+        /// Backward linear bounds with slopes from the dual of the triangle relaxation.
+        Lp = ("lp", ListedStates, No, Slopes, Reals, Perturbed);
+        /// Backward linear bounds over the regions of a split tree.
+        Branch = ("branch", ListedStates, No, Trees, Reals, Perturbed);
+        /// Slopes over the hull of the listed masks; monotone within the list.
+        ChainHull = ("chain-hull", ListedStates, ByTheorem, None, Reals, Perturbed);
+        /// The largest interval bound over the mask and all later ones of the list.
+        EnvelopeIbp = ("envelope/ibp", ListedStates, ByTheorem, None, Reals, Perturbed);
+        /// The largest backward bound over the mask and all later ones of the list.
+        EnvelopeCrown = ("envelope/crown", ListedStates, ByTheorem, None, Reals, Perturbed);
+        /// The pruned policy against the dense one, on the same input.
+        PrunedDeviation = ("pruned-deviation", ListedStates, No, None, Reals, Dense);
+        /// `ibp` for binary32 inference.
+        Binary32Ibp = ("float32/ibp", ListedStates, No, None, Binary32, Perturbed);
+        /// `crown` for binary32 inference.
+        Binary32Crown = ("float32/crown", ListedStates, No, None, Binary32, Perturbed);
+    }
+    bands {
+        /// Every mask from the listed one down to the band's end.
+        Band = ("band", ListedStates, ByTheorem, None, Reals, Perturbed);
+        /// The same by backward bounds over the band; the least along the list.
+        BandCrown = ("band-crown", ListedStates, ByTheorem, None, Reals, Perturbed);
+    }
+}
+
+impl Family {
     /// The family with this name; `band/K` and `band-crown/K` end at mask K, `band/zero` at the mask that keeps nothing.
     pub fn parse(name: &str) -> Option<Self> {
         let end = |text: &str| match text {
@@ -232,18 +211,8 @@ impl Family {
         self.entry().compares == Compares::Perturbed
     }
 
-    /// Whether certificates carry a witness for it.
-    pub fn needs_witness(self) -> bool {
-        self.entry().witness != WitnessKind::None
-    }
-
     /// Whether its witness takes a search at every state.
     pub fn is_searched(self) -> bool {
         matches!(self.entry().witness, WitnessKind::Slopes | WitnessKind::Trees)
-    }
-
-    /// Whether its witness is a table of slopes.
-    pub fn has_slopes(self) -> bool {
-        self.entry().witness == WitnessKind::Slopes
     }
 }

@@ -15,7 +15,7 @@ use crate::rejection::Reason;
 use crate::table::MaskTable;
 
 /// A problem with its weights as integers and its perturbation in the network's units.
-pub struct GlobalProblem<'a> {
+pub(crate) struct GlobalProblem<'a> {
     problem: &'a Problem<'a>,
     network: ScaledNetwork,
     radii: Vec<Rational>,
@@ -27,7 +27,7 @@ impl<'a> GlobalProblem<'a> {
     ///
     /// # Errors
     /// [`Reason`].
-    pub fn new(problem: &'a Problem<'a>) -> Result<Self, Reason> {
+    pub(crate) fn new(problem: &'a Problem<'a>) -> Result<Self, Reason> {
         let network = ScaledNetwork::new(&problem.policy.network)?;
         let radii = global_radii(problem.policy, problem.perturbation)?;
         let perturbation = global_set(problem.perturbation, &radii)?;
@@ -38,7 +38,7 @@ impl<'a> GlobalProblem<'a> {
     ///
     /// # Errors
     /// [`Reason`].
-    pub fn tables(&self, family: Family) -> Result<Vec<MaskTable>, Reason> {
+    pub(crate) fn tables(&self, family: Family) -> Result<Vec<MaskTable>, Reason> {
         self.family(family).map_err(|reason| match reason {
             Reason::Rule { fault } => fault.at(Place::Family(family.entry().name)).into(),
             other => other,

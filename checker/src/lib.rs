@@ -10,7 +10,7 @@ pub mod check;
 pub mod claim;
 pub mod evaluate;
 pub mod family;
-pub mod global;
+pub(crate) mod global;
 pub mod load;
 pub mod local;
 pub mod property;

@@ -10,7 +10,7 @@ use crate::check::{NamedFile, Subject, Verified, check};
 use crate::kernel::fault::{Class, Code, kebab};
 use crate::model::{Mask, Network, States, Units};
 use crate::property::{Decided, PropertySubject, check_property};
-use crate::reader::certificate::parse_certificate;
+use crate::reader::certificate::{Certificate, WitnessRecord, parse_certificate};
 use crate::reader::clause::Clause;
 use crate::reader::dsse::{MAX_ENVELOPE, parse_envelope};
 use crate::reader::escaped::Escaped;
@@ -19,53 +19,28 @@ use crate::reader::npy::parse_states;
 use crate::reader::policy::{self, PolicyFiles, parse_policy};
 use crate::reader::property::{MAX_PROOF, parse_property};
 use crate::reader::safetensors;
-use crate::reader::trust::{MAX_TRUST, SignerInfo, Trust, parse_trust, verify_envelope};
+use crate::reader::trust::{MAX_TRUST, SignerInfo, parse_trust, verify_envelope};
 use crate::reader::verdict::{Claimed, parse_verdict};
 use crate::rejection::Rejection;
 
-/// What something is that is no regular file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Irregular {
-    /// A folder.
-    Folder,
-    /// A pipe (FIFO).
-    Pipe,
-    /// A device.
-    Device,
-    /// A socket, or what this system has besides.
-    Other,
-}
-
-impl Irregular {
-    /// `None` for a regular file.
-    pub fn of(found: &Metadata) -> Option<Self> {
-        if found.is_file() {
-            return None;
-        }
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::FileTypeExt;
-            let kind = found.file_type();
-            if kind.is_fifo() {
-                return Some(Self::Pipe);
-            }
-            if kind.is_char_device() || kind.is_block_device() {
-                return Some(Self::Device);
-            }
-        }
-        Some(if found.is_dir() { Self::Folder } else { Self::Other })
+/// What something is that is no regular file, in words; nothing for a regular file.
+fn irregular(found: &Metadata) -> Option<&'static str> {
+    if found.is_file() {
+        return None;
     }
-}
-
-impl fmt::Display for Irregular {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Folder => "it is a folder, not a file",
-            Self::Pipe => "it is a pipe, not a regular file: write what comes out of it to a file first",
-            Self::Device => "it is a device, not a regular file",
-            Self::Other => "it is a socket or the like, not a regular file",
-        })
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        let kind = found.file_type();
+        if kind.is_fifo() {
+            return Some("it is a pipe, not a regular file: write what comes out of it to a file first");
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return Some("it is a device, not a regular file");
+        }
     }
+    let folder = "it is a folder, not a file";
+    Some(if found.is_dir() { folder } else { "it is a socket or the like, not a regular file" })
 }
 
 /// What is wrong with one file.
@@ -74,8 +49,8 @@ impl fmt::Display for Irregular {
 pub enum FileProblem {
     /// It cannot be opened or read.
     Io(std::io::Error),
-    /// It is no regular file: nothing says how long it is, or when it ends.
-    Irregular(Irregular),
+    /// It is no regular file but this, in words: nothing says how long it is, or when it ends.
+    Irregular(&'static str),
     /// It is no folder, where a folder is wanted.
     NotAFolder,
     /// It is longer than the files of its kind may be.
@@ -91,7 +66,7 @@ impl fmt::Display for FileProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(e) => e.fmt(f),
-            Self::Irregular(kind) => kind.fmt(f),
+            Self::Irregular(words) => f.write_str(words),
             Self::NotAFolder => f.write_str("it is not a folder with the files of a policy or of masks"),
             Self::TooLarge { cap } => write!(f, "longer than the {cap} bytes that are read of such a file"),
             Self::Clause(e) => e.fmt(f),
@@ -100,22 +75,21 @@ impl fmt::Display for FileProblem {
 }
 
 impl FileProblem {
-    fn code(&self) -> Code {
+    /// Its stable code and its class.
+    fn condition(&self) -> (Code, Class) {
         match self {
-            Self::Io(_) => kebab("Unreadable"),
-            Self::Irregular(_) => kebab("NotARegularFile"),
-            Self::NotAFolder => kebab("NotAFolder"),
-            Self::TooLarge { .. } => kebab("FileTooLarge"),
-            Self::Clause(clause) => clause.code(),
+            Self::Io(_) => (kebab("Unreadable"), Class::Malformed),
+            Self::Irregular(_) => (kebab("NotARegularFile"), Class::Malformed),
+            Self::NotAFolder => (kebab("NotAFolder"), Class::Malformed),
+            Self::TooLarge { .. } => (kebab("FileTooLarge"), Class::Limit),
+            Self::Clause(clause) => (clause.code(), clause.class()),
         }
     }
+}
 
-    fn is_limit(&self) -> bool {
-        match self {
-            Self::TooLarge { .. } => true,
-            Self::Clause(clause) => clause.class() == Class::Limit,
-            Self::Io(_) | Self::Irregular(_) | Self::NotAFolder => false,
-        }
+impl From<Clause> for FileProblem {
+    fn from(clause: Clause) -> Self {
+        Self::Clause(clause)
     }
 }
 
@@ -140,7 +114,7 @@ impl Failure {
     /// The stable code of what failed; `unreadable` and its like for files that could not be read.
     pub fn code(&self) -> Code {
         match self {
-            Self::File { problem, .. } => problem.code(),
+            Self::File { problem, .. } => problem.condition().0,
             Self::Signature(clause) => clause.code(),
             Self::Rejected(rejection) => rejection.reason.code(),
         }
@@ -149,7 +123,7 @@ impl Failure {
     /// The process's exit code for this failure.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::File { problem, .. } if problem.is_limit() => 4,
+            Self::File { problem, .. } if problem.condition().1 == Class::Limit => 4,
             Self::File { .. } => 2,
             Self::Signature(_) => 3,
             Self::Rejected(rejection) if rejection.reason.class() == Class::Limit => 4,
@@ -176,8 +150,8 @@ impl fmt::Display for Failure {
 pub fn read_regular(path: &Path, cap: usize) -> Result<Vec<u8>, FileProblem> {
     // Before it is opened: opening a pipe waits for somebody to write into it.
     let found = std::fs::metadata(path).map_err(FileProblem::Io)?;
-    if let Some(kind) = Irregular::of(&found) {
-        return Err(FileProblem::Irregular(kind));
+    if let Some(words) = irregular(&found) {
+        return Err(FileProblem::Irregular(words));
     }
     let most = u64::try_from(cap).unwrap_or(u64::MAX);
     if found.len() > most {
@@ -190,23 +164,50 @@ pub fn read_regular(path: &Path, cap: usize) -> Result<Vec<u8>, FileProblem> {
     if bytes.len() > cap { Err(FileProblem::TooLarge { cap }) } else { Ok(bytes) }
 }
 
+/// What was found in the file at `path`, or what is wrong with it there.
+fn in_file<T, E: Into<FileProblem>>(path: &Path, found: Result<T, E>) -> Result<T, Failure> {
+    found.map_err(|problem| Failure::File { path: path.to_owned(), problem: problem.into() })
+}
+
 /// [`read_regular`] with the file's name.
 ///
 /// # Errors
 /// [`Failure::File`].
 pub fn read_file(path: &Path, cap: usize) -> Result<Vec<u8>, Failure> {
-    read_regular(path, cap).map_err(|problem| Failure::File { path: path.to_owned(), problem })
+    in_file(path, read_regular(path, cap))
+}
+
+/// What a file of at most `cap` bytes holds, and its bytes.
+fn load<T>(
+    path: &Path,
+    cap: usize,
+    parse: impl FnOnce(&[u8]) -> Result<T, Clause>,
+) -> Result<(T, Vec<u8>), Failure> {
+    let bytes = read_file(path, cap)?;
+    Ok((in_file(path, parse(&bytes))?, bytes))
 }
 
 /// Accepts a folder, and what is not there, which its files will say.
 fn check_folder(path: &Path) -> Result<(), Failure> {
     let other = std::fs::metadata(path).is_ok_and(|found| !found.is_dir());
-    let failure = || Failure::File { path: path.to_owned(), problem: FileProblem::NotAFolder };
-    if other { Err(failure()) } else { Ok(()) }
+    in_file(path, if other { Err(FileProblem::NotAFolder) } else { Ok(()) })
 }
 
 fn plain_name(path: &Path) -> String {
     path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Name and bytes of a side file: the one given, or the one that a certificate names, beside it.
+fn side_file(
+    given: Option<&Path>,
+    named: Option<&WitnessRecord>,
+    certificate: &Path,
+    cap: usize,
+) -> Result<Option<(String, Vec<u8>)>, Failure> {
+    // Only the plain name counts, so that a certificate cannot point elsewhere.
+    let beside = named.and_then(|n| Some(certificate.with_file_name(Path::new(&n.name).file_name()?)));
+    let path = given.or(beside.as_deref());
+    path.map(|path| Ok((plain_name(path), read_file(path, cap)?))).transpose()
 }
 
 /// A policy directory: `policy.json` and `policy.safetensors`.
@@ -229,8 +230,7 @@ pub fn load_policy(directory: &Path) -> Result<PolicyDirectory, Failure> {
     let manifest_path = directory.join("policy.json");
     let manifest = read_file(&manifest_path, policy::MAX_MANIFEST)?;
     let tensors = read_file(&directory.join("policy.safetensors"), safetensors::MAX_FILE)?;
-    let files = parse_policy(&manifest, &tensors);
-    let files = files.map_err(|e| Failure::File { path: manifest_path, problem: FileProblem::Clause(e) })?;
+    let files = in_file(&manifest_path, parse_policy(&manifest, &tensors))?;
     Ok(PolicyDirectory { files, manifest, tensors })
 }
 
@@ -256,22 +256,22 @@ impl MaskDirectory {
 /// # Errors
 /// [`Failure::File`].
 pub fn load_masks(directory: &Path, policy: &PolicyFiles) -> Result<MaskDirectory, Failure> {
-    let problem = |path: &Path, e| Failure::File { path: path.to_owned(), problem: FileProblem::Clause(e) };
     check_folder(directory)?;
-    let chain_path = directory.join("chain.json");
-    let chain_bytes = read_file(&chain_path, mask::MAX_MANIFEST)?;
-    let chain = parse_chain_manifest(&chain_bytes).map_err(|e| problem(&chain_path, e))?;
-    check_chain_size(chain.masks.len(), &policy.policy.network).map_err(|e| problem(&chain_path, e))?;
+    let network = &policy.policy.network;
+    let (chain, chain_bytes) = load(&directory.join("chain.json"), mask::MAX_MANIFEST, |bytes| {
+        let chain = parse_chain_manifest(bytes)?;
+        check_chain_size(chain.masks.len(), network)?;
+        Ok(chain)
+    })?;
     let mut loaded = MaskDirectory { masks: Vec::new(), files: vec![("chain.json".to_owned(), chain_bytes)] };
     // The files of all masks are kept for their digests; a byte a weight and the header is all that one can need, and eight
     // leave room to say what is wrong with a table of another type.
-    let weights = policy.policy.network.layers.iter().map(|l| l.weight.values.len());
+    let weights = network.layers.iter().map(|l| l.weight.values.len());
     let weights = weights.fold(0usize, usize::saturating_add);
     let cap = weights.saturating_mul(8).saturating_add(safetensors::MAX_HEADER).saturating_add(8);
     for entry in chain.masks {
-        let path = directory.join(&entry.file);
-        let bytes = read_file(&path, cap)?;
-        loaded.masks.push(parse_mask(&bytes, policy).map_err(|e| problem(&path, e))?);
+        let (mask, bytes) = load(&directory.join(&entry.file), cap, |bytes| parse_mask(bytes, policy))?;
+        loaded.masks.push(mask);
         loaded.files.push((entry.file, bytes));
     }
     Ok(loaded)
@@ -282,11 +282,7 @@ pub fn load_masks(directory: &Path, policy: &PolicyFiles) -> Result<MaskDirector
 /// # Errors
 /// [`Failure::File`].
 pub fn load_states(path: &Path, units: Units) -> Result<(States, Vec<u8>), Failure> {
-    let bytes = read_file(path, safetensors::MAX_FILE)?;
-    let states = parse_states(&bytes, units);
-    let states =
-        states.map_err(|e| Failure::File { path: path.to_owned(), problem: FileProblem::Clause(e) })?;
-    Ok((states, bytes))
+    load(path, safetensors::MAX_FILE, |bytes| parse_states(bytes, units))
 }
 
 /// Where everything a check needs lies.
@@ -320,26 +316,17 @@ pub struct Outcome {
 /// # Errors
 /// [`Failure`]: unreadable files first, then the signature, then the content.
 pub fn check_paths(paths: &CheckPaths, progress: &mut dyn FnMut(usize, usize)) -> Result<Outcome, Failure> {
-    let (signed, signers) = open_envelope(&paths.certificate, paths.trust.as_deref())?;
-    let certificate = parse_certificate(&signed.payload);
-    let certificate = certificate.map_err(|e| signed.problem(e))?;
-    signed.check_verifier(&certificate.verifier.id)?;
+    let verifier = |certificate: &Certificate| certificate.verifier.id.clone();
+    let (certificate, signers) =
+        open_envelope(&paths.certificate, paths.trust.as_deref(), parse_certificate, verifier)?;
     let policy = load_policy(&paths.policy)?;
     let masks = match &paths.masks {
         Some(directory) => load_masks(directory, &policy.files)?,
         None => MaskDirectory::dense(&policy.files.policy.network),
     };
     let (states, states_bytes) = load_states(&paths.states, certificate.state_units)?;
-    let witness_path = paths.witness.clone().or_else(|| {
-        let record = certificate.witness.as_ref()?;
-        // Only the plain name counts, so that a certificate cannot point elsewhere.
-        let name = Path::new(&record.name).file_name()?;
-        Some(paths.certificate.with_file_name(name))
-    });
-    let witness = witness_path
-        .as_deref()
-        .map(|p| Ok((plain_name(p), read_file(p, safetensors::MAX_FILE)?)))
-        .transpose()?;
+    let (given, named) = (paths.witness.as_deref(), certificate.witness.as_ref());
+    let witness = side_file(given, named, &paths.certificate, safetensors::MAX_FILE)?;
     let mask_files: Vec<NamedFile<'_>> =
         masks.files.iter().map(|(name, bytes)| NamedFile { name, bytes }).collect();
     let subject = Subject {
@@ -358,41 +345,25 @@ pub fn check_paths(paths: &CheckPaths, progress: &mut dyn FnMut(usize, usize)) -
     Ok(Outcome { verified, signers })
 }
 
-/// An envelope whose signatures were verified, if a trust file was given.
-struct Signed {
-    path: PathBuf,
-    payload: Vec<u8>,
-    trust: Option<Trust>,
-}
-
-impl Signed {
-    fn problem(&self, error: Clause) -> Failure {
-        Failure::File { path: self.path.clone(), problem: FileProblem::Clause(error) }
+/// What an envelope says, and who signed it: its signatures and its verifier are tested if there is a trust file, the
+/// signatures before its payload is read.
+fn open_envelope<T>(
+    path: &Path,
+    trust: Option<&Path>,
+    parse: fn(&[u8]) -> Result<T, Clause>,
+    verifier: fn(&T) -> String,
+) -> Result<(T, Vec<SignerInfo>), Failure> {
+    let (envelope, _) = load(path, MAX_ENVELOPE, parse_envelope)?;
+    let trust = trust.map(|path| load(path, MAX_TRUST, parse_trust)).transpose()?;
+    let signers = match &trust {
+        Some((trust, _)) => verify_envelope(&envelope, trust).map_err(Failure::Signature)?,
+        None => Vec::new(),
+    };
+    let said = in_file(path, parse(&envelope.payload))?;
+    if let Some((trust, _)) = &trust {
+        trust.check_verifier(&verifier(&said)).map_err(Failure::Signature)?;
     }
-
-    fn check_verifier(&self, id: &str) -> Result<(), Failure> {
-        match &self.trust {
-            Some(trust) => trust.check_verifier(id).map_err(Failure::Signature),
-            None => Ok(()),
-        }
-    }
-}
-
-fn open_envelope(path: &Path, trust: Option<&Path>) -> Result<(Signed, Vec<SignerInfo>), Failure> {
-    let problem = |problem| Failure::File { path: path.to_owned(), problem };
-    let envelope =
-        parse_envelope(&read_file(path, MAX_ENVELOPE)?).map_err(|e| problem(FileProblem::Clause(e)))?;
-    let mut signed = Signed { path: path.to_owned(), payload: Vec::new(), trust: None };
-    let mut signers = Vec::new();
-    if let Some(path) = trust {
-        let parsed = parse_trust(&read_file(path, MAX_TRUST)?);
-        let parsed =
-            parsed.map_err(|e| Failure::File { path: path.to_owned(), problem: FileProblem::Clause(e) })?;
-        signers = verify_envelope(&envelope, &parsed).map_err(Failure::Signature)?;
-        signed.trust = Some(parsed);
-    }
-    signed.payload = envelope.payload;
-    Ok((signed, signers))
+    Ok((said, signers))
 }
 
 /// The files a property certificate is checked against, already in memory.
@@ -417,23 +388,13 @@ pub fn check_property_files(
     trust: Option<&Path>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<(Decided, Vec<SignerInfo>), Failure> {
-    let (signed, signers) = open_envelope(certificate, trust)?;
-    let verdict = parse_verdict(&signed.payload).map_err(|e| signed.problem(e))?;
-    signed.check_verifier(&verdict.verifier.id)?;
-    let malformed = |name: &str, problem| Failure::File { path: PathBuf::from(name), problem };
-    let policy = parse_policy(files.manifest, files.tensors);
-    let policy = policy.map_err(|e| malformed("policy.json", FileProblem::Clause(e)))?;
-    let property = parse_property(files.property);
-    let property = property.map_err(|e| malformed("property.json", FileProblem::Clause(e)))?;
-    let proof_path = match (&verdict.claimed, proof) {
-        (Claimed::Sat { .. }, _) => None,
-        (Claimed::Unsat { .. }, Some(path)) => Some(path.to_owned()),
-        // Only the plain name counts, so that a certificate cannot point elsewhere.
-        (Claimed::Unsat { proof }, None) => {
-            Path::new(&proof.name).file_name().map(|n| certificate.with_file_name(n))
-        }
+    let (verdict, signers) = open_envelope(certificate, trust, parse_verdict, |v| v.verifier.id.clone())?;
+    let policy = in_file(Path::new("policy.json"), parse_policy(files.manifest, files.tensors))?;
+    let property = in_file(Path::new("property.json"), parse_property(files.property))?;
+    let proof = match &verdict.claimed {
+        Claimed::Sat { .. } => None,
+        Claimed::Unsat { proof: named } => side_file(proof, Some(named), certificate, MAX_PROOF)?,
     };
-    let proof = proof_path.as_deref().map(|p| Ok((plain_name(p), read_file(p, MAX_PROOF)?))).transpose()?;
     let subject = PropertySubject {
         policy: &policy.policy,
         files: [

@@ -214,7 +214,7 @@ impl<'a> LocalProblem<'a> {
     ///
     /// # Errors
     /// [`Fault`].
-    pub fn clean_outputs(&self, index: usize) -> Result<Vec<GridBox>, Fault> {
+    pub(crate) fn clean_outputs(&self, index: usize) -> Result<Vec<GridBox>, Fault> {
         let input = self.input_at(index)?;
         let enclose =
             |network: &GridNetwork| Ok(propagate(network, self.table, &input.center)?.outputs()?.clone());

@@ -22,4 +22,4 @@ pub mod tensor;
 pub mod trees;
 pub mod trust;
 pub mod verdict;
-pub mod witness;
+pub(crate) mod witness;

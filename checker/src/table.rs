@@ -84,27 +84,19 @@ impl FamilyTable {
         if output.is_some() != (quantity == Quantity::ActionDeviation) {
             return Err(Reason::NoOutput);
         }
+        let each = |value: &dyn Fn(&OutputChange) -> Result<Rational, Reason>| {
+            table.changes.iter().map(value).collect::<Result<Vec<_>, _>>()
+        };
         match quantity {
             Quantity::ActionDeviation => {
                 let output = output.ok_or(Reason::NoOutput)?;
-                let entries = table.changes.iter().map(|c| c.deviation.get(output).cloned());
-                entries.collect::<Option<_>>().ok_or(Reason::NoOutput)
+                each(&|change| change.deviation.get(output).cloned().ok_or(Reason::NoOutput))
             }
             Quantity::TotalVariation | Quantity::Divergence if !head.is_distribution() => {
                 Err(Reason::NotForThisHead)
             }
-            Quantity::TotalVariation => table
-                .changes
-                .iter()
-                .map(|c| head.total_variation(c))
-                .collect::<Result<_, _>>()
-                .map_err(Reason::from),
-            Quantity::Divergence => table
-                .changes
-                .iter()
-                .map(|c| head.divergence(c))
-                .collect::<Result<_, _>>()
-                .map_err(Reason::from),
+            Quantity::TotalVariation => each(&|change| Ok(head.total_variation(change)?)),
+            Quantity::Divergence => each(&|change| Ok(head.divergence(change)?)),
             Quantity::SameActionMargin if head.is_gaussian() => Err(Reason::NotForThisHead),
             Quantity::SameActionMargin => {
                 table.margins.iter().cloned().collect::<Option<_>>().ok_or(Reason::NotForThisHead)

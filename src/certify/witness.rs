@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use num_traits::ToPrimitive;
 use rayon::prelude::*;
 use secateur_checker::evaluate::Problem;
-use secateur_checker::family::Family;
+use secateur_checker::family::{Family, WitnessKind};
 use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Mask, Network};
 
@@ -54,7 +54,7 @@ pub fn propose_witness(
         .collect();
     let doubles: Vec<(String, [usize; 1], Vec<u8>)> = per_mask.into_iter().flatten().map(encode).collect();
     let mut tables = Vec::new();
-    for family in families.iter().filter(|f| f.has_slopes()) {
+    for family in families.iter().filter(|f| f.entry().witness == WitnessKind::Slopes) {
         for mask in 0..masks.len() {
             tables.push(slope_table(problem, local, *family, mask, progress)?);
         }

@@ -20,7 +20,7 @@ fn family_of(claim: &BoundClaim) -> Result<Family, Reason> {
 ///
 /// # Errors
 /// An unknown family, or one that has no bound under the mask claimed.
-pub fn claimed_families(claims: &[BoundClaim], masks: usize) -> Result<Vec<Family>, Rejection> {
+pub(crate) fn claimed_families(claims: &[BoundClaim], masks: usize) -> Result<Vec<Family>, Rejection> {
     let mut found = BTreeSet::new();
     for (position, claim) in claims.iter().enumerate() {
         let entry = Entry { kind: BoundClaim::KIND, position, part: String::new() };
@@ -76,7 +76,7 @@ impl Claim for BoundClaim {
 
 impl Quantity {
     /// A value of this quantity as a bound: a margin from below, everything else from above.
-    pub fn bound(self, value: crate::number::Rational) -> Bound {
+    pub(crate) fn bound(self, value: crate::number::Rational) -> Bound {
         match self.rounding() {
             Rounding::Up => Bound::AtMost(value),
             Rounding::Down => Bound::AtLeast(value),

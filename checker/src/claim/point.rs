@@ -21,7 +21,7 @@ use crate::table::{FamilyTable, Quantity};
 use crate::tables::tanh_table;
 
 /// The quantities that a point bounds from below.
-pub const QUANTITIES: [Quantity; 2] = [Quantity::ActionDeviation, Quantity::TotalVariation];
+pub(crate) const QUANTITIES: [Quantity; 2] = [Quantity::ActionDeviation, Quantity::TotalVariation];
 
 /// Lower bounds at one state under one mask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +140,7 @@ impl Proofs<'_> {
     ///
     /// # Errors
     /// [`Reason`].
-    pub fn points(&mut self) -> Result<&PointTable, Reason> {
+    pub(crate) fn points(&mut self) -> Result<&PointTable, Reason> {
         if self.points.is_none() {
             let points = PointProblem::new(self.problem)?;
             let mut table = PointTable::default();
@@ -271,7 +271,7 @@ fn bracket(
 }
 
 /// A bracket in words.
-pub fn bracket_words(v: &BracketVerdict) -> String {
+pub(crate) fn bracket_words(v: &BracketVerdict) -> String {
     let mut text = format!("{} step {}: {}", Escaped(&v.of), v.step, Escaped(&v.verdict));
     text.push_str(&format!(" at {} of {} places", v.hurt, v.places));
     if let (Some(before), Some(after)) = (&v.at_most_before, &v.at_least_after) {

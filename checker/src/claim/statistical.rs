@@ -19,7 +19,7 @@ use crate::table::Quantity;
 ///
 /// # Errors
 /// [`Rejection`].
-pub fn check_draw(certificate: &Certificate, rows: usize) -> Result<(), Rejection> {
+pub(crate) fn check_draw(certificate: &Certificate, rows: usize) -> Result<(), Rejection> {
     let claims = &certificate.statistical;
     let Some(first) = claims.first() else { return Ok(()) };
     if certificate.states != rows {

@@ -4,15 +4,13 @@
 use crate::model::{Perturbation, PerturbationSet, Units};
 use crate::number::Rational;
 use crate::reader::clause::{Clause, Part};
-use crate::reader::counterexample::{
-    BracketVerdict, CounterexampleClaim, bracket_verdicts, counterexample_claims,
-};
+use crate::reader::counterexample::{BracketVerdict, CounterexampleClaim, MAX_BRACKETS, MAX_CLAIMS};
 use crate::reader::fields::{Document, Field, Fields};
 use crate::reader::json::{self, Numbers};
 use crate::reader::policy::{MAX_WIDTH, is_hex_digest};
-use crate::reader::record::{Read, capped, listed, numerals, record};
-use crate::reader::regions::{RegionEntry, region_entries};
-use crate::reader::regret::{RegretClaim, StatisticalClaim, regret_claims, statistical_claims};
+use crate::reader::record::{Read, Record, capped, flat, list, list_or_absent, numerals, record};
+use crate::reader::regions::{MAX_REGIONS, RegionEntry};
+use crate::reader::regret::{self, RegretClaim, StatisticalClaim};
 
 /// `_type` of the statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -21,11 +19,11 @@ pub const PREDICATE_TYPE: &str = "https://secateur.dev/certificate/v1";
 /// Version of the predicate this reader understands.
 pub const SCHEMA_VERSION: &str = "1.1.0";
 /// Most subjects of a statement.
-pub const MAX_SUBJECTS: usize = 64;
+pub(crate) const MAX_SUBJECTS: usize = 64;
 /// Most masks of a chain.
 pub const MAX_MASKS: usize = 1024;
 /// Most bytes of a payload.
-pub const MAX_PAYLOAD: usize = 16 << 20;
+pub(crate) const MAX_PAYLOAD: usize = 16 << 20;
 
 record! {
     /// A file named with its plain SHA-256.
@@ -134,115 +132,92 @@ record! {
 }
 
 record! {
-    /// `predicate.model`.
-    struct Model {
-        "semantics" = "real-arithmetic";
-        /// Digest of the dense weights.
-        weights_digest as "weightsDigest": String,
-        /// Head as the policy states it.
-        head: String,
-        /// Masks, loosest first.
-        masks: Vec<MaskRecord> => |fields: &mut Fields<'_>, key| {
-            listed(&fields.required(key)?, "masks", MAX_MASKS)
-        },
+    /// Everything a certificate says.
+    pub struct Certificate {
+        "result" = "verified";
+        ["model"] {
+            "semantics" = "real-arithmetic";
+            /// Digest of the dense weights.
+            weights_digest as "weightsDigest": String,
+            /// Head as the policy states it: `gaussian`, `categorical`, `deterministic`.
+            head: String,
+            /// Masks, loosest first.
+            masks: Vec<MaskRecord> => list("masks", MAX_MASKS),
+        }
+        ["method"] {
+            /// What the adversary may do.
+            perturbation: PerturbationSet,
+            /// Units of the states.
+            state_units as "stateUnits": Units,
+            /// Number of states.
+            states: usize,
+        }
+        ["chain"] {
+            /// Verdicts.
+            verdicts: Vec<StepVerdict>,
+            /// Where lower bounds exceed what was the most one step before.
+            brackets as "bracket": Vec<BracketVerdict> => list_or_absent("bracket", MAX_BRACKETS),
+        }
+        /// The files that define the policy; [`parse_certificate`] takes them from the statement.
+        subjects: Vec<FileDigest> => elsewhere,
+        /// Claims.
+        claims: Vec<Claim>,
+        /// Witness side file, if any family needs one.
+        witness: Option<WitnessRecord>,
+        /// Bounds on the value an adversary can take.
+        regret: Vec<RegretClaim> => list_or_absent("regret claims", regret::MAX_ENTRIES),
+        /// Confidence bounds on `F(theta)`; no proofs.
+        statistical: Vec<StatisticalClaim> => list_or_absent("statistical claims", regret::MAX_ENTRIES),
+        /// Bounds that hold at every state of a box.
+        regions: Vec<RegionEntry> => list_or_absent("regions", MAX_REGIONS),
+        /// Lower bounds from points of the witness file.
+        counterexample: Vec<CounterexampleClaim> => list_or_absent("counterexample", MAX_CLAIMS),
+        /// What must hold for the claims to mean something.
+        assumptions: Vec<String>,
+        /// What the claims do not say.
+        limits: Vec<String>,
+        /// Further files, by digest.
+        inputs: Vec<FileDigest>,
+        /// The program that made the certificate.
+        verifier: Program,
+        /// The checker it was made with.
+        checker: Program,
+        /// Seed of the search.
+        seed: String,
     }
 }
 
-record! {
-    /// `predicate.method`.
-    struct Method {
-        /// What the adversary may do.
-        perturbation: PerturbationSet,
-        /// Units of the states.
-        state_units as "stateUnits": Units,
-        /// Number of states.
-        states: usize,
-    }
+/// What no key of the predicate holds: whoever reads the statement puts it there, and nothing is accepted without.
+pub(super) fn elsewhere(_: &mut Fields<'_>, _: &str) -> Result<Vec<FileDigest>, Clause> {
+    Ok(Vec::new())
 }
 
-record! {
-    /// `predicate.chain`.
-    struct Chain {
-        /// Verdicts.
-        verdicts: Vec<StepVerdict>,
-        /// Where lower bounds exceed what was the most one step before.
-        bracket: Vec<BracketVerdict> => bracket_verdicts,
-    }
-}
-
-/// Everything a certificate says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// The files that define the policy.
-    pub subjects: Vec<FileDigest>,
-    /// Digest of the dense weights.
-    pub weights_digest: String,
-    /// Head as the policy states it: `gaussian`, `categorical`, `deterministic`.
-    pub head: String,
-    /// Masks, loosest first.
-    pub masks: Vec<MaskRecord>,
-    /// What the adversary may do.
-    pub perturbation: PerturbationSet,
-    /// Units of the states.
-    pub state_units: Units,
-    /// Number of states.
-    pub states: usize,
-    /// Claims.
-    pub claims: Vec<Claim>,
-    /// Bounds on the value an adversary can take.
-    pub regret: Vec<RegretClaim>,
-    /// Confidence bounds on `F(theta)`; no proofs.
-    pub statistical: Vec<StatisticalClaim>,
-    /// Bounds that hold at every state of a box.
-    pub regions: Vec<RegionEntry>,
-    /// Verdicts.
-    pub verdicts: Vec<StepVerdict>,
-    /// Lower bounds from points of the witness file.
-    pub counterexample: Vec<CounterexampleClaim>,
-    /// Where they exceed what was the most one step before.
-    pub brackets: Vec<BracketVerdict>,
-    /// Witness side file, if any family needs one.
-    pub witness: Option<WitnessRecord>,
-    /// What must hold for the claims to mean something.
-    pub assumptions: Vec<String>,
-    /// What the claims do not say.
-    pub limits: Vec<String>,
-    /// Further files, by digest.
-    pub inputs: Vec<FileDigest>,
-    /// The program that made the certificate.
-    pub verifier: Program,
-    /// The checker it was made with.
-    pub checker: Program,
-    /// Seed of the search.
-    pub seed: String,
-}
-
-/// The document of a signed payload: strict JSON in canonical form.
-pub(super) fn parse_payload(payload: &[u8]) -> Result<Document, Clause> {
+/// Reads a signed payload, strict JSON in canonical form: an in-toto Statement with this type of predicate, of the version
+/// that is read here. The files it is about, and the predicate.
+pub(super) fn parse_statement<T: Record>(
+    payload: &[u8],
+    predicate_type: &'static str,
+) -> Result<(Vec<FileDigest>, T), Clause> {
     let (value, canonical) =
         json::parse_spelled(payload, MAX_PAYLOAD, Numbers::Refused).map_err(|e| e.within(Part::Payload))?;
-    if canonical { Ok(Document::new(value, None)) } else { Err(Clause::PayloadNotCanonical) }
-}
-
-/// The statement's predicate, and the files it is about.
-pub(super) fn parse_statement<'a>(
-    document: &'a Document,
-    predicate_type: &'static str,
-) -> Result<(Vec<FileDigest>, Field<'a>), Clause> {
+    if !canonical {
+        return Err(Clause::PayloadNotCanonical);
+    }
+    let document = Document::new(value, None);
     let mut fields = document.root().object()?;
     fields.required("_type")?.word(STATEMENT_TYPE)?;
     fields.required("predicateType")?.word(predicate_type)?;
     let subjects: Vec<Subject> = capped(&fields.required("subject")?, "subjects", MAX_SUBJECTS)?;
-    let predicate = fields.required("predicate")?;
+    let mut predicate = fields.required("predicate")?.object()?;
     fields.finish()?;
-    let subject = |Subject { name, sha256 }| FileDigest { role: "subject".to_owned(), name, sha256 };
-    Ok((subjects.into_iter().map(subject).collect(), predicate))
-}
-
-/// Accepts iff the predicate is of the version that is read here.
-pub(super) fn check_version(predicate: &mut Fields<'_>) -> Result<(), Clause> {
     let found = predicate.required("schemaVersion")?.string()?;
-    if found == SCHEMA_VERSION { Ok(()) } else { Err(Clause::SchemaVersion { found: found.into() }) }
+    if found != SCHEMA_VERSION {
+        return Err(Clause::SchemaVersion { found: found.into() });
+    }
+    let read = T::part(&mut predicate)?;
+    predicate.finish()?;
+    let subject = |Subject { name, sha256 }| FileDigest { role: "subject".to_owned(), name, sha256 };
+    Ok((subjects.into_iter().map(subject).collect(), read))
 }
 
 /// Reads the signed payload.
@@ -250,56 +225,21 @@ pub(super) fn check_version(predicate: &mut Fields<'_>) -> Result<(), Clause> {
 /// # Errors
 /// [`Clause`].
 pub fn parse_certificate(payload: &[u8]) -> Result<Certificate, Clause> {
-    let document = parse_payload(payload)?;
-    let (subjects, predicate) = parse_statement(&document, PREDICATE_TYPE)?;
+    let (subjects, certificate) = parse_statement::<Certificate>(payload, PREDICATE_TYPE)?;
     if subjects.is_empty() {
         return Err(Clause::ListEmpty { what: "subjects" });
     }
-    let mut fields = predicate.object()?;
-    check_version(&mut fields)?;
-    fields.required("result")?.word("verified")?;
-    let Model { weights_digest, head, masks } = Model::under(&mut fields, "model")?;
-    let Method { perturbation, state_units, states } = Method::under(&mut fields, "method")?;
-    let claims = Vec::under(&mut fields, "claims")?;
-    if claims.is_empty() {
+    if certificate.claims.is_empty() {
         return Err(Clause::NoClaims);
     }
-    let Chain { verdicts, bracket } = Chain::under(&mut fields, "chain")?;
-    let certificate = Certificate {
-        subjects,
-        weights_digest,
-        head,
-        masks,
-        perturbation,
-        state_units,
-        states,
-        claims,
-        witness: Option::under(&mut fields, "witness")?,
-        regret: regret_claims(&mut fields)?,
-        statistical: statistical_claims(&mut fields)?,
-        regions: region_entries(&mut fields)?,
-        verdicts,
-        counterexample: counterexample_claims(&mut fields)?,
-        brackets: bracket,
-        assumptions: Vec::under(&mut fields, "assumptions")?,
-        limits: Vec::under(&mut fields, "limits")?,
-        inputs: Vec::under(&mut fields, "inputs")?,
-        verifier: Program::under(&mut fields, "verifier")?,
-        checker: Program::under(&mut fields, "checker")?,
-        seed: String::under(&mut fields, "seed")?,
-    };
-    fields.finish()?;
-    Ok(certificate)
+    Ok(Certificate { subjects, ..certificate })
 }
 
 /// An object with a plain SHA-256.
 fn digest(fields: &mut Fields<'_>, key: &str) -> Result<String, Clause> {
     let mut fields = fields.required(key)?.object()?;
     let field = fields.required("sha256")?;
-    let text = field.string()?;
-    if !is_hex_digest(text) {
-        return Err(field.out_of_range("64 lower-case hexadecimal digits"));
-    }
+    let text = field.allowed(field.string()?, "64 lower-case hexadecimal digits", |t| is_hex_digest(t))?;
     fields.finish()?;
     Ok(text.to_owned())
 }
@@ -319,31 +259,30 @@ impl Read for Units {
     }
 }
 
-impl Read for PerturbationSet {
-    fn read(field: &Field<'_>) -> Result<Self, Clause> {
-        let mut fields = field.object()?;
-        let kind = fields.required("shape")?;
-        let shape = match kind.string()? {
-            "linf" => Perturbation::Linf { radius: radius(&mut fields)? },
-            "l2" => Perturbation::L2 { radius: radius(&mut fields)? },
-            "per-coordinate" => Perturbation::PerCoordinate { radii: radii(&mut fields)? },
-            _ => return Err(kind.unknown_word("linf, l2 or per-coordinate")),
-        };
-        let units = Units::under(&mut fields, "units")?;
-        fields.finish()?;
-        Ok(Self { shape, units })
+record! {
+    for PerturbationSet {
+        shape: Perturbation => flat,
+        units: Units,
     }
 }
 
-fn radius(fields: &mut Fields<'_>) -> Result<Rational, Clause> {
-    let field = fields.required("radius")?;
-    let radius = field.rational()?;
-    if radius.is_negative() { Err(field.out_of_range("at least 0")) } else { Ok(radius) }
-}
-
-fn radii(fields: &mut Fields<'_>) -> Result<Vec<Rational>, Clause> {
-    let field = fields.required("radii")?;
-    let radii = field.rationals(MAX_WIDTH)?;
-    let negative = radii.iter().any(Rational::is_negative);
-    if negative { Err(field.out_of_range("a list of numbers of at least 0")) } else { Ok(radii) }
+impl Record for Perturbation {
+    fn part(fields: &mut Fields<'_>) -> Result<Self, Clause> {
+        let kind = fields.required("shape")?;
+        let mut radius = || {
+            let field = fields.required("radius")?;
+            field.allowed(field.rational()?, "at least 0", |radius| !radius.is_negative())
+        };
+        Ok(match kind.string()? {
+            "linf" => Self::Linf { radius: radius()? },
+            "l2" => Self::L2 { radius: radius()? },
+            "per-coordinate" => {
+                let field = fields.required("radii")?;
+                let radii = field.rationals(MAX_WIDTH)?;
+                let least = |radii: &Vec<Rational>| !radii.iter().any(Rational::is_negative);
+                Self::PerCoordinate { radii: field.allowed(radii, "a list of numbers of at least 0", least)? }
+            }
+            _ => return Err(kind.unknown_word("linf, l2 or per-coordinate")),
+        })
+    }
 }

@@ -83,7 +83,7 @@ pub enum Part {
 
 impl Part {
     /// The part `path` of a JSON document.
-    pub fn value(path: &str) -> Self {
+    pub(crate) fn value(path: &str) -> Self {
         Self::Value(path.to_owned())
     }
 }

@@ -3,14 +3,12 @@
 
 use crate::number::Rational;
 use crate::reader::certificate::{MAX_MASKS, Place};
-use crate::reader::clause::Clause;
-use crate::reader::fields::Fields;
-use crate::reader::record::{listed_or_absent, numerals, record};
+use crate::reader::record::{numerals, record};
 
 /// Most entries of `counterexample`: 64 for each mask.
-const MAX_CLAIMS: usize = MAX_MASKS << 6;
+pub(super) const MAX_CLAIMS: usize = MAX_MASKS << 6;
 /// Most entries of `chain.bracket`: two for each step.
-const MAX_BRACKETS: usize = MAX_MASKS << 1;
+pub(super) const MAX_BRACKETS: usize = MAX_MASKS << 1;
 
 record! {
     /// What the witness file's points show from below under one mask, one number a state.
@@ -46,14 +44,4 @@ record! {
         /// The least after it, there, exactly.
         at_least_after as "atLeastAfter": Option<Rational>,
     }
-}
-
-/// The entries of `counterexample`; empty if the key is absent.
-pub(super) fn counterexample_claims(fields: &mut Fields<'_>) -> Result<Vec<CounterexampleClaim>, Clause> {
-    listed_or_absent(fields, "counterexample", "counterexample", MAX_CLAIMS)
-}
-
-/// The entries of `chain.bracket`; empty if the key is absent.
-pub(super) fn bracket_verdicts(chain: &mut Fields<'_>, key: &str) -> Result<Vec<BracketVerdict>, Clause> {
-    listed_or_absent(chain, key, "bracket", MAX_BRACKETS)
 }

@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::model::{Mask, Matrix, Network, States, Units};
+use crate::model::{Mask, Matrix, Network};
 use crate::number::Dyadic;
 
 /// SHA-256 in lower-case hexadecimal.
@@ -48,20 +48,6 @@ pub fn mask_digest(mask: &Mask, network: &Network) -> String {
         digest.size(layer.weight.columns);
         digest.0.update(bits.iter().map(|kept| u8::from(*kept)).collect::<Vec<_>>());
     }
-    digest.finish()
-}
-
-/// Names a table of states: `sha256:` and the SHA-256 of the line `secateur.states/1`, the line `raw` or `normalised`,
-/// then S, n (u64) and the entries (binary64), little-endian; -0 counts as +0.
-pub fn states_digest(states: &States) -> String {
-    let mut digest = Hashed::new("secateur.states/1\n");
-    digest.0.update(match states.units {
-        Units::Raw => "raw\n",
-        Units::Normalised => "normalised\n",
-    });
-    digest.size(states.values.rows);
-    digest.size(states.values.columns);
-    digest.entries(&states.values.values);
     digest.finish()
 }
 
@@ -130,11 +116,25 @@ mod tests {
     #![allow(clippy::float_arithmetic, clippy::disallowed_types)]
     use super::super::policy::tests::sample;
     use super::*;
-    use crate::model::{Activation, Layer};
+    use crate::model::{Activation, Layer, States, Units};
     use proptest::prelude::*;
 
     fn double(value: f64) -> Dyadic {
         Dyadic::from_ieee(value.to_bits(), 52, 11).unwrap()
+    }
+
+    /// Names a table of states: `sha256:` and the SHA-256 of the line `secateur.states/1`, the line `raw` or `normalised`,
+    /// then S, n (u64) and the entries (binary64), little-endian; -0 counts as +0.
+    fn states_digest(states: &States) -> String {
+        let mut digest = Hashed::new("secateur.states/1\n");
+        digest.0.update(match states.units {
+            Units::Raw => "raw\n",
+            Units::Normalised => "normalised\n",
+        });
+        digest.size(states.values.rows);
+        digest.size(states.values.columns);
+        digest.entries(&states.values.values);
+        digest.finish()
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub const MAX_SIGNATURES: usize = 16;
 /// The type of every payload.
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 /// Longest keyid, in bytes.
-pub const MAX_KEYID: usize = 200;
+pub(crate) const MAX_KEYID: usize = 200;
 
 /// One signature of an envelope, not yet verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Envelope {
 
 impl Envelope {
     /// The bytes that each signature covers.
-    pub fn signed_bytes(&self) -> Vec<u8> {
+    pub(crate) fn signed_bytes(&self) -> Vec<u8> {
         pre_authentication_encoding(&self.payload_type, &self.payload)
     }
 }

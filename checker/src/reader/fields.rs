@@ -14,7 +14,7 @@ pub const MAX_DIGITS: usize = 1 << 24;
 
 /// A document that was read, the part of a file it is, and the digits that its numbers may still have.
 #[derive(Clone, Debug)]
-pub struct Document {
+pub(crate) struct Document {
     value: Value,
     part: Option<Part>,
     left: Cell<usize>,
@@ -22,7 +22,7 @@ pub struct Document {
 
 impl Document {
     /// A document; messages about its values begin with `part`.
-    pub fn new(value: Value, part: Option<Part>) -> Self {
+    pub(crate) fn new(value: Value, part: Option<Part>) -> Self {
         Self { value, part, left: Cell::new(MAX_DIGITS) }
     }
 
@@ -30,7 +30,7 @@ impl Document {
     ///
     /// # Errors
     /// [`Clause`], of JSON.
-    pub fn parse(bytes: &[u8], cap: usize, numbers: Numbers, part: Part) -> Result<Self, Clause> {
+    pub(crate) fn parse(bytes: &[u8], cap: usize, numbers: Numbers, part: Part) -> Result<Self, Clause> {
         match json::parse(bytes, cap, numbers) {
             Ok(value) => Ok(Self::new(value, Some(part))),
             Err(clause) => Err(clause.within(part)),
@@ -38,7 +38,7 @@ impl Document {
     }
 
     /// The whole document.
-    pub fn root(&self) -> Field<'_> {
+    pub(crate) fn root(&self) -> Field<'_> {
         Field { document: self, value: &self.value, path: String::new() }
     }
 
@@ -58,7 +58,7 @@ impl Document {
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub struct Field<'a> {
+pub(crate) struct Field<'a> {
     document: &'a Document,
     value: &'a Value,
     path: String,
@@ -66,7 +66,7 @@ pub struct Field<'a> {
 
 impl<'a> Field<'a> {
     /// The clause that this value breaks, with where it stands.
-    pub fn clause(&self, clause: Clause) -> Clause {
+    pub(crate) fn clause(&self, clause: Clause) -> Clause {
         self.document.within(clause.within(Part::value(&self.path)))
     }
 
@@ -75,14 +75,27 @@ impl<'a> Field<'a> {
     }
 
     /// That this string is not one of the words known there.
-    pub fn unknown_word(&self, expected: &'static str) -> Clause {
+    pub(crate) fn unknown_word(&self, expected: &'static str) -> Clause {
         let Value::String(found) = self.value else { return self.wrong(expected) };
         self.clause(Clause::UnknownWord { found: found.as_str().into(), expected })
     }
 
     /// That this number is outside what the format allows.
-    pub fn out_of_range(&self, expected: &'static str) -> Clause {
+    pub(crate) fn out_of_range(&self, expected: &'static str) -> Clause {
         self.clause(Clause::OutOfRange { expected })
+    }
+
+    /// `value`, which was read here, if it is what the format allows.
+    ///
+    /// # Errors
+    /// [`Clause::OutOfRange`].
+    pub(crate) fn allowed<T>(
+        &self,
+        value: T,
+        expected: &'static str,
+        test: impl FnOnce(&T) -> bool,
+    ) -> Result<T, Clause> {
+        if test(&value) { Ok(value) } else { Err(self.out_of_range(expected)) }
     }
 
     fn child(&self, value: &'a Value, path: String) -> Self {
@@ -102,7 +115,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// [`Clause::WrongType`].
-    pub fn string(&self) -> Result<&'a str, Clause> {
+    pub(crate) fn string(&self) -> Result<&'a str, Clause> {
         let Value::String(text) = self.value else { return Err(self.wrong("a string")) };
         Ok(text)
     }
@@ -111,7 +124,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// [`Clause::WrongType`], [`Clause::UnknownWord`].
-    pub fn word(&self, word: &'static str) -> Result<(), Clause> {
+    pub(crate) fn word(&self, word: &'static str) -> Result<(), Clause> {
         if self.string()? == word { Ok(()) } else { Err(self.unknown_word(word)) }
     }
 
@@ -119,7 +132,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// [`Clause::WrongType`].
-    pub fn boolean(&self) -> Result<bool, Clause> {
+    pub(crate) fn boolean(&self) -> Result<bool, Clause> {
         let Value::Bool(flag) = self.value else { return Err(self.wrong("true or false")) };
         Ok(*flag)
     }
@@ -128,7 +141,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// [`Clause::WrongType`] for another value or one above `usize`.
-    pub fn integer(&self) -> Result<usize, Clause> {
+    pub(crate) fn integer(&self) -> Result<usize, Clause> {
         let Value::Integer(n) = self.value else { return Err(self.wrong("an integer")) };
         usize::try_from(*n).map_err(|_| self.wrong("a size this machine can hold"))
     }
@@ -141,27 +154,17 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// [`Clause::WrongType`], [`Clause::NotANumber`], [`Clause::TooManyDigits`].
-    pub fn rational(&self) -> Result<Rational, Clause> {
+    pub(crate) fn rational(&self) -> Result<Rational, Clause> {
         let text = self.string()?;
         self.document.pay(text).ok_or_else(|| self.too_many_digits())?;
         Rational::parse(text).map_err(|error| self.clause(Clause::NotANumber { error }))
-    }
-
-    /// A number in [0, 1]: a fraction of something.
-    ///
-    /// # Errors
-    /// Those of [`Field::rational`]; [`Clause::OutOfRange`].
-    pub fn fraction(&self) -> Result<Rational, Clause> {
-        let number = self.rational()?;
-        let outside = number.is_negative() || number > Rational::one();
-        if outside { Err(self.out_of_range("a fraction in [0, 1]")) } else { Ok(number) }
     }
 
     /// A count, written in a string as `0` or `[1-9][0-9]*`.
     ///
     /// # Errors
     /// [`Clause::WrongType`], [`Clause::OutOfRange`].
-    pub fn count(&self) -> Result<usize, Clause> {
+    pub(crate) fn count(&self) -> Result<usize, Clause> {
         let text = self.string()?;
         let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
         let parsed = if plain { text.parse().ok() } else { None };
@@ -172,7 +175,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// [`Clause::WrongType`].
-    pub fn array(&self) -> Result<Vec<Field<'a>>, Clause> {
+    pub(crate) fn array(&self) -> Result<Vec<Field<'a>>, Clause> {
         Ok(self.items()?.iter().enumerate().map(|(index, value)| self.item(index, value)).collect())
     }
 
@@ -185,7 +188,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// [`Clause::WrongType`] of the array or of the first item that is no string.
-    pub fn strings(&self) -> Result<Vec<&'a str>, Clause> {
+    pub(crate) fn strings(&self) -> Result<Vec<&'a str>, Clause> {
         // No path for each of a claim's many numbers, only for one that is none.
         let text = |(index, value): (usize, &'a Value)| {
             let Value::String(text) = value else { return self.item(index, value).string() };
@@ -198,7 +201,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Those of [`Field::strings`]; [`Clause::TooManyDigits`].
-    pub fn number_texts(&self) -> Result<Vec<&'a str>, Clause> {
+    pub(crate) fn number_texts(&self) -> Result<Vec<&'a str>, Clause> {
         let texts = self.strings()?;
         for (index, text) in texts.iter().enumerate() {
             self.document.pay(text).ok_or_else(|| self.item(index, self.value).too_many_digits())?;
@@ -210,7 +213,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Those of [`Field::number_texts`]; [`Clause::TooMany`], [`Clause::NotANumber`].
-    pub fn rationals(&self, cap: usize) -> Result<Vec<Rational>, Clause> {
+    pub(crate) fn rationals(&self, cap: usize) -> Result<Vec<Rational>, Clause> {
         if matches!(self.value, Value::Array(items) if items.len() > cap) {
             return Err(self.clause(Clause::TooMany { cap }));
         }
@@ -230,7 +233,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// [`Clause::WrongType`].
-    pub fn object(&self) -> Result<Fields<'a>, Clause> {
+    pub(crate) fn object(&self) -> Result<Fields<'a>, Clause> {
         Ok(Fields { object: self.clone(), members: self.members()?, used: BTreeSet::new() })
     }
 
@@ -238,14 +241,14 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// [`Clause::WrongType`].
-    pub fn entries(&self) -> Result<Vec<(&'a str, Field<'a>)>, Clause> {
+    pub(crate) fn entries(&self) -> Result<Vec<(&'a str, Field<'a>)>, Clause> {
         Ok(self.members()?.iter().map(|(key, value)| (key.as_str(), self.member(key, value))).collect())
     }
 }
 
 /// An object whose keys must all be asked for.
 #[derive(Debug)]
-pub struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     object: Field<'a>,
     members: &'a BTreeMap<String, Value>,
     used: BTreeSet<&'a str>,
@@ -256,12 +259,12 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// [`Clause::MissingKey`].
-    pub fn required(&mut self, key: &str) -> Result<Field<'a>, Clause> {
+    pub(crate) fn required(&mut self, key: &str) -> Result<Field<'a>, Clause> {
         self.optional(key).ok_or_else(|| self.object.clause(Clause::MissingKey { key: key.into() }))
     }
 
     /// The value of a key that may be absent. `null` counts as a value.
-    pub fn optional(&mut self, key: &str) -> Option<Field<'a>> {
+    pub(crate) fn optional(&mut self, key: &str) -> Option<Field<'a>> {
         let (name, value) = self.members.get_key_value(key)?;
         self.used.insert(name);
         Some(self.object.member(name, value))
@@ -271,7 +274,7 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// [`Clause::UnknownKey`].
-    pub fn finish(self) -> Result<(), Clause> {
+    pub(crate) fn finish(self) -> Result<(), Clause> {
         match self.members.keys().find(|key| !self.used.contains(key.as_str())) {
             Some(key) => Err(self.object.clause(Clause::UnknownKey { key: key.as_str().into() })),
             None => Ok(()),
@@ -281,6 +284,7 @@ impl<'a> Fields<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::fraction;
     use super::*;
     use crate::kernel::fault::Class;
     use crate::number::NumberError;
@@ -385,7 +389,8 @@ mod tests {
     #[test]
     fn fractions_lie_between_0_and_1() {
         let read = |text: &str| {
-            of(Value::String(text.to_owned())).root().fraction().map_err(|e| e.class() == Class::Limit)
+            let value = of(Value::Object([("x".to_owned(), Value::String(text.to_owned()))].into()));
+            fraction(&mut value.root().object().unwrap(), "x").map_err(|e| e.class() == Class::Limit)
         };
         assert_eq!((read("0"), read("1")), (Ok(Rational::zero()), Ok(Rational::one())));
         assert_eq!((read("-1/1000"), read("1.001")), (Err(false), Err(false)));

@@ -13,15 +13,15 @@ use crate::model::{Mask, Network, SourceFile};
 use crate::number::Rational;
 
 /// Value of `format` in `chain.json`.
-pub const FORMAT: &str = "secateur.masks/1";
+pub(crate) const FORMAT: &str = "secateur.masks/1";
 /// Longest manifest, in bytes.
 pub const MAX_MANIFEST: usize = 1 << 20;
 /// Most masks in a chain.
 pub const MAX_MASKS: usize = 1024;
 /// Most bits in all masks of a chain together (a bit takes a byte of memory).
-pub const MAX_CHAIN_BITS: usize = 1 << 27;
+pub(crate) const MAX_CHAIN_BITS: usize = 1 << 27;
 /// Longest `method`, `scope` or `seed`, in bytes.
-pub const MAX_TEXT: usize = 256;
+pub(crate) const MAX_TEXT: usize = 256;
 
 record! {
     /// One entry of a chain's manifest.
@@ -90,12 +90,8 @@ fn source(fields: &mut Fields<'_>, key: &str) -> Result<Option<SourceFile>, Clau
 
 fn free_text(fields: &mut Fields<'_>, key: &str) -> Result<String, Clause> {
     let field = fields.required(key)?;
-    let text = field.string()?;
-    if text.len() > MAX_TEXT {
-        Err(field.out_of_range("at most 256 bytes long"))
-    } else {
-        Ok(text.to_owned())
-    }
+    let text = field.allowed(field.string()?, "at most 256 bytes long", |text| text.len() <= MAX_TEXT);
+    text.map(str::to_owned)
 }
 
 fn in_mask(clause: Clause) -> Clause {
@@ -136,7 +132,7 @@ pub fn parse_mask(bytes: &[u8], files: &PolicyFiles) -> Result<Mask, Clause> {
 ///
 /// # Errors
 /// [`Clause::ChainTooLarge`].
-pub fn check_chain_size(masks: usize, network: &Network) -> Result<(), Clause> {
+pub(crate) fn check_chain_size(masks: usize, network: &Network) -> Result<(), Clause> {
     let weights = network.layers.iter().try_fold(0usize, |n, layer| n.checked_add(layer.weight.values.len()));
     let bits = weights.and_then(|n| n.checked_mul(masks)).filter(|bits| *bits <= MAX_CHAIN_BITS);
     bits.map(|_| ()).ok_or(Clause::ChainTooLarge { masks })

@@ -3,7 +3,7 @@
 
 use super::clause::Clause;
 use super::safetensors::MAX_FILE;
-use super::tensor::{MAX_ENTRIES, decode_floats};
+use super::tensor::{Dtype, MAX_ENTRIES, decode_floats};
 use crate::model::{Matrix, States, Units};
 
 /// Longest header, in bytes.
@@ -22,12 +22,13 @@ pub fn parse_states(file: &[u8], units: Units) -> Result<States, Clause> {
     }
     let (header, data) = split(file)?;
     let Header { dtype, fortran, shape } = parse_header(header)?;
-    let (size, fraction, exponent) = match dtype {
-        "<f2" => (2usize, 10, 5),
-        "<f4" => (4, 23, 8),
-        "<f8" => (8, 52, 11),
+    let dtype = match dtype {
+        "<f2" => Dtype::F16,
+        "<f4" => Dtype::F32,
+        "<f8" => Dtype::F64,
         _ => return Err(Clause::NpyDtype),
     };
+    let (size, Some(bits)) = dtype.layout() else { return Err(Clause::NpyDtype) };
     if fortran {
         return Err(Clause::FortranOrder);
     }
@@ -44,7 +45,7 @@ pub fn parse_states(file: &[u8], units: Units) -> Result<States, Clause> {
         return Err(Clause::StatesLength { stated: data.len(), needed });
     }
     // There is a column, so that each entry has a row.
-    let values = decode_floats(data, size, fraction, exponent).map_err(|index| Clause::StateNotFinite {
+    let values = decode_floats(data, size, bits).map_err(|index| Clause::StateNotFinite {
         row: index.checked_div(columns).unwrap_or(0),
         column: index.checked_rem(columns).unwrap_or(0),
     })?;

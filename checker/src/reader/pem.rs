@@ -7,7 +7,7 @@ use super::clause::{Clause, Part};
 use super::digest::sha256;
 
 /// Longest PEM text, in bytes.
-pub const MAX_PEM: usize = 16_384;
+pub(crate) const MAX_PEM: usize = 16_384;
 const BEGIN: &str = "-----BEGIN PUBLIC KEY-----\n";
 const END: &str = "-----END PUBLIC KEY-----";
 /// `SEQUENCE { SEQUENCE { OID 1.3.101.112 }, BIT STRING of 32 bytes }`, up to the bytes.

@@ -14,7 +14,7 @@ use crate::model::{
 use crate::number::{Dyadic, Rational};
 
 /// Value of `format` in `policy.json`.
-pub const FORMAT: &str = "secateur.policy/1";
+pub(crate) const FORMAT: &str = "secateur.policy/1";
 /// Longest manifest, in bytes.
 pub const MAX_MANIFEST: usize = 1 << 20;
 /// Most layers.
@@ -24,9 +24,9 @@ pub const MAX_WIDTH: usize = 65_536;
 /// Longest tensor or file name, in bytes.
 pub const MAX_NAME: usize = 200;
 /// Most options of an import.
-pub const MAX_OPTIONS: usize = 32;
+pub(crate) const MAX_OPTIONS: usize = 32;
 /// Longest value of one, in bytes.
-pub const MAX_OPTION: usize = 1 << 16;
+pub(crate) const MAX_OPTION: usize = 1 << 16;
 
 /// A policy and the names its tensors have in the file; masks use them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,20 +176,15 @@ fn parse_activation(field: &Field<'_>) -> Result<Activation, Clause> {
     let kind = fields.required("kind")?;
     let activation = match kind.string()? {
         "leaky_relu" => {
-            let place = fields.required("slope")?;
-            let slope = place.rational()?;
-            if slope.is_negative() || slope > Rational::one() {
-                return Err(place.out_of_range("a slope in [0, 1]"));
-            }
+            let (place, one) = (fields.required("slope")?, Rational::one());
+            let within = |slope: &Rational| !slope.is_negative() && *slope <= one;
+            let slope = place.allowed(place.rational()?, "a slope in [0, 1]", within)?;
             Activation::LeakyRelu { slope }
         }
         "clip" => {
             let lower = fields.required("lower")?.rational()?;
             let place = fields.required("upper")?;
-            let upper = place.rational()?;
-            if lower >= upper {
-                return Err(place.out_of_range("above lower"));
-            }
+            let upper = place.allowed(place.rational()?, "above lower", |upper| *upper > lower)?;
             Activation::Clip { lower, upper }
         }
         _ => return Err(kind.unknown_word("leaky_relu or clip")),
@@ -243,16 +238,9 @@ fn parse_normaliser(field: &Field<'_>, inputs: usize, reader: &mut Reader<'_>) -
         Some(place) => (place.string()?, true),
         None => (fields.required("std")?.string()?, false),
     };
-    let clip = match fields.optional("clip") {
-        Some(place) => {
-            let clip = place.rational()?;
-            if !clip.is_positive() {
-                return Err(place.out_of_range("positive"));
-            }
-            Some(clip)
-        }
-        None => None,
-    };
+    let clip = fields.optional("clip");
+    let clip =
+        clip.map(|place| place.allowed(place.rational()?, "positive", Rational::is_positive)).transpose()?;
     fields.finish()?;
     let mean = reader.vector(mean, inputs)?;
     let stored = reader.vector(name, inputs)?;
@@ -280,40 +268,29 @@ fn parse_source(field: &Field<'_>) -> Result<Source, Clause> {
     }
     listed.finish()?;
     let place = fields.required("options")?;
-    let entries = place.entries()?;
-    if entries.len() > MAX_OPTIONS {
-        return Err(place.out_of_range("at most 32 options"));
-    }
-    let options = entries.iter().map(|(name, value)| parse_option(name, value)).collect::<Result<_, _>>()?;
+    let entries = place.allowed(place.entries()?, "at most 32 options", |all| all.len() <= MAX_OPTIONS)?;
+    let options = entries.iter().map(|(name, place)| {
+        let value = place.string()?;
+        place.allowed(name, "an option with a plain name", |name| is_plain_file_name(name))?;
+        place.allowed(value, "at most 65536 bytes long", |value| value.len() <= MAX_OPTION)?;
+        Ok(((*name).to_owned(), value.to_owned()))
+    });
+    let options = options.collect::<Result<_, Clause>>()?;
     fields.finish()?;
     Ok(Source { files, options })
 }
 
-fn parse_option(name: &str, place: &Field<'_>) -> Result<(String, String), Clause> {
-    let value = place.string()?;
-    if !is_plain_file_name(name) {
-        return Err(place.out_of_range("an option with a plain name"));
-    }
-    if value.len() > MAX_OPTION {
-        return Err(place.out_of_range("at most 65536 bytes long"));
-    }
-    Ok((name.to_owned(), value.to_owned()))
-}
-
 /// A plain file name and a SHA-256, and nothing else.
 pub(super) fn parse_source_file(role: &'static str, mut fields: Fields<'_>) -> Result<SourceFile, Clause> {
-    let place = fields.required("name")?;
-    let name = place.string()?;
-    if !is_plain_file_name(name) {
-        return Err(place.unknown_word("a plain file name"));
-    }
-    let place = fields.required("sha256")?;
-    let sha256 = place.string()?;
-    if !is_hex_digest(sha256) {
-        return Err(place.unknown_word("64 lower-case hexadecimal digits"));
-    }
+    let mut text = |key, expected, test: fn(&str) -> bool| {
+        let place = fields.required(key)?;
+        let text = place.string()?;
+        if test(text) { Ok(text.to_owned()) } else { Err(place.unknown_word(expected)) }
+    };
+    let name = text("name", "a plain file name", is_plain_file_name)?;
+    let sha256 = text("sha256", "64 lower-case hexadecimal digits", is_hex_digest)?;
     fields.finish()?;
-    Ok(SourceFile { role, name: name.to_owned(), sha256: sha256.to_owned() })
+    Ok(SourceFile { role, name, sha256 })
 }
 
 /// Whether a text is a plain SHA-256: 64 lower-case hexadecimal digits.
@@ -323,7 +300,7 @@ pub(super) fn is_hex_digest(text: &str) -> bool {
 
 /// Whether a name denotes a file beside the one that names it: 1 to [`MAX_NAME`] of `A-Z a-z 0-9 . _ - +`, not
 /// beginning with a dot or a hyphen.
-pub fn is_plain_file_name(name: &str) -> bool {
+pub(crate) fn is_plain_file_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+');
     (1..=MAX_NAME).contains(&name.len()) && !name.starts_with(['.', '-']) && name.bytes().all(plain)
 }

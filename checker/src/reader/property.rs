@@ -3,10 +3,12 @@
 use crate::kernel::fault::Fault;
 use crate::kernel::relax::SlopeChoice;
 use crate::kernel::split::{Case, LeafWitness, Node, OutputConstraint};
+use crate::number::Rational;
 use crate::reader::clause::Clause;
 use crate::reader::fields::{Document, Field, Fields};
 use crate::reader::json::{self, Numbers};
 use crate::reader::policy::MAX_WIDTH;
+use crate::reader::record::{Read, Record, rationals, record};
 use crate::reader::witness::SLOPE_UNIT;
 
 /// Value of `format` in a property file.
@@ -16,15 +18,32 @@ pub const PROOF_FORMAT: &str = "secateur.proof/1";
 /// Longest property file.
 pub const MAX_PROPERTY: usize = 4 << 20;
 /// Longest proof file.
-pub const MAX_PROOF: usize = 64 << 20;
+pub(crate) const MAX_PROOF: usize = 64 << 20;
 /// Most digits of a slope or multiplier.
 const MAX_UNIT_DIGITS: usize = 12;
 
-/// Some input satisfies some case (`sat`), or none satisfies any (`unsat`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Property {
-    /// The cases.
-    pub cases: Vec<Case>,
+record! {
+    /// Some input satisfies some case (`sat`), or none satisfies any (`unsat`).
+    pub struct Property {
+        "format" = PROPERTY_FORMAT;
+        /// The cases.
+        cases: Vec<Case>,
+    }
+}
+
+record! {
+    for Case {
+        lower: Vec<Rational> => rationals::<MAX_WIDTH>,
+        upper: Vec<Rational> => rationals::<MAX_WIDTH>,
+        constraints: Vec<OutputConstraint>,
+    }
+}
+
+record! {
+    for OutputConstraint {
+        coefficients: Vec<Rational> => rationals::<MAX_WIDTH>,
+        bound: Rational,
+    }
 }
 
 fn document(bytes: &[u8], cap: usize) -> Result<Document, Clause> {
@@ -37,29 +56,8 @@ fn document(bytes: &[u8], cap: usize) -> Result<Document, Clause> {
 /// # Errors
 /// [`Clause`].
 pub fn parse_property(bytes: &[u8]) -> Result<Property, Clause> {
-    let value = document(bytes, MAX_PROPERTY)?;
-    let mut fields = value.root().object()?;
-    fields.required("format")?.word(PROPERTY_FORMAT)?;
-    let cases = fields.required("cases")?.array()?.iter().map(case).collect::<Result<Vec<_>, _>>()?;
-    fields.finish()?;
-    if cases.is_empty() { Err(Clause::NoCases) } else { Ok(Property { cases }) }
-}
-
-fn case(field: &Field<'_>) -> Result<Case, Clause> {
-    let mut fields = field.object()?;
-    let lower = fields.required("lower")?.rationals(MAX_WIDTH)?;
-    let upper = fields.required("upper")?.rationals(MAX_WIDTH)?;
-    let constraints = fields.required("constraints")?.array()?;
-    fields.finish()?;
-    Ok(Case { lower, upper, constraints: constraints.iter().map(constraint).collect::<Result<_, _>>()? })
-}
-
-fn constraint(field: &Field<'_>) -> Result<OutputConstraint, Clause> {
-    let mut fields = field.object()?;
-    let coefficients = fields.required("coefficients")?.rationals(MAX_WIDTH)?;
-    let bound = fields.required("bound")?.rational()?;
-    fields.finish()?;
-    Ok(OutputConstraint { coefficients, bound })
+    let property = Property::read(&document(bytes, MAX_PROPERTY)?.root())?;
+    if property.cases.is_empty() { Err(Clause::NoCases) } else { Ok(property) }
 }
 
 /// A proof file that was read: one split tree per case. It is kept as text, and a node's numbers are made again whenever it
@@ -84,7 +82,7 @@ impl ProofTree<'_> {
     /// [`Fault::Orphan`] if there is no such node.
     pub fn node(&self, index: usize) -> Result<(usize, Node), Fault> {
         // `Proof::trees` has read every node; what it can lack now is digits, which count again.
-        let read = self.nodes.get(index).and_then(|field| node(field).ok());
+        let read = self.nodes.get(index).and_then(|field| Node::read(field).ok());
         Ok((index, read.ok_or(Fault::Orphan { node: index })?))
     }
 }
@@ -105,7 +103,7 @@ impl Proof {
 
 fn tree<'a>(field: &Field<'a>) -> Result<ProofTree<'a>, Clause> {
     let nodes = field.array()?;
-    let children = nodes.iter().map(|n| Ok(node(n)?.children())).collect::<Result<_, Clause>>()?;
+    let children = nodes.iter().map(|n| Ok(Node::read(n)?.children())).collect::<Result<_, Clause>>()?;
     Ok(ProofTree { nodes, children })
 }
 
@@ -117,57 +115,54 @@ pub fn parse_proof(bytes: &[u8]) -> Result<Proof, Clause> {
     Ok(Proof { document: document(bytes, MAX_PROOF)? })
 }
 
-fn node(field: &Field<'_>) -> Result<Node, Clause> {
-    let mut fields = field.object()?;
-    let kind = fields.required("node")?;
-    let node = match kind.string()? {
-        "input" => Node::Input {
-            coordinate: fields.required("coordinate")?.count()?,
-            at: fields.required("at")?.rational()?,
-            children: children(&mut fields)?,
-        },
-        "relu" => Node::Relu {
-            layer: fields.required("layer")?.count()?,
-            neuron: fields.required("neuron")?.count()?,
-            children: children(&mut fields)?,
-        },
-        "leaf" => Node::Leaf {
-            constraint: fields.required("constraint")?.count()?,
-            witness: fields.optional("witness").map(|w| witness(&w)).transpose()?,
-        },
-        "combination" => Node::Combination {
-            multipliers: numbers(&fields.required("multipliers")?, 1)?,
-            witness: fields.optional("witness").map(|w| witness(&w)).transpose()?,
-        },
-        "empty" => Node::Empty,
-        "farkas" => Node::Farkas { witness: witness(&fields.required("witness")?)? },
-        _ => return Err(kind.unknown_word("input, relu, leaf, combination, empty or farkas")),
-    };
-    fields.finish()?;
-    Ok(node)
+impl Record for Node {
+    fn part(fields: &mut Fields<'_>) -> Result<Self, Clause> {
+        let kind = fields.required("node")?;
+        Ok(match kind.string()? {
+            "input" => Self::Input {
+                coordinate: usize::under(fields, "coordinate")?,
+                at: Rational::under(fields, "at")?,
+                children: children(fields)?,
+            },
+            "relu" => Self::Relu {
+                layer: usize::under(fields, "layer")?,
+                neuron: usize::under(fields, "neuron")?,
+                children: children(fields)?,
+            },
+            "leaf" => Self::Leaf {
+                constraint: usize::under(fields, "constraint")?,
+                witness: Option::under(fields, "witness")?,
+            },
+            "combination" => Self::Combination {
+                multipliers: numbers(&fields.required("multipliers")?, 1)?,
+                witness: Option::under(fields, "witness")?,
+            },
+            "empty" => Self::Empty,
+            "farkas" => Self::Farkas { witness: LeafWitness::under(fields, "witness")? },
+            _ => return Err(kind.unknown_word("input, relu, leaf, combination, empty or farkas")),
+        })
+    }
 }
 
 fn children(fields: &mut Fields<'_>) -> Result<[usize; 2], Clause> {
     let field = fields.required("children")?;
-    let items = field.array()?;
-    match items.as_slice() {
-        [first, second] => Ok([first.count()?, second.count()?]),
-        _ => Err(field.out_of_range("a list of two nodes")),
-    }
+    let nodes = <[usize; 2]>::try_from(Vec::read(&field)?);
+    nodes.map_err(|_| field.out_of_range("a list of two nodes"))
 }
 
-fn witness(field: &Field<'_>) -> Result<LeafWitness, Clause> {
-    let mut fields = field.object()?;
-    let lower = tables(&fields.required("lower")?, SLOPE_UNIT)?;
-    let upper = tables(&fields.required("upper")?, SLOPE_UNIT)?;
-    let multipliers = tables(&fields.required("multipliers")?, 1)?;
-    fields.finish()?;
-    // A layer that one list lacks takes the slopes of the relaxation: any slopes are sound.
-    let slopes = lower.iter().zip(&upper).map(|(below, above)| {
-        let choice = |n: usize| SlopeChoice { upper: above.get(n).copied(), lower: below.get(n).copied() };
-        (0..below.len().max(above.len())).map(choice).collect()
-    });
-    Ok(LeafWitness { slopes: slopes.collect(), multipliers })
+impl Record for LeafWitness {
+    fn part(fields: &mut Fields<'_>) -> Result<Self, Clause> {
+        let lower = tables(&fields.required("lower")?, SLOPE_UNIT)?;
+        let upper = tables(&fields.required("upper")?, SLOPE_UNIT)?;
+        let multipliers = tables(&fields.required("multipliers")?, 1)?;
+        // A layer that one list lacks takes the slopes of the relaxation: any slopes are sound.
+        let slopes = lower.iter().zip(&upper).map(|(below, above)| {
+            let choice =
+                |n: usize| SlopeChoice { upper: above.get(n).copied(), lower: below.get(n).copied() };
+            (0..below.len().max(above.len())).map(choice).collect()
+        });
+        Ok(Self { slopes: slopes.collect(), multipliers })
+    }
 }
 
 /// One string per layer.

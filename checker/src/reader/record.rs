@@ -67,13 +67,22 @@ impl<T: Read> Read for Option<T> {
     }
 }
 
-/// A record that may share its object with others.
-pub(crate) trait Record: Read {
+/// A record, which may share its object with others.
+pub(crate) trait Record: Sized {
     /// Reads the record's own keys and leaves the rest.
     ///
     /// # Errors
     /// [`Clause`].
     fn part(fields: &mut Fields<'_>) -> Result<Self, Clause>;
+}
+
+impl<T: Record> Read for T {
+    fn read(field: &Field<'_>) -> Result<Self, Clause> {
+        let mut fields = field.object()?;
+        let record = T::part(&mut fields)?;
+        fields.finish()?;
+        Ok(record)
+    }
 }
 
 /// A record whose keys stand in the object of the record that holds it.
@@ -106,9 +115,10 @@ pub(super) fn rationals<const CAP: usize>(
 /// A number in [0, 1].
 ///
 /// # Errors
-/// Those of [`Field::fraction`].
+/// Those of [`Field::rational`]; [`Clause::OutOfRange`].
 pub(super) fn fraction(fields: &mut Fields<'_>, key: &str) -> Result<Rational, Clause> {
-    fields.required(key)?.fraction()
+    let field = fields.required(key)?;
+    field.allowed(field.rational()?, "a fraction in [0, 1]", |n| !n.is_negative() && *n <= Rational::one())
 }
 
 /// The entries of a list of at most `cap`; `what` names it.
@@ -121,66 +131,98 @@ pub(super) fn capped<T: Read>(field: &Field<'_>, what: &'static str, cap: usize)
     }
 }
 
-/// As [`capped`], and not empty.
-pub(super) fn listed<T: Read>(field: &Field<'_>, what: &'static str, cap: usize) -> Result<Vec<T>, Clause> {
-    let list = capped(field, what, cap)?;
-    if list.is_empty() { Err(Clause::ListEmpty { what }) } else { Ok(list) }
-}
-
-/// As [`listed`], or no such key: then there are no entries.
-pub(super) fn listed_or_absent<T: Read>(
-    fields: &mut Fields<'_>,
-    key: &str,
+/// A list of at most `cap` entries and at least one, or no such key: then there are no entries.
+pub(super) fn list_or_absent<T: Read>(
     what: &'static str,
     cap: usize,
-) -> Result<Vec<T>, Clause> {
-    Ok(fields.optional(key).map(|field| listed(&field, what, cap)).transpose()?.unwrap_or_default())
+) -> impl FnOnce(&mut Fields<'_>, &str) -> Result<Vec<T>, Clause> {
+    move |fields, key| {
+        let Some(field) = fields.optional(key) else { return Ok(Vec::new()) };
+        let list = capped(&field, what, cap)?;
+        if list.is_empty() { Err(Clause::ListEmpty { what }) } else { Ok(list) }
+    }
 }
 
-/// Declares a record: the struct and its [`Read`]. Keys are read in the order they are declared, then whatever is left
-/// is refused.
+/// As [`list_or_absent`], and the key must be there.
+pub(super) fn list<T: Read>(
+    what: &'static str,
+    cap: usize,
+) -> impl FnOnce(&mut Fields<'_>, &str) -> Result<Vec<T>, Clause> {
+    move |fields, key| {
+        fields.required(key)?;
+        list_or_absent(what, cap)(fields, key)
+    }
+}
+
+/// Declares a record: the struct and its [`Record`]; after `for`, of a struct that stands elsewhere. Keys are read in the
+/// order they are declared, then whatever is left is refused.
 ///
 /// `"key" = "word";` is a key with one word the format knows there. A field stands under its own name or the one
-/// after `as`, and is read as its type is, or by the function after `=>`, of the object and the key.
+/// after `as`, and is read as its type is, or by the function after `=>`, of the object and the key. Fields after
+/// `["key"]` stand in an object of their own under that key.
 macro_rules! record {
     ($(#[$outer:meta])* $vis:vis struct $name:ident {
         $($fixed:literal = $word:expr;)*
-        $($(#[$doc:meta])* $field:ident $(as $key:literal)? : $kind:ty $(=> $reader:expr)?,)+
+        $([$group:literal] {
+            $($inner_fixed:literal = $inner_word:expr;)*
+            $($(#[$inner_doc:meta])* $inner:ident $(as $inner_key:literal)? : $inner_kind:ty
+                $(=> $inner_reader:expr)?,)+
+        })*
+        $($(#[$doc:meta])* $field:ident $(as $key:literal)? : $kind:ty $(=> $reader:expr)?,)*
     }) => {
         $(#[$outer])*
         #[derive(Clone, Debug, PartialEq, Eq)]
         $vis struct $name {
-            $($(#[$doc])* $vis $field: $kind,)+
+            $($($(#[$inner_doc])* $vis $inner: $inner_kind,)+)*
+            $($(#[$doc])* $vis $field: $kind,)*
         }
 
+        $crate::reader::record::record! {
+            for $name {
+                $($fixed = $word;)*
+                $([$group] {
+                    $($inner_fixed = $inner_word;)*
+                    $($inner $(as $inner_key)? : $inner_kind $(=> $inner_reader)?,)+
+                })*
+                $($field $(as $key)? : $kind $(=> $reader)?,)*
+            }
+        }
+    };
+    (for $name:ident {
+        $($fixed:literal = $word:expr;)*
+        $([$group:literal] {
+            $($inner_fixed:literal = $inner_word:expr;)*
+            $($inner:ident $(as $inner_key:literal)? : $inner_kind:ty $(=> $inner_reader:expr)?,)+
+        })*
+        $($field:ident $(as $key:literal)? : $kind:ty $(=> $reader:expr)?,)*
+    }) => {
         impl $crate::reader::record::Record for $name {
             fn part(
                 fields: &mut $crate::reader::fields::Fields<'_>,
             ) -> Result<Self, $crate::reader::clause::Clause> {
+                use $crate::reader::record::record;
                 $(fields.required($fixed)?.word($word)?;)*
+                $(
+                    let mut group = fields.required($group)?.object()?;
+                    $(group.required($inner_fixed)?.word($inner_word)?;)*
+                    $(let $inner = record!(@read &mut group, $inner $($inner_key)?, $inner_kind $(, $inner_reader)?)?;)+
+                    group.finish()?;
+                )*
                 Ok(Self {
-                    $($field: $crate::reader::record::record!(
-                        @read fields, $crate::reader::record::record!(@key $field $($key)?), $kind $(, $reader)?
-                    )?,)+
+                    $($($inner,)+)*
+                    $($field: record!(@read fields, $field $($key)?, $kind $(, $reader)?)?,)*
                 })
-            }
-        }
-
-        impl $crate::reader::record::Read for $name {
-            fn read(
-                field: &$crate::reader::fields::Field<'_>,
-            ) -> Result<Self, $crate::reader::clause::Clause> {
-                let mut fields = field.object()?;
-                let record = <Self as $crate::reader::record::Record>::part(&mut fields)?;
-                fields.finish()?;
-                Ok(record)
             }
         }
     };
     (@key $field:ident) => { stringify!($field) };
     (@key $field:ident $key:literal) => { $key };
-    (@read $fields:ident, $key:expr, $kind:ty) => { <$kind as $crate::reader::record::Read>::under($fields, $key) };
-    (@read $fields:ident, $key:expr, $kind:ty, $reader:expr) => { $reader($fields, $key) };
+    (@read $fields:expr, $field:ident $($key:literal)?, $kind:ty) => {
+        <$kind as $crate::reader::record::Read>::under($fields, record!(@key $field $($key)?))
+    };
+    (@read $fields:expr, $field:ident $($key:literal)?, $kind:ty, $reader:expr) => {
+        $reader($fields, record!(@key $field $($key)?))
+    };
 }
 
 /// Declares an enum of the words that the format knows at one place.

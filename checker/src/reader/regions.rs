@@ -5,12 +5,12 @@ use crate::number::Rational;
 use crate::reader::clause::Clause;
 use crate::reader::fields::Fields;
 use crate::reader::policy::MAX_WIDTH;
-use crate::reader::record::{Read, fraction, listed, listed_or_absent, rationals, record};
+use crate::reader::record::{Read, fraction, list, rationals, record};
 
 /// Most regions of a certificate.
 pub const MAX_REGIONS: usize = 1024;
 /// Most shares of a claim; each is compared at every cell.
-pub const MAX_SHARES: usize = 1024;
+pub(crate) const MAX_SHARES: usize = 1024;
 
 record! {
     /// A part of a box's volume on which a quantity is proved to keep a threshold.
@@ -46,18 +46,8 @@ record! {
         /// Position of the mask in the chain, from 0.
         mask: usize,
         /// What is claimed of them.
-        claims: Vec<RegionClaim> => |fields: &mut Fields<'_>, key| {
-            listed(&fields.required(key)?, "a region's claims", usize::MAX)
-        },
+        claims: Vec<RegionClaim> => list("a region's claims", usize::MAX),
     }
-}
-
-/// The entries of `regions`; none if the key is absent.
-///
-/// # Errors
-/// [`Clause`]: an entry of another shape, an empty list, more than [`MAX_REGIONS`].
-pub fn region_entries(predicate: &mut Fields<'_>) -> Result<Vec<RegionEntry>, Clause> {
-    listed_or_absent(predicate, "regions", "regions", MAX_REGIONS)
 }
 
 /// None if the key is absent.
@@ -68,4 +58,44 @@ fn shares(fields: &mut Fields<'_>, key: &str) -> Result<Vec<Share>, Clause> {
         return Err(field.clause(Clause::TooMany { cap: MAX_SHARES }));
     }
     items.iter().map(Share::read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::clause::Part;
+    use crate::reader::fields::Document;
+    use crate::reader::json::{Numbers, parse};
+    use crate::reader::record::list_or_absent;
+
+    /// More ends than any policy has inputs are refused before one of them is read; a fraction lies in [0, 1].
+    #[test]
+    fn entries_are_refused_by_clause() {
+        let read = |lower: &str, fraction: &str| -> Result<usize, Clause> {
+            let shares = format!(r#"[{{"fraction":"{fraction}","threshold":"0"}}]"#);
+            let claim = format!(r#"{{"quantity":"total-variation","shares":{shares},"value":"1"}}"#);
+            let text = format!(
+                r#"{{"regions":[{{"claims":[{claim}],"lower":[{lower}],"mask":"0","upper":["1"]}}]}}"#
+            );
+            let value = parse(text.as_bytes(), 1 << 22, Numbers::Refused).unwrap();
+            let document = Document::new(value, None);
+            let entries: Vec<RegionEntry> =
+                list_or_absent("regions", MAX_REGIONS)(&mut document.root().object()?, "regions")?;
+            Ok(entries.len())
+        };
+        assert_eq!((read(r#""0""#, "1"), read(r#""0""#, "0")), (Ok(1), Ok(1)));
+        let path = "regions[0].lower".to_owned();
+        let many = Clause::TooMany { cap: MAX_WIDTH }.within(Part::Value(path));
+        assert_eq!(read(&vec![r#""x""#; MAX_WIDTH + 1].join(","), "1"), Err(many));
+        let shares = vec![r#"1","threshold":"0"},{"fraction":"1"#; MAX_SHARES]
+            .join(r#"","threshold":"0"},{"fraction":""#);
+        let path = "regions[0].claims[0].shares".to_owned();
+        let many = Clause::TooMany { cap: MAX_SHARES }.within(Part::Value(path));
+        assert_eq!(read(r#""0""#, &shares), Err(many));
+        let path = || "regions[0].claims[0].shares[0].fraction".to_owned();
+        for outside in ["-1/8", "1.0001"] {
+            let error = Clause::OutOfRange { expected: "a fraction in [0, 1]" }.within(Part::Value(path()));
+            assert_eq!(read(r#""0""#, outside), Err(error));
+        }
+    }
 }

@@ -6,10 +6,10 @@ use crate::kernel::statistic::Confidence;
 use crate::number::Rational;
 use crate::reader::clause::Clause;
 use crate::reader::fields::Fields;
-use crate::reader::record::{Read, flat, listed_or_absent, record, words};
+use crate::reader::record::{Read, Record, flat, record, words};
 
 /// Most entries of either array.
-pub const MAX_ENTRIES: usize = 4096;
+pub(crate) const MAX_ENTRIES: usize = 4096;
 
 /// Which rule turns total variation into lost value, with the return it speaks of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,9 +60,9 @@ record! {
         /// Position of the mask in the chain, from 0.
         mask: usize,
         /// Rule and return.
-        form: RegretForm => form,
+        form: RegretForm => flat,
         /// Rewards of the environment.
-        rewards as "rewardRange": RewardRange => rewards,
+        rewards: RewardRange => flat,
         /// Where the family's bound holds.
         region: Region,
         /// Claimed bound as written.
@@ -100,7 +100,7 @@ record! {
     /// The lost value that follows from a bound on `F(theta)` by `regret.expectation`, with the sampler's discount.
     pub struct ExpectedRegret {
         /// Rewards of the environment.
-        rewards as "rewardRange": RewardRange => rewards,
+        rewards: RewardRange => flat,
         /// Claimed bound as written.
         value: String,
     }
@@ -117,7 +117,7 @@ record! {
         /// Where the states come from.
         sampling: Sampling => flat,
         /// Confidence and its split.
-        confidence: Confidence => confidence,
+        confidence: Confidence => flat,
         /// The inequality.
         method: Method,
         /// Claimed bound as written.
@@ -128,48 +128,32 @@ record! {
 }
 
 record! {
-    struct Range {
-        lower: Rational,
-        upper: Rational,
+    for RewardRange {
+        ["rewardRange"] {
+            lower: Rational,
+            upper: Rational,
+        }
+        episodes_can_end as "episodesCanEnd": bool,
     }
 }
 
-/// The entries of `regret`; none if the key is absent.
-///
-/// # Errors
-/// [`Clause`]: an entry of another shape, an empty list, more than [`MAX_ENTRIES`].
-pub fn regret_claims(predicate: &mut Fields<'_>) -> Result<Vec<RegretClaim>, Clause> {
-    listed_or_absent(predicate, "regret", "regret claims", MAX_ENTRIES)
+record! {
+    for Confidence {
+        level as "confidence": Rational,
+        masks: u32,
+        inequalities: u32,
+    }
 }
 
-/// The entries of `statistical`; none if the key is absent.
-///
-/// # Errors
-/// As [`regret_claims`].
-pub fn statistical_claims(predicate: &mut Fields<'_>) -> Result<Vec<StatisticalClaim>, Clause> {
-    listed_or_absent(predicate, "statistical", "statistical claims", MAX_ENTRIES)
-}
-
-/// The key of the other kind of return is left to be refused as unknown.
-fn form(fields: &mut Fields<'_>, key: &str) -> Result<RegretForm, Clause> {
-    let word = fields.required(key)?;
-    Ok(match word.string()? {
-        "sup" => RegretForm::Sup { discount: Rational::under(fields, "discount")? },
-        "expectation" => RegretForm::Expectation { discount: Rational::under(fields, "discount")? },
-        "horizon" => RegretForm::Horizon { steps: u32::under(fields, "horizon")? },
-        _ => return Err(word.unknown_word("sup, expectation or horizon")),
-    })
-}
-
-fn rewards(fields: &mut Fields<'_>, key: &str) -> Result<RewardRange, Clause> {
-    let Range { lower, upper } = Range::under(fields, key)?;
-    Ok(RewardRange { lower, upper, episodes_can_end: bool::under(fields, "episodesCanEnd")? })
-}
-
-fn confidence(fields: &mut Fields<'_>, key: &str) -> Result<Confidence, Clause> {
-    Ok(Confidence {
-        level: Rational::under(fields, key)?,
-        masks: u32::under(fields, "masks")?,
-        inequalities: u32::under(fields, "inequalities")?,
-    })
+impl Record for RegretForm {
+    /// The key of the other kind of return is left to be refused as unknown.
+    fn part(fields: &mut Fields<'_>) -> Result<Self, Clause> {
+        let word = fields.required("form")?;
+        Ok(match word.string()? {
+            "sup" => Self::Sup { discount: Rational::under(fields, "discount")? },
+            "expectation" => Self::Expectation { discount: Rational::under(fields, "discount")? },
+            "horizon" => Self::Horizon { steps: u32::under(fields, "horizon")? },
+            _ => return Err(word.unknown_word("sup, expectation or horizon")),
+        })
+    }
 }

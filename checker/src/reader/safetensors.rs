@@ -13,7 +13,7 @@ pub const MAX_FILE: usize = 100_000_000;
 /// Longest header, in bytes.
 pub const MAX_HEADER: usize = 1 << 20;
 /// Most dimensions of a tensor.
-pub const MAX_RANK: usize = 8;
+pub(crate) const MAX_RANK: usize = 8;
 /// A parsed file; every tensor was checked for shape and place, none for its numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Safetensors<'a> {
@@ -82,7 +82,7 @@ fn parse_entry<'a>(name: &str, field: &Field<'_>, data: &'a [u8]) -> Result<(usi
         return Err(Clause::RankTooHigh { name: named() });
     }
     let shape = shape.iter().map(Field::integer).collect::<Result<Vec<_>, _>>()?;
-    let needed = shape.iter().try_fold(dtype.size(), |bytes, n| bytes.checked_mul(*n));
+    let needed = shape.iter().try_fold(dtype.layout().0, |bytes, n| bytes.checked_mul(*n));
     let needed = needed.ok_or_else(|| Clause::ShapeOverflow { name: named() })?;
     let [begin, end] = offsets.as_slice() else { return Err(Clause::BadOffsets { name: named() }) };
     let (begin, end) = (begin.integer()?, end.integer()?);

@@ -5,7 +5,7 @@ use crate::model::Matrix;
 use crate::number::Dyadic;
 
 /// Most numbers one tensor may be turned into (a number takes 16 bytes of memory).
-pub const MAX_ENTRIES: usize = 1 << 24;
+pub(crate) const MAX_ENTRIES: usize = 1 << 24;
 
 /// Element type of a stored tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,25 +46,15 @@ impl Dtype {
         })
     }
 
-    /// Bytes an element takes.
-    pub fn size(self) -> usize {
+    /// Bytes an element takes, and fraction and exponent bits of a float type.
+    pub(super) fn layout(self) -> (usize, Option<(u32, u32)>) {
         match self {
-            Self::Bool | Self::U8 => 1,
-            Self::F16 | Self::Bf16 => 2,
-            Self::F32 => 4,
-            Self::F64 => 8,
-            Self::Other { size } => size,
-        }
-    }
-
-    /// Fraction and exponent bits of a float type.
-    fn float_layout(self) -> Option<(u32, u32)> {
-        match self {
-            Self::F16 => Some((10, 5)),
-            Self::Bf16 => Some((7, 8)),
-            Self::F32 => Some((23, 8)),
-            Self::F64 => Some((52, 11)),
-            Self::Bool | Self::U8 | Self::Other { .. } => None,
+            Self::F16 => (2, Some((10, 5))),
+            Self::Bf16 => (2, Some((7, 8))),
+            Self::F32 => (4, Some((23, 8))),
+            Self::F64 => (8, Some((52, 11))),
+            Self::Bool | Self::U8 => (1, None),
+            Self::Other { size } => (size, None),
         }
     }
 }
@@ -89,14 +79,14 @@ impl RawTensor<'_> {
     /// [`Clause::WrongDtype`], [`Clause::TensorTooLarge`] (before allocation),
     /// [`Clause::NotFinite`].
     pub fn dyadics(&self) -> Result<Vec<Dyadic>, Clause> {
-        let Some((fraction, exponent)) = self.dtype.float_layout() else {
+        let (size, Some(bits)) = self.dtype.layout() else {
             return Err(Clause::WrongDtype {
                 name: self.name.as_str().into(),
                 expected: "F16, BF16, F32 or F64",
             });
         };
         self.check_entries()?;
-        decode_floats(self.bytes, self.dtype.size(), fraction, exponent)
+        decode_floats(self.bytes, size, bits)
             .map_err(|index| Clause::NotFinite { name: self.name.as_str().into(), index })
     }
 
@@ -144,7 +134,7 @@ impl RawTensor<'_> {
     }
 
     fn check_entries(&self) -> Result<(), Clause> {
-        let entries = self.bytes.len().checked_div(self.dtype.size()).unwrap_or(usize::MAX);
+        let entries = self.bytes.len().checked_div(self.dtype.layout().0).unwrap_or(usize::MAX);
         if entries > MAX_ENTRIES {
             return Err(Clause::TensorTooLarge { name: self.name.as_str().into() });
         }
@@ -156,8 +146,7 @@ impl RawTensor<'_> {
 pub(super) fn decode_floats(
     bytes: &[u8],
     size: usize,
-    fraction: u32,
-    exponent: u32,
+    (fraction, exponent): (u32, u32),
 ) -> Result<Vec<Dyadic>, usize> {
     let decode = |(index, element): (usize, &[u8])| {
         let bits = element.iter().rev().fold(0u64, |bits, byte| (bits << 8) | u64::from(*byte));

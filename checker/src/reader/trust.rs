@@ -12,13 +12,13 @@ use super::json::Numbers;
 use super::pem::PublicKey;
 
 /// Value of `format` in `trust.json`.
-pub const FORMAT: &str = "secateur.trust/1";
+pub(crate) const FORMAT: &str = "secateur.trust/1";
 /// Longest trust file, in bytes.
 pub const MAX_TRUST: usize = 1 << 20;
 /// Most keys, and most verifiers.
-pub const MAX_KEYS: usize = 64;
+pub(crate) const MAX_KEYS: usize = 64;
 /// Longest name of a key or verifier, or reason, in bytes.
-pub const MAX_TEXT: usize = 256;
+pub(crate) const MAX_TEXT: usize = 256;
 
 /// Order of the group, 2^252 + 27742317777372353535851937790883648493, most significant byte first.
 const GROUP_ORDER: [u8; 32] = [
@@ -79,11 +79,6 @@ impl SignerInfo {
 }
 
 impl Trust {
-    /// How many distinct active keys must have signed.
-    pub fn threshold(&self) -> usize {
-        self.threshold
-    }
-
     /// The keys, in the file's order.
     pub fn keys(&self) -> &[TrustedKey] {
         &self.keys
@@ -158,12 +153,8 @@ fn parse_verifiers(field: &Field<'_>) -> Result<BTreeSet<String>, Clause> {
 }
 
 fn short_text(field: &Field<'_>) -> Result<String, Clause> {
-    let text = field.string()?;
-    if (1..=MAX_TEXT).contains(&text.len()) {
-        Ok(text.to_owned())
-    } else {
-        Err(field.out_of_range("1 to 256 bytes long"))
-    }
+    let text = field.allowed(field.string()?, "1 to 256 bytes long", |t| (1..=MAX_TEXT).contains(&t.len()));
+    text.map(str::to_owned)
 }
 
 /// Accepts iff at least `threshold` distinct active keys of the trust file signed the envelope and no signature is by a

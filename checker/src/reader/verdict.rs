@@ -2,12 +2,11 @@
 //! Trusted; shape only. `spec/property.md`.
 
 use crate::number::Rational;
-use crate::reader::certificate::{
-    FileDigest, Program, WitnessRecord, check_version, parse_payload, parse_statement,
-};
+use crate::reader::certificate::{FileDigest, Program, WitnessRecord, elsewhere, parse_statement};
 use crate::reader::clause::Clause;
+use crate::reader::fields::Fields;
 use crate::reader::policy::MAX_WIDTH;
-use crate::reader::record::{Read, rationals, record};
+use crate::reader::record::{Read, Record, flat, rationals, record};
 
 /// `predicateType` of a property certificate.
 pub const PREDICATE_TYPE: &str = "https://secateur.dev/property/v1";
@@ -39,23 +38,39 @@ record! {
     }
 }
 
-/// Everything a property certificate says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PropertyCertificate {
-    /// `policy.json`, `policy.safetensors`, `property.json`.
-    pub subjects: Vec<FileDigest>,
-    /// Digest of the weights.
-    pub weights_digest: String,
-    /// The claim.
-    pub claimed: Claimed,
-    /// What must hold for the claim to mean something.
-    pub assumptions: Vec<String>,
-    /// The files that network and property were imported from.
-    pub inputs: Vec<FileDigest>,
-    /// The program that made the certificate.
-    pub verifier: Program,
-    /// The checker it was made with.
-    pub checker: Program,
+impl Record for Claimed {
+    fn part(fields: &mut Fields<'_>) -> Result<Self, Clause> {
+        let result = fields.required("result")?;
+        match result.string()? {
+            "unsat" => Ok(Self::Unsat { proof: WitnessRecord::under(fields, "proof")? }),
+            "sat" => {
+                let Example { case, point } = Example::under(fields, "counterexample")?;
+                Ok(Self::Sat { case, point })
+            }
+            _ => Err(result.unknown_word("sat or unsat")),
+        }
+    }
+}
+
+record! {
+    /// Everything a property certificate says.
+    pub struct PropertyCertificate {
+        "semantics" = "real-arithmetic";
+        /// `policy.json`, `policy.safetensors`, `property.json`; [`parse_verdict`] takes them from the statement.
+        subjects: Vec<FileDigest> => elsewhere,
+        /// The claim.
+        claimed: Claimed => flat,
+        /// Digest of the weights.
+        weights_digest as "weightsDigest": String,
+        /// What must hold for the claim to mean something.
+        assumptions: Vec<String>,
+        /// The files that network and property were imported from.
+        inputs: Vec<FileDigest>,
+        /// The program that made the certificate.
+        verifier: Program,
+        /// The checker it was made with.
+        checker: Program,
+    }
 }
 
 /// Reads the signed payload.
@@ -63,31 +78,8 @@ pub struct PropertyCertificate {
 /// # Errors
 /// [`Clause`].
 pub fn parse_verdict(payload: &[u8]) -> Result<PropertyCertificate, Clause> {
-    let document = parse_payload(payload)?;
-    let (subjects, predicate) = parse_statement(&document, PREDICATE_TYPE)?;
-    let mut fields = predicate.object()?;
-    check_version(&mut fields)?;
-    let result = fields.required("result")?;
-    let claimed = match result.string()? {
-        "unsat" => Claimed::Unsat { proof: WitnessRecord::under(&mut fields, "proof")? },
-        "sat" => {
-            let Example { case, point } = Example::under(&mut fields, "counterexample")?;
-            Claimed::Sat { case, point }
-        }
-        _ => return Err(result.unknown_word("sat or unsat")),
-    };
-    fields.required("semantics")?.word("real-arithmetic")?;
-    let certificate = PropertyCertificate {
-        subjects,
-        weights_digest: String::under(&mut fields, "weightsDigest")?,
-        claimed,
-        assumptions: Vec::under(&mut fields, "assumptions")?,
-        inputs: Vec::under(&mut fields, "inputs")?,
-        verifier: Program::under(&mut fields, "verifier")?,
-        checker: Program::under(&mut fields, "checker")?,
-    };
-    fields.finish()?;
-    Ok(certificate)
+    let (subjects, certificate) = parse_statement(payload, PREDICATE_TYPE)?;
+    Ok(PropertyCertificate { subjects, ..certificate })
 }
 
 #[cfg(test)]

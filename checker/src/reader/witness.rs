@@ -22,7 +22,7 @@ pub(super) const SLOPE_UNIT: i64 = 256;
 
 /// A witness file.
 #[derive(Clone, Debug)]
-pub struct WitnessFile<'a> {
+pub(crate) struct WitnessFile<'a> {
     file: Safetensors<'a>,
 }
 
@@ -31,7 +31,7 @@ impl<'a> WitnessFile<'a> {
     ///
     /// # Errors
     /// [`Clause`], of tensor files.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, Clause> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Clause> {
         Ok(Self { file: Safetensors::parse(bytes)? })
     }
 
@@ -44,7 +44,7 @@ impl<'a> WitnessFile<'a> {
     }
 
     /// Slopes of one state of `states` under a mask, for the family called `family`: tensor `FAMILY.MASK`, a row a state.
-    pub fn slopes(
+    pub(crate) fn slopes(
         &self,
         (family, mask): (&str, usize),
         network: &GridNetwork,
@@ -58,7 +58,7 @@ impl<'a> WitnessFile<'a> {
     }
 
     /// Split trees of one state of `states` under a mask: tensor `branch.MASK`, the table of ends and the trees.
-    pub fn trees(&self, mask: usize, (state, states): (usize, usize)) -> Option<Trees<'a>> {
+    pub(crate) fn trees(&self, mask: usize, (state, states): (usize, usize)) -> Option<Trees<'a>> {
         let bytes = self.bytes(&format!("branch.{mask}"), |bytes| Some(vec![bytes]))?;
         state_block(bytes, states, state).map(Trees::new)
     }
@@ -67,7 +67,7 @@ impl<'a> WitnessFile<'a> {
     ///
     /// # Errors
     /// [`Clause::NoTensor`].
-    pub fn region(&self, region: usize) -> Result<Option<&'a [u8]>, Clause> {
+    pub(crate) fn region(&self, region: usize) -> Result<Option<&'a [u8]>, Clause> {
         let name = format!("region.{region}");
         self.file.tensor(&name)?;
         Ok(self.bytes(&name, |bytes| Some(vec![bytes])))
@@ -78,7 +78,12 @@ impl<'a> WitnessFile<'a> {
     ///
     /// # Errors
     /// [`Clause::NoTensor`], [`Clause::NotFinite`].
-    pub fn points(&self, mask: usize, states: usize, inputs: usize) -> Result<Option<Vec<Dyadic>>, Clause> {
+    pub(crate) fn points(
+        &self,
+        mask: usize,
+        states: usize,
+        inputs: usize,
+    ) -> Result<Option<Vec<Dyadic>>, Clause> {
         let table = self.file.tensor(&format!("counterexample.{mask}"))?;
         let fits = table.dtype == Dtype::F64 && table.shape == [states, inputs];
         if fits { table.dyadics().map(Some) } else { Ok(None) }
@@ -88,7 +93,7 @@ impl<'a> WitnessFile<'a> {
     ///
     /// # Errors
     /// [`Clause`], of tensors.
-    pub fn vector(&self, mask: usize, layer: usize) -> Result<Vec<BigInt>, Clause> {
+    pub(crate) fn vector(&self, mask: usize, layer: usize) -> Result<Vec<BigInt>, Clause> {
         let numbers = self.file.tensor(&format!("abs-spectral.{mask}.{layer}"))?.vector()?;
         Ok(numbers.into_iter().map(|n| n.to_rational().floor_scaled(VECTOR_BITS)).collect())
     }
@@ -98,7 +103,7 @@ impl<'a> WitnessFile<'a> {
     ///
     /// # Errors
     /// [`Clause`], of tensors.
-    pub fn factor(&self, mask: usize, layer: usize) -> Result<Option<SpectralWitness>, Clause> {
+    pub(crate) fn factor(&self, mask: usize, layer: usize) -> Result<Option<SpectralWitness>, Clause> {
         let named = |part: &str| self.file.tensor(&format!("spectral.{mask}.{layer}.{part}"))?.vector();
         let (entries, rho) = (named("factor")?, named("rho")?);
         let entries = entries.into_iter().map(|n| i64::try_from(n.to_rational().floor_scaled(FACTOR_BITS)));
@@ -112,14 +117,14 @@ impl<'a> WitnessFile<'a> {
 
 /// One state's slopes, by layer and neuron: from below, from above.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StateSlopes {
+pub(crate) struct StateSlopes {
     layers: Vec<Vec<[RowWitness; 2]>>,
 }
 
 impl StateSlopes {
     /// Reads one state's bytes: layers 1 and up, each with its neurons, each with a row from below and one from above.
     /// `None` if their number is wrong.
-    pub fn parse(network: &GridNetwork, bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(network: &GridNetwork, bytes: &[u8]) -> Option<Self> {
         let mut cursor = Cursor(bytes);
         let mut layers = vec![Vec::new()];
         for (target, layer) in network.layers.iter().enumerate().skip(1) {
@@ -134,7 +139,7 @@ impl StateSlopes {
     }
 
     /// The slopes as a witness of backward bounds.
-    pub fn witness(&self) -> Witness<'_> {
+    pub(crate) fn witness(&self) -> Witness<'_> {
         Witness { rows: &self.layers, signs: &[] }
     }
 }
@@ -177,5 +182,76 @@ impl Cursor<'_> {
     fn layer(&mut self, activation: &GridActivation, outputs: usize) -> Option<Vec<SlopeChoice>> {
         let neurons = if slopes_of(activation) == 0 { 0 } else { outputs };
         (0..neurons).map(|_| self.slopes(activation)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_types)]
+    use super::super::safetensors::tests::tensors;
+    use super::*;
+    use crate::kernel::grid::GridScale;
+    use crate::model::{Activation, Layer, Matrix, Network};
+    use crate::number::Rational;
+
+    /// The grid of one ReLU layer of two neurons and an output: a state's slopes are two bytes for each neuron of the first,
+    /// below and above the output.
+    fn grid() -> GridNetwork {
+        let layer = |rows, columns, activation| Layer {
+            fixed: false,
+            weight: Matrix { rows, columns, values: vec![Dyadic::new(1, 0); rows * columns] },
+            bias: vec![Dyadic::ZERO; rows],
+            activation,
+        };
+        let layers = vec![layer(2, 1, Activation::Relu), layer(1, 2, Activation::Identity)];
+        let network = Network { layers };
+        let scale = GridScale::new(&network, &Rational::one()).unwrap();
+        GridNetwork::new(&network, None, &scale).unwrap()
+    }
+
+    /// Nothing of another form counts as a witness, or as none.
+    #[test]
+    fn witness_files_are_refused_by_clause() {
+        assert_eq!(WitnessFile::parse(b"PK").unwrap_err(), Clause::NoHeaderLength);
+        let slopes = |dtype: &str, shape: &[usize], bytes: usize| {
+            let file = tensors(&[("lp.0", dtype, shape, vec![0xFF; bytes])]);
+            WitnessFile::parse(&file).unwrap().slopes(("lp", 0), &grid(), (1, 2))
+        };
+        let read = slopes("U8", &[2, 8], 16).unwrap();
+        // The largest number stands for 1, which is 2^24 on the slope grid.
+        let one = SlopeChoice { lower: Some(1 << 24), upper: None };
+        assert_eq!(read.witness().row(1, 0, true).unwrap().slopes, [vec![one; 2]]);
+        let shapes: [(&str, &[usize], usize); 5] = [
+            ("I8", &[2, 8], 16),
+            ("U8", &[16], 16),
+            ("U8", &[1, 16], 16),
+            ("U8", &[2, 7], 14),
+            ("U8", &[2, 9], 18),
+        ];
+        for (dtype, shape, bytes) in shapes {
+            assert_eq!(slopes(dtype, shape, bytes), None, "{dtype} {shape:?}");
+        }
+        let file = tensors(&[("lp.0", "U8", &[2, 8], vec![0; 16])]);
+        let file = WitnessFile::parse(&file).unwrap();
+        assert_eq!(file.slopes(("lp", 0), &grid(), (2, 2)), None);
+        assert_eq!(file.slopes(("lp", 1), &grid(), (0, 2)), None);
+        assert!(file.trees(0, (0, 2)).is_none());
+        assert_eq!(file.region(3), Err(Clause::NoTensor { name: "region.3".into() }));
+        assert_eq!(file.points(0, 2, 1), Err(Clause::NoTensor { name: "counterexample.0".into() }));
+        let doubles = |values: &[f64]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+        let file = |rho: &[usize], values: &[f64], factor: f64| {
+            tensors(&[
+                ("spectral.0.0.factor", "F64", &[1], doubles(&[factor])),
+                ("spectral.0.0.rho", "F64", rho, doubles(values)),
+                ("region.0", "U8", &[1, 1], vec![0]),
+            ])
+        };
+        let good = file(&[1], &[1.0], 0.5);
+        let factor = WitnessFile::parse(&good).unwrap().factor(0, 0).unwrap().unwrap();
+        assert_eq!((factor.factor, factor.fraction_bits), (vec![1 << 43], 44));
+        assert_eq!(WitnessFile::parse(&good).unwrap().region(0), Ok(None));
+        for bad in [file(&[2], &[1.0; 2], 0.5), file(&[1], &[1.0], 1e6)] {
+            assert_eq!(WitnessFile::parse(&bad).unwrap().factor(0, 0), Ok(None));
+        }
     }
 }

@@ -22,11 +22,8 @@ use secateur_checker::model::{
 };
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::reader::certificate::{Certificate, Program};
-use secateur_checker::reader::clause::{Clause, Part};
-use secateur_checker::reader::fields::Document;
-use secateur_checker::reader::json::{Numbers, parse};
-use secateur_checker::reader::policy::MAX_WIDTH;
-use secateur_checker::reader::regions::{MAX_SHARES, RegionClaim, RegionEntry, Share, region_entries};
+use secateur_checker::reader::clause::Clause;
+use secateur_checker::reader::regions::{RegionClaim, RegionEntry, Share};
 use secateur_checker::rejection::{Reason, Rejection};
 use secateur_checker::sentences::LIMIT_REGIONS;
 use secateur_testkit::case::refused;
@@ -439,31 +436,4 @@ fn no_state_of_a_cell_passes_its_bounds() {
         near += usize::from(most > 0.5);
     }
     assert!(kept > 10 && near > 40, "{kept} kept, {near} near");
-}
-
-/// More ends than any policy has inputs are refused before one of them is read; a fraction lies in [0, 1].
-#[test]
-fn entries_are_refused_by_clause() {
-    let read = |lower: &str, fraction: &str| {
-        let shares = format!(r#"[{{"fraction":"{fraction}","threshold":"0"}}]"#);
-        let claim = format!(r#"{{"quantity":"total-variation","shares":{shares},"value":"1"}}"#);
-        let text =
-            format!(r#"{{"regions":[{{"claims":[{claim}],"lower":[{lower}],"mask":"0","upper":["1"]}}]}}"#);
-        let value = parse(text.as_bytes(), 1 << 22, Numbers::Refused).unwrap();
-        region_entries(&mut Document::new(value, None).root().object().unwrap()).map(|entries| entries.len())
-    };
-    assert_eq!((read(r#""0""#, "1"), read(r#""0""#, "0")), (Ok(1), Ok(1)));
-    let path = "regions[0].lower".to_owned();
-    let many = Clause::TooMany { cap: MAX_WIDTH }.within(Part::Value(path));
-    assert_eq!(read(&vec![r#""x""#; MAX_WIDTH + 1].join(","), "1"), Err(many));
-    let shares =
-        vec![r#"1","threshold":"0"},{"fraction":"1"#; MAX_SHARES].join(r#"","threshold":"0"},{"fraction":""#);
-    let path = "regions[0].claims[0].shares".to_owned();
-    let many = Clause::TooMany { cap: MAX_SHARES }.within(Part::Value(path));
-    assert_eq!(read(r#""0""#, &shares), Err(many));
-    let path = || "regions[0].claims[0].shares[0].fraction".to_owned();
-    for outside in ["-1/8", "1.0001"] {
-        let error = Clause::OutOfRange { expected: "a fraction in [0, 1]" }.within(Part::Value(path()));
-        assert_eq!(read(r#""0""#, outside), Err(error));
-    }
 }
