@@ -3,36 +3,29 @@
 //!
 //! The arrow is `checker <- policy <- float <- bound <- search <- certify <- cli`, never back. Features: `cli` is the program,
 //! `lp` the linear programs, `train` the trainer, attacks and sweeps, `simd` the wider instructions; all are on by default.
+//!
+//! What takes long to compile or to run lives in the packages of `crates/`, which build side by side; here they are one.
 
-#![deny(unsafe_code)]
-#![cfg_attr(not(any(feature = "simd", feature = "train")), forbid(unsafe_code))]
+#![forbid(unsafe_code)]
 
-#[cfg(feature = "train")]
-pub mod attack;
 pub mod audit;
-pub mod bound;
-pub mod certify;
 #[cfg(feature = "cli")]
 pub mod cli;
-#[cfg(any(feature = "cli", feature = "train"))]
-pub mod decomposition;
-pub mod float;
-pub mod import;
 pub mod outputs;
-#[cfg(feature = "train")]
-pub mod plot;
-pub mod policy;
-pub mod progress;
-pub mod property;
-pub mod prune;
 pub mod report;
-#[cfg(feature = "train")]
-pub mod rl;
-pub mod sa_mdp;
-pub mod search;
 #[cfg(feature = "cli")]
 pub mod show;
-pub mod statistic;
 #[cfg(feature = "train")]
 pub mod sweep;
-pub mod verify;
+
+pub use secateur_certify::{certify, verify};
+pub use secateur_import::{import, prune};
+#[cfg(feature = "train")]
+pub use secateur_learn::{attack, rl};
+#[cfg(any(feature = "cli", feature = "train"))]
+pub use secateur_measure::decomposition;
+#[cfg(feature = "train")]
+pub use secateur_measure::plot;
+pub use secateur_measure::{sa_mdp, statistic};
+pub use secateur_policy::{float, policy, progress};
+pub use secateur_search::{bound, property, search};

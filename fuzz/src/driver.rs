@@ -1,6 +1,6 @@
 //! Changes inputs and keeps those whose outcome is new.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -44,7 +44,8 @@ const KEPT: usize = 4000;
 /// What came of one target.
 pub struct Run {
     pub inputs: usize,
-    pub outcomes: usize,
+    /// The shortest input of each outcome.
+    pub outcomes: BTreeMap<String, Vec<u8>>,
     /// The inputs that panicked, and where they lie.
     pub found: Vec<PathBuf>,
 }
@@ -52,11 +53,10 @@ pub struct Run {
 /// Runs a target until `enough(inputs)`; the same seed makes the same inputs.
 pub fn fuzz(target: &Target, seed: u64, found: &Path, mut enough: impl FnMut(usize) -> bool) -> Run {
     let mut random = Random(seed);
-    let mut pool = seeds::corpus(target.name);
+    let mut pool: Vec<Vec<u8>> = seeds::corpus(target.name).into_iter().map(|(_, bytes)| bytes).collect();
     pool.extend((target.seeds)());
     let first = pool.clone();
-    let mut seen = BTreeSet::new();
-    let mut run = Run { inputs: 0, outcomes: 0, found: Vec::new() };
+    let mut run = Run { inputs: 0, outcomes: BTreeMap::new(), found: Vec::new() };
     while run.inputs < first.len() || !enough(run.inputs) {
         let input = match first.get(run.inputs) {
             Some(input) => input.clone(),
@@ -68,8 +68,12 @@ pub fn fuzz(target: &Target, seed: u64, found: &Path, mut enough: impl FnMut(usi
         run.inputs += 1;
         match catch_unwind(AssertUnwindSafe(|| (target.run)(&input))) {
             Ok(outcome) => {
-                if seen.insert(outcome) && pool.len() < first.len() + KEPT && run.inputs > first.len() {
-                    pool.push(input);
+                let shortest = run.outcomes.get(&outcome);
+                if shortest.is_none() && pool.len() < first.len() + KEPT && run.inputs > first.len() {
+                    pool.push(input.clone());
+                }
+                if shortest.is_none_or(|shortest| input.len() < shortest.len()) {
+                    run.outcomes.insert(outcome, input);
                 }
             }
             Err(_) => {
@@ -83,8 +87,27 @@ pub fn fuzz(target: &Target, seed: u64, found: &Path, mut enough: impl FnMut(usi
             }
         }
     }
-    run.outcomes = seen.len();
     run
+}
+
+/// A shorter input of the same outcome: pieces are left out, from halves to single bytes, as long as `tries` last.
+pub fn shorten(target: &Target, input: &[u8], outcome: &str, mut tries: usize) -> Vec<u8> {
+    let mut input = input.to_vec();
+    let mut piece = input.len() / 2;
+    while piece > 0 && tries > 0 {
+        let mut at = 0;
+        while at < input.len() && tries > 0 {
+            tries -= 1;
+            let rest = input.len().min(at + piece);
+            let shorter = [&input[..at], &input[rest..]].concat();
+            match catch_unwind(AssertUnwindSafe(|| (target.run)(&shorter))) {
+                Ok(same) if same == outcome => input = shorter,
+                _ => at += piece,
+            }
+        }
+        piece /= 2;
+    }
+    input
 }
 
 /// Enough after this long.

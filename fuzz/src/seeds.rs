@@ -27,9 +27,24 @@ pub fn named(folder: &str, suffix: &str) -> Vec<(String, Vec<u8>)> {
     found.map(|(name, bytes)| (name.trim_end_matches(suffix).to_owned(), bytes)).collect()
 }
 
-/// What was found before; often nothing.
-pub fn corpus(target: &str) -> Vec<Vec<u8>> {
-    files(&root().join("fuzz/corpus").join(target), "").into_iter().map(|(_, bytes)| bytes).collect()
+/// The folder of a target's committed inputs.
+pub fn corpus_folder(target: &str) -> PathBuf {
+    root().join("fuzz/corpus").join(target)
+}
+
+/// A target's committed inputs, each with its file's name: the outcome, with hyphens, and a word after a dot if there are several.
+pub fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    files(&corpus_folder(target), "")
+}
+
+/// An outcome as the name of a file.
+pub fn file_name(outcome: &str) -> String {
+    outcome.replace(' ', "-")
+}
+
+/// The outcome that a committed input's name promises, as [`file_name`] writes it.
+pub fn outcome_of(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
 }
 
 fn files(folder: &Path, suffix: &str) -> Vec<(String, Vec<u8>)> {

@@ -3,7 +3,7 @@
 
 mod case;
 mod counterexample;
-#[path = "../../../src/certify/json.rs"]
+#[path = "../../../crates/certify/src/certify/json.rs"]
 mod json;
 mod property;
 mod regret;

@@ -9,7 +9,7 @@
     clippy::panic
 )]
 
-#[path = "../../../src/certify/json.rs"]
+#[path = "../../../crates/certify/src/certify/json.rs"]
 mod writer;
 
 use ed25519_dalek::{Signer, SigningKey};

@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_small_figure_byte_for_byte() {
-        assert_eq!(render(&figure()), include_str!("../fixtures/plots/small.svg"));
+        assert_eq!(render(&figure()), include_str!("../../../fixtures/plots/small.svg"));
     }
 
     /// Two points at the same place, and one elsewhere.
