@@ -13,6 +13,7 @@ use crate::reader::policy::{MAX_WIDTH, is_hex_digest};
 use crate::reader::record::{Read, capped, listed, numerals, record};
 use crate::reader::regions::{RegionEntry, region_entries};
 use crate::reader::regret::{RegretClaim, StatisticalClaim, regret_claims, statistical_claims};
+use crate::reader::tensor::MAX_ENTRIES;
 
 /// `_type` of the statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -156,7 +157,11 @@ record! {
         /// Units of the states.
         state_units as "stateUnits": Units,
         /// Number of states.
-        states: usize,
+        states: usize => |fields: &mut Fields<'_>, key| {
+            let states = fields.required(key)?;
+            let count = states.count()?;
+            if count > MAX_ENTRIES { Err(states.clause(Clause::StatesStated)) } else { Ok(count) }
+        },
     }
 }
 
@@ -221,7 +226,7 @@ pub struct Certificate {
 pub(super) fn parse_payload(payload: &[u8]) -> Result<Document, Clause> {
     let (value, canonical) =
         json::parse_spelled(payload, MAX_PAYLOAD, Numbers::Refused).map_err(|e| e.within(Part::Payload))?;
-    if canonical { Ok(Document::new(value, None)) } else { Err(Clause::PayloadNotCanonical) }
+    if canonical { Ok(Document::new(value, None).spelled()) } else { Err(Clause::PayloadNotCanonical) }
 }
 
 /// The statement's predicate, and the files it is about.
