@@ -5,7 +5,7 @@
 use crate::claim::bound::claimed_families;
 use crate::claim::point::{bracket_words, brackets};
 use crate::claim::statistical::check_draw;
-use crate::claim::{Proofs, check_numbers, check_sentences, check_verdicts};
+use crate::claim::{Proofs, Sentences, check_numbers, check_sentences, check_verdicts};
 use crate::evaluate::{Problem, evaluate};
 use crate::kernel::head::HeadBounds;
 use crate::kernel::nested::check_nested;
@@ -13,7 +13,7 @@ use crate::model::{Head, Mask, Network, Perturbation, Policy, SOURCE_ROLES, Stat
 use crate::reader::certificate::{
     Certificate, FileDigest, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
 };
-use crate::reader::digest::{mask_digest, sha256_hex, weights_digest};
+use crate::reader::digest::{mask_digest, policy_digest, sha256_hex, weights_digest};
 use crate::reader::escaped::Escaped;
 use crate::rejection::{Reason, Rejection};
 use crate::sentences::policy_assumptions;
@@ -54,12 +54,40 @@ pub struct Subject<'a> {
 pub struct Verified {
     certificate: Certificate,
     tables: Vec<FamilyTable>,
+    facts: Facts,
 }
+
+/// What the files say that a certificate does not, and the sentences that it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Digest of all that defines the policy.
+    pub policy_digest: String,
+    /// Inputs of the policy.
+    pub inputs: usize,
+    /// Outputs of the policy.
+    pub outputs: usize,
+    /// Whether the policy has a normaliser.
+    pub normaliser: bool,
+    /// Rows of the states file.
+    pub rows: usize,
+    /// The assumptions that the claims rest on, each once.
+    pub assumptions: Vec<String>,
+    /// What the claims do not say, each once.
+    pub limits: Vec<String>,
+}
+
+/// Most sentences that a certificate may list beside those that its claims need.
+pub const MAX_EXTRA_SENTENCES: usize = 1000;
 
 impl Verified {
     /// What was verified.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
+    }
+
+    /// What the files say.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// The exact values behind the claims.
@@ -84,7 +112,7 @@ pub fn check(
     check_model(&certificate, subject, &states)?;
     let families = claimed_families(&certificate.claims, certificate.masks.len())?;
     let rows = subject.states.values.rows;
-    check_listed(&certificate, subject.policy, rows)?;
+    let facts = check_listed(&certificate, subject.policy, rows)?;
     let problem = Problem {
         policy: subject.policy,
         masks: subject.masks,
@@ -112,7 +140,7 @@ pub fn check(
         brackets(&tables, proofs.points()?, &head, problem.masks.len())?
     };
     check_verdicts("bracket", &certificate.brackets, &shown, bracket_words)?;
-    Ok(Verified { certificate, tables })
+    Ok(Verified { certificate, tables, facts })
 }
 
 /// Accepts iff the certificate was made for this checker and this version of the format.
@@ -127,19 +155,27 @@ pub(crate) fn check_checker(stated: &Program) -> Result<(), Reason> {
     Err(Reason::WrongChecker { stated, own: CHECKER_ID })
 }
 
-/// Accepts iff every sentence that the policy and the claims need is listed and no claim repeats another.
-fn check_listed(certificate: &Certificate, policy: &Policy, rows: usize) -> Result<(), Rejection> {
+/// Accepts iff every sentence that the policy and the claims need is listed, with few others, and no claim repeats another.
+fn check_listed(certificate: &Certificate, policy: &Policy, rows: usize) -> Result<Facts, Rejection> {
+    let mut needed = Sentences::new(certificate);
     for assumption in policy_assumptions(policy) {
-        if !certificate.assumptions.iter().any(|a| a == assumption) {
-            return Err(Reason::AssumptionMissing { assumption: assumption.to_owned() }.into());
-        }
+        needed.assume(assumption.into())?;
     }
-    check_sentences(&certificate.claims, certificate)?;
-    check_sentences(&certificate.regret, certificate)?;
+    check_sentences(&certificate.claims, certificate, &mut needed)?;
+    check_sentences(&certificate.regret, certificate, &mut needed)?;
     check_draw(certificate, rows)?;
-    check_sentences(&certificate.statistical, certificate)?;
-    check_sentences(&certificate.regions, certificate)?;
-    check_sentences(&certificate.counterexample, certificate)
+    check_sentences(&certificate.statistical, certificate, &mut needed)?;
+    check_sentences(&certificate.regions, certificate, &mut needed)?;
+    check_sentences(&certificate.counterexample, certificate, &mut needed)?;
+    let (assumptions, limits) = needed.needed();
+    let listed = certificate.assumptions.len().saturating_add(certificate.limits.len());
+    let extra = listed.saturating_sub(assumptions.len()).saturating_sub(limits.len());
+    if extra > MAX_EXTRA_SENTENCES {
+        return Err(Reason::TooManySentences { extra, most: MAX_EXTRA_SENTENCES }.into());
+    }
+    let (network, normaliser) = (&policy.network, policy.normaliser.is_some());
+    let (inputs, outputs, policy_digest) = (network.inputs(), network.outputs(), policy_digest(policy));
+    Ok(Facts { policy_digest, inputs, outputs, normaliser, rows, assumptions, limits })
 }
 
 fn verdict_words(v: &StepVerdict) -> String {

@@ -15,6 +15,7 @@ use crate::family::Family;
 use crate::kernel::head::HeadBounds;
 use crate::number::{Rational, Rounding};
 use crate::reader::certificate::Certificate;
+use crate::reader::fields::is_canonical;
 use crate::rejection::{Entry, Reason, Rejection};
 use crate::table::FamilyTable;
 use point::PointTable;
@@ -122,11 +123,63 @@ pub(crate) fn located<C: Claim>(position: usize, part: String) -> impl FnOnce(Re
     move |reason| Rejection { entry: Some(Entry { kind: C::KIND, position, part }), reason }
 }
 
+/// What a certificate lists, and what of it was asked for so far, in that order.
+pub struct Sentences<'a> {
+    /// Whether each was asked for.
+    listed: [BTreeMap<&'a str, bool>; 2],
+    needed: [Vec<String>; 2],
+}
+
+impl<'a> Sentences<'a> {
+    /// Nothing was asked for.
+    pub fn new(certificate: &'a Certificate) -> Self {
+        let lists = [&certificate.assumptions, &certificate.limits];
+        let listed = lists.map(|list| list.iter().map(|sentence| (sentence.as_str(), false)).collect());
+        Self { listed, needed: Default::default() }
+    }
+
+    fn ask(&mut self, list: usize, sentence: &str) -> bool {
+        let asked = self.listed.get_mut(list).and_then(|listed| listed.get_mut(sentence));
+        let (Some(asked), Some(needed)) = (asked, self.needed.get_mut(list)) else { return false };
+        if !core::mem::replace(asked, true) {
+            needed.push(sentence.to_owned());
+        }
+        true
+    }
+
+    /// Accepts iff the assumption is listed.
+    ///
+    /// # Errors
+    /// [`Reason::AssumptionMissing`].
+    pub fn assume(&mut self, assumption: Cow<'_, str>) -> Result<(), Reason> {
+        if self.ask(0, &assumption) {
+            Ok(())
+        } else {
+            Err(Reason::AssumptionMissing { assumption: assumption.into_owned() })
+        }
+    }
+
+    /// Accepts iff the limit is listed.
+    fn limit(&mut self, limit: &'static str) -> Result<(), Reason> {
+        if self.ask(1, limit) { Ok(()) } else { Err(Reason::LimitMissing { limit }) }
+    }
+
+    /// The assumptions and the limits that were asked for, each once.
+    pub fn needed(self) -> (Vec<String>, Vec<String>) {
+        let [assumptions, limits] = self.needed;
+        (assumptions, limits)
+    }
+}
+
 /// Accepts iff no statement repeats another and every sentence that the claims need is listed. An empty list needs none.
 ///
 /// # Errors
 /// [`Rejection`]: repeated, or a sentence that is missing.
-pub fn check_sentences<C: Claim>(claims: &[C], certificate: &Certificate) -> Result<(), Rejection> {
+pub fn check_sentences<C: Claim>(
+    claims: &[C],
+    certificate: &Certificate,
+    needed: &mut Sentences<'_>,
+) -> Result<(), Rejection> {
     if claims.is_empty() {
         return Ok(());
     }
@@ -138,16 +191,11 @@ pub fn check_sentences<C: Claim>(claims: &[C], certificate: &Certificate) -> Res
             }
         }
         for assumption in claim.assumptions(certificate) {
-            if !certificate.assumptions.iter().any(|a| *a == assumption) {
-                let assumption = assumption.into_owned();
-                return Err(located::<C>(position, String::new())(Reason::AssumptionMissing { assumption }));
-            }
+            needed.assume(assumption).map_err(located::<C>(position, String::new()))?;
         }
     }
     for limit in C::limits(claims)? {
-        if !certificate.limits.iter().any(|l| l == limit) {
-            return Err(Reason::LimitMissing { limit }.into());
-        }
+        needed.limit(limit)?;
     }
     Ok(())
 }
@@ -167,6 +215,9 @@ pub fn check_numbers<C: Claim>(claims: &[C], proofs: &mut Proofs<'_>) -> Result<
         for (number, (text, bound)) in stated.iter().zip(&proved).enumerate() {
             let refused = |reason| located::<C>(position, claim.part(number))(reason);
             let claimed = Rational::parse(text).map_err(|_| refused(Reason::NotANumber))?;
+            if !is_canonical(text, &claimed) {
+                return Err(refused(Reason::NumberSpelling));
+            }
             if !bound.implies(&claimed) {
                 let proved = Box::new(bound.value().clone());
                 return Err(refused(Reason::TooTight { claimed: Box::new(claimed), proved, how: C::PROVED }));

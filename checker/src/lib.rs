@@ -6,8 +6,10 @@
 pub use secateur_kernel as kernel;
 pub use secateur_kernel::{model, number};
 
+pub mod answer;
 pub mod check;
 pub mod claim;
+pub mod demand;
 pub mod evaluate;
 pub mod family;
 pub(crate) mod global;

@@ -1,226 +1,243 @@
 //! `secateur-check`: checks a certificate against a policy, its masks and states. Trusted. `checker/README.md`.
 
-use std::io::Write;
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use secateur_checker::answer::{
+    lines, property_lines, sentence_lines, signed_lines, signer_lines, text, verdict,
+};
+use secateur_checker::demand::{Demands, OPTIONS};
 use secateur_checker::load::{
     CheckPaths, Failure, Outcome, PropertyFiles, check_paths, check_property_files, load_policy, read_file,
 };
-use secateur_checker::reader::certificate::Certificate;
-use secateur_checker::reader::escaped::{Escaped, EscapedSentence};
+use secateur_checker::reader::certificate::SCHEMA_VERSION;
+use secateur_checker::reader::escaped::Escaped;
 use secateur_checker::reader::property::MAX_PROPERTY;
-use secateur_checker::reader::regret::RegretForm;
-use secateur_checker::reader::trust::SignerInfo;
 
 const USAGE: &str = "\
 usage: secateur-check POLICY_DIR --states FILE.npy (--trust FILE.json | --unsigned)
-                      [--masks DIR] [--witness FILE] CERTIFICATE
+                      [--masks DIR] [--witness FILE] [DEMAND...] CERTIFICATE
        secateur-check POLICY_DIR --property FILE.json (--trust FILE.json | --unsigned)
-                      [--witness PROOF.json] CERTIFICATE
+                      [--witness PROOF.json] [--policy-digest D] CERTIFICATE
 
-Recomputes every bound of CERTIFICATE (a DSSE envelope) from the policy, the masks and the states, exactly.
+Recomputes every bound of CERTIFICATE (a DSSE envelope) from the policy, the masks and the states, exactly, and
+prints what was verified. What is in quotes is somebody else's word.
   POLICY_DIR     directory with policy.json and policy.safetensors
   --states       the states the certificate speaks of
   --masks        directory with chain.json and the masks it lists; without it, the dense policy
   --property     the property a sat or unsat certificate speaks of, instead of states
   --trust        whose signatures count; --unsigned skips signatures and says so
   --witness      side file; by default the one the certificate names, beside the certificate
-exit codes: 0 verified, 2 usage or unreadable file, 3 rejected, 4 limit";
+demands, exit code 1 if the certificate is true and does not meet one:
+  --epsilon R        this radius, of a linf ball unless --shape says l2
+  --shape S          linf, l2 or per-coordinate
+  --units U          the radius is in raw or normalised units
+  --min-states N     it speaks of at least N states, or of all rows of the file
+  --state-units U    the states are read as raw or normalised
+  --max Q=LIMIT      tv, kl or deviation is at most LIMIT at every listed state under every mask; may be repeated
+  --policy-digest D  the policy has this digest (not the one of its weights alone)
+output:
+  --details      every claim, exact numbers, the signer's names
+  --quiet        nothing on standard output, no progress
+  --version, --help
+exit codes:
+  0 verified, and every demand met
+  1 verified, but a demand is not met
+  2 usage, or a file that cannot be read or is not what its format says
+  3 rejected: a signature, a digest, a bound or a verdict does not hold
+  4 a limit of this program, or an input or output that failed";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if arguments.iter().any(|a| a == "--help" || a == "-h") {
         return say(USAGE, 0);
     }
+    if arguments.iter().any(|a| a == "--version" || a == "-V") {
+        let version = env!("CARGO_PKG_VERSION");
+        return say(&format!("secateur-check {version}, certificate format {SCHEMA_VERSION}"), 0);
+    }
     if arguments.iter().any(|a| a == "-") {
         return complain("-: standard input is not read; a file or folder called - is ./-", 2);
     }
-    let Some(given) = parse_arguments(arguments) else {
-        return complain(USAGE, 2);
+    let given = match parse_arguments(arguments) {
+        Ok(given) => given,
+        Err(wrong) => return complain(&format!("{wrong}\n{USAGE}"), 2),
     };
     if given.trust.is_none() && !given.unsigned {
         return complain("give --trust FILE.json, or --unsigned to check without a signature", 2);
     }
     let result = match given.property.clone() {
         Some(property) => check_property(&given, &property),
-        None => check_policy(given),
+        None => check_policy(&given),
     };
     match result {
+        Ok(_) if given.quiet => ExitCode::SUCCESS,
         Ok(text) => say(&text, 0),
-        Err(failure) => {
+        Err(Ended::Unmet(words)) => complain(&words, 1),
+        Err(Ended::Failed(failure)) => {
             let word = if failure.exit_code() == 3 { "rejected" } else { "error" };
             complain(&format!("{word}: {failure}"), failure.exit_code())
         }
     }
 }
 
+#[derive(Default)]
 struct Given {
     policy: PathBuf,
     certificate: PathBuf,
-    states: PathBuf,
+    states: Option<PathBuf>,
     masks: Option<PathBuf>,
     trust: Option<PathBuf>,
     witness: Option<PathBuf>,
     property: Option<PathBuf>,
+    demands: Demands,
     unsigned: bool,
+    details: bool,
+    quiet: bool,
 }
 
-fn check_policy(given: Given) -> Result<String, Failure> {
+/// Why there is nothing to say on standard output.
+enum Ended {
+    Failed(Failure),
+    Unmet(String),
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<secateur_checker::demand::Unmet> for Ended {
+    fn from(unmet: secateur_checker::demand::Unmet) -> Self {
+        Self::Unmet(format!("not met ({}): {}", unmet.code, unmet.words))
+    }
+}
+
+fn check_policy(given: &Given) -> Result<String, Ended> {
     let Given { policy, certificate, states, masks, trust, witness, .. } = given;
-    let paths = CheckPaths { policy, masks, states, trust, witness, certificate };
-    check_paths(&paths, &mut |_, _| {}).map(|outcome| summary(&outcome))
+    let paths = CheckPaths {
+        policy: policy.clone(),
+        masks: masks.clone(),
+        states: states.clone().unwrap_or_default(),
+        trust: trust.clone(),
+        witness: witness.clone(),
+        certificate: certificate.clone(),
+    };
+    let mut progress = Progress::new(given.quiet);
+    let outcome = check_paths(&paths, &mut |done, total| progress.show(done, total));
+    progress.clear();
+    let outcome = outcome?;
+    given.demands.meet(&outcome.verified)?;
+    Ok(summary(&outcome, given.details))
 }
 
-fn check_property(given: &Given, property: &Path) -> Result<String, Failure> {
+fn check_property(given: &Given, property: &Path) -> Result<String, Ended> {
     let policy = load_policy(&given.policy)?;
     let property = read_file(property, MAX_PROPERTY)?;
     let files = PropertyFiles { manifest: &policy.manifest, tensors: &policy.tensors, property: &property };
     let (witness, trust) = (given.witness.as_deref(), given.trust.as_deref());
     let (decided, signers) = check_property_files(&files, &given.certificate, witness, trust, &mut |_| {})?;
-    let mut text =
-        format!("{}\nverified\nweights  {}\n", decided.word(), decided.certificate().weights_digest);
-    text.push_str(&signer_lines(&signers));
-    Ok(text.trim_end().to_owned())
+    given.demands.meet_policy(decided.policy_digest())?;
+    Ok(text(&property_lines(&decided, &signers, given.details)))
 }
 
-fn parse_arguments(arguments: Vec<std::ffi::OsString>) -> Option<Given> {
-    let (mut states, mut trust, mut masks, mut witness, mut property) = (None, None, None, None, None);
-    let mut unsigned = false;
+fn summary(outcome: &Outcome, details: bool) -> String {
+    let verified = &outcome.verified;
+    let (certificate, facts) = (verified.certificate(), verified.facts());
+    let mut all = signed_lines(&outcome.signers);
+    all.extend(lines(certificate, Some(facts), details));
+    all.extend(sentence_lines(facts));
+    all.extend(signer_lines(certificate, Some(facts), details));
+    format!("{}\n{}", verdict(verified), text(&all))
+}
+
+fn parse_arguments(arguments: Vec<OsString>) -> Result<Given, String> {
+    let mut given = Given::default();
     let mut plain = Vec::new();
     let mut rest = arguments.into_iter();
     while let Some(argument) = rest.next() {
-        let slot = match argument.to_str() {
-            Some("--states") => &mut states,
-            Some("--trust") => &mut trust,
-            Some("--masks") => &mut masks,
-            Some("--witness") => &mut witness,
-            Some("--property") => &mut property,
-            Some("--unsigned") => {
-                unsigned = true;
+        let word = argument.to_string_lossy().into_owned();
+        let slot = match word.as_str() {
+            "--states" => &mut given.states,
+            "--trust" => &mut given.trust,
+            "--masks" => &mut given.masks,
+            "--witness" => &mut given.witness,
+            "--property" => &mut given.property,
+            "--unsigned" | "--details" | "--quiet" | "-q" => {
+                given.unsigned |= word == "--unsigned";
+                given.details |= word == "--details";
+                given.quiet |= word == "--quiet" || word == "-q";
                 continue;
             }
-            Some(flag) if flag.starts_with("--") => return None,
+            demand if OPTIONS.contains(&demand) => {
+                let value = rest.next().ok_or_else(|| format!("{demand} wants a value"))?;
+                let value = value.to_string_lossy();
+                let added = given.demands.add(demand, &value);
+                added.map_err(|takes| format!("{demand} takes {takes}, not {}", Escaped(&value)))?;
+                continue;
+            }
+            flag if flag.starts_with("--") => return Err(format!("there is no option {}", Escaped(flag))),
             _ => {
                 plain.push(PathBuf::from(argument));
                 continue;
             }
         };
-        if slot.replace(PathBuf::from(rest.next()?)).is_some() {
-            return None;
+        let value = rest.next().ok_or_else(|| format!("{word} wants a file"))?;
+        if slot.replace(PathBuf::from(value)).is_some() {
+            return Err(format!("{word} stands twice"));
         }
     }
-    let mut plain = plain.into_iter();
-    let (policy, certificate) = (plain.next()?, plain.next()?);
-    let one_kind = states.is_some() != property.is_some() && !(property.is_some() && masks.is_some());
-    if plain.next().is_some() || !one_kind || (unsigned && trust.is_some()) {
-        return None;
+    let found = plain.len();
+    let [policy, certificate] = <[PathBuf; 2]>::try_from(plain)
+        .map_err(|_| format!("give POLICY_DIR and CERTIFICATE; there are {found} such arguments"))?;
+    (given.policy, given.certificate) = (policy, certificate);
+    match (&given.states, &given.property) {
+        (None, None) => Err("give --states FILE.npy, or --property FILE.json")?,
+        (Some(_), Some(_)) => Err("give --states or --property, not both")?,
+        (None, Some(_)) if given.masks.is_some() => {
+            Err("a property certificate is about the dense policy: no --masks")?
+        }
+        (None, Some(_)) if !given.demands.is_about_policy() => {
+            Err("of a property certificate only --policy-digest can be demanded")?;
+        }
+        _ => {}
     }
-    let states = states.unwrap_or_default();
-    Some(Given { policy, certificate, states, masks, trust, witness, property, unsigned })
+    if given.unsigned && given.trust.is_some() {
+        return Err("give --trust or --unsigned, not both".to_owned());
+    }
+    Ok(given)
 }
 
-fn signer_lines(signers: &[SignerInfo]) -> String {
-    if signers.is_empty() {
-        return "unsigned: no signature was checked\n".to_owned();
-    }
-    signers.iter().map(|s| format!("signed by {} {}\n", Escaped(s.name()), s.keyid())).collect()
+/// Progress on a terminal; nothing elsewhere.
+struct Progress {
+    on: bool,
+    shown: bool,
 }
 
-fn summary(outcome: &Outcome) -> String {
-    let certificate = outcome.verified.certificate();
-    let mut text = format!(
-        "verified: {} claims over {} masks and {} states\nweights  {}\n",
-        certificate.claims.len(),
-        certificate.masks.len(),
-        certificate.states,
-        certificate.weights_digest
-    );
-    text.push_str(&signer_lines(&outcome.signers));
-    text.push_str(&hurt_lines(certificate));
-    text.push_str(&region_lines(certificate));
-    text.push_str(&regret_lines(certificate));
-    for line in certificate.assumptions.iter() {
-        text.push_str(&format!("assumes  {}\n", EscapedSentence(line)));
+impl Progress {
+    fn new(quiet: bool) -> Self {
+        Self { on: !quiet && std::io::stderr().is_terminal(), shown: false }
     }
-    for line in certificate.limits.iter() {
-        text.push_str(&format!("limit    {}\n", EscapedSentence(line)));
-    }
-    text.trim_end().to_owned()
-}
 
-/// One line per step that the check showed to have hurt.
-fn hurt_lines(certificate: &Certificate) -> String {
-    let shown = certificate.brackets.iter().filter(|b| b.at.is_some());
-    shown
-        .map(|b| {
-            let (state, output) = b.at.as_ref().map_or((None, None), |at| (at.state, at.index));
-            let output = output.map_or_else(String::new, |i| format!(" of output {i}"));
-            format!(
-                "hurt     step {}, {}{output}: more after than can be before at {} of {} places, most at state {}\n",
-                b.step,
-                Escaped(&b.of),
-                b.hurt,
-                b.places,
-                state.unwrap_or(0)
-            )
-        })
-        .collect()
-}
-
-/// One line per claim about a box; every value and fraction was compared with what the cells prove.
-fn region_lines(certificate: &Certificate) -> String {
-    let mut text = String::new();
-    for entry in &certificate.regions {
-        let sides = entry.lower.iter().zip(&entry.upper).map(|(l, u)| format!("[{l}, {u}]"));
-        let sides = sides.collect::<Vec<_>>().join(" x ");
-        for claim in &entry.claims {
-            let output = claim.output.map_or_else(String::new, |i| format!(" of output {i}"));
-            let (quantity, value) = (Escaped(&claim.quantity), Escaped(&claim.value));
-            text.push_str(&format!(
-                "region   mask {}, {quantity}{output}: {value} bounds all of {sides}",
-                entry.mask
-            ));
-            for share in &claim.shares {
-                let (threshold, fraction) = (&share.threshold, &share.fraction);
-                text.push_str(&format!("; {threshold} bounds {fraction} of its volume"));
-            }
-            text.push('\n');
+    fn show(&mut self, done: usize, total: usize) {
+        if self.on && total > 0 {
+            self.shown = true;
+            let _ = write!(std::io::stderr(), "\r\u{1b}[2Kchecking {done} of {total}");
         }
     }
-    text
-}
 
-/// One line per regret claim and per statistical claim; every value was compared with the bound found.
-fn regret_lines(certificate: &Certificate) -> String {
-    let mut text = String::new();
-    for claim in &certificate.regret {
-        let of = match &claim.form {
-            RegretForm::Sup { discount } | RegretForm::Expectation { discount } => {
-                format!("discount {discount}")
-            }
-            RegretForm::Horizon { steps } => format!("{steps} steps"),
-        };
-        let (family, value) = (Escaped(&claim.family), Escaped(&claim.value));
-        let (mask, region) = (claim.mask, claim.region.name());
-        text.push_str(&format!("regret   at most {value}: {of}, mask {mask}, {family}, {region}\n"));
-    }
-    for claim in &certificate.statistical {
-        let (family, value, level) = (Escaped(&claim.family), Escaped(&claim.value), &claim.confidence.level);
-        let (mask, method) = (claim.mask, claim.method.name());
-        text.push_str(&format!(
-            "statistical, no proof: expected total variation at most {value} with confidence {level}, mask {mask}, {family}, {method}\n"
-        ));
-        if let Some(regret) = &claim.regret {
-            let value = Escaped(&regret.value);
-            text.push_str(&format!("statistical, no proof: regret at most {value} from it\n"));
+    fn clear(&self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\u{1b}[2K");
         }
     }
-    text
 }
 
 fn say(text: &str, code: u8) -> ExitCode {
-    match writeln!(std::io::stdout(), "{text}") {
+    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
         Ok(()) => ExitCode::from(code),
         // Whoever closed the pipe has read enough; the verdict stands.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(code),

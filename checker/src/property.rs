@@ -1,14 +1,14 @@
 //! The check of a property certificate: a network, a property and a proof or a point in, a [`Decided`] or a typed reason
 //! out. Trusted. `spec/property.md`.
 
-use crate::check::{NamedFile, check_checker, check_file, check_record, same};
+use crate::check::{MAX_EXTRA_SENTENCES, NamedFile, check_checker, check_file, check_record, same};
 use crate::kernel::fault::{Fault, Place};
 use crate::kernel::grid::{GridNetwork, GridScale};
 use crate::kernel::input::read_observation;
 use crate::kernel::split::{Case, check_inside, check_sat, check_shape, check_tree};
 use crate::model::Policy;
 use crate::number::Rational;
-use crate::reader::digest::weights_digest;
+use crate::reader::digest::{policy_digest, weights_digest};
 use crate::reader::property::{Property, parse_proof};
 use crate::reader::verdict::{Claimed, PropertyCertificate};
 use crate::rejection::{Reason, Rejection};
@@ -31,12 +31,24 @@ pub struct PropertySubject<'a> {
 #[derive(Clone, Debug)]
 pub struct Decided {
     certificate: PropertyCertificate,
+    policy_digest: String,
+    cases: usize,
 }
 
 impl Decided {
     /// What was verified.
     pub fn certificate(&self) -> &PropertyCertificate {
         &self.certificate
+    }
+
+    /// Digest of all that defines the policy.
+    pub fn policy_digest(&self) -> &str {
+        &self.policy_digest
+    }
+
+    /// Number of the property's cases.
+    pub fn cases(&self) -> usize {
+        self.cases
     }
 
     /// `sat` or `unsat`.
@@ -60,6 +72,10 @@ pub fn check_property(
     check_checker(&certificate.checker)?;
     if !certificate.assumptions.iter().any(|a| a == ASSUME_REAL) {
         return Err(Reason::AssumptionMissing { assumption: ASSUME_REAL.to_owned() }.into());
+    }
+    let extra = certificate.assumptions.len().saturating_sub(1);
+    if extra > MAX_EXTRA_SENTENCES {
+        return Err(Reason::TooManySentences { extra, most: MAX_EXTRA_SENTENCES }.into());
     }
     check_files(&certificate, subject)?;
     same("the weights digest", &certificate.weights_digest, &weights_digest(&subject.policy.network))?;
@@ -91,7 +107,8 @@ pub fn check_property(
             }
         }
     }
-    Ok(Decided { certificate })
+    let cases = subject.property.cases.len();
+    Ok(Decided { certificate, policy_digest: policy_digest(subject.policy), cases })
 }
 
 /// The property in what the network reads (rule `input.observation`): boxes behind the normaliser, outputs as they are.

@@ -29,6 +29,8 @@ conditions! {
         // Sentences.
         AssumptionMissing { assumption: String } => Evidence, "the assumption \"{assumption}\" is not listed";
         LimitMissing { limit: &'static str } => Evidence, "the limit \"{limit}\" is not listed";
+        TooManySentences { extra: usize, most: usize } => Evidence,
+            "{extra} assumptions and limits that the claims do not need, more than {most}";
 
         // What a claim speaks of.
         UnknownFamily { family: Word } => Evidence, "no family is called {family}";
@@ -42,6 +44,7 @@ conditions! {
         // Numbers and verdicts.
         Length { stated: usize, expected: usize } => Evidence, "{stated} values where there must be {expected}";
         NotANumber => Evidence, "it is not a number";
+        NumberSpelling => Evidence, "it is a number in another spelling than the canonical one, such as 0.075, 1.5e-9 or 3/40";
         TooTight { claimed: Box<Rational>, proved: Box<Rational>, how: &'static str } => Evidence,
             "claims {claimed}, only {proved} {how}";
         WrongVerdict { stated: String, found: String } => Evidence,

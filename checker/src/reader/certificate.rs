@@ -11,6 +11,7 @@ use crate::reader::policy::{MAX_WIDTH, is_hex_digest};
 use crate::reader::record::{Read, Record, capped, flat, list, list_or_absent, numerals, record};
 use crate::reader::regions::{MAX_REGIONS, RegionEntry};
 use crate::reader::regret::{self, RegretClaim, StatisticalClaim};
+use crate::reader::tensor::MAX_ENTRIES;
 
 /// `_type` of the statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -150,7 +151,7 @@ record! {
             /// Units of the states.
             state_units as "stateUnits": Units,
             /// Number of states.
-            states: usize,
+            states: usize => states,
         }
         ["chain"] {
             /// Verdicts.
@@ -203,7 +204,7 @@ pub(super) fn parse_statement<T: Record>(
     if !canonical {
         return Err(Clause::PayloadNotCanonical);
     }
-    let document = Document::new(value, None);
+    let document = Document::new(value, None).spelled();
     let mut fields = document.root().object()?;
     fields.required("_type")?.word(STATEMENT_TYPE)?;
     fields.required("predicateType")?.word(predicate_type)?;
@@ -242,6 +243,13 @@ fn digest(fields: &mut Fields<'_>, key: &str) -> Result<String, Clause> {
     let text = field.allowed(field.string()?, "64 lower-case hexadecimal digits", |t| is_hex_digest(t))?;
     fields.finish()?;
     Ok(text.to_owned())
+}
+
+/// No more states than a file can hold.
+fn states(fields: &mut Fields<'_>, key: &str) -> Result<usize, Clause> {
+    let states = fields.required(key)?;
+    let count = states.count()?;
+    if count > MAX_ENTRIES { Err(states.clause(Clause::StatesStated)) } else { Ok(count) }
 }
 
 fn counts(fields: &mut Fields<'_>, _key: &str) -> Result<(usize, usize, usize), Clause> {

@@ -137,8 +137,11 @@ conditions! {
         UnknownWord { found: Word, expected: &'static str } => Malformed, "is {found}, not {expected}";
         NotANumber { error: NumberError } => Malformed, "is {error}";
         OutOfRange { expected: &'static str } => Malformed, "is not {expected}";
+        NumberSpelling => Malformed, "is a number in another spelling than the canonical one, such as 0.075, 1.5e-9 or 3/40";
         TooMany { cap: usize } => Limit, "has more than {cap} entries";
         TooManyDigits { at: Word } => Limit, "the document's numbers have more than {MAX_DIGITS} digits, at {at}";
+
+        StatesStated => Limit, "more states than a file of states can have";
 
         // Base64 and keys.
         Base64Length { length: usize } => Malformed, "not padded base64: its length {length} is no multiple of 4";
@@ -150,6 +153,8 @@ conditions! {
         NotEd25519 => Malformed, "not an Ed25519 public key";
         NotAPoint => Malformed, "not the encoding of an Ed25519 public key";
         WeakKey => Malformed, "a weak Ed25519 public key (small order)";
+
+        MixedOrderKey => Malformed, "an Ed25519 public key with a part of small order: one secret has several such keys";
 
         // Envelopes.
         PayloadType { found: Word } => Malformed,

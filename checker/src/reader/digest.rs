@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::model::{Mask, Matrix, Network};
+use crate::model::{Activation, Head, Mask, Matrix, Network, Policy};
 use crate::number::Dyadic;
 
 /// SHA-256 in lower-case hexadecimal.
@@ -31,9 +31,46 @@ pub fn weights_digest(network: &Network) -> String {
     let mut digest = Hashed::new("secateur.weights/1\n");
     for layer in &network.layers {
         digest.matrix(&layer.weight);
-        digest.size(1);
-        digest.size(layer.bias.len());
-        digest.entries(&layer.bias);
+        digest.vector(&layer.bias);
+    }
+    digest.finish()
+}
+
+/// Names a policy: `sha256:` and the SHA-256 of the line `secateur.policy/1`, then all that its function is made of: number of
+/// layers; each layer's weight and bias as in [`weights_digest`], its activation and whether it is fixed; the head with its
+/// `log_std`; the normaliser. Words and rationals are ASCII lines, `p/q` in lowest terms.
+pub fn policy_digest(policy: &Policy) -> String {
+    let mut digest = Hashed::new("secateur.policy/1\n");
+    digest.size(policy.network.layers.len());
+    for layer in &policy.network.layers {
+        digest.matrix(&layer.weight);
+        digest.vector(&layer.bias);
+        digest.line(&match &layer.activation {
+            Activation::Identity => "identity".to_owned(),
+            Activation::Relu => "relu".to_owned(),
+            Activation::LeakyRelu { slope } => format!("leaky_relu {slope}"),
+            Activation::Tanh => "tanh".to_owned(),
+            Activation::Sigmoid => "sigmoid".to_owned(),
+            Activation::Clip { lower, upper } => format!("clip {lower} {upper}"),
+        });
+        digest.line(if layer.fixed { "fixed" } else { "learned" });
+    }
+    match &policy.head {
+        Head::Gaussian { log_std } => {
+            digest.line("gaussian");
+            digest.vector(log_std);
+        }
+        Head::Categorical => digest.line("categorical"),
+        Head::Deterministic => digest.line("deterministic"),
+    }
+    match &policy.normaliser {
+        Some(normaliser) => {
+            digest.line("normaliser");
+            digest.vector(&normaliser.mean);
+            normaliser.std.iter().for_each(|std| digest.line(&std.to_string()));
+            digest.line(&normaliser.clip.as_ref().map_or_else(|| "no clip".to_owned(), ToString::to_string));
+        }
+        None => digest.line("no normaliser"),
     }
     digest.finish()
 }
@@ -67,6 +104,17 @@ impl Hashed {
         self.size(matrix.rows);
         self.size(matrix.columns);
         self.entries(&matrix.values);
+    }
+
+    fn vector(&mut self, values: &[Dyadic]) {
+        self.size(1);
+        self.size(values.len());
+        self.entries(values);
+    }
+
+    fn line(&mut self, words: &str) {
+        self.0.update(words);
+        self.0.update("\n");
     }
 
     fn entries(&mut self, values: &[Dyadic]) {

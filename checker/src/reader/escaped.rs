@@ -7,8 +7,9 @@ const SHOWN: usize = 120;
 /// Longest part of a sentence that a message shows: assumptions and limits must be read whole.
 const SENTENCE: usize = 2000;
 
-/// Displays a name read from a file in double quotes: every character outside printable ASCII, the quote and the
-/// backslash are escaped, so that no terminal sequence and no look-alike letter reaches a screen; long names are cut.
+/// Displays a name read from a file in double quotes: every character outside printable ASCII, the double quote and the
+/// backslash are escaped, so that no terminal sequence and no look-alike letter reaches a screen. Of a long name the
+/// beginning, and after the quotes that it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Escaped<'a>(pub &'a str);
 
@@ -32,12 +33,17 @@ fn escape(text: &str, shown: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str("\"")?;
     let mut rest = text.chars();
     for character in rest.by_ref().take(shown) {
-        write!(f, "{}", character.escape_default())?;
+        if character == '\'' {
+            f.write_str("'")?;
+        } else {
+            write!(f, "{}", character.escape_default())?;
+        }
     }
-    if rest.next().is_some() {
-        f.write_str("...")?;
+    f.write_str("\"")?;
+    match rest.count() {
+        0 => Ok(()),
+        more => write!(f, "... ({more} more characters)"),
     }
-    f.write_str("\"")
 }
 
 #[cfg(test)]
@@ -53,10 +59,30 @@ mod tests {
     #[test]
     fn long_names_are_cut() {
         let text = Escaped(&"x".repeat(10_000)).to_string();
-        assert_eq!(text.len(), SHOWN + 5);
-        assert!(text.ends_with("...\""));
+        assert_eq!(text, format!("\"{}\"... (9880 more characters)", "x".repeat(SHOWN)));
         assert_eq!(Escaped(&"x".repeat(SHOWN)).to_string().len(), SHOWN + 2);
         assert_eq!(EscapedSentence(&"x".repeat(1_000)).to_string().len(), 1_002);
-        assert_eq!(EscapedSentence(&"x".repeat(10_000)).to_string().len(), SENTENCE + 5);
+        let text = EscapedSentence(&"x".repeat(10_000)).to_string();
+        assert_eq!(text, format!("\"{}\"... (8000 more characters)", "x".repeat(SENTENCE)));
+    }
+
+    #[test]
+    fn plain_text_stays_plain() {
+        assert_eq!(Escaped("the policy's").to_string(), "\"the policy's\"");
+    }
+
+    /// What turns a line round, ends it or hides in it.
+    #[test]
+    fn what_moves_text_is_escaped() {
+        let hidden = ('\u{0}'..='\u{1f}').chain('\u{7f}'..='\u{a0}').chain('\u{200b}'..='\u{200f}');
+        let hidden = hidden.chain('\u{2028}'..='\u{202e}').chain('\u{2060}'..='\u{206f}').chain([
+            '\u{feff}',
+            '\u{61c}',
+            '\u{e0001}',
+        ]);
+        for character in hidden {
+            let text = Escaped(&character.to_string()).to_string();
+            assert!(text.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{character:?}");
+        }
     }
 }

@@ -18,12 +18,37 @@ pub(crate) struct Document {
     value: Value,
     part: Option<Part>,
     left: Cell<usize>,
+    /// Whether numbers must be spelled as [`is_canonical`] says.
+    spelled: bool,
+}
+
+/// Whether a text that was read as `value` is its canonical spelling: a fraction in lowest terms, or a decimal without
+/// superfluous zeros, plus signs or capitals, with an exponent only after one digit from 1 to 9 before the point.
+pub fn is_canonical(text: &str, value: &Rational) -> bool {
+    if text.contains('/') || value.is_zero() {
+        return text == value.to_string();
+    }
+    let body = text.strip_prefix('-').unwrap_or(text);
+    let (mantissa, exponent) = body.split_once('e').map_or((body, None), |(m, e)| (m, Some(e)));
+    let (whole, fraction) = mantissa.split_once('.').map_or((mantissa, "1"), |parts| parts);
+    let plain = !text.contains(['E', '+']) && !fraction.ends_with('0');
+    plain
+        && match exponent {
+            None => whole == "0" || !whole.starts_with('0'),
+            Some(e) => whole.len() == 1 && whole != "0" && !e.strip_prefix('-').unwrap_or(e).starts_with('0'),
+        }
 }
 
 impl Document {
     /// A document; messages about its values begin with `part`.
     pub(crate) fn new(value: Value, part: Option<Part>) -> Self {
-        Self { value, part, left: Cell::new(MAX_DIGITS) }
+        Self { value, part, left: Cell::new(MAX_DIGITS), spelled: false }
+    }
+
+    /// The same document, whose numbers must be spelled canonically.
+    #[must_use]
+    pub(crate) fn spelled(self) -> Self {
+        Self { spelled: true, ..self }
     }
 
     /// Reads a document of at most `cap` bytes.
@@ -153,11 +178,17 @@ impl<'a> Field<'a> {
     /// A number, written as a decimal or a fraction in a string, exactly.
     ///
     /// # Errors
-    /// [`Clause::WrongType`], [`Clause::NotANumber`], [`Clause::TooManyDigits`].
+    /// [`Clause::WrongType`], [`Clause::NotANumber`], [`Clause::NumberSpelling`], [`Clause::TooManyDigits`].
     pub(crate) fn rational(&self) -> Result<Rational, Clause> {
         let text = self.string()?;
         self.document.pay(text).ok_or_else(|| self.too_many_digits())?;
-        Rational::parse(text).map_err(|error| self.clause(Clause::NotANumber { error }))
+        self.number(text)
+    }
+
+    fn number(&self, text: &str) -> Result<Rational, Clause> {
+        let number = Rational::parse(text).map_err(|error| self.clause(Clause::NotANumber { error }))?;
+        let spelled = !self.document.spelled || is_canonical(text, &number);
+        if spelled { Ok(number) } else { Err(self.clause(Clause::NumberSpelling)) }
     }
 
     /// A count, written in a string as `0` or `[1-9][0-9]*`.
@@ -212,15 +243,12 @@ impl<'a> Field<'a> {
     /// An array of at most `cap` numbers; nothing is computed if there are more.
     ///
     /// # Errors
-    /// Those of [`Field::number_texts`]; [`Clause::TooMany`], [`Clause::NotANumber`].
+    /// Those of [`Field::number_texts`]; [`Clause::TooMany`], [`Clause::NotANumber`], [`Clause::NumberSpelling`].
     pub(crate) fn rationals(&self, cap: usize) -> Result<Vec<Rational>, Clause> {
         if matches!(self.value, Value::Array(items) if items.len() > cap) {
             return Err(self.clause(Clause::TooMany { cap }));
         }
-        let number = |(index, text)| {
-            let wrong = |error| self.item(index, self.value).clause(Clause::NotANumber { error });
-            Rational::parse(text).map_err(wrong)
-        };
+        let number = |(index, text)| self.item(index, self.value).number(text);
         self.number_texts()?.into_iter().enumerate().map(number).collect()
     }
 

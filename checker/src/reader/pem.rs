@@ -21,11 +21,15 @@ impl PublicKey {
     /// The key of 32 bytes.
     ///
     /// # Errors
-    /// [`Clause::NotAPoint`], [`Clause::WeakKey`].
+    /// [`Clause::NotAPoint`], [`Clause::WeakKey`], [`Clause::MixedOrderKey`].
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, Clause> {
         let key = VerifyingKey::from_bytes(bytes).map_err(|_| Clause::NotAPoint)?;
         if key.is_weak() {
             return Err(Clause::WeakKey);
+        }
+        // A part of small order gives one secret several keys, each of them canonical.
+        if !key.to_edwards().is_torsion_free() {
+            return Err(Clause::MixedOrderKey);
         }
         // The library takes y modulo p = 2^255 - 19; only y < p is canonical (RFC 8032 section 5.1.3).
         let [first, middle @ .., last] = bytes;

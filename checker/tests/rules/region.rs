@@ -10,7 +10,7 @@
 )]
 
 use secateur_checker::claim::region::RegionProblem;
-use secateur_checker::claim::{Proofs, check_numbers, check_sentences};
+use secateur_checker::claim::{Proofs, Sentences, check_numbers, check_sentences};
 use secateur_checker::evaluate::Problem;
 use secateur_checker::kernel::fault::{Fault, Place};
 use secateur_checker::kernel::head::HeadBounds;
@@ -135,7 +135,7 @@ fn check_with(policy: &Policy, certificate: &Certificate, file: Option<&[u8]>) -
         perturbation: &certificate.perturbation,
         witness: file,
     };
-    check_sentences(&certificate.regions, certificate)?;
+    check_sentences(&certificate.regions, certificate, &mut Sentences::new(certificate))?;
     let mut silent = |_, _| {};
     check_numbers(&certificate.regions, &mut Proofs::new(&problem, 0, &head, &[], &mut silent))
 }

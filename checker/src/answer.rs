@@ -1,0 +1,653 @@
+//! What a certificate says, in about ten lines of the checker's own words and numbers. Trusted. `spec/output.md#the-answer`.
+//!
+//! Words of the signer stand only in the lines of [`signer_lines`], quoted and escaped. Without [`Facts`], which only a
+//! check makes, the same lines say what is claimed; nothing here says that it was verified but [`verdict`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::check::{Facts, Verified};
+use crate::family::Family;
+use crate::kernel::regret::RewardRange;
+use crate::model::{Perturbation, PerturbationSet, Units};
+use crate::number::{Rational, Rounding, claim_decimal};
+use crate::property::Decided;
+use crate::reader::certificate::{Certificate, Claim, FileDigest, Program};
+use crate::reader::escaped::{Escaped, EscapedSentence};
+use crate::reader::regret::{Region, RegretClaim, RegretForm};
+use crate::reader::trust::SignerInfo;
+use crate::reader::verdict::Claimed;
+use crate::table::Quantity;
+
+/// Masks, regions and the like that are listed without `--details`.
+const SHOWN: usize = 8;
+
+/// A line: its word, and what it says.
+pub type Line = (&'static str, String);
+
+/// A decimal that says no more than the number: rounded outward to six places, or to twelve digits below 1/1000.
+pub fn outward(value: &Rational, rounding: Rounding) -> String {
+    let whole = |number: u32| Rational::from_integer(number.into());
+    if value.abs().mul(&whole(1000)) < Rational::one() {
+        return claim_decimal(value, rounding);
+    }
+    let scaled = value.mul(&whole(1_000_000));
+    let cut = match rounding {
+        Rounding::Up => scaled.ceil_scaled(0),
+        Rounding::Down => scaled.floor_scaled(0),
+    };
+    let cut = Rational::new(cut, 1_000_000.into()).unwrap_or_else(|_| value.clone());
+    claim_decimal(&cut, rounding)
+}
+
+/// The number exactly: a decimal if it has one of at most twelve digits, else a fraction; a long one is said to be more
+/// than a decimal below it.
+pub fn exactly(value: &Rational) -> String {
+    let decimal = claim_decimal(value, Rounding::Down);
+    if Rational::parse(&decimal).is_ok_and(|read| read == *value) {
+        return decimal;
+    }
+    let fraction = value.to_string();
+    if fraction.len() > 60 { format!("a little more than {decimal}") } else { fraction }
+}
+
+/// A bound on a quantity at every listed state under one mask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The largest value.
+    pub value: Rational,
+    /// The family that gives it; `None` if it takes several, each at other states.
+    pub family: Option<Family>,
+    /// Whether it holds at every state there is.
+    pub everywhere: bool,
+}
+
+type Named<'a> = (Family, &'a Claim);
+
+/// The claims of a certificate by what they are about.
+pub struct Claims<'a> {
+    certificate: &'a Certificate,
+    /// Of the policy, if it is at hand.
+    outputs: Option<usize>,
+    index: BTreeMap<(usize, Quantity, Option<usize>), Vec<Named<'a>>>,
+    below: BTreeMap<(usize, Quantity), Rational>,
+}
+
+fn numbers(values: &[String]) -> Option<Vec<Rational>> {
+    let read: Option<Vec<Rational>> = values.iter().map(|value| Rational::parse(value).ok()).collect();
+    read.filter(|values| !values.is_empty())
+}
+
+impl<'a> Claims<'a> {
+    /// Sorts the claims; those of names that no checker knows are left out.
+    pub fn new(certificate: &'a Certificate, facts: Option<&Facts>) -> Self {
+        let mut index: BTreeMap<_, Vec<Named<'a>>> = BTreeMap::new();
+        for claim in &certificate.claims {
+            if let (Some(family), Some(quantity)) =
+                (Family::parse(&claim.family), Quantity::parse(&claim.quantity))
+            {
+                index.entry((claim.mask, quantity, claim.output)).or_default().push((family, claim));
+            }
+        }
+        let mut below: BTreeMap<_, Rational> = BTreeMap::new();
+        for claim in &certificate.counterexample {
+            let Some(quantity) = Quantity::parse(&claim.quantity) else { continue };
+            let most = numbers(&claim.at_least).and_then(|values| values.into_iter().max());
+            if let Some(most) = most {
+                let entry = below.entry((claim.mask, quantity)).or_insert_with(|| most.clone());
+                *entry = entry.clone().max(most);
+            }
+        }
+        Self { certificate, outputs: facts.map(|facts| facts.outputs), index, below }
+    }
+
+    /// The claims about a quantity under a mask: one list an output, or one.
+    fn of(&self, mask: usize, quantity: Quantity) -> impl Iterator<Item = (Option<usize>, &[Named<'a>])> {
+        let range = (mask, quantity, None)..=(mask, quantity, Some(usize::MAX));
+        self.index.range(range).map(|((.., output), claims)| (*output, claims.as_slice()))
+    }
+
+    /// The outputs whose deviation is claimed under a mask by a family that bounds an adversary.
+    pub fn outputs(&self, mask: usize) -> Vec<usize> {
+        let listed = self.of(mask, Quantity::ActionDeviation);
+        let listed = listed.filter(|(_, claims)| claims.iter().any(|(family, _)| family.bounds_adversary()));
+        listed.filter_map(|(output, _)| output).collect()
+    }
+
+    /// The largest value at the listed states of a quantity that is bounded from above: at each state by the best of the
+    /// families that bound an adversary. Nothing if no claim speaks of it, or a policy's output is left out.
+    pub fn most(&self, mask: usize, quantity: Quantity) -> Option<Bound> {
+        if quantity == Quantity::SameActionMargin {
+            return None;
+        }
+        let mut own: BTreeMap<Family, (Rational, usize)> = BTreeMap::new();
+        let mut largest: Option<Rational> = None;
+        let (mut count, mut everywhere) = (0usize, true);
+        for (_, claims) in self.of(mask, quantity) {
+            let (mut global, mut local): (Option<Rational>, Option<Vec<Rational>>) = (None, None);
+            for (family, claim) in claims.iter().filter(|(family, _)| family.bounds_adversary()) {
+                let values = numbers(&claim.values)?;
+                let most = values.iter().max()?.clone();
+                let entry = own.entry(*family).or_insert_with(|| (most.clone(), 0));
+                *entry = (entry.0.clone().max(most.clone()), entry.1.saturating_add(1));
+                if family.is_local() {
+                    local = Some(match local {
+                        Some(least) if least.len() != values.len() => return None,
+                        Some(least) => least.into_iter().zip(values).map(|(a, b)| a.min(b)).collect(),
+                        None => values,
+                    });
+                } else {
+                    global = global.into_iter().chain([most]).min();
+                }
+            }
+            let local = local.and_then(|values| values.into_iter().max());
+            let reached = match (local, global) {
+                (Some(local), Some(global)) if local >= global => global,
+                (Some(local), _) => {
+                    everywhere = false;
+                    local
+                }
+                (None, Some(global)) => global,
+                (None, None) => continue,
+            };
+            count = count.saturating_add(1);
+            largest = largest.into_iter().chain([reached]).max();
+        }
+        let all =
+            quantity != Quantity::ActionDeviation || self.outputs.is_none_or(|outputs| outputs == count);
+        let value = largest.filter(|_| all)?;
+        let one = own.into_iter().find(|(_, (most, outputs))| *most == value && *outputs == count);
+        Some(Bound { value, family: one.map(|(family, _)| family), everywhere })
+    }
+
+    /// What an attack reaches, at least, at the listed state where it reaches most.
+    pub fn least(&self, mask: usize, quantity: Quantity) -> Option<&Rational> {
+        self.below.get(&(mask, quantity))
+    }
+
+    /// At how many of the listed states the action cannot change.
+    pub fn same_action(&self, mask: usize) -> Option<usize> {
+        let mut same: Option<Vec<bool>> = None;
+        for (family, claim) in self.of(mask, Quantity::SameActionMargin).flat_map(|(_, claims)| claims) {
+            if !family.bounds_adversary() {
+                continue;
+            }
+            let kept = numbers(&claim.values)?.iter().map(Rational::is_positive).collect::<Vec<bool>>();
+            same = Some(match same {
+                Some(same) => same.into_iter().zip(kept).map(|(a, b)| a || b).collect(),
+                None => kept,
+            });
+        }
+        same.map(|same| same.iter().filter(|kept| **kept).count())
+    }
+
+    /// The quantity that the answer speaks of: the one that means most for the head, of those that are bounded.
+    pub fn main(&self) -> Option<Quantity> {
+        let wanted = [Quantity::TotalVariation, Quantity::ActionDeviation, Quantity::Divergence];
+        let masks = 0..self.certificate.masks.len();
+        wanted.into_iter().find(|quantity| masks.clone().any(|mask| self.most(mask, *quantity).is_some()))
+    }
+}
+
+/// A quantity in words.
+pub fn quantity_words(quantity: Quantity) -> &'static str {
+    match quantity {
+        Quantity::ActionDeviation => "change of any output",
+        Quantity::TotalVariation => "total variation",
+        Quantity::Divergence => "KL divergence",
+        Quantity::SameActionMargin => "same-action margin",
+    }
+}
+
+/// The word for units.
+pub fn units_word(units: Units) -> &'static str {
+    if units == Units::Raw { "raw" } else { "normalised" }
+}
+
+/// The word for a shape.
+pub fn shape_word(shape: &Perturbation) -> &'static str {
+    match shape {
+        Perturbation::Linf { .. } => "linf",
+        Perturbation::L2 { .. } => "l2",
+        Perturbation::PerCoordinate { .. } => "per-coordinate",
+    }
+}
+
+/// What the adversary may do.
+pub fn adversary_words(set: &PerturbationSet, facts: Option<&Facts>) -> String {
+    let (size, none) = match &set.shape {
+        Perturbation::Linf { radius } => {
+            (format!("linf ball of radius {}", exactly(radius)), radius.is_zero())
+        }
+        Perturbation::L2 { radius } => (format!("l2 ball of radius {}", exactly(radius)), radius.is_zero()),
+        Perturbation::PerCoordinate { radii } => {
+            let ends = radii.iter().min().zip(radii.iter().max());
+            let ends = ends.map(|(least, most)| format!("{} to {}", exactly(least), exactly(most)));
+            let listed = radii.iter().take(SHOWN).map(exactly).collect::<Vec<_>>().join(", ");
+            let more = if radii.len() > SHOWN { ", ..." } else { "" };
+            let size = format!("box of {} radii, {}: {listed}{more}", radii.len(), ends.unwrap_or_default());
+            (size, radii.iter().all(Rational::is_zero))
+        }
+    };
+    let units = units_word(set.units);
+    let same = if facts.is_some_and(|facts| !facts.normaliser) {
+        " (no normaliser: raw and normalised are one)"
+    } else {
+        ""
+    };
+    let none = if none { "; of radius 0, it may change nothing" } else { "" };
+    format!("{size}, in {units} units{same}{none}")
+}
+
+/// How many of which states.
+pub fn states_words(certificate: &Certificate, facts: Option<&Facts>) -> String {
+    let states = certificate.states;
+    match facts.map(|facts| facts.rows) {
+        Some(rows) if rows == states => format!("all {rows} rows of the states file"),
+        Some(rows) => format!("the first {states} of {rows} rows of the states file"),
+        None => format!("the first {states} rows of the states file"),
+    }
+}
+
+/// A share of a whole, cut to a tenth of a per cent.
+pub fn percent(part: usize, whole: usize) -> String {
+    let tenths = part.saturating_mul(1000).checked_div(whole).unwrap_or(0);
+    let (units, rest) = (tenths.checked_div(10).unwrap_or(0), tenths.checked_rem(10).unwrap_or(0));
+    format!("{units}.{rest} %")
+}
+
+fn by(family: Option<Family>) -> String {
+    family.map_or_else(|| "several families".to_owned(), Family::name)
+}
+
+fn mask_words(claims: &Claims<'_>, mask: usize) -> String {
+    let Some(record) = claims.certificate.masks.get(mask) else { return String::new() };
+    let mut parts = Vec::new();
+    let quantity = claims.main();
+    match quantity.and_then(|quantity| claims.most(mask, quantity).map(|bound| (quantity, bound))) {
+        Some((quantity, Bound { value, family, .. })) => {
+            let (words, value) = (quantity_words(quantity), outward(&value, Rounding::Up));
+            parts.push(format!("{words} at most {value} ({})", by(family)));
+        }
+        None => {
+            let outputs = claims.outputs(mask);
+            let listed = outputs.iter().take(SHOWN).map(usize::to_string).collect::<Vec<_>>().join(", ");
+            let more = if outputs.len() > SHOWN { ", ..." } else { "" };
+            parts.push(match outputs.as_slice() {
+                [] => "no bound from above".to_owned(),
+                _ => format!("bounds of the outputs {listed}{more} only, none of any output"),
+            });
+        }
+    }
+    if let Some((quantity, least)) = quantity.and_then(|q| claims.least(mask, q).map(|least| (q, least))) {
+        let words = if parts.is_empty() { quantity_words(quantity) } else { "an attack reaches" };
+        parts.push(format!("{words} at least {}", outward(least, Rounding::Down)));
+    }
+    if let Some(same) = claims.same_action(mask) {
+        parts.push(format!("same action at {same} of {} states", claims.certificate.states));
+    }
+    let (pruned, total) = (record.pruned, record.total);
+    format!("{mask}: {pruned} of {total} weights pruned ({}): {}", percent(pruned, total), parts.join("; "))
+}
+
+/// What is bounded, with its number: the largest over the masks.
+pub fn headline(certificate: &Certificate, facts: Option<&Facts>) -> String {
+    let claims = Claims::new(certificate, facts);
+    let masks = certificate.masks.len();
+    let Some(quantity) = claims.main() else {
+        return format!(
+            "{} claims, none of which bounds what an adversary changes from above",
+            certificate.claims.len()
+        );
+    };
+    let bounds = (0..masks).filter_map(|mask| claims.most(mask, quantity).map(|bound| (mask, bound)));
+    let bounds: Vec<(usize, Bound)> = bounds.collect();
+    let Some((worst, most)) = bounds.iter().max_by(|a, b| a.1.value.cmp(&b.1.value)) else {
+        return String::new();
+    };
+    let value = outward(&most.value, Rounding::Up);
+    let all = facts.is_some_and(|facts| facts.rows == certificate.states);
+    let place = match (bounds.iter().all(|(_, bound)| bound.everywhere), all) {
+        (true, _) => "at every state".to_owned(),
+        (false, true) => format!("at each of the {} listed states", certificate.states),
+        (false, false) => format!("at each of {}", states_words(certificate, facts)),
+    };
+    let under = match (masks, bounds.len()) {
+        (1, _) => String::new(),
+        (_, bounded) if bounded == masks => {
+            format!(", under each of the {masks} masks, most under mask {worst}")
+        }
+        (_, bounded) => format!(
+            ", under {bounded} of the {masks} masks (the others have no such bound), most under mask {worst}"
+        ),
+    };
+    format!("{} at most {value} {place}{under}", quantity_words(quantity))
+}
+
+/// What was verified. The one place that says so of a certificate about masks and states.
+pub fn verdict(verified: &Verified) -> String {
+    format!("verified: {}", headline(verified.certificate(), Some(verified.facts())))
+}
+
+/// Who signed, by the names of the trust file.
+pub fn signed_lines(signers: &[SignerInfo]) -> Vec<Line> {
+    if signers.is_empty() {
+        return vec![("unsigned", "no signature was checked".to_owned())];
+    }
+    let line = |signer: &SignerInfo| {
+        format!("by {} {} (name as in the trust file)", Escaped(signer.name()), signer.keyid())
+    };
+    signers.iter().map(|signer| ("signed", line(signer))).collect()
+}
+
+fn start(digest: &str) -> &str {
+    digest.get(..16).unwrap_or(digest)
+}
+
+/// Policy, adversary, states, masks, steps that hurt.
+pub fn lines(certificate: &Certificate, facts: Option<&Facts>, details: bool) -> Vec<Line> {
+    let claims = Claims::new(certificate, facts);
+    let mut lines = Vec::new();
+    let shown = |length: usize| if details { length } else { SHOWN };
+    if let Some(facts) = facts {
+        let head = Escaped(&certificate.head).to_string();
+        let (inputs, outputs) = (facts.inputs, facts.outputs);
+        let normaliser = if facts.normaliser { ", with a normaliser" } else { "" };
+        lines.push(("policy", facts.policy_digest.clone()));
+        lines.push((
+            "",
+            format!("{} head, {inputs} inputs, {outputs} outputs{normaliser}", head.trim_matches('"')),
+        ));
+    }
+    let files = certificate.subjects.iter().zip(["policy.json", "policy.safetensors"]);
+    let files = files
+        .map(|(file, name)| format!("{name} {}", if details { &file.sha256 } else { start(&file.sha256) }));
+    lines.push(("files", format!("{} (SHA-256)", files.collect::<Vec<_>>().join(", "))));
+    if details || facts.is_none() {
+        lines.push((
+            "weights",
+            format!("{} (the dense weights alone)", certificate_digest(&certificate.weights_digest)),
+        ));
+    }
+    lines.push(("adversary", adversary_words(&certificate.perturbation, facts)));
+    let file = certificate.inputs.iter().find(|file| file.role == "states");
+    let file = file.map_or("", |file| if details { &file.sha256 } else { start(&file.sha256) });
+    let units = units_word(certificate.state_units);
+    let states = states_words(certificate, facts);
+    lines.push(("states", format!("{states} {file}, read as {units}, which is the signer's word")));
+    let masks = certificate.masks.len();
+    lines.extend((0..masks).take(shown(masks)).map(|mask| ("mask", mask_words(&claims, mask))));
+    more(&mut lines, masks, shown(masks), "masks");
+    let hurt = certificate.brackets.iter().filter(|bracket| bracket.at.is_some());
+    lines.extend(hurt.map(|b| ("hurt", hurt_words(b))));
+    let mut rest: Vec<Line> = region_lines(certificate);
+    rest.extend(certificate.regret.iter().map(|claim| ("regret", regret_words(claim))));
+    rest.extend(statistical_lines(certificate));
+    let count = rest.len();
+    lines.extend(rest.into_iter().take(shown(count)));
+    more(&mut lines, count, shown(count), "claims about regions, regret or samples");
+    if details {
+        lines.extend(claim_lines(&claims));
+    }
+    lines
+}
+
+fn certificate_digest(text: &str) -> String {
+    Escaped(text).to_string().trim_matches('"').to_owned()
+}
+
+fn more(lines: &mut Vec<Line>, count: usize, shown: usize, what: &str) {
+    if let Some(left) = count.checked_sub(shown).filter(|left| *left > 0) {
+        lines.push(("", format!("{left} more {what}: --details")));
+    }
+}
+
+/// A step that the certificate shows to have hurt.
+fn hurt_words(b: &crate::reader::counterexample::BracketVerdict) -> String {
+    let quantity = Quantity::parse(&b.of);
+    let words =
+        quantity.map_or_else(|| Escaped(&b.of).to_string(), |quantity| quantity_words(quantity).to_owned());
+    let (state, output) = b.at.as_ref().map_or((None, None), |at| (at.state, at.index));
+    let output = output.map_or_else(String::new, |output| format!(", output {output}"));
+    let state = state.map_or_else(String::new, |state| format!(" at state {state}{output}"));
+    let at_most = b.at_most_before.as_ref().map(|most| outward(most, Rounding::Up)).unwrap_or_default();
+    let at_least = b.at_least_after.as_ref().map(|least| outward(least, Rounding::Down)).unwrap_or_default();
+    format!(
+        "pruning mask {} to mask {} raised the {words} at {} of {} places, most{state}: at most {at_most} before, at least {at_least} after",
+        b.step.saturating_sub(1),
+        b.step,
+        b.hurt,
+        b.places
+    )
+}
+
+fn quantity_of(name: &str) -> (String, &'static str, Rounding) {
+    match Quantity::parse(name) {
+        Some(quantity) if quantity.rounding() == Rounding::Down => {
+            (quantity_words(quantity).to_owned(), "at least", Rounding::Down)
+        }
+        Some(Quantity::ActionDeviation) => ("change".to_owned(), "at most", Rounding::Up),
+        Some(quantity) => (quantity_words(quantity).to_owned(), "at most", Rounding::Up),
+        None => (Escaped(name).to_string(), "stated as", Rounding::Up),
+    }
+}
+
+fn number(text: &str, rounding: Rounding) -> String {
+    Rational::parse(text).map_or_else(|_| "no number".to_owned(), |value| outward(&value, rounding))
+}
+
+fn of_output(output: Option<usize>) -> String {
+    output.map_or_else(String::new, |output| format!(" of output {output}"))
+}
+
+/// One line a box, one a claim about it.
+fn region_lines(certificate: &Certificate) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (index, entry) in certificate.regions.iter().enumerate() {
+        // Rounded inward: what is printed lies in the box.
+        let side = |(l, u): (&Rational, &Rational)| {
+            format!("[{}, {}]", outward(l, Rounding::Up), outward(u, Rounding::Down))
+        };
+        let sides =
+            entry.lower.iter().zip(&entry.upper).take(SHOWN).map(side).collect::<Vec<_>>().join(" x ");
+        let more = if entry.lower.len() > SHOWN { " x ..." } else { "" };
+        lines.push(("region", format!("{index}, mask {}: every state of {sides}{more}", entry.mask)));
+        for claim in &entry.claims {
+            let (words, side, rounding) = quantity_of(&claim.quantity);
+            let mut text =
+                format!("{words}{} {side} {}", of_output(claim.output), number(&claim.value, rounding));
+            for share in &claim.shares {
+                let percent = share.fraction.mul(&Rational::from_integer(100.into()));
+                let side = if rounding == Rounding::Up { "at most" } else { "above" };
+                let threshold = exactly(&share.threshold);
+                text.push_str(&format!(
+                    "; {side} {threshold} on {} % of the volume",
+                    outward(&percent, Rounding::Down)
+                ));
+            }
+            lines.push(("", text));
+        }
+    }
+    lines
+}
+
+fn reward_words(rewards: &RewardRange) -> String {
+    let end =
+        if rewards.episodes_can_end { "episodes may end, and pay 0 then" } else { "no episode ever ends" };
+    format!("every step pays {} to {}; {end}", exactly(&rewards.lower), exactly(&rewards.upper))
+}
+
+/// A regret claim with what it assumes.
+pub fn regret_words(claim: &RegretClaim) -> String {
+    let family =
+        Family::parse(&claim.family).map_or_else(|| Escaped(&claim.family).to_string(), Family::name);
+    let of = match &claim.form {
+        RegretForm::Sup { discount } | RegretForm::Expectation { discount } => {
+            format!("return discounted by {}", exactly(discount))
+        }
+        RegretForm::Horizon { steps } => format!("return of {steps} steps"),
+    };
+    let region = match claim.region {
+        Region::AllStates => "at all states",
+        Region::ListedStates => "if no other than the listed states is met",
+    };
+    let (form, value, rewards) =
+        (claim.form.name(), number(&claim.value, Rounding::Up), reward_words(&claim.rewards));
+    format!(
+        "mask {}: an adversary takes at most {value} ({family}, rule regret.{form}), assuming: {of}; {rewards}; {region}",
+        claim.mask
+    )
+}
+
+fn statistical_lines(certificate: &Certificate) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for claim in &certificate.statistical {
+        let family =
+            Family::parse(&claim.family).map_or_else(|| Escaped(&claim.family).to_string(), Family::name);
+        let (mask, method, level) =
+            (claim.mask, claim.method.name(), outward(&claim.confidence.level, Rounding::Down));
+        let value = number(&claim.value, Rounding::Up);
+        lines.push(("sampled", format!(
+            "no proof: mask {mask}: expected total variation at most {value} with confidence {level} ({family}, {method}), assuming the draw below"
+        )));
+        if let Some(regret) = &claim.regret {
+            let (value, rewards) = (number(&regret.value, Rounding::Up), reward_words(&regret.rewards));
+            let discount = exactly(&claim.sampling.discount);
+            lines.push(("", format!("an adversary takes at most {value} then, assuming: return discounted by {discount}; {rewards}")));
+        }
+    }
+    lines
+}
+
+/// Every claim with its largest value exactly (a margin: its least).
+fn claim_lines(claims: &Claims<'_>) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for ((mask, quantity, output), named) in &claims.index {
+        for (family, claim) in named {
+            let Some(values) = numbers(&claim.values) else { continue };
+            let end =
+                if quantity.rounding() == Rounding::Up { values.iter().max() } else { values.iter().min() };
+            let (words, side, rounding) = quantity_of(quantity.name());
+            let Some(end) = end else { continue };
+            let (decimal, place) = (
+                outward(end, rounding),
+                if values.len() == 1 && !family.is_local() { "every state" } else { "every listed state" },
+            );
+            let place = if family.bounds_adversary() {
+                place.to_owned()
+            } else {
+                format!("{place}, of the dense policy from the pruned one")
+            };
+            let output = of_output(*output);
+            lines.push((
+                "claim",
+                format!(
+                    "mask {mask}, {}: {words}{output} {side} {decimal}, exactly {end}, at {place}",
+                    family.name()
+                ),
+            ));
+        }
+    }
+    lines
+}
+
+/// What the numbers rest on and what they do not say: the checker's own sentences.
+pub fn sentence_lines(facts: &Facts) -> Vec<Line> {
+    let assumed = facts.assumptions.iter().map(|line| ("assumes", line.clone()));
+    assumed.chain(facts.limits.iter().map(|line| ("limit", line.clone()))).collect()
+}
+
+fn said<'a>(list: &'a [String], required: &BTreeSet<&str>, seen: &mut Vec<&'a str>) {
+    seen.extend(list.iter().map(String::as_str).filter(|line| !required.contains(line)));
+}
+
+/// What the signer says besides, none of it verified: further sentences and, with `details`, names.
+pub fn signer_lines(certificate: &Certificate, facts: Option<&Facts>, details: bool) -> Vec<Line> {
+    let required = facts.map(|f| f.assumptions.iter().chain(&f.limits).map(String::as_str).collect());
+    let required: BTreeSet<&str> = required.unwrap_or_default();
+    let mut extra = Vec::new();
+    said(&certificate.assumptions, &required, &mut extra);
+    said(&certificate.limits, &required, &mut extra);
+    let shown = if details { extra.len() } else { SHOWN };
+    let mut lines: Vec<Line> =
+        extra.iter().take(shown).map(|line| ("signer", EscapedSentence(line).to_string())).collect();
+    more(&mut lines, extra.len(), shown, "sentences of the signer");
+    if details {
+        let names = certificate.masks.iter().enumerate();
+        lines.extend(
+            names.map(|(mask, record)| ("signer", format!("calls mask {mask} {}", Escaped(&record.name)))),
+        );
+        lines.extend(file_lines(&certificate.subjects, &certificate.inputs));
+        lines.push(("signer", format!("seed {}", Escaped(&certificate.seed))));
+        lines.push(program_line(&certificate.verifier));
+    }
+    lines
+}
+
+fn file_lines(subjects: &[FileDigest], inputs: &[FileDigest]) -> Vec<Line> {
+    let line = |file: &FileDigest| {
+        format!("names a file {} {}, SHA-256 {}", Escaped(&file.role), Escaped(&file.name), file.sha256)
+    };
+    subjects.iter().chain(inputs).map(|file| ("signer", line(file))).collect()
+}
+
+fn program_line(program: &Program) -> Line {
+    ("signer", format!("made with {} {}", Escaped(&program.id), Escaped(&program.version)))
+}
+
+/// The same of a property: what was verified first.
+pub fn property_lines(decided: &Decided, signers: &[SignerInfo], details: bool) -> Vec<Line> {
+    let certificate = decided.certificate();
+    let mut lines = vec![(
+        "verified:",
+        match &certificate.claimed {
+            Claimed::Unsat { .. } => {
+                format!("no input satisfies any of the property's {} cases", decided.cases())
+            }
+            Claimed::Sat { case, .. } => {
+                format!("an input satisfies case {case} of the property's {}", decided.cases())
+            }
+        },
+    )];
+    lines.extend(signed_lines(signers));
+    lines.push(("policy", format!("{}: its network and normaliser", decided.policy_digest())));
+    let files = certificate.subjects.iter().zip(["policy.json", "policy.safetensors", "property.json"]);
+    lines.extend(files.map(|(file, name)| ("file", format!("{name} {}", file.sha256))));
+    if let Claimed::Sat { point, .. } = &certificate.claimed {
+        let shown = if details { point.len() } else { SHOWN };
+        let values = point.iter().enumerate().take(shown);
+        lines.extend(values.map(|(index, value)| {
+            let text = if details { value.to_string() } else { exactly(value) };
+            ("input", format!("X_{index} = {text}"))
+        }));
+        more(&mut lines, point.len(), shown, "inputs");
+    }
+    lines.push(("assumes", crate::sentences::ASSUME_REAL.to_owned()));
+    let required = BTreeSet::from([crate::sentences::ASSUME_REAL]);
+    let mut extra = Vec::new();
+    said(&certificate.assumptions, &required, &mut extra);
+    let shown = if details { extra.len() } else { SHOWN };
+    lines.extend(extra.iter().take(shown).map(|line| ("signer", EscapedSentence(line).to_string())));
+    more(&mut lines, extra.len(), shown, "sentences of the signer");
+    let source = certificate.inputs.iter();
+    lines.extend(source.map(|file| {
+        (
+            "signer",
+            format!("imported from {} {}, SHA-256 {}", Escaped(&file.role), Escaped(&file.name), file.sha256),
+        )
+    }));
+    if details {
+        lines.push(program_line(&certificate.verifier));
+    }
+    lines
+}
+
+/// The lines under each other.
+pub fn text(lines: &[Line]) -> String {
+    let mut text = String::new();
+    for (word, line) in lines {
+        // Escaped already, or the checker's own.
+        text.push_str(format!("{word:<10} {line}").trim_end());
+        text.push('\n');
+    }
+    text
+}

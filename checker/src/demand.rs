@@ -1,0 +1,188 @@
+//! What whoever checks demands of a certificate beside that it is true. Trusted. `spec/output.md#demands`.
+
+use crate::answer::{Claims, exactly, outward, quantity_words, shape_word, states_words, units_word};
+use crate::check::Verified;
+use crate::model::{Perturbation, Units};
+use crate::number::{Rational, Rounding};
+use crate::table::Quantity;
+
+/// The options, each with a value.
+pub const OPTIONS: [&str; 7] =
+    ["--epsilon", "--shape", "--units", "--min-states", "--state-units", "--max", "--policy-digest"];
+
+/// How many of the states file's rows the certificate must speak of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rows {
+    AtLeast(usize),
+    All,
+}
+
+/// What is demanded; nothing by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demands {
+    epsilon: Option<Rational>,
+    shape: Option<String>,
+    units: Option<Units>,
+    rows: Option<Rows>,
+    state_units: Option<Units>,
+    most: Vec<(Quantity, Rational)>,
+    policy_digest: Option<String>,
+}
+
+/// A demand that a verified certificate does not meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmet {
+    /// Stable code.
+    pub code: &'static str,
+    /// What was demanded, and what there is.
+    pub words: String,
+}
+
+fn units(value: &str) -> Option<Units> {
+    match value {
+        "raw" => Some(Units::Raw),
+        "normalised" => Some(Units::Normalised),
+        _ => None,
+    }
+}
+
+fn limit(value: &str) -> Option<(Quantity, Rational)> {
+    let (name, limit) = value.split_once('=')?;
+    let quantity = match name {
+        "tv" => Quantity::TotalVariation,
+        "kl" => Quantity::Divergence,
+        "deviation" => Quantity::ActionDeviation,
+        _ => Quantity::parse(name).filter(|quantity| quantity.rounding() == Rounding::Up)?,
+    };
+    Some((quantity, Rational::parse(limit).ok()?))
+}
+
+impl Demands {
+    /// Takes the value of one of [`OPTIONS`]; all but `--max` may stand once.
+    ///
+    /// # Errors
+    /// What the option takes.
+    pub fn add(&mut self, option: &str, value: &str) -> Result<(), &'static str> {
+        fn once<T>(slot: &mut Option<T>, value: Option<T>, takes: &'static str) -> Result<(), &'static str> {
+            let value = value.ok_or(takes)?;
+            if slot.replace(value).is_some() { Err("one value; it stands twice") } else { Ok(()) }
+        }
+        match option {
+            "--epsilon" => once(&mut self.epsilon, Rational::parse(value).ok(), "a decimal or a fraction"),
+            "--shape" => {
+                let known = ["linf", "l2", "per-coordinate"].contains(&value).then(|| value.to_owned());
+                once(&mut self.shape, known, "linf, l2 or per-coordinate")
+            }
+            "--units" => once(&mut self.units, units(value), "raw or normalised"),
+            "--state-units" => once(&mut self.state_units, units(value), "raw or normalised"),
+            "--min-states" => {
+                let rows =
+                    if value == "all" { Some(Rows::All) } else { value.parse().ok().map(Rows::AtLeast) };
+                once(&mut self.rows, rows, "a number of states, or all")
+            }
+            "--policy-digest" => {
+                let hex = value.strip_prefix("sha256:").unwrap_or(value);
+                let whole = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit());
+                once(
+                    &mut self.policy_digest,
+                    whole.then(|| format!("sha256:{}", hex.to_ascii_lowercase())),
+                    "sha256: and 64 hexadecimal digits",
+                )
+            }
+            "--max" => {
+                self.most.push(limit(value).ok_or("tv=LIMIT, kl=LIMIT or deviation=LIMIT")?);
+                Ok(())
+            }
+            _ => Err("nothing; there is no such demand"),
+        }
+    }
+
+    /// Whether nothing but the policy is demanded, which also a property certificate can meet.
+    pub fn is_about_policy(&self) -> bool {
+        let policy_digest = self.policy_digest.clone();
+        *self == Self { policy_digest, ..Self::default() }
+    }
+
+    /// Accepts iff the policy is the one demanded.
+    ///
+    /// # Errors
+    /// [`Unmet`].
+    pub fn meet_policy(&self, found: &str) -> Result<(), Unmet> {
+        match &self.policy_digest {
+            Some(wanted) if wanted != found => Err(Unmet {
+                code: "unmet-policy-digest",
+                words: format!("the policy {wanted} is demanded, this is {found}"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Accepts iff every demand is met.
+    ///
+    /// # Errors
+    /// [`Unmet`], the first one that is not.
+    pub fn meet(&self, verified: &Verified) -> Result<(), Unmet> {
+        let (certificate, facts) = (verified.certificate(), verified.facts());
+        let (set, states) = (&certificate.perturbation, certificate.states);
+        let unmet = |code, wanted: String, found: String| {
+            Err(Unmet { code, words: format!("{wanted} is demanded, the certificate has {found}") })
+        };
+        self.meet_policy(&facts.policy_digest)?;
+        let found = shape_word(&set.shape);
+        // A radius alone means the box that it usually means.
+        let wanted = self.shape.as_deref().or_else(|| self.epsilon.as_ref().map(|_| "linf"));
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+            return unmet("unmet-shape", format!("the shape {wanted}"), found.to_owned());
+        }
+        if let Some(epsilon) = &self.epsilon {
+            let (Perturbation::Linf { radius } | Perturbation::L2 { radius }) = &set.shape else {
+                return unmet("unmet-epsilon", "one radius".to_owned(), "one an input".to_owned());
+            };
+            if radius != epsilon {
+                return unmet("unmet-epsilon", format!("the radius {}", exactly(epsilon)), exactly(radius));
+            }
+        }
+        if let Some(wanted) = self.units.filter(|units| *units != set.units) {
+            return unmet(
+                "unmet-units",
+                format!("a radius in {} units", units_word(wanted)),
+                format!("{} units", units_word(set.units)),
+            );
+        }
+        if let Some(wanted) = self.state_units.filter(|units| *units != certificate.state_units) {
+            let found = units_word(certificate.state_units);
+            return unmet(
+                "unmet-state-units",
+                format!("states in {} units", units_word(wanted)),
+                format!("{found} units"),
+            );
+        }
+        let wanted = self.rows.map(|rows| if let Rows::AtLeast(rows) = rows { rows } else { facts.rows });
+        if let Some(wanted) = wanted.filter(|wanted| states < *wanted) {
+            return unmet(
+                "unmet-states",
+                format!("at least {wanted} states"),
+                states_words(certificate, Some(facts)),
+            );
+        }
+        let claims = Claims::new(certificate, Some(facts));
+        for (quantity, limit) in &self.most {
+            for mask in 0..certificate.masks.len() {
+                let wanted =
+                    || format!("{} at most {} under mask {mask}", quantity_words(*quantity), exactly(limit));
+                match claims.most(mask, *quantity) {
+                    Some(bound) if bound.value <= *limit => {}
+                    Some(bound) => {
+                        return unmet(
+                            "unmet-max",
+                            wanted(),
+                            format!("at most {}", outward(&bound.value, Rounding::Up)),
+                        );
+                    }
+                    None => return unmet("unmet-max", wanted(), "no such bound".to_owned()),
+                }
+            }
+        }
+        Ok(())
+    }
+}
