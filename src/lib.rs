@@ -16,7 +16,10 @@ pub mod certify;
 pub mod cli;
 #[cfg(any(feature = "cli", feature = "train"))]
 pub mod decomposition;
+pub mod export;
 pub mod float;
+#[cfg(feature = "cli")]
+pub mod gate;
 pub mod import;
 pub mod outputs;
 #[cfg(feature = "train")]

@@ -58,7 +58,7 @@ pub enum Place {
 
 /// What is compared besides layers and head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Scope {
+pub(crate) struct Scope {
     pub log_std: bool,
     pub normaliser: bool,
 }
@@ -82,7 +82,7 @@ fn show_dyadic(value: &Dyadic) -> String {
 }
 
 /// Layers, head, and what `scope` names.
-pub(super) fn compare_policies(found: &Policy, stored: &Policy, scope: Scope) -> Compared {
+pub(crate) fn compare_policies(found: &Policy, stored: &Policy, scope: Scope) -> Compared {
     let (found_layers, layers) = (&found.network.layers, &stored.network.layers);
     same(Place::Layers, &found_layers.len(), &layers.len(), usize::to_string)?;
     for (index, (found, stored)) in found_layers.iter().zip(layers).enumerate() {
