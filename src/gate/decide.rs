@@ -78,17 +78,13 @@ pub fn run(gate: &Gate, run: &Run, progress: &dyn Progress) -> Result<Report, Ga
                 said.bound = bound;
             }
         }
-        for rule in gate.rules.iter().filter(|rule| rule.is_about(name)) {
-            let evidence = match &gathered {
-                Ok(evidence) => evidence,
-                Err(failure) => {
-                    report.tests.push(undecided(rule, name, rejected(entry, line, failure).kind));
-                    continue;
-                }
-            };
-            let accepted = baseline.as_ref().map(|b| b.policies.get(name));
-            let case = Case { entry, evidence, rule, name };
-            report.tests.push(case.decide(accepted));
+        match &gathered {
+            Ok(evidence) => report.tests.extend(rules(gate, entry, evidence, baseline.as_ref())),
+            Err(failure) => {
+                let kind = rejected(entry, line, failure).kind;
+                let about = gate.rules.iter().filter(|rule| rule.is_about(name));
+                report.tests.extend(about.map(|rule| undecided(rule, name, kind)));
+            }
         }
         report.policies.push(said);
     }
@@ -97,6 +93,14 @@ pub fn run(gate: &Gate, run: &Run, progress: &dyn Progress) -> Result<Report, Ga
         report.tests.push(exceptions);
     }
     Ok(report)
+}
+
+/// Decides the rules about one policy, whose evidence was checked.
+pub fn rules(gate: &Gate, entry: &PolicyEntry, evidence: &Evidence, baseline: Option<&Baseline>) -> Vec<Test> {
+    let name = entry.name.get_ref();
+    let accepted = baseline.map(|b| b.policies.get(name));
+    let about = gate.rules.iter().filter(|rule| rule.is_about(name));
+    about.map(|rule| Case { entry, evidence, rule, name }.decide(accepted)).collect()
 }
 
 fn line_of(gate: &Gate, entry: &PolicyEntry) -> usize {

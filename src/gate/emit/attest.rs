@@ -8,7 +8,7 @@ use secateur_checker::reader::dsse::PAYLOAD_TYPE;
 use secateur_checker::reader::json::Value;
 
 use super::super::report::{Ended, Report};
-use super::slashes;
+use super::{printable, slashes};
 use crate::certify::emit::emit_envelope;
 use crate::certify::json::canonical;
 use crate::certify::keys::Key;
@@ -26,13 +26,13 @@ pub fn statement(report: &Report) -> String {
     let mut subjects = Vec::new();
     for policy in &report.policies {
         let name = &policy.name;
-        for verified in &policy.verified {
+        if let Some(verified) = &policy.verified {
             subjects.extend(verified.files.iter().map(|(file, sha256)| resource(&format!("{name}/{file}"), sha256)));
             subjects.push(resource(&format!("{name}/certificate"), &verified.certificate));
         }
-        subjects.extend(policy.bound.iter().map(|b| resource(&slashes(&b.path), &b.sha256)));
+        subjects.extend(policy.bound.iter().map(|b| resource(&printable(&slashes(&b.path)), &b.sha256)));
     }
-    let configuration = report.configuration.iter().map(|file| resource(&slashes(&file.path), &file.sha256));
+    let configuration = report.configuration.iter().map(|file| resource(&printable(&slashes(&file.path)), &file.sha256));
     let names = |ended| list(&report.names(ended), |name| text(name.as_str()));
     let result = match report.ended() {
         Ended::Passed => "PASSED",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::report::{Finding, Number, PolicyReport, Report, Test};
-use super::{fingerprint, slashes};
+use super::{fingerprint, printable, slashes};
 
 /// Value of `schema`.
 pub const SCHEMA: &str = "secateur.gate-report/1";
@@ -16,7 +16,7 @@ pub fn emit(report: &Report) -> Value {
         "exitCode": report.exit_code(),
         "today": report.today.to_string(),
         "configuration": report.configuration.iter()
-            .map(|file| json!({"path": slashes(&file.path), "sha256": file.sha256})).collect::<Vec<_>>(),
+            .map(|file| json!({"path": printable(&slashes(&file.path)), "sha256": file.sha256})).collect::<Vec<_>>(),
         "policies": report.policies.iter().map(policy).collect::<Vec<_>>(),
         "tests": report.tests.iter().map(test).collect::<Vec<_>>(),
     })
@@ -26,10 +26,10 @@ fn policy(policy: &PolicyReport) -> Value {
     let bound: Vec<Value> = policy
         .bound
         .iter()
-        .map(|b| json!({"path": slashes(&b.path), "sha256": b.sha256, "mask": b.mask, "absent": b.absent}))
+        .map(|b| json!({"path": printable(&slashes(&b.path)), "sha256": b.sha256, "mask": b.mask, "absent": b.absent}))
         .collect();
     let verified = policy.verified.as_ref().map(|v| {
-        let signers: Vec<Value> = v.signers.iter().map(|(name, keyid)| json!({"name": name, "keyid": keyid})).collect();
+        let signers: Vec<Value> = v.signers.iter().map(|(name, keyid)| json!({"name": printable(name), "keyid": keyid})).collect();
         let files: Vec<Value> = v.files.iter().map(|(name, sha256)| json!({"name": name, "sha256": sha256})).collect();
         json!({"policyDigest": v.policy_digest, "files": files, "certificate": v.certificate, "signers": signers,
                "adversary": v.adversary, "states": v.states, "masks": v.masks})
@@ -50,8 +50,8 @@ pub fn number(number: &Number) -> Value {
 }
 
 fn finding(finding: &Finding) -> Value {
-    json!({"code": finding.kind.code(), "says": finding.says, "do": finding.advice, "mask": finding.mask,
+    json!({"code": finding.kind.code(), "says": printable(&finding.says), "do": printable(&finding.advice), "mask": finding.mask,
            "state": finding.state, "output": finding.output, "have": finding.have.as_ref().map(number),
-           "need": finding.need.as_ref().map(number), "line": finding.line, "excepted": finding.excepted,
+           "need": finding.need.as_ref().map(number), "line": finding.line, "excepted": finding.excepted.as_deref().map(printable),
            "exitCode": finding.kind.exit_code(), "fingerprint": fingerprint(finding)})
 }
