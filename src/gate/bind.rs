@@ -30,7 +30,7 @@ pub struct BoundFile {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// It cannot be imported.
-    #[error(transparent)]
+    #[error("{}", .0.problem)]
     Import(#[from] ImportError),
     /// What it holds is no policy.
     #[error("what it holds is no policy: {0}")]

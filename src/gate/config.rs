@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::date::Day;
+use super::emit::printable;
 use super::{BASELINE, GateError, SCHEMA};
 use crate::certify::emit::units_word;
 use crate::policy::input::{MAX_TEXT, read_text};
@@ -432,18 +433,21 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     scored.min().filter(|(distance, other)| *distance <= 1 + other.len() / 3).map(|(_, other)| other)
 }
 
-/// What the TOML reader says, with the nearest known key where a key is unknown.
-fn toml_words(error: &toml::de::Error) -> String {
-    let mut words = error.to_string().trim_end().to_owned();
-    let mut quoted = error.message().split('`').skip(1).step_by(2);
-    if error.message().starts_with("unknown field")
+/// What the TOML reader says, with the line and the nearest known key where a key is unknown; never the file's own text as
+/// it stands.
+fn toml_words(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().trim_end();
+    let line = error.span().map(|span| format!("line {}: ", line_of(text, span.start)));
+    let mut words = format!("{}{}", line.unwrap_or_default(), printable(message));
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    if message.starts_with("unknown field")
         && let Some(found) = quoted.next()
         && let Some(near) = nearest(found, quoted)
     {
-        words.push_str(&format!("\ndid you mean {near}?"));
+        words.push_str(&format!("; did you mean {near}?"));
     }
-    if error.message().contains("floating point") {
-        words.push_str("\nnumbers are written in quotes, such as \"0.05\": they are read exactly");
+    if message.contains("floating point") || message.contains("integer") {
+        words.push_str("; numbers are written in quotes, such as \"0.05\": they are read exactly");
     }
     words
 }
@@ -465,7 +469,7 @@ impl Gate {
     /// # Errors
     /// What is wrong, and on which line.
     pub fn parse(path: &Path, text: String) -> Result<Self, String> {
-        let written: Written = toml::from_str(&text).map_err(|e| toml_words(&e))?;
+        let written: Written = toml::from_str(&text).map_err(|e| toml_words(&text, &e))?;
         if written.schema.get_ref() != SCHEMA {
             let found = Escaped(written.schema.get_ref()).to_string();
             return Err(format!("schema is {found}; this version reads \"{SCHEMA}\""));

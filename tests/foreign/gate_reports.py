@@ -37,7 +37,7 @@ assert sum("suppressions" in r for r in results) == EXCEPTED
 if (module := found("sarif_pydantic")) is not None:
     assert len(module.Sarif.model_validate(sarif).runs[0].results) == len(results)
 if (module := found("sarif.loader")) is not None:
-    assert module.load_sarif_file(str(folder / "out.sarif")).get_tools() == ["secateur gate"]
+    assert len(module.load_sarif_file(str(folder / "out.sarif")).get_results()) == len(results)
 if (schema := os.environ.get("SECATEUR_SARIF_SCHEMA")) and (module := found("jsonschema")) is not None:
     rules = json.loads(Path(schema).read_text())
     module.validators.validator_for(rules)(rules).validate(sarif)
@@ -75,7 +75,7 @@ except ImportError:
 else:
     Statement.copy_from_pb(json_format.ParseDict(statement, statement_pb2.Statement())).validate()
 try:
-    from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
+    from in_toto_attestation.predicates.test_result import test_result_pb2
 except ImportError:
     print("skipped: no predicate test_result in in_toto_attestation")
 else:

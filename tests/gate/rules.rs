@@ -193,8 +193,27 @@ fn what_is_not_known_is_refused() {
     refused(&gated, &with("max-sparsity = \"1\"").replace("trust = \"trust.json\"\n", ""), &["unsigned = true"]);
     let bare = head.split("[policy.about]").next().expect("its head").to_owned();
     refused(&gated, &(bare + &rule("quantity = \"total-variation\"\nmax = \"1\"")), &["say what the claims"]);
+    let marks = "\u{1b}[2J\u{202e}";
+    let ran = {
+        std::fs::write(gated.path("secateur.toml"), format!("{head}[[rule]]\n\"{marks}\" = 1\nid = \"r\"\n")).expect("written");
+        gated.gate(&[])
+    };
+    assert!(ran.code == 2 && !ran.stderr.contains(['\u{1b}', '\u{202e}']), "{ran:?}");
     let named = with("max-sparsity = \"1\"").replace("id = \"r\"", "id = \"::error\"");
     refused(&gated, &named, &["letters, digits"]);
+}
+
+/// Examples fit a terminal of 80 columns.
+#[test]
+fn help_shows_examples() {
+    let gated = gated(&TWO);
+    let export = secateur_testkit::programs::run(
+        secateur_testkit::programs::secateur(gated.root()).args(["export", "--help"]),
+    );
+    for ran in [gated.gate(&["--help"]), gated.gate(&["accept", "--help"]), export] {
+        let (_, examples) = ran.stdout.split_once("Example").unwrap_or_else(|| panic!("{ran:?}"));
+        assert!(examples.lines().all(|line| line.chars().count() <= 80), "{examples}");
+    }
 }
 
 /// A certificate that is not accepted fails every rule of its policy, with its own exit code.
