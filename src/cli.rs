@@ -10,7 +10,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 #[cfg(feature = "train")]
 use command::{attack, episodes, sweep, train};
-use command::{audit, certify, check, decompose, export, gate, import, keygen, prune, report, sa_mdp, show, verify};
+use command::{
+    audit, certify, check, decompose, export, gate, import, keygen, prune, report, sa_mdp, show, verify,
+};
 use context::streams::{complain, print_bytes};
 use context::{CliError, Context, Format, interrupt};
 use option::document::DocumentOutput;

@@ -48,7 +48,9 @@ pub enum ExportError {
     #[error("what was made does not read back: {0}")]
     Unreadable(ImportError),
     /// What was made reads back as another network.
-    #[error("what was made reads back as another network ({0}); the format has no exact form for this policy")]
+    #[error(
+        "what was made reads back as another network ({0}); the format has no exact form for this policy"
+    )]
     Differs(#[from] Difference),
     /// The policy was not loaded by the checker's reader.
     #[error("the policy directory is not as it was read")]
@@ -74,11 +76,7 @@ pub fn pruned(policy: &Policy, mask: &Mask) -> Policy {
 ///
 /// # Errors
 /// [`ExportError`].
-pub fn export(
-    policy: &PolicyDirectory,
-    mask: &Mask,
-    format: ExportFormat,
-) -> Result<Vec<u8>, ExportError> {
+pub fn export(policy: &PolicyDirectory, mask: &Mask, format: ExportFormat) -> Result<Vec<u8>, ExportError> {
     let stored = &policy.files.policy;
     let mut data = policy_data(policy).ok_or(ExportError::NotLoaded)?;
     for (layer, kept) in data.layers.iter_mut().zip(&mask.layers) {
@@ -128,7 +126,9 @@ fn tensors(policy: &PolicyData, notes: &[(&str, &str)]) -> Result<Vec<u8>, Strin
     let mut activations = Vec::new();
     for (index, layer) in policy.layers.iter().enumerate() {
         if layer.fixed {
-            return Err(format!("layer {index} only scales, which a state dictionary does not show; write .onnx"));
+            return Err(format!(
+                "layer {index} only scales, which a state dictionary does not show; write .onnx"
+            ));
         }
         entries.insert(weight_name(index), entry(&layer.weight));
         entries.insert(bias_name(index), entry(&layer.bias));

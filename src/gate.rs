@@ -1,6 +1,7 @@
 //! A release gate: rules over checked certificates, a baseline, exceptions that expire. Untrusted: what it calls verified,
 //! the checker verified in this run; numbers are compared as exact rationals. `spec/gate.md`.
 
+pub mod about;
 pub mod accept;
 pub mod baseline;
 pub mod bind;

@@ -27,7 +27,8 @@ pub fn accept(gate: &Gate, progress: &dyn Progress) -> Result<Baseline, GateErro
         let differs = entry.about.as_ref().and_then(|about| about.differs(evidence.certificate()));
         if let Some((_, found, wanted)) = differs {
             let code = Kind::NotComparable.code();
-            let reason = format!("policy {name}: {code}: the certificate is about {found}, `about` says {wanted}");
+            let reason =
+                format!("policy {name}: {code}: the certificate is about {found}, `about` says {wanted}");
             return Err(GateError::Config { path: gate.path.clone(), reason });
         }
         made.policies.insert(name.clone(), Accepted::of(&evidence));

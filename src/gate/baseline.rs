@@ -14,8 +14,9 @@ use secateur_checker::reader::escaped::Escaped;
 use secateur_checker::table::Quantity;
 use serde::{Deserialize, Serialize};
 
+use super::about::About;
 use super::bounds::{attained, chosen, families, worst};
-use super::config::{About, Choice, Gate, is_hex_digest, is_plain};
+use super::config::{Choice, Gate, is_hex_digest, is_plain};
 use super::evidence::Evidence;
 use super::git::file_at;
 use super::report::ConfigFile;
@@ -156,9 +157,16 @@ impl Accepted {
     }
 }
 
-fn numbers(certificate: &Certificate, quantity: Quantity, mask: usize, outputs: usize) -> Option<AcceptedNumbers> {
+fn numbers(
+    certificate: &Certificate,
+    quantity: Quantity,
+    mask: usize,
+    outputs: usize,
+) -> Option<AcceptedNumbers> {
     let all = families(certificate, quantity, mask, outputs);
-    let value = |families: &[Family]| worst(certificate, quantity, mask, outputs, families).map(|e| e.value.to_string());
+    let value = |families: &[Family]| {
+        worst(certificate, quantity, mask, outputs, families).map(|e| e.value.to_string())
+    };
     if all.is_empty() {
         return None;
     }
@@ -189,10 +197,7 @@ impl Baseline {
     ///
     /// # Errors
     /// [`GateError`]: a file that cannot be read or is not accepted, and a named one that is not there.
-    pub fn load(
-        gate: &Gate,
-        source: &BaselineSource,
-    ) -> Result<Option<(Self, Vec<ConfigFile>)>, GateError> {
+    pub fn load(gate: &Gate, source: &BaselineSource) -> Result<Option<(Self, Vec<ConfigFile>)>, GateError> {
         let own = [gate.place(&gate.baseline)];
         let named = !source.files.is_empty();
         let files: &[PathBuf] = if named { &source.files } else { &own };

@@ -90,12 +90,18 @@ pub fn bind(
     let normaliser = found.normaliser.is_some() || stored.normaliser.is_none();
     let scope = Scope { log_std, normaliser };
     let mut furthest: Option<(usize, Difference)> = None;
-    for (index, kept) in masks.masks.iter().enumerate().filter(|(index, _)| mask.is_none_or(|m| m == *index)) {
+    for (index, kept) in masks.masks.iter().enumerate().filter(|(index, _)| mask.is_none_or(|m| m == *index))
+    {
         match compare_policies(&found, &pruned(stored, kept), scope) {
             Ok(()) => {
                 let absent = [("log_std", log_std), ("normaliser", normaliser)];
                 let absent = absent.into_iter().filter(|(_, there)| !there).map(|(name, _)| name).collect();
-                return Ok(BoundFile { path: path.to_owned(), sha256: sha256_hex(&bytes), mask: index, absent });
+                return Ok(BoundFile {
+                    path: path.to_owned(),
+                    sha256: sha256_hex(&bytes),
+                    mask: index,
+                    absent,
+                });
             }
             Err(difference) => furthest = Some((index, difference)),
         }

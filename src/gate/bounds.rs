@@ -41,7 +41,9 @@ pub fn families(certificate: &Certificate, quantity: Quantity, mask: usize, outp
             found.push(family);
         }
     }
-    found.retain(|family| slots(quantity, outputs).all(|slot| of(certificate, quantity, mask, *family, slot).is_some()));
+    found.retain(|family| {
+        slots(quantity, outputs).all(|slot| of(certificate, quantity, mask, *family, slot).is_some())
+    });
     found.sort();
     found
 }
@@ -57,7 +59,13 @@ fn slots(quantity: Quantity, outputs: usize) -> impl Iterator<Item = Option<usiz
     (0..count).map(move |output| each.then_some(output))
 }
 
-fn of(certificate: &Certificate, quantity: Quantity, mask: usize, family: Family, output: Option<usize>) -> Option<&Claim> {
+fn of(
+    certificate: &Certificate,
+    quantity: Quantity,
+    mask: usize,
+    family: Family,
+    output: Option<usize>,
+) -> Option<&Claim> {
     claims(certificate, quantity, mask).find(|c| c.output == output && family_of(c) == Some(family))
 }
 
@@ -80,7 +88,8 @@ pub fn worst(
         let chosen = families.iter().filter_map(|f| of(certificate, quantity, mask, *f, output));
         let listed: Vec<&Claim> = chosen.collect();
         let local = |claim: &&Claim| family_of(claim).is_some_and(Family::is_local);
-        let everywhere = listed.iter().filter(|c| !local(c)).filter_map(|c| Rational::parse(c.values.first()?).ok());
+        let everywhere =
+            listed.iter().filter(|c| !local(c)).filter_map(|c| Rational::parse(c.values.first()?).ok());
         let everywhere = everywhere.reduce(|a, b| if better(quantity, &a, &b) { a } else { b });
         let rows: Vec<&Claim> = listed.iter().filter(|c| local(c)).copied().collect();
         let best_at = |state: usize| {
@@ -130,7 +139,8 @@ pub fn chosen(
 
 /// The largest number that an attack point reaches; `None` where none is claimed.
 pub fn attained(certificate: &Certificate, quantity: Quantity, mask: usize) -> Option<Extreme> {
-    let listed = certificate.counterexample.iter().filter(|c| c.mask == mask && c.quantity == quantity.name());
+    let listed =
+        certificate.counterexample.iter().filter(|c| c.mask == mask && c.quantity == quantity.name());
     let mut found: Option<Extreme> = None;
     for claim in listed {
         for (state, text) in claim.at_least.iter().enumerate() {

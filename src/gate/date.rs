@@ -16,7 +16,8 @@ impl Day {
 
     /// `YYYY-MM-DD`, years 1970 to 9999.
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse::<i64>().ok())?;
+        let digits =
+            |part: &str| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse::<i64>().ok())?;
         let parts: Vec<&str> = text.split('-').collect();
         let &[year, month, day] = parts.as_slice() else { return None };
         if (year.len(), month.len(), day.len()) != (4, 2, 2) {
@@ -68,7 +69,9 @@ mod tests {
     /// 2000-03-01 is day 11017: 30 years with 7 leap days, and January and February of a leap year.
     #[test]
     fn days_are_counted() {
-        for (text, days) in [("1970-01-01", 0), ("2000-02-29", 11_016), ("2000-03-01", 11_017), ("2026-11-29", 20_786)] {
+        for (text, days) in
+            [("1970-01-01", 0), ("2000-02-29", 11_016), ("2000-03-01", 11_017), ("2026-11-29", 20_786)]
+        {
             assert_eq!(Day::parse(text), Some(Day(days)), "{text}");
             assert_eq!(Day(days).to_string(), text);
         }
@@ -79,7 +82,17 @@ mod tests {
 
     #[test]
     fn what_is_no_day_is_none() {
-        for text in ["2026-02-29", "2026-13-01", "2026-00-10", "2026-1-1", "26-01-01", "2026-04-31", "", "2026-+1-01", "1969-12-31"] {
+        for text in [
+            "2026-02-29",
+            "2026-13-01",
+            "2026-00-10",
+            "2026-1-1",
+            "26-01-01",
+            "2026-04-31",
+            "",
+            "2026-+1-01",
+            "1969-12-31",
+        ] {
             assert_eq!(Day::parse(text), None, "{text}");
         }
     }

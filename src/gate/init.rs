@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::table::Quantity;
 
+use super::about::About;
 use super::bounds::{Extreme, chosen, worst};
-use super::config::{About, Choice, Gate, is_plain};
+use super::config::{Choice, Gate, is_plain};
 use super::evidence::{Evidence, gather};
 use super::{GateError, SCHEMA};
 use crate::audit::name_of;
@@ -103,7 +104,9 @@ fn policy_table(file: &Path, paths: &InitPaths) -> String {
 
 fn about_table(evidence: &Evidence) -> String {
     let about = About::of(evidence.certificate());
-    let mut text = "# What the claims must be about; a certificate about anything else fails.\n[policy.about]\n".to_owned();
+    let mut text =
+        "# What the claims must be about; a certificate about anything else fails.\n[policy.about]\n"
+            .to_owned();
     text.push_str(&format!("shape = {}\n", quoted(&about.shape)));
     if let Some(radius) = &about.radius {
         text.push_str(&format!("radius = {}\n", quoted(radius)));

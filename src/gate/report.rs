@@ -73,35 +73,50 @@ pub enum Standing {
 }
 
 impl Kind {
+    /// Code, exit code as `spec/README.md` lists them, and title.
+    fn row(self) -> (&'static str, u8, &'static str) {
+        match self {
+            Self::AboveLimit => ("above-limit", 1, "A certified bound is above its limit"),
+            Self::BelowLimit => ("below-limit", 1, "A certified margin is below its limit"),
+            Self::ProvedWorse => ("proved-worse", 1, "The policy is proved worse than its baseline"),
+            Self::BoundRose => ("bound-rose", 1, "A certified bound is worse than its baseline"),
+            Self::NotComparable => ("not-comparable", 1, "Baseline and certificate are not comparable"),
+            Self::NoBaseline => ("no-baseline", 2, "There is no baseline"),
+            Self::ProvedHarm => ("proved-harm", 1, "A pruning step is proved to have hurt"),
+            Self::NoHarmEvidence => ("no-harm-evidence", 1, "Harm was not looked for"),
+            Self::Loosened => ("loosened", 1, "A bound rose at a pruning step"),
+            Self::NotClaimed => ("not-claimed", 1, "The certificate does not claim what a rule reads"),
+            Self::OtherAdversary => ("other-adversary", 1, "The certificate is about another adversary"),
+            Self::OtherStates => ("other-states", 1, "The certificate is about other states"),
+            Self::SignerMissing => ("signer-missing", 3, "A required signature is missing"),
+            Self::OtherSource => ("other-source", 1, "The policy was imported from another file"),
+            Self::CheckerTooOld => ("checker-too-old", 1, "The certificate is for an older checker"),
+            Self::TooSparse => ("too-sparse", 1, "A mask prunes too much"),
+            Self::NoMask => ("no-mask", 1, "A rule speaks of a mask that is not there"),
+            Self::Rejected => ("rejected", 3, "The certificate is rejected"),
+            Self::Unreadable => ("unreadable", 2, "A file cannot be read"),
+            Self::LimitReached => ("limit-reached", 4, "A limit was reached"),
+            Self::BindDiffers => ("bind-differs", 3, "A deployed file is not the certified policy"),
+            Self::BindUnreadable => ("bind-unreadable", 2, "A deployed file cannot be imported"),
+            Self::ExceptionExpired => ("exception-expired", 1, "An exception has expired"),
+            Self::ExceptionTooLong => ("exception-too-long", 1, "An exception lasts too long"),
+            Self::ExceptionUnused => ("exception-unused", 1, "An exception excuses nothing"),
+        }
+    }
+
     /// The stable code.
     pub fn code(self) -> &'static str {
-        match self {
-            Self::AboveLimit => "above-limit",
-            Self::BelowLimit => "below-limit",
-            Self::ProvedWorse => "proved-worse",
-            Self::BoundRose => "bound-rose",
-            Self::NotComparable => "not-comparable",
-            Self::NoBaseline => "no-baseline",
-            Self::ProvedHarm => "proved-harm",
-            Self::NoHarmEvidence => "no-harm-evidence",
-            Self::Loosened => "loosened",
-            Self::NotClaimed => "not-claimed",
-            Self::OtherAdversary => "other-adversary",
-            Self::OtherStates => "other-states",
-            Self::SignerMissing => "signer-missing",
-            Self::OtherSource => "other-source",
-            Self::CheckerTooOld => "checker-too-old",
-            Self::TooSparse => "too-sparse",
-            Self::NoMask => "no-mask",
-            Self::Rejected => "rejected",
-            Self::Unreadable => "unreadable",
-            Self::LimitReached => "limit-reached",
-            Self::BindDiffers => "bind-differs",
-            Self::BindUnreadable => "bind-unreadable",
-            Self::ExceptionExpired => "exception-expired",
-            Self::ExceptionTooLong => "exception-too-long",
-            Self::ExceptionUnused => "exception-unused",
-        }
+        self.row().0
+    }
+
+    /// The process's exit code for it.
+    pub fn exit_code(self) -> u8 {
+        self.row().1
+    }
+
+    /// What is wrong, for readers of other tools.
+    pub fn title(self) -> &'static str {
+        self.row().2
     }
 
     /// Every kind.
@@ -133,33 +148,6 @@ impl Kind {
         Self::ExceptionUnused,
     ];
 
-    /// The process's exit code, as `spec/README.md` lists them.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::LimitReached => 4,
-            Self::Rejected | Self::BindDiffers | Self::SignerMissing => 3,
-            Self::Unreadable | Self::BindUnreadable | Self::NoBaseline => 2,
-            Self::AboveLimit
-            | Self::BelowLimit
-            | Self::ProvedWorse
-            | Self::BoundRose
-            | Self::NotComparable
-            | Self::ProvedHarm
-            | Self::NoHarmEvidence
-            | Self::Loosened
-            | Self::NotClaimed
-            | Self::OtherAdversary
-            | Self::OtherStates
-            | Self::OtherSource
-            | Self::CheckerTooOld
-            | Self::TooSparse
-            | Self::NoMask
-            | Self::ExceptionExpired
-            | Self::ExceptionTooLong
-            | Self::ExceptionUnused => 1,
-        }
-    }
-
     /// A rule that does not hold, or evidence that is missing.
     pub fn standing(self) -> Standing {
         if self.exit_code() == 1 { Standing::Violation } else { Standing::Evidence }
@@ -177,37 +165,6 @@ impl Kind {
                 | Self::Loosened
                 | Self::TooSparse
         )
-    }
-
-    /// What the rule behind it wants, for readers of other tools.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::AboveLimit => "A certified bound is above its limit",
-            Self::BelowLimit => "A certified margin is below its limit",
-            Self::ProvedWorse => "The policy is proved worse than its baseline",
-            Self::BoundRose => "A certified bound is worse than its baseline",
-            Self::NotComparable => "Baseline and certificate are not comparable",
-            Self::NoBaseline => "There is no baseline",
-            Self::ProvedHarm => "A pruning step is proved to have hurt",
-            Self::NoHarmEvidence => "Harm was not looked for",
-            Self::Loosened => "A bound rose at a pruning step",
-            Self::NotClaimed => "The certificate does not claim what a rule reads",
-            Self::OtherAdversary => "The certificate is about another adversary",
-            Self::OtherStates => "The certificate is about other states",
-            Self::SignerMissing => "A required signature is missing",
-            Self::OtherSource => "The policy was imported from another file",
-            Self::CheckerTooOld => "The certificate is for an older checker",
-            Self::TooSparse => "A mask prunes too much",
-            Self::NoMask => "A rule speaks of a mask that is not there",
-            Self::Rejected => "The certificate is rejected",
-            Self::Unreadable => "A file cannot be read",
-            Self::LimitReached => "A limit was reached",
-            Self::BindDiffers => "A deployed file is not the certified policy",
-            Self::BindUnreadable => "A deployed file cannot be imported",
-            Self::ExceptionExpired => "An exception has expired",
-            Self::ExceptionTooLong => "An exception lasts too long",
-            Self::ExceptionUnused => "An exception excuses nothing",
-        }
     }
 }
 

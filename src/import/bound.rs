@@ -35,7 +35,8 @@ pub fn head_kind(policy: &Policy) -> HeadKind {
 pub fn reread(path: &Path, bytes: &[u8], known: &Policy, head: HeadKind) -> Result<Reread, ImportError> {
     let plain = ImportOptions { head: Some(head), ..ImportOptions::default() };
     let layers = &known.network.layers;
-    let trained: Vec<_> = layers.iter().filter(|l| !l.fixed).map(|l| activation_spec(&l.activation)).collect();
+    let trained: Vec<_> =
+        layers.iter().filter(|l| !l.fixed).map(|l| activation_spec(&l.activation)).collect();
     let mut told = plain.clone();
     if let Some((last, hidden)) = trained.split_last() {
         told.activation = hidden.first().filter(|first| hidden.iter().all(|a| a == *first)).cloned();

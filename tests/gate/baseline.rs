@@ -29,7 +29,14 @@ fn replace(gated: &Gated, document: &Value) {
 
 fn git(root: &Path, arguments: &[&str]) {
     let mut command = Command::new("git");
-    command.current_dir(root).args(["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"]);
+    command.current_dir(root).args([
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@t",
+        "-c",
+        "init.defaultBranch=main",
+    ]);
     let ran = run(command.args(arguments));
     assert_eq!(ran.code, 0, "{ran:?}");
 }
@@ -72,7 +79,8 @@ fn worse_is_proved_or_only_a_bound() {
     assert_eq!(gated.report(&[]).1, 0);
     let numbers = document["policies"]["p"]["masks"][1]["quantities"]["total-variation"].clone();
     let least: secateur_checker::number::Rational =
-        secateur_checker::number::Rational::parse(numbers["atLeast"].as_str().expect("from below")).expect("a number");
+        secateur_checker::number::Rational::parse(numbers["atLeast"].as_str().expect("from below"))
+            .expect("a number");
     let half = |n: &secateur_checker::number::Rational| {
         n.div(&secateur_checker::number::Rational::from_integer(2.into())).expect("not 0").to_string()
     };
@@ -115,7 +123,8 @@ fn what_is_not_comparable_is_not_compared() {
     assert_eq!(change("/outputs", 3.into()), ["not-comparable"]);
     assert_eq!(change("/masks", serde_json::json!([])), ["not-comparable"]);
     replace(&gated, &good);
-    let weaker = certify_with(gated.root(), &[Family::Sensitivity], &linf("1/20"), &key(1), false).expect("certified");
+    let weaker =
+        certify_with(gated.root(), &[Family::Sensitivity], &linf("1/20"), &key(1), false).expect("certified");
     weaker.write(&gated.problem.certificate_file(), WITNESS).expect("written");
     let (report, code) = gated.report(&[]);
     assert_eq!((codes(&report), code), (vec!["not-comparable".to_owned()], 1));

@@ -20,7 +20,8 @@ fn block(text: &str, begin: &str) -> String {
     let mut lines = text.lines().skip_while(|line| line.trim() != begin);
     let first = lines.next().unwrap_or_else(|| panic!("no line {begin}"));
     let indent = |line: &str| line.len() - line.trim_start().len();
-    let inner: Vec<&str> = lines.take_while(|line| line.trim().is_empty() || indent(line) > indent(first)).collect();
+    let inner: Vec<&str> =
+        lines.take_while(|line| line.trim().is_empty() || indent(line) > indent(first)).collect();
     let least = inner.iter().filter(|l| !l.trim().is_empty()).map(|l| indent(l)).min().expect("a script");
     inner.iter().map(|line| line.get(least..).unwrap_or_default().to_owned() + "\n").collect()
 }
@@ -41,7 +42,11 @@ fn action(gated: &Gated, variables: &[(&str, &str)]) -> Ran {
     let mut command = Command::new("bash");
     // As the runner starts a step whose shell is bash.
     command.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &block(&file("action.yml"), "run: |")]);
-    command.current_dir(gated.root()).env("GATE_FILE", "secateur.toml").env("GATE_BASELINE_REV", "").env("GATE_BIND", "");
+    command
+        .current_dir(gated.root())
+        .env("GATE_FILE", "secateur.toml")
+        .env("GATE_BASELINE_REV", "")
+        .env("GATE_BIND", "");
     command.env("GATE_PROGRAM", program(gated)).env("RUNNER_TEMP", gated.root()).env("CI", "true");
     command.env("GITHUB_OUTPUT", gated.path("output")).env("GITHUB_STEP_SUMMARY", gated.path("summary"));
     command.envs(variables.iter().copied());
@@ -102,7 +107,10 @@ fn the_gitlab_job_decides_and_leaves_its_reports() {
     let job = || {
         let mut command = Command::new("sh");
         command.args(["-c", &script]).current_dir(gated.root()).env("PATH", path_with(&gated));
-        command.env("GATE_FILE", "secateur.toml").env("CI", "true").env_remove("CI_MERGE_REQUEST_DIFF_BASE_SHA");
+        command
+            .env("GATE_FILE", "secateur.toml")
+            .env("CI", "true")
+            .env_remove("CI_MERGE_REQUEST_DIFF_BASE_SHA");
         run(&mut command)
     };
     gated.write(KEPT);

@@ -30,7 +30,10 @@ fn a_file_is_bound_to_its_mask_alone() {
             let name = format!("m{mask}.{end}");
             exported(&gated, mask, &name);
             let (report, code) = gated.report(&["--bind", &name]);
-            assert_eq!((code, &report["policies"][0]["bound"][0]["mask"]), (0, &mask.parse::<u64>().expect("a number").into()));
+            assert_eq!(
+                (code, &report["policies"][0]["bound"][0]["mask"]),
+                (0, &mask.parse::<u64>().expect("a number").into())
+            );
             let absent = &report["policies"][0]["bound"][0]["absent"];
             let wanted = if end == "onnx" { serde_json::json!(["log_std"]) } else { serde_json::json!([]) };
             assert_eq!(*absent, wanted, "{name}");
@@ -63,7 +66,10 @@ fn a_changed_weight_is_found() {
     std::fs::write(gated.path("m.onnx"), &bytes).expect("written");
     let (report, code) = gated.report(&["--bind", "1=m.onnx"]);
     assert_eq!((codes(&report), code), (vec!["bind-differs".to_owned()], 3));
-    assert!(findings(&report)[0]["says"].as_str().expect("words").contains("the bias of layer 1, row 0"), "{report}");
+    assert!(
+        findings(&report)[0]["says"].as_str().expect("words").contains("the bias of layer 1, row 0"),
+        "{report}"
+    );
 }
 
 /// The standard deviations of a file that has them are compared.

@@ -96,7 +96,9 @@ fn four_commands_to_a_gate_and_a_worse_policy_fails_it() {
     let failed = step(root, "secateur gate");
     assert_eq!(failed.code, 1, "{failed:?}");
     assert!(failed.stdout.starts_with("gate failed: 1 of "), "{failed:?}");
-    for word in ["failed   cartpole/no-worse", "proved-worse: proved worse: an attack reaches", "mask 2", "do: "] {
+    for word in
+        ["failed   cartpole/no-worse", "proved-worse: proved worse: an attack reaches", "mask 2", "do: "]
+    {
         assert!(failed.stdout.contains(word), "{word:?} is not in {failed:?}");
     }
 

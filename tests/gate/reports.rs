@@ -126,9 +126,11 @@ fn the_statement_is_signed_and_says_what_was_tested() {
         let mut all = vec!["--today", "2026-11-29", "--attest", name, "--key", "k.pem"];
         all.extend(more);
         let ran = gated.gate(&all);
-        let envelope = parse_envelope(&std::fs::read(gated.path(name)).expect("written")).expect("an envelope");
+        let envelope =
+            parse_envelope(&std::fs::read(gated.path(name)).expect("written")).expect("an envelope");
         let pem = secateur::certify::keys::public_pem(&key(7).public().expect("a key"));
-        let trust = parse_trust(secateur::certify::keys::trust_file("gate", &pem).as_bytes()).expect("a trust file");
+        let trust =
+            parse_trust(secateur::certify::keys::trust_file("gate", &pem).as_bytes()).expect("a trust file");
         assert_eq!(verify_envelope(&envelope, &trust).expect("its signature").len(), 1);
         let statement: Value = serde_json::from_slice(&envelope.payload).expect("JSON");
         (statement, ran.code)
@@ -142,9 +144,13 @@ fn the_statement_is_signed_and_says_what_was_tested() {
     assert_eq!(names("passedTests"), r#"["p/check","p/kept","exceptions"]"#);
     assert_eq!(statement["predicate"]["configuration"][0]["name"], "secateur.toml");
     let subjects = statement["subject"].to_string();
-    assert!(subjects.contains(&gated.certificate_sha256()) && subjects.contains("p/policy.json"), "{subjects}");
+    assert!(
+        subjects.contains(&gated.certificate_sha256()) && subjects.contains("p/policy.json"),
+        "{subjects}"
+    );
     let text = std::fs::read_to_string(gated.path("secateur.toml")).expect("read");
-    let kept = text.split("[[rule]]").next().expect("its head").to_owned() + "[[rule]]\nid = \"kept\"\nmax-sparsity = \"1\"\n";
+    let kept = text.split("[[rule]]").next().expect("its head").to_owned()
+        + "[[rule]]\nid = \"kept\"\nmax-sparsity = \"1\"\n";
     std::fs::write(gated.path("secateur.toml"), kept).expect("written");
     let line = ["export", "policy", "--masks", "masks", "--mask", "1", "--to", "m.onnx"];
     assert_eq!(run(secateur_testkit::programs::secateur(gated.root()).args(line)).code, 0);
@@ -172,7 +178,8 @@ fn other_programs_read_the_reports() {
     let Some(python) = python("json") else { return };
     let gated = hostile();
     std::fs::write(gated.path("k.pem"), key(7).private_pem()).expect("written");
-    let mut arguments = vec!["--today", "2026-11-29", "--bind", FILE, "--attest", "out.attest", "--key", "k.pem"];
+    let mut arguments =
+        vec!["--today", "2026-11-29", "--bind", FILE, "--attest", "out.attest", "--key", "k.pem"];
     let outputs: Vec<String> = FORMATS.iter().map(|f| format!("{f}=out.{f}")).collect();
     outputs.iter().for_each(|output| arguments.extend(["--output", output.as_str()]));
     assert_eq!(gated.gate(&arguments).code, 3);

@@ -14,7 +14,8 @@ fn rule(text: &str) -> String {
 
 /// By state the least claim of any family, then the largest over states: by loops over what the certificate says.
 fn largest(certificate: &Certificate, quantity: &str, mask: usize) -> (Rational, usize) {
-    let claims: Vec<_> = certificate.claims.iter().filter(|c| c.quantity == quantity && c.mask == mask).collect();
+    let claims: Vec<_> =
+        certificate.claims.iter().filter(|c| c.quantity == quantity && c.mask == mask).collect();
     let at = |state: usize| {
         let outputs: std::collections::BTreeSet<Option<usize>> = claims.iter().map(|c| c.output).collect();
         let least = |output: Option<usize>| {
@@ -41,7 +42,8 @@ fn limits_are_exact() {
         for mask in [0, 2] {
             let (most, state) = largest(&certificate, quantity, mask);
             let text = claim_decimal(&most, Rounding::Up);
-            let with = |max: &str| rule(&format!("quantity = \"{quantity}\"\nmask = {mask}\nmax = \"{max}\""));
+            let with =
+                |max: &str| rule(&format!("quantity = \"{quantity}\"\nmask = {mask}\nmax = \"{max}\""));
             assert_eq!(gated.codes(&with(&text), &[]), (vec![], 0), "{quantity} {mask}");
             gated.write(&with(&nudged(&text, -1)));
             let (report, code) = gated.report(&[]);
@@ -97,7 +99,8 @@ fn a_missing_output_is_not_claimed() {
 fn claims_about_something_else_are_not_compared() {
     let gated = gated(&TWO);
     let good = gated.head() + &rule("quantity = \"total-variation\"\nmax = \"0\"");
-    let digest = good.split("states = \"").last().and_then(|rest| rest.get(..64)).expect("a digest").to_owned();
+    let digest =
+        good.split("states = \"").last().and_then(|rest| rest.get(..64)).expect("a digest").to_owned();
     for (from, to, code) in [
         ("radius = \"1/20\"", "radius = \"1/10\"", "other-adversary"),
         ("shape = \"linf\"", "shape = \"l2\"", "other-adversary"),
@@ -149,7 +152,11 @@ fn signers_sources_versions_and_sparsities() {
 fn harm_needs_evidence() {
     let gated = gated(&TWO);
     assert_eq!(gated.codes(&rule("no-proved-harm = true"), &[]), (vec!["no-harm-evidence".to_owned()], 1));
-    assert_eq!(gated.codes(&rule("no-proved-harm = true\nmask = 0"), &[]), (vec![], 0), "mask 0 comes of no step");
+    assert_eq!(
+        gated.codes(&rule("no-proved-harm = true\nmask = 0"), &[]),
+        (vec![], 0),
+        "mask 0 comes of no step"
+    );
     assert_eq!(gated.codes(&rule("no-loosened = [\"crown\"]"), &[]), (vec!["not-claimed".to_owned()], 1));
     assert_eq!(gated.codes(&rule("no-loosened = [\"sensitivity\"]"), &[]), (vec![], 0), "never, by theorem");
     let looked = gated_by(&Spec::small(1), &TWO, true);
@@ -158,7 +165,8 @@ fn harm_needs_evidence() {
     let hurt = certificate.brackets.iter().any(|b| b.at.is_some());
     let rose = certificate.verdicts.iter().any(|v| v.family == "ibp" && v.verdict == "loosened");
     let wanted = [("proved-harm", hurt), ("loosened", rose)];
-    let wanted: Vec<String> = wanted.iter().filter(|(_, is)| *is).map(|(code, _)| (*code).to_owned()).collect();
+    let wanted: Vec<String> =
+        wanted.iter().filter(|(_, is)| *is).map(|(code, _)| (*code).to_owned()).collect();
     assert_eq!((found, exit), (wanted.clone(), i32::from(!wanted.is_empty())));
 }
 
@@ -177,25 +185,42 @@ fn what_is_not_known_is_refused() {
     let gated = gated(&TWO);
     let head = gated.head();
     let with = |text: &str| head.clone() + &rule(text);
-    refused(&gated, &with("quantity = \"total-variation\"\nmaxx = \"1\""), &["maxx", "did you mean max?", "line 2"]);
+    refused(
+        &gated,
+        &with("quantity = \"total-variation\"\nmaxx = \"1\""),
+        &["maxx", "did you mean max?", "line 2"],
+    );
     refused(&gated, &with("no-proved-harms = true"), &["did you mean no-proved-harm?"]);
     refused(&gated, &head.replace("directory", "directroy"), &["did you mean directory?"]);
     refused(&gated, &with("quantity = \"total-variaton\"\nmax = \"1\""), &["did you mean total-variation?"]);
-    refused(&gated, &with("quantity = \"total-variation\"\nfamily = \"ipb\"\nmax = \"1\""), &["did you mean ibp?"]);
+    refused(
+        &gated,
+        &with("quantity = \"total-variation\"\nfamily = \"ipb\"\nmax = \"1\""),
+        &["did you mean ibp?"],
+    );
     refused(&gated, &with("quantity = \"total-variation\"\nmax = 0.5"), &["in quotes"]);
     refused(&gated, &with("quantity = \"total-variation\"\nmax = \"half\""), &["max \"half\""]);
     refused(&gated, &with("quantity = \"total-variation\""), &["needs max"]);
     refused(&gated, &with("mask = 1"), &["demands nothing"]);
     refused(&gated, &with("policy = \"q\"\nmax-sparsity = \"1\""), &["policy \"q\" is not known"]);
-    refused(&gated, &(with("max-sparsity = \"1\"") + &rule("max-sparsity = \"1\"")), &["name r is there twice"]);
+    refused(
+        &gated,
+        &(with("max-sparsity = \"1\"") + &rule("max-sparsity = \"1\"")),
+        &["name r is there twice"],
+    );
     refused(&gated, &head, &["no [[rule]]"]);
     refused(&gated, &with("max-sparsity = \"1\"").replace("gate/1", "gate/2"), &["secateur.gate/1"]);
-    refused(&gated, &with("max-sparsity = \"1\"").replace("trust = \"trust.json\"\n", ""), &["unsigned = true"]);
+    refused(
+        &gated,
+        &with("max-sparsity = \"1\"").replace("trust = \"trust.json\"\n", ""),
+        &["unsigned = true"],
+    );
     let bare = head.split("[policy.about]").next().expect("its head").to_owned();
     refused(&gated, &(bare + &rule("quantity = \"total-variation\"\nmax = \"1\"")), &["say what the claims"]);
     let marks = "\u{1b}[2J\u{202e}";
     let ran = {
-        std::fs::write(gated.path("secateur.toml"), format!("{head}[[rule]]\n\"{marks}\" = 1\nid = \"r\"\n")).expect("written");
+        std::fs::write(gated.path("secateur.toml"), format!("{head}[[rule]]\n\"{marks}\" = 1\nid = \"r\"\n"))
+            .expect("written");
         gated.gate(&[])
     };
     assert!(ran.code == 2 && !ran.stderr.contains(['\u{1b}', '\u{202e}']), "{ran:?}");

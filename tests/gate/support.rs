@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use secateur::gate::config::About;
+use secateur::gate::about::About;
 use secateur_checker::family::Family;
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::digest::sha256_hex;
@@ -28,7 +28,8 @@ pub fn gated(families: &[Family]) -> Gated {
 pub fn gated_by(spec: &Spec, families: &[Family], counterexample: bool) -> Gated {
     let folder = tempfile::tempdir().expect("temporary folder");
     let problem = Problem::write(folder.path(), spec);
-    let certified = certify_with(folder.path(), families, &linf("1/20"), &key(1), counterexample).expect("certified");
+    let certified =
+        certify_with(folder.path(), families, &linf("1/20"), &key(1), counterexample).expect("certified");
     certified.write(&problem.certificate_file(), WITNESS).expect("written");
     write_trust(folder.path(), &key(1));
     Gated { folder, problem }

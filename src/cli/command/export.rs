@@ -72,10 +72,13 @@ pub fn run(arguments: &ExportArguments, context: Context) -> Result<u8, CliError
     write(set)?;
     let to = arguments.to.display();
     let of = if arguments.masks.is_some() { format!("mask {index}") } else { "the dense policy".to_owned() };
-    let mut text = format!("exported {of} to {to}\nsha256   {sha256}\nbind it  secateur gate --bind {index}={to}");
+    let mut text =
+        format!("exported {of} to {to}\nsha256   {sha256}\nbind it  secateur gate --bind {index}={to}");
     let gaussian = matches!(policy.files.policy.head, Head::Gaussian { .. });
     if gaussian && format == ExportFormat::Onnx {
-        text.push_str("\nnote     the outputs are the mean; the standard deviations stay in the policy directory");
+        text.push_str(
+            "\nnote     the outputs are the mean; the standard deviations stay in the policy directory",
+        );
     }
     let document = json!({"to": arguments.to, "sha256": sha256, "mask": arguments.mask});
     context.print(&text, &document)?;

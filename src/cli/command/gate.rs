@@ -16,8 +16,8 @@ use crate::gate::baseline::BaselineSource;
 use crate::gate::config::{Bound, Gate};
 use crate::gate::date::Day;
 use crate::gate::decide::{Run, run as decide};
-use crate::gate::emit::attest::attest;
 use crate::gate::emit::OutputFormat;
+use crate::gate::emit::attest::attest;
 use crate::gate::init::{InitPaths, init};
 use crate::gate::report::Report;
 use crate::gate::{FILE, GateError};
@@ -28,7 +28,9 @@ const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
 /// Arguments of `gate`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   secateur gate --init hopper.audit/hopper.cert.dsse.json \\
       --policy hopper/ --states states.npy
@@ -43,7 +45,8 @@ Examples:
 The worst finding decides the exit code: 0 every rule holds, 1 a rule
 does not, 2 something cannot be read or no baseline is there, 3 evidence
 is rejected (a certificate, a signature, a deployed file), 4 a limit was
-reached. spec/gate.md explains secateur.toml.")]
+reached. spec/gate.md explains secateur.toml."
+)]
 pub struct GateArguments {
     #[command(subcommand)]
     command: Option<GateCommand>,
@@ -134,18 +137,24 @@ impl Target {
         let (word, file) = text.split_once('=').map_or((text, None), |(word, file)| (word, Some(file)));
         let known: Vec<&str> = OutputFormat::ALL.iter().map(|(_, name)| *name).collect();
         let format = OutputFormat::parse(word).ok_or_else(|| {
-            CliError::input(format!("--output {text:?}: no format is called {word:?}; choose from {}", known.join(", ")))
+            CliError::input(format!(
+                "--output {text:?}: no format is called {word:?}; choose from {}",
+                known.join(", ")
+            ))
         })?;
         Ok(Self { format, file: file.filter(|f| *f != "-").map(PathBuf::from) })
     }
 }
 
 fn targets(arguments: &GateArguments, context: Context) -> Result<Vec<Target>, CliError> {
-    let mut targets = arguments.output.iter().map(|text| Target::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let mut targets =
+        arguments.output.iter().map(|text| Target::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let printed = targets.iter().filter(|t| t.file.is_none()).count();
     let asked = context.format == Format::Json;
     if printed + usize::from(asked) > 1 {
-        return Err(CliError::input("one report goes to standard output; write the others as --output FORMAT=FILE"));
+        return Err(CliError::input(
+            "one report goes to standard output; write the others as --output FORMAT=FILE",
+        ));
     }
     if printed == 0 {
         let format = if asked { OutputFormat::Json } else { OutputFormat::Text };
@@ -171,7 +180,11 @@ pub fn run(arguments: &GateArguments, context: Context) -> Result<u8, CliError> 
     if let Some(GateCommand::Accept(arguments)) = &arguments.command {
         return run_accept(arguments, context);
     }
-    let files = [("FILE", Some(&arguments.file)), ("--init", arguments.init.as_ref()), ("--key", arguments.key.as_ref())];
+    let files = [
+        ("FILE", Some(&arguments.file)),
+        ("--init", arguments.init.as_ref()),
+        ("--key", arguments.key.as_ref()),
+    ];
     refuse_dash(files.map(|(option, path)| (option, path.map(PathBuf::as_path))))?;
     refuse_dash(arguments.baseline.iter().map(|path| ("--baseline", Some(path.as_path()))))?;
     let targets = targets(arguments, context)?;
@@ -297,7 +310,11 @@ fn run_accept(arguments: &AcceptArguments, context: Context) -> Result<u8, CliEr
     write(set)?;
     let mut text = format!("accepted {}\n", path.display());
     for (name, accepted) in &made.policies {
-        text.push_str(&format!("policy   {name}: {} masks, certificate sha256:{}\n", accepted.masks.len(), accepted.certificate));
+        text.push_str(&format!(
+            "policy   {name}: {} masks, certificate sha256:{}\n",
+            accepted.masks.len(),
+            accepted.certificate
+        ));
     }
     text.push_str("commit it: `secateur gate` compares with it where a rule says worse-by");
     let document = json!({"baseline": path, "policies": made.policies});

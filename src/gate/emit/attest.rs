@@ -27,12 +27,15 @@ pub fn statement(report: &Report) -> String {
     for policy in &report.policies {
         let name = &policy.name;
         if let Some(verified) = &policy.verified {
-            subjects.extend(verified.files.iter().map(|(file, sha256)| resource(&format!("{name}/{file}"), sha256)));
+            subjects.extend(
+                verified.files.iter().map(|(file, sha256)| resource(&format!("{name}/{file}"), sha256)),
+            );
             subjects.push(resource(&format!("{name}/certificate"), &verified.certificate));
         }
         subjects.extend(policy.bound.iter().map(|b| resource(&printable(&slashes(&b.path)), &b.sha256)));
     }
-    let configuration = report.configuration.iter().map(|file| resource(&printable(&slashes(&file.path)), &file.sha256));
+    let configuration =
+        report.configuration.iter().map(|file| resource(&printable(&slashes(&file.path)), &file.sha256));
     let names = |ended| list(&report.names(ended), |name| text(name.as_str()));
     let result = match report.ended() {
         Ended::Passed => "PASSED",

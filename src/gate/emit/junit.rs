@@ -94,6 +94,9 @@ mod tests {
 
     #[test]
     fn markup_is_text() {
-        assert_eq!(escape("</failure><x a='\"'>&\u{0}\u{202e}]]>"), "&lt;/failure&gt;&lt;x a=&apos;&quot;&apos;&gt;&amp;\\u{0}\\u{202e}]]&gt;");
+        assert_eq!(
+            escape("</failure><x a='\"'>&\u{0}\u{202e}]]>"),
+            "&lt;/failure&gt;&lt;x a=&apos;&quot;&apos;&gt;&amp;\\u{0}\\u{202e}]]&gt;"
+        );
     }
 }

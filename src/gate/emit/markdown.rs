@@ -36,7 +36,11 @@ pub fn emit(report: &Report) -> String {
         for finding in &test.findings {
             let word = if finding.excepted.is_some() { "warned" } else { "failed" };
             let says = format!("{}: {}", finding.kind.code(), sentence(finding));
-            text.push_str(&format!("| {name} | {word} | {} | {} |\n", escape(&says), escape(&finding.advice)));
+            text.push_str(&format!(
+                "| {name} | {word} | {} | {} |\n",
+                escape(&says),
+                escape(&finding.advice)
+            ));
         }
     }
     for policy in &report.policies {

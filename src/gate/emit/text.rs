@@ -9,7 +9,9 @@ pub fn headline(report: &Report) -> String {
     let (failed, warned, all) = (count(Ended::Failed), count(Ended::Warned), report.tests.len());
     let warned = if warned > 0 { format!(", {warned} excepted") } else { String::new() };
     match report.ended() {
-        Ended::Failed => format!("gate failed: {failed} of {all} tests{warned} (exit code {})", report.exit_code()),
+        Ended::Failed => {
+            format!("gate failed: {failed} of {all} tests{warned} (exit code {})", report.exit_code())
+        }
         Ended::Warned => format!("gate passed with exceptions: {all} tests{warned}"),
         Ended::Passed => format!("gate passed: {all} tests"),
     }
@@ -38,9 +40,14 @@ pub fn emit(report: &Report) -> String {
         }
         for bound in &policy.bound {
             let file = printable(&bound.path.to_string_lossy());
-            text.push_str(&format!("         {file} is mask {} of it, sha256:{}\n", bound.mask, bound.sha256));
+            text.push_str(&format!(
+                "         {file} is mask {} of it, sha256:{}\n",
+                bound.mask, bound.sha256
+            ));
             for part in &bound.absent {
-                text.push_str(&format!("         {file} does not hold its {part}: whoever runs it adds it\n"));
+                text.push_str(&format!(
+                    "         {file} does not hold its {part}: whoever runs it adds it\n"
+                ));
             }
         }
     }

@@ -162,7 +162,9 @@ impl Writer {
     fn layer(&mut self, index: usize, layer: &LayerData) -> Result<(), String> {
         let at = |e: String| format!("the activation of layer {index}: {e}");
         let bounds = match &layer.activation {
-            ActivationSpec::Clip(lower, upper) => Some((exact(lower).map_err(at)?, exact(upper).map_err(at)?)),
+            ActivationSpec::Clip(lower, upper) => {
+                Some((exact(lower).map_err(at)?, exact(upper).map_err(at)?))
+            }
             _ => None,
         };
         let (weight, bias) = (layer.weight.floats(), layer.bias.floats());
@@ -174,7 +176,8 @@ impl Writer {
         } else {
             let weight = self.constant(format!("layer.{index}.weight"), &layer.weight.shape, &weight);
             let bias = self.constant(format!("layer.{index}.bias"), &layer.bias.shape, &bias);
-            let turned = Attribute { name: "transB".into(), kind: INT_ATTRIBUTE, i: 1, ..Attribute::default() };
+            let turned =
+                Attribute { name: "transB".into(), kind: INT_ATTRIBUTE, i: 1, ..Attribute::default() };
             self.node("Gemm", &[weight, bias], vec![turned]);
         }
         match (&layer.activation, bounds) {
@@ -187,11 +190,17 @@ impl Writer {
                 if !is_narrow(&[slope]) {
                     return Err(at(format!("ONNX stores a slope as float32, which {slope} is not")));
                 }
-                let alpha =
-                    Attribute { name: "alpha".into(), kind: FLOAT_ATTRIBUTE, f: slope as f32, ..Attribute::default() };
+                let alpha = Attribute {
+                    name: "alpha".into(),
+                    kind: FLOAT_ATTRIBUTE,
+                    f: slope as f32,
+                    ..Attribute::default()
+                };
                 self.node("LeakyRelu", &[], vec![alpha]);
             }
-            (ActivationSpec::Clip(..), Some((lower, upper))) => self.clip(&format!("layer.{index}"), lower, upper),
+            (ActivationSpec::Clip(..), Some((lower, upper))) => {
+                self.clip(&format!("layer.{index}"), lower, upper)
+            }
             (ActivationSpec::Clip(..), None) => {}
         }
         Ok(())
