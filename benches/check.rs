@@ -8,11 +8,19 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use secateur::bound::FloatRegion;
 use secateur::bound::crown::{CrownScratch, bound_crown};
 use secateur::float::FloatNetwork;
+use secateur::gate::about::About;
+use secateur::gate::baseline::{Accepted, Baseline};
+use secateur::gate::config::Gate;
+use secateur::gate::date::Day;
+use secateur::gate::decide::rules;
+use secateur::gate::emit::OutputFormat;
+use secateur::gate::evidence::gather;
+use secateur::gate::report::Report;
 use secateur_checker::evaluate::{Problem, evaluate};
 use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::load::{MaskDirectory, PolicyDirectory, load_masks, load_policy, load_states};
 use secateur_checker::model::{PerturbationSet, States, Units};
-use secateur_testkit::problem::{Problem as Files, Spec, linf};
+use secateur_testkit::problem::{Problem as Files, Spec, key, linf};
 
 const RADIUS: f64 = 0.05;
 
@@ -172,5 +180,44 @@ fn check_band(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, check_global, check_local, check_band);
+/// What a gate does beyond the check: one rule a quantity over every mask, the numbers of a baseline, and every report.
+fn gate(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path();
+    let spec = Spec { widths: vec![17, 64, 64, 6], masks: 10, states: 1000, ..Spec::small(1) };
+    let files = Files::write(root, &spec);
+    files.certify_to_disk(&[Family::Sensitivity, Family::Ibp, Family::ChainHull], &key(1));
+    let about = toml::to_string(&About::of(&files.read_certificate())).expect("TOML");
+    let rule = |quantity: &str| {
+        format!("[[rule]]\nid = \"{quantity}\"\nquantity = \"{quantity}\"\nmax = \"0\"\nworse-by = \"1%\"\n")
+    };
+    let text = format!(
+        "schema = \"secateur.gate/1\"\n[[policy]]\nname = \"p\"\ndirectory = \"policy\"\nmasks = \"masks\"\n\
+         states = \"states.npy\"\ncertificate = \"c.cert.dsse.json\"\ntrust = \"trust.json\"\n[policy.about]\n{about}\n{}{}",
+        rule("total-variation"),
+        rule("action-deviation")
+    );
+    let gate = Gate::parse(&root.join("secateur.toml"), text).expect("a gate");
+    let evidence = gather(&gate, &gate.policies[0], &mut |_, _| {}).expect("checked");
+    let mut baseline = Baseline::empty();
+    baseline.policies.insert("p".to_owned(), Accepted::of(&evidence));
+    let mut group = criterion.benchmark_group("gate");
+    group.sample_size(10);
+    group.bench_function("two rules and a baseline, 10 masks x 1000 states", |b| {
+        b.iter(|| black_box(rules(&gate, &gate.policies[0], &evidence, Some(&baseline))));
+    });
+    group.bench_function("accept, 10 masks x 1000 states", |b| b.iter(|| black_box(Accepted::of(&evidence))));
+    let report = Report {
+        today: Day::today(),
+        configuration: Vec::new(),
+        policies: Vec::new(),
+        tests: rules(&gate, &gate.policies[0], &evidence, Some(&baseline)),
+    };
+    group.bench_function("every report", |b| {
+        b.iter(|| OutputFormat::ALL.map(|(format, _)| black_box(format.emit(&report))));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, check_global, check_local, check_band, gate);
 criterion_main!(benches);

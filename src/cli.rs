@@ -10,7 +10,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 #[cfg(feature = "train")]
 use command::{attack, episodes, sweep, train};
-use command::{audit, certify, check, decompose, import, keygen, prune, report, sa_mdp, show, verify};
+use command::{
+    audit, certify, check, decompose, export, gate, import, keygen, prune, report, sa_mdp, show, verify,
+};
 use context::streams::{complain, print_bytes};
 use context::{CliError, Context, Format, interrupt};
 use option::document::DocumentOutput;
@@ -60,6 +62,10 @@ enum Command {
     #[cfg(feature = "train")]
     /// Draw the states of a statistical claim: independent episodes, each looked at once at a geometric time.
     Episodes(episodes::EpisodesArguments),
+    /// Write a policy under a mask as ONNX or safetensors, exactly.
+    Export(export::ExportArguments),
+    /// Decide a release: rules over checked certificates, in CI.
+    Gate(Box<gate::GateArguments>),
     /// Read a policy from ONNX, safetensors, NPZ, PyTorch or Stable-Baselines3 into a policy directory.
     Import(import::ImportArguments),
     /// Make an Ed25519 key pair and a trust file.
@@ -129,6 +135,8 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Decompose(arguments) => decompose::run(&arguments, context),
         #[cfg(feature = "train")]
         Command::Episodes(arguments) => episodes::run(&arguments, context),
+        Command::Export(arguments) => export::run(&arguments, context),
+        Command::Gate(arguments) => gate::run(&arguments, context),
         Command::Import(arguments) => import::run(&arguments, context),
         Command::Keygen(arguments) => keygen::run(&arguments, context),
         Command::Prune(arguments) => prune::run(&arguments, context),

@@ -11,6 +11,9 @@
 pub mod audit;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod export;
+#[cfg(feature = "cli")]
+pub mod gate;
 pub mod outputs;
 pub mod report;
 #[cfg(feature = "cli")]

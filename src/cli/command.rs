@@ -8,6 +8,8 @@ pub mod check;
 pub mod decompose;
 #[cfg(feature = "train")]
 pub mod episodes;
+pub mod export;
+pub mod gate;
 pub mod import;
 pub mod keygen;
 pub mod prune;

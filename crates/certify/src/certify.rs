@@ -10,7 +10,7 @@ pub mod keys;
 pub mod regions;
 pub mod regret;
 pub mod trees;
-pub(crate) mod value;
+pub mod value;
 pub mod witness;
 mod witness_error;
 

@@ -11,6 +11,7 @@ use std::path::Path;
 
 pub mod archive;
 pub mod array;
+pub mod bound;
 pub mod compare;
 mod draft;
 mod foreign;
@@ -35,6 +36,7 @@ mod torch;
 
 pub use kind::read_arrays;
 pub use normaliser::read_normaliser;
+pub use onnx::write_onnx;
 pub use problem::{HeadKind, ImportError, ImportOptions, LogStd, MAX_FILE, Problem, read_capped};
 pub use record::{activation_text, parse_activation};
 
@@ -66,10 +68,17 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<PolicyData, Import
 /// # Errors
 /// [`ImportError`].
 pub fn import_accounted(path: &Path, options: &ImportOptions) -> Result<Imported, ImportError> {
+    import_bytes(path, &read_capped(path)?, options)
+}
+
+/// As [`import_accounted`], of a file whose bytes were read; `path` is what messages call it.
+///
+/// # Errors
+/// [`ImportError`].
+pub fn import_bytes(path: &Path, bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportError> {
     let in_file = |problem| ImportError { file: path.to_owned(), problem };
-    let bytes = read_capped(path)?;
     let mut notes = Vec::new();
-    let (mut draft, settled) = read_draft(path, &bytes, options, &mut notes).map_err(in_file)?;
+    let (mut draft, settled) = read_draft(path, bytes, options, &mut notes).map_err(in_file)?;
     if let Some(file) = &options.normaliser {
         let read = normaliser::read_with_notes(file, options, &mut notes)?;
         if draft.normaliser.as_ref().is_some_and(|own| *own != read) {
@@ -82,7 +91,7 @@ pub fn import_accounted(path: &Path, options: &ImportOptions) -> Result<Imported
         let array = npy::parse_npy("log_std", &read_capped(file)?).map_err(in_npy)?;
         draft.log_std = Some(array.floats("log_std").map_err(in_npy)?);
     }
-    let source = record::source_of(path, &bytes, options)?;
+    let source = record::source_of(path, bytes, options)?;
     let mut rest = options.clone();
     if settled {
         // the reader has compared it with what the file says; the last layer may be a scale layer

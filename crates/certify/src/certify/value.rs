@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use secateur_checker::reader::certificate::{Place, StepVerdict};
 use secateur_checker::reader::json::Value;
 
-pub(crate) fn text(value: impl Into<String>) -> Value {
+/// A string.
+pub fn text(value: impl Into<String>) -> Value {
     Value::String(value.into())
 }
 
-pub(crate) fn object<const N: usize>(entries: [(&str, Value); N]) -> Value {
+/// An object of these entries.
+pub fn object<const N: usize>(entries: [(&str, Value); N]) -> Value {
     Value::Object(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-pub(crate) fn list<T>(items: &[T], emit: impl Fn(&T) -> Value) -> Value {
+/// An array, item by item.
+pub fn list<T>(items: &[T], emit: impl Fn(&T) -> Value) -> Value {
     Value::Array(items.iter().map(emit).collect())
 }
 

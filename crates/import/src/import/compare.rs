@@ -58,8 +58,10 @@ pub enum Place {
 
 /// What is compared besides layers and head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Scope {
+pub struct Scope {
+    /// The standard deviations of a Gaussian head.
     pub log_std: bool,
+    /// The normaliser.
     pub normaliser: bool,
 }
 
@@ -81,8 +83,11 @@ fn show_dyadic(value: &Dyadic) -> String {
     show_rational(&value.to_rational())
 }
 
-/// Layers, head, and what `scope` names.
-pub(super) fn compare_policies(found: &Policy, stored: &Policy, scope: Scope) -> Compared {
+/// Layers, head, and what `scope` names, exactly.
+///
+/// # Errors
+/// The first place where they differ.
+pub fn compare_policies(found: &Policy, stored: &Policy, scope: Scope) -> Compared {
     let (found_layers, layers) = (&found.network.layers, &stored.network.layers);
     same(Place::Layers, &found_layers.len(), &layers.len(), usize::to_string)?;
     for (index, (found, stored)) in found_layers.iter().zip(layers).enumerate() {

@@ -27,6 +27,9 @@ mod lower;
 mod movement;
 mod proto;
 mod select;
+mod write;
+
+pub use write::write_onnx;
 
 use proto::{Graph, Model, ValueInfo};
 

@@ -127,7 +127,18 @@ fn entry(tensor: &TensorData) -> (&str, &[usize], &[u8]) {
 
 /// A safetensors file: tensors in the order of their names, the header padded with spaces to a multiple of 8 bytes.
 pub fn emit_safetensors(tensors: &BTreeMap<String, (&str, &[usize], &[u8])>) -> Vec<u8> {
+    emit_safetensors_with(tensors, &BTreeMap::new())
+}
+
+/// The same with texts in its `__metadata__`.
+pub fn emit_safetensors_with(
+    tensors: &BTreeMap<String, (&str, &[usize], &[u8])>,
+    metadata: &BTreeMap<String, String>,
+) -> Vec<u8> {
     let (mut header, mut data) = (Map::new(), Vec::new());
+    if !metadata.is_empty() {
+        header.insert("__metadata__".into(), json!(metadata));
+    }
     for (name, (dtype, shape, bytes)) in tensors {
         let begin = data.len();
         data.extend_from_slice(bytes);
