@@ -11,11 +11,14 @@
 pub mod attack;
 pub mod audit;
 pub mod bound;
+pub mod bundle;
 pub mod certify;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(any(feature = "cli", feature = "train"))]
 pub mod decomposition;
+#[cfg(feature = "cli")]
+pub mod diff;
 pub mod float;
 pub mod import;
 pub mod outputs;

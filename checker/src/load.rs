@@ -198,6 +198,9 @@ pub fn read_file(path: &Path, cap: usize) -> Result<Vec<u8>, Failure> {
     read_regular(path, cap).map_err(|problem| Failure::File { path: path.to_owned(), problem })
 }
 
+/// How a check reads a file of at most so many bytes: from the disk as [`read_file`], or from a bundle.
+pub type FileReader<'a> = dyn Fn(&Path, usize) -> Result<Vec<u8>, Failure> + 'a;
+
 /// Accepts a folder, and what is not there, which its files will say.
 fn check_folder(path: &Path) -> Result<(), Failure> {
     let other = std::fs::metadata(path).is_ok_and(|found| !found.is_dir());
@@ -226,9 +229,17 @@ pub struct PolicyDirectory {
 /// [`Failure::File`].
 pub fn load_policy(directory: &Path) -> Result<PolicyDirectory, Failure> {
     check_folder(directory)?;
+    load_policy_by(&read_file, directory)
+}
+
+/// [`load_policy`], by another reader of files.
+///
+/// # Errors
+/// [`Failure::File`].
+pub fn load_policy_by(read: &FileReader<'_>, directory: &Path) -> Result<PolicyDirectory, Failure> {
     let manifest_path = directory.join("policy.json");
-    let manifest = read_file(&manifest_path, policy::MAX_MANIFEST)?;
-    let tensors = read_file(&directory.join("policy.safetensors"), safetensors::MAX_FILE)?;
+    let manifest = read(&manifest_path, policy::MAX_MANIFEST)?;
+    let tensors = read(&directory.join("policy.safetensors"), safetensors::MAX_FILE)?;
     let files = parse_policy(&manifest, &tensors);
     let files = files.map_err(|e| Failure::File { path: manifest_path, problem: FileProblem::Clause(e) })?;
     Ok(PolicyDirectory { files, manifest, tensors })
@@ -256,10 +267,18 @@ impl MaskDirectory {
 /// # Errors
 /// [`Failure::File`].
 pub fn load_masks(directory: &Path, policy: &PolicyFiles) -> Result<MaskDirectory, Failure> {
-    let problem = |path: &Path, e| Failure::File { path: path.to_owned(), problem: FileProblem::Clause(e) };
     check_folder(directory)?;
+    load_masks_by(&read_file, directory, policy)
+}
+
+fn load_masks_by(
+    read: &FileReader<'_>,
+    directory: &Path,
+    policy: &PolicyFiles,
+) -> Result<MaskDirectory, Failure> {
+    let problem = |path: &Path, e| Failure::File { path: path.to_owned(), problem: FileProblem::Clause(e) };
     let chain_path = directory.join("chain.json");
-    let chain_bytes = read_file(&chain_path, mask::MAX_MANIFEST)?;
+    let chain_bytes = read(&chain_path, mask::MAX_MANIFEST)?;
     let chain = parse_chain_manifest(&chain_bytes).map_err(|e| problem(&chain_path, e))?;
     check_chain_size(chain.masks.len(), &policy.policy.network).map_err(|e| problem(&chain_path, e))?;
     let mut loaded = MaskDirectory { masks: Vec::new(), files: vec![("chain.json".to_owned(), chain_bytes)] };
@@ -270,7 +289,7 @@ pub fn load_masks(directory: &Path, policy: &PolicyFiles) -> Result<MaskDirector
     let cap = weights.saturating_mul(8).saturating_add(safetensors::MAX_HEADER).saturating_add(8);
     for entry in chain.masks {
         let path = directory.join(&entry.file);
-        let bytes = read_file(&path, cap)?;
+        let bytes = read(&path, cap)?;
         loaded.masks.push(parse_mask(&bytes, policy).map_err(|e| problem(&path, e))?);
         loaded.files.push((entry.file, bytes));
     }
@@ -282,7 +301,11 @@ pub fn load_masks(directory: &Path, policy: &PolicyFiles) -> Result<MaskDirector
 /// # Errors
 /// [`Failure::File`].
 pub fn load_states(path: &Path, units: Units) -> Result<(States, Vec<u8>), Failure> {
-    let bytes = read_file(path, safetensors::MAX_FILE)?;
+    load_states_by(&read_file, path, units)
+}
+
+fn load_states_by(read: &FileReader<'_>, path: &Path, units: Units) -> Result<(States, Vec<u8>), Failure> {
+    let bytes = read(path, safetensors::MAX_FILE)?;
     let states = parse_states(&bytes, units);
     let states =
         states.map_err(|e| Failure::File { path: path.to_owned(), problem: FileProblem::Clause(e) })?;
@@ -320,26 +343,38 @@ pub struct Outcome {
 /// # Errors
 /// [`Failure`]: unreadable files first, then the signature, then the content.
 pub fn check_paths(paths: &CheckPaths, progress: &mut dyn FnMut(usize, usize)) -> Result<Outcome, Failure> {
-    let (signed, signers) = open_envelope(&paths.certificate, paths.trust.as_deref())?;
+    check_folder(&paths.policy)?;
+    paths.masks.as_deref().map_or(Ok(()), check_folder)?;
+    check_by(&read_file, paths, progress)
+}
+
+/// [`check_paths`], by another reader of files; the trust file lies on the disk.
+///
+/// # Errors
+/// Those of [`check_paths`].
+pub fn check_by(
+    read: &FileReader<'_>,
+    paths: &CheckPaths,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Outcome, Failure> {
+    let (signed, signers) = open_envelope(read, &paths.certificate, paths.trust.as_deref())?;
     let certificate = parse_certificate(&signed.payload);
     let certificate = certificate.map_err(|e| signed.problem(e))?;
     signed.check_verifier(&certificate.verifier.id)?;
-    let policy = load_policy(&paths.policy)?;
+    let policy = load_policy_by(read, &paths.policy)?;
     let masks = match &paths.masks {
-        Some(directory) => load_masks(directory, &policy.files)?,
+        Some(directory) => load_masks_by(read, directory, &policy.files)?,
         None => MaskDirectory::dense(&policy.files.policy.network),
     };
-    let (states, states_bytes) = load_states(&paths.states, certificate.state_units)?;
+    let (states, states_bytes) = load_states_by(read, &paths.states, certificate.state_units)?;
     let witness_path = paths.witness.clone().or_else(|| {
         let record = certificate.witness.as_ref()?;
         // Only the plain name counts, so that a certificate cannot point elsewhere.
         let name = Path::new(&record.name).file_name()?;
         Some(paths.certificate.with_file_name(name))
     });
-    let witness = witness_path
-        .as_deref()
-        .map(|p| Ok((plain_name(p), read_file(p, safetensors::MAX_FILE)?)))
-        .transpose()?;
+    let witness =
+        witness_path.as_deref().map(|p| Ok((plain_name(p), read(p, safetensors::MAX_FILE)?))).transpose()?;
     let mask_files: Vec<NamedFile<'_>> =
         masks.files.iter().map(|(name, bytes)| NamedFile { name, bytes }).collect();
     let subject = Subject {
@@ -378,10 +413,13 @@ impl Signed {
     }
 }
 
-fn open_envelope(path: &Path, trust: Option<&Path>) -> Result<(Signed, Vec<SignerInfo>), Failure> {
+fn open_envelope(
+    read: &FileReader<'_>,
+    path: &Path,
+    trust: Option<&Path>,
+) -> Result<(Signed, Vec<SignerInfo>), Failure> {
     let problem = |problem| Failure::File { path: path.to_owned(), problem };
-    let envelope =
-        parse_envelope(&read_file(path, MAX_ENVELOPE)?).map_err(|e| problem(FileProblem::Clause(e)))?;
+    let envelope = parse_envelope(&read(path, MAX_ENVELOPE)?).map_err(|e| problem(FileProblem::Clause(e)))?;
     let mut signed = Signed { path: path.to_owned(), payload: Vec::new(), trust: None };
     let mut signers = Vec::new();
     if let Some(path) = trust {
@@ -417,7 +455,22 @@ pub fn check_property_files(
     trust: Option<&Path>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<(Decided, Vec<SignerInfo>), Failure> {
-    let (signed, signers) = open_envelope(certificate, trust)?;
+    check_property_by(&read_file, files, certificate, proof, trust, progress)
+}
+
+/// [`check_property_files`], by another reader of files; the trust file lies on the disk.
+///
+/// # Errors
+/// [`Failure`].
+pub fn check_property_by(
+    read: &FileReader<'_>,
+    files: &PropertyFiles<'_>,
+    certificate: &Path,
+    proof: Option<&Path>,
+    trust: Option<&Path>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<(Decided, Vec<SignerInfo>), Failure> {
+    let (signed, signers) = open_envelope(read, certificate, trust)?;
     let verdict = parse_verdict(&signed.payload).map_err(|e| signed.problem(e))?;
     signed.check_verifier(&verdict.verifier.id)?;
     let malformed = |name: &str, problem| Failure::File { path: PathBuf::from(name), problem };
@@ -433,7 +486,7 @@ pub fn check_property_files(
             Path::new(&proof.name).file_name().map(|n| certificate.with_file_name(n))
         }
     };
-    let proof = proof_path.as_deref().map(|p| Ok((plain_name(p), read_file(p, MAX_PROOF)?))).transpose()?;
+    let proof = proof_path.as_deref().map(|p| Ok((plain_name(p), read(p, MAX_PROOF)?))).transpose()?;
     let subject = PropertySubject {
         policy: &policy.policy,
         files: [

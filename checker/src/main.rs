@@ -4,9 +4,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use secateur_checker::bundle::{Checked, check_bundle};
 use secateur_checker::load::{
     CheckPaths, Failure, Outcome, PropertyFiles, check_paths, check_property_files, load_policy, read_file,
 };
+use secateur_checker::property::Decided;
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::escaped::{Escaped, EscapedSentence};
 use secateur_checker::reader::property::MAX_PROPERTY;
@@ -14,12 +16,14 @@ use secateur_checker::reader::regret::RegretForm;
 use secateur_checker::reader::trust::SignerInfo;
 
 const USAGE: &str = "\
-usage: secateur-check POLICY_DIR --states FILE.npy (--trust FILE.json | --unsigned)
+usage: secateur-check BUNDLE (--trust FILE.json | --unsigned)
+       secateur-check POLICY_DIR --states FILE.npy (--trust FILE.json | --unsigned)
                       [--masks DIR] [--witness FILE] CERTIFICATE
        secateur-check POLICY_DIR --property FILE.json (--trust FILE.json | --unsigned)
                       [--witness PROOF.json] CERTIFICATE
 
 Recomputes every bound of CERTIFICATE (a DSSE envelope) from the policy, the masks and the states, exactly.
+  BUNDLE         one file with all of it but the trust file (secateur bundle)
   POLICY_DIR     directory with policy.json and policy.safetensors
   --states       the states the certificate speaks of
   --masks        directory with chain.json and the masks it lists; without it, the dense policy
@@ -42,9 +46,10 @@ fn main() -> ExitCode {
     if given.trust.is_none() && !given.unsigned {
         return complain("give --trust FILE.json, or --unsigned to check without a signature", 2);
     }
-    let result = match given.property.clone() {
-        Some(property) => check_property(&given, &property),
-        None => check_policy(given),
+    let result = match (given.bundle.clone(), given.property.clone()) {
+        (Some(bundle), _) => check_one_file(&given, &bundle),
+        (None, Some(property)) => check_property(&given, &property),
+        (None, None) => check_policy(given),
     };
     match result {
         Ok(text) => say(&text, 0),
@@ -63,7 +68,15 @@ struct Given {
     trust: Option<PathBuf>,
     witness: Option<PathBuf>,
     property: Option<PathBuf>,
+    bundle: Option<PathBuf>,
     unsigned: bool,
+}
+
+fn check_one_file(given: &Given, bundle: &Path) -> Result<String, Failure> {
+    match check_bundle(bundle, given.trust.as_deref(), &mut |_, _| {})? {
+        Checked::Policy(outcome) => Ok(summary(&outcome)),
+        Checked::Property(decided, signers) => Ok(decided_lines(&decided, &signers)),
+    }
 }
 
 fn check_policy(given: Given) -> Result<String, Failure> {
@@ -78,10 +91,14 @@ fn check_property(given: &Given, property: &Path) -> Result<String, Failure> {
     let files = PropertyFiles { manifest: &policy.manifest, tensors: &policy.tensors, property: &property };
     let (witness, trust) = (given.witness.as_deref(), given.trust.as_deref());
     let (decided, signers) = check_property_files(&files, &given.certificate, witness, trust, &mut |_| {})?;
+    Ok(decided_lines(&decided, &signers))
+}
+
+fn decided_lines(decided: &Decided, signers: &[SignerInfo]) -> String {
     let mut text =
         format!("{}\nverified\nweights  {}\n", decided.word(), decided.certificate().weights_digest);
-    text.push_str(&signer_lines(&signers));
-    Ok(text.trim_end().to_owned())
+    text.push_str(&signer_lines(signers));
+    text.trim_end().to_owned()
 }
 
 fn parse_arguments(arguments: Vec<std::ffi::OsString>) -> Option<Given> {
@@ -110,6 +127,14 @@ fn parse_arguments(arguments: Vec<std::ffi::OsString>) -> Option<Given> {
             return None;
         }
     }
+    let others = [&states, &masks, &witness, &property].iter().any(|given| given.is_some());
+    let bundle = if plain.len() == 1 && !others { plain.pop() } else { None };
+    if bundle.is_some() {
+        let (policy, certificate, states) = <(PathBuf, PathBuf, PathBuf)>::default();
+        let known = !(unsigned && trust.is_some());
+        let given = Given { policy, certificate, states, masks, trust, witness, property, bundle, unsigned };
+        return known.then_some(given);
+    }
     let mut plain = plain.into_iter();
     let (policy, certificate) = (plain.next()?, plain.next()?);
     let one_kind = states.is_some() != property.is_some() && !(property.is_some() && masks.is_some());
@@ -117,7 +142,7 @@ fn parse_arguments(arguments: Vec<std::ffi::OsString>) -> Option<Given> {
         return None;
     }
     let states = states.unwrap_or_default();
-    Some(Given { policy, certificate, states, masks, trust, witness, property, unsigned })
+    Some(Given { policy, certificate, states, masks, trust, witness, property, bundle, unsigned })
 }
 
 fn signer_lines(signers: &[SignerInfo]) -> String {

@@ -3,13 +3,16 @@
 #[cfg(feature = "train")]
 pub mod attack;
 pub mod audit;
+pub mod bundle;
 pub mod certify;
 pub mod check;
 pub mod decompose;
+pub mod diff;
 #[cfg(feature = "train")]
 pub mod episodes;
 pub mod import;
 pub mod keygen;
+pub mod keys;
 pub mod prune;
 pub mod report;
 pub mod sa_mdp;

@@ -17,6 +17,7 @@ use super::policy::{MAX_LAYERS, MAX_WIDTH};
 use super::safetensors::{MAX_FILE, MAX_HEADER, MAX_RANK};
 use super::tensor::MAX_ENTRIES;
 use super::trust::MAX_KEYS;
+use crate::bundle::MAX_MEMBERS;
 use crate::kernel::conditions;
 use crate::kernel::fault::Class;
 use crate::number::NumberError;
@@ -263,6 +264,20 @@ conditions! {
         ListTooLong { what: &'static str, cap: usize } => Malformed, "more than {cap} {what}";
         ListEmpty { what: &'static str } => Malformed, "the list of {what} is empty";
         NoCases => Malformed, "the property has no case";
+
+        // Bundles.
+        BundleTruncated { at: usize } => Malformed, "the bundle ends within the member that begins at byte {at}";
+        BundleEnd { at: usize } => Malformed,
+            "the bundle does not end with two blocks of zeros and nothing after them, at byte {at}";
+        TooManyMembers => Malformed, "the bundle has more than {MAX_MEMBERS} members";
+        MemberType { name: Word } => Malformed, "the member {name} of the bundle is no regular file";
+        MemberName { name: Word } => Malformed, "a bundle may not hold a file called {name}";
+        MemberHeader { name: Word } => Malformed, "the header of the member {name} is not spelled as in every bundle";
+        MemberOrder { name: Word } => Malformed,
+            "the member {name} does not come after the one before it: names ascend, each once";
+        MemberPadding { name: Word } => Malformed, "bytes that are not zero follow the member {name}";
+        MemberMissing => Malformed, "there is no such member of the bundle";
+        MemberUnused { name: Word } => Malformed, "the check has no use for the member {name}";
     }
 }
 
@@ -322,6 +337,7 @@ mod tests {
             include_str!("../../../spec/certificate-files.md"),
             include_str!("../../../spec/certificate.md"),
             include_str!("../../../spec/property.md"),
+            include_str!("../../../spec/bundle.md"),
         ];
         let own =
             include_str!("clause.rs").lines().filter(|line| line.contains(" => ") && !line.contains("//"));
