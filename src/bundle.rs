@@ -4,15 +4,12 @@
 use std::path::Path;
 
 use secateur_checker::bundle::{
-    Bundle, CERTIFICATE, CHAIN, POLICY, PROOF, PROPERTY, STATES, WITNESS, header, is_member_name,
+    Bundle, CERTIFICATE, CHAIN, MAX_BUNDLE, POLICY, PROOF, PROPERTY, STATES, WITNESS, header, is_member_name,
 };
 use secateur_checker::load::{Failure, MaskDirectory, load_masks, load_policy, read_file};
 use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
 use secateur_checker::reader::escaped::Escaped;
-use secateur_checker::reader::policy::is_plain_file_name;
-use secateur_checker::reader::property::{MAX_PROOF, MAX_PROPERTY};
-use secateur_checker::reader::safetensors::MAX_FILE;
 use secateur_checker::reader::verdict::Claimed;
 
 use crate::certify::statement::Statement;
@@ -53,13 +50,13 @@ pub struct Parts<'a> {
 }
 
 /// The side file that a statement names, and what it is called in a bundle.
-fn side_file(statement: &Statement) -> Option<(&str, &'static str, usize)> {
+fn side_file(statement: &Statement) -> Option<(&str, &'static str)> {
     match statement {
         Statement::Policy(certificate) => {
-            certificate.witness.as_ref().map(|record| (record.name.as_str(), WITNESS, MAX_FILE))
+            certificate.witness.as_ref().map(|record| (record.name.as_str(), WITNESS))
         }
         Statement::Property(certificate) => match &certificate.claimed {
-            Claimed::Unsat { proof } => Some((&proof.name, PROOF, MAX_PROOF)),
+            Claimed::Unsat { proof } => Some((&proof.name, PROOF)),
             Claimed::Sat { .. } => None,
         },
     }
@@ -75,11 +72,11 @@ pub fn pack(parts: &Parts<'_>) -> Result<Vec<u8>, BundleError> {
     let statement = read_statement(&envelope)?;
     let policy = load_policy(parts.policy).map_err(load)?;
     let mut members: Vec<(String, Vec<u8>)> = vec![(CERTIFICATE.to_owned(), envelope)];
-    if let Some((name, member, cap)) = side_file(&statement) {
+    if let Some((name, member)) = side_file(&statement) {
         let beside = Path::new(name).file_name().map(|name| parts.certificate.with_file_name(name));
         let path = parts.witness.map(Path::to_owned).or(beside);
         let path = path.ok_or_else(|| BundleError::Name(name.to_owned()))?;
-        members.push((member.to_owned(), read_file(&path, cap).map_err(load)?));
+        members.push((member.to_owned(), read_file(&path, MAX_BUNDLE).map_err(load)?));
     }
     match (&statement, parts.states, parts.property) {
         (Statement::Policy(_), Some(states), None) => {
@@ -90,10 +87,10 @@ pub fn pack(parts: &Parts<'_>) -> Result<Vec<u8>, BundleError> {
             let name =
                 |name: &str| if name == "chain.json" { CHAIN.to_owned() } else { format!("masks/{name}") };
             members.extend(masks.files.into_iter().map(|(file, bytes)| (name(&file), bytes)));
-            members.push((STATES.to_owned(), read_file(states, MAX_FILE).map_err(load)?));
+            members.push((STATES.to_owned(), read_file(states, MAX_BUNDLE).map_err(load)?));
         }
         (Statement::Property(_), None, Some(property)) => {
-            members.push((PROPERTY.to_owned(), read_file(property, MAX_PROPERTY).map_err(load)?));
+            members.push((PROPERTY.to_owned(), read_file(property, MAX_BUNDLE).map_err(load)?));
         }
         (Statement::Policy(_), ..) => {
             return Err(BundleError::Other(
@@ -141,9 +138,10 @@ pub fn unpack(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, BundleError> {
     let bundle = Bundle::parse(bytes).map_err(BundleError::Format)?;
     let envelope = bundle.get(CERTIFICATE).ok_or(BundleError::Other("the bundle holds no certificate"))?;
     let statement = read_statement(envelope)?;
-    let side = side_file(&statement).filter(|(name, ..)| is_plain_file_name(name));
+    // A plain file name may name a mask.
+    let side = side_file(&statement).filter(|(name, _)| is_member_name(&format!("masks/{name}")));
     let place = |name: &str| match side {
-        Some((stated, member, _)) if member == name => stated.to_owned(),
+        Some((stated, member)) if member == name => stated.to_owned(),
         _ => name.to_owned(),
     };
     let members = bundle.members().iter().map(|member| (place(member.name), member.contents.to_vec()));

@@ -43,6 +43,9 @@ Examples:
   secateur certify hopper/ --masks hopper/masks/ --states states.npy --epsilon 0.075 \\
       --key keys/secateur.pem --out hopper.cert.dsse.json
   secateur check hopper/ --masks hopper/masks/ --states states.npy --trust keys/trust.json hopper.cert.dsse.json
+  secateur bundle hopper/ hopper.cert.dsse.json --masks hopper/masks/ \\
+      --states states.npy --out hopper.secateur
+  secateur diff last-release.secateur hopper.secateur
 
 Exit codes: 0 holds, 1 does not hold, 2 usage or unreadable input, 3 evidence rejected, 4 limit or internal error.";
 

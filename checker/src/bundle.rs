@@ -165,7 +165,7 @@ impl<'a> Bundle<'a> {
 #[derive(Debug)]
 pub enum Checked {
     /// A policy under an adversary.
-    Policy(Outcome),
+    Policy(Box<Outcome>),
     /// A network and a property.
     Property(Box<Decided>, Vec<SignerInfo>),
 }
@@ -218,7 +218,7 @@ pub fn check_bytes(
                 witness: given(WITNESS),
                 certificate,
             };
-            Checked::Policy(check_by(&read, &paths, progress)?)
+            Checked::Policy(Box::new(check_by(&read, &paths, progress)?))
         }
     };
     match bundle.members.iter().find(|member| !member.used.get()) {

@@ -6,10 +6,15 @@ use secateur_checker::reader::digest::sha256_hex;
 use secateur_checker::reader::escaped::Escaped;
 use secateur_checker::reader::json::{self, Numbers, Value};
 use secateur_checker::reader::pem::PublicKey;
-use secateur_checker::reader::trust::{FORMAT, MAX_KEYS, MAX_TEXT, MAX_TRUST, parse_trust};
+use secateur_checker::reader::trust::{MAX_TRUST, parse_trust};
 
 use crate::certify::json::canonical;
 use crate::certify::keys::{public_pem, spki};
+
+/// Value of `format` in a trust file.
+const FORMAT: &str = "secateur.trust/1";
+/// Longest name of a key, or reason, in bytes.
+const MAX_TEXT: usize = 256;
 
 /// What a trust file says of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +38,15 @@ impl TrustEntry {
     /// Whether its signatures count.
     pub fn is_active(&self) -> bool {
         self.status == "active"
+    }
+
+    /// How much the file says against it.
+    fn severity(&self) -> u8 {
+        match self.status.as_str() {
+            "active" => 0,
+            "expired" => 1,
+            _ => 2,
+        }
     }
 
     /// SHA-256 of the key's SubjectPublicKeyInfo: what `openssl pkey -pubin -outform der | sha256sum` prints.
@@ -153,7 +167,7 @@ impl TrustFile {
     /// Adds an active key.
     ///
     /// # Errors
-    /// [`TrustError`]: the key or its name is there, or there are too many.
+    /// [`TrustError`]: the key or its name is there.
     pub fn add(&mut self, name: &str, key: PublicKey) -> Result<(), TrustError> {
         if let Some(known) = self.keys.iter().find(|known| known.key == key) {
             let (name, status) = (known.name.clone(), known.status.clone());
@@ -162,27 +176,24 @@ impl TrustFile {
         if self.keys.iter().any(|known| known.name == name) {
             return Err(TrustError::NameTaken(name.to_owned()));
         }
-        if self.keys.len() >= MAX_KEYS {
-            return Err(Clause::TooManyKeys { found: self.keys.len() + 1 }.into());
-        }
         self.keys.push(TrustEntry::active(name, key));
         Ok(())
     }
 
-    /// Revokes the key with this name or fingerprint: its signatures spoil an envelope from now on.
+    /// Gives the key with this name or fingerprint another status, `revoked` or `expired`. What is revoked stays so.
     ///
     /// # Errors
     /// [`TrustError`]: no such key, or revoked before.
-    pub fn revoke(&mut self, which: &str, reason: Option<&str>) -> Result<TrustEntry, TrustError> {
+    pub fn retire(&mut self, which: &str, status: &str, reason: Option<&str>) -> Result<(), TrustError> {
         let named = |entry: &&mut TrustEntry| entry.name == which || entry.key.keyid() == which;
         let found = self.keys.iter_mut().find(named);
         let entry = found.ok_or_else(|| TrustError::NoSuchKey(which.to_owned()))?;
         if entry.status == "revoked" {
             return Err(TrustError::Revoked(entry.name.clone()));
         }
-        entry.status = "revoked".to_owned();
+        entry.status = status.to_owned();
         entry.reason = reason.map(str::to_owned);
-        Ok(entry.clone())
+        Ok(())
     }
 
     /// The keys of both. What one of them says against a key holds: a key that is active in both only is active.
@@ -212,7 +223,7 @@ impl TrustFile {
         let mut keys = self.keys.clone();
         for entry in &other.keys {
             if let Some(known) = keys.iter_mut().find(|known| known.key == entry.key) {
-                if known.is_active() && !entry.is_active() {
+                if entry.severity() > known.severity() {
                     known.status.clone_from(&entry.status);
                     known.reason.clone_from(&entry.reason);
                 }
@@ -224,9 +235,6 @@ impl TrustFile {
                 return Err(TrustError::Apart(words));
             }
             keys.push(entry.clone());
-        }
-        if keys.len() > MAX_KEYS {
-            return Err(Clause::TooManyKeys { found: keys.len() }.into());
         }
         Ok(Self { threshold, keys, verifiers: self.verifiers.clone() })
     }
@@ -289,9 +297,9 @@ mod tests {
     #[test]
     fn a_key_is_revoked_by_name_or_fingerprint() {
         let mut trust = file(1, "a");
-        assert_eq!(trust.revoke("x", None), Err(TrustError::NoSuchKey("x".into())));
-        assert_eq!(trust.revoke(&key(1).keyid(), Some("lost")).unwrap().name, "a");
-        assert_eq!(trust.revoke("a", None), Err(TrustError::Revoked("a".into())));
+        assert_eq!(trust.retire("x", "revoked", None), Err(TrustError::NoSuchKey("x".into())));
+        trust.retire(&key(1).keyid(), "revoked", Some("lost")).unwrap();
+        assert_eq!(trust.retire("a", "expired", None), Err(TrustError::Revoked("a".into())));
         let text = trust.emit().unwrap();
         assert!(parse_trust(text.as_bytes()).is_err());
         let mut again = TrustFile::parse(text.as_bytes()).unwrap();
@@ -305,10 +313,15 @@ mod tests {
     fn merging_never_makes_a_key_active() {
         let mut one = file(1, "a");
         one.add("b", key(2)).unwrap();
-        let mut two = one.clone();
-        two.revoke("b", Some("stolen")).unwrap();
-        for merged in [one.merge(&two, None).unwrap(), two.merge(&one, None).unwrap()] {
-            assert_eq!(merged, two);
+        let with = |status: &str| {
+            let mut file = one.clone();
+            file.retire("b", status, Some("stolen")).unwrap();
+            file
+        };
+        for (milder, stricter) in [(&one, with("expired")), (&with("expired"), with("revoked"))] {
+            for merged in [milder.merge(&stricter, None).unwrap(), stricter.merge(milder, None).unwrap()] {
+                assert_eq!(merged, stricter);
+            }
         }
         let other = file(3, "a");
         assert!(

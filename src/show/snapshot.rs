@@ -168,7 +168,7 @@ fn adversary_lines(set: &PerturbationSet, lines: &mut Vec<String>) {
 }
 
 /// The line's end for a list of numbers: which state, unless there is one number for all.
-fn rows<'a>(values: &'a [String], everywhere: bool) -> impl Iterator<Item = (String, &'a String)> {
+fn rows(values: &[String], everywhere: bool) -> impl Iterator<Item = (String, &String)> {
     let one = everywhere && values.len() == 1;
     let place = move |state| if one { String::new() } else { format!(", state {state}") };
     values.iter().enumerate().map(move |(state, value)| (place(state), value))
@@ -364,4 +364,27 @@ fn property_lines(certificate: &PropertyCertificate, lines: &mut Vec<String>) {
     sentences("assumes", &certificate.assumptions, lines);
     lines.push(program_line("made by", &certificate.verifier));
     lines.push(program_line("checker", &certificate.checker));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 1/3 from above and from below; what is no number is quoted and never shown as one.
+    #[test]
+    fn numbers_are_rounded_outward_and_shown_exactly() {
+        assert_eq!(stated("1/3", Rounding::Up), "at most 0.333333333334, exactly 1/3");
+        assert_eq!(stated("0.50", Rounding::Down), "at least 0.5, exactly 1/2");
+        let no_number = "at most \"1e-9\\u{202e}\", which is no number";
+        assert_eq!(stated("1e-9\u{202e}", Rounding::Up), no_number);
+    }
+
+    /// Families in the format's order, whatever the alphabet says; strangers' last, in quotes.
+    #[test]
+    fn families_have_an_order_of_their_own() {
+        let mut names = ["zebra", "branch", "ibp", "alpha", "sensitivity", "band/10", "band/9"];
+        names.sort_by(|a, b| family_order(a).cmp(&family_order(b)));
+        assert_eq!(names, ["sensitivity", "ibp", "branch", "band/9", "band/10", "alpha", "zebra"]);
+        assert_eq!((family_word("ibp"), family_word("zebra")), ("ibp".to_owned(), "\"zebra\"".to_owned()));
+    }
 }

@@ -41,6 +41,9 @@ fn put(folder: &Path, bytes: &[u8]) {
     std::fs::write(folder.join("x.secateur"), bytes).expect("written");
 }
 
+/// Names and contents.
+type Members = Vec<(String, Vec<u8>)>;
+
 /// A tar file of these members, as bundles are spelled.
 fn tar(members: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -53,7 +56,7 @@ fn tar(members: &[(String, Vec<u8>)]) -> Vec<u8> {
     out
 }
 
-fn members(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+fn members(bytes: &[u8]) -> Members {
     let bundle = secateur_checker::bundle::Bundle::parse(bytes).expect("a bundle");
     bundle.members().iter().map(|m| (m.name.to_owned(), m.contents.to_vec())).collect()
 }
@@ -88,6 +91,19 @@ fn a_bundle_and_a_trust_file_are_enough() {
     let unsigned = check_both(alone.path(), &["x.secateur", "--unsigned"]);
     assert!(unsigned.code == 0 && unsigned.stdout.contains("unsigned"), "{unsigned:?}");
     assert_eq!(check_both(alone.path(), &["x.secateur"]).code, 2, "neither trust nor --unsigned");
+}
+
+/// What reads a certificate reads the one in a bundle.
+#[test]
+fn the_certificate_in_a_bundle_is_shown_and_compared() {
+    let (folder, _) = bundled();
+    let show = |file: &str| run(secateur(folder.path()).args(["show", "--format", "snapshot", file]));
+    let (bundle, certificate) = (show("x.secateur"), show("c.cert.dsse.json"));
+    assert_eq!((bundle.code, &bundle.stdout), (0, &certificate.stdout), "{bundle:?}");
+    let same = run(secateur(folder.path()).args(["diff", "x.secateur", "c.cert.dsse.json"]));
+    assert!(same.code == 0 && same.stdout.contains("worse 0,"), "{same:?}");
+    put(folder.path(), &[CERTIFICATE.as_bytes(), b"and no bundle"].concat());
+    assert_eq!(show("x.secateur").code, 2);
 }
 
 /// No time, no owner, no order of a folder takes part.
@@ -190,7 +206,7 @@ fn spoilt_bundles_are_refused() {
     let (folder, _) = bundled();
     let root = folder.path();
     let good = read(root);
-    let change = |what: &dyn Fn(&mut Vec<(String, Vec<u8>)>)| {
+    let change = |what: &dyn Fn(&mut Members)| {
         let mut all = members(&good);
         what(&mut all);
         put(root, &tar(&all));

@@ -210,7 +210,6 @@ fn words_of_a_stranger_do_no_harm() {
         certificate.masks[0].name = HOSTILE.to_owned();
         certificate.claims[0].family = HOSTILE.to_owned();
         certificate.claims[1].quantity = HOSTILE.to_owned();
-        certificate.claims[2].values[0] = HOSTILE.to_owned();
         certificate.assumptions.push(HOSTILE.to_owned());
         certificate.verdicts[0].verdict = HOSTILE.to_owned();
         certificate.verifier.version = HOSTILE.to_owned();

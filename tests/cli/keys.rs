@@ -72,6 +72,29 @@ fn a_trust_file_through_its_life() {
     refused(root, &["add", "trust.json", "1.pub.pem", "--name", "again"], "already, as \"release\", revoked");
 }
 
+/// An expired key does not count and spoils nothing; a revoked one refuses what others signed too.
+#[test]
+fn revoked_and_expired_are_told_apart() {
+    let folder = bench();
+    let root = folder.path();
+    good(root, &["add", "trust.json", "1.pub.pem", "--name", "release"]);
+    good(root, &["add", "trust.json", "2.pub.pem", "--name", "other"]);
+    let expired = good(root, &["revoke", "trust.json", "release", "--expired", "--reason", "replaced"]);
+    assert!(
+        expired.contains("expired, because of \"replaced\": its signatures no longer count"),
+        "{expired}"
+    );
+    let ran = check_both(root, &CHECK);
+    assert!(ran.code == 3 && ran.stderr.contains("expired keys: \"release\""), "{ran:?}");
+    let retired = good(root, &["revoke", "trust.json", "other", "--expired"]);
+    assert!(retired.contains("asks for 1 of 0 active keys"), "{retired}");
+    let ran = check_both(root, &CHECK);
+    assert!(ran.code == 2 && ran.stderr.contains("expired: \"release\", \"other\""), "{ran:?}");
+    good(root, &["revoke", "trust.json", "release"]);
+    let ran = check_both(root, &CHECK);
+    assert!(ran.code == 2 && ran.stderr.contains("revoked: \"release\"; expired: \"other\""), "{ran:?}");
+}
+
 /// Both fingerprints are those of the tools that people have.
 #[test]
 fn fingerprints_are_those_of_other_tools() {

@@ -168,8 +168,8 @@ conditions! {
         DuplicateTrust { index: usize } => Malformed,
             "key {index} of the trust file has the key or the name of an earlier one";
         ThresholdZero => Malformed, "the trust file's threshold is 0";
-        ThresholdUnreachable { threshold: usize, active: usize } => Malformed,
-            "the trust file's threshold is {threshold}, with {active} active keys";
+        ThresholdUnreachable { threshold: usize, active: usize, revoked: Words, expired: Words } => Malformed,
+            "the trust file's threshold is {threshold}, with {active} active keys{revoked}{expired}";
         Verifiers { found: usize } => Malformed, "the trust file allows {found} verifiers, not 1 to {MAX_KEYS}";
 
         // What a trust file says of an envelope.
@@ -177,8 +177,8 @@ conditions! {
         RevokedWithReason { name: Word, reason: Word } => Evidence, "signed by the revoked key {name} ({reason})";
         NonCanonicalSignature { name: Word } => Evidence, "the signature by {name} is not canonical";
         WrongSignature { name: Word } => Evidence, "the signature by {name} does not fit the payload";
-        ThresholdNotMet { threshold: usize, signed: usize, unknown: Words } => Evidence,
-            "{signed} trusted keys signed, the trust file asks for {threshold}{unknown}";
+        ThresholdNotMet { threshold: usize, signed: usize, unknown: Words, expired: Words } => Evidence,
+            "{signed} trusted keys signed, the trust file asks for {threshold}{unknown}{expired}";
         VerifierNotAllowed { verifier: Word } => Evidence,
             "the trust file does not allow the verifier {verifier}";
 
@@ -356,7 +356,8 @@ mod tests {
     fn unknown_keys_are_listed_if_there_are_any() {
         let clause = |unknown: &[&str]| {
             let unknown = Words("; unknown keys: ", unknown.iter().map(|name| (*name).into()).collect());
-            Clause::ThresholdNotMet { threshold: 2, signed: 1, unknown }.to_string()
+            let expired = Words("; expired keys: ", vec![]);
+            Clause::ThresholdNotMet { threshold: 2, signed: 1, unknown, expired }.to_string()
         };
         let said = "1 trusted keys signed, the trust file asks for 2";
         assert_eq!(clause(&[]), said);

@@ -3,14 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use secateur_checker::bundle::MAX_BUNDLE;
 use secateur_checker::number::Rational;
-use secateur_checker::reader::dsse::{Envelope, MAX_ENVELOPE, parse_envelope};
+use secateur_checker::reader::dsse::Envelope;
 use secateur_checker::reader::escaped::Escaped;
 
-use crate::bundle::envelope_of;
 use crate::certify::statement::Statement;
-use crate::cli::context::streams::read_document;
+use crate::cli::context::streams::read_envelope;
 use crate::cli::context::{CliError, Context, Format};
 use crate::cli::option::adversary::exact;
 use crate::cli::option::document::DocumentOutput;
@@ -45,18 +43,10 @@ pub struct DiffArguments {
 }
 
 fn read(path: &Path) -> Result<(Statement, Envelope), CliError> {
-    let at =
-        |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", Escaped(&path.to_string_lossy())));
-    let bytes = envelope_of(read_document(path, MAX_BUNDLE)?).map_err(|e| at(&e))?;
-    if bytes.len() > MAX_ENVELOPE {
-        return Err(CliError::internal(format!(
-            "{}: longer than the {MAX_ENVELOPE} bytes that are read of such a file",
-            Escaped(&path.to_string_lossy())
-        )));
-    }
-    let envelope = parse_envelope(&bytes).map_err(|e| at(&e))?;
-    let statement = Statement::parse(&envelope.payload).map_err(|e| at(&e))?;
-    Ok((statement, envelope))
+    let envelope = read_envelope(path)?;
+    let statement = Statement::parse(&envelope.payload);
+    let at = |e| CliError::input(format!("{}: {e}", Escaped(&path.to_string_lossy())));
+    Ok((statement.map_err(at)?, envelope))
 }
 
 /// Compares two certificates.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use secateur_checker::load::read_file;
 use secateur_checker::reader::escaped::Escaped;
-use secateur_checker::reader::pem::{MAX_PEM, PublicKey};
+use secateur_checker::reader::pem::PublicKey;
 use secateur_checker::reader::trust::{MAX_TRUST, parse_trust};
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ use crate::certify::trust_file::{TrustEntry, TrustError, TrustFile, is_short};
 use crate::cli::context::{CliError, Context, write};
 use crate::cli::option::force::Force;
 use crate::outputs::{OutputPlan, there};
+use crate::policy::input::{MAX_TEXT, read_text};
 use crate::show::quoted::quoted;
 
 /// Said wherever fingerprints are printed.
@@ -28,6 +29,7 @@ Examples:
   secateur keys show keys/trust.json
   secateur keys add trust.json vendor.pub.pem --name vendor
   secateur keys revoke trust.json vendor --reason \"laptop lost\"
+  secateur keys revoke trust.json old --expired
   secateur keys merge ours.json theirs.json --out trust.json
 
 A trust file says whose signatures count. It, or its fingerprints, must arrive by
@@ -55,7 +57,7 @@ enum Action {
         #[arg(long, value_name = "NAME", value_parser = short)]
         name: String,
     },
-    /// Revoke a key: its signatures spoil a certificate from now on.
+    /// Revoke a key: a certificate that it signed is refused from now on, whoever else signed it.
     Revoke {
         /// The trust file, changed in place.
         trust: PathBuf,
@@ -64,6 +66,9 @@ enum Action {
         /// Why; a check says it.
         #[arg(long, value_name = "TEXT", value_parser = short)]
         reason: Option<String>,
+        /// Its time is over, nothing is wrong with it: its signatures no longer count, and spoil nothing.
+        #[arg(long)]
+        expired: bool,
     },
     /// Write the keys of two trust files into another; what is revoked in one of them stays revoked.
     Merge {
@@ -95,8 +100,7 @@ fn read_trust(path: &Path) -> Result<TrustFile, CliError> {
 }
 
 fn read_key(path: &Path) -> Result<PublicKey, CliError> {
-    let text = String::from_utf8(read_file(path, MAX_PEM)?);
-    let text = text.map_err(|_| at(path, "not a public key in PEM (-----BEGIN PUBLIC KEY-----)"))?;
+    let text = read_text(path, MAX_TEXT).map_err(|e| at(path, e))?;
     PublicKey::parse_pem(&text).map_err(|e| at(path, e))
 }
 
@@ -123,14 +127,15 @@ pub fn run(arguments: &KeysArguments, context: Context) -> Result<u8, CliError> 
             write(set)?;
             print(trust, &file, Some("added"), context)
         }
-        Action::Revoke { trust, key, reason } => {
+        Action::Revoke { trust, key, reason, expired } => {
             let outputs = OutputPlan::new(false).state("TRUST", trust).test()?;
             let mut file = read_trust(trust)?;
-            file.revoke(key, reason.as_deref()).map_err(|e| at(trust, e))?;
+            let status = if *expired { "expired" } else { "revoked" };
+            file.retire(key, status, reason.as_deref()).map_err(|e| at(trust, e))?;
             let mut set = outputs.set();
             set.update(trust, file.emit().map_err(|e| at(trust, e))?);
             write(set)?;
-            print(trust, &file, Some("revoked"), context)
+            print(trust, &file, Some(status), context)
         }
         Action::Merge { one, two, threshold, out, force } => {
             let plan = OutputPlan::new(force.force).input(one).input(two).file("--out", out);
