@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use secateur::certify::emit::{emit_certificate, emit_envelope};
 use secateur_checker::family::Family;
-use secateur_checker::reader::certificate::Certificate;
+use secateur_checker::reader::certificate::{Certificate, parse_certificate};
+use secateur_checker::reader::dsse::{PAYLOAD_TYPE, parse_envelope};
+use secateur_checker::reader::regions::{RegionClaim, RegionEntry, Share};
 use secateur_testkit::decimal::nudged;
 use secateur_testkit::problem::{Problem, Spec, certify_with, key, linf, rational};
 use secateur_testkit::programs::{Ran, run, secateur};
@@ -186,6 +189,83 @@ fn an_attack_above_the_old_claims_is_named() {
         "{ran:?}"
     );
     assert_eq!(document(folder.path(), &[])["trueValueRose"][0]["atLeastAfter"]["exact"], "99/100");
+}
+
+/// `old.json` is this certificate of the corpus, `c.cert.dsse.json` a changed one.
+fn altered(name: &str, change: impl FnOnce(&mut Certificate)) -> TempDir {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("certificates/accepted");
+    let old = std::fs::read(corpus.join(format!("{name}.cert.dsse.json"))).expect("read");
+    let mut certificate =
+        parse_certificate(&parse_envelope(&old).expect("an envelope").payload).expect("a certificate");
+    change(&mut certificate);
+    let envelope = key(1).sign(PAYLOAD_TYPE, emit_certificate(&certificate).into_bytes());
+    std::fs::write(folder.path().join("old.json"), old).expect("written");
+    std::fs::write(folder.path().join("c.cert.dsse.json"), emit_envelope(&envelope)).expect("written");
+    folder
+}
+
+fn assert_line(ran: &Ran, code: i32, line: &str) {
+    assert_eq!(ran.code, code, "{ran:?}");
+    assert!(ran.stdout.lines().any(|found| found.starts_with(line)), "{line} is not in {}", ran.stdout);
+}
+
+/// Lost value is compared for the same return, the same rewards and the same draw.
+#[test]
+fn regret_and_statistical_claims_are_compared() {
+    let rewards = |certificate: &mut Certificate| certificate.regret[0].rewards.episodes_can_end = false;
+    let folder = altered("regret", rewards);
+    let ran = diff(folder.path(), &[]);
+    assert_line(&ran, 0, "not comparable  mask ");
+    assert!(ran.stdout.contains("episodes never end"), "{ran:?}");
+    let folder = altered("regret", |certificate| certificate.regret[0].value = "1000".to_owned());
+    let found = document(folder.path(), &[]);
+    assert_eq!((&found["rows"][0]["kind"], &found["rows"][0]["change"]), (&"regret".into(), &"worse".into()));
+    let folder = altered("statistical", |certificate| certificate.statistical[0].value = "0.99".to_owned());
+    let ran = diff(folder.path(), &[]);
+    assert_line(&ran, 1, "worse  mask 1, ibp, statistical, expected total variation, ");
+    let folder = altered("statistical", |certificate| {
+        certificate.statistical[0].confidence.level = rational("0.9");
+    });
+    let found = document(folder.path(), &[]);
+    assert_eq!(found["counts"]["not comparable"], 2, "the bound, and the regret from it");
+}
+
+/// A share of a volume is worse if it fell; another box is another claim.
+#[test]
+fn regions_are_compared_by_box() {
+    let entry = |upper: &str, value: &str, fraction: &str| RegionEntry {
+        lower: vec![rational("0"); 3],
+        upper: vec![rational(upper); 3],
+        mask: 1,
+        claims: vec![RegionClaim {
+            quantity: "total-variation".to_owned(),
+            output: None,
+            value: value.to_owned(),
+            shares: vec![Share { threshold: rational("0.3"), fraction: rational(fraction) }],
+        }],
+    };
+    let folder = altered("small", |certificate| certificate.regions.push(entry("1/2", "0.4", "0.75")));
+    std::fs::copy(folder.path().join("c.cert.dsse.json"), folder.path().join("with.json")).expect("copied");
+    let added = diff(folder.path(), &[]);
+    assert_line(
+        &added,
+        0,
+        "added  mask 1, share, total-variation, [0, 1/2] x [0, 1/2] x [0, 1/2], bound 3/10",
+    );
+    let folder_of = |upper: &str, value: &str, fraction: &str| {
+        let changed = altered("small", |certificate| certificate.regions.push(entry(upper, value, fraction)));
+        std::fs::copy(folder.path().join("with.json"), changed.path().join("old.json")).expect("copied");
+        changed
+    };
+    let fell = folder_of("1/2", "0.4", "0.5");
+    let ran = diff(fell.path(), &[]);
+    assert_line(&ran, 1, "worse  mask 1, share, total-variation, [0, 1/2]");
+    assert!(ran.stdout.contains(": fell; 0.75 to 0.5"), "{ran:?}");
+    let rose = folder_of("1/2", "0.41", "0.75");
+    assert_line(&diff(rose.path(), &[]), 1, "worse  mask 1, region, total-variation, [0, 1/2]");
+    let other = folder_of("1/4", "9", "0");
+    assert_line(&diff(other.path(), &[]), 0, "removed  mask 1, region, total-variation, [0, 1/2]");
 }
 
 #[test]

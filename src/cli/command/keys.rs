@@ -19,8 +19,8 @@ use crate::show::quoted::quoted;
 
 /// Said wherever fingerprints are printed.
 const CHANNEL: &str = "\
-A trust file, or these fingerprints, must reach whoever checks by another way than
-the certificates do: what comes with a certificate can be changed with it.";
+A trust file, or these fingerprints, must reach whoever checks by another way
+than the certificates do: what comes with a certificate can be changed with it.";
 
 /// Arguments of `keys`.
 #[derive(Debug, Args)]
@@ -32,9 +32,9 @@ Examples:
   secateur keys revoke trust.json old --expired
   secateur keys merge ours.json theirs.json --out trust.json
 
-A trust file says whose signatures count. It, or its fingerprints, must arrive by
-another way than the certificates do. `add` and `revoke` change the file in place,
-as a whole or not at all; `merge` writes another.")]
+A trust file says whose signatures count. It, or its fingerprints, must arrive
+by another way than the certificates do. `add` and `revoke` change the file in
+place, as a whole or not at all; `merge` writes another.")]
 pub struct KeysArguments {
     #[command(subcommand)]
     action: Action,
