@@ -11,7 +11,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 #[cfg(feature = "train")]
 use command::{attack, episodes, sweep, train};
 use command::{
-    audit, certify, check, decompose, export, gate, import, keygen, prune, report, sa_mdp, show, verify,
+    audit, bundle, certify, check, decompose, diff, export, gate, import, keygen, keys, prune, report,
+    sa_mdp, show, verify,
 };
 use context::streams::{complain, print_bytes};
 use context::{CliError, Context, Format, interrupt};
@@ -43,6 +44,9 @@ Examples:
   secateur certify hopper/ --masks hopper/masks/ --states states.npy --epsilon 0.075 \\
       --key keys/secateur.pem --out hopper.cert.dsse.json
   secateur check hopper/ --masks hopper/masks/ --states states.npy --trust keys/trust.json hopper.cert.dsse.json
+  secateur bundle hopper/ hopper.cert.dsse.json --masks hopper/masks/ \\
+      --states states.npy --out hopper.secateur
+  secateur diff last-release.secateur hopper.secateur
 
 Exit codes: 0 holds, 1 does not hold, 2 usage or unreadable input, 3 evidence rejected, 4 limit or internal error.";
 
@@ -53,12 +57,16 @@ enum Command {
     Attack(attack::AttackArguments),
     /// The main job: certify a policy's mask chain as its audit.toml says, check the result, print the table.
     Audit(audit::AuditArguments),
+    /// Put a certificate and all that it is checked against into one file, or take such a file apart.
+    Bundle(bundle::BundleArguments),
     /// Bound a policy under an adversary and sign what was proved.
     Certify(certify::CertifyArguments),
     /// Check a certificate against a policy, its masks and states.
     Check(check::CheckArguments),
     /// Split measured returns into clean, pruning loss and robustness, beside certified bounds.
     Decompose(decompose::DecomposeArguments),
+    /// Say what changed from one certificate to another, without checking them.
+    Diff(diff::DiffArguments),
     #[cfg(feature = "train")]
     /// Draw the states of a statistical claim: independent episodes, each looked at once at a geometric time.
     Episodes(episodes::EpisodesArguments),
@@ -70,6 +78,8 @@ enum Command {
     Import(import::ImportArguments),
     /// Make an Ed25519 key pair and a trust file.
     Keygen(keygen::KeygenArguments),
+    /// Show a trust file and change it: whose signatures count.
+    Keys(keys::KeysArguments),
     /// Make a chain of nested pruning masks.
     Prune(prune::PruneArguments),
     /// Several certificates in one table: how each family moved along each policy's mask chain.
@@ -106,6 +116,10 @@ pub fn run() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    if arguments.format == Format::Snapshot && !matches!(arguments.command, Command::Show(_)) {
+        complain("error: --format snapshot is of `secateur show` only; here it is text or json");
+        return ExitCode::from(2);
+    }
     if let Some(threads) = arguments.threads
         && rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().is_err()
     {
@@ -130,15 +144,18 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         #[cfg(feature = "train")]
         Command::Attack(arguments) => attack::run(&arguments, context),
         Command::Audit(arguments) => audit::run(&arguments, context),
+        Command::Bundle(arguments) => bundle::run(&arguments, context),
         Command::Certify(arguments) => certify::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context),
         Command::Decompose(arguments) => decompose::run(&arguments, context),
+        Command::Diff(arguments) => diff::run(&arguments, context),
         #[cfg(feature = "train")]
         Command::Episodes(arguments) => episodes::run(&arguments, context),
         Command::Export(arguments) => export::run(&arguments, context),
         Command::Gate(arguments) => gate::run(&arguments, context),
         Command::Import(arguments) => import::run(&arguments, context),
         Command::Keygen(arguments) => keygen::run(&arguments, context),
+        Command::Keys(arguments) => keys::run(&arguments, context),
         Command::Prune(arguments) => prune::run(&arguments, context),
         Command::Report(arguments) => report::run(&arguments, context),
         Command::SaMdp(arguments) => sa_mdp::run(&arguments, context),

@@ -9,8 +9,11 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod bundle;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
+pub mod diff;
 pub mod export;
 #[cfg(feature = "cli")]
 pub mod gate;

@@ -2,7 +2,9 @@
 
 pub mod band;
 pub mod bracket;
+pub mod quoted;
 pub mod regions;
 pub mod regret;
+pub mod snapshot;
 pub mod summary;
 pub mod words;

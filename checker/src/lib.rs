@@ -7,6 +7,7 @@ pub use secateur_kernel as kernel;
 pub use secateur_kernel::{model, number};
 
 pub mod answer;
+pub mod bundle;
 pub mod check;
 pub mod claim;
 pub mod demand;

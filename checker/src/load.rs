@@ -177,13 +177,17 @@ pub fn read_file(path: &Path, cap: usize) -> Result<Vec<u8>, Failure> {
     in_file(path, read_regular(path, cap))
 }
 
+/// How a check reads a file of at most so many bytes: from the disk as [`read_file`], or from a bundle.
+pub(crate) type FileReader<'a> = dyn Fn(&Path, usize) -> Result<Vec<u8>, Failure> + 'a;
+
 /// What a file of at most `cap` bytes holds, and its bytes.
 fn load<T>(
+    read: &FileReader<'_>,
     path: &Path,
     cap: usize,
     parse: impl FnOnce(&[u8]) -> Result<T, Clause>,
 ) -> Result<(T, Vec<u8>), Failure> {
-    let bytes = read_file(path, cap)?;
+    let bytes = read(path, cap)?;
     Ok((in_file(path, parse(&bytes))?, bytes))
 }
 
@@ -199,6 +203,7 @@ fn plain_name(path: &Path) -> String {
 
 /// Name and bytes of a side file: the one given, or the one that a certificate names, beside it.
 fn side_file(
+    read: &FileReader<'_>,
     given: Option<&Path>,
     named: Option<&WitnessRecord>,
     certificate: &Path,
@@ -207,7 +212,7 @@ fn side_file(
     // Only the plain name counts, so that a certificate cannot point elsewhere.
     let beside = named.and_then(|n| Some(certificate.with_file_name(Path::new(&n.name).file_name()?)));
     let path = given.or(beside.as_deref());
-    path.map(|path| Ok((plain_name(path), read_file(path, cap)?))).transpose()
+    path.map(|path| Ok((plain_name(path), read(path, cap)?))).transpose()
 }
 
 /// A policy directory: `policy.json` and `policy.safetensors`.
@@ -227,9 +232,13 @@ pub struct PolicyDirectory {
 /// [`Failure::File`].
 pub fn load_policy(directory: &Path) -> Result<PolicyDirectory, Failure> {
     check_folder(directory)?;
+    load_policy_by(&read_file, directory)
+}
+
+pub(crate) fn load_policy_by(read: &FileReader<'_>, directory: &Path) -> Result<PolicyDirectory, Failure> {
     let manifest_path = directory.join("policy.json");
-    let manifest = read_file(&manifest_path, policy::MAX_MANIFEST)?;
-    let tensors = read_file(&directory.join("policy.safetensors"), safetensors::MAX_FILE)?;
+    let manifest = read(&manifest_path, policy::MAX_MANIFEST)?;
+    let tensors = read(&directory.join("policy.safetensors"), safetensors::MAX_FILE)?;
     let files = in_file(&manifest_path, parse_policy(&manifest, &tensors))?;
     Ok(PolicyDirectory { files, manifest, tensors })
 }
@@ -257,8 +266,16 @@ impl MaskDirectory {
 /// [`Failure::File`].
 pub fn load_masks(directory: &Path, policy: &PolicyFiles) -> Result<MaskDirectory, Failure> {
     check_folder(directory)?;
+    load_masks_by(&read_file, directory, policy)
+}
+
+fn load_masks_by(
+    read: &FileReader<'_>,
+    directory: &Path,
+    policy: &PolicyFiles,
+) -> Result<MaskDirectory, Failure> {
     let network = &policy.policy.network;
-    let (chain, chain_bytes) = load(&directory.join("chain.json"), mask::MAX_MANIFEST, |bytes| {
+    let (chain, chain_bytes) = load(read, &directory.join("chain.json"), mask::MAX_MANIFEST, |bytes| {
         let chain = parse_chain_manifest(bytes)?;
         check_chain_size(chain.masks.len(), network)?;
         Ok(chain)
@@ -270,7 +287,7 @@ pub fn load_masks(directory: &Path, policy: &PolicyFiles) -> Result<MaskDirector
     let weights = weights.fold(0usize, usize::saturating_add);
     let cap = weights.saturating_mul(8).saturating_add(safetensors::MAX_HEADER).saturating_add(8);
     for entry in chain.masks {
-        let (mask, bytes) = load(&directory.join(&entry.file), cap, |bytes| parse_mask(bytes, policy))?;
+        let (mask, bytes) = load(read, &directory.join(&entry.file), cap, |bytes| parse_mask(bytes, policy))?;
         loaded.masks.push(mask);
         loaded.files.push((entry.file, bytes));
     }
@@ -282,7 +299,11 @@ pub fn load_masks(directory: &Path, policy: &PolicyFiles) -> Result<MaskDirector
 /// # Errors
 /// [`Failure::File`].
 pub fn load_states(path: &Path, units: Units) -> Result<(States, Vec<u8>), Failure> {
-    load(path, safetensors::MAX_FILE, |bytes| parse_states(bytes, units))
+    load_states_by(&read_file, path, units)
+}
+
+fn load_states_by(read: &FileReader<'_>, path: &Path, units: Units) -> Result<(States, Vec<u8>), Failure> {
+    load(read, path, safetensors::MAX_FILE, |bytes| parse_states(bytes, units))
 }
 
 /// Where everything a check needs lies.
@@ -316,17 +337,28 @@ pub struct Outcome {
 /// # Errors
 /// [`Failure`]: unreadable files first, then the signature, then the content.
 pub fn check_paths(paths: &CheckPaths, progress: &mut dyn FnMut(usize, usize)) -> Result<Outcome, Failure> {
+    check_folder(&paths.policy)?;
+    paths.masks.as_deref().map_or(Ok(()), check_folder)?;
+    check_by(&read_file, paths, progress)
+}
+
+/// [`check_paths`], by another reader of files; the trust file lies on the disk.
+pub(crate) fn check_by(
+    read: &FileReader<'_>,
+    paths: &CheckPaths,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Outcome, Failure> {
     let verifier = |certificate: &Certificate| certificate.verifier.id.clone();
     let (certificate, signers) =
-        open_envelope(&paths.certificate, paths.trust.as_deref(), parse_certificate, verifier)?;
-    let policy = load_policy(&paths.policy)?;
+        open_envelope(read, &paths.certificate, paths.trust.as_deref(), parse_certificate, verifier)?;
+    let policy = load_policy_by(read, &paths.policy)?;
     let masks = match &paths.masks {
-        Some(directory) => load_masks(directory, &policy.files)?,
+        Some(directory) => load_masks_by(read, directory, &policy.files)?,
         None => MaskDirectory::dense(&policy.files.policy.network),
     };
-    let (states, states_bytes) = load_states(&paths.states, certificate.state_units)?;
+    let (states, states_bytes) = load_states_by(read, &paths.states, certificate.state_units)?;
     let (given, named) = (paths.witness.as_deref(), certificate.witness.as_ref());
-    let witness = side_file(given, named, &paths.certificate, safetensors::MAX_FILE)?;
+    let witness = side_file(read, given, named, &paths.certificate, safetensors::MAX_FILE)?;
     let mask_files: Vec<NamedFile<'_>> =
         masks.files.iter().map(|(name, bytes)| NamedFile { name, bytes }).collect();
     let subject = Subject {
@@ -348,13 +380,14 @@ pub fn check_paths(paths: &CheckPaths, progress: &mut dyn FnMut(usize, usize)) -
 /// What an envelope says, and who signed it: its signatures and its verifier are tested if there is a trust file, the
 /// signatures before its payload is read.
 fn open_envelope<T>(
+    read: &FileReader<'_>,
     path: &Path,
     trust: Option<&Path>,
     parse: fn(&[u8]) -> Result<T, Clause>,
     verifier: fn(&T) -> String,
 ) -> Result<(T, Vec<SignerInfo>), Failure> {
-    let (envelope, _) = load(path, MAX_ENVELOPE, parse_envelope)?;
-    let trust = trust.map(|path| load(path, MAX_TRUST, parse_trust)).transpose()?;
+    let (envelope, _) = load(read, path, MAX_ENVELOPE, parse_envelope)?;
+    let trust = trust.map(|path| load(&read_file, path, MAX_TRUST, parse_trust)).transpose()?;
     let signers = match &trust {
         Some((trust, _)) => verify_envelope(&envelope, trust).map_err(Failure::Signature)?,
         None => Vec::new(),
@@ -388,12 +421,25 @@ pub fn check_property_files(
     trust: Option<&Path>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<(Decided, Vec<SignerInfo>), Failure> {
-    let (verdict, signers) = open_envelope(certificate, trust, parse_verdict, |v| v.verifier.id.clone())?;
+    check_property_by(&read_file, files, certificate, proof, trust, progress)
+}
+
+/// [`check_property_files`], by another reader of files; the trust file lies on the disk.
+pub(crate) fn check_property_by(
+    read: &FileReader<'_>,
+    files: &PropertyFiles<'_>,
+    certificate: &Path,
+    proof: Option<&Path>,
+    trust: Option<&Path>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<(Decided, Vec<SignerInfo>), Failure> {
+    let (verdict, signers) =
+        open_envelope(read, certificate, trust, parse_verdict, |v| v.verifier.id.clone())?;
     let policy = in_file(Path::new("policy.json"), parse_policy(files.manifest, files.tensors))?;
     let property = in_file(Path::new("property.json"), parse_property(files.property))?;
     let proof = match &verdict.claimed {
         Claimed::Sat { .. } => None,
-        Claimed::Unsat { proof: named } => side_file(proof, Some(named), certificate, MAX_PROOF)?,
+        Claimed::Unsat { proof: named } => side_file(read, proof, Some(named), certificate, MAX_PROOF)?,
     };
     let subject = PropertySubject {
         policy: &policy.policy,

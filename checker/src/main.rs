@@ -8,22 +8,27 @@ use std::process::ExitCode;
 use secateur_checker::answer::{
     lines, property_lines, sentence_lines, signed_lines, signer_lines, text, verdict,
 };
+use secateur_checker::bundle::{Checked, check_bundle};
 use secateur_checker::demand::{Demands, OPTIONS};
 use secateur_checker::load::{
     CheckPaths, Failure, Outcome, PropertyFiles, check_paths, check_property_files, load_policy, read_file,
 };
+use secateur_checker::property::Decided;
 use secateur_checker::reader::certificate::SCHEMA_VERSION;
 use secateur_checker::reader::escaped::Escaped;
 use secateur_checker::reader::property::MAX_PROPERTY;
+use secateur_checker::reader::trust::SignerInfo;
 
 const USAGE: &str = "\
-usage: secateur-check POLICY_DIR --states FILE.npy (--trust FILE.json | --unsigned)
+usage: secateur-check BUNDLE (--trust FILE.json | --unsigned) [DEMAND...]
+       secateur-check POLICY_DIR --states FILE.npy (--trust FILE.json | --unsigned)
                       [--masks DIR] [--witness FILE] [DEMAND...] CERTIFICATE
        secateur-check POLICY_DIR --property FILE.json (--trust FILE.json | --unsigned)
                       [--witness PROOF.json] [--policy-digest D] CERTIFICATE
 
 Recomputes every bound of CERTIFICATE (a DSSE envelope) from the policy, the masks and the states, exactly, and
 prints what was verified. What is in quotes is somebody else's word.
+  BUNDLE         one file with all of it but the trust file (secateur bundle)
   POLICY_DIR     directory with policy.json and policy.safetensors
   --states       the states the certificate speaks of
   --masks        directory with chain.json and the masks it lists; without it, the dense policy
@@ -49,6 +54,8 @@ exit codes:
   3 rejected: a signature, a digest, a bound or a verdict does not hold
   4 a limit of this program, or an input or output that failed";
 
+const PROPERTY_DEMANDS: &str = "of a property certificate only --policy-digest can be demanded";
+
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if arguments.iter().any(|a| a == "--help" || a == "-h") {
@@ -68,9 +75,10 @@ fn main() -> ExitCode {
     if given.trust.is_none() && !given.unsigned {
         return complain("give --trust FILE.json, or --unsigned to check without a signature", 2);
     }
-    let result = match given.property.clone() {
-        Some(property) => check_property(&given, &property),
-        None => check_policy(&given),
+    let result = match (&given.bundle, &given.property) {
+        (Some(bundle), _) => check_one_file(&given, bundle),
+        (None, Some(property)) => check_property(&given, property),
+        (None, None) => check_policy(&given),
     };
     match result {
         Ok(_) if given.quiet => ExitCode::SUCCESS,
@@ -92,6 +100,7 @@ struct Given {
     trust: Option<PathBuf>,
     witness: Option<PathBuf>,
     property: Option<PathBuf>,
+    bundle: Option<PathBuf>,
     demands: Demands,
     unsigned: bool,
     details: bool,
@@ -116,6 +125,16 @@ impl From<secateur_checker::demand::Unmet> for Ended {
     }
 }
 
+fn check_one_file(given: &Given, bundle: &Path) -> Result<String, Ended> {
+    let mut progress = Progress::new(given.quiet);
+    let checked = check_bundle(bundle, given.trust.as_deref(), &mut |done, total| progress.show(done, total));
+    progress.clear();
+    match checked? {
+        Checked::Policy(outcome) => policy_answer(given, &outcome),
+        Checked::Property(decided, signers) => property_answer(given, &decided, &signers),
+    }
+}
+
 fn check_policy(given: &Given) -> Result<String, Ended> {
     let Given { policy, certificate, states, masks, trust, witness, .. } = given;
     let paths = CheckPaths {
@@ -130,8 +149,12 @@ fn check_policy(given: &Given) -> Result<String, Ended> {
     let outcome = check_paths(&paths, &mut |done, total| progress.show(done, total));
     progress.clear();
     let outcome = outcome?;
+    policy_answer(given, &outcome)
+}
+
+fn policy_answer(given: &Given, outcome: &Outcome) -> Result<String, Ended> {
     given.demands.meet(&outcome.verified)?;
-    Ok(summary(&outcome, given.details))
+    Ok(summary(outcome, given.details))
 }
 
 fn check_property(given: &Given, property: &Path) -> Result<String, Ended> {
@@ -140,8 +163,15 @@ fn check_property(given: &Given, property: &Path) -> Result<String, Ended> {
     let files = PropertyFiles { manifest: &policy.manifest, tensors: &policy.tensors, property: &property };
     let (witness, trust) = (given.witness.as_deref(), given.trust.as_deref());
     let (decided, signers) = check_property_files(&files, &given.certificate, witness, trust, &mut |_| {})?;
+    property_answer(given, &decided, &signers)
+}
+
+fn property_answer(given: &Given, decided: &Decided, signers: &[SignerInfo]) -> Result<String, Ended> {
+    if !given.demands.is_about_policy() {
+        return Err(Ended::Unmet(format!("not met (unmet-kind): {PROPERTY_DEMANDS}")));
+    }
     given.demands.meet_policy(decided.policy_digest())?;
-    Ok(text(&property_lines(&decided, &signers, given.details)))
+    Ok(text(&property_lines(decided, signers, given.details)))
 }
 
 fn summary(outcome: &Outcome, details: bool) -> String {
@@ -190,9 +220,18 @@ fn parse_arguments(arguments: Vec<OsString>) -> Result<Given, String> {
             return Err(format!("{word} stands twice"));
         }
     }
+    if given.unsigned && given.trust.is_some() {
+        return Err("give --trust or --unsigned, not both".to_owned());
+    }
+    let others = [&given.states, &given.masks, &given.witness, &given.property];
+    if plain.len() == 1 && others.iter().all(|other| other.is_none()) {
+        given.bundle = plain.pop();
+        return Ok(given);
+    }
     let found = plain.len();
-    let [policy, certificate] = <[PathBuf; 2]>::try_from(plain)
-        .map_err(|_| format!("give POLICY_DIR and CERTIFICATE; there are {found} such arguments"))?;
+    let [policy, certificate] = <[PathBuf; 2]>::try_from(plain).map_err(|_| {
+        format!("give BUNDLE alone, or POLICY_DIR and CERTIFICATE; there are {found} such arguments")
+    })?;
     (given.policy, given.certificate) = (policy, certificate);
     match (&given.states, &given.property) {
         (None, None) => Err("give --states FILE.npy, or --property FILE.json")?,
@@ -201,12 +240,9 @@ fn parse_arguments(arguments: Vec<OsString>) -> Result<Given, String> {
             Err("a property certificate is about the dense policy: no --masks")?
         }
         (None, Some(_)) if !given.demands.is_about_policy() => {
-            Err("of a property certificate only --policy-digest can be demanded")?;
+            Err(PROPERTY_DEMANDS)?;
         }
         _ => {}
-    }
-    if given.unsigned && given.trust.is_some() {
-        return Err("give --trust or --unsigned, not both".to_owned());
     }
     Ok(given)
 }

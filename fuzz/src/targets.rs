@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt::Debug;
 use std::path::Path;
 
+use secateur::bundle::{Parts, pack};
 use secateur::certify::base64::encode;
 use secateur::certify::emit::emit_envelope;
 use secateur::certify::json::canonical;
@@ -11,6 +12,7 @@ use secateur::certify::keys::{Key, public_pem};
 use secateur::import::{HeadKind, ImportOptions, import_accounted, read_arrays};
 use secateur::policy::ActivationSpec;
 use secateur::property::vnnlib::parse_vnnlib;
+use secateur_checker::bundle::{Bundle, header};
 use secateur_checker::load::{CheckPaths, check_paths};
 use secateur_checker::model::Units;
 use secateur_checker::reader::certificate::parse_certificate;
@@ -44,7 +46,7 @@ impl Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     Target { name: "json", seeds: || seeds::ending("certificates/trust", ".json"), run: json },
     Target { name: "base64", seeds: || vec![b"e30=".to_vec(), b"AAECAwQFBgc=".to_vec()], run: base64_text },
     Target { name: "pem", seeds: keys, run: pem },
@@ -73,6 +75,7 @@ pub const TARGETS: [Target; 18] = [
     Target { name: "proof", seeds: || seeds::ending("certificates/accepted", ".proof.json"), run: proof },
     Target { name: "vnnlib", seeds: || seeds::ending("fixtures/properties", ".vnnlib"), run: vnnlib },
     Target { name: "import", seeds: seeds::foreign_files, run: import },
+    Target { name: "bundle", seeds: bundles, run: bundle },
     Target { name: "check", seeds: about_gaussian, run: check_payload },
     Target { name: "check-witness", seeds: || vec![seeds::read(WITNESS)], run: check_witness },
 ];
@@ -225,6 +228,47 @@ fn import(bytes: &[u8]) -> String {
         }
         word(read.map_err(|error| error.problem))
     })
+}
+
+/// A small one, and one with masks, states and witness.
+fn bundles() -> Vec<Vec<u8>> {
+    let root = seeds::root();
+    let at = |path: &str| root.join(path);
+    let (states, masks) = (at(STATES), at(MASKS));
+    let property = at("certificates/problems/categorical/sat.property.json");
+    let small = Parts {
+        certificate: &at("certificates/accepted/property-sat.cert.dsse.json"),
+        policy: &at("certificates/problems/categorical/policy"),
+        masks: None,
+        states: None,
+        property: Some(&property),
+        witness: None,
+    };
+    let whole = Parts {
+        certificate: &at(ACCEPTED),
+        policy: &at("certificates/problems/gaussian/policy"),
+        masks: Some(&masks),
+        states: Some(&states),
+        property: None,
+        witness: None,
+    };
+    [small, whole].iter().map(|parts| pack(parts).expect("a bundle")).collect()
+}
+
+/// A bundle has one spelling: its members, written again, are the same bytes.
+fn bundle(bytes: &[u8]) -> String {
+    let read = Bundle::parse(bytes);
+    if let Ok(bundle) = &read {
+        let mut again = Vec::new();
+        for member in bundle.members() {
+            again.extend(header(member.name, member.contents.len()).expect("a header"));
+            again.extend(member.contents);
+            again.resize(again.len().next_multiple_of(512), 0);
+        }
+        again.resize(again.len() + 1024, 0);
+        assert!(again == bytes, "another spelling");
+    }
+    word(read)
 }
 
 /// Where the whole check finds its files.

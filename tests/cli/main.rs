@@ -1,11 +1,15 @@
 //! The two programs, run as a person runs them.
 
 mod attack;
+mod bundle;
+mod diff;
 mod episodes;
+mod keys;
 mod outputs;
 mod programs;
 mod regret;
 mod report;
+mod snapshot;
 mod sweep;
 mod train;
 mod verify;

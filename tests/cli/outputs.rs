@@ -116,6 +116,14 @@ fn writers() -> Vec<Writer> {
         writer("decompose", "decompose m.json", "out/d", &["out/d"]),
         writer("sa-mdp", "sa-mdp a.json", "out/d", &["out/d"]),
         writer("show", "show c.cert.dsse.json", "out/d", &["out/d"]),
+        writer("diff", "diff c.cert.dsse.json c.cert.dsse.json", "out/d", &["out/d"]),
+        writer("keys merge", "keys merge trust.json trust.json", "out/t.json", &["out/t.json"]),
+        writer(
+            "bundle",
+            "bundle policy c.cert.dsse.json --masks masks --states states.npy",
+            "out/x.secateur",
+            &["out/x.secateur"],
+        ),
         writer("report", "report c.cert.dsse.json", "out/d", &["out/d"]),
         writer("schema", "schema", "out/d", &["out/d"]),
     ]
@@ -202,7 +210,9 @@ fn a_bad_place_is_refused_first() {
             &["file", "file/inside", "-"]
         };
         for out in ways {
-            if *out == "-" && ["decompose", "sa-mdp", "show", "report", "schema"].contains(&writer.name) {
+            if *out == "-"
+                && ["decompose", "sa-mdp", "show", "diff", "report", "schema"].contains(&writer.name)
+            {
                 continue;
             }
             let command = [&writer.command[..], &["--out".to_owned(), (*out).to_owned()]].concat();
@@ -239,6 +249,10 @@ fn an_input_is_never_replaced() {
         "sa-mdp a.json --out soft-a".to_owned(),
         "show c.cert.dsse.json --out c.cert.dsse.json".to_owned(),
         "report c.cert.dsse.json --out c.cert.dsse.json".to_owned(),
+        "diff c.cert.dsse.json c.cert.dsse.json --out ./c.cert.dsse.json".to_owned(),
+        "bundle policy c.cert.dsse.json --masks masks --states states.npy --out soft".to_owned(),
+        "keys merge trust.json trust.json --out ./trust.json".to_owned(),
+        format!("{certify} new.json --bundle k.pem"),
         "train --config out/train.toml --out out".to_owned(),
         "prune policy --sparsity 0.5 --out policy".to_owned(),
         "prune policy --method saliency --scores masks/mask-01.safetensors --sparsity 0.5 --out masks".to_owned(),

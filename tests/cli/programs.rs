@@ -78,6 +78,17 @@ fn json_says_whether_it_was_signed() {
     }
 }
 
+/// Lines of examples fit a terminal of 80 columns, in the commands that were written with it in mind.
+#[test]
+fn examples_fit_the_terminal() {
+    for command in ["bundle", "diff", "keys", "show"] {
+        let help = run(secateur(Path::new(".")).args([command, "--help"]));
+        assert!(help.code == 0 && help.stdout.contains("Examples:"), "{help:?}");
+        let examples = help.stdout.split("Examples:").nth(1).expect("examples");
+        assert!(examples.lines().all(|line| line.len() <= 80), "{examples}");
+    }
+}
+
 #[test]
 fn neither_trust_nor_unsigned_is_a_usage_error() {
     let (folder, _) = certified(&[Family::Sensitivity]);

@@ -17,6 +17,7 @@ use super::policy::{MAX_LAYERS, MAX_WIDTH};
 use super::safetensors::{MAX_FILE, MAX_HEADER, MAX_RANK};
 use super::tensor::MAX_ENTRIES;
 use super::trust::MAX_KEYS;
+use crate::bundle::MAX_MEMBERS;
 use crate::kernel::conditions;
 use crate::kernel::fault::Class;
 use crate::number::NumberError;
@@ -172,8 +173,8 @@ conditions! {
         DuplicateTrust { index: usize } => Malformed,
             "key {index} of the trust file has the key or the name of an earlier one";
         ThresholdZero => Malformed, "the trust file's threshold is 0";
-        ThresholdUnreachable { threshold: usize, active: usize } => Malformed,
-            "the trust file's threshold is {threshold}, with {active} active keys";
+        ThresholdUnreachable { threshold: usize, active: usize, revoked: Words, expired: Words } => Malformed,
+            "the trust file's threshold is {threshold}, with {active} active keys{revoked}{expired}";
         Verifiers { found: usize } => Malformed, "the trust file allows {found} verifiers, not 1 to {MAX_KEYS}";
 
         // What a trust file says of an envelope.
@@ -181,8 +182,8 @@ conditions! {
         RevokedWithReason { name: Word, reason: Word } => Evidence, "signed by the revoked key {name} ({reason})";
         NonCanonicalSignature { name: Word } => Evidence, "the signature by {name} is not canonical";
         WrongSignature { name: Word } => Evidence, "the signature by {name} does not fit the payload";
-        ThresholdNotMet { threshold: usize, signed: usize, unknown: Words } => Evidence,
-            "{signed} trusted keys signed, the trust file asks for {threshold}{unknown}";
+        ThresholdNotMet { threshold: usize, signed: usize, unknown: Words, expired: Words } => Evidence,
+            "{signed} trusted keys signed, the trust file asks for {threshold}{unknown}{expired}";
         VerifierNotAllowed { verifier: Word } => Evidence,
             "the trust file does not allow the verifier {verifier}";
 
@@ -268,6 +269,20 @@ conditions! {
         ListTooLong { what: &'static str, cap: usize } => Malformed, "more than {cap} {what}";
         ListEmpty { what: &'static str } => Malformed, "the list of {what} is empty";
         NoCases => Malformed, "the property has no case";
+
+        // Bundles.
+        BundleTruncated { at: usize } => Malformed, "the bundle ends within the member that begins at byte {at}";
+        BundleEnd { at: usize } => Malformed,
+            "the bundle does not end with two blocks of zeros and nothing after them, at byte {at}";
+        TooManyMembers => Malformed, "the bundle has more than {MAX_MEMBERS} members";
+        MemberType { name: Word } => Malformed, "the member {name} of the bundle is no regular file";
+        MemberName { name: Word } => Malformed, "a bundle may not hold a file called {name}";
+        MemberHeader { name: Word } => Malformed, "the header of the member {name} is not spelled as in every bundle";
+        MemberOrder { name: Word } => Malformed,
+            "the member {name} does not come after the one before it: names ascend, each once";
+        MemberPadding { name: Word } => Malformed, "bytes that are not zero follow the member {name}";
+        MemberMissing => Malformed, "there is no such member of the bundle";
+        MemberUnused { name: Word } => Malformed, "the check has no use for the member {name}";
     }
 }
 
@@ -327,6 +342,7 @@ mod tests {
             include_str!("../../../spec/certificate-files.md"),
             include_str!("../../../spec/certificate.md"),
             include_str!("../../../spec/property.md"),
+            include_str!("../../../spec/bundle.md"),
         ];
         let own =
             include_str!("clause.rs").lines().filter(|line| line.contains(" => ") && !line.contains("//"));
@@ -345,7 +361,8 @@ mod tests {
     fn unknown_keys_are_listed_if_there_are_any() {
         let clause = |unknown: &[&str]| {
             let unknown = Words("; unknown keys: ", unknown.iter().map(|name| (*name).into()).collect());
-            Clause::ThresholdNotMet { threshold: 2, signed: 1, unknown }.to_string()
+            let expired = Words("; expired keys: ", vec![]);
+            Clause::ThresholdNotMet { threshold: 2, signed: 1, unknown, expired }.to_string()
         };
         let said = "1 trusted keys signed, the trust file asks for 2";
         assert_eq!(clause(&[]), said);

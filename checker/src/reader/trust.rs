@@ -31,6 +31,11 @@ const GROUP_ORDER: [u8; 32] = [
 pub enum KeyStatus {
     /// They do.
     Active,
+    /// They are passed over.
+    Expired {
+        /// Why, if the trust file says so.
+        reason: Option<String>,
+    },
     /// They spoil an envelope.
     Revoked {
         /// Why, if the trust file says so.
@@ -117,12 +122,20 @@ pub fn parse_trust(bytes: &[u8]) -> Result<Trust, Clause> {
         }
         keys.push(key);
     }
-    let active = keys.iter().filter(|key| key.status == KeyStatus::Active).count();
+    let (mut active, mut revoked, mut expired) = (0usize, Vec::new(), Vec::new());
+    for key in &keys {
+        match &key.status {
+            KeyStatus::Active => active = active.saturating_add(1),
+            KeyStatus::Revoked { .. } => revoked.push(Word::from(key.name.as_str())),
+            KeyStatus::Expired { .. } => expired.push(Word::from(key.name.as_str())),
+        }
+    }
     if threshold == 0 {
         return Err(Clause::ThresholdZero);
     }
     if threshold > active {
-        return Err(Clause::ThresholdUnreachable { threshold, active });
+        let (revoked, expired) = (Words("; revoked: ", revoked), Words("; expired: ", expired));
+        return Err(Clause::ThresholdUnreachable { threshold, active, revoked, expired });
     }
     Ok(Trust { threshold, keys, verifiers })
 }
@@ -132,12 +145,12 @@ fn parse_key(index: usize, field: &Field<'_>) -> Result<TrustedKey, Clause> {
     let name = short_text(&fields.required("name")?)?;
     let pem = fields.required("publicKey")?.string()?;
     let place = fields.required("status")?;
+    let mut reason = || fields.optional("reason").map(|r| short_text(&r)).transpose();
     let status = match place.string()? {
         "active" => KeyStatus::Active,
-        "revoked" => {
-            KeyStatus::Revoked { reason: fields.optional("reason").map(|r| short_text(&r)).transpose()? }
-        }
-        _ => return Err(place.unknown_word("active or revoked")),
+        "revoked" => KeyStatus::Revoked { reason: reason()? },
+        "expired" => KeyStatus::Expired { reason: reason()? },
+        _ => return Err(place.unknown_word("active, revoked or expired")),
     };
     fields.finish()?;
     let key = PublicKey::parse_pem(pem).map_err(|e| e.within(Part::TrustedKey(index)))?;
@@ -158,7 +171,7 @@ fn short_text(field: &Field<'_>) -> Result<String, Clause> {
 }
 
 /// Accepts iff at least `threshold` distinct active keys of the trust file signed the envelope and no signature is by a
-/// revoked key or wrong under the known key it names. Signatures under unknown keyids are passed over.
+/// revoked key or wrong under the known key it names. Signatures under unknown keyids and by expired keys are passed over.
 ///
 /// The algorithm is that of the trusted key (Ed25519, strict: canonical scalar, no small-order points); the envelope
 /// has no say in it.
@@ -171,12 +184,16 @@ fn short_text(field: &Field<'_>) -> Result<String, Clause> {
 pub fn verify_envelope(envelope: &Envelope, trust: &Trust) -> Result<Vec<SignerInfo>, Clause> {
     let message = envelope.signed_bytes();
     let mut signers: Vec<SignerInfo> = Vec::new();
-    let mut unknown = Vec::new();
+    let (mut unknown, mut expired) = (Vec::new(), Vec::new());
     for signature in &envelope.signatures {
         let Some(key) = trust.keys.iter().find(|key| key.keyid == signature.keyid) else {
             unknown.push(signature.keyid.as_str().into());
             continue;
         };
+        if let KeyStatus::Expired { .. } = key.status {
+            expired.push(key.name.as_str().into());
+            continue;
+        }
         verify_signature(key, &message, &signature.sig)?;
         if signers.iter().all(|signer| signer.keyid != key.keyid) {
             signers.push(SignerInfo { name: key.name.clone(), keyid: key.keyid.clone() });
@@ -187,6 +204,7 @@ pub fn verify_envelope(envelope: &Envelope, trust: &Trust) -> Result<Vec<SignerI
             threshold: trust.threshold,
             signed: signers.len(),
             unknown: Words("; unknown keys: ", unknown),
+            expired: Words("; expired keys: ", expired),
         });
     }
     Ok(signers)
@@ -258,8 +276,8 @@ mod tests {
 
     fn not_met(threshold: usize, signed: usize, unknown: &[u8]) -> Result<Vec<SignerInfo>, Clause> {
         let unknown = unknown.iter().map(|s| public(*s).keyid().into()).collect();
-        let unknown = Words("; unknown keys: ", unknown);
-        Err(Clause::ThresholdNotMet { threshold, signed, unknown })
+        let (unknown, expired) = (Words("; unknown keys: ", unknown), Words("; expired keys: ", vec![]));
+        Err(Clause::ThresholdNotMet { threshold, signed, unknown, expired })
     }
 
     #[test]
@@ -342,13 +360,36 @@ mod tests {
         assert_eq!(verify_envelope(&envelope, &trust), Err(Clause::WrongSignature { name: "a".into() }));
     }
 
+    /// An expired key neither counts nor spoils: not even a wrong signature of it.
+    #[test]
+    fn expired_keys_are_passed_over_and_named() {
+        let expired = key("old", 2, r#""status":"expired","reason":"replaced""#);
+        let trust = read("1", &[active("a", 1), expired], "").unwrap();
+        let mut both = signed(&[2, 1]);
+        assert_eq!(names(verify_envelope(&both, &trust)), ["a"]);
+        both.signatures[0].sig[5] ^= 1;
+        assert_eq!(names(verify_envelope(&both, &trust)), ["a"]);
+        let alone = verify_envelope(&signed(&[2]), &trust).unwrap_err();
+        let said = "0 trusted keys signed, the trust file asks for 1; expired keys: \"old\"";
+        assert_eq!((alone.code().as_str(), alone.to_string().as_str()), ("threshold-not-met", said));
+    }
+
     #[test]
     fn thresholds_are_reachable_and_not_zero() {
         assert_eq!(read("0", &[active("a", 1)], ""), Err(Clause::ThresholdZero));
-        let unreachable = |threshold, active| Err(Clause::ThresholdUnreachable { threshold, active });
+        let unreachable_with = |threshold, active, revoked, expired| {
+            let (revoked, expired) = (Words("; revoked: ", revoked), Words("; expired: ", expired));
+            Err(Clause::ThresholdUnreachable { threshold, active, revoked, expired })
+        };
+        let unreachable = |threshold, active| unreachable_with(threshold, active, vec![], vec![]);
         assert_eq!(read("2", &[active("a", 1)], ""), unreachable(2, 1));
         assert_eq!(read("1", &[], ""), unreachable(1, 0));
-        assert_eq!(read("1", &[key("a", 1, r#""status":"revoked""#)], ""), unreachable(1, 0));
+        let retired = [key("a", 1, r#""status":"revoked""#), key("b", 2, r#""status":"expired""#)];
+        let named = unreachable_with(1, 0, vec!["a".into()], vec!["b".into()]);
+        assert_eq!(read("1", &retired, ""), named);
+        let said = named.unwrap_err().to_string();
+        let words = "the trust file's threshold is 1, with 0 active keys; revoked: \"a\"; expired: \"b\"";
+        assert_eq!(said, words);
         assert!(matches!(
             read("01", &[active("a", 1)], "").map_err(|e| e.condition().clone()),
             Err(Clause::OutOfRange { .. })

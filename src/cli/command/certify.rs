@@ -9,6 +9,7 @@ use secateur_checker::load::{MaskDirectory, load_masks, load_policy, load_states
 
 use crate::certify::band::{families_under, find_bands, fits_head};
 use crate::certify::keys::Key;
+use crate::certify::sigstore::emit_sigstore_bundle;
 use crate::certify::trees::{BRANCH_STEPS, MAX_BRANCH_STEPS};
 use crate::certify::{CertifyError, Request, certify, keep_first, witness_name};
 use crate::cli::context::bar::Bar;
@@ -93,6 +94,9 @@ pub struct CertifyArguments {
     /// Certificate to write; a witness goes beside it.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Also write the envelope as a sigstore bundle v0.3, for tools that read those.
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
     #[command(flatten)]
     force: Force,
 }
@@ -104,7 +108,9 @@ pub struct CertifyArguments {
 pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliError> {
     let load = CertifyError::Load;
     let witness_name = witness_name(&arguments.out);
-    let outputs = OutputPlan::new(arguments.force.force)
+    let plan = OutputPlan::new(arguments.force.force);
+    let plan = arguments.bundle.iter().fold(plan, |plan, path| plan.file("--bundle", path));
+    let outputs = plan
         .policy(&arguments.policy)
         .masks(arguments.masks.as_deref())
         .input(&arguments.states)
@@ -165,6 +171,9 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
     let certified = certified?;
     let mut set = outputs.set();
     certified.add_to(&mut set, &arguments.out, &witness_name);
+    if let (Some(path), Some(bundle)) = (&arguments.bundle, emit_sigstore_bundle(&certified.envelope)) {
+        set.add(path, bundle);
+    }
     write(set)?;
     let certificate = certified.verified.certificate();
     let mut text = summary_text(certificate);
@@ -173,6 +182,9 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
     text.push_str(&format!("\nwritten and checked: {}\n", arguments.out.display()));
     if certified.witness.is_some() {
         text.push_str(&format!("witness beside it:   {witness_name}\n"));
+    }
+    if let Some(path) = &arguments.bundle {
+        text.push_str(&format!("sigstore bundle:     {}\n", path.display()));
     }
     context.print(&text, &document)?;
     Ok(0)

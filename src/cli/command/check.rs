@@ -2,15 +2,18 @@
 
 mod source;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use secateur_checker::load::{CheckPaths, Failure, check_paths};
+use secateur_checker::bundle::{Checked, check_bundle};
+use secateur_checker::load::{CheckPaths, Failure, Outcome, check_paths};
 use secateur_checker::model::Perturbation;
 use secateur_checker::reader::escaped::Escaped;
 use serde_json::json;
 
+use crate::certify::band::BandLimit;
 use crate::certify::emit::units_word;
+use crate::cli::command::check::source::Confirmed;
 use crate::cli::command::verify;
 use crate::cli::context::bar::Bar;
 use crate::cli::context::streams::refuse_dash;
@@ -29,11 +32,12 @@ Examples:
   secateur check hopper/ --masks hopper/masks/ --states states.npy --trust keys/trust.json hopper.cert.dsse.json
   secateur check hopper/ --states states.npy --trust keys/trust.json --source model.onnx --source vecnormalize.pkl \
       hopper.cert.dsse.json
+  secateur check hopper.secateur --trust keys/trust.json
   secateur check net.onnx prop.vnnlib --trust keys/trust.json proof.cert.dsse.json
 
 `secateur-check`, the trusted crate's own small program, does the same check.")]
 pub struct CheckArguments {
-    /// POLICY_DIR CERTIFICATE, or NETWORK PROPERTY CERTIFICATE for what `secateur verify` wrote.
+    /// A bundle alone; POLICY_DIR CERTIFICATE; or NETWORK PROPERTY CERTIFICATE for what `secateur verify` wrote.
     #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
     /// Mask directory, if the certificate is about masks.
@@ -91,6 +95,10 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
     refuse_dash(named.map(|(option, path)| (option, path.as_deref())))?;
     refuse_dash(arguments.source.iter().map(|path| ("--source", Some(path.as_path()))))?;
     refuse_dash(arguments.files.iter().map(|path| ("FILES", Some(path.as_path()))))?;
+    let limit = arguments.band_limit.as_deref().map(band_limit).transpose()?;
+    if let [bundle] = arguments.files.as_slice() {
+        return check_one_file(arguments, bundle, limit.as_ref(), context);
+    }
     let (policy, certificate_path) = match arguments.files.as_slice() {
         [policy, certificate] => (policy, certificate),
         [_, _, _] if !arguments.source.is_empty() => {
@@ -101,7 +109,11 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
             let (witness, trust) = (arguments.witness.as_deref(), arguments.trust.as_deref());
             return verify::check(network, property, certificate, witness, trust, context);
         }
-        _ => return Err(CliError::input("give POLICY_DIR CERTIFICATE, or NETWORK PROPERTY CERTIFICATE")),
+        _ => {
+            return Err(CliError::input(
+                "give BUNDLE, POLICY_DIR CERTIFICATE, or NETWORK PROPERTY CERTIFICATE",
+            ));
+        }
     };
     let Some(states) = &arguments.states else {
         return Err(CliError::input("give --states FILE.npy, the states that the certificate speaks of"));
@@ -114,7 +126,6 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
         witness: arguments.witness.clone(),
         certificate: certificate_path.clone(),
     };
-    let limit = arguments.band_limit.as_deref().map(band_limit).transpose()?;
     // Before the long check: another network than the one that was handed over needs no bounds.
     let confirmed = match arguments.source.as_slice() {
         [] => None,
@@ -124,6 +135,42 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
     let outcome = check_paths(&paths, &mut |done, total| bar.advance("checking", done, total));
     bar.finish();
     let outcome = outcome.map_err(|e| failure(&e))?;
+    conclude(arguments, &outcome, confirmed.as_ref(), limit.as_ref(), context)
+}
+
+/// A bundle holds everything but the trust file.
+fn check_one_file(
+    arguments: &CheckArguments,
+    bundle: &Path,
+    limit: Option<&BandLimit>,
+    context: Context,
+) -> Result<u8, CliError> {
+    let beside = [&arguments.masks, &arguments.states, &arguments.witness];
+    if beside.iter().any(|path| path.is_some()) || !arguments.source.is_empty() {
+        return Err(CliError::input(
+            "one FILE is a bundle, which holds masks, states and witness: give none beside it, and no --source; \
+             `secateur bundle --open` takes it apart; or give POLICY_DIR CERTIFICATE",
+        ));
+    }
+    let bar = Bar::new(context.progress);
+    let checked = check_bundle(bundle, arguments.trust.as_deref(), &mut |done, total| {
+        bar.advance("checking", done, total);
+    });
+    bar.finish();
+    match checked.map_err(|e| failure(&e))? {
+        Checked::Policy(outcome) => conclude(arguments, &outcome, None, limit, context),
+        Checked::Property(decided, signers) => verify::print_decided(&decided, &signers, context),
+    }
+}
+
+/// Tests what is demanded of a verified certificate, and prints it.
+fn conclude(
+    arguments: &CheckArguments,
+    outcome: &Outcome,
+    confirmed: Option<&Confirmed>,
+    limit: Option<&BandLimit>,
+    context: Context,
+) -> Result<u8, CliError> {
     let certificate = outcome.verified.certificate();
     if let Some(epsilon) = &arguments.epsilon {
         let demanded = exact("--epsilon", epsilon)?;
@@ -147,7 +194,7 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
     }
     let mut text = summary_text(certificate);
     let mut document = summary_json(certificate, "verified");
-    if let Some(confirmed) = &confirmed {
+    if let Some(confirmed) = confirmed {
         confirmed.bind(certificate)?;
         text.push_str(&confirmed.text());
         document["source"] = confirmed.json();
@@ -163,8 +210,8 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
         outcome.signers.iter().map(|s| json!({"name": s.name(), "keyid": s.keyid()})).collect();
     document["signed"] = json!(!signers.is_empty());
     document["signers"] = json!(signers);
-    add_bands((&mut text, &mut document), &outcome.verified, &[], limit.as_ref());
+    add_bands((&mut text, &mut document), &outcome.verified, &[], limit);
     context.print(&text, &document)?;
-    let kept = limit.is_none_or(|limit| answer(&outcome.verified, &limit).widest.is_some());
+    let kept = limit.is_none_or(|limit| answer(&outcome.verified, limit).widest.is_some());
     Ok(u8::from(!kept))
 }

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use crate::certify::emit::emit_envelope;
 use clap::Args;
 use secateur_checker::load::{PropertyFiles, check_property_files, load_policy};
+use secateur_checker::property::Decided;
 use secateur_checker::reader::certificate::FileDigest;
 use secateur_checker::reader::digest::sha256_hex;
 use secateur_checker::reader::escaped::Escaped;
+use secateur_checker::reader::trust::SignerInfo;
 use secateur_checker::reader::verdict::Claimed;
 use serde_json::json;
 
@@ -265,11 +267,19 @@ pub fn check(
             return Err(CliError { message, code: 3 });
         }
     }
+    print_decided(&decided, &signers, context)
+}
+
+/// Prints what was decided, and who signed it.
+///
+/// # Errors
+/// Exit code 4 if standard output fails.
+pub fn print_decided(decided: &Decided, signers: &[SignerInfo], context: Context) -> Result<u8, CliError> {
     let mut text = format!("{}\nverified", decided.word());
     if signers.is_empty() {
         text.push_str(", unsigned: no signature was checked");
     }
-    for signer in &signers {
+    for signer in signers {
         text.push_str(&format!(", signed by {} {}", Escaped(signer.name()), signer.keyid()));
     }
     let keys: Vec<&str> = signers.iter().map(|s| s.keyid()).collect();

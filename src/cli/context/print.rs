@@ -14,6 +14,9 @@ pub enum Format {
     Text,
     /// One JSON document on standard output.
     Json,
+    /// Lines for a version control system; of `show` only.
+    #[value(hide = true)]
+    Snapshot,
 }
 
 /// What a subcommand may use of the global options.
@@ -32,7 +35,7 @@ impl Context {
     /// Exit code 4 if standard output fails; a reader that has closed it is no failure.
     pub fn print(&self, text: &str, json: &serde_json::Value) -> Result<(), CliError> {
         let document = match self.format {
-            Format::Text => format!("{}\n", text.trim_end()),
+            Format::Text | Format::Snapshot => format!("{}\n", text.trim_end()),
             Format::Json => format!("{json:#}\n"),
         };
         print_bytes(document.as_bytes())

@@ -4,9 +4,13 @@
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
+use secateur_checker::bundle::MAX_BUNDLE;
 use secateur_checker::load::read_file;
+use secateur_checker::reader::dsse::{Envelope, MAX_ENVELOPE, parse_envelope};
+use secateur_checker::reader::escaped::Escaped;
 
 use super::error::CliError;
+use crate::bundle::envelope_of;
 use crate::outputs::is_dash;
 
 /// Refuses `-` where a path must name a file or folder.
@@ -41,6 +45,21 @@ pub fn read_document(path: &Path, cap: usize) -> Result<Vec<u8>, CliError> {
         return Err(CliError::internal(format!("standard input: longer than {cap} bytes")));
     }
     Ok(bytes)
+}
+
+/// The envelope in a certificate, or in a bundle of one.
+///
+/// # Errors
+/// Exit codes 2 and 4 (longer than they may be).
+pub fn read_envelope(path: &Path) -> Result<Envelope, CliError> {
+    let shown = path.to_string_lossy();
+    let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", Escaped(&shown)));
+    let bytes = envelope_of(read_document(path, MAX_BUNDLE)?).map_err(|e| at(&e))?;
+    if bytes.len() > MAX_ENVELOPE {
+        let why = format!("longer than the {MAX_ENVELOPE} bytes that are read of such a file");
+        return Err(CliError::internal(format!("{}: {why}", Escaped(&shown))));
+    }
+    parse_envelope(&bytes).map_err(|e| at(&e))
 }
 
 /// Writes to standard output; a reader that has closed it has read enough.

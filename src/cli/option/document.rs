@@ -54,7 +54,7 @@ impl DocumentOutput {
         json: &serde_json::Value,
     ) -> Result<(), CliError> {
         let document = match context.format {
-            Format::Text => format!("{}\n", text.trim_end()),
+            Format::Text | Format::Snapshot => format!("{}\n", text.trim_end()),
             Format::Json => format!("{json:#}\n"),
         };
         self.emit_bytes(outputs, document.as_bytes())

@@ -132,8 +132,12 @@ const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0
 
 /// SPKI PEM, as `openssl pkey -pubout` writes it.
 pub fn public_pem(key: &PublicKey) -> String {
-    let der = [SPKI_PREFIX.as_slice(), key.bytes()].concat();
-    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", base64::encode(&der))
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", base64::encode(&spki(key)))
+}
+
+/// DER of `SubjectPublicKeyInfo`.
+pub fn spki(key: &PublicKey) -> Vec<u8> {
+    [SPKI_PREFIX.as_slice(), key.bytes()].concat()
 }
 
 /// A trust file with one active key, threshold 1.
