@@ -200,6 +200,8 @@ pub(crate) trait AtLayer<T> {
     fn shaped(self, layer: usize) -> Result<T, Fault>;
 }
 
+// A fault that is made for a value that is there would have to be dropped, which costs a call a number.
+#[allow(clippy::unnecessary_lazy_evaluations)]
 impl<T> AtLayer<T> for Option<T> {
     #[inline]
     fn within(self, layer: usize) -> Result<T, Fault> {
