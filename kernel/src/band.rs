@@ -421,3 +421,45 @@ fn relaxed(
         input_magnitude: sum(inputs)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grid::GridActivation;
+
+    /// `weights` times a column of `[2^62, 2^62]`, on a grid of weights so coarse that only the sum can be too large.
+    fn times(weights: &[i64], free: bool) -> Result<Interval, Fault> {
+        let count = weights.len();
+        let row = |values| Table::new(1, count, values, 0).unwrap();
+        let layer = GridLayer {
+            weight: row(weights.to_vec()),
+            absolute: row(weights.iter().map(|w| w.abs()).collect()),
+            largest: 1 << 62,
+            weight_bits: 100,
+            weight_error: 0,
+            bias: vec![(0, 0)],
+            activation: GridActivation::Identity,
+        };
+        let values = Table::new(count, 1, vec![(1 << 62, 1 << 62); count], 0).unwrap();
+        let free = Table::new(1, count, vec![free; count], 0).unwrap();
+        Ok(product(&layer, &free, &values, 0)?.values()[0])
+    }
+
+    /// Terms of `2^124`: seven fit whatever their signs, eight of them have magnitudes of `2^127` in any order, whether a part
+    /// of the sum leaves 128 bits or all cancel.
+    #[test]
+    fn products_are_refused_by_the_size_of_their_sum() {
+        let (up, down, step) = (1i64 << 62, -(1i64 << 62), 1 << 24);
+        assert_eq!(times(&[up; 7], false), Ok((7 * step, 7 * step)));
+        assert_eq!(times(&[down, up, down, up, down], false), Ok((-step, -step)));
+        assert_eq!(times(&[down, up, down, up, down], true), Ok((-3 * step, 2 * step)));
+        for weights in [
+            [up; 8],
+            [down; 8],
+            [up, up, up, up, down, down, down, down],
+            [up, down, up, down, up, down, up, down],
+        ] {
+            assert_eq!(times(&weights, false), Err(Fault::Overflow { layer: 0 }), "{weights:?}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use crate::interval::Interval;
 use crate::model::{Activation, Layer, Mask, Network};
 use crate::number::{Dyadic, Rational};
 use crate::table::Table;
-use crate::wide::{AtLayer, Wide, every, zip_exact};
+use crate::wide::{AtLayer, every, zip_exact};
 
 /// Finest grid of activations: 2^-48.
 pub(crate) const VALUE_BITS: u32 = 48;
@@ -37,7 +37,8 @@ pub(crate) fn dyadic_entry(value: Dyadic, bits: u32) -> Option<(i64, bool)> {
         return Some((0, true));
     }
     if shift >= 0 {
-        return Some((Wide::from(value.mantissa).scaled(amount).entry()?, true));
+        let entry = value.mantissa.checked_shl(amount)?;
+        return (entry.checked_shr(amount)? == value.mantissa).then_some((entry, true));
     }
     // A shift by 63 or more leaves the sign of the mantissa, which is below 2^63.
     let floor = value.mantissa.checked_shr(amount.min(63))?;

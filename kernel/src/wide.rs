@@ -54,9 +54,10 @@ impl Wide {
     /// `self * 2^bits`.
     #[inline]
     pub(crate) fn scaled(self, bits: u32) -> Self {
-        // A shift by 127 would reach the sign.
-        let factor = 1i128.checked_shl(bits).filter(|factor| *factor > 0);
-        Self(self.0.zip(factor).and_then(|(x, factor)| x.checked_mul(factor)))
+        // A shift by 127 would reach the sign; what a shorter one drops does not come back.
+        let value = self.0.filter(|_| bits < 127);
+        let scaled = value.and_then(|x| x.checked_shl(bits));
+        Self(scaled.filter(|scaled| scaled.checked_shr(bits) == value))
     }
 
     /// `floor(self / 2^bits)`.
@@ -199,6 +200,8 @@ pub(crate) trait AtLayer<T> {
     fn shaped(self, layer: usize) -> Result<T, Fault>;
 }
 
+// A fault that is made for a value that is there would have to be dropped, which costs a call a number.
+#[allow(clippy::unnecessary_lazy_evaluations)]
 impl<T> AtLayer<T> for Option<T> {
     #[inline]
     fn within(self, layer: usize) -> Result<T, Fault> {

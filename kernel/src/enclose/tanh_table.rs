@@ -35,13 +35,6 @@ pub struct TanhTable {
 }
 
 impl TanhTable {
-    /// The table, computed once for all tests.
-    #[cfg(test)]
-    pub(crate) fn shared() -> &'static Self {
-        static TABLE: std::sync::OnceLock<TanhTable> = std::sync::OnceLock::new();
-        TABLE.get_or_init(|| Self::new().unwrap())
-    }
-
     /// Computes the table from enclosures of `e^(k/128)`; a few milliseconds.
     ///
     /// # Errors
@@ -61,6 +54,11 @@ impl TanhTable {
             power = power.mul(&step);
         }
         Ok(Self { lower })
+    }
+
+    /// The table itself: `floor(2^62 tanh(k/256))` for `k = 0 ..= 22*256`, which test vectors name.
+    pub fn entries(&self) -> &[u64] {
+        &self.lower
     }
 
     /// Rule `enclose.tanh-table`: lower and upper of `tanh(x * 2^-fraction_bits)` on the grid `2^-60`; width at most
@@ -137,11 +135,4 @@ fn small_tanh(h: u64) -> Option<(u64, u64)> {
     // What would fall below 0 is 0, which tanh does not fall below either.
     let lower = h.checked_add(fifth.checked_div(15)?)?.saturating_sub(taken);
     Some((lower, upper.checked_add(1)?.min(h)))
-}
-
-impl TanhTable {
-    /// The table itself: `floor(2^62 tanh(k/256))` for `k = 0 ..= 22*256`, which test vectors name.
-    pub fn entries(&self) -> &[u64] {
-        &self.lower
-    }
 }

@@ -4,6 +4,14 @@
 use super::*;
 use num_traits::{One, Zero};
 
+impl TanhTable {
+    /// The table, computed once for all tests.
+    pub(crate) fn shared() -> &'static Self {
+        static TABLE: std::sync::OnceLock<TanhTable> = std::sync::OnceLock::new();
+        TABLE.get_or_init(|| Self::new().unwrap())
+    }
+}
+
 fn r(text: &str) -> Rational {
     Rational::parse(text).unwrap()
 }

@@ -162,3 +162,24 @@ impl<'a> Gram<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `(2^63 - 1)^2 < 2^126`: two such terms fit 128 bits and are known to, three do not and are added in big integers.
+    #[test]
+    fn sums_of_products_have_any_size() {
+        let square = BigInt::from(i64::MAX) * i64::MAX;
+        for count in 1..=5usize {
+            let row = vec![i64::MAX; count];
+            let safe = products_fit(&row, count);
+            assert_eq!(safe, count < 3);
+            assert_eq!(dot(&row, &row, safe, 0), Ok(&square * count));
+            let turned: Vec<i64> = row.iter().map(|x| -x).collect();
+            assert_eq!(dot(&row, &turned, safe, 0), Ok(-&square * count));
+        }
+        assert!(products_fit(&[], 1 << 20) && !products_fit(&[i64::MIN], 2));
+        assert_eq!(dot(&[1], &[1, 1], true, 3), Err(Fault::ShapeMismatch { layer: 3 }));
+    }
+}
