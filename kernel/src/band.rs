@@ -462,4 +462,24 @@ mod tests {
             assert_eq!(times(&weights, false), Err(Fault::Overflow { layer: 0 }), "{weights:?}");
         }
     }
+
+    /// Floors of 5, -5 and 5 steps with a step of error, and a 0 that is exact; all but the last but one are free.
+    #[test]
+    fn the_spread_holds_the_error_of_floors() {
+        let row = |values| Table::new(1, 4, values, 0).unwrap();
+        let mut layer = GridLayer {
+            weight: row(vec![5, -5, 5, 0]),
+            absolute: row(vec![6, 5, 6, 0]),
+            largest: 6,
+            weight_bits: 8,
+            weight_error: 1,
+            bias: vec![(0, 0)],
+            activation: GridActivation::Identity,
+        };
+        let spread = move_to_middle(&mut layer, &[true, true, false, true], 0).unwrap();
+        assert_eq!(layer.weight.values(), [2, -3, 5, 0]);
+        // 5 is 3 from 2 and -5 is 2 from -3, whose 0 is 3 away; a step more for what the floor left out.
+        assert_eq!(spread.values(), [4, 4, 1, 0]);
+        assert_eq!(layer.weight_error, 0);
+    }
 }
