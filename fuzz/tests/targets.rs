@@ -33,7 +33,12 @@ fn committed_inputs_give_the_outcomes_in_their_names() {
     for target in &TARGETS {
         let inputs = corpus(target.name);
         let accepted = inputs.iter().any(|(name, _)| outcome_of(name) == "accepted");
-        assert!(accepted && inputs.len() >= 2, "{}: {} inputs, accepted: {accepted}", target.name, inputs.len());
+        assert!(
+            accepted && inputs.len() >= 2,
+            "{}: {} inputs, accepted: {accepted}",
+            target.name,
+            inputs.len()
+        );
         for (name, input) in inputs {
             assert_eq!(file_name(&(target.run)(&input)), outcome_of(&name), "{}/{name}", target.name);
             size += input.len();

@@ -161,7 +161,8 @@ fn references_to_the_specification_lead_somewhere() {
         }
     }
     let mut lost = Vec::new();
-    let sources = ["kernel/src", "checker/src", "crates", "src", "tests", "kernel/tests", "checker/tests", "benches"];
+    let sources =
+        ["kernel/src", "checker/src", "crates", "src", "tests", "kernel/tests", "checker/tests", "benches"];
     for folder in sources.iter().map(|folder| root().join(folder)).filter(|folder| folder.is_dir()) {
         for path in files(&folder, ".rs") {
             for piece in read(&path).split("spec/").skip(1) {
