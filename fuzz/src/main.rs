@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 }
 
 /// Largest committed input; what needs a longer one is found again from the files it is a change of.
-const LARGEST: usize = 4096;
+const LARGEST: usize = 12 << 10;
 
 /// Writes one short input of each outcome into the target's folder, keeping those that are there and still fit their names.
 fn write_corpus(target: &Target, seed: u64, inputs: usize) {

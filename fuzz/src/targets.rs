@@ -90,7 +90,7 @@ const WITNESS: &str = "certificates/accepted/gaussian.witness.safetensors";
 /// The names of a refusal, outermost first, without what it read: text and numbers differ from input to input.
 fn word<T>(result: Result<T, impl Debug>) -> String {
     let Err(error) = result else { return "accepted".to_owned() };
-    let text = format!("{error:?}");
+    let text = format!("{error:?}").replace(r"\\", "").replace("\\\"", "");
     let unquoted: String = text.split('"').step_by(2).collect();
     let words = unquoted.split(|c: char| !c.is_ascii_alphanumeric());
     words
