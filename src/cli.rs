@@ -11,6 +11,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 #[cfg(feature = "train")]
 use command::{attack, episodes, sweep, train};
 use command::{audit, certify, check, decompose, import, keygen, prune, report, sa_mdp, show, verify};
+use context::error::failure_json;
 use context::streams::{complain, print_bytes};
 use context::{CliError, Context, Format, interrupt};
 use option::document::DocumentOutput;
@@ -114,6 +115,10 @@ pub fn run() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             complain(&format!("error: {}", error.message));
+            if context.format == Format::Json {
+                // Whoever reads documents gets one; that it cannot be printed changes nothing.
+                let _ = print_bytes(format!("{:#}\n", failure_json(&error)).as_bytes());
+            }
             ExitCode::from(error.code)
         }
     }

@@ -8,4 +8,5 @@ mod regret;
 mod report;
 mod sweep;
 mod train;
+mod truth;
 mod verify;

@@ -1,4 +1,4 @@
-//! `secateur show`: what a certificate claims, unchecked.
+//! `secateur show`: what a certificate claims, unchecked; of every kind that `check` accepts.
 
 use std::path::PathBuf;
 
@@ -6,11 +6,13 @@ use clap::Args;
 use secateur_checker::reader::certificate::parse_certificate;
 use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
 use secateur_checker::reader::escaped::Escaped;
+use secateur_checker::reader::verdict::parse_verdict;
 
 use crate::cli::context::streams::read_document;
 use crate::cli::context::{CliError, Context};
+use crate::cli::option::details::DetailOptions;
 use crate::cli::option::document::DocumentOutput;
-use crate::show::summary::{summary_json, summary_text};
+use crate::show::summary::{claimed_json, claimed_text, property_claims};
 
 /// Arguments of `show`.
 #[derive(Debug, Args)]
@@ -18,6 +20,8 @@ use crate::show::summary::{summary_json, summary_text};
 pub struct ShowArguments {
     /// The certificate; - is standard input.
     certificate: PathBuf,
+    #[command(flatten)]
+    details: DetailOptions,
     #[command(flatten)]
     out: DocumentOutput,
 }
@@ -31,12 +35,20 @@ pub fn run(arguments: &ShowArguments, context: Context) -> Result<u8, CliError> 
     let outputs = arguments.out.test([arguments.certificate.as_path()])?;
     let bytes = read_document(&arguments.certificate, MAX_ENVELOPE)?;
     let envelope = parse_envelope(&bytes).map_err(|e| at(&e))?;
-    let certificate = parse_certificate(&envelope.payload).map_err(|e| at(&e))?;
-    let mut text = summary_text(&certificate);
+    let (mut text, document) = match parse_certificate(&envelope.payload) {
+        Ok(certificate) => {
+            (claimed_text(&certificate, &arguments.details.wanted()), claimed_json(&certificate))
+        }
+        // The other kind; what is wrong with one that is neither is said of the first.
+        Err(wrong) => match parse_verdict(&envelope.payload) {
+            Ok(certificate) => property_claims(&certificate),
+            Err(_) => return Err(at(&wrong)),
+        },
+    };
     for signature in &envelope.signatures {
         text.push_str(&format!("signature by key {} (not verified here)\n", Escaped(&signature.keyid)));
     }
     text.push_str("claims only: nothing was checked; `secateur check` checks them");
-    arguments.out.emit(&outputs, context, &text, &summary_json(&certificate, "unchecked"))?;
+    arguments.out.emit(&outputs, context, &text, &document)?;
     Ok(0)
 }

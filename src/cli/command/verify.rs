@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::certify::emit::emit_envelope;
 use clap::Args;
+use secateur_checker::answer::property_lines;
+use secateur_checker::demand::Demands;
 use secateur_checker::load::{PropertyFiles, check_property_files, load_policy};
 use secateur_checker::reader::certificate::FileDigest;
 use secateur_checker::reader::digest::sha256_hex;
@@ -15,6 +17,7 @@ use secateur_checker::reader::verdict::Claimed;
 use serde_json::json;
 
 use crate::certify::keys::Key;
+use crate::cli::context::error::remember;
 use crate::cli::context::interrupt::{kept, stop_requested};
 use crate::cli::context::streams::refuse_dash;
 use crate::cli::context::write;
@@ -26,6 +29,7 @@ use crate::policy::emit::{emit_manifest, emit_tensors};
 use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::write::{FileSet, hold};
 use crate::search::branch::{BranchOptions, BranchState};
+use crate::show::summary::FORMAT;
 use crate::verify::kept::{emit_search, parse_search};
 use crate::verify::{Answer, Question, VerifyError, outputs_at, verify};
 
@@ -237,8 +241,8 @@ pub fn check(
     network: &Path,
     property: &Path,
     certificate: &Path,
-    witness: Option<&Path>,
-    trust: Option<&Path>,
+    (witness, trust): (Option<&Path>, Option<&Path>),
+    demands: &Demands,
     context: Context,
 ) -> Result<u8, CliError> {
     let question = question(network, property)?;
@@ -248,9 +252,14 @@ pub fn check(
         property: &question.property,
     };
     let checked = check_property_files(&files, certificate, witness, trust, &mut |_| {});
-    let (decided, signers) = checked.map_err(|e| CliError {
-        message: if e.exit_code() == 3 { format!("rejected: {e}") } else { e.to_string() },
-        code: e.exit_code(),
+    let (decided, signers) = checked.map_err(|e| {
+        remember(&e.code());
+        let message = if e.exit_code() == 3 { format!("rejected: {e}") } else { e.to_string() };
+        CliError { message, code: e.exit_code() }
+    })?;
+    demands.meet_policy(decided.policy_digest()).map_err(|unmet| {
+        remember(unmet.code);
+        CliError { message: format!("not met ({}): {}", unmet.code, unmet.words), code: 1 }
     })?;
     for stated in &decided.certificate().inputs {
         let same = question.inputs.iter().any(|f| f.role == stated.role && f.sha256 == stated.sha256);
@@ -272,7 +281,16 @@ pub fn check(
     for signer in &signers {
         text.push_str(&format!(", signed by {} {}", Escaped(signer.name()), signer.keyid()));
     }
+    for (word, line) in property_lines(&decided, &signers, false).iter().skip(1) {
+        text.push_str(&format!("\n{word:<10} {line}"));
+    }
     let keys: Vec<&str> = signers.iter().map(|s| s.keyid()).collect();
-    context.print(&text, &json!({"result": decided.word(), "signed": !keys.is_empty(), "keyids": keys}))?;
+    let files: Vec<_> =
+        decided.certificate().subjects.iter().map(|f| json!({"name": f.name, "sha256": f.sha256})).collect();
+    context.print(
+        &text,
+        &json!({"format": FORMAT, "kind": "property", "result": decided.word(), "signed": !keys.is_empty(),
+                "keyids": keys, "policy": {"digest": decided.policy_digest()}, "subjects": files}),
+    )?;
     Ok(0)
 }
