@@ -138,7 +138,8 @@ fn checked(arguments: &ReportArguments, entries: Vec<Entry>, bar: &Bar) -> Resul
             CliError { message: format!("{}: {word}{e}", Escaped(&name)), code: e.exit_code() }
         })?;
         let certificate = outcome.verified.certificate();
-        bounds.push((name.clone(), headline(certificate, Some(outcome.verified.facts()))));
+        let bound = headline(certificate, Some(outcome.verified.facts()));
+        bounds.push((name.clone(), format!("{}: {bound}", standing.words())));
         all.extend(rows(&name, standing, certificate));
     }
     Ok((all, bounds))
@@ -153,7 +154,8 @@ fn read_only(certificates: &[PathBuf]) -> Result<Read, CliError> {
         let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
         let envelope = parse_envelope(&read_document(path, MAX_ENVELOPE)?).map_err(|e| at(&e))?;
         let certificate = parse_certificate(&envelope.payload).map_err(|e| at(&e))?;
-        bounds.push((name_of(path), headline(&certificate, None)));
+        let bound = headline(&certificate, None);
+        bounds.push((name_of(path), format!("{}: {bound}", Standing::ClaimsOnly.words())));
         all.extend(rows(&name_of(path), Standing::ClaimsOnly, &certificate));
     }
     Ok((all, bounds))
@@ -205,25 +207,33 @@ fn plain(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '|' | '`' | '<' | '>' | '*' | '[' | ']')).collect()
 }
 
+/// Counts with their words, those of 0 left out.
+fn counted(counts: &[(usize, &str)]) -> String {
+    let words = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// For people few columns, for Markdown one a count.
 fn table(all: &[Row], sums: &[Row], markdown: bool) -> Table {
     let mut table = crate::show::words::table();
+    let mut header = vec!["policy", "family", "of"];
     if markdown {
         table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+        header.extend([
+            "by theorem",
+            "tightened",
+            "unchanged",
+            "loosened",
+            "violated",
+            "fell",
+            "stayed",
+            "rose",
+        ]);
+        header.push("evidence");
+    } else {
+        header.extend(["steps", "values"]);
     }
-    table.set_header([
-        "policy",
-        "family",
-        "of",
-        "by theorem",
-        "tightened",
-        "unchanged",
-        "loosened",
-        "violated",
-        "fell",
-        "stayed",
-        "rose",
-        "evidence",
-    ]);
+    table.set_header(header);
     for row in all.iter().chain(sums) {
         let moves = &row.moves;
         let [fell, stayed, rose] = moves.values;
@@ -232,18 +242,20 @@ fn table(all: &[Row], sums: &[Row], markdown: bool) -> Table {
             plain(&row.family),
             plain(&row.of),
         ];
-        let counts = [
-            moves.by_theorem,
-            moves.tightened,
-            moves.unchanged,
-            moves.loosened,
-            moves.violated,
-            fell,
-            stayed,
-            rose,
+        let steps = [
+            (moves.by_theorem, "by theorem"),
+            (moves.tightened, "tightened"),
+            (moves.unchanged, "unchanged"),
+            (moves.loosened, "loosened"),
+            (moves.violated, "violated"),
         ];
-        cells.extend(counts.iter().map(usize::to_string));
-        cells.push(row.standing.map_or_else(String::new, |s| s.words().to_owned()));
+        let values = [(fell, "fell"), (stayed, "stayed"), (rose, "rose")];
+        if markdown {
+            cells.extend(steps.iter().chain(&values).map(|(count, _)| count.to_string()));
+            cells.push(row.standing.map_or_else(String::new, |s| s.words().to_owned()));
+        } else {
+            cells.extend([counted(&steps), counted(&values)]);
+        }
         table.add_row(cells);
     }
     table

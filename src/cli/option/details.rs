@@ -12,12 +12,12 @@ pub struct DetailOptions {
     details: bool,
     /// Print the table of this family; repeat it.
     #[arg(long = "show-family", value_name = "NAME")]
-    families: Vec<String>,
+    show_family: Vec<String>,
 }
 
 impl DetailOptions {
     /// For the printer.
     pub fn wanted(&self) -> Details {
-        Details { all: self.details, families: self.families.clone() }
+        Details { all: self.details, families: self.show_family.clone() }
     }
 }
