@@ -14,6 +14,7 @@ use command::{
     audit, bundle, certify, check, decompose, diff, export, gate, import, keygen, keys, prune, report,
     sa_mdp, show, verify,
 };
+use context::error::failure_json;
 use context::streams::{complain, print_bytes};
 use context::{CliError, Context, Format, interrupt};
 use option::document::DocumentOutput;
@@ -134,6 +135,10 @@ pub fn run() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             complain(&format!("error: {}", error.message));
+            if context.format == Format::Json {
+                // Whoever reads documents gets one; that it cannot be printed changes nothing.
+                let _ = print_bytes(format!("{:#}\n", failure_json(&error)).as_bytes());
+            }
             ExitCode::from(error.code)
         }
     }

@@ -1,6 +1,8 @@
 //! Several certificates in one table: per policy and bound family, how the values moved along the mask chain. Untrusted:
 //! it counts what certificates say; whether they were checked is said beside every row.
 
+use std::collections::BTreeMap;
+
 use secateur_checker::family::Family;
 use secateur_checker::reader::certificate::Certificate;
 
@@ -55,7 +57,8 @@ impl Moves {
         self.unchanged += other.unchanged;
         self.loosened += other.loosened;
         self.violated += other.violated;
-        self.values.iter_mut().zip(other.values).for_each(|(sum, more)| *sum += more);
+        // A certificate that was not checked may state any count.
+        self.values.iter_mut().zip(other.values).for_each(|(sum, more)| *sum = sum.saturating_add(more));
     }
 }
 
@@ -79,6 +82,7 @@ pub struct Row {
 /// The rows of one certificate, in the order of its verdicts.
 pub fn rows(policy: &str, standing: Standing, certificate: &Certificate) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
+    let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for verdict in &certificate.verdicts {
         let (fell, stayed, rose) = verdict.counts;
         let monotone = Family::parse(&verdict.family).is_some_and(Family::is_monotone);
@@ -91,16 +95,19 @@ pub fn rows(policy: &str, standing: Standing, certificate: &Certificate) -> Vec<
             (false, 0, _) => &mut moves.tightened,
             (false, ..) => &mut moves.loosened,
         } += 1;
-        match rows.iter_mut().find(|row| row.family == verdict.family && row.of == verdict.of) {
+        match places.get(&(verdict.family.as_str(), verdict.of.as_str())).and_then(|at| rows.get_mut(*at)) {
             Some(row) => row.moves.add(&moves),
-            None => rows.push(Row {
-                policy: Some(policy.to_owned()),
-                standing: Some(standing),
-                family: verdict.family.clone(),
-                of: verdict.of.clone(),
-                states: certificate.states,
-                moves,
-            }),
+            None => {
+                places.insert((&verdict.family, &verdict.of), rows.len());
+                rows.push(Row {
+                    policy: Some(policy.to_owned()),
+                    standing: Some(standing),
+                    family: verdict.family.clone(),
+                    of: verdict.of.clone(),
+                    states: certificate.states,
+                    moves,
+                });
+            }
         }
     }
     rows
@@ -109,10 +116,14 @@ pub fn rows(policy: &str, standing: Standing, certificate: &Certificate) -> Vec<
 /// One row per family and quantity over all policies, in the order they first appear.
 pub fn sums(rows: &[Row]) -> Vec<Row> {
     let mut sums: Vec<Row> = Vec::new();
+    let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for row in rows {
-        match sums.iter_mut().find(|sum| sum.family == row.family && sum.of == row.of) {
+        match places.get(&(row.family.as_str(), row.of.as_str())).and_then(|at| sums.get_mut(*at)) {
             Some(sum) => sum.moves.add(&row.moves),
-            None => sums.push(Row { policy: None, standing: None, states: 0, ..row.clone() }),
+            None => {
+                places.insert((&row.family, &row.of), sums.len());
+                sums.push(Row { policy: None, standing: None, states: 0, ..row.clone() });
+            }
         }
     }
     sums

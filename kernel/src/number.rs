@@ -171,12 +171,12 @@ impl Rational {
     }
 
     /// The largest multiple of `2^-bits` that is at most the number.
-    pub(crate) fn floor_to_grid(&self, bits: u32) -> Self {
+    pub fn floor_to_grid(&self, bits: u32) -> Self {
         Self::on_grid(self.floor_scaled(bits), bits)
     }
 
     /// The least multiple of `2^-bits` that is at least the number.
-    pub(crate) fn ceil_to_grid(&self, bits: u32) -> Self {
+    pub fn ceil_to_grid(&self, bits: u32) -> Self {
         Self::on_grid(self.ceil_scaled(bits), bits)
     }
 

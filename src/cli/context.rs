@@ -1,7 +1,7 @@
 //! What every command shares: errors with exit codes, printing, standard streams, progress, Ctrl-C. Untrusted.
 
 pub mod bar;
-mod error;
+pub mod error;
 pub mod interrupt;
 mod print;
 pub mod streams;

@@ -2,6 +2,7 @@
 
 pub mod adversary;
 pub mod band;
+pub mod details;
 pub mod document;
 pub mod force;
 pub mod regions;

@@ -1,6 +1,5 @@
 //! How far one can prune under a limit: the table of bands, and the sentence, which only a verified certificate can give. `spec/rules/band.md`.
 
-use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use secateur_checker::check::Verified;
 use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
@@ -43,8 +42,7 @@ fn spread(values: &[Rational]) -> Option<[Rational; 3]> {
 pub fn bands_text(certificate: &Certificate, reaches: &[BandReach]) -> String {
     let Some(first) = reaches.first() else { return String::new() };
     let with_tv = first.total_variation.is_some();
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+    let mut table = super::words::table();
     let mut header = vec!["down to mask", "sparsity"];
     if with_tv {
         header.extend(["median TV", "mean TV", "max TV"]);
@@ -61,7 +59,7 @@ pub fn bands_text(certificate: &Certificate, reaches: &[BandReach]) -> String {
         table.add_row(row);
     }
     format!(
-        "\nbands from mask {}: bounds for every mask in between, from any method, in any order\n{table}\n",
+        "\nbands from mask {}: bounds for every mask in between, from any method, in any order; claimed: in the certificate, found only: not\n{table}\n",
         first.from
     )
 }

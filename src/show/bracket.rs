@@ -1,16 +1,45 @@
-//! The bracket of the true quantity per mask, and the steps that a certificate says hurt.
+//! The bracket of the true quantity per mask, and as JSON the steps that a certificate says hurt.
 //!
 //! Lower ends come from `counterexample`, upper ends from the least claim of the families; both are rounded outward.
+
+use std::collections::BTreeMap;
 
 use comfy_table::Table;
 use secateur_checker::family::Family;
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::reader::certificate::Certificate;
-use secateur_checker::reader::counterexample::BracketVerdict;
 use secateur_checker::table::Quantity;
 use serde_json::{Value, json};
 
-use super::words::{plain, short, table};
+use super::words::{short, table};
+
+/// Of the grid on which means are taken.
+const GRID_BITS: u32 = 96;
+
+/// The claims about one quantity by mask and output, families that bound an adversary only; then those from below.
+struct Index<'a> {
+    above: BTreeMap<(usize, Option<usize>), Vec<&'a [String]>>,
+    below: BTreeMap<usize, Vec<(Option<usize>, &'a [String])>>,
+}
+
+impl<'a> Index<'a> {
+    fn new(certificate: &'a Certificate, quantity: Quantity) -> Self {
+        let mut index = Self { above: BTreeMap::new(), below: BTreeMap::new() };
+        for claim in certificate.claims.iter().filter(|c| c.quantity == quantity.name()) {
+            if Family::parse(&claim.family).is_some_and(Family::bounds_adversary) {
+                index.above.entry((claim.mask, claim.output)).or_default().push(&claim.values);
+            }
+        }
+        for claim in certificate.counterexample.iter().filter(|c| c.quantity == quantity.name()) {
+            index.below.entry(claim.mask).or_default().push((claim.output, &claim.at_least));
+        }
+        index
+    }
+}
+
+fn numbers(values: &[String]) -> Option<Vec<Rational>> {
+    values.iter().map(|v| Rational::parse(v).ok()).collect()
+}
 
 /// Lower and upper end of the largest value over the listed states, and of the mean.
 struct Bracket {
@@ -30,34 +59,27 @@ fn largest(rows: Vec<Vec<Rational>>) -> Vec<Rational> {
     rows.fold(first, |most, row| most.into_iter().zip(row).map(|(a, b)| a.max(b)).collect())
 }
 
-/// The largest entry and the mean.
-fn summarise(values: &[Rational]) -> Option<[Rational; 2]> {
+/// The largest entry and the mean, the latter of entries rounded outward to a grid: sums of long fractions grow without end.
+fn summarise(values: &[Rational], rounding: Rounding) -> Option<[Rational; 2]> {
     let most = values.iter().max()?.clone();
-    let sum = values.iter().fold(Rational::zero(), |sum, v| sum.add(v));
+    let cut = |v: &Rational| match rounding {
+        Rounding::Up => v.ceil_to_grid(GRID_BITS),
+        Rounding::Down => v.floor_to_grid(GRID_BITS),
+    };
+    let sum = values.iter().fold(Rational::zero(), |sum, v| sum.add(&cut(v)));
     let count = Rational::from_integer(values.len().into());
     Some([most, sum.div(&count).ok()?])
 }
 
 /// By state, the least claim over the families for the output that can move most; `None` where an output has no claim.
-fn upper_ends(certificate: &Certificate, quantity: Quantity, mask: usize) -> Option<Vec<Rational>> {
-    let outputs: Vec<Option<usize>> = certificate
-        .counterexample
-        .iter()
-        .filter(|c| c.mask == mask && c.quantity == quantity.name())
-        .map(|c| c.output)
-        .collect();
+fn upper_ends(index: &Index<'_>, mask: usize, states: usize) -> Option<Vec<Rational>> {
     let mut rows = Vec::new();
-    for output in outputs {
+    for (output, _) in index.below.get(&mask)? {
         let mut least: Option<Vec<Rational>> = None;
-        for claim in &certificate.claims {
-            let counts = claim.mask == mask && claim.quantity == quantity.name() && claim.output == output;
-            if !counts || !Family::parse(&claim.family).is_some_and(Family::bounds_adversary) {
-                continue;
-            }
-            let mut values: Vec<Rational> =
-                claim.values.iter().map(|v| Rational::parse(v).ok()).collect::<Option<_>>()?;
+        for values in index.above.get(&(mask, *output))? {
+            let mut values = numbers(values)?;
             if let [one] = values.as_slice() {
-                values = vec![one.clone(); certificate.states];
+                values = vec![one.clone(); states];
             }
             least = Some(match least {
                 Some(least) => least.into_iter().zip(values).map(|(a, b)| a.min(b)).collect(),
@@ -69,14 +91,13 @@ fn upper_ends(certificate: &Certificate, quantity: Quantity, mask: usize) -> Opt
     Some(largest(rows))
 }
 
-fn bracket(certificate: &Certificate, quantity: Quantity, mask: usize) -> Option<Bracket> {
-    let claims = certificate.counterexample.iter();
-    let lower: Option<Vec<Vec<Rational>>> = claims
-        .filter(|c| c.mask == mask && c.quantity == quantity.name())
-        .map(|c| c.at_least.iter().map(|v| Rational::parse(v).ok()).collect())
-        .collect();
-    let at_least = summarise(&largest(lower?))?;
-    let at_most = upper_ends(certificate, quantity, mask).and_then(|upper| summarise(&upper));
+fn bracket(index: &Index<'_>, mask: usize) -> Option<Bracket> {
+    let rows: Option<Vec<Vec<Rational>>> = index.below.get(&mask)?.iter().map(|(_, v)| numbers(v)).collect();
+    let lower = largest(rows?);
+    let at_least = summarise(&lower, Rounding::Down)?;
+    // As many states as numbers stand there, not as many as the certificate says.
+    let upper = upper_ends(index, mask, lower.len());
+    let at_most = upper.and_then(|upper| summarise(&upper, Rounding::Up));
     Some(Bracket { at_least, at_most })
 }
 
@@ -84,7 +105,7 @@ fn words(quantity: Quantity) -> &'static str {
     if quantity == Quantity::TotalVariation { "total variation" } else { "deviation of an output" }
 }
 
-/// The table of brackets and one line per step that is said to have hurt; empty without points.
+/// The table of brackets; empty without points.
 pub fn bracket_text(certificate: &Certificate) -> String {
     if certificate.counterexample.is_empty() {
         return String::new();
@@ -93,14 +114,11 @@ pub fn bracket_text(certificate: &Certificate) -> String {
     let mut rows = table();
     let name = words(quantity);
     rows.set_header(["mask".to_owned(), format!("true largest {name}"), format!("true mean {name}")]);
+    let index = Index::new(certificate, quantity);
     for mask in 0..certificate.masks.len() {
-        add_row(&mut rows, mask, bracket(certificate, quantity, mask));
+        add_row(&mut rows, mask, bracket(&index, mask));
     }
-    let mut text = format!("{rows}\n");
-    for verdict in certificate.brackets.iter().filter(|v| v.verdict == "hurt") {
-        text.push_str(&hurt_line(verdict));
-    }
-    text
+    format!("{rows}\n")
 }
 
 fn add_row(rows: &mut Table, mask: usize, found: Option<Bracket>) {
@@ -115,40 +133,16 @@ fn add_row(rows: &mut Table, mask: usize, found: Option<Bracket>) {
     rows.add_row([mask.to_string(), cell(0), cell(1)]);
 }
 
-fn hurt_line(verdict: &BracketVerdict) -> String {
-    let mut place = String::new();
-    if let Some(at) = &verdict.at {
-        if let Some(state) = at.state {
-            place.push_str(&format!(" at state {state}"));
-        }
-        if let Some(index) = at.index {
-            place.push_str(&format!(" output {index}"));
-        }
-    }
-    let end =
-        |value: &Option<Rational>, rounding| value.as_ref().map(|v| short(v, rounding)).unwrap_or_default();
-    format!(
-        "hurt     pruning mask {} to mask {} raised the true {} at {} of {} places, most{place}: at most {} before, at least {} after (witness: counterexample.{})\n",
-        verdict.step.saturating_sub(1),
-        verdict.step,
-        plain(&verdict.of),
-        verdict.hurt,
-        verdict.places,
-        end(&verdict.at_most_before, Rounding::Up),
-        end(&verdict.at_least_after, Rounding::Down),
-        verdict.step
-    )
-}
-
 /// The same for programs: `null` without points.
 pub fn bracket_json(certificate: &Certificate) -> Value {
     if certificate.counterexample.is_empty() {
         return Value::Null;
     }
     let quantity = quantity(certificate);
+    let index = Index::new(certificate, quantity);
     let masks: Vec<Value> = (0..certificate.masks.len())
         .map(|mask| {
-            let Some(found) = bracket(certificate, quantity, mask) else { return Value::Null };
+            let Some(found) = bracket(&index, mask) else { return Value::Null };
             let down = |v: &Rational| claim_decimal(v, Rounding::Down);
             let up = |end: usize| found.at_most.as_ref().map(|m| claim_decimal(&m[end], Rounding::Up));
             json!({"largest": {"atLeast": down(&found.at_least[0]), "atMost": up(0)},

@@ -1,12 +1,14 @@
 //! The regret and statistical claims of a certificate, for people and for programs.
 
-use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+use comfy_table::Table;
 use secateur_checker::kernel::regret::RewardRange;
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::escaped::Escaped;
 use secateur_checker::reader::regret::{RegretClaim, RegretForm, StatisticalClaim};
 use serde_json::{Value, json};
+
+use super::words::{plain, short};
 
 /// The tables, each with what it says above it; empty without such claims.
 pub fn regret_text(certificate: &Certificate) -> String {
@@ -22,9 +24,13 @@ pub fn regret_text(certificate: &Certificate) -> String {
     text
 }
 
+/// A bound as the certificate states it, rounded outward.
+fn stated(text: &str) -> String {
+    Rational::parse(text).map_or_else(|_| "no number".to_owned(), |value| short(&value, Rounding::Up))
+}
+
 fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+    let mut table = super::words::table();
     table.set_header(header);
     table
 }
@@ -58,11 +64,11 @@ fn regret_table(certificate: &Certificate) -> Table {
     for claim in &certificate.regret {
         table.add_row([
             claim.mask.to_string(),
-            Escaped(&claim.family).to_string().trim_matches('"').to_owned(),
+            plain(&claim.family),
             format!("regret.{}", claim.form.name()),
             return_words(&claim.form),
             reward_words(&claim.rewards),
-            Escaped(&claim.value).to_string().trim_matches('"').to_owned(),
+            stated(&claim.value),
             most(claim).map_or_else(String::new, |m| claim_decimal(&m, Rounding::Up)),
             claim.region.name().to_owned(),
         ]);
@@ -93,11 +99,11 @@ fn statistical_table(certificate: &Certificate) -> Table {
     for claim in &certificate.statistical {
         let regret = claim.regret.as_ref();
         table.add_row([
-            Escaped(&claim.family).to_string().trim_matches('"').to_owned(),
+            plain(&claim.family),
             claim.method.name().to_owned(),
-            Escaped(&claim.value).to_string().trim_matches('"').to_owned(),
+            stated(&claim.value),
             regret.map(|r| reward_words(&r.rewards)).unwrap_or_default(),
-            regret.map(|r| Escaped(&r.value).to_string().trim_matches('"').to_owned()).unwrap_or_default(),
+            regret.map(|r| stated(&r.value)).unwrap_or_default(),
         ]);
     }
     table

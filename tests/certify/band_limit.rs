@@ -64,7 +64,7 @@ fn with_keys() -> tempfile::TempDir {
 #[test]
 fn the_widest_band_is_claimed_and_only_a_check_says_so() {
     let folder = with_keys();
-    let made = certify(folder.path(), &["--band-limit", "tv=0.6"]);
+    let made = certify(folder.path(), &["--band-limit", "tv=0.6", "--details"]);
     assert_eq!(made.code, 0, "{made:?}");
     let sentence = "proved: every mask between mask 0 (0.0 %) and mask 1 (30.0 %) keeps total variation at most 3/5 at all 50 states";
     assert!(made.stdout.contains(sentence), "{made:?}");
@@ -88,7 +88,7 @@ fn every_submask_may_keep_a_limit_and_no_band_may() {
         "every submask of mask 0 (0.0 %) keeps the deviation of every output at most 1 at all 50 states";
     assert!(every.code == 0 && every.stdout.contains(words), "{every:?}");
     let none = certify(folder.path(), &["--band-limit", "tv=0.01", "--format", "json"]);
-    assert_eq!(none.code, 0, "{none:?}");
+    assert_eq!(none.code, 1, "signed, but not what was asked for: {none:?}");
     let document: Value = serde_json::from_str(&none.stdout).expect("JSON");
     assert_eq!(
         (&document["bandLimit"]["holds"], &document["bandLimit"]["to"]),
@@ -132,7 +132,7 @@ fn audit_shows_how_far_one_can_prune() {
              [prune]\nmethod = \"magnitude\"\nscope = \"layer\"\nsparsity = [\"0\", \"0.3\", \"0.5\"]\n"
         );
         std::fs::write(directory.join("audit.toml"), settings).expect("settings");
-        secateur(folder.path(), &["--quiet", "audit", "policy", "--out", "out"])
+        secateur(folder.path(), &["--quiet", "audit", "policy", "--out", "out", "--details"])
     };
     let plain = audit("");
     assert!(plain.code == 0 && plain.stdout.contains("bands from mask 0"), "{plain:?}");

@@ -12,4 +12,5 @@ mod report;
 mod snapshot;
 mod sweep;
 mod train;
+mod truth;
 mod verify;

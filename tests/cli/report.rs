@@ -123,7 +123,7 @@ fn markdown_is_a_table_that_markdown_reads() {
         "{}",
         ran.stdout
     );
-    assert!(rows[2].contains("ab"), "{}", ran.stdout);
+    assert!(rows[2].contains("\"a\\u{7}b\""), "{}", ran.stdout);
 }
 
 #[test]

@@ -386,6 +386,12 @@ impl Writer<'_> {
         self.radius("field-radius-5000-digits", &"9".repeat(5000), "not-a-number", "a number of 5000 digits");
         self.radius("field-radius-exponent", "1e999999999", "not-a-number", "a number of a billion digits");
         self.radius("field-radius-zero-denominator", "1/0", "not-a-number", "a fraction over 0");
+        self.radius(
+            "field-radius-spelling",
+            "2/40",
+            "number-spelling",
+            "a fraction that is not in lowest terms",
+        );
         self.radius("field-radius-nan", "nan", "not-a-number", "no number");
         self.radius("field-radius-negative", "-1/20", "out-of-range", "a negative radius");
         self.edited("field-count-sign", "out-of-range", "a count with a sign", |v| {
@@ -394,6 +400,10 @@ impl Writer<'_> {
         self.edited("field-count-overflow", "out-of-range", "a count beyond 64 bits", |v| {
             v["predicate"]["claims"][0]["mask"] = json!("99999999999999999999");
         });
+        let mut many: Value = serde_json::from_str(&emit_certificate(&self.gaussian)).expect("JSON");
+        many["predicate"]["method"]["states"] = json!("18446744073709551615");
+        let many = emit_envelope(&sign(many.to_string().into_bytes()));
+        self.reject("field-states", many, 4, "states-stated", "more states than a file can have");
         self.edited("field-digest", "out-of-range", "a digest in capitals", |v| {
             v["subject"][0]["digest"]["sha256"] = json!("A".repeat(64));
         });
@@ -532,6 +542,9 @@ impl Writer<'_> {
         self.changed("claim-nan", "not-a-number", "a value that is no number", |c| {
             c.claims[0].values[0] = "NaN".to_owned();
         });
+        self.changed("claim-spelling", "number-spelling", "a value behind two hundred zeros", |c| {
+            c.claims[0].values[0] = format!("{}{}", "0".repeat(200), c.claims[0].values[0]);
+        });
         self.changed("claim-5000-digits", "not-a-number", "a value of 5000 digits", |c| {
             c.claims[0].values[0] = "9".repeat(5000);
         });
@@ -562,6 +575,9 @@ impl Writer<'_> {
         });
         self.changed("no-limit", "limit-missing", "that ibp is not monotone is not said", |c| {
             c.limits.retain(|l| !l.starts_with("pruning"));
+        });
+        self.changed("limit-1001-more", "too-many-sentences", "more sentences than anybody reads", |c| {
+            c.limits.extend((0..1001).map(|n| n.to_string()));
         });
         self.changed("limit-words", "limit-missing", "a limit in other words", |c| {
             c.limits[0].push_str(", usually");

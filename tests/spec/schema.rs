@@ -146,3 +146,52 @@ fn schema_and_reader_know_the_same_keys() {
     assert!(unlisted.is_empty(), "{unlisted:?}");
     assert!(compared > 300, "{compared}");
 }
+
+/// The places of a schema's values that have no parts, in the words of the specification's table.
+fn leaves(root: &Value, schema: &Value, place: &str, found: &mut BTreeSet<String>) {
+    if let Some(target) = schema["$ref"].as_str() {
+        return leaves(root, root.pointer(target.trim_start_matches('#')).unwrap(), place, found);
+    }
+    let mut whole = true;
+    for key in ["anyOf", "oneOf", "allOf"] {
+        for part in schema[key].as_array().into_iter().flatten().filter(|part| part["type"] != "null") {
+            leaves(root, part, place, found);
+            whole = false;
+        }
+    }
+    for (key, part) in schema["properties"].as_object().into_iter().flatten() {
+        let dot = if place.is_empty() { "" } else { "." };
+        leaves(root, part, &format!("{place}{dot}{key}"), found);
+        whole = false;
+    }
+    let items = schema["prefixItems"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .chain(schema["items"].as_object().map(|_| &schema["items"]));
+    for part in items {
+        leaves(root, part, &format!("{place}[]"), found);
+        whole = false;
+    }
+    if whole {
+        found.insert(place.to_owned());
+    }
+}
+
+/// `spec/certificate.md#what-is-said-of-each-field` has a row for every field, and none for what is no field.
+#[test]
+fn every_field_is_said_to_be_something() {
+    let schema: Value = serde_json::from_slice(&file("spec/certificate.schema.json")).unwrap();
+    let mut fields = BTreeSet::new();
+    leaves(&schema, &schema, "", &mut fields);
+    let page = String::from_utf8(file("spec/certificate.md")).unwrap();
+    let table = page.split("<!-- fields -->").nth(1).unwrap().split("<!-- end -->").next().unwrap();
+    let mut listed = BTreeSet::new();
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert!(["recomputed", "demanded", "printed", "signer"].contains(&cells[1]), "{row}");
+        assert!(listed.insert(cells[0].trim_matches('`').to_owned()), "{row}");
+    }
+    assert_eq!(listed, fields);
+    assert!(fields.len() > 90, "{}", fields.len());
+}

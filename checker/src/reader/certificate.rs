@@ -18,7 +18,7 @@ pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// `predicateType` of a certificate.
 pub const PREDICATE_TYPE: &str = "https://secateur.dev/certificate/v1";
 /// Version of the predicate this reader understands.
-pub const SCHEMA_VERSION: &str = "1.1.0";
+pub const SCHEMA_VERSION: &str = "1.2.0";
 /// Most subjects of a statement.
 pub(crate) const MAX_SUBJECTS: usize = 64;
 /// Most masks of a chain.

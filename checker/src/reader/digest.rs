@@ -185,6 +185,45 @@ mod tests {
         digest.finish()
     }
 
+    /// Each part of a policy, changed alone, gives another digest; the weights digest knows the weights alone.
+    #[test]
+    fn a_policy_digest_covers_all_that_defines_the_policy() {
+        use crate::model::Normaliser;
+        use crate::number::Rational;
+        let good = sample();
+        type Change = fn(&mut Policy);
+        let changes: [(&str, Change); 8] = [
+            ("weight", |p| p.network.layers[0].weight.values[0] = Dyadic::new(77, 3)),
+            ("bias", |p| p.network.layers[0].bias[0] = Dyadic::new(77, 3)),
+            ("activation", |p| p.network.layers[0].activation = Activation::Sigmoid),
+            ("fixed", |p| p.network.layers[0].fixed = !p.network.layers[0].fixed),
+            ("head", |p| p.head = Head::Deterministic),
+            ("log_std", |p| {
+                p.head = Head::Gaussian { log_std: vec![Dyadic::new(55, 0); p.network.outputs()] }
+            }),
+            ("normaliser", |p| {
+                let inputs = p.network.inputs();
+                let (mean, std) = (vec![Dyadic::new(9, 0); inputs], vec![Rational::one(); inputs]);
+                p.normaliser = Some(Normaliser { mean, std, clip: None });
+            }),
+            ("clip", |p| {
+                let inputs = p.network.inputs();
+                let (mean, std) = (vec![Dyadic::new(9, 0); inputs], vec![Rational::one(); inputs]);
+                p.normaliser = Some(Normaliser { mean, std, clip: Some(Rational::one()) });
+            }),
+        ];
+        let mut digests = vec![policy_digest(&good)];
+        for (what, change) in changes {
+            let mut other = good.clone();
+            change(&mut other);
+            let same_weights = weights_digest(&other.network) == weights_digest(&good.network);
+            assert_eq!(same_weights, !["weight", "bias"].contains(&what), "{what}");
+            let digest = policy_digest(&other);
+            assert!(!digests.contains(&digest), "{what}");
+            digests.push(digest);
+        }
+    }
+
     #[test]
     fn sha256_agrees_with_the_standard() {
         // FIPS 180-4, the example "abc".

@@ -414,6 +414,27 @@ mod tests {
         assert_eq!(field.rational(), Err(Clause::TooManyDigits { at: "".into() }));
     }
 
+    /// One text a number, but for a fraction beside its decimal; nothing can hide what a number is.
+    #[test]
+    fn numbers_are_spelled_without_superfluous_signs() {
+        let spelled = |text: &str| {
+            let value = of(Value::String(text.to_owned())).spelled();
+            value.root().rational().map_err(|e| e.condition().clone())
+        };
+        for good in ["0", "7", "-7", "0.075", "10.5", "100", "1e-9", "1.25e15", "-2.5e-7", "3/40", "-1/3"] {
+            assert!(spelled(good).is_ok(), "{good}");
+        }
+        let bad = [
+            "00", "-0", "0.0", "007", "0020.3", "-01", "0.50", "1.0", "20.300", "1e+9", "1E9", "1e09", "1e0",
+            "10e3", "0.1e3", "12.5e4", "2/4", "3/1", "0/5", "03/40", "3/040", "0e5", "1.50e3",
+        ];
+        for bad in bad {
+            assert_eq!(spelled(bad), Err(Clause::NumberSpelling), "{bad}");
+            assert!(of(Value::String(bad.to_owned())).root().rational().is_ok(), "{bad} in another document");
+        }
+        assert!(matches!(spelled("x"), Err(Clause::NotANumber { .. })));
+    }
+
     #[test]
     fn fractions_lie_between_0_and_1() {
         let read = |text: &str| {

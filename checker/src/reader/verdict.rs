@@ -99,7 +99,7 @@ mod tests {
             claim.to_owned(),
             format!(r#""inputs":[{{"digest":{{"sha256":"{DIGEST}"}},"name":"n","role":"source"}}]"#),
             format!(r#""result":"{result}""#),
-            r#""schemaVersion":"1.1.0""#.to_owned(),
+            r#""schemaVersion":"1.2.0""#.to_owned(),
             r#""semantics":"real-arithmetic""#.to_owned(),
             format!(r#""verifier":{program}"#),
             r#""weightsDigest":"sha256:w""#.to_owned(),
@@ -179,8 +179,8 @@ mod tests {
         assert_eq!(word(changed(&unsat(), "Statement/v1", "Statement/v2")), "_type");
         assert_eq!(word(changed(&unsat(), "property/v1", "certificate/v1")), "predicateType");
         assert_eq!(word(changed(&unsat(), "real-arithmetic", "float32")), "predicate.semantics");
-        let version = changed(&unsat(), "1.1.0", "1.1.1");
-        assert_eq!(version, Clause::SchemaVersion { found: "1.1.1".into() });
+        let version = changed(&unsat(), "1.2.0", "1.2.1");
+        assert_eq!(version, Clause::SchemaVersion { found: "1.2.1".into() });
     }
 
     /// `unsat` needs its proof and has no point, `sat` the other way round.

@@ -127,14 +127,14 @@ impl Case {
         let network = &self.policy.network;
         let text = format!(
             r#"{{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://secateur.dev/certificate/v1",
-            "subject":[{{{}}},{{{}}}],"predicate":{{"schemaVersion":"1.1.0","result":"verified",
+            "subject":[{{{}}},{{{}}}],"predicate":{{"schemaVersion":"1.2.0","result":"verified",
             "model":{{"semantics":"real-arithmetic","weightsDigest":"{}","head":"{}","masks":[
               {{"name":"dense","digest":"{}","pruned":"0","total":"8"}}]}},
             "method":{{"perturbation":{{"shape":"linf","radius":"1/8","units":"normalised"}},
               "stateUnits":"raw","states":"3"}},
             "claims":[{}],{}{}"chain":{{"verdicts":[]}},"assumptions":[{}],"limits":[{}],
             "inputs":[{{"role":"states",{}}}],
-            "verifier":{{"id":"test","version":"1"}},"checker":{{"id":"secateur-checker","version":"1.1.0"}},
+            "verifier":{{"id":"test","version":"1"}},"checker":{{"id":"secateur-checker","version":"1.2.0"}},
             "seed":"0"}}}}"#,
             file(0),
             file(1),

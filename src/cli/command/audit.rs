@@ -13,6 +13,7 @@ use crate::cli::context::streams::refuse_dash;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::adversary::{Norm, UnitsWord, families, perturbation};
 use crate::cli::option::band::band_limit;
+use crate::cli::option::details::DetailOptions;
 use crate::cli::option::force::Force;
 use crate::cli::option::regions::RegionSettings;
 use crate::cli::option::regret::RegretOptions;
@@ -20,7 +21,7 @@ use crate::policy::input::{MAX_TEXT, read_text};
 use crate::prune::Scope;
 use crate::prune::recipe::{MethodWord, Recipe};
 use crate::show::band::add_bands;
-use crate::show::summary::{summary_json, summary_text};
+use crate::show::summary::{verified_json, verified_text};
 
 /// Arguments of `audit`.
 #[derive(Debug, Args)]
@@ -65,6 +66,8 @@ pub struct AuditArguments {
     /// Where certificate, witness and trust file go; default: NAME.audit in the current directory.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    details: DetailOptions,
     #[command(flatten)]
     force: Force,
 }
@@ -223,13 +226,23 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
     let outcome = audit(&options, &bar);
     bar.finish();
     let outcome = outcome?;
-    let certificate = outcome.verified.certificate();
-    let mut text = summary_text(certificate);
-    let mut document = summary_json(certificate, "verified");
+    let mut text = verified_text(&outcome.verified, None, &arguments.details.wanted());
+    let mut document = verified_json(&outcome.verified);
     add_bands((&mut text, &mut document), &outcome.verified, &outcome.bands, options.band_limit.as_ref());
     add_paths((&mut text, &mut document), &options, &outcome);
     context.print(&text, &document)?;
     Ok(0)
+}
+
+/// A path as a shell reads it.
+fn pasted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let safe = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@".contains(c);
+    if !text.is_empty() && text.chars().all(safe) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 /// Where everything went, and how to check it again.
@@ -238,12 +251,15 @@ fn add_paths((text, document): (&mut String, &mut Value), options: &AuditOptions
         Some(_) => "the key audit.toml names",
         None => "an ephemeral key made for this run and not kept",
     };
-    let (policy, states) = (options.policy.display(), options.states.display());
-    let (trust, certificate) = (outcome.trust.display(), outcome.certificate.display());
-    text.push_str(&format!("\nverified, signed with {key}\ncertificate  {certificate}\n"));
+    let (policy, states) = (pasted(&options.policy), pasted(&options.states));
+    let (trust, certificate) = (pasted(&outcome.trust), pasted(&outcome.certificate));
+    text.push_str(&format!(
+        "\nverified, signed with {key}\ncertificate  {}\n",
+        outcome.certificate.display()
+    ));
     text.push_str(&format!("check again  secateur check {policy} --states {states}"));
     if let Some(masks) = &outcome.masks {
-        text.push_str(&format!(" --masks {}", masks.display()));
+        text.push_str(&format!(" --masks {}", pasted(masks)));
     }
     text.push_str(&format!(" --trust {trust} {certificate}"));
     if let Some(earlier) = &outcome.earlier {

@@ -6,6 +6,7 @@ use clap::Args;
 use secateur_checker::check::NamedFile;
 use secateur_checker::family::Family;
 use secateur_checker::load::{MaskDirectory, load_masks, load_policy, load_states};
+use serde_json::json;
 
 use crate::certify::band::{families_under, find_bands, fits_head};
 use crate::certify::keys::Key;
@@ -18,12 +19,13 @@ use crate::cli::context::{CliError, Context};
 use crate::cli::option::adversary::UnitsWord;
 use crate::cli::option::adversary::{Norm, band, families, perturbation};
 use crate::cli::option::band::band_limit;
+use crate::cli::option::details::DetailOptions;
 use crate::cli::option::force::Force;
 use crate::cli::option::regions::RegionOptions;
 use crate::cli::option::regret::RegretOptions;
 use crate::outputs::OutputPlan;
-use crate::show::band::add_bands;
-use crate::show::summary::{summary_json, summary_text};
+use crate::show::band::{add_bands, answer};
+use crate::show::summary::{verified_json, verified_text};
 
 /// Arguments of `certify`.
 #[derive(Debug, Args)]
@@ -98,13 +100,15 @@ pub struct CertifyArguments {
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
     #[command(flatten)]
+    details: DetailOptions,
+    #[command(flatten)]
     force: Force,
 }
 
 /// Certifies and writes.
 ///
 /// # Errors
-/// Exit codes 2 and 4.
+/// Exit codes 2 and 4. A limit that no band keeps is exit code 1; what was found is signed all the same.
 pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliError> {
     let load = CertifyError::Load;
     let witness_name = witness_name(&arguments.out);
@@ -175,9 +179,8 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         set.add(path, bundle);
     }
     write(set)?;
-    let certificate = certified.verified.certificate();
-    let mut text = summary_text(certificate);
-    let mut document = summary_json(certificate, "verified");
+    let mut text = verified_text(&certified.verified, None, &arguments.details.wanted());
+    let mut document = verified_json(&certified.verified);
     add_bands((&mut text, &mut document), &certified.verified, &reaches, limit.as_ref());
     text.push_str(&format!("\nwritten and checked: {}\n", arguments.out.display()));
     if certified.witness.is_some() {
@@ -186,6 +189,10 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
     if let Some(path) = &arguments.bundle {
         text.push_str(&format!("sigstore bundle:     {}\n", path.display()));
     }
+    document["certificate"] = json!(arguments.out);
+    document["witness"] =
+        json!(certified.witness.as_ref().map(|_| arguments.out.with_file_name(&witness_name)));
     context.print(&text, &document)?;
-    Ok(0)
+    let kept = limit.is_none_or(|limit| answer(&certified.verified, &limit).widest.is_some());
+    Ok(u8::from(!kept))
 }

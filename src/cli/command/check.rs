@@ -6,24 +6,23 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use secateur_checker::bundle::{Checked, check_bundle};
+use secateur_checker::demand::{Demands, Unmet};
 use secateur_checker::load::{CheckPaths, Failure, Outcome, check_paths};
-use secateur_checker::model::Perturbation;
 use secateur_checker::reader::escaped::Escaped;
 use serde_json::json;
 
 use crate::certify::band::BandLimit;
-use crate::certify::emit::units_word;
 use crate::cli::command::check::source::Confirmed;
 use crate::cli::command::verify;
 use crate::cli::context::bar::Bar;
+use crate::cli::context::error::remember;
 use crate::cli::context::streams::refuse_dash;
 use crate::cli::context::{CliError, Context};
-use crate::cli::option::adversary::UnitsWord;
-use crate::cli::option::adversary::exact;
 use crate::cli::option::band::band_limit;
+use crate::cli::option::details::DetailOptions;
 use crate::progress::Progress;
 use crate::show::band::{add_bands, answer};
-use crate::show::summary::{summary_json, summary_text};
+use crate::show::summary::{verified_json, verified_text};
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -58,18 +57,92 @@ pub struct CheckArguments {
     /// A file that the policy or a mask was imported from, told by its digest: imports it again and compares; repeat it.
     #[arg(long, value_name = "FILE")]
     source: Vec<PathBuf>,
-    /// Demand this radius.
-    #[arg(long, value_name = "R")]
-    epsilon: Option<String>,
-    /// Demand these units of the radius.
-    #[arg(long, value_enum)]
-    units: Option<UnitsWord>,
+    #[command(flatten)]
+    demands: DemandOptions,
+    #[command(flatten)]
+    details: DetailOptions,
     /// Demand that a claimed band of masks keeps a limit at every state: tv=L or deviation=L; exit code 1 if none does.
     #[arg(long, value_name = "tv=L|deviation=L")]
     band_limit: Option<String>,
 }
 
+/// What is demanded of a certificate beside that it is true; exit code 1 if it does not meet it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Demands")]
+pub struct DemandOptions {
+    /// This radius, of a linf ball unless --shape says l2.
+    #[arg(long, value_name = "R")]
+    epsilon: Option<String>,
+    /// This shape: linf, l2 or per-coordinate.
+    #[arg(long, value_name = "S")]
+    shape: Option<String>,
+    /// The radius is in these units: raw or normalised.
+    #[arg(long, value_name = "U")]
+    units: Option<String>,
+    /// It speaks of at least N states, or of all rows of the file.
+    #[arg(long, value_name = "N|all")]
+    min_states: Option<String>,
+    /// The states are read in these units, which is otherwise the signer's word.
+    #[arg(long, value_name = "U")]
+    state_units: Option<String>,
+    /// tv, kl or deviation is at most LIMIT at every listed state under every mask; repeat it.
+    #[arg(long, value_name = "Q=LIMIT")]
+    max: Vec<String>,
+    /// The policy has this digest: of all that defines it, not of its weights alone.
+    #[arg(long, value_name = "sha256:...")]
+    policy_digest: Option<String>,
+}
+
+impl DemandOptions {
+    /// The checker's demands.
+    ///
+    /// # Errors
+    /// Exit code 2.
+    fn read(&self) -> Result<Demands, CliError> {
+        let mut demands = Demands::default();
+        let named = [
+            ("--epsilon", &self.epsilon),
+            ("--shape", &self.shape),
+            ("--units", &self.units),
+            ("--min-states", &self.min_states),
+            ("--state-units", &self.state_units),
+            ("--policy-digest", &self.policy_digest),
+        ];
+        let single = named.iter().filter_map(|(option, value)| value.as_ref().map(|value| (*option, value)));
+        for (option, value) in single.chain(self.max.iter().map(|value| ("--max", value))) {
+            let added = demands.add(option, value);
+            added.map_err(|takes| {
+                CliError::input(format!("{option} takes {takes}, not {}", Escaped(value)))
+            })?;
+        }
+        Ok(demands)
+    }
+}
+
+/// What is demanded beside the truth.
+struct Wanted {
+    demands: Demands,
+    limit: Option<BandLimit>,
+}
+
+impl Wanted {
+    /// Refuses what a property certificate cannot meet.
+    fn of_property(&self) -> Result<(), CliError> {
+        if self.demands.is_about_policy() && self.limit.is_none() {
+            return Ok(());
+        }
+        Err(CliError::input("of a property certificate only --policy-digest can be demanded"))
+    }
+}
+
+/// The error of a demand that is not met.
+pub fn unmet(unmet: Unmet) -> CliError {
+    remember(unmet.code);
+    CliError { message: format!("not met ({}): {}", unmet.code, unmet.words), code: 1 }
+}
+
 fn failure(error: &Failure) -> CliError {
+    remember(&error.code());
     let message = match error.exit_code() {
         3 => format!("rejected: {error}"),
         _ => error.to_string(),
@@ -77,14 +150,10 @@ fn failure(error: &Failure) -> CliError {
     CliError { message, code: error.exit_code() }
 }
 
-fn rejected(message: String) -> CliError {
-    CliError { message: format!("rejected: {message}"), code: 3 }
-}
-
 /// Checks a certificate.
 ///
 /// # Errors
-/// Exit code 2 for unreadable files and a malformed band limit, 3 for rejected evidence, 4 for limits.
+/// Exit code 1 for a demand that is not met, 2 for unreadable files and malformed demands, 3 for rejected evidence, 4 for limits.
 pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError> {
     let named = [
         ("--masks", &arguments.masks),
@@ -95,9 +164,12 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
     refuse_dash(named.map(|(option, path)| (option, path.as_deref())))?;
     refuse_dash(arguments.source.iter().map(|path| ("--source", Some(path.as_path()))))?;
     refuse_dash(arguments.files.iter().map(|path| ("FILES", Some(path.as_path()))))?;
-    let limit = arguments.band_limit.as_deref().map(band_limit).transpose()?;
+    let wanted = Wanted {
+        demands: arguments.demands.read()?,
+        limit: arguments.band_limit.as_deref().map(band_limit).transpose()?,
+    };
     if let [bundle] = arguments.files.as_slice() {
-        return check_one_file(arguments, bundle, limit.as_ref(), context);
+        return check_one_file(arguments, bundle, &wanted, context);
     }
     let (policy, certificate_path) = match arguments.files.as_slice() {
         [policy, certificate] => (policy, certificate),
@@ -107,7 +179,9 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
         }
         [network, property, certificate] => {
             let (witness, trust) = (arguments.witness.as_deref(), arguments.trust.as_deref());
-            return verify::check(network, property, certificate, witness, trust, context);
+            wanted.of_property()?;
+            let demands = &wanted.demands;
+            return verify::check(network, property, certificate, (witness, trust), demands, context);
         }
         _ => {
             return Err(CliError::input(
@@ -135,14 +209,14 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
     let outcome = check_paths(&paths, &mut |done, total| bar.advance("checking", done, total));
     bar.finish();
     let outcome = outcome.map_err(|e| failure(&e))?;
-    conclude(arguments, &outcome, confirmed.as_ref(), limit.as_ref(), context)
+    conclude(arguments, &outcome, confirmed.as_ref(), &wanted, context)
 }
 
 /// A bundle holds everything but the trust file.
 fn check_one_file(
     arguments: &CheckArguments,
     bundle: &Path,
-    limit: Option<&BandLimit>,
+    wanted: &Wanted,
     context: Context,
 ) -> Result<u8, CliError> {
     let beside = [&arguments.masks, &arguments.states, &arguments.witness];
@@ -158,8 +232,11 @@ fn check_one_file(
     });
     bar.finish();
     match checked.map_err(|e| failure(&e))? {
-        Checked::Policy(outcome) => conclude(arguments, &outcome, None, limit, context),
-        Checked::Property(decided, signers) => verify::print_decided(&decided, &signers, context),
+        Checked::Policy(outcome) => conclude(arguments, &outcome, None, wanted, context),
+        Checked::Property(decided, signers) => {
+            wanted.of_property()?;
+            verify::print_decided(&decided, &signers, &wanted.demands, context)
+        }
     }
 }
 
@@ -168,43 +245,18 @@ fn conclude(
     arguments: &CheckArguments,
     outcome: &Outcome,
     confirmed: Option<&Confirmed>,
-    limit: Option<&BandLimit>,
+    wanted: &Wanted,
     context: Context,
 ) -> Result<u8, CliError> {
+    let limit = wanted.limit.as_ref();
     let certificate = outcome.verified.certificate();
-    if let Some(epsilon) = &arguments.epsilon {
-        let demanded = exact("--epsilon", epsilon)?;
-        let stated = match &certificate.perturbation.shape {
-            Perturbation::Linf { radius } | Perturbation::L2 { radius } => radius.clone(),
-            Perturbation::PerCoordinate { .. } => {
-                return Err(rejected(
-                    "the certificate has one radius per coordinate, not one epsilon".to_owned(),
-                ));
-            }
-        };
-        if stated != demanded {
-            return Err(rejected(format!("the certificate is about epsilon {stated}, not {demanded}")));
-        }
-    }
-    if let Some(units) = arguments.units
-        && certificate.perturbation.units != units.into()
-    {
-        let stated = units_word(certificate.perturbation.units);
-        return Err(rejected(format!("the certificate's epsilon is in {stated} units")));
-    }
-    let mut text = summary_text(certificate);
-    let mut document = summary_json(certificate, "verified");
+    wanted.demands.meet(&outcome.verified).map_err(unmet)?;
+    let mut text = verified_text(&outcome.verified, Some(&outcome.signers), &arguments.details.wanted());
+    let mut document = verified_json(&outcome.verified);
     if let Some(confirmed) = confirmed {
         confirmed.bind(certificate)?;
         text.push_str(&confirmed.text());
         document["source"] = confirmed.json();
-    }
-    text.push_str("\nverified");
-    if outcome.signers.is_empty() {
-        text.push_str(", unsigned: no signature was checked");
-    }
-    for signer in &outcome.signers {
-        text.push_str(&format!(", signed by {} {}", Escaped(signer.name()), signer.keyid()));
     }
     let signers: Vec<_> =
         outcome.signers.iter().map(|s| json!({"name": s.name(), "keyid": s.keyid()})).collect();

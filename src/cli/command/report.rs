@@ -3,10 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use comfy_table::{
-    ContentArrangement, Table,
-    presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED},
-};
+use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
+use secateur_checker::answer::headline;
 use secateur_checker::load::{CheckPaths, check_paths};
 use secateur_checker::reader::certificate::parse_certificate;
 use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
@@ -15,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cli::context::bar::Bar;
+use crate::cli::context::error::remember;
 use crate::cli::context::streams::{read_document, refuse_dash};
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::document::DocumentOutput;
@@ -22,6 +21,7 @@ use crate::outputs::{OutputPlan, is_dash};
 use crate::policy::input::{MAX_TEXT, read_text};
 use crate::progress::Progress;
 use crate::report::{Row, Standing, rows, sums, theorem_steps};
+use crate::show::summary::FORMAT;
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
@@ -109,15 +109,18 @@ fn read_list(path: &Path) -> Result<Vec<Entry>, CliError> {
     Ok(list.policy.into_iter().map(beside).collect())
 }
 
+/// The rows, and by policy what is bounded.
+type Read = (Vec<Row>, Vec<(String, String)>);
+
 /// Checks every listed certificate.
-fn checked(arguments: &ReportArguments, entries: Vec<Entry>, bar: &Bar) -> Result<Vec<Row>, CliError> {
+fn checked(arguments: &ReportArguments, entries: Vec<Entry>, bar: &Bar) -> Result<Read, CliError> {
     if arguments.trust.is_none() && !arguments.unsigned {
         return Err(CliError::input(
             "give --trust FILE, or --unsigned to check the claims without signatures",
         ));
     }
     let standing = if arguments.trust.is_some() { Standing::Verified } else { Standing::VerifiedUnsigned };
-    let mut all = Vec::new();
+    let (mut all, mut bounds) = (Vec::new(), Vec::new());
     for entry in entries {
         let name = entry.name.unwrap_or_default();
         let paths = CheckPaths {
@@ -130,26 +133,32 @@ fn checked(arguments: &ReportArguments, entries: Vec<Entry>, bar: &Bar) -> Resul
         };
         let outcome = check_paths(&paths, &mut |done, total| bar.advance("checking", done, total));
         let outcome = outcome.map_err(|e| {
+            remember(&e.code());
             let word = if e.exit_code() == 3 { "rejected: " } else { "" };
             CliError { message: format!("{}: {word}{e}", Escaped(&name)), code: e.exit_code() }
         })?;
-        all.extend(rows(&name, standing, outcome.verified.certificate()));
+        let certificate = outcome.verified.certificate();
+        let bound = headline(certificate, Some(outcome.verified.facts()));
+        bounds.push((name.clone(), format!("{}: {bound}", standing.words())));
+        all.extend(rows(&name, standing, certificate));
     }
-    Ok(all)
+    Ok((all, bounds))
 }
 
-fn read_only(certificates: &[PathBuf]) -> Result<Vec<Row>, CliError> {
+fn read_only(certificates: &[PathBuf]) -> Result<Read, CliError> {
     if certificates.iter().filter(|path| is_dash(path)).count() > 1 {
         return Err(CliError::input("- is named twice; standard input holds one certificate"));
     }
-    let mut all = Vec::new();
+    let (mut all, mut bounds) = (Vec::new(), Vec::new());
     for path in certificates {
         let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
         let envelope = parse_envelope(&read_document(path, MAX_ENVELOPE)?).map_err(|e| at(&e))?;
         let certificate = parse_certificate(&envelope.payload).map_err(|e| at(&e))?;
+        let bound = headline(&certificate, None);
+        bounds.push((name_of(path), format!("{}: {bound}", Standing::ClaimsOnly.words())));
         all.extend(rows(&name_of(path), Standing::ClaimsOnly, &certificate));
     }
-    Ok(all)
+    Ok((all, bounds))
 }
 
 /// Prints the table.
@@ -170,47 +179,61 @@ pub fn run(arguments: &ReportArguments, context: Context) -> Result<u8, CliError
         None => read_only(&arguments.certificates),
     };
     bar.finish();
-    let all = all?;
+    let (all, bounds) = all?;
     let sums = sums(&all);
     let (steps, violated) = theorem_steps(&all);
-    let mut text = format!("{}\n", table(&all, &sums, arguments.markdown));
+    // One policy's rows are their own sums.
+    let shown = if bounds.len() > 1 { sums.as_slice() } else { &[] };
+    let mut text = format!("{}\n", table(&all, shown, arguments.markdown));
     if arguments.markdown {
         text.push('\n');
+    }
+    for (name, bound) in &bounds {
+        text.push_str(&format!("{}: {bound}\n", plain(name)));
     }
     text.push_str(&format!("families monotone by theorem: {violated} violations in {steps} steps\n"));
     text.push_str(match &arguments.list {
         Some(_) => "every certificate was checked against its files",
         None => "claims only: nothing was checked; --list checks",
     });
-    let document =
-        json!({"rows": list(&all), "sums": list(&sums), "theoremSteps": steps, "violations": violated});
+    let document = json!({"format": FORMAT, "kind": "report", "headlines": bounds.iter().map(|(name, bound)| json!({"policy": name, "headline": bound})).collect::<Vec<_>>(), "rows": list(&all), "sums": list(&sums), "theoremSteps": steps, "violations": violated});
     arguments.out.emit(&outputs, context, &text, &document)?;
     Ok(u8::from(violated > 0))
 }
 
-/// Without control characters, nor what Markdown takes for a cell's end.
+/// A word as it is, another text quoted, escaped, and without what Markdown and HTML take for their own.
 fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() && *c != '|').take(120).collect()
+    let text = crate::show::words::plain(text);
+    text.chars().filter(|c| !matches!(c, '|' | '`' | '<' | '>' | '*' | '[' | ']')).collect()
 }
 
+/// Counts with their words, those of 0 left out.
+fn counted(counts: &[(usize, &str)]) -> String {
+    let words = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// For people few columns, for Markdown one a count.
 fn table(all: &[Row], sums: &[Row], markdown: bool) -> Table {
-    let mut table = Table::new();
-    let style = if markdown { ASCII_MARKDOWN } else { UTF8_FULL_CONDENSED };
-    table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header([
-        "policy",
-        "family",
-        "of",
-        "by theorem",
-        "tightened",
-        "unchanged",
-        "loosened",
-        "violated",
-        "fell",
-        "stayed",
-        "rose",
-        "evidence",
-    ]);
+    let mut table = crate::show::words::table();
+    let mut header = vec!["policy", "family", "of"];
+    if markdown {
+        table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+        header.extend([
+            "by theorem",
+            "tightened",
+            "unchanged",
+            "loosened",
+            "violated",
+            "fell",
+            "stayed",
+            "rose",
+        ]);
+        header.push("evidence");
+    } else {
+        header.extend(["steps", "values"]);
+    }
+    table.set_header(header);
     for row in all.iter().chain(sums) {
         let moves = &row.moves;
         let [fell, stayed, rose] = moves.values;
@@ -219,18 +242,20 @@ fn table(all: &[Row], sums: &[Row], markdown: bool) -> Table {
             plain(&row.family),
             plain(&row.of),
         ];
-        let counts = [
-            moves.by_theorem,
-            moves.tightened,
-            moves.unchanged,
-            moves.loosened,
-            moves.violated,
-            fell,
-            stayed,
-            rose,
+        let steps = [
+            (moves.by_theorem, "by theorem"),
+            (moves.tightened, "tightened"),
+            (moves.unchanged, "unchanged"),
+            (moves.loosened, "loosened"),
+            (moves.violated, "violated"),
         ];
-        cells.extend(counts.iter().map(usize::to_string));
-        cells.push(row.standing.map_or_else(String::new, |s| s.words().to_owned()));
+        let values = [(fell, "fell"), (stayed, "stayed"), (rose, "rose")];
+        if markdown {
+            cells.extend(steps.iter().chain(&values).map(|(count, _)| count.to_string()));
+            cells.push(row.standing.map_or_else(String::new, |s| s.words().to_owned()));
+        } else {
+            cells.extend([counted(&steps), counted(&values)]);
+        }
         table.add_row(cells);
     }
     table

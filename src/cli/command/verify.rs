@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::certify::emit::emit_envelope;
 use clap::Args;
+use secateur_checker::answer::property_lines;
+use secateur_checker::demand::Demands;
 use secateur_checker::load::{PropertyFiles, check_property_files, load_policy};
 use secateur_checker::property::Decided;
 use secateur_checker::reader::certificate::FileDigest;
@@ -17,6 +19,8 @@ use secateur_checker::reader::verdict::Claimed;
 use serde_json::json;
 
 use crate::certify::keys::Key;
+use crate::cli::command::check::unmet;
+use crate::cli::context::error::remember;
 use crate::cli::context::interrupt::{kept, stop_requested};
 use crate::cli::context::streams::refuse_dash;
 use crate::cli::context::write;
@@ -28,6 +32,7 @@ use crate::policy::emit::{emit_manifest, emit_tensors};
 use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::write::{FileSet, hold};
 use crate::search::branch::{BranchOptions, BranchState};
+use crate::show::summary::FORMAT;
 use crate::verify::kept::{emit_search, parse_search};
 use crate::verify::{Answer, Question, VerifyError, outputs_at, verify};
 
@@ -239,8 +244,8 @@ pub fn check(
     network: &Path,
     property: &Path,
     certificate: &Path,
-    witness: Option<&Path>,
-    trust: Option<&Path>,
+    (witness, trust): (Option<&Path>, Option<&Path>),
+    demands: &Demands,
     context: Context,
 ) -> Result<u8, CliError> {
     let question = question(network, property)?;
@@ -250,9 +255,10 @@ pub fn check(
         property: &question.property,
     };
     let checked = check_property_files(&files, certificate, witness, trust, &mut |_| {});
-    let (decided, signers) = checked.map_err(|e| CliError {
-        message: if e.exit_code() == 3 { format!("rejected: {e}") } else { e.to_string() },
-        code: e.exit_code(),
+    let (decided, signers) = checked.map_err(|e| {
+        remember(&e.code());
+        let message = if e.exit_code() == 3 { format!("rejected: {e}") } else { e.to_string() };
+        CliError { message, code: e.exit_code() }
     })?;
     for stated in &decided.certificate().inputs {
         let same = question.inputs.iter().any(|f| f.role == stated.role && f.sha256 == stated.sha256);
@@ -267,14 +273,20 @@ pub fn check(
             return Err(CliError { message, code: 3 });
         }
     }
-    print_decided(&decided, &signers, context)
+    print_decided(&decided, &signers, demands, context)
 }
 
 /// Prints what was decided, and who signed it.
 ///
 /// # Errors
-/// Exit code 4 if standard output fails.
-pub fn print_decided(decided: &Decided, signers: &[SignerInfo], context: Context) -> Result<u8, CliError> {
+/// Exit code 1 for another policy than the one that is demanded, 4 if standard output fails.
+pub fn print_decided(
+    decided: &Decided,
+    signers: &[SignerInfo],
+    demands: &Demands,
+    context: Context,
+) -> Result<u8, CliError> {
+    demands.meet_policy(decided.policy_digest()).map_err(unmet)?;
     let mut text = format!("{}\nverified", decided.word());
     if signers.is_empty() {
         text.push_str(", unsigned: no signature was checked");
@@ -282,7 +294,16 @@ pub fn print_decided(decided: &Decided, signers: &[SignerInfo], context: Context
     for signer in signers {
         text.push_str(&format!(", signed by {} {}", Escaped(signer.name()), signer.keyid()));
     }
+    for (word, line) in property_lines(decided, signers, false).iter().skip(1) {
+        text.push_str(&format!("\n{word:<10} {line}"));
+    }
     let keys: Vec<&str> = signers.iter().map(|s| s.keyid()).collect();
-    context.print(&text, &json!({"result": decided.word(), "signed": !keys.is_empty(), "keyids": keys}))?;
+    let files: Vec<_> =
+        decided.certificate().subjects.iter().map(|f| json!({"name": f.name, "sha256": f.sha256})).collect();
+    context.print(
+        &text,
+        &json!({"format": FORMAT, "kind": "property", "result": decided.word(), "signed": !keys.is_empty(),
+                "keyids": keys, "policy": {"digest": decided.policy_digest()}, "subjects": files}),
+    )?;
     Ok(0)
 }

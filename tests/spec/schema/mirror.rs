@@ -29,7 +29,7 @@ struct ObjectDigest(#[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))] Strin
 /// An in-toto Statement v1 with a Secateur certificate as its predicate.
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "Secateur certificate, version 1.1.0")]
+#[schemars(title = "Secateur certificate, version 1.2.0")]
 struct Statement {
     #[serde(rename = "_type")]
     statement_type: StatementType,
@@ -121,7 +121,7 @@ struct Predicate {
 
 #[derive(Serialize, JsonSchema)]
 enum Version {
-    #[serde(rename = "1.1.0")]
+    #[serde(rename = "1.2.0")]
     V1,
 }
 

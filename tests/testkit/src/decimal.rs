@@ -13,12 +13,26 @@ pub fn nudged(text: &str, units: i64) -> String {
         digits *= 10;
         exponent -= 1;
     }
-    format!("{}e{exponent}", sign * digits + units)
+    spelled(sign * digits + units, exponent)
+}
+
+/// `digits * 10^exponent` in the canonical spelling.
+fn spelled(digits: i64, exponent: i64) -> String {
+    let text = digits.unsigned_abs().to_string();
+    let power = exponent + text.len() as i64 - 1;
+    let sign = if digits < 0 { "-" } else { "" };
+    let (first, rest) = text.trim_end_matches('0').split_at(usize::from(digits != 0));
+    let point = if rest.is_empty() { "" } else { "." };
+    match (digits, power) {
+        (0, _) => "0".to_owned(),
+        (_, 0) => format!("{sign}{first}{point}{rest}"),
+        _ => format!("{sign}{first}{point}{rest}e{power}"),
+    }
 }
 
 #[test]
 fn one_unit_of_twelve_digits() {
-    assert_eq!(nudged("0.333333333334", -1), "333333333333e-12");
-    assert_eq!(nudged("-1.5e-3", 1), "-149999999999e-14");
-    assert_eq!(nudged("0", -1), "-1e0");
+    assert_eq!(nudged("0.333333333334", -1), "3.33333333333e-1");
+    assert_eq!(nudged("-1.5e-3", 1), "-1.49999999999e-3");
+    assert_eq!(nudged("0", -1), "-1");
 }

@@ -99,3 +99,16 @@ fn weak_and_non_canonical_keys_are_refused() {
     off[0] = 2;
     assert_eq!(PublicKey::from_bytes(&off), Err(Clause::NotAPoint));
 }
+
+/// The key of the seed `[1; 32]`, and the same point plus one of order 8: signatures of the one secret fit both in a
+/// verifier that ignores the cofactor.
+#[test]
+fn a_part_of_small_order_is_refused() {
+    let plain = SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes();
+    assert!(PublicKey::from_bytes(&plain).is_ok());
+    let mixed = [
+        158, 163, 241, 31, 91, 211, 79, 12, 215, 20, 127, 208, 164, 54, 192, 136, 246, 36, 198, 16, 12, 29,
+        246, 165, 60, 10, 41, 224, 93, 96, 206, 160,
+    ];
+    assert_eq!(PublicKey::from_bytes(&mixed), Err(Clause::MixedOrderKey));
+}
