@@ -3,13 +3,65 @@
 
 use std::cmp::Ordering;
 
-use rayon::prelude::*;
 use secateur_checker::family::Family;
 use secateur_checker::number::{Rational, Rounding};
 use secateur_checker::reader::certificate::{Certificate, Claim};
 use secateur_checker::table::Quantity;
 
 use super::config::Choice;
+
+/// A number as a certificate states it. Most are short decimals, which are compared as integers; the others as rationals.
+/// Both exactly.
+#[derive(Clone, Copy, Debug)]
+struct Stated<'a> {
+    text: &'a str,
+    /// Mantissa and power of ten.
+    short: Option<(i128, i32)>,
+}
+
+impl<'a> Stated<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        let short = short_decimal(text);
+        (short.is_some() || Rational::parse(text).is_ok()).then_some(Self { text, short })
+    }
+
+    fn exact(self) -> Option<Rational> {
+        Rational::parse(self.text).ok()
+    }
+
+    fn cmp(self, other: Self) -> Ordering {
+        let aligned = || {
+            let ((a, p), (b, q)) = (self.short?, other.short?);
+            let power = |difference: i32| 10i128.checked_pow(u32::try_from(difference).ok()?);
+            Some(if p >= q { (a.checked_mul(power(p - q)?)?, b) } else { (a, b.checked_mul(power(q - p)?)?) })
+        };
+        match aligned() {
+            Some((a, b)) => a.cmp(&b),
+            None => self.exact().cmp(&other.exact()),
+        }
+    }
+}
+
+/// `-12.5e-7` and the like, of at most 36 digits.
+fn short_decimal(text: &str) -> Option<(i128, i32)> {
+    let (negative, body) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (mantissa, exponent) = match body.split_once('e') {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (body, 0),
+    };
+    let (whole, fraction) = match mantissa.split_once('.') {
+        Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
+        Some(_) => return None,
+        None => (mantissa, ""),
+    };
+    if whole.is_empty() || whole.len() + fraction.len() > 36 || exponent.abs() > 300 {
+        return None;
+    }
+    let mut digits = whole.bytes().chain(fraction.bytes());
+    let value =
+        digits.try_fold(0i128, |value, b| b.is_ascii_digit().then(|| value * 10 + i128::from(b - b'0')))?;
+    Some((if negative { -value } else { value }, exponent - fraction.len() as i32))
+}
 
 /// A number and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +122,7 @@ fn of(
 }
 
 /// Whether `a` is better than `b`: smaller, or larger for margins.
-fn better(quantity: Quantity, a: &Rational, b: &Rational) -> bool {
+fn better(quantity: Quantity, a: Stated<'_>, b: Stated<'_>) -> bool {
     a.cmp(b) == if quantity.rounding() == Rounding::Up { Ordering::Less } else { Ordering::Greater }
 }
 
@@ -83,42 +135,42 @@ pub fn worst(
     outputs: usize,
     families: &[Family],
 ) -> Option<Extreme> {
-    let mut found: Option<Extreme> = None;
+    let best = |a, b| if better(quantity, b, a) { b } else { a };
+    let mut found: Option<Place<'_>> = None;
     for output in slots(quantity, outputs) {
         let chosen = families.iter().filter_map(|f| of(certificate, quantity, mask, *f, output));
-        let listed: Vec<&Claim> = chosen.collect();
-        let local = |claim: &&Claim| family_of(claim).is_some_and(Family::is_local);
-        let everywhere =
-            listed.iter().filter(|c| !local(c)).filter_map(|c| Rational::parse(c.values.first()?).ok());
-        let everywhere = everywhere.reduce(|a, b| if better(quantity, &a, &b) { a } else { b });
-        let rows: Vec<&Claim> = listed.iter().filter(|c| local(c)).copied().collect();
-        let best_at = |state: usize| {
-            let here = rows.iter().filter_map(|claim| Rational::parse(claim.values.get(state)?).ok());
-            here.chain(everywhere.clone()).reduce(|a, b| if better(quantity, &a, &b) { a } else { b })
+        let local = |claim: &Claim| family_of(claim).is_some_and(Family::is_local);
+        let (rows, whole): (Vec<&Claim>, Vec<&Claim>) = chosen.partition(|claim| local(claim));
+        let everywhere = whole.iter().filter_map(|claim| Stated::read(claim.values.first()?)).reduce(best);
+        let states = rows.iter().map(|claim| claim.values.len()).max();
+        let one = match states {
+            None => Place { value: everywhere?, state: None, output },
+            Some(states) => {
+                let at = |state: usize| {
+                    let here = rows.iter().filter_map(|claim| Stated::read(claim.values.get(state)?));
+                    let value = here.chain(everywhere).reduce(best)?;
+                    Some(Place { value, state: Some(state), output })
+                };
+                // The first of equals, so that the place is the same every time.
+                (0..states).map(at).reduce(|a, b| Some(worse_of(quantity, a?, b?)))??
+            }
         };
-        let one = if rows.is_empty() {
-            Extreme { value: everywhere.clone()?, state: None, output }
-        } else {
-            let states = rows.iter().map(|c| c.values.len()).max().unwrap_or(0);
-            let values: Option<Vec<Rational>> = (0..states).into_par_iter().map(best_at).collect();
-            worst_of(quantity, values?, output)?
-        };
-        if found.as_ref().is_none_or(|known| better(quantity, &known.value, &one.value)) {
-            found = Some(one);
-        }
+        found = Some(found.map_or(one, |known| worse_of(quantity, known, one)));
     }
-    found
+    let Place { value, state, output } = found?;
+    Some(Extreme { value: value.exact()?, state, output })
 }
 
-fn worst_of(quantity: Quantity, values: Vec<Rational>, output: Option<usize>) -> Option<Extreme> {
-    let mut found: Option<Extreme> = None;
-    for (state, value) in values.into_iter().enumerate() {
-        // The first of equals, so that the place is the same every time.
-        if found.as_ref().is_none_or(|known| better(quantity, &known.value, &value)) {
-            found = Some(Extreme { value, state: Some(state), output });
-        }
-    }
-    found
+/// [`Extreme`], before its number is made.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    value: Stated<'a>,
+    state: Option<usize>,
+    output: Option<usize>,
+}
+
+fn worse_of<'a>(quantity: Quantity, a: Place<'a>, b: Place<'a>) -> Place<'a> {
+    if better(quantity, a.value, b.value) { b } else { a }
 }
 
 /// The families of a choice that claim the quantity; empty if it is not claimed for every output.
@@ -141,14 +193,53 @@ pub fn chosen(
 pub fn attained(certificate: &Certificate, quantity: Quantity, mask: usize) -> Option<Extreme> {
     let listed =
         certificate.counterexample.iter().filter(|c| c.mask == mask && c.quantity == quantity.name());
-    let mut found: Option<Extreme> = None;
-    for claim in listed {
-        for (state, text) in claim.at_least.iter().enumerate() {
-            let Ok(value) = Rational::parse(text) else { continue };
-            if found.as_ref().is_none_or(|known| value > known.value) {
-                found = Some(Extreme { value, state: Some(state), output: claim.output });
+    let places = listed.flat_map(|claim| {
+        let values = claim.at_least.iter().enumerate();
+        values.filter_map(|(state, text)| {
+            Some(Place { value: Stated::read(text)?, state: Some(state), output: claim.output })
+        })
+    });
+    let most = places.reduce(|a, b| if b.value.cmp(a.value) == Ordering::Greater { b } else { a })?;
+    Some(Extreme { value: most.value.exact()?, state: most.state, output: most.output })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every pair of short and long spellings is ordered as its rationals are.
+    #[test]
+    fn spellings_are_ordered_exactly() {
+        let texts = [
+            "0",
+            "-0",
+            "0.1",
+            "0.10",
+            "1e-1",
+            "1/10",
+            "0.100000000000000000000000000000000001",
+            "-0.1",
+            "-1/3",
+            "-0.333333333333333333333333333333333333",
+            "1e300",
+            "1e-300",
+            "-1e300",
+            "123456789012345678901234567890123456",
+            "1234567890123456789012345678901234567",
+            "12e34",
+            "1e36",
+            "0.5e1",
+            "5",
+            "007",
+        ];
+        for a in texts {
+            for b in texts {
+                let (x, y) = (Rational::parse(a).expect(a), Rational::parse(b).expect(b));
+                assert_eq!(Stated::read(a).expect(a).cmp(Stated::read(b).expect(b)), x.cmp(&y), "{a} {b}");
             }
         }
+        for text in ["", "-", ".", "1.", ".5", "e1", "1e", "+1", "1/0", "x", "1 ", "0x1"] {
+            assert!(Stated::read(text).is_none() && Rational::parse(text).is_err(), "{text}");
+        }
     }
-    found
 }

@@ -75,7 +75,7 @@ except ImportError:
 else:
     Statement.copy_from_pb(json_format.ParseDict(statement, statement_pb2.Statement())).validate()
 try:
-    from in_toto_attestation.predicates.test_result import test_result_pb2
+    from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
 except ImportError:
     print("skipped: no predicate test_result in in_toto_attestation")
 else:

@@ -70,10 +70,10 @@ pub fn run(arguments: &ExportArguments, context: Context) -> Result<u8, CliError
     let mut set = outputs.set();
     set.add(&arguments.to, bytes);
     write(set)?;
-    let to = arguments.to.display();
+    let (to, quoted) = (arguments.to.display(), in_shell(&format!("{index}={}", arguments.to.display())));
     let of = if arguments.masks.is_some() { format!("mask {index}") } else { "the dense policy".to_owned() };
     let mut text =
-        format!("exported {of} to {to}\nsha256   {sha256}\nbind it  secateur gate --bind {index}={to}");
+        format!("exported {of} to {to}\nsha256   {sha256}\nbind it  secateur gate --bind {quoted}");
     let gaussian = matches!(policy.files.policy.head, Head::Gaussian { .. });
     if gaussian && format == ExportFormat::Onnx {
         text.push_str(
@@ -83,4 +83,10 @@ pub fn run(arguments: &ExportArguments, context: Context) -> Result<u8, CliError
     let document = json!({"to": arguments.to, "sha256": sha256, "mask": arguments.mask});
     context.print(&text, &document)?;
     Ok(0)
+}
+
+/// The word as a POSIX shell reads it back.
+fn in_shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=+,:@%".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }

@@ -1,7 +1,7 @@
 //! The report as a signed in-toto Test Result v0.1 statement. Untrusted.
 //!
 //! # References
-//! in-toto attestation framework, `spec/predicates/test-result.md` (v0.1) and `spec/v1/statement.md`.
+//! in-toto attestation framework: Statement v1; predicate Test Result v0.1.
 
 use secateur_checker::reader::certificate::STATEMENT_TYPE;
 use secateur_checker::reader::dsse::PAYLOAD_TYPE;

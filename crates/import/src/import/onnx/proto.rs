@@ -9,14 +9,10 @@ use prost::Message;
 pub(super) struct Model {
     #[prost(int64, tag = "1")]
     pub ir_version: i64,
-    #[prost(string, tag = "2")]
-    pub producer_name: String,
     #[prost(message, optional, tag = "7")]
     pub graph: Option<Graph>,
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSet>,
-    #[prost(message, repeated, tag = "14")]
-    pub metadata: Vec<Entry>,
     #[prost(message, repeated, tag = "25")]
     pub functions: Vec<Function>,
 }
@@ -41,8 +37,6 @@ pub(super) struct Function {
 pub(super) struct Graph {
     #[prost(message, repeated, tag = "1")]
     pub node: Vec<Node>,
-    #[prost(string, tag = "2")]
-    pub name: String,
     #[prost(message, repeated, tag = "5")]
     pub initializer: Vec<Tensor>,
     #[prost(message, repeated, tag = "11")]

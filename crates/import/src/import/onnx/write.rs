@@ -7,9 +7,7 @@
 use prost::Message;
 use secateur_checker::number::{Dyadic, Rational};
 
-use super::proto::{
-    Attribute, Dim, Entry, Graph, Model, Node, OperatorSet, Shape, Tensor, TensorType, Type, ValueInfo,
-};
+use super::proto::{Attribute, Dim, Entry, Node, OperatorSet, Shape, Tensor, TensorType, Type, ValueInfo};
 use crate::float::rational_to_float;
 use crate::policy::{ActivationSpec, LayerData, NormaliserData, PolicyData, Scaling, TensorData};
 
@@ -19,6 +17,35 @@ const IR: i64 = 7;
 /// ONNX's types of attributes.
 const FLOAT_ATTRIBUTE: i32 = 1;
 const INT_ATTRIBUTE: i32 = 2;
+
+/// The model as it is written: with the names that runtimes ask for, which are not read.
+#[derive(Clone, PartialEq, Message)]
+struct WrittenModel {
+    #[prost(int64, tag = "1")]
+    ir_version: i64,
+    #[prost(string, tag = "2")]
+    producer_name: String,
+    #[prost(message, optional, tag = "7")]
+    graph: Option<WrittenGraph>,
+    #[prost(message, repeated, tag = "8")]
+    opset_import: Vec<OperatorSet>,
+    #[prost(message, repeated, tag = "14")]
+    metadata: Vec<Entry>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WrittenGraph {
+    #[prost(message, repeated, tag = "1")]
+    node: Vec<Node>,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(message, repeated, tag = "5")]
+    initializer: Vec<Tensor>,
+    #[prost(message, repeated, tag = "11")]
+    input: Vec<ValueInfo>,
+    #[prost(message, repeated, tag = "12")]
+    output: Vec<ValueInfo>,
+}
 
 /// The graph's network part, from observation to mean, logits or action, with texts as metadata.
 ///
@@ -39,22 +66,20 @@ pub fn write_onnx(policy: &PolicyData, metadata: &[(&str, &str)]) -> Result<Vec<
     if let Some(node) = writer.nodes.last_mut() {
         node.output = vec!["output".to_owned()];
     }
-    let graph = Graph {
+    let graph = WrittenGraph {
         node: writer.nodes,
         name: "policy".to_owned(),
         initializer: writer.constants,
         input: vec![value("observation", first, inputs)],
         output: vec![value("output", last, outputs)],
-        sparse_initializer: Vec::new(),
     };
     let entry = |(key, value): &(&str, &str)| Entry { key: (*key).to_owned(), value: (*value).to_owned() };
-    let model = Model {
+    let model = WrittenModel {
         ir_version: IR,
         producer_name: "secateur".to_owned(),
         graph: Some(graph),
         opset_import: vec![OperatorSet { domain: String::new(), version: OPSET }],
         metadata: metadata.iter().map(entry).collect(),
-        functions: Vec::new(),
     };
     Ok(model.encode_to_vec())
 }
