@@ -5,7 +5,8 @@ mod facts;
 mod items;
 pub mod print;
 
-use indexmap::IndexMap;
+use std::collections::BTreeMap;
+
 use secateur_checker::number::Rational;
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::dsse::Envelope;
@@ -164,15 +165,21 @@ impl Diff {
 }
 
 fn rows(old: &Certificate, new: &Certificate, tolerance: &Rational) -> Vec<Row> {
-    let mut both: IndexMap<String, (Vec<Item>, Vec<Item>)> = IndexMap::new();
-    for item in items::of(old) {
-        both.entry(item.about.words()).or_default().0.push(item);
-    }
-    for item in items::of(new) {
-        both.entry(item.about.words()).or_default().1.push(item);
+    // In the order in which they are first met.
+    let mut both: Vec<(Vec<Item>, Vec<Item>)> = Vec::new();
+    let mut positions: BTreeMap<String, usize> = BTreeMap::new();
+    let before = items::of(old).into_iter().map(|item| (item, false));
+    let after = items::of(new).into_iter().map(|item| (item, true));
+    for (item, is_new) in before.chain(after) {
+        let position = *positions.entry(item.about.words()).or_insert(both.len());
+        if position == both.len() {
+            both.push((Vec::new(), Vec::new()));
+        }
+        let (before, after) = &mut both[position];
+        if is_new { after.push(item) } else { before.push(item) }
     }
     let apart = items::Apart::new(old, new);
-    both.into_values().filter_map(|(old, new)| row(&old, &new, &apart, tolerance)).collect()
+    both.into_iter().filter_map(|(old, new)| row(&old, &new, &apart, tolerance)).collect()
 }
 
 fn row(old: &[Item], new: &[Item], apart: &items::Apart, tolerance: &Rational) -> Option<Row> {

@@ -9,7 +9,7 @@ use secateur_checker::load::{
 };
 use secateur_checker::reader::certificate::{Certificate, FileDigest, parse_certificate};
 use secateur_checker::reader::clause::Clause;
-use secateur_checker::reader::digest::sha256_hex;
+use secateur_checker::reader::digest::{policy_digest, sha256_hex};
 use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
 use secateur_checker::reader::safetensors;
 use secateur_checker::reader::trust::{MAX_TRUST, SignerInfo, parse_trust, verify_envelope};
@@ -64,7 +64,7 @@ impl Evidence {
 
     /// A digest over everything that defines the policy.
     pub fn policy_digest(&self) -> String {
-        policy_digest(&self.policy.manifest, &self.policy.tensors)
+        policy_digest(&self.policy.files.policy)
     }
 
     /// Name and digest of the policy's files.
@@ -76,13 +76,6 @@ impl Evidence {
         };
         [file("policy.json", &self.policy.manifest), file("policy.safetensors", &self.policy.tensors)]
     }
-}
-
-/// Names a policy by its two files: `sha256:` and the SHA-256 of the line `secateur.policy-files/1` and the lines of their
-/// plain digests. The only place where a gate names a policy.
-pub fn policy_digest(manifest: &[u8], tensors: &[u8]) -> String {
-    let lines = format!("secateur.policy-files/1\n{}\n{}\n", sha256_hex(manifest), sha256_hex(tensors));
-    format!("sha256:{}", sha256_hex(lines.as_bytes()))
 }
 
 /// Reads a policy's files and checks its certificate against them; `progress(done, total)` is called after every state.
