@@ -141,7 +141,7 @@ conditions! {
         TooMany { cap: usize } => Limit, "has more than {cap} entries";
         TooManyDigits { at: Word } => Limit, "the document's numbers have more than {MAX_DIGITS} digits, at {at}";
 
-        StatesStated => Limit, "more states than a file of states can have";
+        StatesStated => Limit, "is more than the states that a file can have";
 
         // Base64 and keys.
         Base64Length { length: usize } => Malformed, "not padded base64: its length {length} is no multiple of 4";
@@ -172,8 +172,8 @@ conditions! {
         DuplicateTrust { index: usize } => Malformed,
             "key {index} of the trust file has the key or the name of an earlier one";
         ThresholdZero => Malformed, "the trust file's threshold is 0";
-        ThresholdUnreachable { threshold: usize, active: usize } => Malformed,
-            "the trust file's threshold is {threshold}, with {active} active keys";
+        ThresholdUnreachable { threshold: usize, active: usize, revoked: Words } => Malformed,
+            "the trust file's threshold is {threshold}, with {active} active keys{revoked}";
         Verifiers { found: usize } => Malformed, "the trust file allows {found} verifiers, not 1 to {MAX_KEYS}";
 
         // What a trust file says of an envelope.

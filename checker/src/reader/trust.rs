@@ -127,7 +127,9 @@ pub fn parse_trust(bytes: &[u8]) -> Result<Trust, Clause> {
         return Err(Clause::ThresholdZero);
     }
     if threshold > active {
-        return Err(Clause::ThresholdUnreachable { threshold, active });
+        let revoked = keys.iter().filter(|key| key.status != KeyStatus::Active);
+        let revoked = Words("; revoked: ", revoked.map(|key| key.name.as_str().into()).collect());
+        return Err(Clause::ThresholdUnreachable { threshold, active, revoked });
     }
     Ok(Trust { threshold, keys, verifiers })
 }
@@ -354,10 +356,15 @@ mod tests {
     #[test]
     fn thresholds_are_reachable_and_not_zero() {
         assert_eq!(read("0", &[active("a", 1)], ""), Err(Clause::ThresholdZero));
-        let unreachable = |threshold, active| Err(Clause::ThresholdUnreachable { threshold, active });
-        assert_eq!(read("2", &[active("a", 1)], ""), unreachable(2, 1));
-        assert_eq!(read("1", &[], ""), unreachable(1, 0));
-        assert_eq!(read("1", &[key("a", 1, r#""status":"revoked""#)], ""), unreachable(1, 0));
+        let unreachable = |threshold, active, revoked: &[&str]| {
+            let revoked = Words("; revoked: ", revoked.iter().map(|name| (*name).into()).collect());
+            Err(Clause::ThresholdUnreachable { threshold, active, revoked })
+        };
+        assert_eq!(read("2", &[active("a", 1)], ""), unreachable(2, 1, &[]));
+        assert_eq!(read("1", &[], ""), unreachable(1, 0, &[]));
+        let revoked = read("1", &[key("a", 1, r#""status":"revoked""#)], "");
+        assert_eq!(revoked, unreachable(1, 0, &["a"]));
+        assert!(revoked.unwrap_err().to_string().ends_with("with 0 active keys; revoked: \"a\""));
         assert!(matches!(
             read("01", &[active("a", 1)], "").map_err(|e| e.condition().clone()),
             Err(Clause::OutOfRange { .. })
