@@ -190,7 +190,7 @@ mod tests {
     fn a_policy_digest_covers_all_that_defines_the_policy() {
         use crate::model::Normaliser;
         use crate::number::Rational;
-        let good = sample();
+        let good = sample().policy;
         type Change = fn(&mut Policy);
         let changes: [(&str, Change); 8] = [
             ("weight", |p| p.network.layers[0].weight.values[0] = Dyadic::new(77, 3)),
