@@ -24,13 +24,13 @@ use option::document::DocumentOutput;
 #[command(name = "secateur", version, about, after_help = EXAMPLES)]
 pub struct Arguments {
     /// Worker threads; results do not depend on it. Default: one per core.
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", help_heading = "Of every command")]
     threads: Option<usize>,
     /// What to print: text for people, or one JSON document.
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, help_heading = "Of every command")]
     format: Format,
     /// No progress on standard error.
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = "Of every command")]
     quiet: bool,
     #[command(subcommand)]
     command: Command,

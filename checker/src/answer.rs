@@ -601,10 +601,10 @@ pub fn property_lines(decided: &Decided, signers: &[SignerInfo], details: bool) 
         "verified:",
         match &certificate.claimed {
             Claimed::Unsat { .. } => {
-                format!("no input satisfies any of the property's {} cases", decided.cases())
+                format!("unsat: no input satisfies the property; cases: {}", decided.cases())
             }
             Claimed::Sat { case, .. } => {
-                format!("an input satisfies case {case} of the property's {}", decided.cases())
+                format!("sat: an input satisfies the property's case {case}; cases: {}", decided.cases())
             }
         },
     )];

@@ -211,6 +211,11 @@ fn check_files(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), R
     };
     check_file(stated_manifest, manifest)?;
     check_file(stated_tensors, tensors)?;
+    match (certificate.inputs.iter().any(|f| f.role == "chain"), subject.mask_files.is_empty()) {
+        (true, true) => return Err(Reason::MasksMissing { masks: certificate.masks.len() }),
+        (false, false) => return Err(Reason::MasksUnexpected),
+        (true, false) | (false, true) => {}
+    }
     let mut expected: Vec<(&'static str, NamedFile<'_>)> = Vec::new();
     for (position, file) in subject.mask_files.iter().enumerate() {
         expected.push((if position == 0 { "chain" } else { "mask" }, *file));

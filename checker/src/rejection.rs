@@ -18,6 +18,9 @@ conditions! {
             "the {role} file {name} has SHA-256 {found}, the certificate speaks of {stated}";
         FileMissing { role: &'static str } => Evidence,
             "the certificate and the files given differ in the {role} file";
+        MasksMissing { masks: usize } => Evidence,
+            "the certificate is about {masks} masks, and none are given: --masks DIR, the folder with their chain.json";
+        MasksUnexpected => Evidence, "the certificate is about the policy without masks, and masks are given: leave out --masks";
         UnexpectedFile { role: Word, name: Word } => Evidence,
             "the certificate lists the unexpected {role} file {name}";
         Model { field: &'static str, stated: Word, found: Word } => Evidence,

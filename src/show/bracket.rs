@@ -16,10 +16,13 @@ use super::words::{short, table};
 /// Of the grid on which means are taken.
 const GRID_BITS: u32 = 96;
 
+/// The values stated of an output, or of the policy.
+type OfOutput<'a> = (Option<usize>, &'a [String]);
+
 /// The claims about one quantity by mask and output, families that bound an adversary only; then those from below.
 struct Index<'a> {
     above: BTreeMap<(usize, Option<usize>), Vec<&'a [String]>>,
-    below: BTreeMap<usize, Vec<(Option<usize>, &'a [String])>>,
+    below: BTreeMap<usize, Vec<OfOutput<'a>>>,
 }
 
 impl<'a> Index<'a> {

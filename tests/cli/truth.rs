@@ -441,3 +441,29 @@ fn one_secret_does_not_meet_a_threshold_of_two() {
 fn hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex")).collect()
 }
+
+/// Masks that are missing, or too many, are named as such.
+#[test]
+fn masks_that_are_not_given_are_named() {
+    let (folder, problem) = certified(&[Family::Sensitivity]);
+    let dense = ["policy", "--states", "states.npy", "--trust", "trust.json", "c.cert.dsse.json"];
+    let ran = check_both(folder.path(), &dense);
+    assert!(
+        ran.code == 3 && ran.stderr.contains("is about 3 masks, and none are given: --masks DIR"),
+        "{ran:?}"
+    );
+    problem.resign(&key(1), |c| c.inputs.retain(|f| f.role == "states"));
+    let ran = check_both(folder.path(), &CHECK);
+    assert!(ran.code == 3 && ran.stderr.contains("leave out --masks"), "{ran:?}");
+}
+
+/// A trust file whose only key is revoked says which.
+#[test]
+fn a_revoked_key_is_named() {
+    let (folder, _) = certified(&[Family::Sensitivity]);
+    let path = folder.path().join("trust.json");
+    let text = std::fs::read_to_string(&path).expect("read").replace("\"active\"", "\"revoked\"");
+    std::fs::write(&path, text).expect("written");
+    let ran = check_both(folder.path(), &CHECK);
+    assert!(ran.code == 2 && ran.stderr.contains("revoked: \"tests\""), "{ran:?}");
+}

@@ -142,7 +142,7 @@ conditions! {
         TooMany { cap: usize } => Limit, "has more than {cap} entries";
         TooManyDigits { at: Word } => Limit, "the document's numbers have more than {MAX_DIGITS} digits, at {at}";
 
-        StatesStated => Limit, "more states than a file of states can have";
+        StatesStated => Limit, "is more than the states that a file can have";
 
         // Base64 and keys.
         Base64Length { length: usize } => Malformed, "not padded base64: its length {length} is no multiple of 4";

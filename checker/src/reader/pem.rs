@@ -27,14 +27,14 @@ impl PublicKey {
         if key.is_weak() {
             return Err(Clause::WeakKey);
         }
-        // A part of small order gives one secret several keys, each of them canonical.
-        if !key.to_edwards().is_torsion_free() {
-            return Err(Clause::MixedOrderKey);
-        }
         // The library takes y modulo p = 2^255 - 19; only y < p is canonical (RFC 8032 section 5.1.3).
         let [first, middle @ .., last] = bytes;
         if *first >= 0xED && middle.iter().all(|b| *b == 0xFF) && last & 0x7F == 0x7F {
             return Err(Clause::NotAPoint);
+        }
+        // A part of small order gives one secret several keys, each of them canonical.
+        if !key.to_edwards().is_torsion_free() {
+            return Err(Clause::MixedOrderKey);
         }
         Ok(Self(key))
     }

@@ -177,7 +177,7 @@ fn all_entries_speak_of_one_draw() {
     let first = honest(&case, "hoeffding");
     for (from, to, what) in [
         (r#""mask":"0""#, r#""mask":"1""#, "mask"),
-        (r#""discount":"3/10""#, r#""discount":"2/10""#, "sampling"),
+        (r#""discount":"3/10""#, r#""discount":"1/5""#, "sampling"),
         (r#""confidence":"1/2""#, r#""confidence":"1/3""#, "confidence"),
     ] {
         let second = entry("bernstein", "1", "1e9").replace(from, to);
