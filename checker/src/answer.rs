@@ -594,21 +594,21 @@ fn program_line(program: &Program) -> Line {
     ("signer", format!("made with {} {}", Escaped(&program.id), Escaped(&program.version)))
 }
 
-/// The same of a property: what was verified first.
+/// What was decided of a property.
+pub fn property_verdict(decided: &Decided) -> String {
+    let cases = decided.cases();
+    match &decided.certificate().claimed {
+        Claimed::Unsat { .. } => format!("verified: unsat: no input satisfies the property; cases: {cases}"),
+        Claimed::Sat { case, .. } => {
+            format!("verified: sat: an input satisfies the property's case {case}; cases: {cases}")
+        }
+    }
+}
+
+/// The same of a property, beside [`property_verdict`].
 pub fn property_lines(decided: &Decided, signers: &[SignerInfo], details: bool) -> Vec<Line> {
     let certificate = decided.certificate();
-    let mut lines = vec![(
-        "verified:",
-        match &certificate.claimed {
-            Claimed::Unsat { .. } => {
-                format!("unsat: no input satisfies the property; cases: {}", decided.cases())
-            }
-            Claimed::Sat { case, .. } => {
-                format!("sat: an input satisfies the property's case {case}; cases: {}", decided.cases())
-            }
-        },
-    )];
-    lines.extend(signed_lines(signers));
+    let mut lines = signed_lines(signers);
     lines.push(("policy", format!("{}: its network and normaliser", decided.policy_digest())));
     let files = certificate.subjects.iter().zip(["policy.json", "policy.safetensors", "property.json"]);
     lines.extend(files.map(|(file, name)| ("file", format!("{name} {}", file.sha256))));

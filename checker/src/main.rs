@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use secateur_checker::answer::{
-    lines, property_lines, sentence_lines, signed_lines, signer_lines, text, verdict,
+    lines, property_lines, property_verdict, sentence_lines, signed_lines, signer_lines, text, verdict,
 };
 use secateur_checker::bundle::{Checked, check_bundle};
 use secateur_checker::demand::{Demands, OPTIONS};
@@ -171,7 +171,8 @@ fn property_answer(given: &Given, decided: &Decided, signers: &[SignerInfo]) -> 
         return Err(Ended::Unmet(format!("not met (unmet-kind): {PROPERTY_DEMANDS}")));
     }
     given.demands.meet_policy(decided.policy_digest())?;
-    Ok(text(&property_lines(decided, signers, given.details)))
+    let lines = text(&property_lines(decided, signers, given.details));
+    Ok(format!("{}\n{lines}", property_verdict(decided)))
 }
 
 fn summary(outcome: &Outcome, details: bool) -> String {

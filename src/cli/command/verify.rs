@@ -294,7 +294,7 @@ pub fn print_decided(
     for signer in signers {
         text.push_str(&format!(", signed by {} {}", Escaped(signer.name()), signer.keyid()));
     }
-    for (word, line) in property_lines(decided, signers, false).iter().skip(1) {
+    for (word, line) in property_lines(decided, signers, false) {
         text.push_str(&format!("\n{word:<10} {line}"));
     }
     let keys: Vec<&str> = signers.iter().map(|s| s.keyid()).collect();
