@@ -11,9 +11,10 @@ use crate::kernel::regret::RewardRange;
 use crate::model::{Perturbation, PerturbationSet, Units};
 use crate::number::{Rational, Rounding, claim_decimal};
 use crate::property::Decided;
-use crate::reader::certificate::{Certificate, Claim, FileDigest, Program};
+use crate::reader::certificate::{Certificate, Claim, ClaimLists, FileDigest, Program};
 use crate::reader::escaped::{Escaped, EscapedSentence};
-use crate::reader::regret::{Region, RegretClaim, RegretForm};
+use crate::reader::regions::RegionEntry;
+use crate::reader::regret::{Region, RegretClaim, RegretForm, StatisticalClaim};
 use crate::reader::trust::SignerInfo;
 use crate::reader::verdict::Claimed;
 use crate::table::Quantity;
@@ -379,9 +380,11 @@ pub fn lines(certificate: &Certificate, facts: Option<&Facts>, details: bool) ->
     more(&mut lines, masks, shown(masks), "masks");
     let hurt = certificate.brackets.iter().filter(|bracket| bracket.at.is_some());
     lines.extend(hurt.map(|b| ("hurt", hurt_words(b))));
-    let mut rest: Vec<Line> = region_lines(certificate);
-    rest.extend(certificate.regret.iter().map(|claim| ("regret", regret_words(claim))));
-    rest.extend(statistical_lines(certificate));
+    // The masks' lines speak of the first two.
+    let ClaimLists { claims: _, counterexample: _, regions, regret, statistical } = certificate.lists();
+    let mut rest: Vec<Line> = region_lines(regions);
+    rest.extend(regret.iter().map(|claim| ("regret", regret_words(claim))));
+    rest.extend(statistical_lines(statistical));
     let count = rest.len();
     lines.extend(rest.into_iter().take(shown(count)));
     more(&mut lines, count, shown(count), "claims about regions, regret or samples");
@@ -440,9 +443,9 @@ fn of_output(output: Option<usize>) -> String {
 }
 
 /// One line a box, one a claim about it.
-fn region_lines(certificate: &Certificate) -> Vec<Line> {
+fn region_lines(regions: &[RegionEntry]) -> Vec<Line> {
     let mut lines = Vec::new();
-    for (index, entry) in certificate.regions.iter().enumerate() {
+    for (index, entry) in regions.iter().enumerate() {
         // Rounded inward: what is printed lies in the box.
         let side = |(l, u): (&Rational, &Rational)| {
             format!("[{}, {}]", outward(l, Rounding::Up), outward(u, Rounding::Down))
@@ -498,9 +501,9 @@ pub fn regret_words(claim: &RegretClaim) -> String {
     )
 }
 
-fn statistical_lines(certificate: &Certificate) -> Vec<Line> {
+fn statistical_lines(claims: &[StatisticalClaim]) -> Vec<Line> {
     let mut lines = Vec::new();
-    for claim in &certificate.statistical {
+    for claim in claims {
         let family =
             Family::parse(&claim.family).map_or_else(|| Escaped(&claim.family).to_string(), Family::name);
         let (mask, method, level) =

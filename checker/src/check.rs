@@ -11,7 +11,7 @@ use crate::kernel::head::HeadBounds;
 use crate::kernel::nested::check_nested;
 use crate::model::{Head, Mask, Network, Perturbation, Policy, SOURCE_ROLES, States, Units};
 use crate::reader::certificate::{
-    Certificate, FileDigest, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
+    Certificate, ClaimLists, FileDigest, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
 };
 use crate::reader::digest::{mask_digest, policy_digest, sha256_hex, weights_digest};
 use crate::reader::escaped::Escaped;
@@ -110,7 +110,8 @@ pub fn check(
     let mut states = subject.states.clone();
     states.keep_first(certificate.states);
     check_model(&certificate, subject, &states)?;
-    let families = claimed_families(&certificate.claims, certificate.masks.len())?;
+    let ClaimLists { claims, regret, statistical, regions, counterexample } = certificate.lists();
+    let families = claimed_families(claims, certificate.masks.len())?;
     let rows = subject.states.values.rows;
     let facts = check_listed(&certificate, subject.policy, rows)?;
     let problem = Problem {
@@ -123,18 +124,18 @@ pub fn check(
     let tables = evaluate(&problem, &families, progress)?;
     let head = HeadBounds::new(&subject.policy.head)?;
     let mut proofs = Proofs::new(&problem, rows, &head, &tables, progress);
-    check_numbers(&certificate.claims, &mut proofs)?;
-    check_numbers(&certificate.regret, &mut proofs)?;
-    check_numbers(&certificate.statistical, &mut proofs)?;
-    check_numbers(&certificate.regions, &mut proofs)?;
+    check_numbers(claims, &mut proofs)?;
+    check_numbers(regret, &mut proofs)?;
+    check_numbers(statistical, &mut proofs)?;
+    check_numbers(regions, &mut proofs)?;
     let mut verdicts = Vec::new();
     for table in &tables {
         verdicts.extend(table.verdicts()?);
     }
     check_verdicts("verdict", &certificate.verdicts, &verdicts, verdict_words)?;
-    check_numbers(&certificate.counterexample, &mut proofs)?;
+    check_numbers(counterexample, &mut proofs)?;
     // Without claims from below there is nothing to compare, and no bracket.
-    let shown = if certificate.counterexample.is_empty() {
+    let shown = if counterexample.is_empty() {
         Vec::new()
     } else {
         brackets(&tables, proofs.points()?, &head, problem.masks.len())?
@@ -161,12 +162,13 @@ fn check_listed(certificate: &Certificate, policy: &Policy, rows: usize) -> Resu
     for assumption in policy_assumptions(policy) {
         needed.assume(assumption.into())?;
     }
-    check_sentences(&certificate.claims, certificate, &mut needed)?;
-    check_sentences(&certificate.regret, certificate, &mut needed)?;
+    let ClaimLists { claims, regret, statistical, regions, counterexample } = certificate.lists();
+    check_sentences(claims, certificate, &mut needed)?;
+    check_sentences(regret, certificate, &mut needed)?;
     check_draw(certificate, rows)?;
-    check_sentences(&certificate.statistical, certificate, &mut needed)?;
-    check_sentences(&certificate.regions, certificate, &mut needed)?;
-    check_sentences(&certificate.counterexample, certificate, &mut needed)?;
+    check_sentences(statistical, certificate, &mut needed)?;
+    check_sentences(regions, certificate, &mut needed)?;
+    check_sentences(counterexample, certificate, &mut needed)?;
     let (assumptions, limits) = needed.needed();
     let listed = certificate.assumptions.len().saturating_add(certificate.limits.len());
     let extra = listed.saturating_sub(assumptions.len()).saturating_sub(limits.len());

@@ -2,9 +2,10 @@
 
 use secateur_checker::family::Family;
 use secateur_checker::number::{Rational, Rounding};
-use secateur_checker::reader::certificate::Certificate;
+use secateur_checker::reader::certificate::{Certificate, Claim, ClaimLists};
 use secateur_checker::reader::counterexample::CounterexampleClaim;
-use secateur_checker::reader::regret::Region;
+use secateur_checker::reader::regions::RegionEntry;
+use secateur_checker::reader::regret::{Region, RegretClaim, StatisticalClaim};
 use secateur_checker::table::Quantity;
 
 use crate::certify::emit::units_word;
@@ -119,22 +120,23 @@ fn direction(quantity: &str) -> Direction {
 
 /// Everything that a certificate states a number of, in the order of snapshots.
 pub fn of(certificate: &Certificate) -> Vec<Item> {
-    let mut items = bounds(certificate);
-    items.extend(attacks(certificate));
-    items.extend(regions(certificate));
-    items.extend(regrets(certificate));
-    items.extend(statistics(certificate));
+    let ClaimLists { claims, regret, statistical, regions, counterexample } = certificate.lists();
+    let mut items = bounds(claims);
+    items.extend(attacks(counterexample));
+    items.extend(boxes(regions));
+    items.extend(regrets(regret));
+    items.extend(statistics(statistical));
     items
 }
 
-fn bounds(certificate: &Certificate) -> Vec<Item> {
-    let mut claims: Vec<_> = certificate.claims.iter().collect();
+fn bounds(claims: &[Claim]) -> Vec<Item> {
+    let mut claims: Vec<_> = claims.iter().collect();
     claims.sort_by(|a, b| {
         let by_family = family_order(&a.family).cmp(&family_order(&b.family));
         let by_quantity = quantity_order(&a.quantity).cmp(&quantity_order(&b.quantity));
         a.mask.cmp(&b.mask).then(by_family).then(by_quantity).then(a.output.cmp(&b.output))
     });
-    let item = |claim: &secateur_checker::reader::certificate::Claim| {
+    let item = |claim: &Claim| {
         let about = About {
             mask: Some(claim.mask),
             kind: "bound",
@@ -152,16 +154,16 @@ fn bounds(certificate: &Certificate) -> Vec<Item> {
     claims.into_iter().map(item).collect()
 }
 
-fn attacks(certificate: &Certificate) -> impl Iterator<Item = Item> {
-    certificate.counterexample.iter().map(|claim| {
+fn attacks(claims: &[CounterexampleClaim]) -> impl Iterator<Item = Item> {
+    claims.iter().map(|claim| {
         let item = Item::new(About::attack(claim), Direction::Reached, claim.at_least.clone());
         Item { per_state: true, listed: true, ..item }
     })
 }
 
-fn regions(certificate: &Certificate) -> Vec<Item> {
+fn boxes(regions: &[RegionEntry]) -> Vec<Item> {
     let mut items = Vec::new();
-    for entry in &certificate.regions {
+    for entry in regions {
         for claim in &entry.claims {
             let about = About {
                 mask: Some(entry.mask),
@@ -184,8 +186,8 @@ fn regions(certificate: &Certificate) -> Vec<Item> {
     items
 }
 
-fn regrets(certificate: &Certificate) -> impl Iterator<Item = Item> {
-    certificate.regret.iter().map(|claim| {
+fn regrets(claims: &[RegretClaim]) -> impl Iterator<Item = Item> {
+    claims.iter().map(|claim| {
         let about = About {
             mask: Some(claim.mask),
             kind: "regret",
@@ -201,9 +203,9 @@ fn regrets(certificate: &Certificate) -> impl Iterator<Item = Item> {
     })
 }
 
-fn statistics(certificate: &Certificate) -> Vec<Item> {
+fn statistics(claims: &[StatisticalClaim]) -> Vec<Item> {
     let mut items = Vec::new();
-    for claim in &certificate.statistical {
+    for claim in claims {
         let about = About {
             mask: Some(claim.mask),
             kind: "statistical",

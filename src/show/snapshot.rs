@@ -6,7 +6,7 @@ use secateur_checker::kernel::regret::RewardRange;
 use secateur_checker::model::{Perturbation, PerturbationSet};
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::reader::certificate::{
-    Certificate, Claim, FileDigest, Place, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
+    Certificate, Claim, ClaimLists, FileDigest, Place, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
 };
 use secateur_checker::reader::counterexample::{BracketVerdict, CounterexampleClaim};
 use secateur_checker::reader::regions::{RegionClaim, RegionEntry};
@@ -123,12 +123,13 @@ fn policy_lines(certificate: &Certificate, lines: &mut Vec<String>) {
     }
     lines.extend(certificate.inputs.iter().map(input_line));
     lines.extend(certificate.witness.iter().map(|record| side_line("witness", record)));
-    claim_lines(certificate, lines);
-    counterexample_lines(certificate, lines);
+    let ClaimLists { claims, regret, statistical, regions, counterexample } = certificate.lists();
+    claim_lines(claims, lines);
+    counterexample_lines(counterexample, lines);
     verdict_lines(certificate, lines);
-    region_lines(certificate, lines);
-    regret_lines(certificate, lines);
-    statistical_lines(certificate, lines);
+    region_lines(regions, lines);
+    regret_lines(regret, lines);
+    statistical_lines(statistical, lines);
     sentences("assumes", &certificate.assumptions, lines);
     sentences("limit", &certificate.limits, lines);
     lines.push(program_line("made by", &certificate.verifier));
@@ -174,8 +175,8 @@ fn rows(values: &[String], everywhere: bool) -> impl Iterator<Item = (String, &S
     values.iter().enumerate().map(move |(state, value)| (place(state), value))
 }
 
-fn claim_lines(certificate: &Certificate, lines: &mut Vec<String>) {
-    let mut claims: Vec<&Claim> = certificate.claims.iter().collect();
+fn claim_lines(claims: &[Claim], lines: &mut Vec<String>) {
+    let mut claims: Vec<&Claim> = claims.iter().collect();
     claims.sort_by(|a, b| {
         let by_family = family_order(&a.family).cmp(&family_order(&b.family));
         let by_quantity = quantity_order(&a.quantity).cmp(&quantity_order(&b.quantity));
@@ -191,8 +192,8 @@ fn claim_lines(certificate: &Certificate, lines: &mut Vec<String>) {
     }
 }
 
-fn counterexample_lines(certificate: &Certificate, lines: &mut Vec<String>) {
-    let mut claims: Vec<&CounterexampleClaim> = certificate.counterexample.iter().collect();
+fn counterexample_lines(claims: &[CounterexampleClaim], lines: &mut Vec<String>) {
+    let mut claims: Vec<&CounterexampleClaim> = claims.iter().collect();
     claims.sort_by(|a, b| {
         let by_quantity = quantity_order(&a.quantity).cmp(&quantity_order(&b.quantity));
         a.mask.cmp(&b.mask).then(by_quantity).then(a.output.cmp(&b.output))
@@ -253,8 +254,8 @@ pub fn box_words(entry: &RegionEntry) -> String {
     sides.collect::<Vec<_>>().join(" x ")
 }
 
-fn region_lines(certificate: &Certificate, lines: &mut Vec<String>) {
-    let mut regions: Vec<&RegionEntry> = certificate.regions.iter().collect();
+fn region_lines(regions: &[RegionEntry], lines: &mut Vec<String>) {
+    let mut regions: Vec<&RegionEntry> = regions.iter().collect();
     regions.sort_by(|a, b| (&a.lower, &a.upper, a.mask).cmp(&(&b.lower, &b.upper, b.mask)));
     // A box is written once, however many masks and quantities speak of it.
     let mut boxes: Vec<(&[Rational], &[Rational])> = Vec::new();
@@ -296,8 +297,8 @@ pub fn reward_words(rewards: &RewardRange) -> String {
     format!("rewards in [{}, {}], {end}", rewards.lower, rewards.upper)
 }
 
-fn regret_lines(certificate: &Certificate, lines: &mut Vec<String>) {
-    let mut claims: Vec<&RegretClaim> = certificate.regret.iter().collect();
+fn regret_lines(claims: &[RegretClaim], lines: &mut Vec<String>) {
+    let mut claims: Vec<&RegretClaim> = claims.iter().collect();
     claims.sort_by(|a, b| {
         let by_family = family_order(&a.family).cmp(&family_order(&b.family));
         a.mask.cmp(&b.mask).then(by_family).then_with(|| form_words(&a.form).cmp(&form_words(&b.form)))
@@ -310,8 +311,8 @@ fn regret_lines(certificate: &Certificate, lines: &mut Vec<String>) {
     }
 }
 
-fn statistical_lines(certificate: &Certificate, lines: &mut Vec<String>) {
-    let mut claims: Vec<&StatisticalClaim> = certificate.statistical.iter().collect();
+fn statistical_lines(claims: &[StatisticalClaim], lines: &mut Vec<String>) {
+    let mut claims: Vec<&StatisticalClaim> = claims.iter().collect();
     claims.sort_by(|a, b| {
         let by_family = family_order(&a.family).cmp(&family_order(&b.family));
         a.mask.cmp(&b.mask).then(by_family).then(a.method.name().cmp(b.method.name()))

@@ -127,7 +127,9 @@ pub fn gather(config: &SweepConfig, plan: &Plan, store: &Store) -> Result<Grid, 
 /// that nothing is said of its distance from that.
 fn add_bounds(group: &mut Group, lineage: &Lineage, mut found: CertifiedBounds) {
     if group.own_chains {
-        found.total_variation.retain(|claim| Family::parse(&claim.family) != Some(Family::PrunedDeviation));
+        found
+            .total_variation
+            .retain(|claim| Family::parse(&claim.family).is_none_or(Family::bounds_adversary));
     }
     found.total_variation.iter_mut().for_each(|claim| claim.mask += lineage.first_mask);
     match group.bounds.get_mut(&lineage.seed) {

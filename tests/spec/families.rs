@@ -1,7 +1,7 @@
 //! What the specification says of the families and of the sentences they need is what the family table says.
 //!
 //! Between `<!-- derived: NAME -->` and `<!-- end -->` stands what is made here; after a change of the table:
-//! `SECATEUR_WRITE_SPEC=1 cargo test --test spec derived`.
+//! `SECATEUR_WRITE_SPEC=1 cargo test -p secateur --test spec derived`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -125,7 +125,8 @@ fn derived_parts_of_the_specification_are_current() {
         } else {
             assert!(
                 page == current,
-                "{file}: {name} is not what the family table says; see this test's head"
+                "{file}: {name} is not what the family table says; \
+                 run `SECATEUR_WRITE_SPEC=1 cargo test -p secateur --test spec derived`"
             );
         }
     }
@@ -137,7 +138,11 @@ fn sentences_name_their_families() {
     for (family, name) in families() {
         let unstable = !family.is_monotone() && !family.is_float32();
         let words: Vec<&str> = LIMIT_MONOTONE.split([' ', ',']).collect();
-        assert_eq!(words.contains(&name.as_str()), unstable, "{name}");
+        assert_eq!(
+            words.contains(&name.as_str()),
+            unstable,
+            "{name}: LIMIT_MONOTONE of checker/src/sentences.rs names the families that are not monotone, and no other"
+        );
         let asked = family_limits(&[family], false);
         assert_eq!(asked.contains(&LIMIT_MONOTONE), unstable, "{name}");
         assert_eq!(asked.contains(&LIMIT_STATES), family.is_local(), "{name}");

@@ -188,6 +188,52 @@ record! {
     }
 }
 
+/// The lists of claims, a field each. Whoever handles every kind of claim takes it apart by name and without `..`, so that
+/// the compiler names the places that a new kind needs.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimLists<'a> {
+    /// Bounds of families.
+    pub claims: &'a [Claim],
+    /// Bounds on the value an adversary can take.
+    pub regret: &'a [RegretClaim],
+    /// Confidence bounds.
+    pub statistical: &'a [StatisticalClaim],
+    /// Bounds over boxes.
+    pub regions: &'a [RegionEntry],
+    /// Lower bounds from points.
+    pub counterexample: &'a [CounterexampleClaim],
+}
+
+impl Certificate {
+    /// The lists of claims. A new field of the certificate is one of them, or is named here as none.
+    pub fn lists(&self) -> ClaimLists<'_> {
+        let Self {
+            claims,
+            regret,
+            statistical,
+            regions,
+            counterexample,
+            weights_digest: _,
+            head: _,
+            masks: _,
+            perturbation: _,
+            state_units: _,
+            states: _,
+            verdicts: _,
+            brackets: _,
+            subjects: _,
+            witness: _,
+            assumptions: _,
+            limits: _,
+            inputs: _,
+            verifier: _,
+            checker: _,
+            seed: _,
+        } = self;
+        ClaimLists { claims, regret, statistical, regions, counterexample }
+    }
+}
+
 /// What no key of the predicate holds: whoever reads the statement puts it there, and nothing is accepted without.
 pub(super) fn elsewhere(_: &mut Fields<'_>, _: &str) -> Result<Vec<FileDigest>, Clause> {
     Ok(Vec::new())

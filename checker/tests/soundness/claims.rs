@@ -256,7 +256,7 @@ pub fn hold_all(
                     let mut hold = |truth: &Truth, of: &Mask| {
                         tally.hold(&claim(value), truth, &|pair| tell(&state, &at.points, of, pair));
                     };
-                    if table.family == Family::PrunedDeviation {
+                    if !table.family.bounds_adversary() {
                         hold(&at.paired[mask], &case.masks[mask]);
                         continue;
                     }

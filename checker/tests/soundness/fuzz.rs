@@ -42,7 +42,7 @@ fn examine(seed: u64, tally: &mut Tally) {
 
 /// Every family, quantity and head that the specification allows, by the words of the tally.
 fn expected() -> Vec<Kind> {
-    let plain = Family::ALL.into_iter().map(|family| (family.name(), family != Family::PrunedDeviation));
+    let plain = Family::ALL.into_iter().map(|family| (family.name(), family.bounds_adversary()));
     let bands =
         ["band/K", "band/zero", "band-crown/K", "band-crown/zero"].map(|name| (name.to_owned(), true));
     let families = plain.chain(bands).chain([(regions::WORD.to_owned(), true)]);
@@ -97,5 +97,8 @@ fn nothing_accepted_is_false() {
     let loose =
         |kind: &Kind| kind.2 == "action-deviation" && tally.kinds.get(kind).is_none_or(|e| e.attained == 0);
     let loose: Vec<Kind> = expected().into_iter().filter(loose).collect();
-    assert!(loose.is_empty(), "never nearly met: {loose:?}");
+    assert!(
+        loose.is_empty(),
+        "no evaluation came within 1 % of these bounds; one that its rule makes so loose is left out here by name: {loose:?}"
+    );
 }

@@ -33,7 +33,8 @@ use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{PerturbationSet, States};
 use secateur_checker::number::claim_decimal;
 use secateur_checker::reader::certificate::{
-    Certificate, Claim, FileDigest, MaskRecord, Program, SCHEMA_VERSION, WitnessRecord, parse_certificate,
+    Certificate, Claim, ClaimLists, FileDigest, MaskRecord, Program, SCHEMA_VERSION, WitnessRecord,
+    parse_certificate,
 };
 use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE};
@@ -403,12 +404,13 @@ fn list_sentences(certificate: &mut Certificate) -> Result<(), Reason> {
         }
         Ok(())
     }
+    let ClaimLists { claims, regret, statistical, regions, counterexample } = certificate.lists();
     let mut lists = [certificate.assumptions.clone(), certificate.limits.clone()];
-    add(&certificate.claims, certificate, &mut lists)?;
-    add(&certificate.counterexample, certificate, &mut lists)?;
-    add(&certificate.regions, certificate, &mut lists)?;
-    add(&certificate.regret, certificate, &mut lists)?;
-    add(&certificate.statistical, certificate, &mut lists)?;
+    add(claims, certificate, &mut lists)?;
+    add(counterexample, certificate, &mut lists)?;
+    add(regions, certificate, &mut lists)?;
+    add(regret, certificate, &mut lists)?;
+    add(statistical, certificate, &mut lists)?;
     [certificate.assumptions, certificate.limits] = lists;
     Ok(())
 }

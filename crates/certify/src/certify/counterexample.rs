@@ -85,8 +85,7 @@ pub fn add_counterexample(
 }
 
 /// The predicate's optional member `counterexample`.
-pub(crate) fn emit_counterexample(certificate: &Certificate) -> Option<(String, Value)> {
-    let claims = &certificate.counterexample;
+pub(crate) fn emit_counterexample(claims: &[CounterexampleClaim]) -> Option<(String, Value)> {
     (!claims.is_empty()).then(|| ("counterexample".to_owned(), list(claims, emit_claim)))
 }
 

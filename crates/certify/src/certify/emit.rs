@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::reader::certificate::{
-    Certificate, Claim, FileDigest, MaskRecord, PREDICATE_TYPE, Program, SCHEMA_VERSION, STATEMENT_TYPE,
-    WitnessRecord,
+    Certificate, Claim, ClaimLists, FileDigest, MaskRecord, PREDICATE_TYPE, Program, SCHEMA_VERSION,
+    STATEMENT_TYPE, WitnessRecord,
 };
 use secateur_checker::reader::dsse::{Envelope, EnvelopeSignature};
 use secateur_checker::reader::json::Value;
@@ -40,12 +40,13 @@ pub fn emit_envelope(envelope: &Envelope) -> String {
 }
 
 fn emit_predicate(certificate: &Certificate) -> Value {
+    let ClaimLists { claims, regret, statistical, regions, counterexample } = certificate.lists();
     let mut fields = BTreeMap::from([
         ("schemaVersion".to_owned(), text(SCHEMA_VERSION)),
         ("result".to_owned(), text("verified")),
         ("model".to_owned(), emit_model(certificate)),
         ("method".to_owned(), emit_method(certificate)),
-        ("claims".to_owned(), list(&certificate.claims, emit_claim)),
+        ("claims".to_owned(), list(claims, emit_claim)),
         ("chain".to_owned(), emit_chain(certificate)),
         ("assumptions".to_owned(), list(&certificate.assumptions, |a| text(a.as_str()))),
         ("limits".to_owned(), list(&certificate.limits, |l| text(l.as_str()))),
@@ -54,9 +55,9 @@ fn emit_predicate(certificate: &Certificate) -> Value {
         ("checker".to_owned(), emit_program(&certificate.checker)),
         ("seed".to_owned(), text(certificate.seed.as_str())),
     ]);
-    fields.extend(emit_regret(certificate));
-    fields.extend(emit_counterexample(certificate));
-    fields.extend(emit_regions(&certificate.regions));
+    fields.extend(emit_regret(regret, statistical));
+    fields.extend(emit_counterexample(counterexample));
+    fields.extend(emit_regions(regions));
     if let Some(witness) = &certificate.witness {
         fields.insert("witness".to_owned(), emit_witness(witness));
     }

@@ -232,9 +232,12 @@ fn put_rewards(object: &mut Object, rewards: &RewardRange) {
 }
 
 /// The predicate's optional members `regret` and `statistical`.
-pub(crate) fn emit_regret(certificate: &Certificate) -> impl Iterator<Item = (String, Value)> {
-    let regret: Vec<Value> = certificate.regret.iter().map(emit_claim).collect();
-    let statistical: Vec<Value> = certificate.statistical.iter().map(emit_statistical).collect();
+pub(crate) fn emit_regret(
+    regret: &[RegretClaim],
+    statistical: &[StatisticalClaim],
+) -> impl Iterator<Item = (String, Value)> + use<> {
+    let regret: Vec<Value> = regret.iter().map(emit_claim).collect();
+    let statistical: Vec<Value> = statistical.iter().map(emit_statistical).collect();
     [("regret", regret), ("statistical", statistical)]
         .into_iter()
         .filter(|(_, list)| !list.is_empty())
