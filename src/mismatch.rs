@@ -56,26 +56,39 @@ struct Given {
     sha256: String,
 }
 
-/// The digests of both sides of a file that is another one.
-fn digests(failure: &Failure) -> Option<(&str, &str)> {
+/// A file that is another one: the name that the certificate has for it, as it is printed, and both digests.
+struct Wrong<'a> {
+    name: String,
+    stated: &'a str,
+    found: &'a str,
+}
+
+fn wrong_file(failure: &Failure) -> Option<Wrong<'_>> {
     let Failure::Rejected(rejection) = failure else { return None };
     match &rejection.reason {
-        Reason::WrongFile { stated, found, .. } => Some((stated, found)),
+        Reason::WrongFile { name, stated, found, .. } => {
+            Some(Wrong { name: name.to_string(), stated, found })
+        }
         _ => None,
     }
 }
 
 /// A sentence, begun by a semicolon, about a check that failed because a file is another one; empty for any other failure.
 pub fn explain(failure: &Failure, paths: &CheckPaths) -> String {
-    let Some((stated, found)) = digests(failure) else { return String::new() };
+    let Some(Wrong { name, stated, found }) = wrong_file(failure) else { return String::new() };
     let (Some(certificate), given) = (stated_in(&paths.certificate), given(paths)) else {
         return String::new();
     };
-    let Some(wrong) = given.iter().find(|file| file.sha256 == found) else { return String::new() };
+    let same = |file: &&Given| file.sha256 == found;
+    let named = |file: &&Given| {
+        file.path.file_name().is_some_and(|own| Escaped(&own.to_string_lossy()).to_string() == name)
+    };
+    let mut found = given.iter().filter(same);
+    let Some(wrong) = found.clone().find(named).or_else(|| found.next()) else { return String::new() };
     let path = Escaped(&wrong.path.to_string_lossy()).to_string();
     let mut words =
         format!("; read from {path}, given as {}: {}", wrong.role.words(), probably(&certificate, &given));
-    if let Some(near) = nearby(wrong, stated) {
+    if let Some(near) = nearby(wrong, stated, parent_of(&paths.certificate)) {
         let near = near.to_string_lossy();
         words.push_str(&format!("; {} is the file that the certificate speaks of", Escaped(&near)));
     }
@@ -88,7 +101,7 @@ pub fn explain_property(
     files: &PropertyFiles<'_>,
     (network, property): (&Path, &Path),
 ) -> String {
-    let Some((_, found)) = digests(failure) else { return String::new() };
+    let Some(Wrong { found, .. }) = wrong_file(failure) else { return String::new() };
     let made = |bytes: &[u8]| sha256_hex(bytes) == found;
     let (path, other) = if made(files.manifest) || made(files.tensors) {
         (network, "another network")
@@ -133,14 +146,14 @@ fn given(paths: &CheckPaths) -> Vec<Given> {
 /// Which of the things given are not the certificate's, in words.
 fn probably(certificate: &Certificate, given: &[Given]) -> String {
     let stated = |role: Role| -> Vec<&str> {
-        let listed = |names: &[&str]| -> Vec<&str> {
-            let inputs = certificate.inputs.iter().filter(|file| names.contains(&file.role.as_str()));
-            inputs.map(|file| file.sha256.as_str()).collect()
+        let inputs = |names: &[&str]| -> Vec<&str> {
+            let found = certificate.inputs.iter().filter(|file| names.contains(&file.role.as_str()));
+            found.map(|file| file.sha256.as_str()).collect()
         };
         match role {
             Role::Policy => certificate.subjects.iter().map(|file| file.sha256.as_str()).collect(),
-            Role::Masks => listed(&["chain", "mask"]),
-            Role::States => listed(&["states"]),
+            Role::Masks => inputs(&["chain", "mask"]),
+            Role::States => inputs(&["states"]),
             Role::Witness => certificate.witness.iter().map(|record| record.sha256.as_str()).collect(),
         }
     };
@@ -154,26 +167,35 @@ fn probably(certificate: &Certificate, given: &[Given]) -> String {
         return "nothing that was given is what the certificate speaks of, so it is probably another certificate"
             .to_owned();
     }
-    let sorted = |mut digests: Vec<&str>| -> Vec<String> {
-        digests.sort_unstable();
-        digests.into_iter().map(str::to_owned).collect()
-    };
-    let (masks, files) = (sorted(found(Role::Masks)), sorted(stated(Role::Masks)));
-    let same_masks =
-        wrong == [Role::Masks] && masks.iter().filter(|mask| files.contains(mask)).count() + 1 >= files.len();
     let other: Vec<&str> = wrong.iter().map(|role| role.other()).collect();
     let fits: Vec<&str> = right.iter().map(|role| role.words()).collect();
-    let verb =
-        if fits.len() == 1 && fits != ["the masks"] && fits != ["the states"] { "fits" } else { "fit" };
-    let words = format!("{} {verb}, so these are probably {}", fits.join(" and "), other.join(" and "));
-    if same_masks && masks.len() == files.len() {
-        return format!("{words}, or another chain.json over the same ones");
+    let verb = if right == [Role::Policy] || right == [Role::Witness] { "fits" } else { "fit" };
+    let words = format!("{} {verb}: probably {}", listed(&fits), listed(&other));
+    let sorted = |mut digests: Vec<String>| {
+        digests.sort_unstable();
+        digests
+    };
+    let stated = certificate.inputs.iter().filter(|file| file.role == "mask");
+    let masks = given.iter().filter(|file| file.role == Role::Masks && !file.path.ends_with("chain.json"));
+    let stated = sorted(stated.map(|file| file.sha256.clone()).collect());
+    if wrong == [Role::Masks] && stated == sorted(masks.map(|file| file.sha256.clone()).collect()) {
+        return format!("{words}: the same ones under another chain.json");
     }
     words
 }
 
-/// A file with this digest near the one that was read: another of its folder, or the same name in a folder beside it.
-fn nearby(wrong: &Given, stated: &str) -> Option<PathBuf> {
+/// `a`, `a and b`, `a, b and c`.
+fn listed(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// A file with this digest near the one that was read or the certificate: another of its folder, or the same name in a folder
+/// beside it.
+fn nearby(wrong: &Given, stated: &str, certificate: &Path) -> Option<PathBuf> {
     let folder = parent_of(&wrong.path);
     let name = wrong.path.file_name()?;
     let entries = |folder: &Path| -> Vec<PathBuf> {
@@ -184,8 +206,8 @@ fn nearby(wrong: &Given, stated: &str) -> Option<PathBuf> {
     };
     let beside = entries(folder).into_iter().filter(|path| path.extension() == wrong.path.extension());
     let above = if folder == Path::new(".") { folder.join("..") } else { parent_of(folder).to_owned() };
-    let folders = entries(folder).into_iter().chain(entries(&above));
-    let elsewhere = folders.map(|folder| folder.join(name));
+    let folders = [folder, &above, certificate].into_iter().flat_map(entries);
+    let elsewhere = folders.map(|folder| folder.join(name)).chain([certificate.join(name)]);
     let same = |path: &PathBuf| {
         let small =
             std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() <= MAX_CANDIDATE);

@@ -201,7 +201,7 @@ fn another_file_is_named_with_what_is_probably_wrong() {
     assert_eq!(states.code, 3);
     let digests = [sha256(&root.join("more.npy")), sha256(&root.join("states.npy"))];
     says(&states, &[&digests[0], &digests[1], "read from \"more.npy\", given as the states"]);
-    says(&states, &["the policy and the masks fit, so these are probably other states"]);
+    says(&states, &["the policy and the masks fit: probably other states"]);
     says(&states, &["\"states.npy\" is the file that the certificate speaks of"]);
     let policy = check("other/policy", "masks", "states.npy");
     says(
@@ -210,9 +210,10 @@ fn another_file_is_named_with_what_is_probably_wrong() {
             "\"other/policy/policy.",
             "given as the policy",
             "probably another policy",
-            &sha256(&root.join("policy/policy.json")),
+            &sha256(&root.join("policy/policy.safetensors")),
         ],
     );
+    says(&policy, &["\"policy/policy.safetensors\" is the file that the certificate speaks of"]);
     let masks = check("policy", "other/masks", "states.npy");
     says(&masks, &["\"other/masks/chain.json\"", "given as the masks", "probably other masks"]);
     let all = check("other/policy", "other/masks", "more.npy");

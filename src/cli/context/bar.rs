@@ -46,8 +46,7 @@ impl Bar {
 
     /// A bar that is drawn with its first position.
     fn begin(&self, name: &str, total: u64, message: String) -> Phase {
-        let target =
-            if self.visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if self.visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(total), target);
         let bar = bar.with_style(self.style.clone()).with_prefix(name.to_owned()).with_message(message);
         Phase { name: name.to_owned(), bar }

@@ -139,7 +139,8 @@ pub fn families(names: &[String]) -> Result<Vec<Family>, CliError> {
     let known: Vec<&str> = Family::ALL.into_iter().map(|family| family.entry().name).collect();
     let parse = |name: &String| {
         let unknown = || {
-            let meant = nearest(name, known.iter().copied()).map(|near| format!("did you mean {near}? else "));
+            let meant =
+                nearest(name, known.iter().copied()).map(|near| format!("did you mean {near}? else "));
             CliError::input(format!(
                 "no family is called {name:?}; {}choose from {}, band/K, band-crown/K",
                 meant.unwrap_or_default(),
