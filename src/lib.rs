@@ -17,8 +17,12 @@ pub mod diff;
 pub mod export;
 #[cfg(feature = "cli")]
 pub mod gate;
+#[cfg(feature = "cli")]
+pub mod mismatch;
 pub mod outputs;
 pub mod report;
+#[cfg(feature = "cli")]
+pub mod settings;
 #[cfg(feature = "cli")]
 pub mod show;
 #[cfg(feature = "train")]

@@ -170,7 +170,8 @@ pub enum Checked {
     Property(Box<Decided>, Vec<SignerInfo>),
 }
 
-/// Checks the certificate in a bundle against the files in it; the trust file comes from elsewhere.
+/// Checks the certificate in a bundle against the files in it; the trust file comes from elsewhere. Of a property's proof,
+/// `progress` is told a total of 0.
 ///
 /// # Errors
 /// [`Failure`]: those of [`crate::load::check_paths`] and [`crate::load::check_property_files`] with the members'
@@ -206,7 +207,8 @@ pub fn check_bytes(
             let files = PropertyFiles { manifest, tensors, property: &property };
             let proof = given(PROOF);
             let proof = proof.as_deref();
-            let decided = check_property_by(&read, &files, &certificate, proof, trust, &mut |_| {})?;
+            let mut nodes = |done| progress(done, 0);
+            let decided = check_property_by(&read, &files, &certificate, proof, trust, &mut nodes)?;
             Checked::Property(Box::new(decided.0), decided.1)
         }
         None => {

@@ -126,10 +126,8 @@ impl From<secateur_checker::demand::Unmet> for Ended {
 }
 
 fn check_one_file(given: &Given, bundle: &Path) -> Result<String, Ended> {
-    let mut progress = Progress::new(given.quiet);
-    let checked = check_bundle(bundle, given.trust.as_deref(), &mut |done, total| progress.show(done, total));
-    progress.clear();
-    match checked? {
+    let trust = given.trust.as_deref();
+    match watched(given.quiet, |progress| check_bundle(bundle, trust, progress))? {
         Checked::Policy(outcome) => policy_answer(given, &outcome),
         Checked::Property(decided, signers) => property_answer(given, &decided, &signers),
     }
@@ -145,10 +143,7 @@ fn check_policy(given: &Given) -> Result<String, Ended> {
         witness: witness.clone(),
         certificate: certificate.clone(),
     };
-    let mut progress = Progress::new(given.quiet);
-    let outcome = check_paths(&paths, &mut |done, total| progress.show(done, total));
-    progress.clear();
-    let outcome = outcome?;
+    let outcome = watched(given.quiet, |progress| check_paths(&paths, progress))?;
     policy_answer(given, &outcome)
 }
 
@@ -162,7 +157,9 @@ fn check_property(given: &Given, property: &Path) -> Result<String, Ended> {
     let property = read_file(property, MAX_PROPERTY)?;
     let files = PropertyFiles { manifest: &policy.manifest, tensors: &policy.tensors, property: &property };
     let (witness, trust) = (given.witness.as_deref(), given.trust.as_deref());
-    let (decided, signers) = check_property_files(&files, &given.certificate, witness, trust, &mut |_| {})?;
+    let (decided, signers) = watched(given.quiet, |progress| {
+        check_property_files(&files, &given.certificate, witness, trust, &mut |done| progress(done, 0))
+    })?;
     property_answer(given, &decided, &signers)
 }
 
@@ -210,7 +207,7 @@ fn parse_arguments(arguments: Vec<OsString>) -> Result<Given, String> {
                 added.map_err(|takes| format!("{demand} takes {takes}, not {}", Escaped(&value)))?;
                 continue;
             }
-            flag if flag.starts_with("--") => return Err(format!("there is no option {}", Escaped(flag))),
+            flag if flag.starts_with('-') => return Err(format!("there is no option {}", Escaped(flag))),
             _ => {
                 plain.push(PathBuf::from(argument));
                 continue;
@@ -248,29 +245,21 @@ fn parse_arguments(arguments: Vec<OsString>) -> Result<Given, String> {
     Ok(given)
 }
 
-/// Progress on a terminal; nothing elsewhere.
-struct Progress {
-    on: bool,
-    shown: bool,
-}
-
-impl Progress {
-    fn new(quiet: bool) -> Self {
-        Self { on: !quiet && std::io::stderr().is_terminal(), shown: false }
-    }
-
-    fn show(&mut self, done: usize, total: usize) {
-        if self.on && total > 0 {
-            self.shown = true;
-            let _ = write!(std::io::stderr(), "\r\u{1b}[2Kchecking {done} of {total}");
+/// A check with its progress on a terminal, and nothing elsewhere; a total of 0 is one that is known at the end.
+fn watched<T>(quiet: bool, check: impl FnOnce(&mut dyn FnMut(usize, usize)) -> T) -> T {
+    let on = !quiet && std::io::stderr().is_terminal();
+    let mut shown = false;
+    let checked = check(&mut |done, total| {
+        if on && done > 0 && (total > 0 || done.is_multiple_of(64)) {
+            shown = true;
+            let of = if total > 0 { format!(" of {total}") } else { String::new() };
+            let _ = write!(std::io::stderr(), "\r\u{1b}[2Kchecking {done}{of}");
         }
+    });
+    if shown {
+        let _ = write!(std::io::stderr(), "\r\u{1b}[2K");
     }
-
-    fn clear(&self) {
-        if self.shown {
-            let _ = write!(std::io::stderr(), "\r\u{1b}[2K");
-        }
-    }
+    checked
 }
 
 fn say(text: &str, code: u8) -> ExitCode {

@@ -4,6 +4,7 @@ pub mod bar;
 pub mod error;
 pub mod interrupt;
 mod print;
+pub mod shell;
 pub mod streams;
 
 pub use error::CliError;

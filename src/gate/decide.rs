@@ -4,7 +4,9 @@
 mod case;
 mod exceptions;
 
-use secateur_checker::load::Failure;
+use std::path::PathBuf;
+
+use secateur_checker::load::{CheckPaths, Failure};
 use secateur_checker::reader::digest::sha256_hex;
 use secateur_checker::reader::escaped::Escaped;
 
@@ -12,12 +14,13 @@ use super::GateError;
 use super::about::About;
 use super::baseline::{Baseline, BaselineSource};
 use super::bind::{BindError, BoundFile, bind};
-use super::config::{Bound, Gate, PolicyEntry, Rule, line_of};
+use super::config::{Bound, Gate, PolicyEntry, Rule};
 use super::date::Day;
-use super::emit::printable;
 use super::evidence::{Evidence, gather};
 use super::report::{ConfigFile, Finding, Kind, PolicyReport, Report, Test, VerifiedReport};
+use crate::mismatch::explain;
 use crate::progress::Progress;
+use crate::settings::{line_of, printable};
 use case::Case;
 use exceptions::except;
 
@@ -59,6 +62,7 @@ pub fn run(gate: &Gate, run: &Run, progress: &dyn Progress) -> Result<Report, Ga
         let name = entry.name.get_ref();
         let line = line_of(&gate.text, entry.name.span().start);
         let gathered = gather(gate, entry, &mut |done, total| progress.advance("checking", done, total));
+        let rejected = |failure: &Failure| rejected(gate, entry, line, failure);
         let mut check =
             Test { name: "check".to_owned(), policy: Some(name.clone()), findings: Vec::new(), margin: None };
         let mut said = PolicyReport { name: name.clone(), verified: None, bound: Vec::new() };
@@ -67,7 +71,7 @@ pub fn run(gate: &Gate, run: &Run, progress: &dyn Progress) -> Result<Report, Ga
                 certificates.push((name.clone(), evidence.certificate_sha256().to_owned()));
                 said.verified = Some(verified_report(evidence));
             }
-            Err(failure) => check.findings.push(rejected(entry, line, failure)),
+            Err(failure) => check.findings.push(rejected(failure)),
         }
         report.tests.push(check);
         if let Ok(evidence) = &gathered {
@@ -82,7 +86,7 @@ pub fn run(gate: &Gate, run: &Run, progress: &dyn Progress) -> Result<Report, Ga
         match &gathered {
             Ok(evidence) => report.tests.extend(rules(gate, entry, evidence, baseline.as_ref())),
             Err(failure) => {
-                let kind = rejected(entry, line, failure).kind;
+                let kind = rejected(failure).kind;
                 let about = gate.rules.iter().filter(|rule| rule.is_about(name));
                 report.tests.extend(about.map(|rule| undecided(rule, name, kind)));
             }
@@ -140,7 +144,7 @@ fn finding(test: &str, policy: Option<&str>, line: usize, kind: Kind, says: Stri
     }
 }
 
-fn rejected(entry: &PolicyEntry, line: usize, failure: &Failure) -> Finding {
+fn rejected(gate: &Gate, entry: &PolicyEntry, line: usize, failure: &Failure) -> Finding {
     let (kind, advice) = match failure.exit_code() {
         4 => (Kind::LimitReached, "check it with `secateur check`, which shows how far it comes"),
         3 => (
@@ -149,7 +153,17 @@ fn rejected(entry: &PolicyEntry, line: usize, failure: &Failure) -> Finding {
         ),
         _ => (Kind::Unreadable, "correct the path in secateur.toml, or fetch the file again"),
     };
-    finding("check", Some(entry.name.get_ref()), line, kind, failure.to_string(), advice)
+    let place = |path: &Option<PathBuf>| path.as_ref().map(|path| gate.place(path));
+    let paths = CheckPaths {
+        policy: gate.place(&entry.directory),
+        masks: place(&entry.masks),
+        states: gate.place(&entry.states),
+        trust: place(&entry.trust),
+        witness: place(&entry.witness),
+        certificate: gate.place(&entry.certificate),
+    };
+    let says = format!("{failure}{}", explain(failure, &paths));
+    finding("check", Some(entry.name.get_ref()), line, kind, says, advice)
 }
 
 /// The test of a rule whose policy has no accepted certificate: it fails with it.

@@ -17,6 +17,7 @@ use std::path::Path;
 use secateur_checker::reader::digest::sha256_hex;
 
 use super::report::{Finding, Report};
+use crate::settings::printable;
 
 /// A format of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,15 +71,6 @@ impl OutputFormat {
 
 fn pretty(document: &serde_json::Value) -> String {
     format!("{document:#}\n")
-}
-
-/// The text in printable ASCII; every other character as Rust writes it in a string.
-pub fn printable(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c == ' ' || c.is_ascii_graphic() { plain.push(c) } else { plain.extend(c.escape_default()) }
-    }
-    plain
 }
 
 /// What a finding says, with its numbers, in one line.

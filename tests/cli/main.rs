@@ -6,6 +6,7 @@ mod diff;
 mod episodes;
 mod keys;
 mod outputs;
+mod people;
 mod programs;
 mod regret;
 mod report;

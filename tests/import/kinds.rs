@@ -734,7 +734,12 @@ fn refused_rows() -> Vec<Refusal> {
             ImportOptions { head: None, ..base() },
             "--head deterministic",
         ),
-        ("gSDE", with(network(PLAIN), one("log_std", &[3, 2])), base(), "gSDE"),
+        (
+            "gSDE",
+            with(network(PLAIN), one("log_std", &[3, 2])),
+            ImportOptions { head: None, ..base() },
+            "gSDE",
+        ),
         (
             "a sigma that may be either",
             with(network(PLAIN), vec![tensor("sigma", &[2], vec![0.5, 0.5])]),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::audit::{AuditMasks, AuditOptions, AuditOutcome, audit, name_of};
 use crate::certify::trees::{BRANCH_STEPS, MAX_BRANCH_STEPS};
 use crate::cli::context::bar::Bar;
+use crate::cli::context::shell::path_in_shell;
 use crate::cli::context::streams::refuse_dash;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::adversary::{Norm, UnitsWord, families, perturbation};
@@ -20,6 +21,7 @@ use crate::cli::option::regret::RegretOptions;
 use crate::policy::input::{MAX_TEXT, read_text};
 use crate::prune::Scope;
 use crate::prune::recipe::{MethodWord, Recipe};
+use crate::settings::toml_words;
 use crate::show::band::add_bands;
 use crate::show::summary::{verified_json, verified_text};
 
@@ -56,9 +58,9 @@ DIR/audit.toml:
   upper = [\"0.5\", \"1\"]
   steps = 4000                   # optional; cells bounded
   thresholds = [\"0.2\"]          # optional; on which fraction of the box it is kept
-  [prune]                        # instead of masks
-  method = \"magnitude\"           # or random; or saliency, with scores or states, a file
-  scope = \"layer\"                # or global
+  [prune]                        # instead of masks; defaults as `secateur prune` has them
+  method = \"magnitude\"           # default; or random; or saliency, with scores or states, a file
+  scope = \"layer\"                # default; or global
   sparsity = [\"0\", \"0.5\"]")]
 pub struct AuditArguments {
     /// Directory with policy.json, policy.safetensors and audit.toml.
@@ -108,7 +110,9 @@ struct Settings {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RecipeSettings {
+    #[serde(default = "magnitude")]
     method: MethodWord,
+    #[serde(default = "layer")]
     scope: Scope,
     sparsity: Vec<String>,
     #[serde(default)]
@@ -151,15 +155,21 @@ fn linf() -> Norm {
     Norm::Linf
 }
 
+fn magnitude() -> MethodWord {
+    MethodWord::Magnitude
+}
+
+fn layer() -> Scope {
+    Scope::Layer
+}
+
 fn settings(directory: &Path) -> Result<Settings, CliError> {
     let path = directory.join("audit.toml");
     let text = read_text(&path, MAX_TEXT).map_err(|e| {
         CliError::input(format!("{}: {e}; `secateur audit --help` shows what it must say", path.display()))
     })?;
-    let parsed: Result<Settings, _> = toml::from_str(&text);
-    parsed.map_err(|e| {
-        CliError::input(format!("{}: {e}numbers are written in quotes, such as \"0.05\"", path.display()))
-    })
+    toml::from_str(&text)
+        .map_err(|e| CliError::input(format!("{}: {}", path.display(), toml_words(&text, &e))))
 }
 
 impl Settings {
@@ -179,7 +189,7 @@ fn branch_steps(setting: Option<u64>) -> Result<u64, CliError> {
     if (1..=MAX_BRANCH_STEPS).contains(&steps) {
         return Ok(steps);
     }
-    Err(CliError::input(format!("audit.toml: branch-steps {steps} is not between 1 and {MAX_BRANCH_STEPS}")))
+    Err(CliError::input(format!("branch-steps {steps} is not between 1 and {MAX_BRANCH_STEPS}")))
 }
 
 impl Settings {
@@ -206,7 +216,7 @@ impl Settings {
             (None, Some(recipe)) => AuditMasks::Prune(recipe.inside(directory)),
             (None, None) => AuditMasks::Dense,
             (Some(_), Some(_)) => {
-                return Err(CliError::input("audit.toml has both masks and [prune]; keep one"));
+                return Err(CliError::input("it has both masks and [prune]; keep one"));
             }
         };
         options.regret = regret;
@@ -221,7 +231,10 @@ impl Settings {
 /// Exit codes 1 (a theorem was violated), 2, 3 and 4.
 pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError> {
     refuse_dash([("DIR", Some(arguments.directory.as_path()))])?;
-    let options = settings(&arguments.directory)?.options(arguments)?;
+    let options = settings(&arguments.directory)?.options(arguments).map_err(|error| {
+        let file = arguments.directory.join("audit.toml");
+        CliError { message: format!("{}: {}", file.display(), error.message), ..error }
+    })?;
     let bar = Bar::new(context.progress);
     let outcome = audit(&options, &bar);
     bar.finish();
@@ -234,32 +247,21 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
     Ok(0)
 }
 
-/// A path as a shell reads it.
-fn pasted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let safe = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@".contains(c);
-    if !text.is_empty() && text.chars().all(safe) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
-}
-
 /// Where everything went, and how to check it again.
 fn add_paths((text, document): (&mut String, &mut Value), options: &AuditOptions, outcome: &AuditOutcome) {
     let key = match &options.key {
         Some(_) => "the key audit.toml names",
         None => "an ephemeral key made for this run and not kept",
     };
-    let (policy, states) = (pasted(&options.policy), pasted(&options.states));
-    let (trust, certificate) = (pasted(&outcome.trust), pasted(&outcome.certificate));
+    let (policy, states) = (path_in_shell(&options.policy), path_in_shell(&options.states));
+    let (trust, certificate) = (path_in_shell(&outcome.trust), path_in_shell(&outcome.certificate));
     text.push_str(&format!(
         "\nverified, signed with {key}\ncertificate  {}\n",
         outcome.certificate.display()
     ));
     text.push_str(&format!("check again  secateur check {policy} --states {states}"));
     if let Some(masks) = &outcome.masks {
-        text.push_str(&format!(" --masks {}", pasted(masks)));
+        text.push_str(&format!(" --masks {}", path_in_shell(masks)));
     }
     text.push_str(&format!(" --trust {trust} {certificate}"));
     if let Some(earlier) = &outcome.earlier {

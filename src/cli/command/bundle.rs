@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::bundle::{BundleError, Parts, pack, unpack};
 use crate::cli::context::bar::Bar;
+use crate::cli::context::shell::path_in_shell;
 use crate::cli::context::{CliError, Context, write};
 use crate::cli::option::force::Force;
 use crate::outputs::OutputPlan;
@@ -116,7 +117,7 @@ fn make(parts: &Parts<'_>, out: &Path, force: bool, context: Context) -> Result<
         "bundle   {shown}, {files} files, {size} bytes\nsha256   {digest}\nabout    {about}\n\
          checked  against the files in it; whose signatures count is for who receives it:\n         \
          secateur-check {} --trust TRUST.json",
-        shell(out)
+        path_in_shell(out)
     );
     let document = json!({"bundle": out, "size": size, "sha256": digest, "members": members});
     context.print(&text, &document)?;
@@ -146,7 +147,7 @@ fn open(path: &Path, to: &Path, force: bool, context: Context) -> Result<u8, Cli
     let outputs = plan.test()?;
     let mut set = outputs.set();
     let has = |wanted: &str| members.iter().any(|(name, _)| name == wanted);
-    let at = |name: &str| shell(&to.join(name));
+    let at = |name: &str| path_in_shell(&to.join(name));
     let about = if has(PROPERTY) {
         format!("--property {}", at(PROPERTY))
     } else {
@@ -167,14 +168,4 @@ fn open(path: &Path, to: &Path, force: bool, context: Context) -> Result<u8, Cli
     );
     context.print(&text, &json!({"folder": to, "files": names, "checked": false, "check": command}))?;
     Ok(0)
-}
-
-/// A path as a shell reads it.
-fn shell(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.into_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
 }

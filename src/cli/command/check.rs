@@ -20,6 +20,7 @@ use crate::cli::context::streams::refuse_dash;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::band::band_limit;
 use crate::cli::option::details::DetailOptions;
+use crate::mismatch::explain;
 use crate::progress::Progress;
 use crate::show::band::{add_bands, answer};
 use crate::show::summary::{verified_json, verified_text};
@@ -208,7 +209,11 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
     let bar = Bar::new(context.progress);
     let outcome = check_paths(&paths, &mut |done, total| bar.advance("checking", done, total));
     bar.finish();
-    let outcome = outcome.map_err(|e| failure(&e))?;
+    let outcome = outcome.map_err(|e| {
+        let mut error = failure(&e);
+        error.message.push_str(&explain(&e, &paths));
+        error
+    })?;
     conclude(arguments, &outcome, confirmed.as_ref(), &wanted, context)
 }
 

@@ -8,6 +8,7 @@ use secateur_checker::model::Head;
 use secateur_checker::reader::digest::sha256_hex;
 use serde_json::json;
 
+use crate::cli::context::shell::in_shell;
 use crate::cli::context::{CliError, Context, write};
 use crate::cli::option::force::Force;
 use crate::export::{ExportFormat, export};
@@ -83,10 +84,4 @@ pub fn run(arguments: &ExportArguments, context: Context) -> Result<u8, CliError
     let document = json!({"to": arguments.to, "sha256": sha256, "mask": arguments.mask});
     context.print(&text, &document)?;
     Ok(0)
-}
-
-/// The word as a POSIX shell reads it back.
-fn in_shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=+,:@%".contains(c);
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::certify::keys::Key;
 use crate::cli::context::bar::Bar;
-use crate::cli::context::streams::{print_bytes, refuse_dash};
+use crate::cli::context::streams::{complain, print_bytes, refuse_dash};
 use crate::cli::context::{CliError, Context, Format, write};
 use crate::cli::option::force::Force;
 use crate::gate::accept::accept;
@@ -194,6 +194,9 @@ pub fn run(arguments: &GateArguments, context: Context) -> Result<u8, CliError> 
         None => Day::today(),
     };
     let bar = Bar::new(context.progress);
+    // Before --init checks its certificate, and before its file is there.
+    reports(first_plan(arguments), arguments, &targets).test()?;
+    test_summary(&targets)?;
     if let Some(certificate) = &arguments.init {
         write_gate(arguments, certificate, &bar)?;
     }
@@ -218,7 +221,7 @@ pub fn run(arguments: &GateArguments, context: Context) -> Result<u8, CliError> 
         });
         match envelope {
             Ok(envelope) => set.add(file, envelope),
-            Err(error) => eprintln!("note: {}", error.message),
+            Err(error) => complain(&format!("note: {}", error.message)),
         }
     }
     write(set)?;
@@ -244,13 +247,24 @@ fn plan(arguments: &GateArguments, gate: &Gate, targets: &[Target]) -> Result<Ou
         }
     }
     plan = arguments.bind.iter().fold(plan, |plan, text| plan.input(&bound(text).file));
-    for file in targets.iter().filter_map(|t| t.file.as_ref()) {
-        plan = plan.file("--output", file);
-    }
-    if let Some(file) = &arguments.attest {
-        plan = plan.file("--attest", file);
-    }
-    Ok(plan.test()?)
+    Ok(reports(plan, arguments, targets).test()?)
+}
+
+/// What the command line alone says.
+fn first_plan(arguments: &GateArguments) -> OutputPlan {
+    let plan = OutputPlan::new(arguments.force.force).inputs(&arguments.key).inputs(&arguments.baseline);
+    let plan = arguments.bind.iter().fold(plan, |plan, text| plan.input(&bound(text).file));
+    let Some(certificate) = &arguments.init else { return plan.input(&arguments.file) };
+    let plan = arguments.policy.iter().fold(plan, |plan, policy| plan.policy(policy));
+    let plan = plan.input(certificate).inputs(&arguments.states).inputs(&arguments.trust);
+    plan.masks(arguments.masks.as_deref()).file("--init", &arguments.file)
+}
+
+/// Adds what is written about the decision.
+fn reports(plan: OutputPlan, arguments: &GateArguments, targets: &[Target]) -> OutputPlan {
+    let files = targets.iter().filter_map(|t| t.file.as_ref());
+    let plan = files.fold(plan, |plan, file| plan.file("--output", file));
+    arguments.attest.iter().fold(plan, |plan, file| plan.file("--attest", file))
 }
 
 /// Writes `secateur.toml`.
@@ -278,21 +292,29 @@ fn write_gate(arguments: &GateArguments, certificate: &Path, bar: &Bar) -> Resul
     let mut set = outputs.set();
     set.add(&arguments.file, text);
     write(set)?;
-    eprintln!("wrote {}: read it, then commit it", arguments.file.display());
+    complain(&format!("wrote {}: read it, then commit it", arguments.file.display()));
     Ok(())
 }
 
-/// Appends the Markdown report to the file that GitHub shows; nothing where there is none.
+/// The file that GitHub shows, opened for more; nothing where there is none. The runner made it, and other steps write to it.
+fn summary() -> Result<Option<(PathBuf, std::fs::File)>, CliError> {
+    let Some(path) = std::env::var_os(STEP_SUMMARY).filter(|path| !path.is_empty()) else { return Ok(None) };
+    let path = PathBuf::from(path);
+    match std::fs::OpenOptions::new().append(true).create(true).open(&path) {
+        Ok(file) => Ok(Some((path, file))),
+        Err(e) => Err(CliError::input(format!("{STEP_SUMMARY} {}: {e}", path.display()))),
+    }
+}
+
+fn test_summary(targets: &[Target]) -> Result<(), CliError> {
+    if targets.iter().any(|t| t.format == OutputFormat::Github) { summary().map(drop) } else { Ok(()) }
+}
+
+/// Appends the Markdown report to it.
 fn add_summary(report: &Report) -> Result<(), CliError> {
-    let Some(path) = std::env::var_os(STEP_SUMMARY).filter(|path| !path.is_empty()) else { return Ok(()) };
-    let text = OutputFormat::Markdown.emit(report);
-    // The runner made the file, and other steps write to it.
-    let written = std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(&path)
-        .and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|e| CliError::input(format!("{STEP_SUMMARY} {}: {e}", Path::new(&path).display())))
+    let Some((path, mut file)) = summary()? else { return Ok(()) };
+    let written = file.write_all(OutputFormat::Markdown.emit(report).as_bytes());
+    written.map_err(|e| CliError::input(format!("{STEP_SUMMARY} {}: {e}", path.display())))
 }
 
 fn run_accept(arguments: &AcceptArguments, context: Context) -> Result<u8, CliError> {

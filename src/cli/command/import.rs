@@ -8,6 +8,8 @@ use secateur_checker::reader::digest::weights_digest;
 use secateur_checker::reader::policy::parse_policy;
 use serde_json::json;
 
+use crate::cli::context::shell::path_in_shell;
+use crate::cli::context::streams::complain;
 use crate::cli::context::write;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::force::Force;
@@ -154,7 +156,7 @@ pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError
     let imported = import_accounted(&arguments.source, &options).map_err(CliError::input)?;
     let data = &imported.policy;
     for note in &imported.notes {
-        eprintln!("note: {note}");
+        complain(&format!("note: {note}"));
     }
     // Read back from memory first, so that nothing is written that the checker would refuse.
     parse_policy(&emit_manifest(data), &emit_tensors(data))
@@ -276,8 +278,9 @@ fn own_mask_among(
     }
     let source = arguments.source.display();
     let message = format!(
-        "{source}: holds a mask of its own that is none of those given; give it too (--mask {source}), or leave --mask \
-         out to import the pruned network"
+        "{source}: holds a mask of its own that is none of those given; give it too (--mask {}), or leave --mask \
+         out to import the pruned network",
+        path_in_shell(&arguments.source)
     );
     Err(CliError::input(message))
 }

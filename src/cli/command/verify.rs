@@ -20,6 +20,7 @@ use serde_json::json;
 
 use crate::certify::keys::Key;
 use crate::cli::command::check::unmet;
+use crate::cli::context::bar::Bar;
 use crate::cli::context::error::remember;
 use crate::cli::context::interrupt::{kept, stop_requested};
 use crate::cli::context::streams::refuse_dash;
@@ -27,10 +28,12 @@ use crate::cli::context::write;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::force::Force;
 use crate::import::{HeadKind, ImportOptions, import};
+use crate::mismatch::explain_property;
 use crate::outputs::{OutputPlan, Outputs};
 use crate::policy::emit::{emit_manifest, emit_tensors};
 use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::write::{FileSet, hold};
+use crate::progress::Progress;
 use crate::search::branch::{BranchOptions, BranchState};
 use crate::show::summary::FORMAT;
 use crate::verify::kept::{emit_search, parse_search};
@@ -126,6 +129,8 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
         ("--resume", arguments.state.as_deref()),
     ])?;
     let name = proof_name(arguments.out.as_ref());
+    // Before the network is read, which may take long; what is in --canonical is compared once its files are known.
+    plan(arguments, &name).test()?;
     let question = question(&arguments.network, &arguments.property)?;
     let outputs = outputs(arguments, &name, &question)?;
     // Without --key the verdict is still checked; the signature of a key nobody knows is thrown away.
@@ -205,7 +210,8 @@ fn canonical(question: &Question) -> [(&'static str, &[u8]); 3] {
     ]
 }
 
-fn outputs(arguments: &VerifyArguments, proof_name: &str, question: &Question) -> Result<Outputs, CliError> {
+/// What is read and written, but for the files in `--canonical`.
+fn plan(arguments: &VerifyArguments, proof_name: &str) -> OutputPlan {
     let mut plan = OutputPlan::new(arguments.force.force).input(&arguments.property).inputs(&arguments.key);
     plan = if arguments.network.is_dir() {
         plan.policy(&arguments.network)
@@ -220,6 +226,13 @@ fn outputs(arguments: &VerifyArguments, proof_name: &str, question: &Question) -
     }
     if let Some(directory) = &arguments.canonical {
         plan = plan.folder("--canonical", directory);
+    }
+    plan
+}
+
+fn outputs(arguments: &VerifyArguments, proof_name: &str, question: &Question) -> Result<Outputs, CliError> {
+    let mut plan = plan(arguments, proof_name);
+    if let Some(directory) = &arguments.canonical {
         for (name, bytes) in canonical(question) {
             let path = directory.join(name);
             // The same files again, as a search that is resumed writes them, replace nothing.
@@ -254,21 +267,31 @@ pub fn check(
         tensors: &question.tensors,
         property: &question.property,
     };
-    let checked = check_property_files(&files, certificate, witness, trust, &mut |_| {});
+    // How many regions a proof has is known at its end.
+    let bar = Bar::styled(context.progress, "{prefix:10} region {pos}");
+    let mut progress = |regions| bar.advance("checking", regions, regions);
+    let checked = check_property_files(&files, certificate, witness, trust, &mut progress);
+    bar.finish();
     let (decided, signers) = checked.map_err(|e| {
         remember(&e.code());
-        let message = if e.exit_code() == 3 { format!("rejected: {e}") } else { e.to_string() };
-        CliError { message, code: e.exit_code() }
+        let word = if e.exit_code() == 3 { "rejected: " } else { "" };
+        let why = explain_property(&e, &files, (network, property));
+        CliError { message: format!("{word}{e}{why}"), code: e.exit_code() }
     })?;
     for stated in &decided.certificate().inputs {
-        let same = question.inputs.iter().any(|f| f.role == stated.role && f.sha256 == stated.sha256);
+        let given = question.inputs.iter().find(|f| f.role == stated.role);
+        let same = given.is_some_and(|f| f.sha256 == stated.sha256);
         // A policy directory stands for its source; then only the property's source is at hand.
         let absent = stated.role == "source" && network.is_dir();
         if !same && !absent {
+            let path = if stated.role == "source" { network } else { property };
             let message = format!(
-                "rejected: the {} file {} is another one",
+                "rejected: the {} file {} is another one: {} has SHA-256 {}, the certificate speaks of {}",
                 Escaped(&stated.role),
-                Escaped(&stated.name)
+                Escaped(&stated.name),
+                Escaped(&path.to_string_lossy()),
+                given.map_or("of no such file", |f| f.sha256.as_str()),
+                stated.sha256
             );
             return Err(CliError { message, code: 3 });
         }

@@ -7,6 +7,7 @@ use secateur_checker::reader::policy::MAX_WIDTH;
 
 use crate::audit::default_families;
 use crate::cli::context::CliError;
+use crate::settings::nearest;
 
 /// Most digits of a list's numbers, those that exponents stand for included.
 const MAX_LIST_DIGITS: usize = 1 << 22;
@@ -138,8 +139,11 @@ pub fn families(names: &[String]) -> Result<Vec<Family>, CliError> {
     let known: Vec<&str> = Family::ALL.into_iter().map(|family| family.entry().name).collect();
     let parse = |name: &String| {
         let unknown = || {
+            let meant =
+                nearest(name, known.iter().copied()).map(|near| format!("did you mean {near}? else "));
             CliError::input(format!(
-                "no family is called {name:?}; choose from {}, band/K, band-crown/K",
+                "no family is called {name:?}; {}choose from {}, band/K, band-crown/K",
+                meant.unwrap_or_default(),
                 known.join(", ")
             ))
         };

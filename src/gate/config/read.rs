@@ -12,13 +12,12 @@ use toml::Spanned;
 
 use super::{
     Allowance, Choice, Exception, Gate, MAX_NAME, Masks, PolicyEntry, Rule, Values, is_hex_digest, is_plain,
-    line_of,
 };
 use crate::gate::about::About;
 use crate::gate::date::Day;
-use crate::gate::emit::printable;
 use crate::gate::{BASELINE, GateError, SCHEMA};
 use crate::policy::input::{MAX_TEXT, read_text};
+use crate::settings::{line_of, nearest, toml_words};
 
 /// Most policies, rules and exceptions together.
 const MAX_ENTRIES: usize = 1024;
@@ -64,31 +63,6 @@ struct WrittenException {
     certificate: String,
     reason: String,
     expires: String,
-}
-
-/// The known name next to one that is not known, if one is near.
-fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.into_iter().map(|other| (strsim::osa_distance(name, other), other));
-    scored.min().filter(|(distance, other)| *distance <= 1 + other.len() / 3).map(|(_, other)| other)
-}
-
-/// What the TOML reader says, with the line and the nearest known key where a key is unknown; never the file's own text as
-/// it stands.
-fn toml_words(text: &str, error: &toml::de::Error) -> String {
-    let message = error.message().trim_end();
-    let line = error.span().map(|span| format!("line {}: ", line_of(text, span.start)));
-    let mut words = format!("{}{}", line.unwrap_or_default(), printable(message));
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    if message.starts_with("unknown field")
-        && let Some(found) = quoted.next()
-        && let Some(near) = nearest(found, quoted)
-    {
-        words.push_str(&format!("; did you mean {near}?"));
-    }
-    if message.contains("floating point") || message.contains("integer") {
-        words.push_str("; numbers are written in quotes, such as \"0.05\": they are read exactly");
-    }
-    words
 }
 
 impl Gate {

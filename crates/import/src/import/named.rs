@@ -153,7 +153,8 @@ impl<'a> Reading<'a> {
 
     /// Refuses by name what is no chain of affine layers.
     fn refuse(&self) -> Result<(), Problem> {
-        if self.arrays.metadata.get("distribution").is_some_and(|text| text == "gsde") {
+        let deterministic = self.options.head == Some(HeadKind::Deterministic);
+        if !deterministic && self.arrays.metadata.get("distribution").is_some_and(|text| text == "gsde") {
             return Err(Problem::StateDependentNoise("the file says so".into()));
         }
         for (name, _) in &self.left {
@@ -275,6 +276,10 @@ impl<'a> Reading<'a> {
                 return Err(Problem::TwoStatistics { first: (*first).into(), second: (*second).into() });
             }
         };
+        if self.options.head == Some(HeadKind::Deterministic) && !matches!(array.shape[..], [_] | [1, _]) {
+            self.ignore(&[name], "noise from the state (gSDE), which a deterministic head leaves out");
+            return Ok(None);
+        }
         let tensor = log_deviations(name, array)?;
         match (self.options.head, &self.options.log_std) {
             (Some(HeadKind::Deterministic), _) => {
@@ -407,7 +412,8 @@ impl<'a> Reading<'a> {
             }
             Some("categorical") => Some(HeadKind::Categorical),
             Some("diag_gaussian" | "gaussian") => Some(HeadKind::Gaussian),
-            Some("deterministic") => Some(HeadKind::Deterministic),
+            // refused before, unless the mean alone is asked for
+            Some("deterministic" | "gsde") => Some(HeadKind::Deterministic),
             Some(other) => return Err(Problem::Distribution(other.to_owned())),
             None => log_std.then_some(HeadKind::Gaussian),
         };

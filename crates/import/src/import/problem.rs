@@ -111,8 +111,8 @@ pub enum Problem {
     Recurrent(String),
     #[error(
         "the policy draws its noise from the state (gSDE or a squashed Gaussian: {0}); a state-dependent standard \
-         deviation has no certified total variation here. Its mean action is imported with --head deterministic; or \
-         train without use_sde"
+         deviation has no certified total variation here. Its mean action, which is all that its ONNX file holds, is \
+         imported with --head deterministic, whatever the file; or train without use_sde"
     )]
     StateDependentNoise(String),
     #[error(

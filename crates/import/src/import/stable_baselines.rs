@@ -134,7 +134,8 @@ fn said(data: &Value) -> Result<Said, Problem> {
         observation: data::space(data, "observation_space")?,
         action: data::space(data, "action_space")?,
         gsde: truth(data.get("use_sde")) || truth(kwargs.get("use_sde")),
-        wrapped: data.get("_last_original_obs").is_some_and(|value| !value.is_null()),
+        wrapped: family.keeps_original_only_if_wrapped()
+            && data.get("_last_original_obs").is_some_and(|value| !value.is_null()),
         kwargs,
     };
     check_observation(&said)?;
@@ -397,10 +398,12 @@ fn head(
         (HeadKind::Gaussian, HeadKind::Gaussian) => build.log_std(noise, options)?,
         (HeadKind::Gaussian, _) => {
             build.ignore(&[noise, "sde_features_extractor.", "actor.sde_features_extractor."]);
-            notes.push(
-                "read as deterministic: the mean of its Gaussian; its standard deviations are not used"
-                    .into(),
-            );
+            let noise = if said.gsde {
+                "its noise depends on the state (gSDE), so no total variation is certified, but the mean action is"
+            } else {
+                "its standard deviations are not used"
+            };
+            notes.push(format!("read as deterministic: the mean of its Gaussian; {noise}"));
         }
         (HeadKind::Categorical, HeadKind::Deterministic) => {
             notes.push("read as deterministic: its logits as outputs, no probabilities".into());

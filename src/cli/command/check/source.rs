@@ -9,6 +9,7 @@ use secateur_checker::reader::escaped::Escaped;
 use serde_json::{Value, json};
 
 use crate::cli::context::CliError;
+use crate::cli::context::shell::path_in_shell;
 use crate::import::reimport::{Decision, Origin, Part, SourceReport, compare_sources};
 
 /// A policy directory that was compared with its source files.
@@ -75,7 +76,7 @@ fn part_text(part: &Part) -> String {
             "{begin} from {} ({}), not given: not compared; give --source {}",
             Escaped(&file.name),
             file.role,
-            file.name
+            path_in_shell(Path::new(&file.name))
         ),
         (Origin::Option(option), _) => format!("{begin} the same by --{option}, as recorded"),
         (Origin::Made(method), _) => {

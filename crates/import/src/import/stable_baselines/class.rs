@@ -97,6 +97,15 @@ impl Family {
         }
     }
 
+    /// Whether `_last_original_obs` is set only where a VecNormalize wraps the environment: the off-policy algorithms keep
+    /// the last observation there in any case (`OffPolicyAlgorithm._store_transition`).
+    pub(super) fn keeps_original_only_if_wrapped(self) -> bool {
+        match self {
+            Self::ActorCritic { .. } | Self::Ars { .. } => true,
+            Self::Dqn | Self::Sac | Self::Td3 => false,
+        }
+    }
+
     /// Tensors of the archive that are not part of the policy: value functions and target networks.
     pub(super) fn ignored(self) -> &'static [&'static str] {
         match self {
