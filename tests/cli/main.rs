@@ -6,6 +6,7 @@ mod diff;
 mod episodes;
 mod keys;
 mod outputs;
+mod people_more;
 mod programs;
 mod regret;
 mod report;
