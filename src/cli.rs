@@ -40,11 +40,13 @@ const EXAMPLES: &str = "\
 Examples:
   secateur audit fixtures/pendulum-tanh
   secateur import model.onnx --head gaussian --log-std log_std.npy --out hopper/
-  secateur prune hopper/ --method magnitude --scope layer --sparsity 0,0.3,0.5 --out hopper/masks/
+  secateur prune hopper/ --method magnitude --scope layer --sparsity 0,0.3,0.5 \\
+      --out hopper/masks/
   secateur keygen --out keys/
-  secateur certify hopper/ --masks hopper/masks/ --states states.npy --epsilon 0.075 \\
-      --key keys/secateur.pem --out hopper.cert.dsse.json
-  secateur check hopper/ --masks hopper/masks/ --states states.npy --trust keys/trust.json hopper.cert.dsse.json
+  secateur certify hopper/ --masks hopper/masks/ --states states.npy \\
+      --epsilon 0.075 --key keys/secateur.pem --out hopper.cert.dsse.json
+  secateur check hopper/ --masks hopper/masks/ --states states.npy \\
+      --trust keys/trust.json hopper.cert.dsse.json
   secateur bundle hopper/ hopper.cert.dsse.json --masks hopper/masks/ \\
       --states states.npy --out hopper.secateur
   secateur diff last-release.secateur hopper.secateur
@@ -114,6 +116,11 @@ pub fn run() -> ExitCode {
         Err(error) => {
             let code = if error.use_stderr() { 2 } else { 0 };
             let _ = error.print();
+            if error.use_stderr() && wants_json(std::env::args()) {
+                let said = error.to_string();
+                let said = said.trim().trim_start_matches("error: ");
+                let _ = print_bytes(format!("{:#}\n", failure_json(&CliError::input(said))).as_bytes());
+            }
             return ExitCode::from(code);
         }
     };
@@ -142,6 +149,16 @@ pub fn run() -> ExitCode {
             ExitCode::from(error.code)
         }
     }
+}
+
+/// Whether a command line that could not be read asks for documents.
+fn wants_json(mut words: impl Iterator<Item = String>) -> bool {
+    while let Some(word) = words.next() {
+        if word == "--format=json" || (word == "--format" && words.next().as_deref() == Some("json")) {
+            return true;
+        }
+    }
+    false
 }
 
 fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {

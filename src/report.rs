@@ -3,8 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use secateur_checker::answer::{Bound, Claims};
+use secateur_checker::check::Facts;
 use secateur_checker::family::Family;
+use secateur_checker::number::Rational;
 use secateur_checker::reader::certificate::Certificate;
+use secateur_checker::table::Quantity;
 
 /// What is known of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,4 +137,52 @@ pub fn sums(rows: &[Row]) -> Vec<Row> {
 pub fn theorem_steps(rows: &[Row]) -> (usize, usize) {
     let of = |count: fn(&Moves) -> usize| rows.iter().map(|row| count(&row.moves)).sum();
     (of(|moves| moves.by_theorem + moves.violated), of(|moves| moves.violated))
+}
+
+/// What a certificate says of one quantity under one mask.
+#[derive(Clone, Debug)]
+pub struct BoundRow {
+    /// Name of the policy.
+    pub policy: String,
+    /// Whether the certificate was checked.
+    pub standing: Standing,
+    /// Index in the chain.
+    pub mask: usize,
+    /// Weights pruned, and all weights, as the certificate says.
+    pub pruned: [usize; 2],
+    /// The quantity.
+    pub quantity: Quantity,
+    /// The largest value at the listed states, by the best families.
+    pub at_most: Option<Bound>,
+    /// What an attack reaches.
+    pub at_least: Option<Rational>,
+}
+
+/// The bounds of one certificate: a row a mask and quantity that it speaks of.
+pub fn bounds(
+    policy: &str,
+    standing: Standing,
+    certificate: &Certificate,
+    facts: Option<&Facts>,
+) -> Vec<BoundRow> {
+    let claims = Claims::new(certificate, facts);
+    let mut rows = Vec::new();
+    for (mask, record) in certificate.masks.iter().enumerate() {
+        for quantity in [Quantity::TotalVariation, Quantity::ActionDeviation, Quantity::Divergence] {
+            let (at_most, at_least) = (claims.most(mask, quantity), claims.least(mask, quantity).cloned());
+            if at_most.is_some() || at_least.is_some() {
+                let pruned = [record.pruned, record.total];
+                rows.push(BoundRow {
+                    policy: policy.to_owned(),
+                    standing,
+                    mask,
+                    pruned,
+                    quantity,
+                    at_most,
+                    at_least,
+                });
+            }
+        }
+    }
+    rows
 }

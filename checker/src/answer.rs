@@ -442,30 +442,30 @@ fn of_output(output: Option<usize>) -> String {
     output.map_or_else(String::new, |output| format!(" of output {output}"))
 }
 
-/// One line a box, one a claim about it.
+/// One line a box, whatever the masks it is bounded under, then one a mask and claim.
 fn region_lines(regions: &[RegionEntry]) -> Vec<Line> {
+    let mut boxes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for entry in regions {
+        boxes.entry((&entry.lower, &entry.upper)).or_default().push(entry);
+    }
     let mut lines = Vec::new();
-    for (index, entry) in regions.iter().enumerate() {
+    for (index, ((lower, upper), entries)) in boxes.into_iter().enumerate() {
         // Rounded inward: what is printed lies in the box.
         let side = |(l, u): (&Rational, &Rational)| {
             format!("[{}, {}]", outward(l, Rounding::Up), outward(u, Rounding::Down))
         };
-        let sides =
-            entry.lower.iter().zip(&entry.upper).take(SHOWN).map(side).collect::<Vec<_>>().join(" x ");
-        let more = if entry.lower.len() > SHOWN { " x ..." } else { "" };
-        lines.push(("region", format!("{index}, mask {}: every state of {sides}{more}", entry.mask)));
-        for claim in &entry.claims {
+        let sides = lower.iter().zip(upper).take(SHOWN).map(side).collect::<Vec<_>>().join(" x ");
+        let more = if lower.len() > SHOWN { " x ..." } else { "" };
+        lines.push(("region", format!("{index}: every state of {sides}{more}")));
+        for (mask, claim) in entries.iter().flat_map(|e| e.claims.iter().map(|claim| (e.mask, claim))) {
             let (words, side, rounding) = quantity_of(&claim.quantity);
-            let mut text =
-                format!("{words}{} {side} {}", of_output(claim.output), number(&claim.value, rounding));
+            let (output, value) = (of_output(claim.output), number(&claim.value, rounding));
+            let mut text = format!("mask {mask}: {words}{output} {side} {value}");
             for share in &claim.shares {
                 let percent = share.fraction.mul(&Rational::from_integer(100.into()));
                 let side = if rounding == Rounding::Up { "at most" } else { "above" };
-                let threshold = exactly(&share.threshold);
-                text.push_str(&format!(
-                    "; {side} {threshold} on {} % of the volume",
-                    outward(&percent, Rounding::Down)
-                ));
+                let (threshold, percent) = (exactly(&share.threshold), outward(&percent, Rounding::Down));
+                text.push_str(&format!("; {side} {threshold} on {percent} % of the volume"));
             }
             lines.push(("", text));
         }

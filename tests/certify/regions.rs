@@ -231,10 +231,10 @@ fn boxes_come_from_options_and_files() {
     let sides = ["--region-lower=-1,-0.5", "--region-upper=1,0.5"];
     let shown = certify(&[&sides[..], &["--region-threshold", "0.05"]].concat());
     assert_eq!(shown.code, 0, "{shown:?}");
-    let line = "region     0, mask 0: every state of [";
+    let line = "region     0: every state of [";
     assert!(shown.stdout.contains(line) && shown.stdout.contains(" % of the volume"), "{}", shown.stdout);
-    assert!(shown.stdout.contains("           total variation at most "), "{}", shown.stdout);
-    assert!(shown.stdout.contains("           same-action margin at least "), "{}", shown.stdout);
+    assert!(shown.stdout.contains("           mask 0: total variation at most "), "{}", shown.stdout);
+    assert!(shown.stdout.contains("           mask 0: same-action margin at least "), "{}", shown.stdout);
     let file = "[[region]]\nlower = [\"-1\", \"-0.5\"]\nupper = [\"1\", \"0.5\"]\nthresholds = [\"0.05\"]\n";
     std::fs::write(folder.path().join("r.toml"), file).expect("written");
     assert_eq!(certify(&["--region", "r.toml"]).stdout, shown.stdout);

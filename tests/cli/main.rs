@@ -7,6 +7,7 @@ mod episodes;
 mod keys;
 mod outputs;
 mod people;
+mod people_more;
 mod programs;
 mod regret;
 mod report;

@@ -8,7 +8,7 @@ pub use input::{
     ActionMode, Attacked, Bound, BoundKind, Bounds, DecompositionError, Episode, FORMAT, Input, MAX_BYTES,
     MaskEntry, Reference, Returns, parse_input,
 };
-pub use report::{emit_json, emit_table};
+pub use report::{emit_json, emit_table, emit_text};
 
 use num_bigint::BigInt;
 use secateur_checker::number::Rational;

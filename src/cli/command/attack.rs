@@ -32,9 +32,12 @@ use tables::{Row, csv, decomposition, document, tables};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  secateur attack hopper/ --attack mad,critic --epsilon 0.075 --out hopper-attacks/
-  secateur attack fixtures/cartpole-tanh --env CartPole-v1 --masks fixtures/cartpole-tanh/masks --mask all \\
-      --attack random,mad,optimal --epsilon 0.1 --training-steps 50000 --transfer --out cartpole-attacks/
+  secateur attack hopper/ --attack mad,critic --epsilon 0.075 \\
+      --out hopper-attacks/
+  secateur attack fixtures/cartpole-tanh --env CartPole-v1 \\
+      --masks fixtures/cartpole-tanh/masks --mask all \\
+      --attack random,mad,optimal --epsilon 0.1 --training-steps 50000 \\
+      --transfer --out cartpole-attacks/
 
 Attacks: random, critic, mad, robust-sarsa, optimal, pa-ad, or all. Everything learned is learned anew for every mask.
 An attack gives an estimate from below of what an adversary can do, never a proof. spec/attacks.md defines each.

@@ -31,14 +31,18 @@ use crate::show::summary::{verified_json, verified_text};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  secateur certify hopper/ --masks hopper/masks/ --states states.npy --epsilon 0.075 --units normalised \\
-      --key keys/secateur.pem --out hopper.cert.dsse.json
-  secateur certify cartpole/ --states states.npy --epsilon 0.01 --discount 0.99 --reward-range 1,1 \\
-      --episodes-can-end --key keys/secateur.pem --out cartpole.cert.dsse.json
-  secateur certify hopper/ --masks hopper/masks/ --states states.npy --epsilon 0.01 --band-limit tv=0.3 \\
-      --key keys/secateur.pem --out widest.cert.dsse.json
-  secateur certify cartpole/ --states states.npy --epsilon 0.01 --units raw --region-lower=-0.5,-0.5,-0.1,-0.5 \\
-      --region-upper=0.5,0.5,0.1,0.5 --region-threshold 0.2 --key keys/secateur.pem --out box.cert.dsse.json
+  secateur certify hopper/ --masks hopper/masks/ --states states.npy \\
+      --epsilon 0.075 --units normalised --key keys/secateur.pem \\
+      --out hopper.cert.dsse.json
+  secateur certify cartpole/ --states states.npy --epsilon 0.01 \\
+      --discount 0.99 --reward-range 1,1 --episodes-can-end \\
+      --key keys/secateur.pem --out cartpole.cert.dsse.json
+  secateur certify hopper/ --masks hopper/masks/ --states states.npy \\
+      --epsilon 0.01 --band-limit tv=0.3 --key keys/secateur.pem \\
+      --out widest.cert.dsse.json
+  secateur certify cartpole/ --states states.npy --epsilon 0.01 --units raw \\
+      --region-lower=-0.5,-0.5,-0.1,-0.5 --region-upper=0.5,0.5,0.1,0.5 \\
+      --region-threshold 0.2 --key keys/secateur.pem --out box.cert.dsse.json
 
 Without --family and --band every family is bounded that needs no search at every state (crown-optimised, lp and
 branch do; name them), no band and not float32/ibp, float32/crown (for binary32 inference). Numbers are read exactly: 0.075 is 3/40.")]

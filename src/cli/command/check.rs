@@ -29,11 +29,13 @@ use crate::show::summary::{verified_json, verified_text};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  secateur check hopper/ --masks hopper/masks/ --states states.npy --trust keys/trust.json hopper.cert.dsse.json
-  secateur check hopper/ --states states.npy --trust keys/trust.json --source model.onnx --source vecnormalize.pkl \
-      hopper.cert.dsse.json
+  secateur check hopper/ --masks hopper/masks/ --states states.npy \\
+      --trust keys/trust.json hopper.cert.dsse.json
+  secateur check hopper/ --states states.npy --trust keys/trust.json \\
+      --source model.onnx --source vecnormalize.pkl hopper.cert.dsse.json
   secateur check hopper.secateur --trust keys/trust.json
-  secateur check net.onnx prop.vnnlib --trust keys/trust.json proof.cert.dsse.json
+  secateur check net.onnx prop.vnnlib --trust keys/trust.json \\
+      proof.cert.dsse.json
 
 `secateur-check`, the trusted crate's own small program, does the same check.")]
 pub struct CheckArguments {

@@ -7,14 +7,15 @@ use clap::Args;
 use crate::cli::context::streams::read_document;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::document::DocumentOutput;
-use crate::decomposition::{MAX_BYTES, MaskTerms, decompose, emit_json, emit_table, parse_input};
+use crate::decomposition::{MAX_BYTES, MaskTerms, decompose, emit_json, emit_text, parse_input};
 
 /// Arguments of `decompose`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   secateur decompose fixtures/decomposition/two-masks.json
-  secateur decompose fixtures/decomposition/two-masks.json --digits 2 --format json
+  secateur decompose fixtures/decomposition/two-masks.json --digits 2 \\
+      --format json
 
 J(ref) - J~(pi_m o nu) = [J(ref) - J(pi)] + [J(pi) - J(pi_m)] + [J(pi_m) - J~(pi_m o nu)]: clean, pruning loss, robustness.
 spec/decomposition.md describes the file.
@@ -38,7 +39,7 @@ pub fn run(arguments: &DecomposeArguments, context: Context) -> Result<u8, CliEr
     let outputs = arguments.out.test([arguments.file.as_path()])?;
     let bytes = read_document(&arguments.file, MAX_BYTES)?;
     let decomposition = decompose(&parse_input(&bytes).map_err(|e| at(&e))?);
-    let text = emit_table(&decomposition, arguments.digits);
+    let text = emit_text(&decomposition, arguments.digits, crate::show::words::table());
     arguments.out.emit(&outputs, context, &text, &emit_json(&decomposition))?;
     Ok(u8::from(decomposition.masks.iter().any(exceeded)))
 }

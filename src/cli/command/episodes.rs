@@ -32,10 +32,12 @@ use crate::statistic::{GeometricTime, Visit, cut_off_share, seed_from, visit_epi
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  secateur episodes fixtures/cartpole-tanh --env CartPole-v1 --masks fixtures/cartpole-tanh/masks --mask 1 \\
-      --discount 0.9 --episodes 1000 --seed 1 --out drawn/
-  secateur certify fixtures/cartpole-tanh --masks fixtures/cartpole-tanh/masks --states drawn/states.npy \\
-      --episodes drawn/episodes.json --epsilon 0.01 --family crown --reward-range 1,1 --key keys/secateur.pem \\
+  secateur episodes fixtures/cartpole-tanh --env CartPole-v1 \\
+      --masks fixtures/cartpole-tanh/masks --mask 1 --discount 0.9 \\
+      --episodes 1000 --seed 1 --out drawn/
+  secateur certify fixtures/cartpole-tanh --masks fixtures/cartpole-tanh/masks \\
+      --states drawn/states.npy --episodes drawn/episodes.json --epsilon 0.01 \\
+      --family crown --reward-range 1,1 --key keys/secateur.pem \\
       --out drawn/f.cert.dsse.json
 
 Runs independent episodes of the policy's own stochastic actions and looks at each once, at a time k drawn with

@@ -32,8 +32,8 @@ const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
     args_conflicts_with_subcommands = true,
     after_help = "\
 Examples:
-  secateur gate --init hopper.audit/hopper.cert.dsse.json \\
-      --policy hopper/ --states states.npy
+  secateur gate --init hopper.audit/hopper.cert.dsse.json --policy hopper/ \\
+      --states states.npy
   secateur gate
   secateur gate accept                       # then commit the baseline
   secateur gate --baseline-rev main

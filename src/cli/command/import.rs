@@ -26,9 +26,11 @@ use crate::prune::recipe::mask_names;
 #[command(after_help = "\
 Examples:
   secateur import model.onnx --head gaussian --log-std log_std.npy --out hopper/
-  secateur import model.onnx --head gaussian --log-std=-0.5,-0.5,-1 --normaliser vecnormalize.pkl --out hopper/
+  secateur import model.onnx --head gaussian --log-std=-0.5,-0.5,-1 \\
+      --normaliser vecnormalize.pkl --out hopper/
   secateur import ppo-CartPole-v1.zip --out cartpole/
-  secateur import dense.safetensors --head categorical --pruned p50.safetensors --pruned p80.safetensors --out p/
+  secateur import dense.safetensors --head categorical \\
+      --pruned p50.safetensors --pruned p80.safetensors --out p/
 
 Nothing in a pickle is executed. The directory records the digest of every file read and the options given;
 `secateur check --source FILE` imports again and compares.")]
@@ -185,7 +187,10 @@ pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError
         arguments.out.display(),
         widths.join("-"),
         if policy.normaliser.is_some() { ", with observation normaliser" } else { "" },
-        masks.len()
+        match masks.len() {
+            0 => "none; `secateur prune` makes a chain".to_owned(),
+            count => count.to_string(),
+        }
     );
     text.push_str(&ignored_lines(&imported));
     text.extend(outputs.removed().map(|words| format!("\n{words}")));

@@ -18,8 +18,10 @@ use crate::prune::recipe::{MethodWord, Recipe, pruned};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  secateur prune hopper/ --method magnitude --scope layer --sparsity 0,0.1,0.3,0.5,0.9 --out hopper/masks/
-  secateur prune hopper/ --method saliency --states hopper/states.npy --sparsity 0,0.5 --out hopper/masks/
+  secateur prune hopper/ --method magnitude --scope layer \\
+      --sparsity 0,0.1,0.3,0.5,0.9 --out hopper/masks/
+  secateur prune hopper/ --method saliency --states hopper/states.npy \\
+      --sparsity 0,0.5 --out hopper/masks/
 
 The directory holds exactly the masks of its chain.json afterwards. Masks are nested by construction. Biases, standard deviations and the normaliser are never pruned.
 spec/pruning.md defines each method exactly.")]

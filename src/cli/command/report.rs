@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
-use secateur_checker::answer::headline;
+use secateur_checker::answer::{headline, percent, quantity_words};
 use secateur_checker::load::{CheckPaths, check_paths};
+use secateur_checker::number::Rounding;
 use secateur_checker::reader::certificate::parse_certificate;
 use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
 use secateur_checker::reader::escaped::Escaped;
@@ -20,8 +21,9 @@ use crate::cli::option::document::DocumentOutput;
 use crate::outputs::{OutputPlan, is_dash};
 use crate::policy::input::{MAX_TEXT, read_text};
 use crate::progress::Progress;
-use crate::report::{Row, Standing, rows, sums, theorem_steps};
-use crate::show::summary::FORMAT;
+use crate::report::{BoundRow, Row, Standing, bounds, rows, sums, theorem_steps};
+use crate::show::summary::{FORMAT, both};
+use crate::show::words::short;
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
@@ -109,8 +111,16 @@ fn read_list(path: &Path) -> Result<Vec<Entry>, CliError> {
     Ok(list.policy.into_iter().map(beside).collect())
 }
 
-/// The rows, and by policy what is bounded.
-type Read = (Vec<Row>, Vec<(String, String)>);
+/// What the certificates say.
+#[derive(Default)]
+struct Read {
+    /// How families moved along the chains.
+    rows: Vec<Row>,
+    /// By policy, what is bounded in a sentence.
+    headlines: Vec<(String, String)>,
+    /// By mask and quantity, what is bounded.
+    bounds: Vec<BoundRow>,
+}
 
 /// Checks every listed certificate.
 fn checked(arguments: &ReportArguments, entries: Vec<Entry>, bar: &Bar) -> Result<Read, CliError> {
@@ -120,7 +130,7 @@ fn checked(arguments: &ReportArguments, entries: Vec<Entry>, bar: &Bar) -> Resul
         ));
     }
     let standing = if arguments.trust.is_some() { Standing::Verified } else { Standing::VerifiedUnsigned };
-    let (mut all, mut bounds) = (Vec::new(), Vec::new());
+    let mut read = Read::default();
     for entry in entries {
         let name = entry.name.unwrap_or_default();
         let paths = CheckPaths {
@@ -138,27 +148,31 @@ fn checked(arguments: &ReportArguments, entries: Vec<Entry>, bar: &Bar) -> Resul
             CliError { message: format!("{}: {word}{e}", Escaped(&name)), code: e.exit_code() }
         })?;
         let certificate = outcome.verified.certificate();
-        let bound = headline(certificate, Some(outcome.verified.facts()));
-        bounds.push((name.clone(), format!("{}: {bound}", standing.words())));
-        all.extend(rows(&name, standing, certificate));
+        let facts = Some(outcome.verified.facts());
+        let headline = headline(certificate, facts);
+        read.headlines.push((name.clone(), format!("{}: {headline}", standing.words())));
+        read.bounds.extend(bounds(&name, standing, certificate, facts));
+        read.rows.extend(rows(&name, standing, certificate));
     }
-    Ok((all, bounds))
+    Ok(read)
 }
 
 fn read_only(certificates: &[PathBuf]) -> Result<Read, CliError> {
     if certificates.iter().filter(|path| is_dash(path)).count() > 1 {
         return Err(CliError::input("- is named twice; standard input holds one certificate"));
     }
-    let (mut all, mut bounds) = (Vec::new(), Vec::new());
+    let mut read = Read::default();
     for path in certificates {
         let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
         let envelope = parse_envelope(&read_document(path, MAX_ENVELOPE)?).map_err(|e| at(&e))?;
         let certificate = parse_certificate(&envelope.payload).map_err(|e| at(&e))?;
-        let bound = headline(&certificate, None);
-        bounds.push((name_of(path), format!("{}: {bound}", Standing::ClaimsOnly.words())));
-        all.extend(rows(&name_of(path), Standing::ClaimsOnly, &certificate));
+        let (name, standing) = (name_of(path), Standing::ClaimsOnly);
+        read.headlines
+            .push((name.clone(), format!("{}: {}", standing.words(), headline(&certificate, None))));
+        read.bounds.extend(bounds(&name, standing, &certificate, None));
+        read.rows.extend(rows(&name, standing, &certificate));
     }
-    Ok((all, bounds))
+    Ok(read)
 }
 
 /// Prints the table.
@@ -179,26 +193,87 @@ pub fn run(arguments: &ReportArguments, context: Context) -> Result<u8, CliError
         None => read_only(&arguments.certificates),
     };
     bar.finish();
-    let (all, bounds) = all?;
+    let Read { rows: all, headlines, bounds } = all?;
     let sums = sums(&all);
     let (steps, violated) = theorem_steps(&all);
     // One policy's rows are their own sums.
-    let shown = if bounds.len() > 1 { sums.as_slice() } else { &[] };
-    let mut text = format!("{}\n", table(&all, shown, arguments.markdown));
-    if arguments.markdown {
-        text.push('\n');
-    }
-    for (name, bound) in &bounds {
-        text.push_str(&format!("{}: {bound}\n", plain(name)));
+    let shown = if headlines.len() > 1 { sums.as_slice() } else { &[] };
+    let gap = if arguments.markdown { "\n" } else { "" };
+    let mut text = format!("{}\n{gap}{STEPS}\n{gap}", table(&all, shown, arguments.markdown));
+    text.push_str(&bound_table(&bounds, arguments.markdown));
+    text.push_str(gap);
+    for (name, headline) in &headlines {
+        text.push_str(&format!("{}: {headline}\n", plain(name)));
     }
     text.push_str(&format!("families monotone by theorem: {violated} violations in {steps} steps\n"));
     text.push_str(match &arguments.list {
         Some(_) => "every certificate was checked against its files",
         None => "claims only: nothing was checked; --list checks",
     });
-    let document = json!({"format": FORMAT, "kind": "report", "headlines": bounds.iter().map(|(name, bound)| json!({"policy": name, "headline": bound})).collect::<Vec<_>>(), "rows": list(&all), "sums": list(&sums), "theoremSteps": steps, "violations": violated});
+    let document = json!({"format": FORMAT, "kind": "report", 
+        "headlines": headlines.iter().map(|(name, words)| json!({"policy": name, "headline": words})).collect::<Vec<_>>(),
+        "bounds": bounds.iter().map(bound_json).collect::<Vec<_>>(), "rows": list(&all), "sums": list(&sums),
+        "theoremSteps": steps, "violations": violated});
     arguments.out.emit(&outputs, context, &text, &document)?;
     Ok(u8::from(violated > 0))
+}
+
+/// What the words of the first table mean.
+const STEPS: &str = "steps of each mask chain: by theorem, bounds of this family never rise; tightened, some fell; loosened, \
+    some rose, which says nothing of the policy itself";
+
+/// Most rows of bounds that are printed.
+const MAX_ROWS: usize = 1000;
+
+/// What is bounded, by policy, mask and quantity.
+fn bound_table(bounds: &[BoundRow], markdown: bool) -> String {
+    let mut table = crate::show::words::table();
+    if markdown {
+        table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+    }
+    table.set_header([
+        "policy",
+        "mask",
+        "sparsity",
+        "quantity",
+        "certified at most",
+        "by",
+        "attack at least",
+    ]);
+    let family = |row: &BoundRow| {
+        let bound = row.at_most.as_ref()?;
+        Some(bound.family.map_or_else(|| "several families".to_owned(), |family| family.name()))
+    };
+    for row in bounds.iter().take(MAX_ROWS) {
+        let at_most = row.at_most.as_ref().map(|bound| short(&bound.value, Rounding::Up));
+        let at_least = row.at_least.as_ref().map(|value| short(value, Rounding::Down));
+        table.add_row([
+            plain(&row.policy),
+            row.mask.to_string(),
+            percent(row.pruned[0], row.pruned[1]),
+            quantity_words(row.quantity).to_owned(),
+            at_most.unwrap_or_else(|| "-".to_owned()),
+            family(row).unwrap_or_default(),
+            at_least.unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    let words = match bounds.first().map(|row| row.standing) {
+        Some(Standing::ClaimsOnly) => "claimed, unchecked",
+        Some(standing) => standing.words(),
+        None => return String::new(),
+    };
+    let left = bounds.len().saturating_sub(MAX_ROWS);
+    let more = if left > 0 { format!("{left} more rows: --format json\n") } else { String::new() };
+    format!("bounds at the listed states, {words}:\n{}{table}\n{more}", if markdown { "\n" } else { "" })
+}
+
+fn bound_json(row: &BoundRow) -> Value {
+    let bound = row.at_most.as_ref();
+    json!({"policy": row.policy, "evidence": row.standing.words(), "mask": row.mask, "pruned": row.pruned[0],
+           "total": row.pruned[1], "sparsity": row.pruned[0] as f64 / row.pruned[1].max(1) as f64,
+           "quantity": row.quantity.name(), "family": bound.and_then(|b| b.family).map(|family| family.name()),
+           "atMost": bound.map(|b| both(&b.value, Rounding::Up)), "everyState": bound.map(|b| b.everywhere),
+           "attackAtLeast": row.at_least.as_ref().map(|value| both(value, Rounding::Down))})
 }
 
 /// A word as it is, another text quoted, escaped, and without what Markdown and HTML take for their own.

@@ -16,7 +16,8 @@ use crate::sa_mdp::{Comparison, FiniteSaMdp, MAX_BYTES, compare, emit_json, pars
 #[command(after_help = "\
 Examples:
   secateur sa-mdp fixtures/sa_mdp/extremal-3-state.json
-  secateur sa-mdp fixtures/sa_mdp/pole-that-falls.json --horizon 20 --format json
+  secateur sa-mdp fixtures/sa_mdp/pole-that-falls.json --horizon 20 \\
+      --format json
 
 spec/sa-mdp.md describes the file. Every number is exact.
 Exit codes: 0 the rules' bounds hold at every start, 1 one of them does not, 2 the file is not a finite SA-MDP.")]

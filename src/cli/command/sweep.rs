@@ -177,6 +177,14 @@ fn unfinished(plan: &Plan, outcome: &Outcome) -> Result<(), CliError> {
     Ok(())
 }
 
+/// How far from an estimate jobs were seen to end, on idle machines and on busy ones.
+const FASTER: f64 = 0.5;
+const SLOWER: f64 = 2.5;
+
+fn between(seconds: f64) -> String {
+    format!("{} to {}", duration(FASTER * seconds), duration(SLOWER * seconds))
+}
+
 fn dry_run(
     arguments: &SweepArguments,
     plan: &Plan,
@@ -201,22 +209,23 @@ fn dry_run(
     let total: f64 = kinds.iter().map(|(.., cost)| cost).sum();
     let mut text = String::new();
     for (name, all, left, cost) in &kinds {
-        text.push_str(&format!(
-            "{name:24} {left:>5} of {all:>5} to run, about {} of one core\n",
-            duration(*cost)
-        ));
+        text.push_str(&format!("{name:24} {left:>5} of {all:>5} to run, {} of one core\n", between(*cost)));
     }
     let left: usize = kinds.iter().map(|(_, _, left, _)| left).sum();
     text.push_str(&format!(
-        "{:24} {left:>5} of {:>5} to run, about {} with {workers} jobs at a time\n",
+        "{:24} {left:>5} of {:>5} to run, {} with {workers} jobs at a time\n",
         "together",
         plan.jobs.len(),
-        duration(total / workers as f64)
+        between(total / workers as f64)
     ));
     let rows: Vec<_> = kinds
         .iter()
         .map(|(name, all, left, cost)| json!({"kind": name, "jobs": all, "toRun": left, "coreSeconds": cost.round()}))
         .collect();
-    context.print(&text, &json!({"kinds": rows, "workers": workers, "coreSeconds": total.round()}))?;
+    context.print(
+        &text,
+        &json!({"kinds": rows, "workers": workers, "coreSeconds": total.round(),
+                           "coreSecondsBetween": [(FASTER * total).round(), (SLOWER * total).round()]}),
+    )?;
     Ok(0)
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::cli::context::bar::Bar;
 use crate::cli::context::interrupt::kept;
-use crate::cli::context::streams::refuse_dash;
+use crate::cli::context::streams::{complain, refuse_dash};
 use crate::cli::context::write;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::force::Force;
@@ -32,10 +32,13 @@ use masks::{MaskFlags, NEW_CHAIN, add_chain};
 #[command(after_help = "\
 Examples:
   secateur train --env Pendulum-v1 --seed 1 --out pendulum/
-  secateur train --env CartPole-v1 --seed 1 --sa-kappa 0.1 --sa-epsilon 0.05 --out cartpole-sa/
+  secateur train --env CartPole-v1 --seed 1 --sa-kappa 0.1 --sa-epsilon 0.05 \\
+      --out cartpole-sa/
   secateur train --config hopper.toml --out hopper/
-  secateur train --env Pendulum-v1 --prune-sparsity 0.9 --prune-schedule cubic --out pendulum-90/
-  secateur train --env Pendulum-v1 --finetune pendulum/ --masks pendulum/masks/ --mask 3 --total-timesteps 50000 \
+  secateur train --env Pendulum-v1 --prune-sparsity 0.9 --prune-schedule cubic \\
+      --out pendulum-90/
+  secateur train --env Pendulum-v1 --finetune pendulum/ \\
+      --masks pendulum/masks/ --mask 3 --total-timesteps 50000 \\
       --out pendulum-tuned/
 
 PPO as a reader's reference. The directory gets the policy (normaliser included), critic/ with its value
@@ -44,7 +47,8 @@ curves, and a checkpoint: the same command goes on from an interrupted run. --fo
 weights on any number of threads.
 With pruning or under a mask it also gets masks/, a new chain of the one mask that the weights obey: training on changes
 the base weights, so no certificate of another policy carries over. spec/pruning.md defines methods and schedules.
-Hopper-v5, Walker2d-v5, HalfCheetah-v5 and Ant-v5 need libmujoco 3.17.0 (pip install --no-deps mujoco==3.17.0).")]
+Environments: Pendulum-v1, CartPole-v1, MountainCarContinuous-v0, Acrobot-v1; with libmujoco 3.17.0
+(pip install --no-deps mujoco==3.17.0) also Hopper-v5, Walker2d-v5, HalfCheetah-v5 and Ant-v5.")]
 pub struct TrainArguments {
     /// Environment by Gymnasium's name; starts from settings that suit it.
     #[arg(long, value_name = "ID", required_unless_present = "config")]
@@ -194,6 +198,14 @@ pub fn run(arguments: &TrainArguments, context: Context) -> Result<u8, CliError>
         "{} keeps the last checkpoint; the same command goes on from there",
         arguments.out.display()
     ));
+    let whole = config.updates() * config.batch_size();
+    if whole != config.total_timesteps {
+        complain(&format!(
+            "note: {whole} of the {} steps are run: an update takes {}, and only whole updates count",
+            config.total_timesteps,
+            config.batch_size()
+        ));
+    }
     let bar = Bar::styled(context.progress, "{prefix} {bar:40} {pos}/{len} {eta} {msg}");
     let outcome = match &start {
         Some((start, _)) => train_from(&config, start, &files, &bar),

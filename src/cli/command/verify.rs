@@ -43,9 +43,12 @@ use crate::verify::{Answer, Question, VerifyError, outputs_at, verify};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  secateur verify net.onnx prop.vnnlib --key keys/secateur.pem --out proof.cert.dsse.json
-  secateur check net.onnx prop.vnnlib --trust keys/trust.json proof.cert.dsse.json
-  secateur verify net.onnx prop.vnnlib --steps 5000 --resume search.json    # again and again, until it is decided
+  secateur verify net.onnx prop.vnnlib --key keys/secateur.pem \\
+      --out proof.cert.dsse.json
+  secateur check net.onnx prop.vnnlib --trust keys/trust.json \\
+      proof.cert.dsse.json
+  # again and again, until it is decided
+  secateur verify net.onnx prop.vnnlib --steps 5000 --resume search.json
 
 The first line printed is unsat (no input satisfies the property; a proof is written beside the certificate), sat (an
 exact input does; printed in decimals with the outputs) or unknown (the step budget ended first; --resume keeps the search so that it can go on).

@@ -72,6 +72,33 @@ fn bound_json(bound: &Bound) -> Value {
 pub fn emit_table(decomposition: &Decomposition, digits: u32) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::ASCII_MARKDOWN);
+    let share = |sparsity: &Rational| decimal(&round(sparsity, 4), 4);
+    fill(&mut table, decomposition, digits, share);
+    format!("{table}\n{}", notes(decomposition))
+}
+
+/// The same in a table of the caller's style, for people: sparsities in per cent, and why columns of bounds are empty.
+pub fn emit_text(decomposition: &Decomposition, digits: u32, mut table: Table) -> String {
+    let percent = |sparsity: &Rational| {
+        format!("{} %", decimal(&round(&sparsity.mul(&Rational::from_integer(BigInt::from(100u8))), 1), 1))
+    };
+    fill(&mut table, decomposition, digits, percent);
+    let unbounded =
+        decomposition.masks.iter().all(|m| m.pruning.bound.is_none() && m.robustness.bound.is_none());
+    let why = if unbounded {
+        "bounds: the file gives none (`secateur attack` measures only); spec/decomposition.md says where a mask's `bounds` go.\n"
+    } else {
+        ""
+    };
+    format!("{table}\n{why}{}", notes(decomposition))
+}
+
+fn fill(
+    table: &mut Table,
+    decomposition: &Decomposition,
+    digits: u32,
+    sparsity: impl Fn(&Rational) -> String,
+) {
     table.set_header([
         "mask",
         "sparsity",
@@ -89,7 +116,7 @@ pub fn emit_table(decomposition: &Decomposition, digits: u32) -> String {
         let attacked = round(&mask.attacked_mean, digits);
         table.add_row([
             mask.name.escape_default().to_string(),
-            decimal(&round(&mask.sparsity, 4), 4),
+            sparsity(&mask.sparsity),
             decimal(&(&reference - &dense), digits),
             decimal(&(&dense - &pruned), digits),
             bound_cell(&mask.pruning),
@@ -98,7 +125,6 @@ pub fn emit_table(decomposition: &Decomposition, digits: u32) -> String {
             decimal(&(&reference - &attacked), digits),
         ]);
     }
-    format!("{table}\n{}", notes(decomposition))
 }
 
 fn notes(decomposition: &Decomposition) -> String {

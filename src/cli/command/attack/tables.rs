@@ -59,6 +59,11 @@ fn strongest<'a>(rows: &'a [Row], mask: &str, protocol: Protocol) -> Option<&'a 
     own.min_by(|a, b| a.summary(protocol, true).mean.total_cmp(&b.summary(protocol, true).mean))
 }
 
+/// What an attack took of the mean return; at most 0 if it took nothing.
+fn took(row: &Row, protocol: Protocol) -> f64 {
+    row.summary(protocol, false).mean - row.summary(protocol, true).mean
+}
+
 fn masks(rows: &[Row]) -> Vec<&str> {
     let mut names: Vec<&str> = rows.iter().map(|row| row.mask.as_str()).collect();
     names.dedup();
@@ -96,7 +101,8 @@ fn table(rows: &[Row], protocol: Protocol) -> Table {
             let is_lowest = lowest.is_some_and(|lowest| std::ptr::eq(lowest, row));
             let note = match (row.outcome.transfer, is_lowest) {
                 (true, _) => "transfer: made against the dense policy",
-                (false, true) => "strongest",
+                (false, true) if took(row, protocol) > 0.0 => "strongest",
+                (false, true) => "no attack took anything",
                 (false, false) => "",
             };
             table.add_row(line(row, true, note));
@@ -172,7 +178,8 @@ pub fn document(env_id: &str, rows: &[Row]) -> Value {
         let name = |mask: &&str| {
             let row = strongest(rows, mask, protocol)?;
             Some(
-                json!({"mask": mask, "attack": row.outcome.plan.kind, "mean": row.summary(protocol, true).mean}),
+                json!({"mask": mask, "attack": row.outcome.plan.kind, "mean": row.summary(protocol, true).mean,
+                       "took": took(row, protocol)}),
             )
         };
         masks(rows).iter().filter_map(name).collect::<Vec<Value>>()
