@@ -59,7 +59,9 @@ fn every_attack_is_measured() {
             };
             assert_eq!(row["outcome"]["training_steps"], steps);
         }
-        assert!(ran.stdout.contains("strongest"), "{ran:?}");
+        // Such small budgets may take nothing of CartPole's 500.
+        let words = if name == "pendulum-tanh" { "strongest" } else { "no attack took anything" };
+        assert!(ran.stdout.contains(words), "{ran:?}");
         let csv = std::fs::read_to_string(folder.path().join("out/attack.csv")).expect("written");
         assert_eq!(csv.lines().count(), 13, "{csv}");
         assert!(csv.lines().all(|line| line.split(',').count() == 19), "{csv}");

@@ -78,12 +78,15 @@ fn bench() -> TempDir {
     folder
 }
 
-/// Runs a command line in which `CARTPOLE` is the fixture.
+/// Runs a command line in which `CARTPOLE` and `PENDULUM` are fixtures.
 fn say(folder: &Path, line: &str) -> Ran {
-    let cartpole = repository("fixtures/cartpole-tanh").display().to_string();
-    run(secateur(folder)
-        .arg("-q")
-        .args(line.split_whitespace().map(|word| word.replace("CARTPOLE", &cartpole))))
+    let place = |name: &str| repository("fixtures").join(name).display().to_string();
+    let word = |word: &str| match word {
+        "CARTPOLE" => place("cartpole-tanh"),
+        "PENDULUM" => place("pendulum-tanh"),
+        word => word.to_owned(),
+    };
+    run(secateur(folder).arg("-q").args(line.split_whitespace().map(word)))
 }
 
 fn done(folder: &Path, line: &str) -> Ran {
@@ -203,11 +206,11 @@ fn no_attack_is_strongest_that_took_nothing() {
         done(folder.path(), "attack CARTPOLE --attack random --epsilon 0.000000001 --episodes 3 --out out");
     assert!(ran.stdout.contains("no attack took anything"), "{}", ran.stdout);
     assert!(!ran.stdout.contains("strongest"), "{}", ran.stdout);
-    let ran = done(folder.path(), "attack CARTPOLE --attack mad --epsilon 1 --episodes 3 --out strong");
+    let ran = done(folder.path(), "attack PENDULUM --attack mad --epsilon 1 --episodes 3 --out strong");
     assert!(ran.stdout.contains("strongest"), "{}", ran.stdout);
     let document = json(&done(
         folder.path(),
-        "attack CARTPOLE --attack mad --epsilon 1 --episodes 3 --out b --format json",
+        "attack PENDULUM --attack mad --epsilon 1 --episodes 3 --out b --format json",
     ));
     assert!(
         document["strongest"]["deterministic"][0]["took"].as_f64() > Some(0.0),
@@ -287,7 +290,7 @@ const GOOD: [&str; 26] = [
     "attack CARTPOLE --attack random --epsilon 0.1 --episodes 3 --out attacked",
     "audit policy --out audited",
     "bundle policy c.cert.dsse.json --masks masks --states states.npy --out x.secateur",
-    "bundle --open x.secateur --out opened",
+    "bundle --open x.secateur --to opened",
     "certify policy --masks masks --states states.npy --epsilon 0.05 --family ibp --key k.pem --out n.json",
     "check policy --masks masks --states states.npy --trust trust.json c.cert.dsse.json",
     "decompose m.json",
