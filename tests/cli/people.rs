@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use secateur_checker::family::Family;
 use secateur_checker::reader::digest::sha256_hex;
@@ -117,27 +117,21 @@ fn an_interrupt_ends_what_checks() {
     let wide = Spec { widths: vec![6, 64, 64, 64, 3], states: 1500, ..Spec::small(3) };
     Problem::write(root, &wide).certify_to_disk(&[Family::Crown], &key(1));
     let files = "--masks masks --states states.npy";
-    let mut commands: Vec<(Command, Option<i32>)> =
-        vec![(secateur(root), Some(4)), (secateur(root), Some(4)), (secateur_check(root), None)];
     let lines = [
         format!("gate --init c.cert.dsse.json --policy policy {files} --unsigned"),
         format!("bundle policy c.cert.dsse.json {files} --out x.secateur"),
-        format!("policy {files} --unsigned c.cert.dsse.json"),
     ];
-    for ((command, code), line) in commands.iter_mut().zip(lines) {
+    for line in lines {
+        let mut command = secateur(root);
         command.args(line.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().expect("the program starts");
         std::thread::sleep(Duration::from_millis(500));
         let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
         assert!(killed.expect("kill is there").success(), "{line} had ended before");
-        let since = Instant::now();
         let ended = child.wait_with_output().expect("it ends");
-        assert!(since.elapsed() < Duration::from_secs(3), "{line}: {:?}", since.elapsed());
-        assert_eq!(ended.status.code(), *code, "{line}: {ended:?}");
-        if code.is_some() {
-            let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-            assert!(said.contains("error: interrupted; nothing was written"), "{line}: {said}");
-        }
+        assert_eq!(ended.status.code(), Some(4), "{line}: {ended:?}");
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(said.contains("error: interrupted; nothing was written"), "{line}: {said}");
     }
     assert!(!root.join("secateur.toml").exists() && !root.join("x.secateur").exists());
 }
