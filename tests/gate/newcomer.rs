@@ -53,7 +53,7 @@ fn audit_toml(method: &str) -> String {
 fn step(root: &Path, line: &str) -> Ran {
     let mut words = line.split_whitespace();
     assert_eq!(words.next(), Some("secateur"));
-    run(secateur(root).arg("--quiet").args(words).env_remove("CI"))
+    run(secateur(root).arg("--quiet").args(words))
 }
 
 fn good(root: &Path, line: &str) -> Ran {

@@ -26,8 +26,15 @@ pub fn secateur(folder: &Path) -> Command {
     let mut command =
         Command::new(profile_folder().join(format!("secateur{}", std::env::consts::EXE_SUFFIX)));
     command.current_dir(folder);
+    for name in READ_FROM_THE_ENVIRONMENT {
+        command.env_remove(name);
+    }
     command
 }
+
+/// What `secateur` looks up in its environment and behaves otherwise for: a test that wants one sets it, and none passes or
+/// fails by where it runs.
+const READ_FROM_THE_ENVIRONMENT: [&str; 3] = ["CI", "GITHUB_STEP_SUMMARY", "COLUMNS"];
 
 /// Where cargo put the programs of the profile that this test was built in: tests lie in `deps/` below it.
 fn profile_folder() -> PathBuf {
