@@ -18,7 +18,11 @@ const UNIT: i64 = 1 << UNIT_BITS;
 /// Slopes above and below over an interval of a piecewise linear activation.
 pub(crate) fn piecewise(activation: &GridActivation, (lower, upper): Interval) -> Option<Interval> {
     match activation {
-        GridActivation::Identity | GridActivation::Tanh | GridActivation::Sigmoid => None,
+        GridActivation::Identity
+        | GridActivation::Tanh
+        | GridActivation::Sigmoid
+        | GridActivation::Elu { .. }
+        | GridActivation::Silu => None,
         GridActivation::Relu => hinge(0, (lower, upper)),
         GridActivation::LeakyRelu { numerator, denominator } => {
             hinge(ratio(*numerator, *denominator)?, (lower, upper))

@@ -129,6 +129,8 @@ fn activation_error(
             let limit = i64::try_from(magnitude(*lower).max(magnitude(*upper))).ok()?;
             gamma(limit, 1)?.checked_add(1)?
         }
+        // SKELETON
+        GridActivation::Elu { .. } | GridActivation::Silu => return None,
     };
     error.checked_add(own)
 }

@@ -152,7 +152,11 @@ fn estimate(value: Dyadic) -> Option<u128> {
 
 fn post_magnitude(activation: &Activation, pre: u128) -> Option<u128> {
     match activation {
-        Activation::Identity | Activation::Relu | Activation::LeakyRelu { .. } => Some(pre),
+        Activation::Identity
+        | Activation::Relu
+        | Activation::LeakyRelu { .. }
+        | Activation::Elu { .. }
+        | Activation::Silu => Some(pre),
         Activation::Tanh | Activation::Sigmoid => Some(ONE),
         Activation::Clip { lower, upper } => {
             lower.abs().max(upper.abs()).ceil_scaled(ESTIMATE_BITS).to_u128()
@@ -213,6 +217,15 @@ pub enum GridActivation {
         /// Enclosure of the upper limit.
         upper: Interval,
     },
+    /// `numerator / denominator * (exp(x) - 1)` below 0; both in `0..=2^30`, numerator at most the denominator.
+    Elu {
+        /// Numerator of alpha.
+        numerator: i64,
+        /// Denominator of alpha, positive.
+        denominator: i64,
+    },
+    /// `x` times the logistic function of `x`.
+    Silu,
 }
 
 /// A masked network on the grid.
@@ -342,6 +355,14 @@ fn grid_activation(activation: &Activation, value_bits: u32, layer: usize) -> Re
             let (numerator, denominator) = (short(slope.numerator())?, short(slope.denominator())?);
             GridActivation::LeakyRelu { numerator, denominator }
         }
+        Activation::Elu { alpha } => {
+            if !alpha.is_positive() || *alpha > Rational::one() {
+                return Err(Fault::ParameterOutOfRange { layer });
+            }
+            let (numerator, denominator) = (short(alpha.numerator())?, short(alpha.denominator())?);
+            GridActivation::Elu { numerator, denominator }
+        }
+        Activation::Silu => GridActivation::Silu,
         Activation::Clip { lower, upper } => {
             if lower > upper {
                 return Err(Fault::ParameterOutOfRange { layer });

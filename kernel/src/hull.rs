@@ -82,6 +82,8 @@ fn slopes(
             let linear = lower >= low.1 && upper <= high.0;
             Some((steep(linear), steep(upper > low.0 && lower < high.1)))
         }
+        // SKELETON
+        GridActivation::Elu { .. } | GridActivation::Silu => None,
     }
 }
 

@@ -81,6 +81,8 @@ pub(crate) fn value_enclosure(
         GridActivation::Clip { lower, upper } => {
             Some((x.max(lower.0).min(upper.0), x.max(lower.1).min(upper.1)))
         }
+        // SKELETON
+        GridActivation::Elu { .. } | GridActivation::Silu => None,
     }
 }
 

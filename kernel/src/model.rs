@@ -31,6 +31,13 @@ pub enum Activation {
         /// Greatest output.
         upper: Rational,
     },
+    /// `x` for `x >= 0`, else `alpha * (exp(x) - 1)`.
+    Elu {
+        /// Size of the negative side, in (0, 1].
+        alpha: Rational,
+    },
+    /// `x / (1 + exp(-x))`: `x` times the logistic function of `x`.
+    Silu,
 }
 
 /// A dense matrix of stored numbers, row-major, `rows x columns` (out x in for weights, S x n for states).

@@ -105,6 +105,8 @@ pub fn relax(
                 lower: line(mirrored, (one - mirrored.offset).floor(shift))?,
             })
         }
+        // SKELETON
+        GridActivation::Elu { .. } | GridActivation::Silu => None,
     }
 }
 
@@ -152,6 +154,8 @@ fn breakpoints(activation: &GridActivation) -> ([Option<i64>; 4], i64) {
         | GridActivation::Relu
         | GridActivation::LeakyRelu { .. }
         | GridActivation::Tanh
+        | GridActivation::Elu { .. }
+        | GridActivation::Silu
         | GridActivation::Sigmoid => ([Some(0), None, None, None], 0),
     }
 }

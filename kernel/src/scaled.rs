@@ -152,9 +152,13 @@ impl MaskedLayer<'_> {
 /// `max(1, |slope|)` for leaky ReLU.
 fn lipschitz(activation: &Activation) -> Rational {
     match activation {
-        Activation::Identity | Activation::Relu | Activation::Tanh | Activation::Clip { .. } => {
-            Rational::one()
-        }
+        Activation::Identity
+        | Activation::Relu
+        | Activation::Tanh
+        | Activation::Elu { .. }
+        | Activation::Clip { .. } => Rational::one(),
+        // SKELETON
+        Activation::Silu => Rational::from_dyadic(141.into(), -7),
         Activation::LeakyRelu { slope } => slope.abs().max(Rational::one()),
         Activation::Sigmoid => Rational::on_grid(1, 2),
     }

@@ -66,7 +66,9 @@ fn real(network: &Network, x: &[Rational]) -> Option<Vec<Rational>> {
                     Activation::LeakyRelu { slope } if pre.is_negative() => pre.mul(slope),
                     Activation::LeakyRelu { .. } => pre,
                     Activation::Clip { lower, upper } => pre.max(lower.clone()).min(upper.clone()),
-                    Activation::Tanh | Activation::Sigmoid => return None,
+                    Activation::Tanh | Activation::Sigmoid | Activation::Elu { .. } | Activation::Silu => {
+                        return None;
+                    }
                 })
             })
             .collect::<Option<_>>()?;

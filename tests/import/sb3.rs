@@ -105,6 +105,14 @@ fn evaluate(policy: &PolicyData, observation: &[f64]) -> Vec<f64> {
                 }
                 ActivationSpec::Tanh => pre.tanh(),
                 ActivationSpec::Sigmoid => 1.0 / (1.0 + (-pre).exp()),
+                ActivationSpec::Elu(alpha) => {
+                    if pre > 0.0 {
+                        pre
+                    } else {
+                        fraction(alpha) * pre.exp_m1()
+                    }
+                }
+                ActivationSpec::Silu => pre / (1.0 + (-pre).exp()),
                 ActivationSpec::Clip(lower, upper) => pre.clamp(fraction(lower), fraction(upper)),
             }
         });

@@ -52,6 +52,8 @@ pub fn policy_digest(policy: &Policy) -> String {
             Activation::Tanh => "tanh".to_owned(),
             Activation::Sigmoid => "sigmoid".to_owned(),
             Activation::Clip { lower, upper } => format!("clip {lower} {upper}"),
+            Activation::Elu { alpha } => format!("elu {alpha}"),
+            Activation::Silu => "silu".to_owned(),
         });
         digest.line(if layer.fixed { "fixed" } else { "learned" });
     }

@@ -161,13 +161,15 @@ fn is_diagonal(weight: &Matrix) -> bool {
 
 /// Reads `"relu"` and the like, or an object with the parameters of `leaky_relu` and `clip`.
 fn parse_activation(field: &Field<'_>) -> Result<Activation, Clause> {
-    const KNOWN: &str = "identity, relu, tanh, sigmoid, hardtanh, or an object of kind leaky_relu or clip";
+    const KNOWN: &str =
+        "identity, relu, tanh, sigmoid, silu, hardtanh, or an object of kind leaky_relu, elu or clip";
     if let Ok(word) = field.string() {
         return Ok(match word {
             "identity" => Activation::Identity,
             "relu" => Activation::Relu,
             "tanh" => Activation::Tanh,
             "sigmoid" => Activation::Sigmoid,
+            "silu" => Activation::Silu,
             "hardtanh" => Activation::Clip { lower: Rational::one().neg(), upper: Rational::one() },
             _ => return Err(field.unknown_word(KNOWN)),
         });
@@ -181,13 +183,19 @@ fn parse_activation(field: &Field<'_>) -> Result<Activation, Clause> {
             let slope = place.allowed(place.rational()?, "a slope in [0, 1]", within)?;
             Activation::LeakyRelu { slope }
         }
+        "elu" => {
+            let (place, one) = (fields.required("alpha")?, Rational::one());
+            let within = |alpha: &Rational| alpha.is_positive() && *alpha <= one;
+            let alpha = place.allowed(place.rational()?, "an alpha in (0, 1]", within)?;
+            Activation::Elu { alpha }
+        }
         "clip" => {
             let lower = fields.required("lower")?.rational()?;
             let place = fields.required("upper")?;
             let upper = place.allowed(place.rational()?, "above lower", |upper| *upper > lower)?;
             Activation::Clip { lower, upper }
         }
-        _ => return Err(kind.unknown_word("leaky_relu or clip")),
+        _ => return Err(kind.unknown_word("leaky_relu, elu or clip")),
     };
     fields.finish()?;
     Ok(activation)

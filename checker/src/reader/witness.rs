@@ -149,7 +149,10 @@ pub(super) fn slopes_of(activation: &GridActivation) -> usize {
     match activation {
         GridActivation::Identity => 0,
         GridActivation::Relu | GridActivation::LeakyRelu { .. } | GridActivation::Clip { .. } => 1,
-        GridActivation::Tanh | GridActivation::Sigmoid => 2,
+        GridActivation::Tanh
+        | GridActivation::Sigmoid
+        | GridActivation::Elu { .. }
+        | GridActivation::Silu => 2,
     }
 }
 

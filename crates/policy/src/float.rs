@@ -33,6 +33,10 @@ pub enum FloatActivation {
     Sigmoid,
     /// `min(max(x, .0), .1)`.
     Clip(f64, f64),
+    /// `x` for `x >= 0`, else `alpha * (exp(x) - 1)`, alpha in (0, 1].
+    Elu(f64),
+    /// `x / (1 + exp(-x))`.
+    Silu,
 }
 
 impl FloatActivation {
@@ -51,12 +55,20 @@ impl FloatActivation {
             Self::Tanh => x.tanh(),
             Self::Sigmoid => 0.5 + 0.5 * (0.5 * x).tanh(),
             Self::Clip(lower, upper) => x.max(lower).min(upper),
+            Self::Elu(alpha) => {
+                if x >= 0.0 {
+                    x
+                } else {
+                    alpha * x.exp_m1()
+                }
+            }
+            Self::Silu => x * (0.5 + 0.5 * (0.5 * x).tanh()),
         }
     }
 
     /// Whether the function is made of straight pieces, so that branching on signs can decide it.
     pub fn is_piecewise_linear(self) -> bool {
-        !matches!(self, Self::Tanh | Self::Sigmoid)
+        !matches!(self, Self::Tanh | Self::Sigmoid | Self::Elu(_) | Self::Silu)
     }
 }
 
@@ -262,6 +274,8 @@ fn lower_activation(activation: &Activation) -> FloatActivation {
         Activation::LeakyRelu { slope } => FloatActivation::LeakyRelu(rational_to_float(slope)),
         Activation::Tanh => FloatActivation::Tanh,
         Activation::Sigmoid => FloatActivation::Sigmoid,
+        Activation::Elu { alpha } => FloatActivation::Elu(rational_to_float(alpha)),
+        Activation::Silu => FloatActivation::Silu,
         Activation::Clip { lower, upper } => {
             FloatActivation::Clip(rational_to_float(lower), rational_to_float(upper))
         }

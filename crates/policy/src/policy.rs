@@ -49,6 +49,10 @@ pub enum ActivationSpec {
     Sigmoid,
     /// `min(max(x, lower), upper)`; both as text. Hardtanh is `("-1", "1")`.
     Clip(String, String),
+    /// `x` or `alpha * (exp(x) - 1)`; alpha as text.
+    Elu(String),
+    /// `x` times the logistic function of `x`.
+    Silu,
 }
 
 /// One affine layer with its activation; `weight` is `[out, in]`, `bias` is `[out]`.

@@ -310,6 +310,10 @@ fn layers(network: &GridNetwork) -> Value {
         GridActivation::Relu => json!("relu"),
         GridActivation::Tanh => json!("tanh"),
         GridActivation::Sigmoid => json!("sigmoid"),
+        GridActivation::Silu => json!("silu"),
+        GridActivation::Elu { numerator, denominator } => {
+            json!({ "elu": ints([*numerator, *denominator]) })
+        }
         GridActivation::LeakyRelu { numerator, denominator } => {
             json!({ "leaky-relu": ints([*numerator, *denominator]) })
         }

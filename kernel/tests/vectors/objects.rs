@@ -21,11 +21,15 @@ pub fn activation(value: In<'_>) -> Activation {
         let (lower, upper) = limits.pair();
         return Activation::Clip { lower: lower.rational(), upper: upper.rational() };
     }
+    if let Some(alpha) = value.maybe("elu") {
+        return Activation::Elu { alpha: alpha.rational() };
+    }
     match value.text() {
         "identity" => Activation::Identity,
         "relu" => Activation::Relu,
         "tanh" => Activation::Tanh,
         "sigmoid" => Activation::Sigmoid,
+        "silu" => Activation::Silu,
         other => panic!("no activation {other}"),
     }
 }

@@ -197,6 +197,8 @@ pub fn activation_text(activation: &ActivationSpec) -> String {
         ActivationSpec::Tanh => "tanh".to_owned(),
         ActivationSpec::Sigmoid => "sigmoid".to_owned(),
         ActivationSpec::LeakyRelu(slope) => format!("leaky_relu:{slope}"),
+        ActivationSpec::Elu(alpha) => format!("elu:{alpha}"),
+        ActivationSpec::Silu => "silu".to_owned(),
         ActivationSpec::Clip(lower, upper) if lower == "-1" && upper == "1" => "hardtanh".to_owned(),
         ActivationSpec::Clip(lower, upper) => format!("clip:{lower}:{upper}"),
     }
@@ -209,9 +211,11 @@ pub fn parse_activation(text: &str) -> Option<ActivationSpec> {
         "relu" => ActivationSpec::Relu,
         "tanh" => ActivationSpec::Tanh,
         "sigmoid" => ActivationSpec::Sigmoid,
+        "silu" => ActivationSpec::Silu,
         "hardtanh" => ActivationSpec::Clip("-1".to_owned(), "1".to_owned()),
         _ => match text.split(':').collect::<Vec<_>>()[..] {
             ["leaky_relu", slope] => ActivationSpec::LeakyRelu(slope.to_owned()),
+            ["elu", alpha] => ActivationSpec::Elu(alpha.to_owned()),
             ["clip", lower, upper] => ActivationSpec::Clip(lower.to_owned(), upper.to_owned()),
             _ => return None,
         },

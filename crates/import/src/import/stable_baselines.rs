@@ -349,6 +349,8 @@ fn word(activation: &ActivationSpec) -> String {
         ActivationSpec::LeakyRelu(slope) => format!("leaky_relu:{slope}"),
         ActivationSpec::Tanh => "tanh".into(),
         ActivationSpec::Sigmoid => "sigmoid".into(),
+        ActivationSpec::Elu(alpha) => format!("elu:{alpha}"),
+        ActivationSpec::Silu => "silu".into(),
         ActivationSpec::Clip(lower, upper) => format!("clip to [{lower}, {upper}]"),
     }
 }

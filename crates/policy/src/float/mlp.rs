@@ -55,6 +55,10 @@ pub fn apply_to_all(activation: FloatActivation, values: &mut [f64]) {
         FloatActivation::Tanh => values.iter_mut().for_each(|x| *x = tanh(*x)),
         FloatActivation::Sigmoid => values.iter_mut().for_each(|x| *x = 0.5 + 0.5 * tanh(0.5 * *x)),
         FloatActivation::Clip(lower, upper) => values.iter_mut().for_each(|x| *x = x.clamp(lower, upper)),
+        // SKELETON
+        FloatActivation::Elu(_) | FloatActivation::Silu => {
+            values.iter_mut().for_each(|x| *x = activation.apply(*x))
+        }
     }
 }
 
@@ -70,6 +74,8 @@ pub fn pull_back(activation: FloatActivation, post: &Array2<f64>, gradient: &mut
         FloatActivation::Clip(lower, upper) => {
             zip.for_each(|g, y| *g = if *y > lower && *y < upper { *g } else { 0.0 });
         }
+        // SKELETON
+        FloatActivation::Elu(_) | FloatActivation::Silu => unimplemented!(),
     }
 }
 

@@ -41,6 +41,8 @@ fn derivative(activation: FloatActivation, post: f64) -> f64 {
         FloatActivation::Tanh => 1.0 - post * post,
         FloatActivation::Sigmoid => post * (1.0 - post),
         FloatActivation::Clip(lower, upper) => f64::from(u8::from(post > lower && post < upper)),
+        // SKELETON
+        FloatActivation::Elu(_) | FloatActivation::Silu => unimplemented!(),
     }
 }
 

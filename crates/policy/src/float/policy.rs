@@ -94,6 +94,8 @@ fn activation(spec: &ActivationSpec) -> Result<FloatActivation, FloatPolicyError
         ActivationSpec::LeakyRelu(slope) => FloatActivation::LeakyRelu(number(slope)?),
         ActivationSpec::Tanh => FloatActivation::Tanh,
         ActivationSpec::Sigmoid => FloatActivation::Sigmoid,
+        ActivationSpec::Elu(alpha) => FloatActivation::Elu(number(alpha)?),
+        ActivationSpec::Silu => FloatActivation::Silu,
         ActivationSpec::Clip(lower, upper) => {
             let (low, high) = (number(lower)?, number(upper)?);
             if low > high {
@@ -111,6 +113,8 @@ fn activation_spec(activation: FloatActivation) -> ActivationSpec {
         FloatActivation::LeakyRelu(slope) => ActivationSpec::LeakyRelu(slope.to_string()),
         FloatActivation::Tanh => ActivationSpec::Tanh,
         FloatActivation::Sigmoid => ActivationSpec::Sigmoid,
+        FloatActivation::Elu(alpha) => ActivationSpec::Elu(alpha.to_string()),
+        FloatActivation::Silu => ActivationSpec::Silu,
         FloatActivation::Clip(lower, upper) => ActivationSpec::Clip(lower.to_string(), upper.to_string()),
     }
 }

@@ -36,6 +36,8 @@ fn activation_value(activation: &ActivationSpec) -> Value {
         ActivationSpec::Relu => json!("relu"),
         ActivationSpec::Tanh => json!("tanh"),
         ActivationSpec::Sigmoid => json!("sigmoid"),
+        ActivationSpec::Silu => json!("silu"),
+        ActivationSpec::Elu(alpha) => json!({"kind": "elu", "alpha": alpha}),
         ActivationSpec::LeakyRelu(slope) => json!({"kind": "leaky_relu", "slope": slope}),
         ActivationSpec::Clip(lower, upper) if lower == "-1" && upper == "1" => json!("hardtanh"),
         ActivationSpec::Clip(lower, upper) => json!({"kind": "clip", "lower": lower, "upper": upper}),

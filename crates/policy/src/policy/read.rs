@@ -81,6 +81,8 @@ pub fn activation_spec(activation: &Activation) -> ActivationSpec {
         Activation::LeakyRelu { slope } => ActivationSpec::LeakyRelu(slope.to_string()),
         Activation::Tanh => ActivationSpec::Tanh,
         Activation::Sigmoid => ActivationSpec::Sigmoid,
+        Activation::Elu { alpha } => ActivationSpec::Elu(alpha.to_string()),
+        Activation::Silu => ActivationSpec::Silu,
         Activation::Clip { lower, upper } => ActivationSpec::Clip(lower.to_string(), upper.to_string()),
     }
 }

@@ -168,7 +168,11 @@ pub fn is_fixed(activation: FloatActivation, lower: f64, upper: f64) -> bool {
     match activation {
         FloatActivation::Relu | FloatActivation::LeakyRelu(_) => lower >= 0.0 || upper <= 0.0,
         FloatActivation::Clip(low, high) => upper <= low || lower >= high,
-        FloatActivation::Identity | FloatActivation::Tanh | FloatActivation::Sigmoid => false,
+        FloatActivation::Identity
+        | FloatActivation::Tanh
+        | FloatActivation::Sigmoid
+        | FloatActivation::Elu(_)
+        | FloatActivation::Silu => false,
     }
 }
 

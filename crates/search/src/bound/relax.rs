@@ -119,6 +119,8 @@ pub fn lines(activation: FloatActivation, l: f64, u: f64) -> FloatLines {
             }
         }
         FloatActivation::Clip(low, high) => clip_lines(low, high, l, u),
+        // SKELETON
+        FloatActivation::Elu(_) | FloatActivation::Silu => unimplemented!(),
     }
 }
 
@@ -252,6 +254,8 @@ pub fn free_ranges(activation: FloatActivation, l: f64, u: f64) -> [Option<FreeR
         FloatActivation::Tanh => tangent_ranges(l, u),
         FloatActivation::Sigmoid => tangent_ranges(0.5 * l, 0.5 * u),
         FloatActivation::Identity | FloatActivation::Clip(..) => [None, None],
+        // SKELETON
+        FloatActivation::Elu(_) | FloatActivation::Silu => [None, None],
     }
 }
 
@@ -294,6 +298,8 @@ fn extreme(activation: FloatActivation, l: f64, u: f64, slope: f64, sign: f64) -
         FloatActivation::Identity => [l, u],
         FloatActivation::Relu | FloatActivation::LeakyRelu(_) => [0.0, 0.0],
         FloatActivation::Clip(low, high) => [low, high],
+        // SKELETON
+        FloatActivation::Elu(_) | FloatActivation::Silu => unimplemented!(),
         FloatActivation::Tanh => {
             let touch = (1.0 - slope).max(0.0).sqrt().atanh();
             [-touch, touch]

@@ -229,6 +229,8 @@ pub fn value(activation: &Activation, (lower, upper): &Ends) -> Ends {
         Activation::Clip { lower: low, upper: high } => {
             map(&|x| x.clone().max(fraction(low)).min(fraction(high)))
         }
+        // SKELETON
+        Activation::Elu { .. } | Activation::Silu => unimplemented!(),
     }
 }
 
@@ -261,12 +263,18 @@ fn largest_slope(activation: &Activation, lower: &Fraction, upper: &Fraction) ->
         Activation::Clip { lower: low, upper: high } => {
             if *upper <= fraction(low) || *lower >= fraction(high) { zero } else { one }
         }
+        // SKELETON
+        Activation::Elu { .. } | Activation::Silu => unimplemented!(),
     }
 }
 
 fn breakpoints(activation: &Activation) -> Vec<Fraction> {
     match activation {
-        Activation::Identity | Activation::Tanh | Activation::Sigmoid => Vec::new(),
+        Activation::Identity
+        | Activation::Tanh
+        | Activation::Sigmoid
+        | Activation::Elu { .. }
+        | Activation::Silu => Vec::new(),
         Activation::Clip { lower, upper } => vec![fraction(lower), fraction(upper)],
         Activation::Relu | Activation::LeakyRelu { .. } => vec![Fraction::zero()],
     }
@@ -281,7 +289,10 @@ fn exact_line(
     value_bits: u32,
 ) -> (Fraction, Fraction) {
     let slope = on_grid(line.slope, SLOPE_BITS);
-    if matches!(activation, Activation::Tanh | Activation::Sigmoid) {
+    if matches!(
+        activation,
+        Activation::Tanh | Activation::Sigmoid | Activation::Elu { .. } | Activation::Silu
+    ) {
         return (slope, on_grid(line.intercept, value_bits));
     }
     let inside = breakpoints(activation).into_iter().filter(|x| ends.0 < *x && *x < ends.1);

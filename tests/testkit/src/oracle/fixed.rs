@@ -67,6 +67,8 @@ pub fn activate(activation: &Activation, x: &Ends) -> Ends {
             let half = |t: &Rational| t.add(&Rational::one()).mul(&Rational::from_dyadic(1.into(), -1));
             (half(&value.lower).floor_scaled(BITS), half(&value.upper).ceil_scaled(BITS))
         }),
+        // SKELETON
+        Activation::Elu { .. } | Activation::Silu => unimplemented!(),
         Activation::Clip { lower, upper } => map(&|v| {
             let ((l0, l1), (u0, u1)) = (ends_of(lower), ends_of(upper));
             (v.clone().max(l0).min(u0), v.clone().max(l1).min(u1))

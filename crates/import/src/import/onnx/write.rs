@@ -210,6 +210,10 @@ impl Writer {
             (ActivationSpec::Relu, _) => self.node("Relu", &[], Vec::new()),
             (ActivationSpec::Tanh, _) => self.node("Tanh", &[], Vec::new()),
             (ActivationSpec::Sigmoid, _) => self.node("Sigmoid", &[], Vec::new()),
+            // SKELETON
+            (ActivationSpec::Elu(_) | ActivationSpec::Silu, _) => {
+                return Err(at("SKELETON".into()));
+            }
             (ActivationSpec::LeakyRelu(slope), _) => {
                 let slope = exact(slope).map_err(at)?;
                 if !is_narrow(&[slope]) {
