@@ -71,6 +71,7 @@ pub struct Claims<'a> {
     outputs: Option<usize>,
     index: BTreeMap<(usize, Quantity, Option<usize>), Vec<Named<'a>>>,
     below: BTreeMap<(usize, Quantity), Rational>,
+    main: Option<Quantity>,
 }
 
 fn numbers(values: &[String]) -> Option<Vec<Rational>> {
@@ -98,7 +99,12 @@ impl<'a> Claims<'a> {
                 *entry = entry.clone().max(most);
             }
         }
-        Self { certificate, outputs: facts.map(|facts| facts.outputs), index, below }
+        let outputs = facts.map(|facts| facts.outputs);
+        let mut claims = Self { certificate, outputs, index, below, main: None };
+        let wanted = [Quantity::TotalVariation, Quantity::ActionDeviation, Quantity::Divergence];
+        let bounded = |q: Quantity| (0..certificate.masks.len()).any(|mask| claims.most(mask, q).is_some());
+        claims.main = wanted.into_iter().find(|quantity| bounded(*quantity));
+        claims
     }
 
     /// The claims about a quantity under a mask: one list an output, or one.
@@ -183,9 +189,7 @@ impl<'a> Claims<'a> {
 
     /// The quantity that the answer speaks of: the one that means most for the head, of those that are bounded.
     pub fn main(&self) -> Option<Quantity> {
-        let wanted = [Quantity::TotalVariation, Quantity::ActionDeviation, Quantity::Divergence];
-        let masks = 0..self.certificate.masks.len();
-        wanted.into_iter().find(|quantity| masks.clone().any(|mask| self.most(mask, *quantity).is_some()))
+        self.main
     }
 }
 

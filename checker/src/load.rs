@@ -323,13 +323,19 @@ pub struct CheckPaths {
     pub certificate: PathBuf,
 }
 
-/// A verified certificate and who signed it; no signer if no trust file was given.
+/// A verified certificate, who signed it, and what it was verified against.
 #[derive(Debug)]
 pub struct Outcome {
     /// What was verified.
     pub verified: Verified,
-    /// Trusted signers.
+    /// Trusted signers; none if no trust file was given.
     pub signers: Vec<SignerInfo>,
+    /// Bytes of the certificate's file.
+    pub envelope: Vec<u8>,
+    /// The policy.
+    pub policy: PolicyDirectory,
+    /// Its masks.
+    pub masks: MaskDirectory,
 }
 
 /// Reads all files and checks the certificate; `progress(done, total)` is called after every state.
@@ -348,9 +354,8 @@ pub(crate) fn check_by(
     paths: &CheckPaths,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Outcome, Failure> {
-    let verifier = |certificate: &Certificate| certificate.verifier.id.clone();
-    let (certificate, signers) =
-        open_envelope(read, &paths.certificate, paths.trust.as_deref(), parse_certificate, verifier)?;
+    let (certificate, signers, envelope) =
+        open_envelope(read, &paths.certificate, paths.trust.as_deref(), parse_certificate, verifier_of)?;
     let policy = load_policy_by(read, &paths.policy)?;
     let masks = match &paths.masks {
         Some(directory) => load_masks_by(read, directory, &policy.files)?,
@@ -374,10 +379,29 @@ pub(crate) fn check_by(
         witness: witness.as_ref().map(|(name, bytes)| NamedFile { name, bytes }),
     };
     let verified = check(certificate, &subject, progress).map_err(|e| Failure::Rejected(Box::new(e)))?;
-    Ok(Outcome { verified, signers })
+    Ok(Outcome { verified, signers, envelope, policy, masks })
 }
 
-/// What an envelope says, and who signed it: its signatures and its verifier are tested if there is a trust file, the
+fn verifier_of(certificate: &Certificate) -> String {
+    certificate.verifier.id.clone()
+}
+
+/// What a certificate's file says that was read already, and who signed it; nothing of it is verified but, by a trust file,
+/// its signatures.
+///
+/// # Errors
+/// [`Failure`]; `path` names the file in it.
+pub fn open_certificate(
+    path: &Path,
+    bytes: &[u8],
+    trust: Option<&Path>,
+) -> Result<(Certificate, Vec<SignerInfo>), Failure> {
+    let read = |_: &Path, _: usize| Ok(bytes.to_vec());
+    let (certificate, signers, _) = open_envelope(&read, path, trust, parse_certificate, verifier_of)?;
+    Ok((certificate, signers))
+}
+
+/// What an envelope says, who signed it, and its bytes: its signatures and its verifier are tested if there is a trust file, the
 /// signatures before its payload is read.
 fn open_envelope<T>(
     read: &FileReader<'_>,
@@ -385,8 +409,8 @@ fn open_envelope<T>(
     trust: Option<&Path>,
     parse: fn(&[u8]) -> Result<T, Clause>,
     verifier: fn(&T) -> String,
-) -> Result<(T, Vec<SignerInfo>), Failure> {
-    let (envelope, _) = load(read, path, MAX_ENVELOPE, parse_envelope)?;
+) -> Result<(T, Vec<SignerInfo>, Vec<u8>), Failure> {
+    let (envelope, bytes) = load(read, path, MAX_ENVELOPE, parse_envelope)?;
     let trust = trust.map(|path| load(&read_file, path, MAX_TRUST, parse_trust)).transpose()?;
     let signers = match &trust {
         Some((trust, _)) => verify_envelope(&envelope, trust).map_err(Failure::Signature)?,
@@ -396,7 +420,7 @@ fn open_envelope<T>(
     if let Some((trust, _)) = &trust {
         trust.check_verifier(&verifier(&said)).map_err(Failure::Signature)?;
     }
-    Ok((said, signers))
+    Ok((said, signers, bytes))
 }
 
 /// The files a property certificate is checked against, already in memory.
@@ -433,7 +457,7 @@ pub(crate) fn check_property_by(
     trust: Option<&Path>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<(Decided, Vec<SignerInfo>), Failure> {
-    let (verdict, signers) =
+    let (verdict, signers, _) =
         open_envelope(read, certificate, trust, parse_verdict, |v| v.verifier.id.clone())?;
     let policy = in_file(Path::new("policy.json"), parse_policy(files.manifest, files.tensors))?;
     let property = in_file(Path::new("property.json"), parse_property(files.property))?;

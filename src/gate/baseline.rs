@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use secateur_checker::family::Family;
-use secateur_checker::load::{FileProblem, read_regular};
+use secateur_checker::load::{FileProblem, open_certificate, read_regular};
 use secateur_checker::number::Rational;
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::digest::sha256_hex;
@@ -14,13 +14,13 @@ use secateur_checker::reader::escaped::Escaped;
 use secateur_checker::table::Quantity;
 use serde::{Deserialize, Serialize};
 
+use super::GateError;
 use super::about::About;
 use super::bounds::{attained, chosen, families, worst};
 use super::config::{Choice, Gate, is_hex_digest, is_plain};
 use super::evidence::Evidence;
 use super::git::file_at;
 use super::report::ConfigFile;
-use super::{GateError, evidence};
 
 /// Value of `schema` in `secateur.baseline.json`.
 pub const SCHEMA: &str = "secateur.baseline/1";
@@ -108,7 +108,7 @@ impl Accepted {
     /// The numbers of a certificate that was checked.
     pub fn of(evidence: &Evidence) -> Self {
         let digest = Some(evidence.policy_digest());
-        Self::read(evidence.certificate(), evidence.certificate_sha256(), evidence.outputs(), digest)
+        Self::read(evidence.certificate(), &evidence.certificate_sha256(), evidence.outputs(), digest)
     }
 
     fn read(certificate: &Certificate, sha256: &str, outputs: usize, policy_digest: Option<String>) -> Self {
@@ -280,7 +280,7 @@ fn certificate_entry(gate: &Gate, path: &Path, bytes: &[u8]) -> Result<(String, 
         return Err(Refused::Words(reason.to_owned()));
     };
     let trust = policy.trust.as_ref().map(|trust| gate.place(trust));
-    let opened = evidence::open_certificate(path, bytes, trust.as_deref());
+    let opened = open_certificate(path, bytes, trust.as_deref());
     let (certificate, _) = opened.map_err(Refused::Failure)?;
     let outputs = certificate.claims.iter().filter_map(|c| c.output).max().map_or(0, |last| last + 1);
     let sha256 = sha256_hex(bytes);

@@ -68,7 +68,7 @@ pub fn run(gate: &Gate, run: &Run, progress: &dyn Progress) -> Result<Report, Ga
         let mut said = PolicyReport { name: name.clone(), verified: None, bound: Vec::new() };
         match &gathered {
             Ok(evidence) => {
-                certificates.push((name.clone(), evidence.certificate_sha256().to_owned()));
+                certificates.push((name.clone(), evidence.certificate_sha256()));
                 said.verified = Some(verified_report(evidence));
             }
             Err(failure) => check.findings.push(rejected(failure)),
@@ -118,7 +118,7 @@ fn verified_report(evidence: &Evidence) -> VerifiedReport {
     VerifiedReport {
         policy_digest: evidence.policy_digest(),
         files: evidence.policy_files().into_iter().map(|f| (f.name, f.sha256)).collect(),
-        certificate: evidence.certificate_sha256().to_owned(),
+        certificate: evidence.certificate_sha256(),
         signers: evidence.signers().iter().map(|s| (s.name().to_owned(), s.keyid().to_owned())).collect(),
         adversary: about.adversary_words(),
         states: about.state_words(),
