@@ -71,15 +71,19 @@ fn four_commands_to_a_gate_and_a_worse_policy_fails_it() {
     std::fs::copy(states, root.join("states.npy")).expect("copied");
 
     good(root, "secateur import ppo.zip --out cartpole");
-    std::fs::write(root.join("cartpole/audit.toml"), audit_toml("random")).expect("written");
-    good(root, "secateur audit cartpole --out release");
+    good(
+        root,
+        "secateur audit cartpole --states states.npy --epsilon 0.05 --limit 10 --sparsity 0,0.3,0.6 --out release",
+    );
     let certificate = "release/cartpole.cert.dsse.json";
     good(root, &format!("secateur gate --init {certificate} --policy cartpole --states states.npy"));
     let passed = good(root, "secateur gate");
     assert!(passed.stdout.starts_with("gate passed: "), "{passed:?}");
     assert!(passed.stdout.contains("signed by audit SHA256:"), "{passed:?}");
 
-    // The team accepts this state, and asks for no worse one.
+    // The team writes down what it audits, accepts this state, and asks for no worse one.
+    std::fs::write(root.join("cartpole/audit.toml"), audit_toml("random")).expect("written");
+    good(root, "secateur audit cartpole --out release");
     let mut text = std::fs::read_to_string(root.join("secateur.toml")).expect("written by --init");
     text.push_str("\n[[rule]]\nid = \"no-worse\"\nquantity = \"total-variation\"\nworse-by = \"1%\"\n");
     // Each audit signs with a key of its own here.
@@ -104,7 +108,7 @@ fn four_commands_to_a_gate_and_a_worse_policy_fails_it() {
 
     // Masks of the old chain with the new certificate are no evidence.
     std::fs::remove_dir_all(root.join("release/masks")).expect("removed");
-    std::fs::rename(root.join("release/earlier-1/masks"), root.join("release/masks")).expect("moved");
+    std::fs::rename(root.join("release/earlier-2/masks"), root.join("release/masks")).expect("moved");
     let mixed = step(root, "secateur gate");
     assert_eq!(mixed.code, 3, "{mixed:?}");
 }

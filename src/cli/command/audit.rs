@@ -1,4 +1,4 @@
-//! `secateur audit`: the main job. Everything comes from `DIR/audit.toml`; nothing is written into DIR.
+//! `secateur audit`: the main job. Everything comes from `DIR/audit.toml` and the options; nothing is written into DIR.
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,9 @@ use crate::show::summary::{verified_json, verified_text};
 #[command(after_help = "\
 Example:
   secateur audit fixtures/pendulum-tanh --out /tmp/pendulum
+  secateur audit cartpole --states states.npy --epsilon 0.05 --sparsity 0,0.3,0.6
+
+Without DIR/audit.toml the options say everything; with it, each replaces what stands there.
 
 Again into the same --out: the trust file there keeps its keys and gets the one that signed now; where the certificate is
 another than the one there, that one moves to earlier-1/ (then earlier-2/, ...) with its witness and masks, and still
@@ -69,16 +72,57 @@ pub struct AuditArguments {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
+    stated: Stated,
+    #[command(flatten)]
     details: DetailOptions,
     #[command(flatten)]
     force: Force,
+}
+
+/// What the command line says in place of `audit.toml`; paths as they are, not taken from DIR.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "In place of audit.toml")]
+struct Stated {
+    /// States (.npy), S rows, one column per input
+    #[arg(long, value_name = "FILE")]
+    states: Option<PathBuf>,
+    /// Their units [default: raw]
+    #[arg(long, value_name = "UNITS")]
+    state_units: Option<UnitsWord>,
+    /// First rows of the states that are used
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Radius of the perturbation, read exactly
+    #[arg(long, value_name = "R", conflicts_with = "radii")]
+    epsilon: Option<String>,
+    /// Radii of the perturbation, one per input
+    #[arg(long, value_name = "R1,R2,...", value_delimiter = ',')]
+    radii: Option<Vec<String>>,
+    /// Shape of the perturbation [default: linf]
+    #[arg(long)]
+    norm: Option<Norm>,
+    /// Units of the perturbation [default: normalised]
+    #[arg(long)]
+    units: Option<UnitsWord>,
+    /// Directory of a chain of masks
+    #[arg(long, value_name = "DIR", conflicts_with = "sparsity")]
+    masks: Option<PathBuf>,
+    /// Shares of weights that each mask drops, by magnitude in each layer
+    #[arg(long, value_name = "S1,S2,...", value_delimiter = ',')]
+    sparsity: Option<Vec<String>>,
+    /// Family to claim; may be given again [default: all that need no search]
+    #[arg(long = "family", value_name = "FAMILY")]
+    families: Vec<String>,
+    /// Key that signs (PKCS#8 PEM) [default: one made for this run and not kept]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 /// `audit.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Settings {
-    states: PathBuf,
+    states: Option<PathBuf>,
     #[serde(default = "raw")]
     state_units: UnitsWord,
     epsilon: Option<String>,
@@ -124,16 +168,27 @@ struct RecipeSettings {
 }
 
 impl RecipeSettings {
-    /// The recipe, relative paths taken from `directory`.
-    fn inside(self, directory: &Path) -> Recipe {
-        let place = |path: PathBuf| directory.join(path);
+    /// What `audit.toml` says if it names nothing but sparsities.
+    fn by_magnitude(sparsity: Vec<String>) -> Self {
+        Self {
+            method: magnitude(),
+            scope: layer(),
+            sparsity,
+            seed: 0,
+            scores: None,
+            states: None,
+            state_units: raw(),
+        }
+    }
+
+    fn recipe(self) -> Recipe {
         Recipe {
             method: self.method,
             scope: self.scope,
             sparsity: self.sparsity,
             seed: self.seed,
-            scores: self.scores.map(place),
-            states: self.states.map(place),
+            scores: self.scores,
+            states: self.states,
             state_units: self.state_units.into(),
         }
     }
@@ -163,23 +218,85 @@ fn layer() -> Scope {
     Scope::Layer
 }
 
-fn settings(directory: &Path) -> Result<Settings, CliError> {
-    let path = directory.join("audit.toml");
-    let text = read_text(&path, MAX_TEXT).map_err(|e| {
-        CliError::input(format!("{}: {e}; `secateur audit --help` shows what it must say", path.display()))
-    })?;
-    toml::from_str(&text)
-        .map_err(|e| CliError::input(format!("{}: {}", path.display(), toml_words(&text, &e))))
+/// What the file says, its paths taken from its folder, and in its place what the command line says.
+fn settings(arguments: &AuditArguments) -> Result<Settings, CliError> {
+    let path = arguments.directory.join("audit.toml");
+    // A file that is there is read, whatever else is said.
+    let text = if arguments.stated.states.is_some() && !path.exists() {
+        String::new()
+    } else {
+        read_text(&path, MAX_TEXT).map_err(|e| {
+            let file = path.display();
+            CliError::input(format!(
+                "{file}: {e}; `secateur audit --help` shows what it must say, or give --states FILE --epsilon R"
+            ))
+        })?
+    };
+    let mut settings: Settings = toml::from_str(&text)
+        .map_err(|e| CliError::input(format!("{}: {}", path.display(), toml_words(&text, &e))))?;
+    settings.place(&arguments.directory);
+    settings.replace(&arguments.stated);
+    Ok(settings)
 }
 
 impl Settings {
-    fn regret(&self, directory: &Path) -> RegretOptions {
+    /// Takes all paths from `directory`.
+    fn place(&mut self, directory: &Path) {
+        let (scores, states) = match &mut self.prune {
+            Some(recipe) => (recipe.scores.as_mut(), recipe.states.as_mut()),
+            None => (None, None),
+        };
+        let own = [&mut self.states, &mut self.masks, &mut self.episodes, &mut self.key];
+        for path in own.into_iter().filter_map(Option::as_mut).chain(scores).chain(states) {
+            *path = directory.join(&*path);
+        }
+    }
+
+    /// What the command line says counts.
+    fn replace(&mut self, stated: &Stated) {
+        let Stated {
+            states,
+            state_units,
+            limit,
+            epsilon,
+            radii,
+            norm,
+            units,
+            masks,
+            sparsity,
+            families,
+            key,
+        } = stated;
+        if states.is_some() {
+            self.states.clone_from(states);
+        }
+        if epsilon.is_some() || radii.is_some() {
+            self.epsilon.clone_from(epsilon);
+            self.radii.clone_from(radii);
+        }
+        if masks.is_some() || sparsity.is_some() {
+            self.masks.clone_from(masks);
+            self.prune = sparsity.clone().map(RecipeSettings::by_magnitude);
+        }
+        if !families.is_empty() {
+            self.families.clone_from(families);
+        }
+        if key.is_some() {
+            self.key.clone_from(key);
+        }
+        self.limit = limit.or(self.limit);
+        self.state_units = state_units.unwrap_or(self.state_units);
+        self.norm = norm.unwrap_or(self.norm);
+        self.units = units.unwrap_or(self.units);
+    }
+
+    fn regret(&self) -> RegretOptions {
         RegretOptions {
             discount: self.discount.clone(),
             horizon: self.horizon.clone(),
             reward_range: self.reward_range.clone(),
             episodes_can_end: self.episodes_can_end,
-            episodes: self.episodes.as_ref().map(|file| directory.join(file)),
+            episodes: self.episodes.clone(),
         }
     }
 }
@@ -200,8 +317,13 @@ impl Settings {
         let out = out.unwrap_or_else(|| PathBuf::from(format!("{}.audit", name_of(directory))));
         let set = perturbation(self.epsilon.as_deref(), self.radii.as_deref(), self.norm, self.units)?;
         let regions = self.region.iter().map(RegionSettings::request).collect::<Result<Vec<_>, _>>()?;
-        let regret = self.regret(directory).request()?;
-        let mut options = AuditOptions::new(directory.clone(), directory.join(&self.states), set, out);
+        let regret = self.regret().request()?;
+        let Some(states) = self.states else {
+            return Err(CliError::input(
+                "it names no states; write states = \"FILE\", or give --states FILE",
+            ));
+        };
+        let mut options = AuditOptions::new(directory.clone(), states, set, out);
         options.anew = arguments.force.force;
         options.state_units = self.state_units.into();
         options.limit = self.limit;
@@ -209,11 +331,11 @@ impl Settings {
         options.branch_steps = branch_steps(self.branch_steps)?;
         options.band_limit = self.band_limit.as_deref().map(band_limit).transpose()?;
         options.counterexample = self.counterexample;
-        options.key = self.key.map(|key| directory.join(key));
-        options.inputs = self.episodes.into_iter().map(|file| directory.join(file)).collect();
+        options.key = self.key;
+        options.inputs = self.episodes.into_iter().collect();
         options.masks = match (self.masks, self.prune) {
-            (Some(masks), None) => AuditMasks::Directory(directory.join(masks)),
-            (None, Some(recipe)) => AuditMasks::Prune(recipe.inside(directory)),
+            (Some(masks), None) => AuditMasks::Directory(masks),
+            (None, Some(recipe)) => AuditMasks::Prune(recipe.recipe()),
             (None, None) => AuditMasks::Dense,
             (Some(_), Some(_)) => {
                 return Err(CliError::input("it has both masks and [prune]; keep one"));
@@ -231,9 +353,16 @@ impl Settings {
 /// Exit codes 1 (a theorem was violated), 2, 3 and 4.
 pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError> {
     refuse_dash([("DIR", Some(arguments.directory.as_path()))])?;
-    let options = settings(&arguments.directory)?.options(arguments).map_err(|error| {
+    let stated = &arguments.stated;
+    refuse_dash([
+        ("--states", stated.states.as_deref()),
+        ("--masks", stated.masks.as_deref()),
+        ("--key", stated.key.as_deref()),
+    ])?;
+    let options = settings(arguments)?.options(arguments).map_err(|error| {
         let file = arguments.directory.join("audit.toml");
-        CliError { message: format!("{}: {}", file.display(), error.message), ..error }
+        let place = if file.exists() { format!("{}: ", file.display()) } else { String::new() };
+        CliError { message: format!("{place}{}", error.message), ..error }
     })?;
     let bar = Bar::new(context.progress);
     let outcome = audit(&options, &bar);
@@ -250,8 +379,8 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
 /// Where everything went, and how to check it again.
 fn add_paths((text, document): (&mut String, &mut Value), options: &AuditOptions, outcome: &AuditOutcome) {
     let key = match &options.key {
-        Some(_) => "the key audit.toml names",
-        None => "an ephemeral key made for this run and not kept",
+        Some(file) => format!("the key {}", path_in_shell(file)),
+        None => "an ephemeral key made for this run and not kept".to_owned(),
     };
     let (policy, states) = (path_in_shell(&options.policy), path_in_shell(&options.states));
     let (trust, certificate) = (path_in_shell(&outcome.trust), path_in_shell(&outcome.certificate));
