@@ -2,7 +2,6 @@
 //! folder.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use secateur::certify::emit::{emit_certificate, emit_envelope};
 use secateur::certify::keys::Key;
@@ -13,6 +12,8 @@ use secateur_checker::kernel::regret::{RewardRange, sup};
 use secateur_checker::number::{Rational, Rounding};
 use secateur_checker::reader::certificate::{Certificate, parse_certificate};
 use secateur_checker::reader::dsse::{PAYLOAD_TYPE, parse_envelope};
+use secateur_checker::reader::regret::{Region, RegretClaim, RegretForm};
+use secateur_testkit::programs::{self, secateur, secateur_check};
 use serde_json::Value;
 
 const SEED: [u8; 32] = [7; 32];
@@ -21,20 +22,11 @@ fn r(text: &str) -> Rational {
     Rational::parse(text).unwrap()
 }
 
-fn secateur(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_secateur")).args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
 /// Runs, demands the exit code, and returns standard output and standard error.
 fn run(arguments: &[&str], code: i32) -> (String, String) {
-    let output = secateur(arguments);
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{err}");
-    (out, err)
+    let ran = programs::run(secateur(Path::new(env!("CARGO_MANIFEST_DIR"))).args(arguments));
+    assert_eq!(ran.code, code, "{arguments:?}\n{}\n{}", ran.stdout, ran.stderr);
+    (ran.stdout, ran.stderr)
 }
 
 fn json(arguments: &[&str], code: i32) -> Value {
@@ -207,6 +199,61 @@ fn a_signed_claim_that_is_too_small_is_rejected() {
     assert!(err.contains("listed-states"), "{err}");
 }
 
+/// Claims of one value and other assumptions: each program prints beside the number what it rests on, and a lie about that is
+/// refused where it makes the number too small, or the certificate's sentences speak of something else.
+#[test]
+fn what_a_claim_assumes_stands_beside_its_number() {
+    let bench = Bench::new(HeadData::Categorical);
+    let lines = |name: &str| {
+        let paths = ["policy", "states.npy", "keys/trust.json", name].map(|name| bench.word(name));
+        let words = [&paths[0], "--states", &paths[1], "--trust", &paths[2], &paths[3]];
+        let ran = programs::run(secateur_check(bench.folder.path()).args(words));
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let (long, _) = bench.check(name, 0);
+        let regret = |text: &str| text.lines().find(|line| line.starts_with("regret")).unwrap().to_owned();
+        assert_eq!(regret(&long), regret(&ran.stdout));
+        regret(&long)
+    };
+    let mut seen = Vec::new();
+    for (options, words) in [
+        ("--discount 0.9 --reward-range 0,1", "discounted by 0.9; every step pays 0 to 1; episodes may end"),
+        ("--discount 0.5 --reward-range 0,1", "discounted by 0.5; every step pays 0 to 1; episodes may end"),
+        ("--discount 0.9 --reward-range 0,2", "discounted by 0.9; every step pays 0 to 2; episodes may end"),
+        (
+            "--discount 0.9 --reward-range 0,1 --episodes-can-end=false",
+            "discounted by 0.9; every step pays 0 to 1; no episode ever ends",
+        ),
+        ("--horizon 20 --reward-range 0,1", "return of 20 steps; every step pays 0 to 1; episodes may end"),
+    ] {
+        let options: Vec<&str> = ["--family", "ibp"].into_iter().chain(options.split(' ')).collect();
+        bench.certify(&options, 0);
+        let mut loose = bench.read();
+        loose.regret[0].value = "1000".to_owned();
+        bench.sign(&loose, "loose.json");
+        let line = lines("loose.json");
+        assert!(line.contains("at most 1000 (ibp, rule regret.") && line.contains(words), "{line}");
+        assert!(line.ends_with("if no other than the listed states is met"), "{line}");
+        seen.push(line);
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 5, "{seen:?}");
+
+    bench.certify(&["--family", "ibp", "--discount", "0.9", "--reward-range", "0,1"], 0);
+    let honest = bench.read();
+    let refused = |lie: &dyn Fn(&mut RegretClaim), words: &str| {
+        let mut other = honest.clone();
+        lie(&mut other.regret[0]);
+        bench.sign(&other, "other.json");
+        let (_, err) = bench.check("other.json", 3);
+        assert!(err.contains(words), "{err}");
+    };
+    refused(&|claim| claim.rewards.upper = r("2"), "reward-range: ");
+    refused(&|claim| claim.rewards.episodes_can_end = false, "episodes: ");
+    refused(&|claim| claim.form = RegretForm::Sup { discount: r("0.99") }, "discount: ");
+    refused(&|claim| claim.region = Region::AllStates, "region");
+}
+
 #[test]
 fn deterministic_heads_are_refused() {
     let bench = Bench::new(HeadData::Deterministic);
@@ -276,6 +323,23 @@ fn episodes_give_statistical_claims_that_say_so() {
     assert!(out.contains("STATISTICAL, no proof") && out.contains("206 samples"), "{out}");
     let (shown, _) = run(&["show", "--details", &bench.word("cert.json")], 0);
     assert!(shown.contains("STATISTICAL, no proof"));
+    // Both programs say that it is no proof, and of which draw; a larger sample than the states are is refused.
+    let paths = ["policy", "states.npy", "keys/trust.json", "cert.json"].map(|name| bench.word(name));
+    let words = [&paths[0], "--states", &paths[1], "--trust", &paths[2], &paths[3]];
+    let short = programs::run(secateur_check(bench.folder.path()).args(words));
+    for printed in [&short.stdout, &bench.check("cert.json", 0).0] {
+        let line = printed.lines().find(|line| line.starts_with("sampled")).expect("a line");
+        assert!(line.contains("no proof: mask 0: expected total variation at most 0."), "{line}");
+        assert!(line.contains("with confidence 0.9") && line.ends_with("assuming the draw below"), "{line}");
+        assert!(printed.contains("206 independent episodes of the clean policy of mask 0"), "{printed}");
+    }
+    for (samples, words) in [(2060, "2060"), (205, "205")] {
+        let mut other = certificate.clone();
+        other.statistical.iter_mut().for_each(|claim| claim.sampling.samples = samples);
+        bench.sign(&other, "other.json");
+        let (_, err) = bench.check("other.json", 3);
+        assert!(err.contains(words), "{err}");
+    }
     let mut small = certificate;
     small.statistical[0].value = r(&small.statistical[0].value).mul(&r("0.999999")).to_string();
     bench.sign(&small, "small.json");

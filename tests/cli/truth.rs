@@ -12,7 +12,7 @@ use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::number::Rational;
 use secateur_checker::reader::certificate::Claim;
 use secateur_checker::reader::digest::{policy_digest, weights_digest};
-use secateur_checker::reader::dsse::PAYLOAD_TYPE;
+use secateur_checker::reader::dsse::{MAX_ENVELOPE, PAYLOAD_TYPE};
 use secateur_testkit::problem::{Problem, Spec, certify_directory, key, linf, rational, write_trust};
 use secateur_testkit::programs::{CHECK, Ran, check_both, run, secateur, secateur_check};
 use serde_json::Value;
@@ -344,6 +344,13 @@ fn what_a_stranger_states_allocates_nothing() {
     many.claims.extend((0..10_000).map(named));
     many.masks = vec![good.masks[0].clone(); 1024];
     write(&many);
+    shown(0);
+    // As many as a file may hold.
+    let one = emit_certificate(&good).len().div_ceil(good.claims.len());
+    many.claims.extend((10_000..MAX_ENVELOPE * 13 / 10 / one).map(named));
+    write(&many);
+    let length = std::fs::metadata(problem.certificate_file()).expect("written").len();
+    assert!(length > 8 << 20 && length <= MAX_ENVELOPE as u64, "{length}");
     shown(0);
     // Fractions whose sum has a denominator of millions of digits.
     let mut long = good;
