@@ -382,6 +382,11 @@ fn documents_fit_their_schema() {
     for name in ["regret", "statistical", "counterexample", "margins", "property-sat", "property-unsat"] {
         fits(&json(&root, &["show", &format!("accepted/{name}.cert.dsse.json")]));
     }
+    let mut report =
+        json(&root, &["report", "accepted/regret.cert.dsse.json", "accepted/counterexample.cert.dsse.json"]);
+    fits(&report);
+    report["bounds"][0]["atMost"] = "0.1".into();
+    assert!(!validator.is_valid(&report));
     assert!(!validator.is_valid(&serde_json::json!({"format": "secateur.output/1", "kind": "certificate"})));
 }
 
