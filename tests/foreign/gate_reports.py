@@ -1,7 +1,7 @@
 """Reads what `secateur gate` wrote with the parsers of other projects: gate_reports.py FOLDER.
 
 FOLDER holds out.FORMAT and out.attest. A parser that is not installed is named and skipped: junitparser, sarif-pydantic, sarif-tools,
-in-toto-attestation. SECATEUR_SARIF_SCHEMA names the JSON Schema of SARIF 2.1.0, which jsonschema then applies.
+in-toto-attestation. SECATEUR_SARIF_SCHEMA names the JSON Schema of SARIF 2.1.0 (CI takes it from PyPI), which jsonschema then applies.
 """
 import base64
 import importlib
