@@ -12,7 +12,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use command::{attack, episodes, sweep, train};
 use command::{
     audit, bundle, certify, check, decompose, diff, export, gate, import, keygen, keys, prune, report,
-    sa_mdp, show, verify,
+    sa_mdp, show, states, verify,
 };
 use context::error::failure_json;
 use context::streams::{complain, print_bytes};
@@ -91,6 +91,8 @@ enum Command {
     SaMdp(sa_mdp::SaMdpArguments),
     /// Print what a certificate claims, without checking it.
     Show(show::ShowArguments),
+    /// Draw states around what the policy's normaliser saw, where no environment is at hand.
+    States(states::StatesArguments),
     #[cfg(feature = "train")]
     /// Train, prune, attack and certify over seeds, sparsities and attacks; tables and plots.
     Sweep(sweep::SweepArguments),
@@ -182,6 +184,7 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Report(arguments) => report::run(&arguments, context),
         Command::SaMdp(arguments) => sa_mdp::run(&arguments, context),
         Command::Show(arguments) => show::run(&arguments, context),
+        Command::States(arguments) => states::run(&arguments, context),
         #[cfg(feature = "train")]
         Command::Sweep(arguments) => sweep::run(&arguments, context),
         #[cfg(feature = "train")]

@@ -19,6 +19,7 @@ pub mod prune;
 pub mod report;
 pub mod sa_mdp;
 pub mod show;
+pub mod states;
 #[cfg(feature = "train")]
 pub mod sweep;
 #[cfg(feature = "train")]

@@ -286,3 +286,33 @@ fn what_cannot_be_drawn_is_refused() {
         assert!(!folder.path().join("drawn").exists(), "{options:?}");
     }
 }
+
+/// States without an environment: one file, the same for the same seed, read as raw states; what cannot be drawn is refused.
+#[test]
+fn states_are_drawn_around_the_normaliser() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = text(&fixture("pendulum-tanh"));
+    let draw = |more: &[&str]| {
+        let words = [&["states", policy.as_str(), "--out", "s.npy", "--force"], more].concat();
+        secateur(folder.path(), &words)
+    };
+    let ran = draw(&["--count", "5", "--seed", "3"]);
+    assert!(ran.code == 0 && ran.stdout.contains("5 states of 3 inputs, raw units"), "{ran:?}");
+    let read = |units| load_states(&folder.path().join("s.npy"), units).unwrap();
+    let (first, bytes) = read(Units::Raw);
+    assert_eq!((first.values.rows, first.values.columns), (5, 3));
+    draw(&["--count", "5", "--seed", "3"]);
+    assert_eq!(read(Units::Raw).1, bytes);
+    draw(&["--count", "5", "--seed", "4"]);
+    assert_ne!(read(Units::Raw).1, bytes);
+    for (more, words) in [
+        (&["--count", "0"][..], "give at least 1"),
+        (&["--count", "99999999999"], "give at most"),
+        (&["--spread", "-1"], "not below 0"),
+        (&["--spread", "nan"], "not below 0"),
+        (&["--spread", "1e300"], "leaves the range of binary32"),
+    ] {
+        let ran = draw(more);
+        assert!(ran.code == 2 && ran.stderr.contains(words), "{ran:?}");
+    }
+}

@@ -124,6 +124,7 @@ fn writers() -> Vec<Writer> {
             "out/x.secateur",
             &["out/x.secateur"],
         ),
+        writer("states", "states policy --count 3", "out/s.npy", &["out/s.npy"]),
         writer("report", "report c.cert.dsse.json", "out/d", &["out/d"]),
         writer("schema", "schema", "out/d", &["out/d"]),
     ]

@@ -286,7 +286,7 @@ fn help_fits_a_terminal() {
 }
 
 /// A command line of each command that ends well; `gate` reads the file that the one before it writes.
-const GOOD: [&str; 26] = [
+const GOOD: [&str; 27] = [
     "attack CARTPOLE --attack random --epsilon 0.1 --episodes 3 --out attacked",
     "audit policy --out audited",
     "bundle policy c.cert.dsse.json --masks masks --states states.npy --out x.secateur",
@@ -309,6 +309,7 @@ const GOOD: [&str; 26] = [
     "report c.cert.dsse.json",
     "sa-mdp a.json",
     "show c.cert.dsse.json",
+    "states policy --count 3 --out drawn.npy",
     "sweep sweep.toml --out swept",
     "train --config settings.toml --out trained",
     "verify policy p.vnnlib --key k.pem --out v.json",
