@@ -308,7 +308,7 @@ fn states_are_drawn_around_the_normaliser() {
     for (more, words) in [
         (&["--count", "0"][..], "give at least 1"),
         (&["--count", "99999999999"], "give at most"),
-        (&["--spread", "-1"], "not below 0"),
+        (&["--spread=-1"], "not below 0"),
         (&["--spread", "nan"], "not below 0"),
         (&["--spread", "1e300"], "leaves the range of binary32"),
     ] {
