@@ -106,9 +106,13 @@ fn preferred((lower, upper): Interval) -> Option<i64> {
     lower.checked_add(Wide::from(mul(upper.checked_sub(lower)?, 9)).floor(4).entry()?)
 }
 
-/// The slope at a point, cut to the slope grid, and the point.
+/// What is added to slopes that are cut to multiples of 4 afterwards, so that they are rounded: far out that makes 0 or 1 of them.
+const ROUND: i64 = 2;
+
+/// The slope at a point, on the slope grid, and the point.
 fn along(curve: &Curve<'_>, point: i64) -> Option<(i64, i64)> {
-    Some((curve.slope(point, true)?.0.checked_shr(UNIT_TO_SLOPE)?, point))
+    let slope = curve.slope(point, true)?.0.checked_shr(UNIT_TO_SLOPE)?;
+    Some((slope.checked_add(ROUND)?, point))
 }
 
 /// The slope of a curve's chord.
@@ -118,7 +122,8 @@ fn chord(curve: &Curve<'_>, (lower, upper): Interval) -> Option<i64> {
         return Some(along(curve, lower)?.0);
     }
     let rise = curve.value(upper)?.0 - curve.value(lower)?.0;
-    rise.floor(OFFSET_BITS.checked_sub(SLOPE_BITS)?.checked_sub(curve.bits)?).divided(run).entry()
+    let rise = rise.floor(OFFSET_BITS.checked_sub(SLOPE_BITS)?.checked_sub(curve.bits)?);
+    (rise.divided(run) + ROUND).entry()
 }
 
 /// The point of the mirrored ELU, `x >= 0`, at which its slope `alpha exp(-x)` is `slope`; 0 and the far end where there is none.
