@@ -7,6 +7,7 @@ use crate::random::Random;
 
 mod back;
 mod chains;
+mod curves;
 mod enclosures;
 mod global;
 mod grids;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<(&'static str, &'static str, Vec<Case>)> {
     let file = |name, about, make: fn(&mut Cases)| {
         let mut cases = Cases::default();
         make(&mut cases);
+        curves::more(name, &mut cases);
         (name, about, cases.0)
     };
     vec![
