@@ -1,7 +1,8 @@
 """Compares imported policies with ONNX Runtime. Needs numpy, onnxruntime.
 
-    onnxruntime_check.py LIST    lines of LIST: model, policy folder, output or nothing, `softmax` or `log-softmax` if the
-                                 model goes on after the logits, tolerance or nothing; separated by tabs
+    onnxruntime_check.py LIST [ROWS]    lines of LIST: model, policy folder, output or nothing, `softmax` or `log-softmax`
+                                        if the model goes on after the logits, tolerance or nothing; separated by tabs.
+                                        ROWS observations are drawn for each, 32 unless stated
 
 The policy is evaluated in binary64. ONNX Runtime works in binary32: outputs of these widths agree to 2e-5 of the largest.
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 TOLERANCE = 2e-5
+ROWS = 32
 DTYPES = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
 
 
@@ -40,8 +42,11 @@ def activate(spec, x):
             "relu": lambda: np.maximum(x, 0),
             "tanh": lambda: np.tanh(x),
             "sigmoid": lambda: 1 / (1 + np.exp(-x)),
+            "silu": lambda: x / (1 + np.exp(-x)),
             "hardtanh": lambda: np.clip(x, -1, 1),
         }[spec]()
+    if spec["kind"] == "elu":
+        return np.where(x >= 0, x, number(spec["alpha"]) * np.expm1(np.minimum(x, 0)))
     if spec["kind"] == "leaky_relu":
         return np.where(x >= 0, x, number(spec["slope"]) * x)
     return np.clip(x, number(spec["lower"]), number(spec["upper"]))
@@ -59,7 +64,18 @@ def evaluate(manifest, tensors, x):
     return x
 
 
-def check(model, folder, output, after, tolerance):
+def observations(manifest, tensors, count):
+    """Drawn around 0, or around the mean of the normaliser by its deviations."""
+    inputs = tensors[manifest["layers"][0]["weight"]].shape[1]
+    rows = np.random.default_rng(1).normal(size=(count, inputs)) * 2
+    normaliser = manifest.get("normaliser")
+    if normaliser is None or count == ROWS:
+        return rows
+    std = 1 / tensors[normaliser["factor"]] if "factor" in normaliser else tensors[normaliser["std"]]
+    return tensors[normaliser["mean"]] + rows * std
+
+
+def check(model, folder, output, after, tolerance, count):
     """Difference from ONNX Runtime relative to the largest output, and whether it is tolerable."""
     import onnxruntime
 
@@ -68,7 +84,7 @@ def check(model, folder, output, after, tolerance):
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     inputs = tensors[manifest["layers"][0]["weight"]].shape[1]
-    rows = np.random.default_rng(1).normal(size=(32, inputs)) * 2
+    rows = observations(manifest, tensors, count)
     (entry, *others) = session.get_inputs()
     dtype = {
         "tensor(double)": np.float64,
@@ -93,17 +109,19 @@ def check(model, folder, output, after, tolerance):
     return worst, worst < tolerance
 
 
-def main(listed):
+def main(listed, count=ROWS):
     failed = []
     for line in Path(listed).read_text().splitlines():
         model, folder, output, after, tolerance = line.split("\t")
-        worst, good = check(Path(model), Path(folder), output, after, float(tolerance or TOLERANCE))
+        worst, good = check(Path(model), Path(folder), output, after, float(tolerance or TOLERANCE), count)
         if not good:
             failed.append(f"{model}: the imported policy differs from ONNX Runtime by {worst:.2e}")
         elif worst > float(tolerance or TOLERANCE) / 10:
             print(f"{Path(model).name}: {worst:.2e}")
+        if count != ROWS:
+            print(f"{Path(model).name}: largest difference {worst:.2e} of the largest output, {count} observations")
     if failed:
         sys.exit("\n".join(failed))
 
 
-main(sys.argv[1])
+main(sys.argv[1], *map(int, sys.argv[2:]))
