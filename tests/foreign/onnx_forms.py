@@ -127,7 +127,10 @@ def activations():
     hidden("silu-of-sigmoid", [sigmoid, node("Sigmoid", "s", "t"), node("Mul", "t s", "a")])
     hidden("silu-copied", [node("Identity", "h", "g"), node("Sigmoid", "g", "s"), node("Mul", "h s", "a")])
     hidden("silu-scaled-after", [sigmoid, node("Mul", "h s", "g"), node("Mul", "g scale", "a")])
-    form("silu-first", [node("Sigmoid", "x", "q"), node("Mul", "x q", "n"), *start("n"), sigmoid, node("Mul", "h s", "a"), *end()])
+    form(
+        "silu-first",
+        [node("Sigmoid", "x", "q"), node("Mul", "x q", "n"), *start("n"), sigmoid, node("Mul", "h s", "a"), *end()],
+    )
     form(
         "silu-last",
         [*start(), node("Relu", "h", "a"), *end("a", "o"), node("Sigmoid", "o", "s"), node("Mul", "s o", "y")],
@@ -136,8 +139,16 @@ def activations():
     hidden("swish-alpha", [node("Swish", "h", "a", alpha=0.5)], "its alpha is 0.5", opset=24, ir=11)
     hidden("gate-of-other", [node("Sigmoid", "p", "s"), node("Mul", "h s", "a")], "sigmoid of another one")
     hidden("gate-of-turned", [node("Neg", "h", "g"), node("Sigmoid", "g", "s"), node("Mul", "h s", "a")], "factor inside")
-    hidden("gate-of-moved", [node("Gather", "h back4", "g", axis=1), node("Sigmoid", "g", "s"), node("Mul", "h s", "a")], "another one")
-    hidden("gate-of-reshaped", [node("Reshape", "h to41", "g"), node("Sigmoid", "g", "s"), node("Mul", "h s", "m"), node("Reshape", "m to14", "a")], "another one")
+    hidden(
+        "gate-of-moved",
+        [node("Gather", "h back4", "g", axis=1), node("Sigmoid", "g", "s"), node("Mul", "h s", "a")],
+        "another one",
+    )
+    hidden(
+        "gate-of-reshaped",
+        [node("Reshape", "h to41", "g"), node("Sigmoid", "g", "s"), node("Mul", "h s", "m"), node("Reshape", "m to14", "a")],
+        "another one",
+    )
     hidden("gate-clipped", [sigmoid, node("Clip", "s low high", "t"), node("Mul", "h t", "a")], "with a clip")
     hidden("silu-beta", [node("Mul", "h two", "g"), node("Sigmoid", "g", "s"), node("Mul", "h s", "a")], "factor inside")
     hidden("silu-of-three", [sigmoid, node("Sum", "h s h", "a")], "two branches")
@@ -409,7 +420,13 @@ def frames(stack, batch, tail):
     )
     form(
         "frames-tiled",
-        [node("Tile", "mean4 thrice", "m"), node("Tile", "std4 thrice", "s"), node("Sub", "x m", "d"), node("Div", "d s", "f"), *deep("f")],
+        [
+            node("Tile", "mean4 thrice", "m"),
+            node("Tile", "std4 thrice", "s"),
+            node("Sub", "x m", "d"),
+            node("Div", "d s", "f"),
+            *deep("f"),
+        ],
         **flat,
     )
     form(
@@ -421,7 +438,9 @@ def frames(stack, batch, tail):
     form("frames-tile-negative", [node("Tile", "mean4 im1", "m"), node("Sub", "x m", "f"), *deep("f")], "negative", **flat)
     form("frames-tile-huge", [node("Tile", "mean4 big", "m"), node("Sub", "x m", "f"), *deep("f")], "more than", **flat)
     form("frames-tile-observation", [node("Tile", "x once_row", "f"), *deep("f")], **flat)
-    form("frames-tile-again", [node("Tile", "x thrice_row", "f"), *start("f"), *tail], "repeats", [("x", F, [1, 4])], [("y", F, [1, 3])])
+    form(
+        "frames-tile-again", [node("Tile", "x thrice_row", "f"), *deep("f")], "repeats", [("x", F, [1, 4])], [("y", F, [1, 3])]
+    )
     form(
         "frames-concat",
         [
@@ -440,12 +459,12 @@ def frames(stack, batch, tail):
     turned = [*parts, *apart(0), *apart(1), *apart(2), node("Concat", "q2 q1 q0", "f", axis=1), *deep("f")]
     form("frames-split-turned", turned, **flat)
     form("frames-split-some", [*parts, *apart(0), *apart(2), node("Concat", "q0 x1 q2", "f", axis=1), *deep("f")], **flat)
-    clip = lambda i: node("Clip", f"q{i} minus_two two", f"c{i}")
+    clip = lambda i: node("Clip", f"q{i} minus_two two", f"k{i}")
     clipped = [*parts, *apart(0, clip(0)), *apart(1, clip(1)), *apart(2, clip(2))]
-    form("frames-split-clip", [*clipped, node("Concat", "c0 c1 c2", "f", axis=1), *deep("f")], **flat)
+    form("frames-split-clip", [*clipped, node("Concat", "k0 k1 k2", "f", axis=1), *deep("f")], **flat)
     form(
         "frames-split-clip-some",
-        [*clipped, node("Concat", "c0 q1 c2", "f", axis=1), *deep("f")],
+        [*clipped, node("Concat", "k0 q1 k2", "f", axis=1), *deep("f")],
         "different things",
         **flat,
     )
@@ -548,7 +567,8 @@ def movements():
     )
     form("slice-backwards", [node("Slice", "x im1 row0 ax1 im1", "g"), *start("g"), *tail], inputs=wide, outputs=batch)
     form(
-        "slice-of-permuted", [node("Gather", "x order", "g", axis=1), node("Gather", "g order", "k", axis=1), *start("k"), *tail]
+        "slice-of-permuted",
+        [node("Gather", "x order", "g", axis=1), node("Gather", "g order", "k", axis=1), *start("k"), *tail],
     )
     double = [node("Gemm", "a v2 c2", "o", transB=1)]
     form(
@@ -587,7 +607,13 @@ def movements():
     )
     form(
         "slice-outputs-attributes",
-        [*start(), node("Relu", "h", "a"), *double, node("Slice", "o", "l", starts=[-6], ends=[-3], axes=[-1]), node("Tanh", "l", "y")],
+        [
+            *start(),
+            node("Relu", "h", "a"),
+            *double,
+            node("Slice", "o", "l", starts=[-6], ends=[-3], axes=[-1]),
+            node("Tanh", "l", "y"),
+        ],
         opset=9,
     )
     form(
@@ -600,7 +626,11 @@ def movements():
         ("silu", [node("Sigmoid", "s", "u"), node("Mul", "l u", "y")]),
     ]:
         words = "sigmoid of another one" if name == "silu" else "two parts of one value"
-        form(f"split-{name}", [*start(), node("Relu", "h", "a"), *double, node("Split", "o sizes", "l s", axis=-1), *nodes], words)
+        form(
+            f"split-{name}",
+            [*start(), node("Relu", "h", "a"), *double, node("Split", "o sizes", "l s", axis=-1), *nodes],
+            words,
+        )
     form(
         "split-two-done-apart",
         [
@@ -683,7 +713,9 @@ def heads():
     form("outputs-unstated", [*start(), node("Relu", "h", "a"), *end(), value[2]], "--output NAME", outputs=several)
     form("outputs-first", [*start(), node("Relu", "h", "a"), *end(), value[2]], outputs=several, output="y")
     form("outputs-second", [*start(), node("Relu", "h", "a"), *end(), value[2]], outputs=several, output="z")
-    form("outputs-unknown", [*start(), node("Relu", "h", "a"), *end(), value[2]], "its outputs are", outputs=several, output="q")
+    form(
+        "outputs-unknown", [*start(), node("Relu", "h", "a"), *end(), value[2]], "its outputs are", outputs=several, output="q"
+    )
     form("dead-branch", [*value[:2], *start(), node("Relu", "h", "a"), *end()], unchecked=True)
     form("dead-input", [*start(), node("Relu", "h", "a"), *end()], inputs=[("x", F, [1, 5]), ("flag", F, [1])])
 

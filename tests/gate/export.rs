@@ -153,7 +153,9 @@ fn fixed_layers_and_factors() {
     let mask = MaskDirectory::dense(&loaded.files.policy.network).masks.remove(0);
     assert!(export(&loaded, &mask, ExportFormat::Onnx).is_ok());
     assert!(export(&loaded, &mask, ExportFormat::Safetensors).is_err());
-    for (clip, factors, onnx) in [(None, [0.3; 3], true), (None, [0.5; 3], true), (Some("2"), [0.3; 3], false)] {
+    for (clip, factors, onnx) in
+        [(None, [0.3; 3], true), (None, [0.5; 3], true), (Some("2"), [0.3; 3], false)]
+    {
         let mut policy = random_policy(&Spec { normaliser: true, ..Spec::small(4) });
         if let Some(normaliser) = &mut policy.normaliser {
             normaliser.scaling = Scaling::Factor(TensorData::from_f64(vec![3], &factors));

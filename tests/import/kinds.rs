@@ -450,9 +450,7 @@ fn deployed_rows() -> Vec<Row> {
         },
         Row {
             options: ImportOptions { activation: Some(ActivationSpec::Elu("1".into())), ..gaussian() },
-            outputs: |net, x| {
-                with_hidden(net, &[(x[0] - 0.25) / 2.01, (x[1] + 0.5) / 0.51], |v| elu(v, 1.0))
-            },
+            outputs: |net, x| with_hidden(net, &[(x[0] - 0.25) / 2.01, (x[1] + 0.5) / 0.51], |v| elu(v, 1.0)),
             ..row(
                 "rsl_rl with ELU, noise by its logarithm",
                 model(with(
@@ -939,7 +937,8 @@ fn activations_are_said_as_they_are_typed() {
 fn a_file_that_is_not_there_is_named_with_the_nearest() {
     let folder = Folder::new();
     let there = folder.file("policy it's.pt", &torch_file(&dictionary(&network(PLAIN))));
-    let said = import(&there.with_file_name("polcy it's.pt"), &deterministic()).expect_err("absent").to_string();
+    let said =
+        import(&there.with_file_name("polcy it's.pt"), &deterministic()).expect_err("absent").to_string();
     let near = there.display().to_string().replace('\'', "'\\''");
     assert!(said.contains(&format!("there is no such file; did you mean '{near}'?")), "{said}");
     let said = import(&there.with_file_name("other"), &deterministic()).expect_err("absent").to_string();

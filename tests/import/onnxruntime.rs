@@ -3,8 +3,8 @@
 //! else `python3`; prints that it skipped when there is none.
 
 use secateur::import::{HeadKind, ImportOptions, import};
-use secateur::policy::{ActivationSpec, PolicyData};
 use secateur::policy::emit::{emit_manifest, emit_tensors, write_policy_dir};
+use secateur::policy::{ActivationSpec, PolicyData};
 use secateur_checker::reader::policy::parse_policy;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -157,8 +157,8 @@ fn published_models_agree_with_onnx_runtime() {
     comparison.run(&python, &[]);
 }
 
-/// Published policies of robots, in the folder that `SECATEUR_ROBOTS` names, else in `../shared/robots`: each is read, and
-/// agrees with ONNX Runtime at a thousand observations.
+/// Published policies of robots, in the folder that `SECATEUR_ROBOTS` names, else in `../shared/robots`: each is read,
+/// and agrees with ONNX Runtime at a thousand observations.
 #[test]
 fn policies_of_robots_agree_with_onnx_runtime() {
     let stated = std::env::var_os("SECATEUR_ROBOTS").map(PathBuf::from);

@@ -66,8 +66,8 @@ fn walk(pickle: &Pickle, node: usize, name: &str, depth: usize, chain: &mut Chai
         }
         Some("Identity" | "Dropout" | "Flatten") => Ok(()),
         Some(other) => {
-            let activation =
-                activation(pickle, node, (other, &class), name)?.ok_or_else(|| refused(&class, name, "inside a chain"))?;
+            let activation = activation(pickle, node, (other, &class), name)?
+                .ok_or_else(|| refused(&class, name, "inside a chain"))?;
             match chain.layers.last_mut() {
                 Some((_, last)) if *last == ActivationSpec::Identity => {
                     *last = activation;

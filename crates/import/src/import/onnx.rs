@@ -264,11 +264,8 @@ fn draft(lowered: Lowered, options: &ImportOptions) -> Result<Draft, Problem> {
         return Err(Problem::OnnxGraph(text.into()));
     }
     let head = lowered.softmax.then_some(HeadKind::Categorical);
-    let normaliser = lowered.normalisation.map(|n| NormaliserData {
-        mean: n.mean,
-        scaling: n.scaling,
-        clip: n.clip,
-    });
+    let normaliser =
+        lowered.normalisation.map(|n| NormaliserData { mean: n.mean, scaling: n.scaling, clip: n.clip });
     let layers = lowered.layers.into_iter().map(|layer| {
         let Layer { name, weight, bias, activation, fixed } = layer;
         (name, LayerData { weight, bias, activation, fixed })
@@ -317,14 +314,14 @@ fn refusal(kind: &str) -> String {
         "Conv" | "ConvTranspose" | "ConvInteger" | "DeformConv" | "MaxPool" | "AveragePool" | "GlobalAveragePool"
         | "GlobalMaxPool" => "convolutions and pooling are not read; only fully connected layers are".into(),
         "LSTM" | "GRU" | "RNN" => {
-            "it is recurrent; only feed-forward policies can be certified: train one that reads stacked frames in place of \
-             the memory, or distil this one into it"
+            "it is recurrent; only feed-forward policies can be certified: train one that reads stacked frames in place \
+             of the memory, or distil this one into it"
                 .into()
         }
         "LayerNormalization" | "InstanceNormalization" | "GroupNormalization" | "RMSNormalization"
         | "LpNormalization" | "MeanVarianceNormalization" | "LRN" => {
-            "it normalises by statistics of the state itself (layer normalisation), which is not read: train without it, or \
-             with batch normalisation, which is folded into the layers in evaluation mode"
+            "it normalises by statistics of the state itself (layer normalisation), which is not read: train without it, \
+             or with batch normalisation, which is folded into the layers in evaluation mode"
                 .into()
         }
         "ReduceMean" | "ReduceSum" | "ReduceL2" | "ReduceSumSquare" | "ReduceMax" | "ReduceMin" | "CumSum" => {

@@ -174,11 +174,17 @@ pub enum Problem {
     NormLayer { stem: String },
     #[error("{name:?} is of {what}; only chains of affine layers and activations can be certified")]
     Unsupported { name: String, what: &'static str },
-    #[error("the order of the layers is not certain: --layers {} or --layers {}", in_shell(&first.join(",")), in_shell(&second.join(",")))]
+    #[error(
+        "the order of the layers is not certain: --layers {} or --layers {}",
+        in_shell(&first.join(",")),
+        in_shell(&second.join(","))
+    )]
     TwoOrders { first: Vec<String>, second: Vec<String> },
     #[error(
         "{first:?} and {second:?} may be two networks; choose one with --prefix {} or --prefix {}, or give all layers in \
-         order with --layers", in_shell(first), in_shell(second)
+         order with --layers",
+        in_shell(first),
+        in_shell(second)
     )]
     TwoNetworks { first: String, second: String },
     #[error(
@@ -194,7 +200,11 @@ pub enum Problem {
     SigmaOrLog(String),
     #[error("{name:?}: standard deviation {index} is not positive")]
     StoredDeviation { name: String, index: usize },
-    #[error("{name:?} is no layer, or several, or given twice; the layers are {}{}", known.join(", "), did_you_mean(name, known.iter().map(String::as_str)))]
+    #[error(
+        "{name:?} is no layer, or several, or given twice; the layers are {}{}",
+        known.join(", "),
+        did_you_mean(name, known.iter().map(String::as_str))
+    )]
     NoSuchLayer { name: String, known: Vec<String> },
     #[error("{option} has no effect: {reason}")]
     NoEffect { option: &'static str, reason: String },
@@ -298,8 +308,10 @@ fn file_beside(path: &Path) -> String {
     let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
     let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok());
     let entries = entries.into_iter().flatten().take(MAX_ENTRIES).flatten();
-    let names: Vec<String> =
-        entries.filter(|e| e.path().is_file()).map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let names: Vec<String> = entries
+        .filter(|e| e.path().is_file())
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .collect();
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     match nearest(&name, names.iter().map(String::as_str)) {
         Some(near) => format!("; did you mean {}?", path_in_shell(&path.with_file_name(near))),

@@ -209,8 +209,8 @@ pub fn activation_text(activation: &ActivationSpec) -> String {
 }
 
 /// What [`parse_activation`] reads.
-pub const ACTIVATIONS: &str =
-    "identity, relu, tanh, sigmoid, elu, elu:ALPHA, silu (swish), hardtanh, leaky_relu:SLOPE or clip:LOWER:UPPER";
+pub const ACTIVATIONS: &str = "identity, relu, tanh, sigmoid, elu, elu:ALPHA, silu (swish), hardtanh, \
+                               leaky_relu:SLOPE or clip:LOWER:UPPER";
 
 /// An activation by its word: one of [`ACTIVATIONS`]. `elu` has alpha 1; `swish` is `silu`.
 ///

@@ -1,5 +1,5 @@
-//! Words of messages: the nearest name that is known, and words of printed commands as a POSIX shell reads them back: they
-//! are pasted. Untrusted.
+//! Words of messages: the nearest name that is known, and words of printed commands as a POSIX shell reads them back:
+//! they are pasted. Untrusted.
 
 use std::path::Path;
 

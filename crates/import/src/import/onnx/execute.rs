@@ -92,8 +92,8 @@ impl<'a> Execution<'a> {
         if !node.domain.is_empty() && node.domain != "ai.onnx" {
             let next = match node.domain.as_str() {
                 "com.microsoft" if node.op_type == "QuickGelu" => {
-                    "; QuickGelu is what ONNX Runtime's optimiser makes of x * Sigmoid(b x), which is SiLU where b is 1: \
-                     import the file that was optimised, or save it with basic optimisations only"
+                    "; QuickGelu is what ONNX Runtime's optimiser makes of x * Sigmoid(b x), SiLU where b is 1: import \
+                     the file that was optimised, or save it with basic optimisations only"
                 }
                 "com.microsoft" | "com.microsoft.nchwc" => {
                     "; it was made by a runtime's optimiser: import the file that was optimised, or save it with basic \
@@ -260,9 +260,12 @@ impl<'a> Execution<'a> {
         if let Some(reason) = self.two_parts(&[one, other]) {
             return refuse(reason);
         }
-        let clipped = |gate: &Signal| matches!(self.last(gate.at), Some((_, Step { map: Map::AtMost(_), .. })));
+        let clipped =
+            |gate: &Signal| matches!(self.last(gate.at), Some((_, Step { map: Map::AtMost(_), .. })));
         if clipped(one) != clipped(other) {
-            return refuse("it is the HardSwish activation (or another product with a clip), which is not bounded here");
+            return refuse(
+                "it is the HardSwish activation (or another product with a clip), which is not bounded here",
+            );
         }
         refuse("it multiplies two values of the network (a gate, a power or an activation such as GELU)")
     }
@@ -318,7 +321,7 @@ impl<'a> Execution<'a> {
         Ok(made)
     }
 
-    /// A signal as entries of the value that they were selected from; `far` looks for the selection behind element-wise maps.
+    /// A signal as entries of the value that they were selected from; `far`: before element-wise maps too.
     fn part(&self, signal: &Signal, far: bool) -> Result<Part, Failure> {
         let (mut at, mut steps) = (signal.at, Vec::new());
         while let Some((before, step)) = self.last(at) {
@@ -345,9 +348,12 @@ impl<'a> Execution<'a> {
         }
         match node.op_type.as_str() {
             "Add" | "Sum" | "Sub" => {
-                "it joins two branches: residual (skip) connections are not read, only one chain of layers".into()
+                "it joins two branches: residual (skip) connections are not read, only one chain of layers"
+                    .into()
             }
-            "MatMul" | "Gemm" | "Einsum" => "it multiplies two values of the network, as attention does".into(),
+            "MatMul" | "Gemm" | "Einsum" => {
+                "it multiplies two values of the network, as attention does".into()
+            }
             "Concat" => "it joins a branch with something else; only parts of one vector are joined".into(),
             kind => format!("{}; branches are not read, only one chain of layers", super::refusal(kind)),
         }
@@ -381,8 +387,8 @@ impl Part {
     }
 }
 
-/// What was done to all parts, if it is the same maps in the same order, whatever their numbers; a part that nothing was
-/// done to is one that was scaled by 1 and shifted by 0. `order`: places in the parts' entries one after another.
+/// What was done to all parts, if it is the same maps in the same order, whatever their numbers; a part that nothing
+/// was done to is one that was scaled by 1 and shifted by 0. `order`: places in the parts' entries one after another.
 fn alike(parts: &[Part], order: &[usize]) -> Result<Vec<Step>, Failure> {
     let apart = || Failure::Reason("it joins parts of one value to which different things were done".into());
     let Some(longest) = parts.iter().max_by_key(|part| part.steps.len()) else { return Ok(Vec::new()) };

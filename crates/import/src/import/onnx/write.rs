@@ -178,7 +178,9 @@ impl Writer {
         let (kind, word) = match &normaliser.scaling {
             Scaling::Std(_) => ("Div", "std"),
             Scaling::Factor(_) if normaliser.clip.is_some() => {
-                return Err("its normaliser stores factors and clips, which a graph shows as a layer".to_owned());
+                return Err(
+                    "its normaliser stores factors and clips, which a graph shows as a layer".to_owned()
+                );
             }
             Scaling::Factor(_) => ("Mul", "factor"),
         };
