@@ -103,9 +103,7 @@ pub fn search_lp(
         meet(&mut found.bounds.pre[last], row, column.upper, bound);
     }
     let activation = network.layers[last].activation;
-    found.bounds.output = found.bounds.pre[last].clone();
-    let output = &mut found.bounds.output;
-    output.lower.iter_mut().chain(&mut output.upper).for_each(|z| *z = activation.apply(*z));
+    found.bounds.output = found.bounds.pre[last].clone().through(activation);
     Ok(found)
 }
 
