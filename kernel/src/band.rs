@@ -410,7 +410,6 @@ fn relaxed(
         let mean = slope.checked_shl(drop)?;
         let rest = largest.abs_diff(mean).max(least.abs_diff(mean));
         let intercept = (Wide::from(spread) * rest).ceil(HULL_SLOPE_BITS).entry()?;
-        let slope = i64::try_from(slope).ok()?;
         let lower = Line { slope, intercept: intercept.checked_neg()? };
         Some(Relaxation { upper: Line { slope, intercept }, lower })
     });

@@ -12,7 +12,7 @@ use crate::grid::{GridActivation, GridLayer, GridNetwork};
 use crate::ibp;
 use crate::input::InputSet;
 use crate::interval::{GridBox, Interval};
-use crate::relax::{SLOPE_ONE, SlopeChoice, relax};
+use crate::relax::{SILU_SLOPES, SLOPE_ONE, SlopeChoice, relax};
 use crate::wide::{AtLayer, magnitude, products, total, zip_exact};
 
 /// Slopes a witness asks for while one target is bounded: per layer below the target, per neuron.
@@ -190,12 +190,13 @@ fn relax_layer(
     slopes: &[SlopeChoice],
 ) -> Result<RelaxedLayer, Fault> {
     let default = vec![SlopeChoice::default(); pre.len()];
+    let steepest = if layer.activation == GridActivation::Silu { SILU_SLOPES } else { SLOPE_ONE };
     let slopes = if slopes.is_empty() { &default } else { slopes };
     let mut neurons = Vec::with_capacity(pre.len());
     let mut paid = Vec::with_capacity(pre.len());
     for (neuron, (ends, &choice)) in zip_exact(pre.intervals(), slopes, index)?.enumerate() {
         let mut asked = [choice.upper, choice.lower].into_iter().flatten();
-        if asked.any(|slope| !(-SLOPE_ONE..=SLOPE_ONE).contains(&slope)) {
+        if asked.any(|slope| !(-steepest..=steepest).contains(&slope)) {
             return Err(Fault::SlopeOutOfRange { layer: index, neuron });
         }
         let lines = relax(&layer.activation, table, network.value_bits, ends, choice).within(index)?;

@@ -139,6 +139,8 @@ conditions! {
         ParameterTooLong { layer: usize } => Limit, "the activation of layer {layer} has a parameter with more than 30 bits";
         ParameterOutOfRange { layer: usize } => Malformed, "the activation of layer {layer} has a parameter out of range";
         NotBinary32 { layer: usize } => Limit, "a weight or bias of layer {layer} is no binary32 number";
+        ActivationInBinary32 { layer: usize } => Limit,
+            "the activation of layer {layer} is elu or silu, for which no family bounds binary32's rounding errors";
         TooWideForBinary32 { layer: usize } => Limit,
             "layer {layer} is too wide for the bounds on binary32's rounding errors";
 
@@ -161,7 +163,7 @@ conditions! {
         SlopesMissing { mask: usize } => Evidence,
             "the witness file has no table of slopes of the right shape for mask {mask}";
         SlopeOutOfRange { layer: usize, neuron: usize } => Evidence,
-            "the slope of layer {layer}, neuron {neuron} is outside [-1, 1]";
+            "the slope of layer {layer}, neuron {neuron} is outside [-1, 1], of silu [-9/8, 9/8]";
         NegativeMultiplier { layer: usize, neuron: usize } => Evidence,
             "the multiplier of layer {layer}, neuron {neuron} is negative";
         UnfoundedMultiplier { layer: usize, neuron: usize } => Evidence,

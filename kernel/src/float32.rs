@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::grid::{GridActivation, GridLayer, GridNetwork};
 use crate::ibp::LayerBounds;
 use crate::interval::GridBox;
-use crate::model::Network;
+use crate::model::{Activation, Network};
 use crate::number::Dyadic;
 use crate::wide::{AtLayer, Wide, dot, magnitude, zip_exact};
 
@@ -18,14 +18,18 @@ const MAX_WIDTH: usize = 1 << 16;
 /// tanh and sigmoid are assumed to be within `2^-22`.
 const SMOOTH_BITS: u32 = 22;
 
-/// Rule `float32.weights`: accepts iff every weight and bias is a finite binary32 number.
+/// Rule `float32.weights`: accepts iff every weight and bias is a finite binary32 number, and no activation one of those whose
+/// own errors [`rounding_errors`] cannot bound.
 ///
 /// # Errors
-/// [`Fault::NotBinary32`].
+/// [`Fault::NotBinary32`], [`Fault::ActivationInBinary32`].
 pub fn check_binary32(network: &Network) -> Result<(), Fault> {
     for (layer, stored) in network.layers.iter().enumerate() {
         if !stored.weight.values.iter().chain(&stored.bias).all(|value| is_binary32(*value)) {
             return Err(Fault::NotBinary32 { layer });
+        }
+        if matches!(stored.activation, Activation::Elu { .. } | Activation::Silu) {
+            return Err(Fault::ActivationInBinary32 { layer });
         }
     }
     Ok(())
@@ -61,6 +65,9 @@ pub fn rounding_errors(
     for (index, (layer, (pre, post))) in zip_exact(&network.layers, boxes, 0)?.enumerate() {
         if layer.inputs() > MAX_WIDTH {
             return Err(Fault::TooWideForBinary32 { layer: index });
+        }
+        if matches!(layer.activation, GridActivation::Elu { .. } | GridActivation::Silu) {
+            return Err(Fault::ActivationInBinary32 { layer: index });
         }
         let before = affine_errors(layer, &sizes, &errors, index)?;
         let reals = zip_exact(magnitudes(pre, index)?, before, index)?;
@@ -129,7 +136,7 @@ fn activation_error(
             let limit = i64::try_from(magnitude(*lower).max(magnitude(*upper))).ok()?;
             gamma(limit, 1)?.checked_add(1)?
         }
-        // SKELETON
+        // Refused by name before.
         GridActivation::Elu { .. } | GridActivation::Silu => return None,
     };
     error.checked_add(own)

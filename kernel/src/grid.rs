@@ -91,6 +91,8 @@ impl GridScale {
                 largest.value = largest.value.max(neuron.value);
                 largest.coefficient = largest.coefficient.max(neuron.coefficient);
                 neuron.value = post_magnitude(&layer.activation, neuron.value).ok_or_else(too_large)?;
+                neuron.coefficient =
+                    through_slope(&layer.activation, neuron.coefficient).ok_or_else(too_large)?;
                 largest.value = largest.value.max(neuron.value);
                 above.push(neuron);
             }
@@ -111,7 +113,7 @@ const ONE: u128 = 1 << ESTIMATE_BITS;
 struct Reach {
     /// The magnitude of its value.
     value: u128,
-    /// The magnitude of every coefficient that its row becomes on its way back to the input; slopes are at most 1.
+    /// The magnitude of every coefficient that its row becomes on its way back to the input.
     coefficient: u128,
 }
 
@@ -162,6 +164,12 @@ fn post_magnitude(activation: &Activation, pre: u128) -> Option<u128> {
             lower.abs().max(upper.abs()).ceil_scaled(ESTIMATE_BITS).to_u128()
         }
     }
+}
+
+/// What a coefficient becomes on its way back through a line of the activation: slopes are at most 1, those of SiLU 9/8.
+fn through_slope(activation: &Activation, coefficient: u128) -> Option<u128> {
+    let more = if *activation == Activation::Silu { coefficient.div_ceil(8) } else { 0 };
+    coefficient.checked_add(more)
 }
 
 /// Fraction bits for numbers of the estimated magnitude: at most `finest`, `None` below the coarsest.

@@ -6,7 +6,8 @@
 
 use alloc::vec::Vec;
 
-use crate::enclose::{TanhTable, UNIT_BITS};
+use crate::curve::Curve;
+use crate::enclose::TanhTable;
 use crate::fault::Fault;
 use crate::grid::{GridActivation, GridNetwork};
 use crate::ibp::LayerBounds;
@@ -16,29 +17,37 @@ use crate::wide::{AtLayer, Wide, absolute_sum, dot, fits, magnitude, mul, mul_un
 /// Slopes are kept with this many fraction bits.
 pub(crate) const HULL_SLOPE_BITS: u32 = 60;
 /// Slope 1.
-const STEEP: u64 = 1 << HULL_SLOPE_BITS;
+const STEEP: i64 = 1 << HULL_SLOPE_BITS;
 
-/// Least and largest slope of a non-decreasing activation, with [`HULL_SLOPE_BITS`] fraction bits; none is below 0, as their
-/// type says.
+/// Least and largest slope of an activation, with [`HULL_SLOPE_BITS`] fraction bits; only SiLU's may be below 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlopeRange {
-    pub(crate) least: u64,
-    pub(crate) largest: u64,
+    pub(crate) least: i64,
+    pub(crate) largest: i64,
 }
 
 impl SlopeRange {
     /// An interval times any slope of the range, outward.
     #[inline]
     pub(crate) fn times(self, (lower, upper): Interval) -> Option<Interval> {
-        let low = Wide::from(mul_unsigned(lower, if lower < 0 { self.largest } else { self.least }));
-        let high = Wide::from(mul_unsigned(upper, if upper < 0 { self.least } else { self.largest }));
-        low.floor(HULL_SLOPE_BITS).entry().zip(high.ceil(HULL_SLOPE_BITS).entry())
+        // The least product has the least slope of what is above 0 and the largest of what is below, unless slopes change signs.
+        let (low, high) = if self.least >= 0 {
+            let low = mul(lower, if lower < 0 { self.largest } else { self.least });
+            (low, mul(upper, if upper < 0 { self.least } else { self.largest }))
+        } else {
+            let (one, two) = (mul(lower, self.least), mul(lower, self.largest));
+            let (three, four) = (mul(upper, self.least), mul(upper, self.largest));
+            (one.min(two).min(three).min(four), one.max(two).max(three).max(four))
+        };
+        let (low, high) = (Wide::from(low).floor(HULL_SLOPE_BITS), Wide::from(high).ceil(HULL_SLOPE_BITS));
+        low.entry().zip(high.entry())
     }
 
     /// The largest magnitude of any slope of the range times a number of magnitude at most `distance`.
     #[inline]
     pub(crate) fn reach(self, distance: i64) -> Option<i64> {
-        Wide::from(mul_unsigned(distance, self.largest)).ceil(HULL_SLOPE_BITS).entry()
+        let steepest = magnitude((self.least, self.largest));
+        Wide::from(mul_unsigned(distance, steepest)).ceil(HULL_SLOPE_BITS).entry()
     }
 }
 
@@ -61,42 +70,29 @@ fn slopes(
     table: &TanhTable,
     value_bits: u32,
     (lower, upper): Interval,
-) -> Option<(u64, u64)> {
+) -> Option<Interval> {
     let steep = |one: bool| if one { STEEP } else { 0 };
     match activation {
         GridActivation::Identity => Some((STEEP, STEEP)),
         GridActivation::Relu => Some((steep(lower >= 0), steep(upper > 0))),
         GridActivation::LeakyRelu { numerator, denominator } => {
             let leak = Wide::from(*numerator).scaled(HULL_SLOPE_BITS);
-            let floor = u64::try_from(leak.divided(*denominator).get()?).ok()?;
-            let ceil = u64::try_from(leak.divided_up(*denominator).get()?).ok()?;
+            let (floor, ceil) = (leak.divided(*denominator).entry()?, leak.divided_up(*denominator).entry()?);
             Some((if lower >= 0 { STEEP } else { floor }, if upper > 0 { STEEP } else { ceil }))
         }
-        GridActivation::Tanh => tanh_slopes(table, value_bits, (lower, upper)),
+        GridActivation::Tanh | GridActivation::Elu { .. } | GridActivation::Silu => {
+            Curve::of(activation, table, value_bits)?.slopes((lower, upper))
+        }
         GridActivation::Sigmoid => {
             // sigmoid'(x) = tanh'(x / 2) / 4
-            let (least, largest) = tanh_slopes(table, value_bits.checked_add(1)?, (lower, upper))?;
-            Some((least.checked_shr(2)?, largest.div_ceil(4)))
+            let (least, largest) = Curve::of(activation, table, value_bits)?.slopes((lower, upper))?;
+            Some((least.checked_shr(2)?, Wide::from(largest).ceil(2).entry()?))
         }
         GridActivation::Clip { lower: low, upper: high } => {
             let linear = lower >= low.1 && upper <= high.0;
             Some((steep(linear), steep(upper > low.0 && lower < high.1)))
         }
-        // SKELETON
-        GridActivation::Elu { .. } | GridActivation::Silu => None,
     }
-}
-
-/// `1 - tanh(x)^2` at the point farthest from 0, from below, and at the point nearest to 0, from above.
-fn tanh_slopes(table: &TanhTable, bits: u32, (lower, upper): Interval) -> Option<(u64, u64)> {
-    let one = Wide::from(1i64).scaled(UNIT_BITS);
-    let farthest = table.tanh(i64::try_from(magnitude((lower, upper))).ok()?, bits)?.1;
-    let least = one - Wide::from(mul(farthest, farthest)).ceil(UNIT_BITS);
-    let nearest = if lower > 0 { lower } else { upper.min(0) };
-    let nearest = table.tanh(nearest.checked_abs()?, bits)?.0;
-    let largest = one - Wide::from(mul(nearest, nearest)).floor(UNIT_BITS);
-    // The slope is above 0, whatever an enclosure of it says.
-    Some((u64::try_from(least.get()?.max(0)).ok()?, u64::try_from(largest.get()?).ok()?))
 }
 
 /// Every neuron's slopes over a box of pre-activations.
@@ -111,7 +107,7 @@ pub(crate) fn slope_ranges(
     slopes.collect::<Option<_>>().within(layer)
 }
 
-/// Per layer and neuron, an upper bound on the slope of the activation over the hull, with 60 fraction bits.
+/// Per layer and neuron, an upper bound on the slope's magnitude over the hull, with 60 fraction bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HullSlopes {
     /// One list per layer.
@@ -138,7 +134,10 @@ pub fn hull_slopes(
             });
         }
         let hull = hull.filter(|hull| hull.len() == layer.outputs()).shaped(index)?;
-        let largest = |ends| Some(slopes(&layer.activation, table, network.value_bits, ends)?.1);
+        let largest = |ends| {
+            let (least, largest) = slopes(&layer.activation, table, network.value_bits, ends)?;
+            u64::try_from(largest.max(least.checked_neg()?)).ok()
+        };
         layers.push(hull.intervals().map(largest).collect::<Option<_>>().within(index)?);
     }
     Ok(HullSlopes { layers })
@@ -177,7 +176,7 @@ mod tests {
     use crate::wide::mul;
 
     const ONE: i64 = 1 << 48;
-    const STEEP: u64 = 1 << 60;
+    const STEEP: i64 = 1 << 60;
 
     /// `relu(x - y)`, dense and with the weight of `y` pruned.
     fn pair() -> [GridNetwork; 2] {
@@ -201,7 +200,7 @@ mod tests {
         let alone = hull_slopes(&networks[0], table, &[&bounds[0]]).unwrap();
         assert_eq!(alone.layers, vec![vec![0]]);
         let slopes = hull_slopes(&networks[0], table, &bounds.iter().collect::<Vec<_>>()).unwrap();
-        assert_eq!(slopes.layers, vec![vec![STEEP]]);
+        assert_eq!(slopes.layers, vec![vec![1 << 60]]);
         let radii = [ONE / 4, ONE / 4];
         assert_eq!(deviation(&networks[0], &slopes, &radii), Ok(vec![ONE / 2]));
         assert_eq!(deviation(&networks[1], &slopes, &radii), Ok(vec![ONE / 4]));
@@ -235,7 +234,7 @@ mod tests {
         let shape = || Fault::ShapeMismatch { layer: 0 };
         assert_eq!(hull_slopes(&network, table, &[]), Err(shape()));
         assert_eq!(hull_slopes(&network, table, &[&LayerBounds::default()]), Err(shape()));
-        let slopes = HullSlopes { layers: vec![vec![STEEP]] };
+        let slopes = HullSlopes { layers: vec![vec![1 << 60]] };
         assert_eq!(deviation(&network, &slopes, &[1]), Err(shape()));
         assert_eq!(deviation(&network, &HullSlopes { layers: vec![] }, &[1, 1]), Err(shape()));
         assert_eq!(deviation(&network, &slopes, &[1, 1]), Ok(vec![2]));
@@ -272,7 +271,6 @@ mod tests {
             for (lower, upper) in [(-5, 2), (-2, 5), (1, 4), (-4, -1), (0, 3), (-3, 0), (-1, 2)] {
                 let ends = (lower * quarter, upper * quarter);
                 let SlopeRange { least, largest } = slope_range(activation, table, bits, ends).unwrap();
-                let times = |slope: u64, x: i64| mul(i64::try_from(slope).unwrap(), x);
                 let points: Vec<i64> = (0..=32).map(|k| ends.0 + (ends.1 - ends.0) / 32 * k).collect();
                 let (mut shallow, mut steep) = (i128::MAX, i128::MIN);
                 for pair in points.windows(2) {
@@ -282,8 +280,8 @@ mod tests {
                         value_enclosure(activation, table, bits, y),
                     );
                     let rise = (after.unwrap().1 - before.unwrap().0, after.unwrap().0 - before.unwrap().1);
-                    assert!(times(least, y - x) <= i128::from(rise.0) << HULL_SLOPE_BITS);
-                    assert!(times(largest, y - x) >= i128::from(rise.1) << HULL_SLOPE_BITS);
+                    assert!(mul(least, y - x) <= i128::from(rise.0) << HULL_SLOPE_BITS);
+                    assert!(mul(largest, y - x) >= i128::from(rise.1) << HULL_SLOPE_BITS);
                     shallow = shallow.min((i128::from(rise.0) << HULL_SLOPE_BITS) / i128::from(y - x));
                     steep = steep.max((i128::from(rise.1) << HULL_SLOPE_BITS) / i128::from(y - x));
                 }

@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use crate::curve::{Curve, OFFSET_BITS, silu_minimum};
 use crate::enclose::{TanhTable, UNIT_BITS};
 use crate::fault::Fault;
 use crate::grid::{GridActivation, GridLayer, GridNetwork};
@@ -37,7 +38,8 @@ pub fn affine(layer: &GridLayer, index: usize, input: &GridBox) -> Result<GridBo
     Ok(GridBox::from_intervals(bounds))
 }
 
-/// Rule `ibp.activation`: bounds of a non-decreasing activation over an interval, from its two ends.
+/// Rule `ibp.activation`: bounds of an activation over an interval, from its two ends, as it is non-decreasing; of SiLU, which
+/// falls up to its minimum, from that too.
 ///
 /// # Errors
 /// [`Fault::Overflow`].
@@ -49,7 +51,16 @@ pub fn activation(
     pre: &GridBox,
 ) -> Result<GridBox, Fault> {
     let value = |x: i64| value_enclosure(activation, table, value_bits, x);
-    let post = pre.intervals().map(|(lower, upper)| Some((value(lower)?.0, value(upper)?.1)));
+    let post = pre.intervals().map(|(lower, upper)| {
+        let (first, last) = (value(lower)?, value(upper)?);
+        if *activation != GridActivation::Silu {
+            return Some((first.0, last.1));
+        }
+        let (place, least) = silu_minimum(value_bits)?;
+        // The minimum lies between its place and the next step.
+        let inside = lower <= place && upper > place;
+        Some((if inside { least } else { first.0.min(last.0).max(least) }, first.1.max(last.1)))
+    });
     Ok(GridBox::from_intervals(every(post).within(index)?))
 }
 
@@ -81,8 +92,10 @@ pub(crate) fn value_enclosure(
         GridActivation::Clip { lower, upper } => {
             Some((x.max(lower.0).min(upper.0), x.max(lower.1).min(upper.1)))
         }
-        // SKELETON
-        GridActivation::Elu { .. } | GridActivation::Silu => None,
+        GridActivation::Elu { .. } | GridActivation::Silu => {
+            let (lower, upper) = Curve::of(activation, table, value_bits)?.value(x)?;
+            unit_entry(lower, upper, OFFSET_BITS.checked_sub(value_bits)?)
+        }
     }
 }
 

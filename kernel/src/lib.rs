@@ -14,6 +14,7 @@ pub mod band;
 pub mod bounds;
 pub mod branch;
 pub mod crown;
+mod curve;
 pub mod enclose;
 pub mod fault;
 pub mod float32;

@@ -1,8 +1,9 @@
-//! Linear relaxations of one neuron: rules `relax.line` (relu, leaky relu, clip) and `relax.smooth` (tanh, sigmoid).
+//! Linear relaxations of one neuron: rules `relax.line` (relu, leaky relu, clip) and `relax.smooth` (tanh, sigmoid, elu, silu).
 //! Trusted. `spec/rules/local.md`; Zhang et al. 2018, arXiv:1811.00866 (CROWN). Any slope is sound: the intercept is
 //! derived here, so a slope decides only how tight a line is.
 
 use crate::advice;
+use crate::curve::{Curve, OFFSET_BITS, Piece, Tangent};
 use crate::enclose::{TanhTable, UNIT_BITS};
 use crate::grid::{GridActivation, SLOPE_BITS};
 use crate::ibp::value_enclosure;
@@ -43,16 +44,16 @@ pub struct SlopeChoice {
     pub lower: Option<i64>,
 }
 
-/// Fraction bits of offsets before they are rounded to the value grid.
-const OFFSET_BITS: u32 = 84;
 /// Slope 1.
 pub(crate) const SLOPE_ONE: i64 = 1 << SLOPE_BITS;
+/// The largest slope that a line of SiLU may have, 9/8: its steepest tangent has less.
+pub(crate) const SILU_SLOPES: i64 = SLOPE_ONE + SLOPE_ONE / 8;
 /// The identity's line.
 const DIAGONAL: Line = Line { slope: SLOPE_ONE, intercept: 0 };
 
 /// Relaxes `activation` over `[lower, upper]` (value grid), with the witness's slopes where it names them.
 ///
-/// `None` if the interval is empty or a number leaves the grid. Slopes lie in [-1, 1].
+/// `None` if the interval is empty or a number leaves the grid. Slopes lie in [-1, 1], of SiLU in [-9/8, 9/8].
 pub fn relax(
     activation: &GridActivation,
     table: &TanhTable,
@@ -65,7 +66,9 @@ pub fn relax(
     }
     match activation {
         GridActivation::Identity => Some(Relaxation { upper: DIAGONAL, lower: DIAGONAL }),
-        GridActivation::Relu if lower >= 0 => Some(Relaxation { upper: DIAGONAL, lower: DIAGONAL }),
+        GridActivation::Relu | GridActivation::Elu { .. } if lower >= 0 => {
+            Some(Relaxation { upper: DIAGONAL, lower: DIAGONAL })
+        }
         GridActivation::Relu if upper <= 0 => Some(Relaxation::default()),
         GridActivation::Relu | GridActivation::LeakyRelu { .. } | GridActivation::Clip { .. } => {
             let (above, below) = advice::piecewise(activation, (lower, upper))?;
@@ -75,8 +78,9 @@ pub fn relax(
                 lower: line(choice.lower.unwrap_or(below), Side::Below)?,
             })
         }
-        GridActivation::Tanh => {
-            let (above, mirrored) = smooth(table, value_bits, (lower, upper), choice)?;
+        GridActivation::Tanh | GridActivation::Elu { .. } | GridActivation::Silu => {
+            let curve = Curve::of(activation, table, value_bits)?;
+            let (above, mirrored) = smooth(curve, (lower, upper), choice)?;
             let shift = OFFSET_BITS.checked_sub(value_bits)?;
             let line = |line: Offset, intercept: Wide| {
                 Some(Line { slope: line.slope, intercept: intercept.entry()? })
@@ -93,7 +97,8 @@ pub fn relax(
                 None => Some(None),
             };
             let choice = SlopeChoice { upper: quadruple(choice.upper)?, lower: quadruple(choice.lower)? };
-            let (above, mirrored) = smooth(table, value_bits.checked_add(1)?, (lower, upper), choice)?;
+            let curve = Curve::of(activation, table, value_bits)?;
+            let (above, mirrored) = smooth(curve, (lower, upper), choice)?;
             let one = Wide::from(1i64).scaled(OFFSET_BITS);
             let shift = OFFSET_BITS.checked_add(1)?.checked_sub(value_bits)?;
             // Slopes of lines for tanh are multiples of 4 (see `smooth_above`), so the quarter is exact.
@@ -105,8 +110,6 @@ pub fn relax(
                 lower: line(mirrored, (one - mirrored.offset).floor(shift))?,
             })
         }
-        // SKELETON
-        GridActivation::Elu { .. } | GridActivation::Silu => None,
     }
 }
 
@@ -160,84 +163,74 @@ fn breakpoints(activation: &GridActivation) -> ([Option<i64>; 4], i64) {
     }
 }
 
-/// A line above tanh: slope with [`SLOPE_BITS`], offset with [`OFFSET_BITS`] fraction bits.
+/// A line above a curve: slope with [`SLOPE_BITS`], offset with [`OFFSET_BITS`] fraction bits.
 #[derive(Clone, Copy)]
 struct Offset {
     slope: i64,
     offset: Wide,
 }
 
-/// The line above tanh and the mirror image of the one below: tanh is odd, so that a line below over [l, u] mirrors one above
-/// over [-u, -l].
-fn smooth(
-    table: &TanhTable,
-    bits: u32,
-    (lower, upper): Interval,
-    choice: SlopeChoice,
-) -> Option<(Offset, Offset)> {
-    let above = |ends: Interval, choice| {
-        let (slope, point) = advice::tangent(table, bits, ends, choice)?;
-        smooth_above(table, bits, ends, slope, point)
+/// The line above a curve and the mirror image of the one below, which is a line above the curve's mirror image.
+fn smooth(curve: Curve<'_>, (lower, upper): Interval, choice: SlopeChoice) -> Option<(Offset, Offset)> {
+    let above = |curve: Curve<'_>, ends: Interval, choice| {
+        let (slope, points) = advice::tangents(&curve, ends, choice)?;
+        smooth_above(&curve, ends, slope, points)
     };
     let mirrored = (upper.checked_neg()?, lower.checked_neg()?);
-    Some((above((lower, upper), choice.upper)?, above(mirrored, choice.lower)?))
+    Some((above(curve, (lower, upper), choice.upper)?, above(curve.mirror(), mirrored, choice.lower)?))
 }
 
-/// Rule `relax.smooth`: a line above tanh over `[lower, upper]` (integers with `bits` fraction bits).
+/// Rule `relax.smooth`: a line above a curve `f` over `[lower, upper]`.
 ///
-/// With `g(x) = tanh(x) - slope * x`: on `[lower, min(upper, 0)]` tanh is convex, so g is largest at an end; on
-/// `[max(lower, 0), upper]` it is concave, so g lies below its tangent at any point p, which is largest at an end. The
-/// offset is the largest of these values, from above. Slope and p only decide how tight the line is.
-fn smooth_above(
-    table: &TanhTable,
-    bits: u32,
-    (lower, upper): Interval,
-    slope: i64,
-    point: i64,
-) -> Option<Offset> {
+/// With `g(x) = f(x) - slope * x`: where f is convex, g is largest at an end; where it is concave, g lies below its tangent at
+/// any point p there, which is largest at an end. The tangent is followed to the next piece, so that it holds up to the
+/// inflection between the two; beyond it g is convex. The offset is the largest of these values, from above. Slope and
+/// points, one a piece, only decide how tight the line is.
+fn smooth_above(curve: &Curve<'_>, (lower, upper): Interval, slope: i64, points: [i64; 3]) -> Option<Offset> {
     // A multiple of 4, so that the sigmoid's quarter slope stays on the grid; costs 2^-22 of the width at most.
     let slope = slope & !3;
-    let mut offset: Option<i128> = None;
-    if lower <= 0 {
-        for end in [lower, upper.min(0)] {
-            offset = offset.max(Some(offset_at(table, bits, end, slope)?.get()?));
+    let mut largest: Option<i128> = None;
+    let (pieces, apart) = curve.pieces()?;
+    for (Piece { concave, ends }, point) in pieces.into_iter().zip(points) {
+        let (start, end) = (lower.max(ends.0), upper.min(ends.1));
+        if start > end {
+            continue;
+        }
+        if concave {
+            let point = point.clamp(start, end);
+            let tangent = curve.tangent(point)?;
+            let reach = (ends.0.saturating_sub(apart), ends.1.saturating_add(apart));
+            // The point counts where the curve bends: its tangents are two.
+            for end in [lower.max(reach.0), point, upper.min(reach.1)] {
+                let rise = rise(curve, &tangent, slope, end.checked_sub(point)?)?;
+                largest = largest.max(Some((fall(curve, tangent.value, slope, point)? + rise).get()?));
+            }
+        } else {
+            for end in [start, end] {
+                largest = largest.max(Some(fall(curve, curve.value(end)?.1, slope, end)?.get()?));
+            }
         }
     }
-    if upper > 0 {
-        let start = lower.max(0);
-        let point = point.max(start).min(upper);
-        for end in [start, upper] {
-            offset = offset.max(Some(tangent_offset(table, bits, point, slope, end)?.get()?));
-        }
-    }
-    Some(Offset { slope, offset: offset?.into() })
+    Some(Offset { slope, offset: largest?.into() })
 }
 
-/// `tanh(x) - slope * x` from above, with [`OFFSET_BITS`] fraction bits.
-fn offset_at(table: &TanhTable, bits: u32, x: i64, slope: i64) -> Option<Wide> {
-    let value = Wide::from(table.tanh(x, bits)?.1).scaled(OFFSET_BITS.checked_sub(UNIT_BITS)?);
-    let finer = OFFSET_BITS.checked_sub(SLOPE_BITS)?.checked_sub(bits)?;
+/// `value - slope * x`, with [`OFFSET_BITS`] fraction bits.
+fn fall(curve: &Curve<'_>, value: Wide, slope: i64, x: i64) -> Option<Wide> {
+    let finer = OFFSET_BITS.checked_sub(SLOPE_BITS)?.checked_sub(curve.bits)?;
     Some(value - Wide::from(mul(slope, x)).scaled(finer))
 }
 
-/// The tangent of `tanh(x) - slope * x` at `point`, evaluated at `end`, from above.
-fn tangent_offset(table: &TanhTable, bits: u32, point: i64, slope: i64, end: i64) -> Option<Wide> {
-    let (lower, upper) = table.tanh(point, bits)?;
-    let distance = end.checked_sub(point)?;
-    // `1 - t^2`, t not negative: right of the point the larger derivative is the safe one, left of it the smaller.
-    let square = if distance >= 0 {
-        Wide::from(mul(lower.max(0), lower.max(0))).floor(UNIT_BITS)
-    } else {
-        Wide::from(mul(upper, upper)).ceil(UNIT_BITS)
-    };
-    let derivative = Wide::from(1i64).scaled(UNIT_BITS) - square;
-    let steep = derivative - Wide::from(slope).scaled(UNIT_BITS.checked_sub(SLOPE_BITS)?);
+/// How much a tangent less `slope * x` rises over a distance, from above.
+fn rise(curve: &Curve<'_>, tangent: &Tangent, slope: i64, distance: i64) -> Option<Wide> {
+    // Right of the point the larger slope is the safe one, left of it the smaller.
+    let steep = if distance >= 0 { tangent.after } else { tangent.before };
+    let steep = Wide::from(steep) - Wide::from(slope).scaled(UNIT_BITS.checked_sub(SLOPE_BITS)?);
     let rise = Wide::from(mul(steep.entry()?, distance));
-    let rise = match UNIT_BITS.checked_add(bits)?.checked_sub(OFFSET_BITS) {
+    let bits = UNIT_BITS.checked_add(curve.bits)?;
+    Some(match bits.checked_sub(OFFSET_BITS) {
         Some(finer) => rise.ceil(finer),
-        None => rise.scaled(OFFSET_BITS.checked_sub(UNIT_BITS)?.checked_sub(bits)?),
-    };
-    Some(offset_at(table, bits, point, slope)? + rise)
+        None => rise.scaled(OFFSET_BITS.checked_sub(bits)?),
+    })
 }
 
 #[cfg(test)]
@@ -345,7 +338,9 @@ mod tests {
                 let derivative = Rational::one().sub(&exact.lower.mul(&exact.lower));
                 let least =
                     exact.lower.add(&derivative.mul(&distance)).sub(&Rational::from_dyadic(1.into(), -100));
-                let found = tangent_offset(TanhTable::shared(), 48, point, 0, end).unwrap();
+                let curve = Curve::of(&GridActivation::Tanh, TanhTable::shared(), 48).unwrap();
+                let tangent = curve.tangent(point).unwrap();
+                let found = tangent.value + rise(&curve, &tangent, 0, end - point).unwrap();
                 assert!(Rational::from_dyadic(found.get().unwrap().into(), -84) >= least, "{point} {end}");
             }
         }
@@ -373,12 +368,13 @@ mod tests {
         let half = Rational::from_dyadic(1.into(), -1);
         let value = match activation {
             GridActivation::Tanh => tanh(&input).unwrap(),
-            _ => {
+            GridActivation::Sigmoid => {
                 let mut value = tanh(&input.mul(&half)).unwrap();
                 value.lower = value.lower.add(&Rational::one()).mul(&half);
                 value.upper = value.upper.add(&Rational::one()).mul(&half);
                 value
             }
+            _ => crate::curve::tests::exact(activation, &input),
         };
         let at = |line: Line| {
             let slope = Rational::from_dyadic(line.slope.into(), -i64::from(SLOPE_BITS));
@@ -388,14 +384,16 @@ mod tests {
     }
 
     /// Smooth lines over random intervals, slopes and grids (coarse ones of 16 bits included) never cross, and derived ones
-    /// come within 2^-10 of the width.
+    /// come within 2^-6 of the width.
     #[test]
     fn smooth_lines_never_cross() {
         let mut seed = 5;
-        for round in 0..600u32 {
+        let elu = |numerator, denominator| GridActivation::Elu { numerator, denominator };
+        let activations =
+            [GridActivation::Tanh, GridActivation::Sigmoid, elu(1, 1), elu(1, 3), GridActivation::Silu];
+        for round in 0..3000u32 {
             let bits = [16, 20, 30, 36, 48][usize::try_from(round % 5).unwrap()];
-            let activation =
-                if round.is_multiple_of(2) { GridActivation::Tanh } else { GridActivation::Sigmoid };
+            let activation = activations[usize::try_from(round / 5 % 5).unwrap()].clone();
             let scale = 1u64 << (random(&mut seed) % u64::from(bits) + 3);
             let mut end =
                 || i64::try_from(random(&mut seed) % scale).unwrap() - i64::try_from(scale / 2).unwrap();
@@ -414,12 +412,12 @@ mod tests {
                 let (above, below) = gaps(&activation, &relaxed, bits, x);
                 assert!(
                     !above.is_negative() && !below.is_negative(),
-                    "{round}: {lower} {x} {upper} {choice:?}"
+                    "{round}: {activation:?} {lower} {x} {upper} {choice:?} at {bits} bits: {relaxed:?}"
                 );
                 least = Some(least.map_or(above.clone(), |l: Rational| l.min(above)));
             }
             if choice.upper.is_none() {
-                let width = Rational::from_dyadic((upper - lower + 64).into(), -i64::from(bits) - 6);
+                let width = Rational::from_dyadic((upper - lower + 128).into(), -i64::from(bits) - 6);
                 assert!(least.unwrap() <= width, "{round}: {activation:?} {lower} {upper} at {bits} bits");
             }
         }

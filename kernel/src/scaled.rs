@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 use num_bigint::{BigInt, BigUint};
 use num_traits::Zero;
 
+use crate::curve::SILU_STEEPEST;
+use crate::enclose::UNIT_BITS;
 use crate::fault::Fault;
 use crate::model::{Activation, Layer, Mask, Network};
 use crate::number::Rational;
@@ -148,8 +150,8 @@ impl MaskedLayer<'_> {
     }
 }
 
-/// A Lipschitz constant of an activation: 1 for identity, ReLU, tanh and clips, 1/4 for the logistic function,
-/// `max(1, |slope|)` for leaky ReLU.
+/// A Lipschitz constant of an activation: 1 for identity, ReLU, tanh, ELU and clips, 1/4 for the logistic function,
+/// `max(1, |slope|)` for leaky ReLU, SiLU's largest slope.
 fn lipschitz(activation: &Activation) -> Rational {
     match activation {
         Activation::Identity
@@ -157,8 +159,7 @@ fn lipschitz(activation: &Activation) -> Rational {
         | Activation::Tanh
         | Activation::Elu { .. }
         | Activation::Clip { .. } => Rational::one(),
-        // SKELETON
-        Activation::Silu => Rational::from_dyadic(141.into(), -7),
+        Activation::Silu => Rational::on_grid(SILU_STEEPEST, UNIT_BITS),
         Activation::LeakyRelu { slope } => slope.abs().max(Rational::one()),
         Activation::Sigmoid => Rational::on_grid(1, 2),
     }

@@ -19,6 +19,10 @@ const VECTOR_BITS: u32 = 64;
 const FACTOR_BITS: u32 = 44;
 /// Slopes are stored in units of 1/65536; the slope grid has 8 bits more.
 pub(super) const SLOPE_UNIT: i64 = 256;
+/// SiLU's slopes run from -1/8 to 9/8, in units of 5/4 of the others'.
+const SILU_UNIT: i64 = 320;
+/// -1/8 on the slope grid.
+const SILU_FIRST: i64 = -(1 << 21);
 
 /// A witness file.
 #[derive(Clone, Debug)]
@@ -171,12 +175,15 @@ impl Cursor<'_> {
         self.take().map(|pair| usize::from(u16::from_le_bytes(pair)))
     }
 
-    /// A neuron's slopes; the largest number stands for 1.
+    /// A neuron's slopes; the largest number stands for 1, of SiLU for 9/8.
     pub(super) fn slopes(&mut self, activation: &GridActivation) -> Option<SlopeChoice> {
         let mut slope = || {
             let stored = i64::from(u16::from_le_bytes(self.take()?));
             let units = if stored == i64::from(u16::MAX) { stored.checked_add(1)? } else { stored };
-            units.checked_mul(SLOPE_UNIT)
+            match activation {
+                GridActivation::Silu => units.checked_mul(SILU_UNIT)?.checked_add(SILU_FIRST),
+                _ => units.checked_mul(SLOPE_UNIT),
+            }
         };
         let lower = Some(slope()?);
         Some(SlopeChoice { lower, upper: if slopes_of(activation) == 2 { Some(slope()?) } else { None } })
