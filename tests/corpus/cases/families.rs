@@ -33,7 +33,7 @@ fn claims_of<'a>(certificate: &'a mut Certificate, family: &str, mask: usize) ->
 }
 
 /// The first value of the family's first claim under mask 0, one unit of its last digit lower.
-fn tighten(certificate: &mut Certificate, family: &str) {
+pub(super) fn tighten(certificate: &mut Certificate, family: &str) {
     let value = &mut claims_of(certificate, family, 0)[0].values[0];
     *value = nudged(value, -1);
 }

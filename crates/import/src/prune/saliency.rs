@@ -84,9 +84,10 @@ mod tests {
             FloatHead::Categorical,
             FloatHead::Deterministic,
         ];
-        for head in heads {
+        let curves = [FloatActivation::Tanh, FloatActivation::Elu(0.75), FloatActivation::Silu];
+        for (head, activation) in heads.into_iter().flat_map(|head| curves.map(|c| (head.clone(), c))) {
             let mut rng = SeededRng::new(51, 0);
-            let network = Mlp::orthogonal(&[4, 6, 5, 3], FloatActivation::Tanh, 1.0, &mut rng);
+            let network = Mlp::orthogonal(&[4, 6, 5, 3], activation, 1.0, &mut rng);
             let inputs = Array2::from_shape_fn((7, 4), |_| rng.normal());
             let policy = FloatPolicy { network, head, normaliser: FixedNormaliser::identity(4) };
             let scores = fisher_scores(&policy, inputs.view());
