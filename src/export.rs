@@ -133,7 +133,7 @@ fn tensors(policy: &PolicyData, notes: &[(&str, &str)]) -> Result<Vec<u8>, Strin
         entries.insert(weight_name(index), entry(&layer.weight));
         entries.insert(bias_name(index), entry(&layer.bias));
         match &layer.activation {
-            ActivationSpec::LeakyRelu(_) | ActivationSpec::Elu(_) | ActivationSpec::Clip(..)
+            ActivationSpec::LeakyRelu(_) | ActivationSpec::Clip(..)
                 if activation_text(&layer.activation) != "hardtanh" =>
             {
                 return Err(format!(

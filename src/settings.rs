@@ -1,10 +1,6 @@
 //! What is wrong in a TOML file of settings, in words: the line, and the nearest word that is known. Untrusted.
 
-/// The known name next to one that is not known, if one is near.
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.into_iter().map(|other| (strsim::osa_distance(name, other), other));
-    scored.min().filter(|(distance, other)| *distance <= 1 + other.len() / 3).map(|(_, other)| other)
-}
+pub use crate::import::words::nearest;
 
 /// What the TOML reader says, with the line, the nearest known word where one is unknown, and how a number is written where
 /// that is what is wrong; never the file's own text as it stands.

@@ -114,7 +114,46 @@ def activations():
     hidden("max-many", [node("Max", "low h zero", "a")])
     form("output-clip", [*start(), node("Relu", "h", "a"), *end("a", "o"), node("Clip", "o low high", "y")])
     form("output-tanh", [*start(), node("Relu", "h", "a"), *end("a", "o"), node("Tanh", "o", "y")])
-    for kind in ["Elu", "Selu", "Celu", "Softplus", "Softsign", "HardSwish", "Mish", "ThresholdedRelu"]:
+    hidden("elu", [node("Elu", "h", "a")])
+    hidden("elu-alpha", [node("Elu", "h", "a", alpha=0.3)])
+    for name, alpha in [("large", 1.5), ("zero", 0.0), ("negative", -0.5), ("nan", float("nan"))]:
+        hidden(f"elu-{name}", [node("Elu", "h", "a", alpha=alpha)], "its alpha is")
+    hidden("elu-unknown-attribute", [node("Elu", "h", "a", beta=1.0)], "beta")
+    form("elu-first", [node("Elu", "x", "n"), *start("n"), node("Elu", "h", "a"), *end()])
+    sigmoid = node("Sigmoid", "h", "s")
+    hidden("silu", [sigmoid, node("Mul", "h s", "a")])
+    hidden("silu-turned", [sigmoid, node("Mul", "s h", "a")])
+    hidden("silu-twice", [sigmoid, node("Mul", "s h", "g"), node("Sigmoid", "g", "t"), node("Mul", "g t", "a")])
+    hidden("silu-of-sigmoid", [sigmoid, node("Sigmoid", "s", "t"), node("Mul", "t s", "a")])
+    hidden("silu-copied", [node("Identity", "h", "g"), node("Sigmoid", "g", "s"), node("Mul", "h s", "a")])
+    hidden("silu-scaled-after", [sigmoid, node("Mul", "h s", "g"), node("Mul", "g scale", "a")])
+    form(
+        "silu-first",
+        [node("Sigmoid", "x", "q"), node("Mul", "x q", "n"), *start("n"), sigmoid, node("Mul", "h s", "a"), *end()],
+    )
+    form(
+        "silu-last",
+        [*start(), node("Relu", "h", "a"), *end("a", "o"), node("Sigmoid", "o", "s"), node("Mul", "s o", "y")],
+    )
+    hidden("swish", [node("Swish", "h", "a")], opset=24, ir=11)
+    hidden("swish-alpha", [node("Swish", "h", "a", alpha=0.5)], "its alpha is 0.5", opset=24, ir=11)
+    hidden("gate-of-other", [node("Sigmoid", "p", "s"), node("Mul", "h s", "a")], "sigmoid of another one")
+    hidden("gate-of-turned", [node("Neg", "h", "g"), node("Sigmoid", "g", "s"), node("Mul", "h s", "a")], "factor inside")
+    hidden(
+        "gate-of-moved",
+        [node("Gather", "h back4", "g", axis=1), node("Sigmoid", "g", "s"), node("Mul", "h s", "a")],
+        "another one",
+    )
+    hidden(
+        "gate-of-reshaped",
+        [node("Reshape", "h to41", "g"), node("Sigmoid", "g", "s"), node("Mul", "h s", "m"), node("Reshape", "m to14", "a")],
+        "another one",
+    )
+    hidden("gate-clipped", [sigmoid, node("Clip", "s low high", "t"), node("Mul", "h t", "a")], "with a clip")
+    hidden("silu-beta", [node("Mul", "h two", "g"), node("Sigmoid", "g", "s"), node("Mul", "h s", "a")], "factor inside")
+    hidden("silu-of-three", [sigmoid, node("Sum", "h s h", "a")], "two branches")
+    hidden("quick-gelu", [helper.make_node("QuickGelu", ["h"], ["a"], domain="com.microsoft")], "x * Sigmoid(b x)")
+    for kind in ["Selu", "Celu", "Softplus", "Softsign", "HardSwish", "Mish", "ThresholdedRelu"]:
         hidden(f"refused-{kind.lower()}", [node(kind, "h", "a")], kind, opset=18)
     hidden("refused-gelu", [node("Gelu", "h", "a")], "GELU", opset=20)
     hidden(
@@ -139,8 +178,6 @@ def activations():
         ],
         "GELU",
     )
-    hidden("refused-silu", [node("Sigmoid", "h", "s"), node("Mul", "h s", "a")], "SiLU")
-    hidden("refused-silu-turned", [node("Sigmoid", "h", "s"), node("Mul", "s h", "a")], "SiLU")
     hidden("refused-hardswish-parts", [node("HardSigmoid", "h", "s"), node("Mul", "h s", "a")], "HardSwish")
     hidden("refused-square", [node("Mul", "h h", "a")], "multiplies two values")
     for kind in ["Abs", "Sign", "Exp", "Sin", "Floor"]:
@@ -222,6 +259,14 @@ def normalisers():
     first("div-mixed-clip", [node("Div", "x mixed", "q"), node("Clip", "q minus_two two", "n")])
     first("div-sub", [node("Div", "x std", "d"), node("Sub", "d mean", "n")])
     first("sub-mul", [sub, node("Mul", "d recip", "n")])
+    first("sub-mul-rows", [node("Sub", "x row5", "d"), node("Mul", "d recip_row", "n")])
+    first("sub-div-rows", [node("Sub", "x row5", "d"), node("Div", "d std_row", "n")])
+    first("sub-div-scalars", [node("Sub", "x tenth", "d"), node("Div", "d s255", "n")])
+    first("sub-mul-scalars", [node("Sub", "x tenth", "d"), node("Mul", "d tenth", "n")])
+    first("sub-mul-turned", [sub, node("Mul", "recip d", "n")])
+    first("sub-mul-zero", [sub, node("Mul", "d factor0", "n")])
+    first("sub-mul-relu", [sub, node("Mul", "d recip", "q"), node("Relu", "q", "n")])
+    first("sub-mul-mul", [sub, node("Mul", "d recip", "q"), node("Mul", "q std", "n")])
     first("sub-mul-clip", [sub, node("Mul", "d recip", "q"), node("Clip", "q minus_two two", "n")])
     first("sub-mul-powers", [sub, node("Mul", "d powers", "q"), node("Clip", "q minus_two two", "n")])
     first("mul-add", [node("Mul", "x recip", "d"), node("Add", "d mean", "n")])
@@ -360,6 +405,84 @@ def constants():
     )
 
 
+def frames(stack, batch, tail):
+    """Three frames of four entries with one normaliser."""
+    deep = lambda x: [node("MatMul", f"{x} w12", "p"), node("Add", "p b", "h"), *tail]
+    flat = dict(inputs=[("x", F, ["n", 12])], outputs=batch)
+    in_frames = [node("Reshape", "x to134", "r"), node("Sub", "r mean4", "d")]
+    form("frames", [*in_frames, node("Div", "d std4", "q"), node("Reshape", "q to12", "f"), *deep("f")], **flat)
+    form("frames-factor", [*in_frames, node("Mul", "d factor4", "q"), node("Reshape", "q to12", "f"), *deep("f")], **flat)
+    form(
+        "frames-rows",
+        [node("Sub", "x mean4", "d"), node("Div", "d std4", "q"), node("Flatten", "q", "f"), *deep("f")],
+        inputs=stack,
+        outputs=batch,
+    )
+    form(
+        "frames-tiled",
+        [
+            node("Tile", "mean4 thrice", "m"),
+            node("Tile", "std4 thrice", "s"),
+            node("Sub", "x m", "d"),
+            node("Div", "d s", "f"),
+            *deep("f"),
+        ],
+        **flat,
+    )
+    form(
+        "frames-tiled-rows",
+        [node("Unsqueeze", "mean4 row0", "u"), node("Tile", "u thrice_row", "m"), node("Sub", "x m", "f"), *deep("f")],
+        **flat,
+    )
+    form("frames-tile-sides", [node("Tile", "mean4 thrice_row", "m"), node("Sub", "x m", "f"), *deep("f")], "2 repeats", **flat)
+    form("frames-tile-negative", [node("Tile", "mean4 im1", "m"), node("Sub", "x m", "f"), *deep("f")], "negative", **flat)
+    form("frames-tile-huge", [node("Tile", "mean4 big", "m"), node("Sub", "x m", "f"), *deep("f")], "more than", **flat)
+    form("frames-tile-observation", [node("Tile", "x once_row", "f"), *deep("f")], **flat)
+    form(
+        "frames-tile-again", [node("Tile", "x thrice_row", "f"), *deep("f")], "repeats", [("x", F, [1, 4])], [("y", F, [1, 3])]
+    )
+    form(
+        "frames-concat",
+        [
+            node("Concat", "mean4 mean4 mean4", "m", axis=0),
+            node("Concat", "std4 std4 std4", "s", axis=0),
+            node("Sub", "x m", "d"),
+            node("Div", "d s", "f"),
+            *deep("f"),
+        ],
+        **flat,
+    )
+    parts = [node("Split", "x sizes12", "x0 x1 x2", axis=1)]
+    apart = lambda i, *more: [node("Sub", f"x{i} mean4", f"d{i}"), node("Div", f"d{i} std4", f"q{i}"), *more]
+    join = [node("Concat", "q0 q1 q2", "f", axis=1), *deep("f")]
+    form("frames-split", [*parts, *apart(0), *apart(1), *apart(2), *join], **flat)
+    turned = [*parts, *apart(0), *apart(1), *apart(2), node("Concat", "q2 q1 q0", "f", axis=1), *deep("f")]
+    form("frames-split-turned", turned, **flat)
+    form("frames-split-some", [*parts, *apart(0), *apart(2), node("Concat", "q0 x1 q2", "f", axis=1), *deep("f")], **flat)
+    clip = lambda i: node("Clip", f"q{i} minus_two two", f"k{i}")
+    clipped = [*parts, *apart(0, clip(0)), *apart(1, clip(1)), *apart(2, clip(2))]
+    form("frames-split-clip", [*clipped, node("Concat", "k0 k1 k2", "f", axis=1), *deep("f")], **flat)
+    form(
+        "frames-split-clip-some",
+        [*clipped, node("Concat", "k0 q1 k2", "f", axis=1), *deep("f")],
+        "different things",
+        **flat,
+    )
+    form("frames-split-elu", [*parts, *[node("Elu", f"x{i}", f"q{i}") for i in range(3)], *join], **flat)
+    form(
+        "frames-split-elu-some",
+        [*parts, node("Elu", "x0", "q0"), node("Tanh", "x1", "q1"), node("Elu", "x2", "q2"), *join],
+        "different things",
+        **flat,
+    )
+    form(
+        "frames-split-order",
+        [*parts, *apart(0), node("Div", "x1 std4", "d1"), node("Sub", "d1 mean4", "q1"), *apart(2), *join],
+        "different things",
+        **flat,
+    )
+
+
 def movements():
     tail = [node("Relu", "h", "a"), *end()]
     stack = [("x", F, ["n", 3, 4])]
@@ -413,6 +536,7 @@ def movements():
         outputs=[("y", F, [3])],
         opset=11,
     )
+    frames(stack, batch, tail)
     wide = [("x", F, ["n", 6])]
     form("gather-features", [node("Gather", "x pick5", "g", axis=1), *start("g"), *tail], inputs=wide, outputs=batch)
     form(
@@ -443,7 +567,8 @@ def movements():
     )
     form("slice-backwards", [node("Slice", "x im1 row0 ax1 im1", "g"), *start("g"), *tail], inputs=wide, outputs=batch)
     form(
-        "slice-of-permuted", [node("Gather", "x order", "g", axis=1), node("Gather", "g order", "k", axis=1), *start("k"), *tail]
+        "slice-of-permuted",
+        [node("Gather", "x order", "g", axis=1), node("Gather", "g order", "k", axis=1), *start("k"), *tail],
     )
     double = [node("Gemm", "a v2 c2", "o", transB=1)]
     form(
@@ -473,6 +598,59 @@ def movements():
         opset=11,
     )
     form(
+        "slice-outputs",
+        [*start(), node("Relu", "h", "a"), *double, node("Slice", "o row0 minus3 im1", "l"), node("Tanh", "l", "y")],
+    )
+    form(
+        "slice-outputs-last",
+        [*start(), node("Relu", "h", "a"), *double, node("Slice", "o minus3 big ax1", "l"), node("Tanh", "l", "y")],
+    )
+    form(
+        "slice-outputs-attributes",
+        [
+            *start(),
+            node("Relu", "h", "a"),
+            *double,
+            node("Slice", "o", "l", starts=[-6], ends=[-3], axes=[-1]),
+            node("Tanh", "l", "y"),
+        ],
+        opset=9,
+    )
+    form(
+        "split-elu-slice",
+        [*start(), node("Elu", "h", "a"), *double, node("Split", "o sizes", "l s", axis=-1), node("Mul", "l scale3", "y")],
+    )
+    for name, nodes in [
+        ("gated", [node("Mul", "l s", "y")]),
+        ("sampled", [node("Tanh", "l", "t"), node("Mul", "s half", "u"), node("Add", "t u", "y")]),
+        ("silu", [node("Sigmoid", "s", "u"), node("Mul", "l u", "y")]),
+    ]:
+        words = "sigmoid of another one" if name == "silu" else "two parts of one value"
+        form(
+            f"split-{name}",
+            [*start(), node("Relu", "h", "a"), *double, node("Split", "o sizes", "l s", axis=-1), *nodes],
+            words,
+        )
+    form(
+        "split-two-done-apart",
+        [
+            *start(),
+            node("Relu", "h", "a"),
+            *double,
+            node("Split", "o sizes", "l s", axis=-1),
+            node("Tanh", "l", "t"),
+            node("Concat", "t s", "y", axis=1),
+        ],
+        "different things",
+        outputs=[("y", F, [1, 6])],
+    )
+    form(
+        "split-both-outputs",
+        [*start(), node("Relu", "h", "a"), *double, node("Split", "o sizes", "l s", axis=-1), node("Tanh", "l", "y")],
+        outputs=[("y", F, [1, 3]), ("s", F, [1, 3])],
+        output="s",
+    )
+    form(
         "split-join",
         [
             node("Split", "x sizes3", "k l m", axis=1),
@@ -494,7 +672,7 @@ def movements():
             *start("f"),
             *tail,
         ],
-        "computed apart",
+        "different things",
         inputs=wide,
         outputs=batch,
     )
@@ -535,7 +713,9 @@ def heads():
     form("outputs-unstated", [*start(), node("Relu", "h", "a"), *end(), value[2]], "--output NAME", outputs=several)
     form("outputs-first", [*start(), node("Relu", "h", "a"), *end(), value[2]], outputs=several, output="y")
     form("outputs-second", [*start(), node("Relu", "h", "a"), *end(), value[2]], outputs=several, output="z")
-    form("outputs-unknown", [*start(), node("Relu", "h", "a"), *end(), value[2]], "its outputs are", outputs=several, output="q")
+    form(
+        "outputs-unknown", [*start(), node("Relu", "h", "a"), *end(), value[2]], "its outputs are", outputs=several, output="q"
+    )
     form("dead-branch", [*value[:2], *start(), node("Relu", "h", "a"), *end()], unchecked=True)
     form("dead-input", [*start(), node("Relu", "h", "a"), *end()], inputs=[("x", F, [1, 5]), ("flag", F, [1])])
 
@@ -554,7 +734,6 @@ def refused():
                 *end(),
             ],
             "recurrent",
-            change=lambda m: m.graph.initializer.append(numpy_helper.from_array(np.array([1, 4]), "to14")),
         )
     hidden("layer-norm", [node("LayerNormalization", "h scale b", "a")], "layer normalisation")
     hidden("layer-norm-parts", [node("ReduceMean", "h", "m", axes=[1]), node("Sub", "h m", "a")], "layer normalisation")

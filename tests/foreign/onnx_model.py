@@ -96,6 +96,21 @@ C = {
     "drop": np.float32(0.5),
     "zero_point": np.uint8(0),
     "kernel": random(1, 1, 3),
+    "recip_row": np.float32(1) / (np.abs(random(1, 5)) + np.float32(0.5)),
+    "std_row": np.abs(random(1, 5)) + np.float32(0.5),
+    "factor0": np.float32([0.3, 0, 0.7, 1.3, 0.1]),
+    "std4": np.abs(random(4)) + np.float32(0.5),
+    "factor4": np.float32(1) / (np.abs(random(4)) + np.float32(0.5)),
+    "back4": np.array([3, 2, 1, 0]),
+    "to41": np.array([4, 1]),
+    "to14": np.array([1, 4]),
+    "to134": np.array([-1, 3, 4]),
+    "to12": np.array([-1, 12]),
+    "thrice": np.array([3]),
+    "thrice_row": np.array([1, 3]),
+    "once_row": np.array([1, 1]),
+    "minus3": np.array([-3]),
+    "sizes12": np.array([4, 4, 4]),
 }
 
 

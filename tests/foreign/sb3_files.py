@@ -185,6 +185,14 @@ X = rng.normal(size=(6, 3)) * 2
 RELU, TANH = (lambda v: np.maximum(v, 0)), np.tanh
 
 
+def elu(v, alpha=1):
+    return np.where(v >= 0, v, alpha * np.expm1(np.minimum(v, 0)))
+
+
+def silu(v):
+    return v / (1 + np.exp(-v))
+
+
 def run(tensors, stems, hidden, last=lambda v: v, x=X):
     for index, stem in enumerate(stems):
         x = x @ tensors[f"{stem}.weight"].astype(float).T + tensors.get(f"{stem}.bias", 0)
@@ -243,8 +251,15 @@ def on_policy():
     case("ppo-logits", archive(tensors, AC, discrete(2)), ("--head", "deterministic"), outputs=tanh, note="its logits")
     relu = kwargs({"net_arch": {"pi": [8, 8], "vf": [5]}}, activation_fn=activation("ReLU"))
     case("ppo-relu", archive(tensors, AC, discrete(2), said=relu), outputs=run(tensors, stems, RELU), **told)
-    elu = kwargs({}, activation_fn=activation("ELU"))
-    case("ppo-elu", archive(tensors, AC, discrete(2), said=elu), refused="ELU")
+    for name, function in (("ELU", elu), ("SiLU", silu)):
+        said = kwargs({}, activation_fn=activation(name))
+        case(f"ppo-{name}", archive(tensors, AC, discrete(2), said=said), outputs=run(tensors, stems, function))
+    said = kwargs({}, activation_fn=activation("ELU"))
+    case("ppo-elu-stated", archive(tensors, AC, discrete(2), said=said), ("--activation", "elu"), outputs=run(tensors, stems, elu))
+    case("ppo-elu-contradicted", archive(tensors, AC, discrete(2), said=said), ("--activation", "silu"), refused="--activation silu contradicts the file, which says elu:1")
+    for name in ("GELU", "Softplus", "Mish"):
+        said = kwargs({}, activation_fn=activation(name))
+        case(f"ppo-{name}", archive(tensors, AC, discrete(2), said=said), refused=f'"{name}" is not bounded here')
     own = kwargs({}, activation_fn=("__main__", "ReLU"))
     case("ppo-own-activation", archive(tensors, AC, discrete(2), said=own), refused="__main__.ReLU")
     lies = dict(relu, activation_fn="<class 'torch.nn.modules.activation.Tanh'>")
@@ -522,7 +537,15 @@ def modules():
     h = X @ wa.T + ba
     h = np.tanh(np.where(h > 0, h, 0.2 * h) @ wb.T + bb)
     case("module", torch_bytes(nested), stated, outputs=h @ wc.T + bc, suffix="pt")
-    case("module-contradicted", torch_bytes(nested), (*stated, "--activation", "relu"), refused="LeakyRelu", suffix="pt")
+    case("module-contradicted", torch_bytes(nested), (*stated, "--activation", "relu"), refused="--activation relu contradicts the file, which says leaky_relu:", suffix="pt")
+    smooth = sequential(a, module("ELU", alpha=0.5, inplace=False), b, module("SiLU", inplace=False), c)
+    h = silu(elu(X @ wa.T + ba, 0.5) @ wb.T)
+    case("module-smooth", torch_bytes(smooth), stated, outputs=h @ wc.T + bc, suffix="pt")
+    for alpha in (1.5, 0.0, -1.0):
+        steep = sequential(a, module("ELU", alpha=alpha, inplace=False), b)
+        case(f"module-elu-{alpha}", torch_bytes(steep), stated, refused="above 0 and at most 1", suffix="pt")
+    case("module-elu-nothing", torch_bytes(sequential(a, module("ELU", inplace=False), b)), stated, refused="ELU", suffix="pt")
+    case("module-softplus", torch_bytes(sequential(a, module("Softplus", beta=1), b)), stated, refused="Softplus", suffix="pt")
     agent = module("Agent", modules=[("actor", sequential(a))], path="__main__")
     case("module-own", torch_bytes(agent), stated, refused="__main__.Agent", suffix="pt")
     case("module-in-checkpoint", torch_bytes({"model": agent, "epoch": 3}), stated, refused="__main__.Agent", suffix="pt")

@@ -4,9 +4,11 @@ use std::path::Path;
 use std::process::Command;
 
 use secateur::export::{ExportFormat, export};
+use secateur::import::{HeadKind, ImportOptions, import};
 use secateur::policy::emit::write_policy_dir;
 use secateur::policy::{ActivationSpec, HeadData, LayerData, PolicyData, Scaling, TensorData};
-use secateur_checker::load::{MaskDirectory, load_policy};
+use secateur_checker::load::{MaskDirectory, PolicyDirectory, load_policy};
+use secateur_checker::reader::digest::weights_digest;
 use secateur_testkit::problem::{Problem, Spec, random_policy};
 use secateur_testkit::programs::{run, secateur};
 
@@ -87,7 +89,7 @@ fn standard_deviations_of_a_file_count() {
     assert_eq!((codes(&report), code), (vec!["bind-differs".to_owned()], 3));
 }
 
-fn directory(folder: &Path, policy: &PolicyData) -> secateur_checker::load::PolicyDirectory {
+fn directory(folder: &Path, policy: &PolicyData) -> PolicyDirectory {
     write_policy_dir(folder, policy).expect("written");
     load_policy(folder).expect("a policy")
 }
@@ -97,6 +99,7 @@ fn directory(folder: &Path, policy: &PolicyData) -> secateur_checker::load::Poli
 fn every_part_is_exact_or_refused() {
     let clip = |l: &str, u: &str| ActivationSpec::Clip(l.to_owned(), u.to_owned());
     let leaky = |s: &str| ActivationSpec::LeakyRelu(s.to_owned());
+    let elu = |a: &str| ActivationSpec::Elu(a.to_owned());
     // Activation, and whether ONNX and a state dictionary have a form for it.
     let rows = [
         (ActivationSpec::Relu, true, true),
@@ -109,6 +112,10 @@ fn every_part_is_exact_or_refused() {
         (leaky("1/8"), true, false),
         (leaky("1/100"), false, false),
         (leaky("0.1"), false, false),
+        (ActivationSpec::Silu, true, true),
+        (elu("1"), true, true),
+        (elu("3/8"), true, true),
+        (elu("1/10"), false, true),
         // The float64 next to 0.1, which is no float32.
         (leaky("3602879701896397/36028797018963968"), false, false),
     ];
@@ -146,15 +153,48 @@ fn fixed_layers_and_factors() {
     let mask = MaskDirectory::dense(&loaded.files.policy.network).masks.remove(0);
     assert!(export(&loaded, &mask, ExportFormat::Onnx).is_ok());
     assert!(export(&loaded, &mask, ExportFormat::Safetensors).is_err());
-    let mut policy = random_policy(&Spec { normaliser: true, ..Spec::small(4) });
-    if let Some(normaliser) = &mut policy.normaliser {
-        normaliser.scaling = Scaling::Factor(TensorData::from_f64(vec![3], &[0.3; 3]));
+    for (clip, factors, onnx) in
+        [(None, [0.3; 3], true), (None, [0.5; 3], true), (Some("2"), [0.3; 3], false)]
+    {
+        let mut policy = random_policy(&Spec { normaliser: true, ..Spec::small(4) });
+        if let Some(normaliser) = &mut policy.normaliser {
+            normaliser.scaling = Scaling::Factor(TensorData::from_f64(vec![3], &factors));
+            normaliser.clip = clip.map(str::to_owned);
+        }
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let loaded = directory(folder.path(), &policy);
+        let mask = MaskDirectory::dense(&loaded.files.policy.network).masks.remove(0);
+        let made = export(&loaded, &mask, ExportFormat::Onnx);
+        assert_eq!(made.is_ok(), onnx, "{clip:?} {factors:?}: {:?}", made.err());
+        assert!(export(&loaded, &mask, ExportFormat::Safetensors).is_err());
     }
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let loaded = directory(folder.path(), &policy);
-    let mask = MaskDirectory::dense(&loaded.files.policy.network).masks.remove(0);
-    for format in [ExportFormat::Onnx, ExportFormat::Safetensors] {
-        assert!(export(&loaded, &mask, format).is_err());
+}
+
+/// What is written of ELU, SiLU and a normaliser of factors is imported again as the same policy, with the same digest.
+#[test]
+fn smooth_activations_come_back_with_their_digest() {
+    let first = ActivationSpec::Elu("3/8".to_owned());
+    for hidden in [first, ActivationSpec::Elu("1".to_owned()), ActivationSpec::Silu] {
+        let spec = Spec { gaussian: false, normaliser: true, activation: hidden.clone(), ..Spec::small(6) };
+        let mut policy = random_policy(&spec);
+        policy.head = HeadData::Deterministic;
+        policy.layers[2].activation = hidden.clone();
+        if let Some(normaliser) = &mut policy.normaliser {
+            normaliser.scaling = Scaling::Factor(TensorData::from_f64(vec![3], &[0.3, 1.7, 0.01]));
+            normaliser.clip = None;
+        }
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let loaded = directory(folder.path(), &policy);
+        let mask = MaskDirectory::dense(&loaded.files.policy.network).masks.remove(0);
+        let bytes = export(&loaded, &mask, ExportFormat::Onnx).expect("exported");
+        let file = folder.path().join("m.onnx");
+        std::fs::write(&file, bytes).expect("written");
+        let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
+        let again = directory(&folder.path().join("again"), &import(&file, &options).expect("readable"));
+        let digest = |of: &PolicyDirectory| weights_digest(&of.files.policy.network);
+        assert_eq!(digest(&again), digest(&loaded), "{hidden:?}");
+        let (found, stored) = (&again.files.policy, &loaded.files.policy);
+        assert_eq!((&found.network, &found.normaliser), (&stored.network, &stored.normaliser));
     }
 }
 
@@ -181,13 +221,15 @@ fn onnx_runtime_agrees() {
         ActivationSpec::Relu,
         ActivationSpec::Tanh,
         ActivationSpec::Sigmoid,
+        ActivationSpec::Silu,
+        ActivationSpec::Elu("3/8".to_owned()),
         ActivationSpec::LeakyRelu("1/8".to_owned()),
         ActivationSpec::Clip("-1/2".to_owned(), "3/4".to_owned()),
     ];
     for (index, activation) in activations.into_iter().enumerate() {
         for wide in [false, true] {
-            // ONNX Runtime has no float64 kernel of LeakyRelu.
-            if wide && matches!(activation, ActivationSpec::LeakyRelu(_)) {
+            // ONNX Runtime has no float64 kernel of these.
+            if wide && matches!(activation, ActivationSpec::LeakyRelu(_) | ActivationSpec::Elu(_)) {
                 continue;
             }
             let spec = Spec { normaliser: true, activation: activation.clone(), ..Spec::small(5) };

@@ -64,6 +64,42 @@ fn matrix(name: &str, rows: u8, columns: u8, values: &[f32]) -> Vec<u8> {
     [vec![8, rows, 8, columns, 16, 1], field(8, name.as_bytes()), field(9, &raw)].concat()
 }
 
+/// SiLU, ELU and a selection of outputs in one small graph.
+fn gated() -> Vec<u8> {
+    let nodes = [
+        node("MatMul", &["x", "w"], "h"),
+        node("Sigmoid", &["h"], "s"),
+        node("Mul", &["s", "h"], "a"),
+        node("MatMul", &["a", "v"], "o"),
+        node("Split", &["o"], "l"),
+        node("Elu", &["l"], "y"),
+    ];
+    let mut split = nodes.to_vec();
+    split[4].extend(field(2, b"unread"));
+    // axis -1, an integer
+    split[4].extend(field(5, &[field(1, b"axis"), vec![0x18], vec![255; 9], vec![1, 0xa0, 1, 2]].concat()));
+    let weights = [matrix("w", 2, 2, &[1.0, 2.0, 3.0, 4.0]), matrix("v", 2, 2, &[5.0, 6.0, 7.0, 8.0])];
+    onnx(&split, &weights)
+}
+
+#[test]
+fn a_graph_with_any_bit_changed_is_read_or_refused() {
+    let whole = gated();
+    let policy = read(&whole, &bare(false)).expect("readable");
+    assert_eq!(policy.layers[0].activation, ActivationSpec::Silu);
+    assert_eq!(policy.layers[1].activation, ActivationSpec::Elu("1".into()));
+    assert_eq!(policy.layers[1].weight.floats(), [5.0, 7.0]);
+    let mut refused = 0;
+    for at in 0..whole.len() {
+        for bit in 0..8 {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << bit;
+            refused += u32::from(read(&bytes, &bare(false)).is_err());
+        }
+    }
+    assert!(refused > 1000, "{refused} of {}", 8 * whole.len());
+}
+
 #[test]
 fn a_pickle_that_asks_for_a_shell_is_read_as_nothing() {
     let marker = std::env::temp_dir().join("secateur-pickle-was-executed");
@@ -88,6 +124,7 @@ fn files_cut_short_are_refused_at_every_length() {
         (zip_of(&[("W0.npy", &emit_npy(1, 2, &[1.0, 2.0]))]), bare(true)),
         (torch_zip(&[("0.weight", &[1, 2], &[1.0, 2.0])]), bare(true)),
         (onnx(&[node("MatMul", &["x", "w"], "y")], &[matrix("w", 2, 1, &[1.0, 2.0])]), bare(false)),
+        (gated(), bare(false)),
     ];
     for (bytes, options) in &whole {
         assert!(read(bytes, options).is_ok());

@@ -65,6 +65,27 @@ fn relu(values: Vec<f64>) -> Vec<f64> {
     values.into_iter().map(|v| v.max(0.0)).collect()
 }
 
+fn elu(value: f64, alpha: f64) -> f64 {
+    if value >= 0.0 { value } else { alpha * value.exp_m1() }
+}
+
+fn silu(value: f64) -> f64 {
+    value / (1.0 + (-value).exp())
+}
+
+fn fraction(text: &str) -> f64 {
+    let (over, under) = text.split_once('/').unwrap_or((text, "1"));
+    over.parse::<f64>().expect("a number") / under.parse::<f64>().expect("a number")
+}
+
+/// The reference network with another function in place of relu.
+fn with_hidden(net: &Reference, input: &[f64], hidden: impl Fn(f64) -> f64) -> Vec<f64> {
+    let through = |values: Vec<f64>| values.into_iter().map(&hidden).collect::<Vec<f64>>();
+    let first = through(affine(&net.weights[0], &net.biases[0], input));
+    let second = through(affine(&net.weights[1], &net.biases[1], &first));
+    affine(&net.weights[2], &net.biases[2], &second)
+}
+
 /// The reference network itself.
 fn plain(net: &Reference, input: &[f64]) -> Vec<f64> {
     let first = relu(affine(&net.weights[0], &net.biases[0], input));
@@ -210,6 +231,30 @@ fn named_rows() -> Vec<Row> {
             options: ImportOptions { activation: None, ..deterministic() },
             tensors: npz_names(),
             ..row("NPZ with an activation for each layer", Vec::new())
+        },
+        Row {
+            options: ImportOptions { activation: Some(ActivationSpec::Silu), ..deterministic() },
+            outputs: |net, x| with_hidden(net, x, silu),
+            ..row("swish as the person says it", network(PLAIN))
+        },
+        Row {
+            format: Format::Npz(&[("activation", &["ELU"])]),
+            options: ImportOptions { activation: None, ..deterministic() },
+            outputs: |net, x| with_hidden(net, x, |v| elu(v, 1.0)),
+            tensors: npz_names(),
+            ..row("ELU by the name of its class", Vec::new())
+        },
+        Row {
+            format: Format::Safetensors(&[("activation", "elu:0.25")]),
+            options: ImportOptions { activation: None, ..deterministic() },
+            outputs: |net, x| with_hidden(net, x, |v| elu(v, 0.25)),
+            ..row("ELU with its alpha", network(["0", "2", "4"]))
+        },
+        Row {
+            format: Format::Safetensors(&[("activation", "swish,SiLU")]),
+            options: ImportOptions { activation: None, ..deterministic() },
+            outputs: |net, x| with_hidden(net, x, silu),
+            ..row("SiLU by both of its names", network(["0", "2", "4"]))
         },
         Row {
             format: Format::Safetensors(&[]),
@@ -404,6 +449,17 @@ fn deployed_rows() -> Vec<Row> {
             )
         },
         Row {
+            options: ImportOptions { activation: Some(ActivationSpec::Elu("1".into())), ..gaussian() },
+            outputs: |net, x| with_hidden(net, &[(x[0] - 0.25) / 2.01, (x[1] + 0.5) / 0.51], |v| elu(v, 1.0)),
+            ..row(
+                "rsl_rl with ELU, noise by its logarithm",
+                model(with(
+                    with(network(ACTOR), vec![tensor("log_std", &[2], vec![-0.5, 0.25])]),
+                    with(critic("critic"), with(rsl("actor_obs_normalizer"), rsl("critic_obs_normalizer"))),
+                )),
+            )
+        },
+        Row {
             options: gaussian(),
             outputs: rsl_outputs,
             ..row(
@@ -529,6 +585,8 @@ fn evaluate(policy: &PolicyData, input: &[f64]) -> Vec<f64> {
                 ActivationSpec::Identity => *value,
                 ActivationSpec::Relu => value.max(0.0),
                 ActivationSpec::Tanh => value.tanh(),
+                ActivationSpec::Elu(alpha) => elu(*value, fraction(alpha)),
+                ActivationSpec::Silu => silu(*value),
                 other => panic!("{other:?}"),
             };
         }
@@ -795,6 +853,24 @@ fn refused_rows() -> Vec<Refusal> {
             "the layers are fc1, fc2, fc3",
         ),
         (
+            "--layers almost",
+            network(["actor.first", "actor.second", "actor.third"]),
+            ImportOptions { layers: Some(vec!["actor.frist".into()]), ..base() },
+            "did you mean actor.first?",
+        ),
+        (
+            "--ignore almost",
+            with(network(PLAIN), critic("disc")),
+            ImportOptions { ignore: vec!["dsic".into()], ..base() },
+            "did you mean disc?",
+        ),
+        (
+            "--prefix almost",
+            network(ACTOR),
+            ImportOptions { prefix: Some("actr".into()), ..base() },
+            "did you mean actor?",
+        ),
+        (
             "--layers that leave one out",
             network(PLAIN),
             ImportOptions { layers: Some(vec!["fc1".into(), "fc3".into()]), ..base() },
@@ -828,15 +904,45 @@ fn refused_rows() -> Vec<Refusal> {
             "--head categorical of a gaussian",
             with(network(PLAIN), one("log_std", &[2])),
             ImportOptions { head: Some(HeadKind::Categorical), ..base() },
-            "--head Categorical contradicts",
+            "--head categorical contradicts the file, which says gaussian",
         ),
         (
             "another output activation than tanh",
             with(network(PLAIN), with(one("action_scale", &[2]), one("action_bias", &[2]))),
             ImportOptions { output_activation: Some(ActivationSpec::Relu), ..base() },
-            "--output-activation Relu contradicts",
+            "--output-activation relu contradicts",
         ),
     ]
+}
+
+/// What people typed, in the words that they would type; no words of the program's own types.
+#[test]
+fn activations_are_said_as_they_are_typed() {
+    let says = |text: &'static str, stated: Option<ActivationSpec>| {
+        let format = Format::Npz(Vec::leak(vec![("activation", &*Vec::leak(vec![text]))]));
+        let options = ImportOptions { activation: stated, ..deterministic() };
+        read(&format.pack(&npz_names()), &options).expect_err(text)
+    };
+    let elu = |alpha: &str| Some(ActivationSpec::Elu(alpha.into()));
+    assert!(says("elu", elu("1/2")).contains("--activation elu:1/2 contradicts the file, which says elu:1"));
+    assert!(says("silu", elu("1")).contains("--activation elu:1 contradicts the file, which says silu"));
+    assert!(says("elu:1.5", None).contains("\"elu:1.5\" is not bounded here"));
+    for name in ["gelu", "softplus", "mish", "selu", "hardswish"] {
+        let said = says(name, None);
+        assert!(said.contains(&format!("{name:?} is not bounded here")) && said.contains("silu"), "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_with_the_nearest() {
+    let folder = Folder::new();
+    let there = folder.file("policy it's.pt", &torch_file(&dictionary(&network(PLAIN))));
+    let said =
+        import(&there.with_file_name("polcy it's.pt"), &deterministic()).expect_err("absent").to_string();
+    let near = there.display().to_string().replace('\'', "'\\''");
+    assert!(said.contains(&format!("there is no such file; did you mean '{near}'?")), "{said}");
+    let said = import(&there.with_file_name("other"), &deterministic()).expect_err("absent").to_string();
+    assert!(said.ends_with("there is no such file"), "{said}");
 }
 
 #[test]
@@ -850,7 +956,7 @@ fn every_refusal_says_what_and_what_to_do() {
     let per_layer = safetensors(&network(PLAIN), &[("fc1.activation", "tanh")]);
     assert!(read(&per_layer, &deterministic()).is_err_and(|e| e.contains("no activation for each layer")));
     let says_tanh = safetensors(&network(PLAIN), &[("activation", "tanh")]);
-    assert!(read(&says_tanh, &deterministic()).is_err_and(|e| e.contains("--activation Relu contradicts")));
+    assert!(read(&says_tanh, &deterministic()).is_err_and(|e| e.contains("--activation relu contradicts")));
     let many = npz(&npz_names(), &[("activation", &["relu", "relu", "relu", "relu"])]);
     let unstated = ImportOptions { activation: None, ..deterministic() };
     assert!(read(&many, &unstated).is_err_and(|e| e.contains("no activation for each layer")));
@@ -896,7 +1002,7 @@ fn whole_modules_are_read_where_their_classes_are_known() {
     assert_eq!(without.layers[0].bias.floats(), [0.0; 3]);
     let tanh = sequential(module("Tanh", vec![]), true, vec![]);
     let stated = read(&torch_file(&tanh), &deterministic());
-    assert!(stated.is_err_and(|e| e.contains("--activation Relu contradicts the file, which says Tanh")));
+    assert!(stated.is_err_and(|e| e.contains("--activation relu contradicts the file, which says tanh")));
     let refused =
         |value: Value, words: &str| assert!(own(value).is_err_and(|e| e.contains(words)), "{words}");
     refused(sequential(module("LayerNorm", vec![]), true, vec![]), "LayerNorm");

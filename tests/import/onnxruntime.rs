@@ -3,8 +3,8 @@
 //! else `python3`; prints that it skipped when there is none.
 
 use secateur::import::{HeadKind, ImportOptions, import};
-use secateur::policy::PolicyData;
 use secateur::policy::emit::{emit_manifest, emit_tensors, write_policy_dir};
+use secateur::policy::{ActivationSpec, PolicyData};
 use secateur_checker::reader::policy::parse_policy;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -21,9 +21,9 @@ fn python() -> Option<String> {
     None
 }
 
-fn run(python: &str, script: &str, argument: &Path) {
+fn run(python: &str, script: &str, argument: &Path, rest: &[&str]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign").join(script);
-    let output = Command::new(python).arg(script).arg(argument).output().expect("Python runs");
+    let output = Command::new(python).arg(script).arg(argument).args(rest).output().expect("Python runs");
     println!("{}", String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -60,10 +60,10 @@ impl Comparison {
             .expect("text");
     }
 
-    fn run(&self, python: &str) {
+    fn run(&self, python: &str, rest: &[&str]) {
         let list = self.folder.path().join("list");
         std::fs::write(&list, &self.list).expect("written");
-        run(python, "onnxruntime_check.py", &list);
+        run(python, "onnxruntime_check.py", &list, rest);
     }
 }
 
@@ -106,7 +106,7 @@ fn forms(folder: &Path) -> Vec<Form> {
 fn every_form_is_read_or_refused_by_name() {
     let Some(python) = python() else { return };
     let made = tempfile::tempdir().expect("temporary folder");
-    run(&python, "onnx_forms.py", made.path());
+    run(&python, "onnx_forms.py", made.path(), &[]);
     let forms = forms(made.path());
     assert!(forms.len() > 200, "{} forms", forms.len());
     let (mut comparison, mut wrong) = (Comparison::new(), String::new());
@@ -126,7 +126,7 @@ fn every_form_is_read_or_refused_by_name() {
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");
-    comparison.run(&python);
+    comparison.run(&python, &[]);
 }
 
 #[test]
@@ -154,7 +154,35 @@ fn published_models_agree_with_onnx_runtime() {
             comparison.add(&model, &policy, ["", "", ""]);
         }
     }
-    comparison.run(&python);
+    comparison.run(&python, &[]);
+}
+
+/// Published policies of robots, in the folder that `SECATEUR_ROBOTS` names, else in `../shared/robots`: each is read,
+/// and agrees with ONNX Runtime at a thousand observations.
+#[test]
+fn policies_of_robots_agree_with_onnx_runtime() {
+    let stated = std::env::var_os("SECATEUR_ROBOTS").map(PathBuf::from);
+    let folder = stated.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/robots"));
+    let models = models_in(&folder);
+    if models.is_empty() {
+        println!("skipped: no models in {}", folder.display());
+        return;
+    }
+    let mut comparison = Comparison::new();
+    for model in &models {
+        let policy = import(model, &deterministic()).unwrap_or_else(|error| panic!("{error}"));
+        let trained = policy.layers.iter().filter(|layer| !layer.fixed);
+        let activations: Vec<_> = trained.map(|layer| layer.activation.clone()).collect();
+        println!("{}: {activations:?}", model.display());
+        assert!(
+            matches!(activations.first(), Some(ActivationSpec::Elu(_) | ActivationSpec::Silu)),
+            "{}: {activations:?}",
+            model.display()
+        );
+        comparison.add(model, &policy, ["", "", ""]);
+    }
+    let Some(python) = python() else { return };
+    comparison.run(&python, &["1000"]);
 }
 
 /// Another order of nodes, other names and dead parts change nothing; without one of its parts a graph gives the same
@@ -163,7 +191,7 @@ fn published_models_agree_with_onnx_runtime() {
 fn other_files_of_a_network_give_it_and_parts_of_it_give_none() {
     let Some(python) = python() else { return };
     let made = tempfile::tempdir().expect("temporary folder");
-    run(&python, "onnx_forms.py", made.path());
+    run(&python, "onnx_forms.py", made.path(), &[]);
     let less = models_in(&made.path().join("less"));
     let (mut tried, mut wrong) = (0, String::new());
     for form in forms(made.path()).iter().filter(|form| form.words.is_empty()) {

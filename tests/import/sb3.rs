@@ -2,7 +2,7 @@
 //! The files are written by `foreign/sb3_files.py`, which needs a Python with numpy: the one named by
 //! `SECATEUR_PYTHON`, else `python3`; prints that it skipped when there is none.
 
-use secateur::import::{HeadKind, ImportOptions, Imported, LogStd, import_accounted};
+use secateur::import::{HeadKind, ImportOptions, Imported, LogStd, import_accounted, parse_activation};
 use secateur::policy::{ActivationSpec, HeadData, PolicyData, Scaling};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -26,14 +26,6 @@ static FILES: LazyLock<Option<(tempfile::TempDir, Vec<Value>)>> = LazyLock::new(
     Some((folder, cases))
 });
 
-fn activation(word: &str) -> ActivationSpec {
-    match word {
-        "relu" => ActivationSpec::Relu,
-        "tanh" => ActivationSpec::Tanh,
-        other => panic!("{other}"),
-    }
-}
-
 /// The options of a case as the command line would read them.
 fn options(folder: &Path, case: &Value) -> ImportOptions {
     let words: Vec<&str> =
@@ -50,8 +42,10 @@ fn options(folder: &Path, case: &Value) -> ImportOptions {
                     _ => HeadKind::Deterministic,
                 });
             }
-            "--activation" => options.activation = Some(activation(&value)),
-            "--output-activation" => options.output_activation = Some(activation(&value)),
+            "--activation" => options.activation = Some(parse_activation(&value).expect("known")),
+            "--output-activation" => {
+                options.output_activation = Some(parse_activation(&value).expect("known"));
+            }
             "--prefix" => options.prefix = Some(value),
             "--clip" => options.clip = Some(value),
             "--normaliser-epsilon" => options.normaliser_epsilon = Some(value),

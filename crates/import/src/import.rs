@@ -33,12 +33,13 @@ pub mod reimport;
 pub mod safetensors;
 mod stable_baselines;
 mod torch;
+pub mod words;
 
 pub use kind::read_arrays;
 pub use normaliser::read_normaliser;
 pub use onnx::write_onnx;
 pub use problem::{HeadKind, ImportError, ImportOptions, LogStd, MAX_FILE, Problem, read_capped};
-pub use record::{activation_text, parse_activation};
+pub use record::{ACTIVATIONS, activation_text, parse_activation};
 
 /// A policy and what became of the file's tensors.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,7 +139,7 @@ fn read_draft(
         return Err(foreign::pickle(&read, root));
     }
     match arrays_of(bytes) {
-        Err(Problem::UnknownFormat) => onnx::parse(bytes, options),
+        Err(Problem::UnknownFormat) => onnx::parse(bytes, options, notes),
         Ok(arrays) => no_output(options).and_then(|()| named::draft(&arrays, options)),
         Err(other) => Err(other),
     }

@@ -4,6 +4,7 @@ use secateur_checker::model::Source;
 
 use super::observation;
 use super::problem::{HeadKind, ImportOptions, LogStd, Problem, number};
+use super::record::{activation_text, parse_activation};
 use crate::policy::{ActivationSpec, HeadData, LayerData, NormaliserData, PolicyData, TensorData};
 
 /// A policy before its head and shapes were settled.
@@ -52,7 +53,7 @@ impl Draft {
         let last = self.layers.iter_mut().rev().find(|(_, layer)| !layer.fixed);
         let (Some(stated), Some((_, last))) = (&options.output_activation, last) else { return Ok(()) };
         if last.activation != ActivationSpec::Identity && last.activation != *stated {
-            let (given, file) = (format!("{stated:?}"), format!("{:?}", last.activation));
+            let (given, file) = (activation_text(stated), activation_text(&last.activation));
             return Err(Problem::Contradicts { option: "--output-activation", given, file });
         }
         last.activation = stated.clone();
@@ -146,7 +147,7 @@ fn expect_finite(name: &str, tensor: &TensorData) -> Result<(), Problem> {
     tensor.dyadics().map(|_| ()).map_err(|index| Problem::NotFinite { name: name.to_owned(), index })
 }
 
-/// An activation by the name frameworks give it.
+/// An activation by the name frameworks give it, or as the command line takes it.
 pub(super) fn activation_named(name: &str) -> Result<ActivationSpec, Problem> {
     Ok(match name.to_ascii_lowercase().as_str() {
         "identity" | "linear" => ActivationSpec::Identity,
@@ -156,6 +157,6 @@ pub(super) fn activation_named(name: &str) -> Result<ActivationSpec, Problem> {
         "hardtanh" => ActivationSpec::Clip("-1".into(), "1".into()),
         // PyTorch's default slope, as its documentation writes it
         "leakyrelu" | "leaky_relu" => ActivationSpec::LeakyRelu("0.01".into()),
-        _ => return Err(Problem::Activation(name.to_owned())),
+        lower => parse_activation(lower).map_err(|_| Problem::Activation(name.to_owned()))?,
     })
 }

@@ -7,6 +7,7 @@
 use super::normaliser::exact_text;
 use super::pickle::{Node, Pickle};
 use crate::import::problem::Problem;
+use crate::import::record::elu_alpha;
 use crate::policy::ActivationSpec;
 
 /// A tensor or parameter of a module: its dotted name and its node; `None` where the module has none (`bias=False`).
@@ -65,8 +66,8 @@ fn walk(pickle: &Pickle, node: usize, name: &str, depth: usize, chain: &mut Chai
         }
         Some("Identity" | "Dropout" | "Flatten") => Ok(()),
         Some(other) => {
-            let activation =
-                activation(pickle, node, other)?.ok_or_else(|| refused(&class, name, "inside a chain"))?;
+            let activation = activation(pickle, node, (other, &class), name)?
+                .ok_or_else(|| refused(&class, name, "inside a chain"))?;
             match chain.layers.last_mut() {
                 Some((_, last)) if *last == ActivationSpec::Identity => {
                     *last = activation;
@@ -97,7 +98,12 @@ fn refused(class: &str, name: &str, why: &str) -> Problem {
     Problem::OtherFile { what: format!("a whole pickled module, with a {class}{place} {why}"), next }
 }
 
-fn activation(pickle: &Pickle, node: usize, class: &str) -> Result<Option<ActivationSpec>, Problem> {
+fn activation(
+    pickle: &Pickle,
+    node: usize,
+    (class, whole): (&str, &str),
+    name: &str,
+) -> Result<Option<ActivationSpec>, Problem> {
     let number = |key: &str| {
         let value = pickle.attribute(node, key).and_then(|n| pickle.float(n));
         value.map(exact_text).transpose()
@@ -106,6 +112,12 @@ fn activation(pickle: &Pickle, node: usize, class: &str) -> Result<Option<Activa
         "ReLU" => Some(ActivationSpec::Relu),
         "Tanh" => Some(ActivationSpec::Tanh),
         "Sigmoid" => Some(ActivationSpec::Sigmoid),
+        "SiLU" => Some(ActivationSpec::Silu),
+        "ELU" => match number("alpha")?.map(|alpha| elu_alpha(&alpha)) {
+            Some(Ok(alpha)) => Some(ActivationSpec::Elu(alpha)),
+            Some(Err(why)) => return Err(refused(whole, name, &format!("that is refused: {why}"))),
+            None => None,
+        },
         "LeakyReLU" => number("negative_slope")?.map(ActivationSpec::LeakyRelu),
         "Hardtanh" | "ReLU6" => match (number("min_val")?, number("max_val")?) {
             (Some(low), Some(high)) => Some(ActivationSpec::Clip(low, high)),

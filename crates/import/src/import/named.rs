@@ -10,7 +10,10 @@ use super::order::{Shaped, order};
 use super::pieces::{self, Stem, fold_after, fold_before};
 use crate::import::draft::{Draft, activation_named};
 use crate::import::problem::{HeadKind, ImportOptions, Problem};
+use crate::import::record::activation_text;
+use crate::import::words::did_you_mean;
 use crate::policy::{ActivationSpec, LayerData, NormaliserData, TensorData};
+use std::collections::BTreeSet;
 
 /// A tensor with its name.
 type Named<'a> = (&'a str, &'a Array);
@@ -58,7 +61,7 @@ pub(super) fn planned(
     if let Some(stated) = &options.activation
         && let Some((_, own)) = hidden.iter().find(|(_, own)| own != stated)
     {
-        let (given, file) = (format!("{stated:?}"), format!("{own:?}"));
+        let (given, file) = (activation_text(stated), activation_text(own));
         return Err(Problem::Contradicts { option: "--activation", given, file });
     }
     let mut plan = Vec::new();
@@ -115,7 +118,8 @@ impl<'a> Reading<'a> {
         let prefix = options.prefix.as_deref().map(|text| Prefix::new(arrays, text)).transpose()?;
         for text in &options.ignore {
             if !arrays.named.keys().any(|name| Prefix::segment(text).matches(name)) {
-                let reason = format!("no tensor is named {text:?} or starts with \"{text}.\"");
+                let near = did_you_mean(text, modules(arrays).iter().map(String::as_str));
+                let reason = format!("no tensor is named {text:?} or starts with \"{text}.\"{near}");
                 return Err(Problem::NoEffect { option: "--ignore", reason });
             }
         }
@@ -340,7 +344,8 @@ impl<'a> Reading<'a> {
         self.confirm_settings()?;
         if let (Some(stated), 1) = (stated, layers) {
             let reason = format!(
-                "the network has one layer and no hidden one ({stated:?}); --output-activation is its activation"
+                "the network has one layer and no hidden one ({}); --output-activation is its activation",
+                activation_text(stated)
             );
             return Err(Problem::NoEffect { option: "--activation", reason });
         }
@@ -350,7 +355,7 @@ impl<'a> Reading<'a> {
             let file = own.as_ref().and_then(|own| own.get(index));
             found.push(match (file, stated) {
                 (Some(file), Some(stated)) if file != stated => {
-                    let (given, file) = (format!("{stated:?}"), format!("{file:?}"));
+                    let (given, file) = (activation_text(stated), activation_text(file));
                     return Err(Problem::Contradicts { option: "--activation", given, file });
                 }
                 (Some(known), _) | (None, Some(known)) => known.clone(),
@@ -420,7 +425,7 @@ impl<'a> Reading<'a> {
         // the mean of a Gaussian and the logits of a softmax may be evaluated deterministically, no more
         match (self.options.head, says) {
             (Some(stated), Some(file)) if stated != file && stated != HeadKind::Deterministic => {
-                let (given, file) = (format!("{stated:?}"), format!("{file:?}"));
+                let (given, file) = (stated.word().to_owned(), file.word().to_owned());
                 Err(Problem::Contradicts { option: "--head", given, file })
             }
             _ => Ok(says),
@@ -475,15 +480,14 @@ impl<'a> Reading<'a> {
         layers: &mut Vec<(String, LayerData)>,
         [scale, bias]: [TensorData; 2],
     ) -> Result<(), Problem> {
-        if self.options.head.is_some_and(|head| head != HeadKind::Deterministic) {
-            let (given, file) =
-                (format!("{:?}", self.options.head), "action_scale, of squashed actions".into());
+        if let Some(head) = self.options.head.filter(|head| *head != HeadKind::Deterministic) {
+            let (given, file) = (head.word().to_owned(), "action_scale, of squashed actions".into());
             return Err(Problem::Contradicts { option: "--head", given, file });
         }
         let Some((_, last)) = layers.last_mut() else { return Ok(()) };
         if let Some(stated) = self.options.output_activation.as_ref().filter(|a| **a != ActivationSpec::Tanh)
         {
-            let (given, file) = (format!("{stated:?}"), "action_scale, of actions squashed by tanh".into());
+            let (given, file) = (activation_text(stated), "action_scale, of actions squashed by tanh".into());
             return Err(Problem::Contradicts { option: "--output-activation", given, file });
         }
         last.activation = ActivationSpec::Tanh;
@@ -567,7 +571,8 @@ impl Prefix {
         }
         let part = Self { text: text.to_owned(), depth: segments(text).len() - 1 };
         if text.is_empty() || !arrays.named.keys().any(|name| name.starts_with(text)) {
-            let reason = format!("no tensor starts with {text:?}; there are {}", listed(arrays));
+            let near = did_you_mean(text, modules(arrays).iter().map(String::as_str));
+            let reason = format!("no tensor starts with {text:?}{near}; there are {}", listed(arrays));
             return Err(Problem::NoEffect { option: "--prefix", reason });
         }
         Ok(part)
@@ -602,6 +607,16 @@ impl Prefix {
         let holders = if statistics { parts.len().saturating_sub(2) } else { parts.len() - 1 };
         holders < own.len().max(1) && own.iter().zip(&parts[..holders]).all(|(a, b)| a == b)
     }
+}
+
+/// Names of tensors, and of the modules that they stand under.
+fn modules(arrays: &Arrays) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    for name in arrays.named.keys() {
+        names.insert(name.clone());
+        names.extend(name.match_indices(['.', '/']).map(|(end, _)| name[..end].to_owned()));
+    }
+    names.into_iter().collect()
 }
 
 /// The first names of a file.

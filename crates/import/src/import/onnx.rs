@@ -9,7 +9,9 @@
 
 use crate::import::draft::Draft;
 use crate::import::problem::{HeadKind, ImportOptions, Problem};
-use crate::policy::{ActivationSpec, LayerData, NormaliserData, Scaling};
+use crate::import::record::activation_text;
+use crate::import::words::did_you_mean;
+use crate::policy::{ActivationSpec, LayerData, NormaliserData};
 use execute::{Execution, Signal, Stopped};
 use graph::Live;
 use lower::{Layer, Lowered, Step, lower};
@@ -64,12 +66,16 @@ fn refuse<T>(reason: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Reason(reason.into()))
 }
 
-/// Reads the network behind one output of a model.
+/// Reads the network behind one output of a model; remarks for the person go to `notes`.
 ///
 /// # Errors
 /// [`Problem::Onnx`], [`Problem::OnnxGraph`], [`Problem::OnnxNode`], [`Problem::OnnxTensor`],
 /// [`Problem::ExternalData`], [`Problem::SeveralOutputs`], [`Problem::NoSuchOutput`].
-pub(super) fn parse(bytes: &[u8], options: &ImportOptions) -> Result<Draft, Problem> {
+pub(super) fn parse(
+    bytes: &[u8],
+    options: &ImportOptions,
+    notes: &mut Vec<String>,
+) -> Result<Draft, Problem> {
     // field 1 (ir_version) comes first in every model that tools write
     if bytes.first() != Some(&0x08) {
         return Err(Problem::UnknownFormat);
@@ -79,7 +85,9 @@ pub(super) fn parse(bytes: &[u8], options: &ImportOptions) -> Result<Draft, Prob
     let graph = model.graph.as_ref().ok_or_else(|| Problem::Onnx("it has no graph".into()))?;
     let output = chosen_output(graph, options.output.as_deref())?;
     let live = Live::of(graph, opset, output)?;
-    draft(network(&live)?, options)
+    let lowered = network(&live)?;
+    notes.extend_from_slice(&lowered.notes);
+    draft(lowered, options)
 }
 
 fn opset(model: &Model) -> Result<i64, Problem> {
@@ -113,7 +121,10 @@ fn chosen_output<'a>(graph: &'a Graph, name: Option<&str>) -> Result<&'a ValueIn
         }
         (Some(name), outputs) => {
             let found = outputs.iter().find(|o| o.name == name);
-            found.ok_or_else(|| Problem::NoSuchOutput { name: name.to_owned(), known: known() })
+            found.ok_or_else(|| Problem::NoSuchOutput {
+                name: name.to_owned(),
+                known: known() + &did_you_mean(name, outputs.iter().map(|o| o.name.as_str())),
+            })
         }
     }
 }
@@ -253,11 +264,8 @@ fn draft(lowered: Lowered, options: &ImportOptions) -> Result<Draft, Problem> {
         return Err(Problem::OnnxGraph(text.into()));
     }
     let head = lowered.softmax.then_some(HeadKind::Categorical);
-    let normaliser = lowered.normalisation.map(|n| NormaliserData {
-        mean: n.mean,
-        scaling: Scaling::Std(n.std),
-        clip: n.clip,
-    });
+    let normaliser =
+        lowered.normalisation.map(|n| NormaliserData { mean: n.mean, scaling: n.scaling, clip: n.clip });
     let layers = lowered.layers.into_iter().map(|layer| {
         let Layer { name, weight, bias, activation, fixed } = layer;
         (name, LayerData { weight, bias, activation, fixed })
@@ -278,7 +286,7 @@ fn confirm(layers: &[Layer], options: &ImportOptions) -> Result<(), Problem> {
     }
     let differs = |option: &'static str, stated: &Option<ActivationSpec>, layer: &Layer| match stated {
         Some(stated) if *stated != layer.activation => {
-            let (given, file) = (format!("{stated:?}"), format!("{:?}", layer.activation));
+            let (given, file) = (activation_text(stated), activation_text(&layer.activation));
             Err(Problem::Contradicts { option, given, file })
         }
         _ => Ok(()),
@@ -293,16 +301,28 @@ fn confirm(layers: &[Layer], options: &ImportOptions) -> Result<(), Problem> {
     Ok(())
 }
 
+/// What to do about an activation that is not bounded here.
+const OTHER_ACTIVATION: &str = "train the policy with one of those, or distil it into one";
+
 /// Why an operator is not read, as a sentence that names what it is.
 fn refusal(kind: &str) -> String {
-    let unbounded = "is not bounded here (relu, leaky relu, tanh, sigmoid, hardtanh and clips are)";
+    let unbounded = || {
+        let known = "relu, leaky relu, elu, silu, tanh, sigmoid, hardtanh and clips are";
+        format!("is not bounded here ({known}); {OTHER_ACTIVATION}")
+    };
     match kind {
         "Conv" | "ConvTranspose" | "ConvInteger" | "DeformConv" | "MaxPool" | "AveragePool" | "GlobalAveragePool"
         | "GlobalMaxPool" => "convolutions and pooling are not read; only fully connected layers are".into(),
-        "LSTM" | "GRU" | "RNN" => "it is recurrent; only feed-forward policies can be certified".into(),
+        "LSTM" | "GRU" | "RNN" => {
+            "it is recurrent; only feed-forward policies can be certified: train one that reads stacked frames in place \
+             of the memory, or distil this one into it"
+                .into()
+        }
         "LayerNormalization" | "InstanceNormalization" | "GroupNormalization" | "RMSNormalization"
         | "LpNormalization" | "MeanVarianceNormalization" | "LRN" => {
-            "it normalises by statistics of the state itself (layer normalisation), which is not read".into()
+            "it normalises by statistics of the state itself (layer normalisation), which is not read: train without it, \
+             or with batch normalisation, which is folded into the layers in evaluation mode"
+                .into()
         }
         "ReduceMean" | "ReduceSum" | "ReduceL2" | "ReduceSumSquare" | "ReduceMax" | "ReduceMin" | "CumSum" => {
             "it sums over the state (as layer normalisation or pooling does), which is not read".into()
@@ -311,12 +331,12 @@ fn refusal(kind: &str) -> String {
         "Where" | "Equal" | "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "Not" | "And" | "Or" => {
             "it decides by comparing, which is no affine map or activation that is bounded here".into()
         }
-        "Elu" | "Selu" | "Celu" | "Mish" | "Softplus" | "Softsign" | "HardSwish" | "Swish" | "ThresholdedRelu" => {
-            format!("the activation {kind} {unbounded}")
+        "Selu" | "Celu" | "Mish" | "Softplus" | "Softsign" | "HardSwish" | "ThresholdedRelu" => {
+            format!("the activation {kind} {}", unbounded())
         }
-        "Gelu" | "Erf" => format!("the activation GELU {unbounded}"),
+        "Gelu" | "Erf" => format!("the activation GELU {}", unbounded()),
         "Abs" | "Sign" | "Exp" | "Log" | "Sqrt" | "Reciprocal" | "Sin" | "Cos" | "Floor" | "Ceil" | "Round" => {
-            format!("the function {kind} of a value of the network {unbounded}")
+            format!("the function {kind} of a value of the network {}", unbounded())
         }
         "Pow" => "a power of a value of the network (as in the tanh form of GELU) is not read".into(),
         "RandomNormal" | "RandomNormalLike" | "RandomUniform" | "RandomUniformLike" | "Multinomial" | "Bernoulli" => {
@@ -326,7 +346,7 @@ fn refusal(kind: &str) -> String {
             "it chooses an action; export the logits or values before it and import those (several outputs: --output)"
                 .into()
         }
-        "Pad" | "Tile" => "it adds entries that are not the observation's, which is not read".into(),
+        "Pad" => "it adds entries that are not the observation's, which is not read".into(),
         "QuantizeLinear" | "DequantizeLinear" | "DynamicQuantizeLinear" | "QLinearMatMul" | "MatMulInteger"
         | "QGemm" => "quantised networks are not read; export the float model".into(),
         _ => "the operator is not read; affine maps and activations are".into(),

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use secateur_checker::load::{FileProblem, read_regular};
 use secateur_checker::number::Rational;
 
+use super::record::ACTIVATIONS;
+use super::words::{did_you_mean, in_shell, nearest, path_in_shell};
 use crate::policy::ActivationSpec;
 
 /// Bytes an imported file may have.
@@ -172,11 +174,17 @@ pub enum Problem {
     NormLayer { stem: String },
     #[error("{name:?} is of {what}; only chains of affine layers and activations can be certified")]
     Unsupported { name: String, what: &'static str },
-    #[error("the order of the layers is not certain: {} or {}; give it with --layers", first.join(","), second.join(","))]
+    #[error(
+        "the order of the layers is not certain: --layers {} or --layers {}",
+        in_shell(&first.join(",")),
+        in_shell(&second.join(","))
+    )]
     TwoOrders { first: Vec<String>, second: Vec<String> },
     #[error(
-        "{first:?} and {second:?} may be two networks; choose one with --prefix {first} or --prefix {second}, or give all \
-         layers in order with --layers"
+        "{first:?} and {second:?} may be two networks; choose one with --prefix {} or --prefix {}, or give all layers in \
+         order with --layers",
+        in_shell(first),
+        in_shell(second)
     )]
     TwoNetworks { first: String, second: String },
     #[error(
@@ -192,7 +200,11 @@ pub enum Problem {
     SigmaOrLog(String),
     #[error("{name:?}: standard deviation {index} is not positive")]
     StoredDeviation { name: String, index: usize },
-    #[error("{name:?} is no layer, or several, or given twice; the layers are {}", known.join(", "))]
+    #[error(
+        "{name:?} is no layer, or several, or given twice; the layers are {}{}",
+        known.join(", "),
+        did_you_mean(name, known.iter().map(String::as_str))
+    )]
     NoSuchLayer { name: String, known: Vec<String> },
     #[error("{option} has no effect: {reason}")]
     NoEffect { option: &'static str, reason: String },
@@ -214,7 +226,7 @@ pub enum Problem {
     WrongSize { name: String, wanted: usize, shape: Vec<usize> },
     #[error("does not show the activation; give it with --activation (tanh, relu, ...)")]
     NoActivation,
-    #[error("activation {0:?} is not one of identity, relu, leaky_relu, tanh, sigmoid, hardtanh, clip")]
+    #[error("activation {0:?} is not bounded here; known are {ACTIVATIONS}")]
     Activation(String),
     #[error(
         "does not show what its outputs mean; give it with --head (gaussian, categorical or deterministic)"
@@ -282,10 +294,29 @@ pub fn read_capped(path: &Path) -> Result<Vec<u8>, ImportError> {
     read_regular(path, MAX_FILE).map_err(|found| {
         let problem = match found {
             FileProblem::TooLarge { .. } => Problem::FileTooLarge,
+            FileProblem::Io(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                Problem::Unreadable(format!("there is no such file{}", file_beside(path)))
+            }
             other => Problem::Unreadable(other.to_string()),
         };
         ImportError { file: path.to_owned(), problem }
     })
+}
+
+/// The file of the same folder whose name is nearest.
+fn file_beside(path: &Path) -> String {
+    let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+    let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok());
+    let entries = entries.into_iter().flatten().take(MAX_ENTRIES).flatten();
+    let names: Vec<String> = entries
+        .filter(|e| e.path().is_file())
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .collect();
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    match nearest(&name, names.iter().map(String::as_str)) {
+        Some(near) => format!("; did you mean {}?", path_in_shell(&path.with_file_name(near))),
+        None => String::new(),
+    }
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -2,8 +2,10 @@
 //! `spec/certificate-files.md#policy`.
 
 use crate::import::problem::{HeadKind, ImportError, ImportOptions, LogStd, hex, read_capped};
+use crate::import::words::did_you_mean;
 use crate::policy::ActivationSpec;
 use secateur_checker::model::{Source, SourceFile};
+use secateur_checker::number::Rational;
 use secateur_checker::reader::policy::MAX_NAME;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -131,8 +133,10 @@ pub(super) fn options_of(
         },
         normaliser,
         clip: take("clip").map(|o| o.value.to_owned()),
-        activation: activation.map(|o| o.read(parse_activation)).transpose()?,
-        output_activation: take("output-activation").map(|o| o.read(parse_activation)).transpose()?,
+        activation: activation.map(|o| o.read(|t| parse_activation(t).ok())).transpose()?,
+        output_activation: take("output-activation")
+            .map(|o| o.read(|text| parse_activation(text).ok()))
+            .transpose()?,
         prefix: take("prefix").map(|o| o.value.to_owned()),
         output: take("output").map(|o| o.value.to_owned()),
         layers: take("layers").map(Stated::list),
@@ -204,22 +208,43 @@ pub fn activation_text(activation: &ActivationSpec) -> String {
     }
 }
 
-/// `identity`, `relu`, `tanh`, `sigmoid`, `hardtanh`, `leaky_relu:SLOPE` or `clip:LOWER:UPPER`.
-pub fn parse_activation(text: &str) -> Option<ActivationSpec> {
-    Some(match text {
+/// What [`parse_activation`] reads.
+pub const ACTIVATIONS: &str = "identity, relu, tanh, sigmoid, elu, elu:ALPHA, silu (swish), hardtanh, \
+                               leaky_relu:SLOPE or clip:LOWER:UPPER";
+
+/// An activation by its word: one of [`ACTIVATIONS`]. `elu` has alpha 1; `swish` is `silu`.
+///
+/// # Errors
+/// What is wrong and what is known, in words.
+pub fn parse_activation(text: &str) -> Result<ActivationSpec, String> {
+    Ok(match text {
         "identity" => ActivationSpec::Identity,
         "relu" => ActivationSpec::Relu,
         "tanh" => ActivationSpec::Tanh,
         "sigmoid" => ActivationSpec::Sigmoid,
-        "silu" => ActivationSpec::Silu,
+        "elu" => ActivationSpec::Elu("1".to_owned()),
+        "silu" | "swish" => ActivationSpec::Silu,
         "hardtanh" => ActivationSpec::Clip("-1".to_owned(), "1".to_owned()),
         _ => match text.split(':').collect::<Vec<_>>()[..] {
             ["leaky_relu", slope] => ActivationSpec::LeakyRelu(slope.to_owned()),
-            ["elu", alpha] => ActivationSpec::Elu(alpha.to_owned()),
+            ["elu", alpha] => ActivationSpec::Elu(elu_alpha(alpha)?),
             ["clip", lower, upper] => ActivationSpec::Clip(lower.to_owned(), upper.to_owned()),
-            _ => return None,
+            _ => {
+                let words = ACTIVATIONS.split([' ', ',', ':']).filter(|w| w.len() > 2);
+                let near = did_you_mean(text.split(':').next().unwrap_or(text), words);
+                return Err(format!("one of {ACTIVATIONS}{near}"));
+            }
         },
     })
+}
+
+/// The alpha of an ELU, as one text for each number.
+pub(super) fn elu_alpha(text: &str) -> Result<String, String> {
+    let alpha = Rational::parse(text).map_err(|e| format!("the alpha of elu is no number ({e})"))?;
+    if !alpha.is_positive() || alpha > Rational::one() {
+        return Err(format!("elu is bounded with an alpha above 0 and at most 1, and {text} is not"));
+    }
+    Ok(alpha.to_string())
 }
 
 #[cfg(test)]
@@ -256,8 +281,28 @@ mod tests {
         for head in ["gaussian", "categorical", "deterministic"] {
             assert_eq!(HeadKind::from_word(head).map(HeadKind::word), Some(head));
         }
-        for text in ["identity", "relu", "tanh", "sigmoid", "hardtanh", "leaky_relu:1/8", "clip:-1:1/2"] {
-            assert_eq!(parse_activation(text).map(|a| activation_text(&a)).as_deref(), Some(text));
+        let plain = ["identity", "relu", "tanh", "sigmoid", "hardtanh", "silu"];
+        for text in plain.into_iter().chain(["leaky_relu:1/8", "elu:1/8", "elu:1", "clip:-1:1/2"]) {
+            assert_eq!(parse_activation(text).map(|a| activation_text(&a)).as_deref(), Ok(text));
+        }
+        for (text, same) in [("elu", "elu:1"), ("elu:0.5", "elu:1/2"), ("swish", "silu")] {
+            assert_eq!(parse_activation(text).map(|a| activation_text(&a)).as_deref(), Ok(same));
+        }
+    }
+
+    #[test]
+    fn activations_that_are_none_say_what_is_known() {
+        for (text, words) in [
+            ("swhish", "did you mean swish?"),
+            ("ELU", "one of identity, "),
+            ("elu:0", "above 0 and at most 1, and 0 is not"),
+            ("elu:-1/2", "above 0 and at most 1"),
+            ("elu:1.01", "above 0 and at most 1, and 1.01 is not"),
+            ("elu:one", "is no number"),
+            ("elu:1:1", "one of identity, "),
+        ] {
+            let said = parse_activation(text).expect_err(text);
+            assert!(said.contains(words), "{text}: {said}");
         }
     }
 

@@ -9,6 +9,7 @@ use super::archive::read_entries;
 use super::torch;
 use crate::import::draft::Draft;
 use crate::import::problem::{HeadKind, ImportOptions, Problem};
+use crate::import::record::activation_text;
 use crate::policy::ActivationSpec;
 use build::Build;
 use class::Family;
@@ -333,25 +334,12 @@ fn confirm(
 ) -> Result<(), Problem> {
     match stated {
         Some(stated) if stated != said => {
-            Err(Problem::Contradicts { option, given: word(stated), file: word(said) })
+            Err(Problem::Contradicts { option, given: activation_text(stated), file: activation_text(said) })
         }
         Some(_) if !effect => {
             Err(Problem::NoEffect { option, reason: "the policy has no hidden layer".into() })
         }
         _ => Ok(()),
-    }
-}
-
-fn word(activation: &ActivationSpec) -> String {
-    match activation {
-        ActivationSpec::Identity => "identity".into(),
-        ActivationSpec::Relu => "relu".into(),
-        ActivationSpec::LeakyRelu(slope) => format!("leaky_relu:{slope}"),
-        ActivationSpec::Tanh => "tanh".into(),
-        ActivationSpec::Sigmoid => "sigmoid".into(),
-        ActivationSpec::Elu(alpha) => format!("elu:{alpha}"),
-        ActivationSpec::Silu => "silu".into(),
-        ActivationSpec::Clip(lower, upper) => format!("clip to [{lower}, {upper}]"),
     }
 }
 
@@ -379,7 +367,7 @@ fn head(
     };
     let head = options.head.unwrap_or(own);
     if head != own && head != HeadKind::Deterministic {
-        let (given, own) = (format!("{head:?}").to_lowercase(), format!("{own:?}").to_lowercase());
+        let (given, own) = (head.word().to_owned(), own.word());
         let file = format!("{} with a {own} head", said.family.name());
         return Err(Problem::Contradicts { option: "--head", given, file });
     }
@@ -442,7 +430,7 @@ fn scale(
     if let (Some(own), Some(stated)) = (&own, &stated)
         && own != stated
     {
-        let (given, file) = (format!("{stated:?}"), format!("{own:?}"));
+        let (given, file) = (box_text(stated), box_text(own));
         return Err(Problem::Contradicts { option: "--action-bounds", given, file });
     }
     let Some((low, high)) = own.or(stated) else {
@@ -458,7 +446,7 @@ fn scale(
         return Err(bad(format!("its action space has {} bounds, its network {outputs} outputs", low.len())));
     }
     if !low.iter().zip(&high).all(|(l, h)| sound(l, h)) {
-        return Err(bad(format!("its action space is no finite box: low {low:?}, high {high:?}")));
+        return Err(bad(format!("its action space is no finite box: {}", box_text(&(low, high)))));
     }
     let half: Vec<f64> = low.iter().zip(&high).map(|(l, h)| (h - l) / 2.0).collect();
     let centre: Vec<f64> = low.iter().zip(&high).map(|(l, h)| (h + l) / 2.0).collect();
@@ -466,6 +454,15 @@ fn scale(
         return Ok(());
     }
     build.diagonal("the action's scale", Some((half, centre)), ActivationSpec::Identity)
+}
+
+/// Bounds as the option takes them, where they are the same for all actions.
+fn box_text((low, high): &(Vec<f64>, Vec<f64>)) -> String {
+    let one = |values: &[f64]| values.first().copied().filter(|first| values.iter().all(|v| v == first));
+    match (one(low), one(high)) {
+        (Some(low), Some(high)) => format!("{low},{high}"),
+        _ => format!("low {low:?}, high {high:?}"),
+    }
 }
 
 /// The spaces' widths agree with the tensors'.

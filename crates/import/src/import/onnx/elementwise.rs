@@ -119,6 +119,26 @@ impl Execution<'_> {
                 let slope = Attributes::of(node, &["alpha"])?.float("alpha")?.unwrap_or(0.01);
                 self.leaky(signal, f64::from(slope))
             }
+            "Elu" => {
+                let alpha = f64::from(Attributes::of(node, &["alpha"])?.float("alpha")?.unwrap_or(1.0));
+                match text(alpha).filter(|_| alpha > 0.0 && alpha <= 1.0) {
+                    Some(alpha) => Ok(self.push(signal, Map::Activation(ActivationSpec::Elu(alpha)))),
+                    None => refuse(format!(
+                        "its alpha is {alpha}; ELU is bounded with an alpha above 0 and at most 1, no other: train the \
+                         policy with such a one, or distil it into one"
+                    )),
+                }
+            }
+            "Swish" => {
+                let alpha = Attributes::of(node, &["alpha"])?.float("alpha")?.unwrap_or(1.0);
+                if alpha != 1.0 {
+                    return refuse(format!(
+                        "its alpha is {alpha}; Swish is bounded with alpha 1 (SiLU), no other: train the policy with \
+                         that, or distil it into one"
+                    ));
+                }
+                Ok(self.push(signal, Map::Activation(ActivationSpec::Silu)))
+            }
             "PRelu" => {
                 Attributes::of(node, &[])?;
                 let slope = constants.get(1).and_then(Option::as_deref);

@@ -128,6 +128,14 @@ impl Vector {
         self.map(|v| -v)
     }
 
+    /// The entries of both, one after the other.
+    pub(super) fn followed_by(&self, other: &Self) -> Self {
+        Self {
+            dtype: wider(self.dtype, other.dtype),
+            values: self.values.iter().chain(&other.values).copied().collect(),
+        }
+    }
+
     pub(super) fn pick(&self, indices: &[usize]) -> Option<Self> {
         let values: Option<Vec<f64>> = indices.iter().map(|&i| self.values.get(i).copied()).collect();
         Some(Self { dtype: self.dtype, values: values? })

@@ -10,7 +10,7 @@ use super::movement::{Movement, broadcast, count, movements, spread};
 use super::proto::Node;
 use super::{Failure, refuse};
 use crate::import::problem::Problem;
-use crate::policy::TensorDtype;
+use crate::policy::{ActivationSpec, TensorDtype};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -91,6 +91,10 @@ impl<'a> Execution<'a> {
     fn node(&mut self, node: &'a Node) -> Result<(), Failure> {
         if !node.domain.is_empty() && node.domain != "ai.onnx" {
             let next = match node.domain.as_str() {
+                "com.microsoft" if node.op_type == "QuickGelu" => {
+                    "; QuickGelu is what ONNX Runtime's optimiser makes of x * Sigmoid(b x), SiLU where b is 1: import \
+                     the file that was optimised, or save it with basic optimisations only"
+                }
                 "com.microsoft" | "com.microsoft.nchwc" => {
                     "; it was made by a runtime's optimiser: import the file that was optimised, or save it with basic \
                      optimisations only"
@@ -131,13 +135,19 @@ impl<'a> Execution<'a> {
                 let made = fold::fold(node, &constants, self.live.opset)?;
                 made.into_iter().map(|c| Value::Constant(Rc::new(c))).collect()
             }
-            [_] if node.op_type == "Concat" && inputs.len() > 1 => return refuse(self.branches(node)),
+            [_] if node.op_type == "Concat" && inputs.len() > 1 => {
+                return refuse(self.branches(node, &signals));
+            }
             [(place, signal)] => self.one(node, *place, signal, &constants)?,
             several if node.op_type == "Concat" && several.len() == inputs.len() => {
                 let parts: Vec<Signal> = several.iter().map(|(_, s)| s.clone()).collect();
                 vec![Value::Signal(self.concat(node, &parts)?)]
             }
-            _ => return refuse(self.branches(node)),
+            [(_, one), (_, other)] if node.op_type == "Mul" && inputs.len() == 2 => {
+                Attributes::of(node, &["broadcast"])?;
+                vec![Value::Signal(self.gated(one, other)?)]
+            }
+            several => return refuse(self.branches(node, several)),
         };
         for value in &made {
             self.made += match value {
@@ -209,63 +219,143 @@ impl<'a> Execution<'a> {
         Ok(vec![Value::Signal(made)])
     }
 
-    /// Parts of one vector side by side: a selection of its entries.
+    /// The step that made a signal, with the place that it continued from.
+    fn last(&self, at: usize) -> Option<&(usize, Step)> {
+        at.checked_sub(1).and_then(|place| self.trace.get(place))
+    }
+
+    /// `x * Sigmoid(x)` of one and the same value, in either order: SiLU.
+    fn gated(&mut self, one: &Signal, other: &Signal) -> Result<Signal, Failure> {
+        let sigmoid_of = |gate: &Signal| match self.last(gate.at) {
+            Some((before, Step { map: Map::Activation(ActivationSpec::Sigmoid), .. })) => Some(*before),
+            _ => None,
+        };
+        let pairs = [(one, other), (other, one)];
+        let of_itself =
+            |(x, gate): &&(&Signal, &Signal)| sigmoid_of(gate) == Some(x.at) && x.shape == gate.shape;
+        if let Some((x, _)) = pairs.iter().find(of_itself) {
+            return Ok(self.push(x, Map::Activation(ActivationSpec::Silu)));
+        }
+        let is_scaled = |x: &Signal, inside: usize| match self.last(inside) {
+            Some((before, Step { map: Map::Scale(_) | Map::Divide(_), .. })) => *before == x.at,
+            _ => false,
+        };
+        for (x, gate) in pairs {
+            match sigmoid_of(gate) {
+                Some(inside) if is_scaled(x, inside) => {
+                    return refuse(
+                        "it is x * Sigmoid(b x), SiLU (swish) with a factor inside (b = 1.702 is the quick form of \
+                         GELU), which is not bounded here; x * Sigmoid(x) is",
+                    );
+                }
+                Some(_) => {
+                    return refuse(
+                        "it multiplies a value by the sigmoid of another one (a gate); only x * Sigmoid(x) of one \
+                         value, which is SiLU (swish), is read",
+                    );
+                }
+                None => {}
+            }
+        }
+        if let Some(reason) = self.two_parts(&[one, other]) {
+            return refuse(reason);
+        }
+        let clipped =
+            |gate: &Signal| matches!(self.last(gate.at), Some((_, Step { map: Map::AtMost(_), .. })));
+        if clipped(one) != clipped(other) {
+            return refuse(
+                "it is the HardSwish activation (or another product with a clip), which is not bounded here",
+            );
+        }
+        refuse("it multiplies two values of the network (a gate, a power or an activation such as GELU)")
+    }
+
+    /// Why values that were made of different parts of one value cannot meet.
+    fn two_parts(&self, signals: &[&Signal]) -> Option<String> {
+        let mut seen: Vec<(usize, usize)> = Vec::new();
+        for signal in signals {
+            let mut at = signal.at;
+            while let Some((before, step)) = self.last(at) {
+                if matches!(step.map, Map::Select { .. }) {
+                    if seen.iter().any(|(base, part)| base == before && *part != at) {
+                        return Some(
+                            "it joins two parts of one value that was split, as an action sampled from a mean and a \
+                             scale does; of a split the part that is used must be one: export the mean alone, or \
+                             choose it with --output"
+                                .into(),
+                        );
+                    }
+                    seen.push((*before, at));
+                }
+                at = *before;
+            }
+        }
+        None
+    }
+
+    /// Parts of one vector side by side: a selection of its entries, and what was done to each part alike.
     fn concat(&mut self, node: &Node, parts: &[Signal]) -> Result<Signal, Failure> {
         let axis = Attributes::of(node, &["axis"])?.int("axis")?.unwrap_or(1);
-        let mut sources = Vec::new();
-        let mut base = None;
-        for part in parts {
-            let (from, indices, of) = match part.at.checked_sub(1).and_then(|p| self.trace.get(p)) {
-                Some((before, Step { map: Map::Select { indices, of }, .. })) => {
-                    (*before, indices.clone(), *of)
-                }
-                _ => (part.at, (0..count(&part.shape)?).collect(), count(&part.shape)?),
-            };
-            if *base.get_or_insert((from, of)) != (from, of) {
-                return refuse(
-                    "it joins branches that were computed apart; only parts of one vector are joined",
-                );
-            }
-            sources.extend(indices);
-        }
+        let near: Vec<Part> = parts.iter().map(|p| self.part(p, false)).collect::<Result<_, Failure>>()?;
+        let found = match Part::one_base(&near) {
+            true => near,
+            false => parts.iter().map(|p| self.part(p, true)).collect::<Result<_, Failure>>()?,
+        };
+        let Some(first) = found.first().filter(|_| Part::one_base(&found)) else {
+            return refuse("it joins branches that were computed apart; only parts of one vector are joined");
+        };
         let shapes: Vec<&[usize]> = parts.iter().map(|p| p.shape.as_slice()).collect();
         let (shape, order) = joined(&shapes, axis)?;
+        let sources: Vec<usize> = found.iter().flat_map(|p| p.indices.iter().copied()).collect();
         let indices: Option<Vec<usize>> = order.iter().map(|&i| sources.get(i).copied()).collect();
-        let (Some((at, of)), Some(indices)) = (base, indices) else { return refuse("it has no inputs") };
+        let Some(indices) = indices else { return refuse("it has no inputs") };
+        let steps = alike(&found, &order)?;
         let integer = parts.iter().any(|p| p.integer);
         let format = parts.iter().find_map(|p| p.format);
-        let start = Signal { at, shape: vec![of], integer, format };
-        self.moved(&start, Movement { shape, indices: Some(indices) })
+        let start = Signal { at: first.base, shape: vec![first.of], integer, format };
+        let mut made = self.moved(&start, Movement { shape, indices: Some(indices) })?;
+        for step in steps {
+            self.trace.push((made.at, step));
+            made.at = self.trace.len();
+        }
+        Ok(made)
+    }
+
+    /// A signal as entries of the value that they were selected from; `far`: before element-wise maps too.
+    fn part(&self, signal: &Signal, far: bool) -> Result<Part, Failure> {
+        let (mut at, mut steps) = (signal.at, Vec::new());
+        while let Some((before, step)) = self.last(at) {
+            match &step.map {
+                Map::Select { indices, of } => {
+                    steps.reverse();
+                    return Ok(Part { base: *before, indices: indices.clone(), of: *of, steps });
+                }
+                Map::Affine { .. } | Map::Softmax => break,
+                _ if !far => break,
+                _ => steps.push(step.clone()),
+            }
+            at = *before;
+        }
+        let of = count(&signal.shape)?;
+        Ok(Part { base: signal.at, indices: (0..of).collect(), of, steps: Vec::new() })
     }
 
     /// Why two values that both depend on the observation cannot meet in this node.
-    fn branches(&self, node: &Node) -> String {
-        let maker = |name: &String| self.live.maker(name);
-        let mut gate = node.input.iter().filter_map(|name| {
-            let maker = maker(name)?;
-            let reads_other = node.input.iter().any(|other| other != name && maker.input.contains(other));
-            reads_other.then_some(maker.op_type.as_str())
-        });
-        match (node.op_type.as_str(), gate.next_back()) {
-            ("Mul", Some("Sigmoid")) => "it is the SiLU (swish) activation, which is not bounded here".into(),
-            ("Mul", Some("HardSigmoid")) => {
-                "it is the HardSwish activation, which is not bounded here".into()
-            }
-            ("Mul", _) => {
-                "it multiplies two values of the network (a gate, a power or an activation such as GELU)"
-                    .into()
-            }
-            ("Add" | "Sum" | "Sub", _) => {
+    fn branches(&self, node: &Node, signals: &[(usize, Signal)]) -> String {
+        let signals: Vec<&Signal> = signals.iter().map(|(_, signal)| signal).collect();
+        if let Some(reason) = self.two_parts(&signals) {
+            return reason;
+        }
+        match node.op_type.as_str() {
+            "Add" | "Sum" | "Sub" => {
                 "it joins two branches: residual (skip) connections are not read, only one chain of layers"
                     .into()
             }
-            ("MatMul" | "Gemm" | "Einsum", _) => {
+            "MatMul" | "Gemm" | "Einsum" => {
                 "it multiplies two values of the network, as attention does".into()
             }
-            ("Concat", _) => {
-                "it joins a branch with something else; only parts of one vector are joined".into()
-            }
-            (kind, _) => format!("{}; branches are not read, only one chain of layers", super::refusal(kind)),
+            "Concat" => "it joins a branch with something else; only parts of one vector are joined".into(),
+            kind => format!("{}; branches are not read, only one chain of layers", super::refusal(kind)),
         }
     }
 
@@ -279,6 +369,69 @@ impl<'a> Execution<'a> {
         let shape = met(constant, signal)?;
         Ok((constant.vector(name, &spread(&constant.shape, &shape)?)?, shape))
     }
+}
+
+/// A part of a concatenation.
+struct Part {
+    /// Place of the value whose entries it is made of, and how many that has.
+    base: usize,
+    of: usize,
+    indices: Vec<usize>,
+    /// What was done to the selected entries, element by element.
+    steps: Vec<Step>,
+}
+
+impl Part {
+    fn one_base(parts: &[Self]) -> bool {
+        parts.windows(2).all(|pair| (pair[0].base, pair[0].of) == (pair[1].base, pair[1].of))
+    }
+}
+
+/// What was done to all parts, if it is the same maps in the same order, whatever their numbers; a part that nothing
+/// was done to is one that was scaled by 1 and shifted by 0. `order`: places in the parts' entries one after another.
+fn alike(parts: &[Part], order: &[usize]) -> Result<Vec<Step>, Failure> {
+    let apart = || Failure::Reason("it joins parts of one value to which different things were done".into());
+    let Some(longest) = parts.iter().max_by_key(|part| part.steps.len()) else { return Ok(Vec::new()) };
+    let mut steps = Vec::new();
+    for (place, step) in longest.steps.iter().enumerate() {
+        if let Map::Activation(activation) = &step.map {
+            let same = |part: &Part| part.steps.get(place).is_some_and(|s| s.map == step.map);
+            if !parts.iter().all(same) {
+                return Err(apart());
+            }
+            steps.push(Step { node: step.node.clone(), map: Map::Activation(activation.clone()) });
+            continue;
+        }
+        let mut all: Option<Vector> = None;
+        for part in parts {
+            let own = match (part.steps.get(place).map(|s| &s.map), &step.map) {
+                (Some(Map::Scale(v)), Map::Scale(_))
+                | (Some(Map::Divide(v)), Map::Divide(_))
+                | (Some(Map::Shift(v)), Map::Shift(_))
+                | (Some(Map::AtLeast(v)), Map::AtLeast(_))
+                | (Some(Map::AtMost(v)), Map::AtMost(_)) => v.clone(),
+                (None, Map::Scale(_) | Map::Divide(_)) if part.steps.is_empty() => {
+                    Vector::constant(part.indices.len(), 1.0)
+                }
+                (None, Map::Shift(_)) if part.steps.is_empty() => Vector::constant(part.indices.len(), 0.0),
+                _ => return Err(apart()),
+            };
+            all = Some(match all {
+                Some(before) => before.followed_by(&own),
+                None => own,
+            });
+        }
+        let vector = all.and_then(|all| all.pick(order)).ok_or_else(apart)?;
+        let map = match &step.map {
+            Map::Scale(_) => Map::Scale(vector),
+            Map::Divide(_) => Map::Divide(vector),
+            Map::Shift(_) => Map::Shift(vector),
+            Map::AtLeast(_) => Map::AtLeast(vector),
+            _ => Map::AtMost(vector),
+        };
+        steps.push(Step { node: step.node.clone(), map });
+    }
+    Ok(steps)
 }
 
 /// The shape in which a constant meets the signal without spreading it.

@@ -19,8 +19,6 @@ pub(super) struct Live<'a> {
     pub(super) constants: HashMap<&'a str, Rc<Constant>>,
     pub(super) input: &'a ValueInfo,
     pub(super) output: &'a ValueInfo,
-    makers: HashMap<&'a str, usize>,
-    graph: &'a proto::Graph,
 }
 
 impl<'a> Live<'a> {
@@ -69,12 +67,7 @@ impl<'a> Live<'a> {
             }
         };
         let nodes = order.into_iter().filter_map(|index| Some((index, graph.node.get(index)?))).collect();
-        Ok(Self { opset, nodes, constants, input, output, makers, graph })
-    }
-
-    /// The node that makes a value.
-    pub(super) fn maker(&self, name: &str) -> Option<&'a Node> {
-        self.makers.get(name).and_then(|&index| self.graph.node.get(index))
+        Ok(Self { opset, nodes, constants, input, output })
     }
 
     /// Lengths of the sides of the float constants that are needed: what an unstated input width can be.

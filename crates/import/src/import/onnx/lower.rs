@@ -5,7 +5,7 @@
 
 use super::exact::{Vector, product, quotient, sum, tensor};
 use super::select::place_selections;
-use crate::policy::{ActivationSpec, TensorData, TensorDtype};
+use crate::policy::{ActivationSpec, Scaling, TensorData, TensorDtype};
 use std::collections::VecDeque;
 
 /// Widest vector that gets a layer of its own: its weight is a full matrix.
@@ -58,11 +58,11 @@ pub(super) struct Layer {
     pub(super) fixed: bool,
 }
 
-/// `clip((x - mean) / std)`.
+/// `clip((x - mean) / std)`, or `(x - mean) factor`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Normalisation {
     pub(super) mean: TensorData,
-    pub(super) std: TensorData,
+    pub(super) scaling: Scaling,
     pub(super) clip: Option<String>,
 }
 
@@ -73,6 +73,8 @@ pub(super) struct Lowered {
     pub(super) normalisation: Option<Normalisation>,
     /// The outputs are logits whose softmax was taken.
     pub(super) softmax: bool,
+    /// What the person should know of the network: rows that are not read.
+    pub(super) notes: Vec<String>,
 }
 
 /// Writes the maps of an observation of `width` entries as layers.
@@ -88,17 +90,20 @@ pub(super) fn lower(mut steps: Vec<Step>, width: usize) -> Result<Lowered, Refus
         let reason = "a softmax inside of the network is not read; only the last step may be one";
         return Err((step.node.clone(), reason.into()));
     }
-    let mut steps: VecDeque<Step> = super::clips::merge_bounds(place_selections(steps, width)?)?.into();
+    let mut notes = Vec::new();
+    let placed = place_selections(steps, width, &mut notes)?;
+    let mut steps: VecDeque<Step> = super::clips::merge_bounds(placed)?.into();
     let normalisation = take_normalisation(&mut steps, width);
     let mut builder = Builder { layers: Vec::new(), open: false, pending: None, width };
     for step in steps {
         builder.step(step)?;
     }
     builder.flush("", ActivationSpec::Identity)?;
-    Ok(Lowered { layers: builder.layers.into_iter().map(Open::close).collect(), normalisation, softmax })
+    let layers = builder.layers.into_iter().map(Open::close).collect();
+    Ok(Lowered { layers, normalisation, softmax, notes })
 }
 
-/// Takes `(x - mean) / std` and a symmetric clip after it off the front.
+/// Takes `(x - mean) / std` and a symmetric clip after it off the front, or `(x - mean) factor` right before a layer.
 fn take_normalisation(steps: &mut VecDeque<Step>, width: usize) -> Option<Normalisation> {
     let map = |steps: &VecDeque<Step>, place: usize| steps.get(place).map(|s| s.map.clone());
     while let Some(Map::Shift(shift)) = map(steps, 0)
@@ -108,7 +113,16 @@ fn take_normalisation(steps: &mut VecDeque<Step>, width: usize) -> Option<Normal
     }
     let (mut mean, mut std, mut clip) = (None, None, None);
     match (map(steps, 0), map(steps, 1)) {
-        // what is no division by deviations becomes one layer with its shift
+        (Some(Map::Shift(shift)), Some(Map::Scale(by)))
+            if deviation(&by).is_none()
+                && by.values.iter().all(|&v| v > 0.0)
+                && matches!(map(steps, 2), Some(Map::Affine { .. })) =>
+        {
+            steps.drain(..2);
+            let (mean, scaling) = (shift.negated().tensor(), Scaling::Factor(by.tensor()));
+            return Some(Normalisation { mean, scaling, clip: None });
+        }
+        // what else is no division by deviations becomes one layer with its shift
         (Some(Map::Shift(_)), Some(Map::Scale(by))) if deviation(&by).is_none() => return None,
         (Some(Map::Shift(shift)), _) => {
             mean = Some(shift.negated());
@@ -152,7 +166,7 @@ fn take_normalisation(steps: &mut VecDeque<Step>, width: usize) -> Option<Normal
     }
     Some(Normalisation {
         mean: mean.map_or_else(|| TensorData::zeros(TensorDtype::F32, width), |v| v.tensor()),
-        std: std.unwrap_or_else(|| Vector::constant(width, 1.0)).tensor(),
+        scaling: Scaling::Std(std.unwrap_or_else(|| Vector::constant(width, 1.0)).tensor()),
         clip,
     })
 }

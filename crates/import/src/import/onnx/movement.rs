@@ -2,7 +2,7 @@
 //!
 //! # References
 //! ONNX operator schemas, opset 6 to 25: Identity, Cast, Dropout, Reshape, Flatten, Squeeze, Unsqueeze, Transpose,
-//! Gather, Slice, Split, Expand.
+//! Gather, Slice, Split, Expand, Tile.
 
 use super::constant::{Constant, MAX_ENTRIES};
 use super::graph::Attributes;
@@ -46,6 +46,10 @@ pub(super) fn movements(
         "Transpose" => one(transpose(node, shape)?),
         "Gather" => one(gather(node, shape, rest)?),
         "Slice" => one(slice(node, shape, rest)?),
+        "Tile" => {
+            Attributes::of(node, &[])?;
+            one(tile(shape, given(rest, 0).ok_or_else(|| missing("repeats"))?)?)
+        }
         "Split" => split(node, shape, rest).map(Some),
         "Expand" => {
             Attributes::of(node, &[])?;
@@ -325,6 +329,21 @@ fn slice(node: &Node, shape: &[usize], rest: &Rest) -> Result<Movement, Failure>
         return refuse("nothing is left");
     }
     Ok(Movement { indices: Some(walk(&target, &stride, offset)?), shape: target })
+}
+
+fn tile(shape: &[usize], repeats: &Constant) -> Result<Movement, Failure> {
+    let repeats = sides(repeats.as_integers()?)?;
+    if repeats.len() != shape.len() {
+        return refuse(format!("it has {} repeats for {} sides", repeats.len(), shape.len()));
+    }
+    let target: Vec<usize> = shape.iter().zip(&repeats).map(|(side, n)| side.saturating_mul(*n)).collect();
+    count(&target)?;
+    let mut places = vec![0usize];
+    for ((&side, &long), &stride) in shape.iter().zip(&target).zip(&strides(shape)) {
+        let step = |i: usize| (i % side.max(1)).saturating_mul(stride.unsigned_abs());
+        places = places.iter().flat_map(|&p| (0..long).map(move |i| p.saturating_add(step(i)))).collect();
+    }
+    Ok(Movement { indices: Some(places), shape: target })
 }
 
 fn split(node: &Node, shape: &[usize], rest: &Rest) -> Result<Vec<Movement>, Failure> {

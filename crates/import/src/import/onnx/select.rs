@@ -10,8 +10,13 @@ use crate::policy::TensorData;
 /// Entries that a weight may have after columns of zeros were added.
 const MAX_WEIGHT: usize = 1 << 27;
 
-/// Moves every selection into a weight. `width` is the length of the observation.
-pub(super) fn place_selections(steps: Vec<Step>, width: usize) -> Result<Vec<Step>, Refused> {
+/// Moves every selection into a weight. `width` is the length of the observation; rows that nothing reads are told in
+/// `notes`.
+pub(super) fn place_selections(
+    steps: Vec<Step>,
+    width: usize,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Step>, Refused> {
     let mut placed: Vec<Step> = Vec::new();
     // the entries of the observation that the steps since the input read, while no layer has come
     let mut waiting: Option<Vec<usize>> = None;
@@ -23,6 +28,16 @@ pub(super) fn place_selections(steps: Vec<Step>, width: usize) -> Result<Vec<Ste
                     return Err((step.node, "it repeats an entry".into()));
                 }
                 let layer = placed.iter().rposition(|s| matches!(s.map, Map::Affine { .. })).unwrap_or(0);
+                if let Some(Step { map: Map::Affine { name, .. }, .. }) = placed.get(layer)
+                    && indices.len() < of
+                {
+                    notes.push(format!(
+                        "of the {of} outputs of {name:?} the graph uses {} (node {}); the others are no part of the \
+                         policy",
+                        places(&indices),
+                        step.node
+                    ));
+                }
                 for before in placed.iter_mut().skip(layer) {
                     before.map = selected(&before.map, &indices)
                         .ok_or_else(|| (step.node.clone(), "it selects entries that are not there".into()))?;
@@ -65,6 +80,23 @@ pub(super) fn place_selections(steps: Vec<Step>, width: usize) -> Result<Vec<Ste
         Some(_) => Err((String::new(), "the graph only moves entries of its input".into())),
         None => Ok(placed),
     }
+}
+
+/// Places as ranges: `0 to 11`, `0, 2, 5 to 7`.
+fn places(indices: &[usize]) -> String {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for &index in indices {
+        match runs.last_mut() {
+            Some((_, end)) if *end + 1 == index => *end = index,
+            _ => runs.push((index, index)),
+        }
+    }
+    let word = |(begin, end): &(usize, usize)| {
+        if begin == end { begin.to_string() } else { format!("{begin} to {end}") }
+    };
+    let shown: Vec<String> = runs.iter().take(8).map(word).collect();
+    let more = if runs.len() > 8 { ", and others" } else { "" };
+    shown.join(", ") + more
 }
 
 fn repeats(indices: &[usize], of: usize) -> bool {

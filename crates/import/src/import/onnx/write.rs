@@ -104,6 +104,15 @@ fn exact(text: &str) -> Result<f64, String> {
     if back.as_ref() == Some(&value) { Ok(float) } else { Err(format!("no float is exactly {value}")) }
 }
 
+/// The attribute `alpha` of an activation, which ONNX stores in binary32.
+fn alpha(what: &str, text: &str) -> Result<Attribute, String> {
+    let value = exact(text)?;
+    if !is_narrow(&[value]) {
+        return Err(format!("ONNX stores {what} as float32, which {value} is not"));
+    }
+    Ok(Attribute { name: "alpha".into(), kind: FLOAT_ATTRIBUTE, f: value as f32, ..Attribute::default() })
+}
+
 #[derive(Default)]
 struct Writer {
     nodes: Vec<Node>,
@@ -144,10 +153,16 @@ impl Writer {
         name
     }
 
-    fn node(&mut self, kind: &str, constants: &[String], attribute: Vec<Attribute>) {
-        let before = self.nodes.last().and_then(|n| n.output.first()).cloned();
-        let mut input = vec![before.unwrap_or_else(|| "observation".to_owned())];
-        input.extend(constants.iter().cloned());
+    /// The value made last.
+    fn last(&self) -> String {
+        let made = self.nodes.last().and_then(|n| n.output.first()).cloned();
+        made.unwrap_or_else(|| "observation".to_owned())
+    }
+
+    /// A node that reads the value made last, and others.
+    fn node(&mut self, kind: &str, others: &[String], attribute: Vec<Attribute>) {
+        let mut input = vec![self.last()];
+        input.extend(others.iter().cloned());
         let name = format!("value.{}", self.nodes.len());
         self.nodes.push(Node {
             input,
@@ -160,18 +175,24 @@ impl Writer {
     }
 
     fn normaliser(&mut self, normaliser: &NormaliserData) -> Result<(), String> {
-        let Scaling::Std(std) = &normaliser.scaling else {
-            return Err("its normaliser stores factors, which a graph shows as a layer".to_owned());
+        let (kind, word) = match &normaliser.scaling {
+            Scaling::Std(_) => ("Div", "std"),
+            Scaling::Factor(_) if normaliser.clip.is_some() => {
+                return Err(
+                    "its normaliser stores factors and clips, which a graph shows as a layer".to_owned()
+                );
+            }
+            Scaling::Factor(_) => ("Mul", "factor"),
         };
         let clip = normaliser.clip.as_deref().map(exact).transpose();
         let clip = clip.map_err(|e| format!("the clip of its normaliser: {e}"))?;
-        let (mean, std) = (normaliser.mean.floats(), std.floats());
-        let all: Vec<f64> = mean.iter().chain(&std).copied().chain(clip).collect();
+        let (mean, scaling) = (normaliser.mean.floats(), normaliser.scaling.tensor().floats());
+        let all: Vec<f64> = mean.iter().chain(&scaling).copied().chain(clip).collect();
         self.stage(!is_narrow(&all));
         let name = self.constant("normaliser.mean".to_owned(), &[mean.len()], &mean);
         self.node("Sub", &[name], Vec::new());
-        let name = self.constant("normaliser.std".to_owned(), &[std.len()], &std);
-        self.node("Div", &[name], Vec::new());
+        let name = self.constant(format!("normaliser.{word}"), &[scaling.len()], &scaling);
+        self.node(kind, &[name], Vec::new());
         if let Some(clip) = clip {
             self.clip("normaliser", -clip, clip);
         }
@@ -210,22 +231,16 @@ impl Writer {
             (ActivationSpec::Relu, _) => self.node("Relu", &[], Vec::new()),
             (ActivationSpec::Tanh, _) => self.node("Tanh", &[], Vec::new()),
             (ActivationSpec::Sigmoid, _) => self.node("Sigmoid", &[], Vec::new()),
-            // SKELETON
-            (ActivationSpec::Elu(_) | ActivationSpec::Silu, _) => {
-                return Err(at("SKELETON".into()));
+            (ActivationSpec::Silu, _) => {
+                let x = self.last();
+                self.node("Sigmoid", &[], Vec::new());
+                self.node("Mul", &[x], Vec::new());
             }
             (ActivationSpec::LeakyRelu(slope), _) => {
-                let slope = exact(slope).map_err(at)?;
-                if !is_narrow(&[slope]) {
-                    return Err(at(format!("ONNX stores a slope as float32, which {slope} is not")));
-                }
-                let alpha = Attribute {
-                    name: "alpha".into(),
-                    kind: FLOAT_ATTRIBUTE,
-                    f: slope as f32,
-                    ..Attribute::default()
-                };
-                self.node("LeakyRelu", &[], vec![alpha]);
+                self.node("LeakyRelu", &[], vec![alpha("a slope", slope).map_err(at)?]);
+            }
+            (ActivationSpec::Elu(stated), _) => {
+                self.node("Elu", &[], vec![alpha("an alpha", stated).map_err(at)?]);
             }
             (ActivationSpec::Clip(..), Some((lower, upper))) => {
                 self.clip(&format!("layer.{index}"), lower, upper)
