@@ -105,7 +105,17 @@ fn corner_layer(random: &mut Random, (inputs, outputs): (usize, usize), last: bo
         biases[to] = biases[from];
     }
     let clip = Activation::Clip { lower: r("-1"), upper: r("1") };
-    let usual = [Activation::Relu, Activation::Relu, Activation::Tanh, Activation::Sigmoid, clip];
+    let elu = Activation::Elu { alpha: r(random.pick(&["1", "1", "1/2", "1/1073741824"])) };
+    let usual = [
+        Activation::Relu,
+        Activation::Relu,
+        Activation::Tanh,
+        Activation::Sigmoid,
+        clip,
+        elu,
+        Activation::Silu,
+        Activation::Silu,
+    ];
     let activation = match random.between(0, 3) {
         1.. if last => Activation::Identity,
         0 | 1 => random.pick(&activations()),
@@ -254,10 +264,15 @@ fn shift_bias(case: &mut Case, layer: usize, neuron: usize, by: &BigInt) {
     }
 }
 
-/// Where an activation's slope changes.
+/// Where an activation's slope changes, or whether it rises; of SiLU the steps of 2^-48 on both sides of such a place.
 pub fn kinks(activation: &Activation) -> Vec<Rational> {
     match activation {
-        Activation::Relu | Activation::LeakyRelu { .. } => vec![Rational::zero()],
+        Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } => vec![Rational::zero()],
+        Activation::Silu => {
+            let places = ["-1.27846454276107379511", "2.39935728051546766783", "-2.39935728051546766783"];
+            let steps = places.into_iter().flat_map(|p| [r(p).floor_to_grid(48), r(p).ceil_to_grid(48)]);
+            steps.collect()
+        }
         Activation::Clip { lower, upper } => vec![lower.clone(), upper.clone()],
         _ => Vec::new(),
     }

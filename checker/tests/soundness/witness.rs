@@ -82,7 +82,7 @@ fn largest_square(layer: &Layer, kept: &[bool]) -> f64 {
 fn slopes_of(activation: &Activation) -> usize {
     match activation {
         Activation::Identity => 0,
-        Activation::Tanh | Activation::Sigmoid => 2,
+        Activation::Tanh | Activation::Sigmoid | Activation::Elu { .. } | Activation::Silu => 2,
         _ => 1,
     }
 }

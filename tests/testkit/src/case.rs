@@ -55,6 +55,10 @@ pub fn activations() -> Vec<Activation> {
         clip("-1/3", "2/7"),
         clip("1/10", "1/5"),
         clip("-1e-15", "1e-16"),
+        Activation::Elu { alpha: Rational::one() },
+        Activation::Elu { alpha: r("2/3") },
+        Activation::Silu,
+        Activation::Silu,
     ]
 }
 

@@ -11,6 +11,8 @@ use secateur_kernel::model::{Activation, Layer, Mask, Network};
 use secateur_kernel::number::Rational;
 use secateur_kernel::relax::Line;
 
+use super::curve;
+
 pub type Fraction = Ratio<BigInt>;
 /// Lower and upper end.
 pub type Ends = (Fraction, Fraction);
@@ -229,8 +231,14 @@ pub fn value(activation: &Activation, (lower, upper): &Ends) -> Ends {
         Activation::Clip { lower: low, upper: high } => {
             map(&|x| x.clone().max(fraction(low)).min(fraction(high)))
         }
-        // SKELETON
-        Activation::Elu { .. } | Activation::Silu => unimplemented!(),
+        Activation::Elu { alpha } => {
+            let at = |x: &Fraction| curve::elu(alpha, &rational(x));
+            (fraction(&at(lower).0), fraction(&at(upper).1))
+        }
+        Activation::Silu => {
+            let (low, high) = curve::silu_over(&rational(lower), &rational(upper));
+            (fraction(&low), fraction(&high))
+        }
     }
 }
 
@@ -263,20 +271,17 @@ fn largest_slope(activation: &Activation, lower: &Fraction, upper: &Fraction) ->
         Activation::Clip { lower: low, upper: high } => {
             if *upper <= fraction(low) || *lower >= fraction(high) { zero } else { one }
         }
-        // SKELETON
-        Activation::Elu { .. } | Activation::Silu => unimplemented!(),
+        Activation::Elu { .. } if upper.is_positive() => one,
+        Activation::Elu { alpha } => fraction(&curve::elu_slope(alpha, &rational(upper)).0),
+        Activation::Silu => fraction(&curve::silu_steepest(&rational(lower), &rational(upper))),
     }
 }
 
 fn breakpoints(activation: &Activation) -> Vec<Fraction> {
     match activation {
-        Activation::Identity
-        | Activation::Tanh
-        | Activation::Sigmoid
-        | Activation::Elu { .. }
-        | Activation::Silu => Vec::new(),
+        Activation::Identity | Activation::Tanh | Activation::Sigmoid | Activation::Silu => Vec::new(),
         Activation::Clip { lower, upper } => vec![fraction(lower), fraction(upper)],
-        Activation::Relu | Activation::LeakyRelu { .. } => vec![Fraction::zero()],
+        Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } => vec![Fraction::zero()],
     }
 }
 

@@ -7,6 +7,7 @@ use secateur_kernel::enclose::tanh;
 use secateur_kernel::model::{Activation, Mask, Network, Perturbation, Policy, Units};
 use secateur_kernel::number::{Dyadic, Rational};
 
+use super::curve;
 use crate::case::Case;
 use crate::random::Random;
 
@@ -67,8 +68,14 @@ pub fn activate(activation: &Activation, x: &Ends) -> Ends {
             let half = |t: &Rational| t.add(&Rational::one()).mul(&Rational::from_dyadic(1.into(), -1));
             (half(&value.lower).floor_scaled(BITS), half(&value.upper).ceil_scaled(BITS))
         }),
-        // SKELETON
-        Activation::Elu { .. } | Activation::Silu => unimplemented!(),
+        Activation::Elu { alpha } => map(&|v| {
+            let (low, high) = curve::elu(alpha, &rational(v));
+            (low.floor_scaled(BITS), high.ceil_scaled(BITS))
+        }),
+        Activation::Silu => {
+            let (low, high) = curve::silu_over(&rational(&x.0), &rational(&x.1));
+            (low.floor_scaled(BITS), high.ceil_scaled(BITS))
+        }
         Activation::Clip { lower, upper } => map(&|v| {
             let ((l0, l1), (u0, u1)) = (ends_of(lower), ends_of(upper));
             (v.clone().max(l0).min(u0), v.clone().max(l1).min(u1))
