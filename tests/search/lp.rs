@@ -37,7 +37,10 @@ fn tanh_has_no_triangle() {
     };
     let region = FloatRegion::linf(states[0].clone(), 0.05);
     let base = search_slopes(&network, &region, &SlopeOptions::for_network(&network));
-    assert_eq!(search_lp(&network, &region, &base), Err(LpError::Activation { layer: 0 }));
+    assert_eq!(
+        search_lp(&network, &region, &base),
+        Err(LpError::Activation { layer: 0, activation: "tanh" })
+    );
 }
 
 /// `(x + 2 y, x - y + 1)` over the unit box: intervals are exact, and there is nothing to choose.

@@ -67,6 +67,20 @@ impl FloatActivation {
         }
     }
 
+    /// The kind's name, without its parameters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Relu => "relu",
+            Self::LeakyRelu(_) => "leaky relu",
+            Self::Tanh => "tanh",
+            Self::Sigmoid => "sigmoid",
+            Self::Clip(..) => "clip",
+            Self::Elu(_) => "elu",
+            Self::Silu => "silu",
+        }
+    }
+
     /// The derivative at `x`, at a kink that from the left.
     pub fn derivative(self, x: f64) -> f64 {
         match self {

@@ -82,7 +82,11 @@ fn between(text: &str, lower: &Rational, upper: &Rational) -> bool {
 pub fn silu_over(lower: &Rational, upper: &Rational) -> Ends {
     let (first, last) = (silu(lower), silu(upper));
     let (low, high) = (first.0.min(last.0), first.1.max(last.1));
-    if between(LEAST, lower, upper) { (low.min(r(LEAST).add(&Rational::one()).sub(&r(CUT))), high) } else { (low, high) }
+    if between(LEAST, lower, upper) {
+        (low.min(r(LEAST).add(&Rational::one()).sub(&r(CUT))), high)
+    } else {
+        (low, high)
+    }
 }
 
 /// The largest magnitude of SiLU's slope over an interval, from below by what enclosures leave.
