@@ -5,6 +5,7 @@ mod band_limit;
 mod branch;
 mod closed_form;
 mod counterexamples;
+mod curves;
 mod determinism;
 mod float32;
 mod probes;

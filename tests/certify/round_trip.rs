@@ -38,6 +38,9 @@ fn every_activation_and_head() {
         ActivationSpec::Sigmoid,
         ActivationSpec::Clip(text("-1"), text("1")),
         ActivationSpec::Clip(text("-1/3"), text("0.7")),
+        ActivationSpec::Elu(text("1")),
+        ActivationSpec::Elu(text("2/7")),
+        ActivationSpec::Silu,
     ];
     for (index, activation) in activations.into_iter().enumerate() {
         for gaussian in [false, true] {

@@ -32,6 +32,9 @@ fn optimised_slopes_are_certified_and_no_wider_on_the_whole() {
     for (activation, families) in [
         (ActivationSpec::Tanh, vec![Family::Crown, Family::CrownOptimised]),
         (ActivationSpec::Relu, vec![Family::Crown, Family::CrownOptimised, Family::Lp]),
+        (ActivationSpec::Elu("1".to_owned()), vec![Family::Crown, Family::CrownOptimised]),
+        (ActivationSpec::Elu("1/3".to_owned()), vec![Family::Crown, Family::CrownOptimised]),
+        (ActivationSpec::Silu, vec![Family::Crown, Family::CrownOptimised]),
     ] {
         let (_folder, problem) = written(activation, 11);
         let certified = problem.certify(&families, &key(1));
@@ -54,7 +57,13 @@ fn optimised_slopes_are_certified_and_no_wider_on_the_whole() {
 /// floats).
 #[test]
 fn any_bytes_give_a_true_bound() {
-    let (_folder, problem) = written(ActivationSpec::Relu, 12);
+    for activation in [ActivationSpec::Relu, ActivationSpec::Elu("1/3".to_owned()), ActivationSpec::Silu] {
+        any_bytes_are_true_of(activation);
+    }
+}
+
+fn any_bytes_are_true_of(activation: ActivationSpec) {
+    let (_folder, problem) = written(activation, 12);
     let certified = problem.certify(&[Family::CrownOptimised], &key(1));
     let good = certified.witness.clone().expect("a witness");
     let mut random = Random(5);

@@ -1,6 +1,7 @@
 //! The committed corpus of certificates: three small problems, and every way a certificate can be wrong.
 //! `tests/corpus/committed.rs` writes it, and holds what is committed against the checker. Fixed seeds and keys.
 
+mod curves;
 mod families;
 
 use std::fmt::Write as _;
@@ -46,14 +47,16 @@ struct Writer<'a> {
     witnessed: Certificate,
 }
 
-fn specs() -> [(&'static str, Spec); 3] {
-    use secateur::policy::ActivationSpec::{Clip, Relu, Tanh};
+fn specs() -> [(&'static str, Spec); 5] {
+    use secateur::policy::ActivationSpec::{Clip, Elu, Relu, Silu, Tanh};
     let gaussian = Spec { widths: vec![3, 4, 2], activation: Tanh, normaliser: true, ..Spec::small(11) };
     let categorical =
         Spec { widths: vec![2, 3, 3], activation: Relu, gaussian: false, masks: 2, ..Spec::small(12) };
     let clipped = Clip("-1/2".to_owned(), "3/4".to_owned());
     let other = Spec { activation: clipped, ..gaussian.clone() };
-    [("gaussian", gaussian), ("categorical", categorical), ("other", other)]
+    let elu = Spec { activation: Elu("2/3".to_owned()), ..gaussian.clone() };
+    let silu = Spec { activation: Silu, ..categorical.clone() };
+    [("gaussian", gaussian), ("categorical", categorical), ("other", other), ("elu", elu), ("silu", silu)]
 }
 
 /// Writes the whole corpus under `root`.
@@ -82,6 +85,7 @@ pub fn write_corpus(root: &Path) {
     writer.verdicts();
     writer.witnesses();
     writer.families();
+    writer.curves();
 }
 
 /// The Gaussian problem with a last mask that keeps what the one before it pruned.

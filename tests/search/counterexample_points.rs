@@ -43,7 +43,12 @@ fn cases() -> Vec<Case> {
                 (Units::Raw, Units::Normalised),
             ] {
                 let number = cases.len();
-                let activation = if number % 2 == 0 { ActivationSpec::Relu } else { ActivationSpec::Tanh };
+                let activation = match number % 4 {
+                    0 | 2 => ActivationSpec::Relu,
+                    1 => ActivationSpec::Tanh,
+                    _ if number % 8 == 3 => ActivationSpec::Silu,
+                    _ => ActivationSpec::Elu("1/2".to_owned()),
+                };
                 let spec = Spec {
                     activation,
                     gaussian: number % 3 != 1,

@@ -24,7 +24,7 @@ fn the_optimum_of_c_is_reached_and_its_slopes_give_it_again() {
     assert!((width - 0.20335).abs() < 5e-6 + 0.20335e-4, "{width}");
     let again = bound_with_slopes(&network, &region, &lp.witness).output.mean_width();
     assert!((again / width - 1.0).abs() < 1e-9, "{again}");
-    lp.witness.quantise();
+    lp.witness.quantise(&network);
     let rounded = bound_with_slopes(&network, &region, &lp.witness).output.mean_width();
     assert!(rounded / width - 1.0 < 1e-4, "{rounded}");
 }
@@ -37,7 +37,10 @@ fn tanh_has_no_triangle() {
     };
     let region = FloatRegion::linf(states[0].clone(), 0.05);
     let base = search_slopes(&network, &region, &SlopeOptions::for_network(&network));
-    assert_eq!(search_lp(&network, &region, &base), Err(LpError::Activation { layer: 0 }));
+    assert_eq!(
+        search_lp(&network, &region, &base),
+        Err(LpError::Activation { layer: 0, activation: "tanh" })
+    );
 }
 
 /// `(x + 2 y, x - y + 1)` over the unit box: intervals are exact, and there is nothing to choose.

@@ -11,6 +11,8 @@ fn activation() -> impl Strategy<Value = FloatActivation> {
         Just(FloatActivation::Identity),
         (0.0..1.0f64).prop_map(FloatActivation::LeakyRelu),
         (-1.0..0.0f64, 0.1..1.0f64).prop_map(|(l, u)| FloatActivation::Clip(l, u)),
+        prop_oneof![Just(1.0), 0.01..1.0f64].prop_map(FloatActivation::Elu),
+        Just(FloatActivation::Silu),
     ]
 }
 

@@ -35,7 +35,7 @@ fn rounded_slopes_give_the_bounds_again() {
         let mut search = search_slopes(&network, &region, &SlopeOptions::for_network(&network));
         let found = search.bounds.output.mean_width();
         let again = bound_with_slopes(&network, &region, &search.witness).output.mean_width();
-        search.witness.quantise();
+        search.witness.quantise(&network);
         let rounded = bound_with_slopes(&network, &region, &search.witness).output.mean_width();
         println!("{stem}: {found} again {:e}, rounded {:e}", again / found - 1.0, rounded / found - 1.0);
         assert!((again / found - 1.0).abs() < 1e-7, "{stem}: {found} then {again}");
@@ -91,7 +91,7 @@ proptest! {
         };
         let options = SlopeOptions { hidden_steps: 6, output_steps: 6, ..SlopeOptions::for_network(&network) };
         let mut search = search_slopes(&network, &region, &options);
-        search.witness.quantise();
+        search.witness.quantise(&network);
         let again = bound_with_slopes(&network, &region, &search.witness);
         for sample in samples.into_iter().chain([vec![0.0; 5], vec![1.0; 5], vec![-1.0; 5]]) {
             let direction = &sample[..network.inputs()];

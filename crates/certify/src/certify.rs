@@ -106,7 +106,7 @@ pub enum CertifyError {
     #[error(transparent)]
     Witness(#[from] WitnessError),
     /// A family could not be evaluated.
-    #[error("{0}")]
+    #[error("{reason}{next}", reason = .0, next = next_step(.0))]
     Evaluate(Reason),
     /// The head's constants could not be computed.
     #[error("{0}")]
@@ -145,6 +145,16 @@ pub enum CertifyError {
     /// A file cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+/// What to do about a fault, where that does not follow from its sentence.
+fn next_step(reason: &Reason) -> &'static str {
+    match reason.fault() {
+        Some(Fault::ActivationInBinary32 { .. }) => {
+            "; leave the families float32/... out: the others bound the same network in exact arithmetic"
+        }
+        _ => "",
+    }
 }
 
 impl CertifyError {

@@ -315,14 +315,20 @@ fn emit_node(node: &SplitNode, relu_only: bool) -> Value {
 }
 
 fn emit_slopes(slopes: &LeafSlopes, relu_only: bool) -> Value {
-    let words = |row: &Vec<u32>| text(row.iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
-    let upper =
-        if relu_only { list(&slopes.upper_slope, |_| text("")) } else { list(&slopes.upper_slope, words) };
+    let upper = if relu_only {
+        list(&slopes.upper_slope, |_| text(""))
+    } else {
+        list(&slopes.upper_slope, |row| words(row))
+    };
     object([
-        ("lower", list(&slopes.lower_slope, words)),
+        ("lower", list(&slopes.lower_slope, |row| words(row))),
         ("upper", upper),
-        ("multipliers", list(&slopes.multipliers, words)),
+        ("multipliers", list(&slopes.multipliers, |row| words(row))),
     ])
+}
+
+fn words<T: ToString>(row: &[T]) -> Value {
+    text(row.iter().map(T::to_string).collect::<Vec<_>>().join(" "))
 }
 
 /// A float as the exact fraction it is.

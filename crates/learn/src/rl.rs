@@ -9,6 +9,7 @@ mod checkpoint;
 pub mod config;
 pub mod env;
 pub mod evaluate;
+mod hidden;
 pub mod log;
 pub mod mujoco;
 pub mod normaliser;

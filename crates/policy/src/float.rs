@@ -8,6 +8,7 @@ pub mod normaliser;
 pub mod point;
 pub mod policy;
 pub mod rng;
+pub mod smooth;
 
 use num_rational::Ratio;
 use num_traits::ToPrimitive;
@@ -18,7 +19,7 @@ use secateur_checker::number::{Dyadic, Rational};
 /// take the same time (256 x 256, 512 columns).
 const SPARSE_BELOW: f64 = 0.3;
 
-/// Activation functions over `f64`; all are non-decreasing.
+/// Activation functions over `f64`; all but SiLU are non-decreasing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FloatActivation {
     /// `x`.
@@ -59,11 +60,72 @@ impl FloatActivation {
                 if x >= 0.0 {
                     x
                 } else {
-                    alpha * x.exp_m1()
+                    alpha * smooth::exp_m1_below(x)
                 }
             }
-            Self::Silu => x * (0.5 + 0.5 * (0.5 * x).tanh()),
+            Self::Silu => smooth::silu(x).0,
         }
+    }
+
+    /// The kind's name, without its parameters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Relu => "relu",
+            Self::LeakyRelu(_) => "leaky relu",
+            Self::Tanh => "tanh",
+            Self::Sigmoid => "sigmoid",
+            Self::Clip(..) => "clip",
+            Self::Elu(_) => "elu",
+            Self::Silu => "silu",
+        }
+    }
+
+    /// The derivative at `x`, at a kink that from the left.
+    pub fn derivative(self, x: f64) -> f64 {
+        match self {
+            Self::Identity => 1.0,
+            Self::Relu => f64::from(x > 0.0),
+            Self::LeakyRelu(slope) => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    slope
+                }
+            }
+            Self::Tanh => 1.0 - x.tanh().powi(2),
+            Self::Sigmoid => 0.25 * (1.0 - (0.5 * x).tanh().powi(2)),
+            Self::Clip(lower, upper) => f64::from(lower < x && x < upper),
+            Self::Elu(alpha) => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    alpha * (1.0 + smooth::exp_m1_below(x))
+                }
+            }
+            Self::Silu => smooth::silu(x).1,
+        }
+    }
+
+    /// Whether the derivative is a function of the value, as it is not where two inputs of other slopes have one value.
+    pub fn value_tells_slope(self) -> bool {
+        self != Self::Silu
+    }
+
+    /// Whether the function never falls.
+    pub fn is_monotone(self) -> bool {
+        self != Self::Silu
+    }
+
+    /// The least and the greatest value over `[lower, upper]`.
+    pub fn range(self, lower: f64, upper: f64) -> (f64, f64) {
+        let ends = (self.apply(lower), self.apply(upper));
+        if self.is_monotone() {
+            return ends;
+        }
+        let falls_and_rises = lower <= smooth::SILU_LEAST_AT && smooth::SILU_LEAST_AT <= upper;
+        let least = if falls_and_rises { smooth::SILU_LEAST } else { ends.0.min(ends.1) };
+        (least, ends.0.max(ends.1))
     }
 
     /// Whether the function is made of straight pieces, so that branching on signs can decide it.
@@ -286,6 +348,39 @@ fn lower_activation(activation: &Activation) -> FloatActivation {
 mod tests {
     use super::*;
     use secateur_checker::model::Layer;
+
+    const CURVES: [FloatActivation; 5] = [
+        FloatActivation::Tanh,
+        FloatActivation::Sigmoid,
+        FloatActivation::Elu(1.0),
+        FloatActivation::Elu(0.3),
+        FloatActivation::Silu,
+    ];
+
+    #[test]
+    fn derivatives_are_those_of_differences() {
+        for (activation, step) in CURVES.iter().flat_map(|a| (-200..=200).map(move |step| (a, step))) {
+            let x = f64::from(step) * 0.05 + 0.012_3;
+            let expected = (activation.apply(x + 1e-5) - activation.apply(x - 1e-5)) / 2e-5;
+            assert!((activation.derivative(x) - expected).abs() < 1e-9, "{activation:?} at {x}");
+        }
+    }
+
+    #[test]
+    fn ranges_hold_the_values_and_are_met() {
+        for activation in CURVES {
+            for (l, u) in [(-3.0, -2.0), (-2.0, -1.0), (-1.5, 0.5), (-0.5, 0.1), (0.5, 4.0), (-9.0, 2.0)] {
+                let values = (0..=4000).map(|i| activation.apply(l + (u - l) * f64::from(i) / 4000.0));
+                let (least, greatest) = activation.range(l, u);
+                let (a, b) =
+                    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), y| (a.min(y), b.max(y)));
+                assert!(
+                    least <= a && a - least < 1e-6 && b <= greatest && greatest - b < 1e-6,
+                    "{activation:?}"
+                );
+            }
+        }
+    }
 
     fn dyadics(values: &[f64]) -> Vec<Dyadic> {
         values.iter().map(|v| Dyadic::from_ieee(v.to_bits(), 52, 11).unwrap()).collect()

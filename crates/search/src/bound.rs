@@ -1,6 +1,8 @@
 //! Bounds in plain `f64`: interval and backward linear passes. Untrusted; they propose, the checker decides.
 //! `spec/rules/README.md` (families `ibp`, `crown`).
 
+use crate::float::FloatActivation;
+
 pub mod crown;
 pub mod ibp;
 pub mod kernel;
@@ -34,6 +36,14 @@ impl FloatBounds {
     pub fn mean_width(&self) -> f64 {
         let sum: f64 = self.lower.iter().zip(&self.upper).map(|(l, u)| u - l).sum();
         sum / self.lower.len().max(1) as f64
+    }
+
+    /// The bounds of the activation's values.
+    pub fn through(mut self, activation: FloatActivation) -> Self {
+        for (l, u) in self.lower.iter_mut().zip(&mut self.upper) {
+            (*l, *u) = activation.range(*l, *u);
+        }
+        self
     }
 
     /// Takes the better of both bounds, coordinate by coordinate.

@@ -21,7 +21,7 @@ use crate::policy::emit::{add_policy, emit_npy};
 use crate::policy::input::{MAX_TEXT, read_text};
 use crate::policy::write::{FileSet, create_folder};
 use crate::prune::recipe::mask_names;
-use crate::rl::config::{SaConfig, TrainConfig};
+use crate::rl::config::{HiddenActivation, SaConfig, TrainConfig};
 use crate::rl::env::make_environment;
 use crate::rl::evaluate::evaluate;
 use crate::rl::{TrainFiles, TrainOutcome, belongs_to, train, train_from};
@@ -65,9 +65,9 @@ pub struct TrainArguments {
     /// Adam's step size at the start.
     #[arg(long, value_name = "X")]
     learning_rate: Option<f64>,
-    /// Activation of the hidden layers.
-    #[arg(long, value_parser = ["tanh", "relu"])]
-    activation: Option<String>,
+    /// Activation of the hidden layers: tanh, relu, silu, elu, or elu:ALPHA with ALPHA in (0, 1].
+    #[arg(long, value_name = "NAME")]
+    activation: Option<HiddenActivation>,
     /// Widths of the hidden layers.
     #[arg(long, value_delimiter = ',', value_name = "W1,W2")]
     hidden_sizes: Option<Vec<usize>>,
@@ -103,12 +103,7 @@ fn settings(arguments: &TrainArguments) -> Result<TrainConfig, CliError> {
     config.total_timesteps = arguments.total_timesteps.unwrap_or(config.total_timesteps);
     config.learning_rate = arguments.learning_rate.unwrap_or(config.learning_rate);
     config.states = arguments.states.unwrap_or(config.states);
-    if let Some(name) = &arguments.activation {
-        config.activation = match name.as_str() {
-            "relu" => crate::rl::config::HiddenActivation::Relu,
-            _ => crate::rl::config::HiddenActivation::Tanh,
-        };
-    }
+    config.activation = arguments.activation.unwrap_or(config.activation);
     if let Some(widths) = &arguments.hidden_sizes {
         config.hidden_sizes.clone_from(widths);
     }

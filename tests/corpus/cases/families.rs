@@ -33,7 +33,7 @@ fn claims_of<'a>(certificate: &'a mut Certificate, family: &str, mask: usize) ->
 }
 
 /// The first value of the family's first claim under mask 0, one unit of its last digit lower.
-fn tighten(certificate: &mut Certificate, family: &str) {
+pub(super) fn tighten(certificate: &mut Certificate, family: &str) {
     let value = &mut claims_of(certificate, family, 0)[0].values[0];
     *value = nudged(value, -1);
 }
@@ -54,7 +54,7 @@ impl Writer<'_> {
     }
 
     /// Certifies a problem, and claims what `regret` asks for.
-    fn made(&self, problem: &str, name: &str, families: &[Family], regret: &RegretRequest) -> Certificate {
+    pub(super) fn made(&self, problem: &str, name: &str, families: &[Family], regret: &RegretRequest) -> Certificate {
         self.made_with(problem, name, families, (regret, false))
     }
 
@@ -79,14 +79,14 @@ impl Writer<'_> {
         certificate
     }
 
-    fn accept(&self, problem: &str, name: &str, note: &str, certificate: &Certificate) {
+    pub(super) fn accept(&self, problem: &str, name: &str, note: &str, certificate: &Certificate) {
         let (note, problem, trust) = (note.to_owned(), problem.to_owned(), "one.json".to_owned());
         let sidecar = Sidecar { note, problem, trust, exit: 0, reason: None, property: None };
         self.put("accepted", name, emit_envelope(&sealed(certificate)).as_bytes(), &sidecar);
     }
 
     /// Each change of an accepted certificate, signed again with the trusted key.
-    fn refuse(&self, problem: &str, certificate: &Certificate, changes: &[Change<'_>]) {
+    pub(super) fn refuse(&self, problem: &str, certificate: &Certificate, changes: &[Change<'_>]) {
         for (name, reason, note, change) in changes {
             let mut changed = certificate.clone();
             change(&mut changed);

@@ -13,14 +13,14 @@ use secateur_checker::model::{Mask, Network};
 use crate::bound::FloatRegion;
 use crate::certify::trees::propose_trees;
 pub use crate::certify::witness_error::WitnessError;
-use crate::float::{FloatActivation, FloatNetwork};
+use crate::float::FloatNetwork;
 use crate::policy::emit::emit_safetensors;
 use crate::progress::Progress;
 use crate::search::counterexample::PointSearch;
 #[cfg(feature = "lp")]
 use crate::search::lp::search_lp;
 use crate::search::norm_witness::{propose_abs_spectral, propose_spectral};
-use crate::search::slopes::witness::{SlopeWitness, TargetSlopes};
+use crate::search::slopes::witness::{SlopeWitness, TargetSlopes, store_slope, stored_slopes};
 use crate::search::slopes::{SlopeOptions, SlopeSearch, search_slopes};
 
 /// What a witness file holds beside the families' own evidence.
@@ -179,10 +179,10 @@ fn emit_row(
     bytes: &mut Vec<u8>,
 ) {
     for (index, layer) in network.layers.iter().enumerate().take(target) {
-        if layer.activation == FloatActivation::Identity {
+        let stored = stored_slopes(layer.activation);
+        if stored == 0 {
             continue;
         }
-        let smooth = matches!(layer.activation, FloatActivation::Tanh | FloatActivation::Sigmoid);
         for neuron in 0..layer.outputs {
             let slope = |table: fn(&TargetSlopes) -> &Vec<Vec<f64>>| {
                 place.map_or(0.0, |(t, column)| {
@@ -193,17 +193,12 @@ fn emit_row(
                         .unwrap_or(0.0)
                 })
             };
-            bytes.extend(stored(slope(|t| &t.lower_slope)).to_le_bytes());
-            if smooth {
-                bytes.extend(stored(slope(|t| &t.upper_slope)).to_le_bytes());
+            let sides: [fn(&TargetSlopes) -> &Vec<Vec<f64>>; 2] = [|t| &t.lower_slope, |t| &t.upper_slope];
+            for side in sides.into_iter().take(stored) {
+                bytes.extend(store_slope(layer.activation, slope(side)).to_le_bytes());
             }
         }
     }
-}
-
-/// Units of 1/65536; the largest number stands for 1.
-fn stored(slope: f64) -> u16 {
-    (slope * 65536.0).round().clamp(0.0, 65535.0) as u16
 }
 
 /// A named vector.

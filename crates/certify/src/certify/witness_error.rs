@@ -15,7 +15,9 @@ pub enum WitnessError {
     Float(#[from] FloatError),
     /// The triangle relaxation does not exist.
     #[cfg(feature = "lp")]
-    #[error("lp: {0}; it is for relu, leaky relu and identity, and for boxes")]
+    #[error(
+        "lp: {0}; it is for relu, leaky relu and identity, and for boxes: take crown-optimised or branch"
+    )]
     Lp(#[from] LpError),
     /// The linear programs are left out.
     #[cfg(not(feature = "lp"))]

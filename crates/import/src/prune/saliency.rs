@@ -5,7 +5,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::float::head::FloatHead;
-use crate::float::mlp::{Mlp, Tape, pull_back};
+use crate::float::mlp::{Mlp, Tape};
 use crate::float::policy::FloatPolicy;
 
 /// `|w| sqrt(F_w)` of every weight, a layer after the other, row-major: `F_w` is the mean over the rows of `inputs` (normalised
@@ -62,7 +62,7 @@ fn output_factors(head: &FloatHead, outputs: &Array2<f64>) -> Vec<Array2<f64>> {
 fn add_squares(network: &Mlp, tape: &Tape, pull: Array2<f64>, sums: &mut [Array2<f64>]) {
     let mut current = pull;
     for (index, layer) in network.layers.iter().enumerate().rev() {
-        pull_back(layer.activation, tape.post(index + 1), &mut current);
+        tape.pull_back(index, layer.activation, &mut current);
         let squares = [&current, tape.post(index)].map(|table| table.mapv(|entry| entry * entry));
         general_mat_mul(1.0, &squares[0].t(), &squares[1], 1.0, &mut sums[index]);
         current = current.dot(&layer.weight);
@@ -84,9 +84,10 @@ mod tests {
             FloatHead::Categorical,
             FloatHead::Deterministic,
         ];
-        for head in heads {
+        let curves = [FloatActivation::Tanh, FloatActivation::Elu(0.75), FloatActivation::Silu];
+        for (head, activation) in heads.into_iter().flat_map(|head| curves.map(|c| (head.clone(), c))) {
             let mut rng = SeededRng::new(51, 0);
-            let network = Mlp::orthogonal(&[4, 6, 5, 3], FloatActivation::Tanh, 1.0, &mut rng);
+            let network = Mlp::orthogonal(&[4, 6, 5, 3], activation, 1.0, &mut rng);
             let inputs = Array2::from_shape_fn((7, 4), |_| rng.normal());
             let policy = FloatPolicy { network, head, normaliser: FixedNormaliser::identity(4) };
             let scores = fisher_scores(&policy, inputs.view());

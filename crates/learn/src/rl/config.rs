@@ -4,27 +4,8 @@
 use secateur_checker::number::Rational;
 use serde::{Deserialize, Serialize};
 
+pub use super::hidden::HiddenActivation;
 use super::pruning::{PruneConfig, PruneMethod, PruneSchedule};
-use crate::float::FloatActivation;
-
-/// Activation of the hidden layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HiddenActivation {
-    /// Hyperbolic tangent.
-    Tanh,
-    /// `max(x, 0)`.
-    Relu,
-}
-
-impl From<HiddenActivation> for FloatActivation {
-    fn from(activation: HiddenActivation) -> Self {
-        match activation {
-            HiddenActivation::Tanh => Self::Tanh,
-            HiddenActivation::Relu => Self::Relu,
-        }
-    }
-}
 
 /// How the regulariser finds the largest change of the policy inside the ball.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -372,6 +353,10 @@ mod tests {
         let config = TrainConfig::parse(text).expect("valid");
         assert_eq!((config.num_steps, config.discount), (1024, 0.9));
         assert_eq!(config.sa.as_ref().map(|sa| (sa.kappa, sa.method)), Some((0.3, InnerMaximum::Pgd)));
+        let curved = config.with_settings(["activation = 'elu:0.5'"]).expect("valid");
+        assert_eq!(curved.activation, HiddenActivation::Elu(0.5));
+        let written = toml::to_string(&curved).expect("plain values");
+        assert_eq!(TrainConfig::parse(&written).expect("its own output"), curved);
         let written = toml::to_string(&config).expect("plain values");
         assert_eq!(TrainConfig::parse(&written).expect("its own output"), config);
     }
@@ -390,6 +375,8 @@ mod tests {
     #[test]
     fn wrong_settings_are_named() {
         assert!(matches!(TrainConfig::parse("learning_rat = 1.0"), Err(ConfigError::Parse(_))));
+        let alpha = TrainConfig::parse("activation = 'elu:2'").expect_err("above 1").to_string();
+        assert!(alpha.contains("activation = 'elu:2'") && alpha.contains("at most 1"), "{alpha}");
         let wrong = |text| match TrainConfig::parse(text) {
             Err(ConfigError::Range { name, .. }) => name,
             _ => "accepted",

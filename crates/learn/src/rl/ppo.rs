@@ -333,10 +333,12 @@ mod tests {
 
     #[test]
     fn actor_gradient_is_that_of_differences() {
-        for (head, method) in heads().into_iter().flat_map(|head| {
-            [None, Some(InnerMaximum::Ibp), Some(InnerMaximum::Pgd)].map(|method| (head.clone(), method))
+        let curves = [FloatActivation::Tanh, FloatActivation::Elu(0.75), FloatActivation::Silu];
+        for ((head, method), activation) in heads().into_iter().flat_map(|head| {
+            let methods = [None, Some(InnerMaximum::Ibp), Some(InnerMaximum::Pgd)];
+            methods.into_iter().flat_map(move |method| curves.map(|curve| ((head.clone(), method), curve)))
         }) {
-            let (agent, minibatch) = setting(head, FloatActivation::Tanh);
+            let (agent, minibatch) = setting(head, activation);
             let config = config(method);
             let loss = |agent: &Agent| {
                 actor_gradient(agent, &minibatch, &config, 0.1, &mut SeededRng::new(42, 0)).loss
@@ -376,7 +378,8 @@ mod tests {
 
     #[test]
     fn critic_gradient_is_that_of_differences() {
-        for activation in [FloatActivation::Tanh, FloatActivation::Relu] {
+        let curves = [FloatActivation::Elu(0.75), FloatActivation::Silu];
+        for activation in [FloatActivation::Tanh, FloatActivation::Relu].into_iter().chain(curves) {
             let (agent, minibatch) = setting(FloatHead::Categorical, activation);
             let config = config(None);
             let found = critic_gradient(&agent, &minibatch, &config);

@@ -6,43 +6,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
 
 use crate::float::FloatActivation;
 use crate::float::rng::SeededRng;
-
-/// Hyperbolic tangent within 4e-16 absolutely: free of branches and of the C library, so that loops over it become
-/// vector code (a quarter of the time of `f64::tanh`) and no other machine's library changes a training run.
-///
-/// `tanh x = e / (e + 2)` with `e = exp(2x) - 1 = 2^k q + (2^k - 1)`, `q` the Taylor polynomial of degree 13 on
-/// `|r| <= ln 2 / 2`.
-#[inline]
-pub fn tanh(x: f64) -> f64 {
-    const LN2_HIGH: f64 = 0.693_147_180_369_123_8;
-    const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
-    // Adding it leaves the nearest integer in the low bits.
-    const ROUND: f64 = 6_755_399_441_055_744.0;
-    let doubled = (2.0 * x).clamp(-40.0, 40.0);
-    let shifted = doubled * std::f64::consts::LOG2_E + ROUND;
-    let k = shifted - ROUND;
-    let r = (doubled - k * LN2_HIGH) - k * LN2_LOW;
-    let power = f64::from_bits(shifted.to_bits().wrapping_add(1023) << 52);
-    let mut q = 1.0 / 6_227_020_800.0;
-    for coefficient in [
-        1.0 / 479_001_600.0,
-        1.0 / 39_916_800.0,
-        1.0 / 3_628_800.0,
-        1.0 / 362_880.0,
-        1.0 / 40_320.0,
-        1.0 / 5_040.0,
-        1.0 / 720.0,
-        1.0 / 120.0,
-        1.0 / 24.0,
-        1.0 / 6.0,
-        0.5,
-        1.0,
-    ] {
-        q = q * r + coefficient;
-    }
-    let excess = power * (q * r) + (power - 1.0);
-    excess / (excess + 2.0)
-}
+use crate::float::smooth::{exp_m1_below, silu, tanh};
 
 /// Applies the function to every entry, with [`tanh`] in place of the C library's.
 pub fn apply_to_all(activation: FloatActivation, values: &mut [f64]) {
@@ -55,15 +19,26 @@ pub fn apply_to_all(activation: FloatActivation, values: &mut [f64]) {
         FloatActivation::Tanh => values.iter_mut().for_each(|x| *x = tanh(*x)),
         FloatActivation::Sigmoid => values.iter_mut().for_each(|x| *x = 0.5 + 0.5 * tanh(0.5 * *x)),
         FloatActivation::Clip(lower, upper) => values.iter_mut().for_each(|x| *x = x.clamp(lower, upper)),
-        // SKELETON
-        FloatActivation::Elu(_) | FloatActivation::Silu => {
-            values.iter_mut().for_each(|x| *x = activation.apply(*x))
+        FloatActivation::Elu(alpha) => {
+            values.iter_mut().for_each(|x| *x = if *x > 0.0 { *x } else { alpha * exp_m1_below(*x) });
         }
+        FloatActivation::Silu => values.iter_mut().for_each(|x| *x = silu(*x).0),
     }
 }
 
-/// Multiplies `gradient` by the derivative, told from the function's values `post`.
-pub fn pull_back(activation: FloatActivation, post: &Array2<f64>, gradient: &mut Array2<f64>) {
+/// [`apply_to_all`] that keeps the derivatives in `slopes`, if the function's values do not tell them; else `slopes` is left
+/// empty.
+pub(crate) fn apply_with_slopes(activation: FloatActivation, values: &mut [f64], slopes: &mut Vec<f64>) {
+    slopes.clear();
+    if activation.value_tells_slope() {
+        return apply_to_all(activation, values);
+    }
+    slopes.extend(values.iter().map(|x| activation.derivative(*x)));
+    apply_to_all(activation, values);
+}
+
+/// Multiplies `gradient` by the derivative, told from the function's values `post` where they tell it.
+fn pull_back(activation: FloatActivation, post: &Array2<f64>, gradient: &mut Array2<f64>) {
     let zip = Zip::from(gradient).and(post);
     match activation {
         FloatActivation::Identity => {}
@@ -74,8 +49,9 @@ pub fn pull_back(activation: FloatActivation, post: &Array2<f64>, gradient: &mut
         FloatActivation::Clip(lower, upper) => {
             zip.for_each(|g, y| *g = if *y > lower && *y < upper { *g } else { 0.0 });
         }
-        // SKELETON
-        FloatActivation::Elu(_) | FloatActivation::Silu => unimplemented!(),
+        FloatActivation::Elu(alpha) => zip.for_each(|g, y| *g *= if *y > 0.0 { 1.0 } else { y + alpha }),
+        // Its derivatives are on the tape: see [`FloatActivation::value_tells_slope`].
+        FloatActivation::Silu => {}
     }
 }
 
@@ -97,10 +73,12 @@ pub struct Mlp {
     pub layers: Vec<Dense>,
 }
 
-/// Values of a forward pass: the inputs, then the output of every layer.
+/// Values of a forward pass: the inputs, then the output of every layer; the derivatives of the activations that those do
+/// not tell.
 #[derive(Clone, Debug)]
 pub struct Tape {
     posts: Vec<Array2<f64>>,
+    slopes: Vec<Option<Array2<f64>>>,
 }
 
 impl Tape {
@@ -113,12 +91,22 @@ impl Tape {
     pub fn outputs(&self) -> &Array2<f64> {
         &self.posts[self.posts.len() - 1]
     }
+
+    /// Multiplies a gradient in the outputs of layer `index`, which has this activation, by the activation's derivative.
+    pub fn pull_back(&self, index: usize, activation: FloatActivation, gradient: &mut Array2<f64>) {
+        match &self.slopes[index] {
+            Some(slopes) => *gradient *= slopes,
+            None => pull_back(activation, &self.posts[index + 1], gradient),
+        }
+    }
 }
 
-/// Values of a forward pass over boxes: centres and radii into every layer, ends out of it.
+/// Values of a forward pass over boxes: centres and radii into every layer, ends out of it; ends into an activation that
+/// also falls.
 #[derive(Clone, Debug)]
 pub struct BoxTape {
     inputs: Vec<[Array2<f64>; 2]>,
+    pres: Vec<Option<[Array2<f64>; 2]>>,
     ends: Vec<[Array2<f64>; 2]>,
 }
 
@@ -139,6 +127,39 @@ fn apply(activation: FloatActivation, values: &mut Array2<f64>) {
         Some(values) => apply_to_all(activation, values),
         None => values.iter_mut().for_each(|value| apply_to_all(activation, std::slice::from_mut(value))),
     }
+}
+
+/// Least and greatest values over the intervals between `lower` and `upper`.
+fn apply_to_ends(activation: FloatActivation, lower: &mut Array2<f64>, upper: &mut Array2<f64>) {
+    if activation.is_monotone() {
+        apply(activation, lower);
+        apply(activation, upper);
+        return;
+    }
+    Zip::from(lower).and(upper).for_each(|l, u| (*l, *u) = activation.range(*l, *u));
+}
+
+/// Turns gradients in the least and greatest values over intervals into gradients in the ends of the intervals `pres`: each
+/// goes to the end at which its value is attained, or to none where that is inside.
+fn pull_back_ends(
+    activation: FloatActivation,
+    pres: &[Array2<f64>; 2],
+    lower: &mut Array2<f64>,
+    upper: &mut Array2<f64>,
+) {
+    Zip::from(lower).and(upper).and(&pres[0]).and(&pres[1]).for_each(|below, above, l, u| {
+        let values = [activation.apply(*l), activation.apply(*u)];
+        let slopes = [activation.derivative(*l), activation.derivative(*u)];
+        let (least, greatest) = activation.range(*l, *u);
+        let pulled: [f64; 2] = std::array::from_fn(|end| {
+            // Of two ends with one value the left one counts.
+            let first = end == 0 || values[0] != values[1];
+            let from_least = if first && values[end] == least { *below } else { 0.0 };
+            let from_greatest = if first && values[end] == greatest { *above } else { 0.0 };
+            slopes[end] * (from_least + from_greatest)
+        });
+        [*below, *above] = pulled;
+    });
 }
 
 impl Mlp {
@@ -207,14 +228,16 @@ impl Mlp {
 
     /// Forward pass that remembers what the backward pass needs.
     pub fn forward(&self, inputs: ArrayView2<'_, f64>) -> Tape {
-        let mut posts = vec![inputs.to_owned()];
+        let (mut posts, mut slopes) = (vec![inputs.to_owned()], Vec::new());
         for layer in &self.layers {
             let mut next = spread(layer.bias.view(), inputs.nrows());
             general_mat_mul(1.0, &posts[posts.len() - 1], &layer.weight.t(), 1.0, &mut next);
+            let kept = !layer.activation.value_tells_slope();
+            slopes.push(kept.then(|| next.mapv(|x| layer.activation.derivative(x))));
             apply(layer.activation, &mut next);
             posts.push(next);
         }
-        Tape { posts }
+        Tape { posts, slopes }
     }
 
     /// Adds the gradient in the weights to `gradient`, given that in the outputs (`[states, out]`); no gradient in the
@@ -237,7 +260,7 @@ impl Mlp {
     ) -> Array2<f64> {
         let mut current = outputs.clone();
         for (index, layer) in self.layers.iter().enumerate().rev() {
-            pull_back(layer.activation, &tape.posts[index + 1], &mut current);
+            tape.pull_back(index, layer.activation, &mut current);
             if let Some(gradient) = &mut gradient {
                 let target = &mut gradient.layers[index];
                 general_mat_mul(1.0, &current.t(), &tape.posts[index], 1.0, &mut target.weight);
@@ -252,7 +275,7 @@ impl Mlp {
 
     /// Interval bound propagation: every input lies within `radius` of its centre (both `[states, in]`).
     pub fn forward_box(&self, centre: ArrayView2<'_, f64>, radius: ArrayView2<'_, f64>) -> BoxTape {
-        let mut tape = BoxTape { inputs: Vec::new(), ends: Vec::new() };
+        let mut tape = BoxTape { inputs: Vec::new(), pres: Vec::new(), ends: Vec::new() };
         let mut input = [centre.to_owned(), radius.to_owned()];
         for layer in &self.layers {
             let mut middle = spread(layer.bias.view(), centre.nrows());
@@ -260,8 +283,8 @@ impl Mlp {
             let reach = input[1].dot(&layer.weight.mapv(f64::abs).t());
             let mut lower = &middle - &reach;
             let mut upper = middle + reach;
-            apply(layer.activation, &mut lower);
-            apply(layer.activation, &mut upper);
+            tape.pres.push((!layer.activation.is_monotone()).then(|| [lower.clone(), upper.clone()]));
+            apply_to_ends(layer.activation, &mut lower, &mut upper);
             let next = [(&lower + &upper) * 0.5, (&upper - &lower) * 0.5];
             tape.inputs.push(std::mem::replace(&mut input, next));
             tape.ends.push([lower, upper]);
@@ -279,8 +302,13 @@ impl Mlp {
     ) {
         let (mut lower, mut upper) = (lower.clone(), upper.clone());
         for (index, layer) in self.layers.iter().enumerate().rev() {
-            pull_back(layer.activation, &tape.ends[index][0], &mut lower);
-            pull_back(layer.activation, &tape.ends[index][1], &mut upper);
+            match &tape.pres[index] {
+                Some(pres) => pull_back_ends(layer.activation, pres, &mut lower, &mut upper),
+                None => {
+                    pull_back(layer.activation, &tape.ends[index][0], &mut lower);
+                    pull_back(layer.activation, &tape.ends[index][1], &mut upper);
+                }
+            }
             let middle = &lower + &upper;
             let reach = &upper - &lower;
             let [centre, radius] = &tape.inputs[index];
@@ -336,13 +364,16 @@ fn orthogonal_matrix(rows: usize, columns: usize, rng: &mut SeededRng) -> Array2
 mod tests {
     use super::*;
 
-    const ALL: [FloatActivation; 6] = [
+    const ALL: [FloatActivation; 9] = [
         FloatActivation::Identity,
         FloatActivation::Relu,
         FloatActivation::LeakyRelu(0.1),
         FloatActivation::Tanh,
         FloatActivation::Sigmoid,
         FloatActivation::Clip(-0.5, 0.7),
+        FloatActivation::Elu(1.0),
+        FloatActivation::Elu(0.375),
+        FloatActivation::Silu,
     ];
 
     fn random(rows: usize, columns: usize, rng: &mut SeededRng) -> Array2<f64> {
@@ -366,16 +397,6 @@ mod tests {
             let expected = (shifted(1e-6) - shifted(-1e-6)) / 2e-6;
             assert!((found - expected).abs() < 2e-7, "{index}: {found} and {expected}");
         }
-    }
-
-    #[test]
-    fn tanh_is_close_and_odd_enough() {
-        for index in -4000..=4000 {
-            let x = f64::from(index) * 0.01;
-            assert!((tanh(x) - x.tanh()).abs() <= 4e-16, "{x}");
-        }
-        assert_eq!((tanh(0.0), tanh(1e300), tanh(-1e300)), (0.0, 1.0, -1.0));
-        assert!((tanh(1e-9) / 1e-9 - 1.0).abs() < 1e-15);
     }
 
     #[test]

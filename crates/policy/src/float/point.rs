@@ -2,13 +2,15 @@
 //! episode. Untrusted.
 
 use crate::float::FloatActivation;
-use crate::float::mlp::{Mlp, apply_to_all};
+use crate::float::mlp::{Mlp, apply_with_slopes};
 
 /// Buffers for one network.
 #[derive(Clone, Debug, Default)]
 pub struct PointPass {
     /// The input, then the output of every layer.
     posts: Vec<Vec<f64>>,
+    /// Per layer the derivatives of its activation, where the outputs do not tell them; else empty.
+    slopes: Vec<Vec<f64>>,
     /// The gradient on its way down, and the one being made.
     gradient: [Vec<f64>; 2],
 }
@@ -41,8 +43,15 @@ fn derivative(activation: FloatActivation, post: f64) -> f64 {
         FloatActivation::Tanh => 1.0 - post * post,
         FloatActivation::Sigmoid => post * (1.0 - post),
         FloatActivation::Clip(lower, upper) => f64::from(u8::from(post > lower && post < upper)),
-        // SKELETON
-        FloatActivation::Elu(_) | FloatActivation::Silu => unimplemented!(),
+        FloatActivation::Elu(alpha) => {
+            if post > 0.0 {
+                1.0
+            } else {
+                post + alpha
+            }
+        }
+        // Its derivatives are kept: see [`FloatActivation::value_tells_slope`].
+        FloatActivation::Silu => f64::NAN,
     }
 }
 
@@ -50,6 +59,7 @@ impl PointPass {
     /// Outputs at `input`, remembered for [`PointPass::backward`].
     pub fn forward(&mut self, network: &Mlp, input: &[f64]) -> &[f64] {
         self.posts.resize(network.layers.len() + 1, Vec::new());
+        self.slopes.resize(network.layers.len(), Vec::new());
         self.posts[0].clear();
         self.posts[0].extend_from_slice(input);
         for (index, layer) in network.layers.iter().enumerate() {
@@ -61,7 +71,7 @@ impl PointPass {
                 Some(row) => dot(row, from) + bias,
                 None => row.iter().zip(from).map(|(w, x)| w * x).sum::<f64>() + bias,
             }));
-            apply_to_all(layer.activation, to);
+            apply_with_slopes(layer.activation, to, &mut self.slopes[index]);
         }
         &self.posts[network.layers.len()]
     }
@@ -72,8 +82,12 @@ impl PointPass {
         current.clear();
         current.extend_from_slice(outputs);
         for (index, layer) in network.layers.iter().enumerate().rev() {
-            for (entry, post) in current.iter_mut().zip(&self.posts[index + 1]) {
-                *entry *= derivative(layer.activation, *post);
+            if layer.activation.value_tells_slope() {
+                for (entry, post) in current.iter_mut().zip(&self.posts[index + 1]) {
+                    *entry *= derivative(layer.activation, *post);
+                }
+            } else {
+                current.iter_mut().zip(&self.slopes[index]).for_each(|(entry, slope)| *entry *= slope);
             }
             next.clear();
             next.resize(layer.weight.ncols(), 0.0);
@@ -103,6 +117,8 @@ mod tests {
             FloatActivation::Tanh,
             FloatActivation::Sigmoid,
             FloatActivation::Clip(-0.5, 0.7),
+            FloatActivation::Elu(0.375),
+            FloatActivation::Silu,
         ] {
             let mut rng = SeededRng::new(51, 0);
             let network = Mlp::orthogonal(&[11, 20, 17, 3], activation, 1.0, &mut rng);

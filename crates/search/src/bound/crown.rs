@@ -108,7 +108,7 @@ pub fn bound_crown_split(
     }
     let mut output = pre.last().cloned().unwrap_or_default();
     if let Some(last) = network.layers.last() {
-        output.lower.iter_mut().chain(&mut output.upper).for_each(|z| *z = last.activation.apply(*z));
+        output = output.through(last.activation);
     }
     Ok(CrownBounds { pre, output })
 }

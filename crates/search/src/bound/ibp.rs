@@ -21,8 +21,8 @@ pub fn bound_first(layer: &FloatLayer, region: &FloatRegion) -> FloatBounds {
 
 /// Bounds of the next pre-activation from bounds of the last one.
 pub fn bound_next(previous: &FloatLayer, layer: &FloatLayer, pre: &FloatBounds) -> FloatBounds {
-    let post = |z: &f64| previous.activation.apply(*z);
-    let ends: Vec<(f64, f64)> = pre.lower.iter().map(post).zip(pre.upper.iter().map(post)).collect();
+    let post = |(l, u): (&f64, &f64)| previous.activation.range(*l, *u);
+    let ends: Vec<(f64, f64)> = pre.lower.iter().zip(&pre.upper).map(post).collect();
     let center: Vec<f64> = ends.iter().map(|(l, u)| 0.5 * (l + u)).collect();
     let radius: Vec<f64> = ends.iter().map(|(l, u)| 0.5 * (u - l)).collect();
     spread(layer, &center, &radius)
@@ -40,7 +40,7 @@ pub fn bound_ibp(network: &FloatNetwork, region: &FloatRegion) -> (Vec<FloatBoun
         pre.push(bounds.clone());
     }
     if let Some(last) = network.layers.last() {
-        bounds.lower.iter_mut().chain(&mut bounds.upper).for_each(|z| *z = last.activation.apply(*z));
+        bounds = bounds.through(last.activation);
     }
     (pre, bounds)
 }

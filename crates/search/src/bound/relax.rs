@@ -2,6 +2,9 @@
 //! Untrusted: only the slopes reach the checker, which derives its own intercepts. `spec/rules/README.md` (LINE-UP, LINE-LO,
 //! SMOOTH).
 
+pub(crate) mod elu;
+mod silu;
+
 use crate::bound::FloatBounds;
 use crate::float::FloatActivation;
 
@@ -97,7 +100,7 @@ impl LayerLines {
 }
 
 /// Default lines over `[l, u]` (swapped if `l > u`): the chord on the side where it is valid; for a ReLU below, slope 1
-/// if `u > -l`, else 0; for tanh and sigmoid the line that is best at the likely place `l + 7/16 (u - l)` (above:
+/// if `u > -l`, else 0; for curves the line that is best at the likely place `l + 7/16 (u - l)` (above:
 /// `u - 7/16 (u - l)`), which is the tangent there, or where that crosses the function, the tangent through the far end.
 ///
 /// # References
@@ -119,8 +122,8 @@ pub fn lines(activation: FloatActivation, l: f64, u: f64) -> FloatLines {
             }
         }
         FloatActivation::Clip(low, high) => clip_lines(low, high, l, u),
-        // SKELETON
-        FloatActivation::Elu(_) | FloatActivation::Silu => unimplemented!(),
+        FloatActivation::Elu(alpha) => elu::lines(alpha, l, u),
+        FloatActivation::Silu => silu::lines(l, u),
     }
 }
 
@@ -228,7 +231,7 @@ pub fn tanh_tangent_below(u: f64, tu: f64) -> (f64, f64) {
 }
 
 /// Between which values the free number of a line may move: the slope of the line below a (leaky) ReLU, the tangent point
-/// of tanh (of `tanh(z / 2)` for sigmoid, in units of `z / 2`).
+/// of a curve (of `tanh(z / 2)` for sigmoid, in units of `z / 2`; of ELU see [`elu::range_below`]).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FreeRange {
     /// Least value.
@@ -237,6 +240,13 @@ pub struct FreeRange {
     pub greatest: f64,
     /// Value of the default line.
     pub start: f64,
+}
+
+impl FreeRange {
+    /// The range of the negative number.
+    fn flipped(self) -> Self {
+        Self { least: -self.greatest, greatest: -self.least, start: -self.start }
+    }
 }
 
 /// The ranges of the lines below and above over `[l, u]`; `None` where only the default line is used.
@@ -254,16 +264,15 @@ pub fn free_ranges(activation: FloatActivation, l: f64, u: f64) -> [Option<FreeR
         FloatActivation::Tanh => tangent_ranges(l, u),
         FloatActivation::Sigmoid => tangent_ranges(0.5 * l, 0.5 * u),
         FloatActivation::Identity | FloatActivation::Clip(..) => [None, None],
-        // SKELETON
-        FloatActivation::Elu(_) | FloatActivation::Silu => [None, None],
+        FloatActivation::Elu(alpha) => [elu::range_below(alpha, l, u), None],
+        FloatActivation::Silu => silu::ranges(l, u),
     }
 }
 
 fn tangent_ranges(l: f64, u: f64) -> [Option<FreeRange>; 2] {
     let below = tangent_range_below(l, u);
     let above = tangent_range_below(-u, -l);
-    let flipped = |r: FreeRange| FreeRange { least: -r.greatest, greatest: -r.least, start: -r.start };
-    [below, above.map(flipped)]
+    [below, above.map(FreeRange::flipped)]
 }
 
 fn tangent_range_below(l: f64, u: f64) -> Option<FreeRange> {
@@ -298,8 +307,8 @@ fn extreme(activation: FloatActivation, l: f64, u: f64, slope: f64, sign: f64) -
         FloatActivation::Identity => [l, u],
         FloatActivation::Relu | FloatActivation::LeakyRelu(_) => [0.0, 0.0],
         FloatActivation::Clip(low, high) => [low, high],
-        // SKELETON
-        FloatActivation::Elu(_) | FloatActivation::Silu => unimplemented!(),
+        FloatActivation::Elu(alpha) => elu::touches(alpha, slope),
+        FloatActivation::Silu => silu::touches(l, u, slope, sign),
         FloatActivation::Tanh => {
             let touch = (1.0 - slope).max(0.0).sqrt().atanh();
             [-touch, touch]
@@ -353,6 +362,9 @@ mod tests {
             Just(FloatActivation::Tanh),
             Just(FloatActivation::Sigmoid),
             (-2.0..0.5f64, 0.6..2.0f64).prop_map(|(l, u)| FloatActivation::Clip(l, u)),
+            (0.01..1.0f64).prop_map(FloatActivation::Elu),
+            Just(FloatActivation::Elu(1.0)),
+            Just(FloatActivation::Silu),
         ]
     }
 
@@ -360,10 +372,10 @@ mod tests {
         #[test]
         fn lines_enclose_the_function(
             activation in activations(),
-            l in -6.0..6.0f64,
-            width in prop_oneof![Just(0.0), 0.0..1e-6f64, 0.0..8.0f64],
-            below in 0.0..1.0f64,
-            above in 0.0..1.0f64,
+            l in -9.0..6.0f64,
+            width in prop_oneof![Just(0.0), 0.0..1e-6f64, 0.0..8.0f64, 0.0..40.0f64],
+            below in -0.2..1.2f64,
+            above in -0.2..1.2f64,
         ) {
             let u = l + width;
             let own = lines_with_slopes(activation, l, u, below, above);
@@ -371,10 +383,78 @@ mod tests {
                 for step in 0..=200 {
                     let z = l + width * f64::from(step) / 200.0;
                     let y = activation.apply(z);
-                    prop_assert!(lines.lower_slope * z + lines.lower_intercept <= y + 1e-14);
-                    prop_assert!(lines.upper_slope * z + lines.upper_intercept >= y - 1e-14);
+                    let close = 1e-14 * (1.0 + l.abs() + u.abs());
+                    prop_assert!(lines.lower_slope * z + lines.lower_intercept <= y + close);
+                    prop_assert!(lines.upper_slope * z + lines.upper_intercept >= y - close);
                 }
             }
         }
+    }
+
+    /// At the likely place no line through 200 slopes is nearer to the function: the default ones support its hull there.
+    #[test]
+    fn default_lines_are_best_at_the_likely_place() {
+        for activation in CURVES {
+            for (l, u) in intervals() {
+                let found = lines(activation, l, u);
+                let (below, above) = (l + LIKELY * (u - l), u - LIKELY * (u - l));
+                let [best_below, best_above] = best_of_slopes(activation, l, u, below, above);
+                let close = 1e-12 * (1.0 + l.abs() + u.abs());
+                let reached = found.lower_slope * below + found.lower_intercept;
+                assert!(
+                    reached >= best_below - close,
+                    "{activation:?} below {l} {u}: {reached} {best_below}"
+                );
+                let reached = found.upper_slope * above + found.upper_intercept;
+                assert!(
+                    reached <= best_above + close,
+                    "{activation:?} above {l} {u}: {reached} {best_above}"
+                );
+            }
+        }
+    }
+
+    /// The area between the default lines is on average at most 3 % above that between the best lines through 200 slopes.
+    #[test]
+    fn default_lines_enclose_little_more_than_the_best_of_slopes() {
+        for activation in CURVES {
+            let ratios = intervals().map(|(l, u)| {
+                let (found, middle) = (lines(activation, l, u), 0.5 * (l + u));
+                let apart = (found.upper_slope - found.lower_slope) * middle + found.upper_intercept
+                    - found.lower_intercept;
+                let [below, above] = best_of_slopes(activation, l, u, middle, middle);
+                if above - below > 1e-9 { apart / (above - below) } else { 1.0 }
+            });
+            let (sum, count, most) =
+                ratios.fold((0.0, 0.0, 0.0f64), |(sum, count, most), r| (sum + r, count + 1.0, most.max(r)));
+            println!("{activation:?}: mean ratio {:.4}, largest {most:.4}", sum / count);
+            assert!(sum / count < 1.03, "{activation:?}: {}", sum / count);
+        }
+    }
+
+    const CURVES: [FloatActivation; 5] = [
+        FloatActivation::Tanh,
+        FloatActivation::Sigmoid,
+        FloatActivation::Elu(1.0),
+        FloatActivation::Elu(0.3),
+        FloatActivation::Silu,
+    ];
+
+    fn intervals() -> impl Iterator<Item = (f64, f64)> {
+        let ends = (0..37).map(|i| -6.0 + f64::from(i) / 3.0);
+        ends.flat_map(|l| [0.02, 0.3, 1.0, 2.5, 4.0, 6.0, 11.0].map(|width| (l, l + width)))
+    }
+
+    /// The highest value at `below` of lines below, and the least at `above` of lines above, over 200 slopes.
+    fn best_of_slopes(activation: FloatActivation, l: f64, u: f64, below: f64, above: f64) -> [f64; 2] {
+        let derivatives = (0..=400).map(|i| activation.derivative(l + (u - l) * f64::from(i) / 400.0));
+        let (least, greatest) =
+            derivatives.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, g), d| (l.min(d), g.max(d)));
+        let slopes = (0..200).map(|i| least + (greatest - least) * f64::from(i) / 199.0);
+        let start = [f64::NEG_INFINITY, f64::INFINITY];
+        slopes.map(|slope| lines_with_slopes(activation, l, u, slope, slope)).fold(start, |[b, a], lines| {
+            let lower = lines.lower_slope * below + lines.lower_intercept;
+            [b.max(lower), a.min(lines.upper_slope * above + lines.upper_intercept)]
+        })
     }
 }

@@ -28,10 +28,12 @@ const AGREEMENT: f64 = 1e-6;
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum LpError {
     /// An activation other than identity, ReLU and leaky ReLU.
-    #[error("layer {layer} has an activation without a triangle relaxation")]
+    #[error("the activation of layer {layer} is {activation}, which has no triangle relaxation")]
     Activation {
         /// Index of the layer.
         layer: usize,
+        /// What it is.
+        activation: &'static str,
     },
     /// The region is not a box.
     #[error("only boxes can be written as linear constraints on single inputs")]
@@ -77,7 +79,7 @@ pub fn search_lp(
     let FloatRegion::Box { center, radius } = region else { return Err(LpError::Region) };
     let last = network.layers.len() - 1;
     if let Some(layer) = network.layers[..last].iter().position(|l| !has_triangle(l.activation)) {
-        return Err(LpError::Activation { layer });
+        return Err(LpError::Activation { layer, activation: network.layers[layer].activation.name() });
     }
     let mut found = base.clone();
     if last == 0 {
@@ -103,9 +105,7 @@ pub fn search_lp(
         meet(&mut found.bounds.pre[last], row, column.upper, bound);
     }
     let activation = network.layers[last].activation;
-    found.bounds.output = found.bounds.pre[last].clone();
-    let output = &mut found.bounds.output;
-    output.lower.iter_mut().chain(&mut output.upper).for_each(|z| *z = activation.apply(*z));
+    found.bounds.output = found.bounds.pre[last].clone().through(activation);
     Ok(found)
 }
 

@@ -62,7 +62,7 @@ pub fn search_slopes(network: &FloatNetwork, region: &FloatRegion, options: &Slo
     }
     let mut output = pre.last().cloned().unwrap_or_default();
     if let Some(last) = network.layers.last() {
-        output.lower.iter_mut().chain(&mut output.upper).for_each(|z| *z = last.activation.apply(*z));
+        output = output.through(last.activation);
     }
     SlopeSearch { bounds: CrownBounds { pre, output }, witness }
 }

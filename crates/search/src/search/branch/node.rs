@@ -2,7 +2,9 @@
 
 use crate::bound::crown::{CrownScratch, FloatSplit, Objectives, bound_crown_split, reach_with_slack};
 use crate::bound::kernel::{PANEL, dispatch};
+use crate::bound::relax::lines;
 use crate::bound::{FloatBounds, FloatRegion};
+use crate::float::FloatActivation;
 use crate::search::slopes::SlopeOptions;
 use crate::search::slopes::options::Column;
 use crate::search::slopes::panel::{Panel, PanelScratch};
@@ -132,14 +134,18 @@ pub(super) fn bound_region(
     }
 }
 
-/// Slopes and multipliers in the units of a certificate.
+/// Slopes and multipliers in the units of a proof.
 fn in_units(target: &TargetSlopes) -> LeafSlopes {
-    let unit = |v: &f64| (v * f64::from(SLOPE_DENOMINATOR)).clamp(0.0, f64::from(u32::MAX)) as u32;
-    let units = |table: &Vec<Vec<f64>>| table.iter().map(|row| row.iter().map(unit).collect()).collect();
+    let units = |v: &f64| v * f64::from(SLOPE_DENOMINATOR);
+    let slopes = |table: &[Vec<f64>]| {
+        let slope = |v: &f64| units(v).round() as i32;
+        table.iter().map(|row| row.iter().map(slope).collect()).collect()
+    };
+    let multiplier = |v: &f64| units(v).clamp(0.0, f64::from(u32::MAX)) as u32;
     LeafSlopes {
-        lower_slope: units(&target.lower_slope),
-        upper_slope: units(&target.upper_slope),
-        multipliers: units(&target.multipliers),
+        lower_slope: slopes(&target.lower_slope),
+        upper_slope: slopes(&target.upper_slope),
+        multipliers: target.multipliers.iter().map(|row| row.iter().map(multiplier).collect()).collect(),
     }
 }
 
@@ -491,14 +497,19 @@ impl<'a> Node<'a> {
 
     fn choose(&self, lane: usize, scratch: &PanelScratch) -> Option<Cut> {
         let network = self.problem.network;
-        let linear = network.layers.iter().all(|l| l.activation.is_piecewise_linear());
-        let by_relu = match self.options.rule {
+        // Tanh and sigmoid are cut by input, however many there are.
+        let signed = |a: FloatActivation| {
+            a.is_piecewise_linear() || matches!(a, FloatActivation::Elu(_) | FloatActivation::Silu)
+        };
+        let by_sign = match self.options.rule {
             SplitRule::Input => false,
             SplitRule::Relu => true,
-            SplitRule::Auto | SplitRule::Loss => linear && network.inputs() > AUTO_INPUTS,
+            SplitRule::Auto | SplitRule::Loss => {
+                network.inputs() > AUTO_INPUTS && network.layers.iter().all(|l| signed(l.activation))
+            }
         };
-        let relu = by_relu.then(|| self.choose_relu(lane, scratch)).flatten();
-        relu.or_else(|| self.choose_input(lane, scratch))
+        let sign = by_sign.then(|| self.choose_sign(lane, scratch)).flatten();
+        sign.or_else(|| self.choose_input(lane, scratch))
     }
 
     /// Per input, what the bound loses at neurons whose lines are apart, in proportion to the input's share in the width
@@ -560,21 +571,28 @@ impl<'a> Node<'a> {
         best.1
     }
 
-    /// The undecided ReLU whose lines lose most in the bound.
-    fn choose_relu(&self, lane: usize, scratch: &PanelScratch) -> Option<Cut> {
+    /// The undecided neuron whose lines lose most in the bound: of a ReLU, or of a curve what its lines on both sides of 0
+    /// would give back.
+    fn choose_sign(&self, lane: usize, scratch: &PanelScratch) -> Option<Cut> {
         let mut best = (0.0, None);
         for (layer, (context, pre)) in self.layers.iter().zip(&self.pre).enumerate() {
-            if !context.is_hinge() {
-                continue;
-            }
+            let curve = match self.problem.network.layers[layer].activation {
+                FloatActivation::Elu(_) | FloatActivation::Silu => true,
+                _ if context.is_hinge() => false,
+                _ => continue,
+            };
             for neuron in &context.lines.loose {
                 let (l, u) = (pre.lower[*neuron as usize], pre.upper[*neuron as usize]);
                 if l >= 0.0 || u <= 0.0 {
                     continue;
                 }
                 let c = scratch.coefficient(layer, *neuron as usize, lane);
-                let gap = -l * u / (u - l);
-                let score = if c < 0.0 { -c * gap } else { 0.5 * c * gap };
+                let score = if curve {
+                    c.abs() * regained(self.problem.network.layers[layer].activation, l, u, c > 0.0)
+                } else {
+                    let gap = -l * u / (u - l);
+                    if c < 0.0 { -c * gap } else { 0.5 * c * gap }
+                };
                 if score > best.0 {
                     best = (score, Some(Cut::Relu { layer: layer as u32, neuron: *neuron }));
                 }
@@ -582,4 +600,20 @@ impl<'a> Node<'a> {
         }
         best.1
     }
+}
+
+/// How much nearer to a curve, on the mean over `[l, u]`, its default lines below (or above) are on both sides of 0 than over
+/// the whole interval.
+fn regained(activation: FloatActivation, l: f64, u: f64, below: bool) -> f64 {
+    // A line's mean is its value at the middle.
+    let area = |l: f64, u: f64| {
+        let (found, middle) = (lines(activation, l, u), 0.5 * (l + u));
+        let height = if below {
+            found.lower_slope * middle + found.lower_intercept
+        } else {
+            -found.upper_slope * middle - found.upper_intercept
+        };
+        (u - l) * height
+    };
+    (area(l, 0.0) + area(0.0, u) - area(l, u)) / (u - l)
 }

@@ -58,7 +58,7 @@ pub(super) fn worst(network: &FloatNetwork, constraints: &[FloatConstraint], x: 
     for (layer, pre) in network.layers.iter().zip(&pres).rev() {
         let mut below = vec![0.0; layer.inputs];
         for ((row, z), g) in layer.weight.chunks_exact(layer.inputs).zip(pre).zip(&gradient) {
-            let g = g * derivative(layer.activation, *z);
+            let g = g * layer.activation.derivative(*z);
             if g != 0.0 {
                 below.iter_mut().zip(row).for_each(|(n, w)| *n += g * w);
             }
@@ -66,25 +66,6 @@ pub(super) fn worst(network: &FloatNetwork, constraints: &[FloatConstraint], x: 
         gradient = below;
     }
     Worst { constraint: index, value, gradient }
-}
-
-fn derivative(activation: FloatActivation, z: f64) -> f64 {
-    match activation {
-        FloatActivation::Identity => 1.0,
-        FloatActivation::Relu => f64::from(z > 0.0),
-        FloatActivation::LeakyRelu(slope) => {
-            if z > 0.0 {
-                1.0
-            } else {
-                slope
-            }
-        }
-        FloatActivation::Tanh => 1.0 - z.tanh().powi(2),
-        FloatActivation::Sigmoid => 0.25 * (1.0 - (0.5 * z).tanh().powi(2)),
-        FloatActivation::Clip(low, high) => f64::from(low < z && z < high),
-        // SKELETON
-        FloatActivation::Elu(_) | FloatActivation::Silu => unimplemented!(),
-    }
 }
 
 /// The exact outputs of a network of ReLUs at a point; `None` for other activations or a number that is not finite. Sums

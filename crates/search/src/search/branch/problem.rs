@@ -24,11 +24,11 @@ pub struct BranchProblem<'a> {
 /// Which way regions are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SplitRule {
-    /// By inputs for at most [`AUTO_INPUTS`] inputs or networks that are not piecewise linear, else by ReLUs.
+    /// By inputs for at most [`AUTO_INPUTS`] inputs or networks with tanh or sigmoid, else by signs.
     Auto,
     /// Always an input, at the middle.
     Input,
-    /// The sign of a ReLU, as long as one is undecided.
+    /// The sign of a ReLU, ELU or SiLU, as long as one is undecided.
     Relu,
     /// As [`SplitRule::Auto`], but of the inputs the one whose halving narrows the neurons that the bound loses most at.
     /// Optimised slopes may leave an input no share in the bound's coefficients though the neurons' widths come from it.

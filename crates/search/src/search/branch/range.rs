@@ -8,8 +8,8 @@ use std::collections::BinaryHeap;
 
 use secateur_checker::reader::trees::MAX_DEPTH;
 
-use crate::float::{FloatActivation, FloatNetwork};
-use crate::search::slopes::witness::SLOPE_DENOMINATOR;
+use crate::float::FloatNetwork;
+use crate::search::slopes::witness::{SLOPE_DENOMINATOR, store_slope, stored_slopes};
 
 use super::node::{Bounded, LeafTable, NodeScratch, bound_region};
 use super::tree::{Cut, SplitTree};
@@ -197,20 +197,17 @@ fn emit_cut(cut: Cut, bytes: &mut Vec<u8>) {
 
 fn emit_leaf(network: &FloatNetwork, leaf: &LeafTable, bytes: &mut Vec<u8>) {
     let unit = f64::from(SLOPE_DENOMINATOR);
-    // 65535 stands for 1.
-    let slope = |value: f64| ((value * unit).round().clamp(0.0, 65535.0) as u16).to_le_bytes();
     bytes.push(1);
     for (layer, slopes) in network.layers.iter().zip(&leaf.slopes) {
-        if layer.activation == FloatActivation::Identity {
+        let stored = stored_slopes(layer.activation);
+        if stored == 0 {
             continue;
         }
-        let smooth = matches!(layer.activation, FloatActivation::Tanh | FloatActivation::Sigmoid);
         short(slopes.len() as u32, bytes);
         for (neuron, below, above) in slopes {
             short(*neuron, bytes);
-            bytes.extend(slope(*below));
-            if smooth {
-                bytes.extend(slope(*above));
+            for slope in [below, above].into_iter().take(stored) {
+                bytes.extend(store_slope(layer.activation, *slope).to_le_bytes());
             }
         }
     }

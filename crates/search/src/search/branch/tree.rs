@@ -71,9 +71,9 @@ pub enum SplitLeaf {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeafSlopes {
     /// Slopes of the lines below.
-    pub lower_slope: Vec<Vec<u32>>,
+    pub lower_slope: Vec<Vec<i32>>,
     /// Slopes of the lines above (of a ReLU: for information, the chord is derived).
-    pub upper_slope: Vec<Vec<u32>>,
+    pub upper_slope: Vec<Vec<i32>>,
     /// Multipliers of the split neurons; empty for a layer without splits.
     pub multipliers: Vec<Vec<u32>>,
 }

@@ -13,7 +13,7 @@ use crate::float::{FloatActivation, FloatNetwork};
 
 use super::options::Column;
 use super::options::SlopeOptions;
-use super::state::{LayerContext, LayerState, SQUARE_DECAY, Step};
+use super::state::{LayerContext, LayerState, SQUARE_DECAY, Step, touching_place};
 
 /// Buffers that survive from panel to panel.
 #[derive(Clone, Debug, Default)]
@@ -268,7 +268,8 @@ fn climb_layer(context: &LayerContext, state: &mut LayerState, pre: &[Lane], siz
             let value = side.value[place];
             let derivative: Lane = core::array::from_fn(|i| {
                 let used = if index == 0 { c[i] > 0.0 } else { c[i] < 0.0 };
-                let slope = if hinge { c[i] * v[i] } else { c[i].abs() * (unit * v[i] - value[i]) };
+                let place = touching_place(context.activation, value[i]);
+                let slope = if hinge { c[i] * v[i] } else { c[i].abs() * (unit * v[i] - place) };
                 if used { slope } else { 0.0 }
             });
             let scale = range.greatest - range.least;

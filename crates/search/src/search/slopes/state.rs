@@ -3,8 +3,9 @@
 
 use crate::bound::FloatBounds;
 use crate::bound::kernel::{Lane, PANEL};
-use crate::bound::relax::{FreeRange, LayerLines, free_ranges};
+use crate::bound::relax::{FreeRange, LayerLines, elu, free_ranges};
 use crate::float::FloatActivation;
+use crate::float::smooth::silu;
 
 /// Decay of the mean and of the mean square of the derivatives (Adam; Kingma and Ba 2014, arXiv:1412.6980).
 const MEAN_DECAY: f64 = 0.9;
@@ -147,25 +148,18 @@ impl LayerState {
     /// The lines that belong to the free numbers.
     #[inline(always)]
     pub fn resolve(&mut self, context: &LayerContext) {
-        let hinge = context.is_hinge();
-        let sigmoid = context.activation == Some(FloatActivation::Sigmoid);
+        let Some(activation) = context.activation else { return };
         for (index, side) in self.sides.iter_mut().enumerate() {
             for (place, ranges) in context.ranges.iter().enumerate() {
-                if ranges[index].is_none() {
-                    continue;
-                }
+                let Some(range) = &ranges[index] else { continue };
                 let value = &side.value[place];
                 let (slope, intercept) = (&mut side.slope[place], &mut side.intercept[place]);
-                if hinge {
+                if context.is_hinge() {
                     *slope = *value;
                     continue;
                 }
                 for i in 0..PANEL {
-                    let t = tanh(value[i]);
-                    let s = 1.0 - t * t;
-                    let b = t - s * value[i];
-                    slope[i] = if sigmoid { 0.25 * s } else { s };
-                    intercept[i] = if sigmoid { 0.5 + 0.5 * b } else { b };
+                    (slope[i], intercept[i]) = touching_line(activation, value[i], range.greatest);
                 }
             }
         }
@@ -183,6 +177,33 @@ impl LayerState {
     pub fn found(&self, place: usize, column: usize) -> ([f64; 2], f64) {
         let slopes = [self.sides[0].slope[place][column], self.sides[1].slope[place][column]];
         (slopes, self.multiplier.value[place][column])
+    }
+}
+
+/// Slope and intercept of the line of a curve that belongs to a free number, whose greatest value is `greatest`.
+#[inline(always)]
+fn touching_line(activation: FloatActivation, value: f64, greatest: f64) -> (f64, f64) {
+    match activation {
+        FloatActivation::Elu(alpha) => elu::line_below(alpha, value, greatest),
+        FloatActivation::Silu => {
+            let (height, slope) = silu(value);
+            (slope, height - slope * value)
+        }
+        _ => {
+            let t = tanh(value);
+            let s = 1.0 - t * t;
+            let b = t - s * value;
+            if activation == FloatActivation::Sigmoid { (0.25 * s, 0.5 + 0.5 * b) } else { (s, b) }
+        }
+    }
+}
+
+/// The place at which that line touches the function, in the unit of the free number.
+#[inline(always)]
+pub(super) fn touching_place(activation: Option<FloatActivation>, value: f64) -> f64 {
+    match activation {
+        Some(FloatActivation::Elu(_)) if value > 0.0 => 0.0,
+        _ => value,
     }
 }
 
@@ -210,13 +231,60 @@ fn tanh(x: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::bound::relax::lines;
+    use proptest::prelude::*;
+
+    fn curves() -> impl Strategy<Value = FloatActivation> {
+        prop_oneof![
+            Just(FloatActivation::Tanh),
+            Just(FloatActivation::Sigmoid),
+            Just(FloatActivation::Elu(1.0)),
+            (0.01..1.0f64).prop_map(FloatActivation::Elu),
+            Just(FloatActivation::Silu),
+        ]
+    }
+
+    proptest! {
+        /// Whatever the free number, its line is below (or above) the function; at the start it is the default line.
+        #[test]
+        fn every_free_number_gives_a_line(
+            activation in curves(),
+            l in -9.0..6.0f64,
+            width in prop_oneof![0.0..1e-3f64, 0.0..8.0f64, 0.0..40.0f64],
+            share in 0.0..=1.0f64,
+        ) {
+            let u = l + width;
+            let close = 2e-14 * (1.0 + l.abs() + u.abs());
+            let default = lines(activation, l, u);
+            let default = [
+                (default.lower_slope, default.lower_intercept),
+                (default.upper_slope, default.upper_intercept),
+            ];
+            for (side, range) in free_ranges(activation, l, u).into_iter().enumerate() {
+                let Some(range) = range else { continue };
+                let start = touching_line(activation, range.start, range.greatest);
+                let apart = |z: f64| (start.0 - default[side].0) * z + start.1 - default[side].1;
+                prop_assert!(apart(l).abs() < close && apart(u).abs() < close, "{:?}", range);
+                let value = range.least + share * (range.greatest - range.least);
+                let (slope, intercept) = touching_line(activation, value, range.greatest);
+                for step in 0..=200 {
+                    let z = l + width * f64::from(step) / 200.0;
+                    let above = slope * z + intercept - activation.apply(z);
+                    let crossed = if side == 0 { above } else { -above };
+                    prop_assert!(crossed <= close, "side {} {:?} at {}: {:e}", side, range, z, crossed);
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_branchless_tanh_agrees_with_the_library() {
         for step in -4_000..=4_000 {
             let x = f64::from(step) * 0.01 + 1e-5;
-            assert!((super::tanh(x) - x.tanh()).abs() < 5e-16, "{x}");
+            assert!((tanh(x) - x.tanh()).abs() < 5e-16, "{x}");
         }
-        assert_eq!(super::tanh(0.0), 0.0);
-        assert_eq!(super::tanh(-1e300), -1.0);
+        assert_eq!(tanh(0.0), 0.0);
+        assert_eq!(tanh(-1e300), -1.0);
     }
 }

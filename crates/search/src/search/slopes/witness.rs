@@ -99,9 +99,48 @@ impl TargetSlopes {
 
 impl SlopeWitness {
     /// Rounds every slope as a certificate stores it.
-    pub fn quantise(&mut self) {
-        self.targets.iter_mut().for_each(TargetSlopes::quantise);
+    pub fn quantise(&mut self, network: &FloatNetwork) {
+        for target in &mut self.targets {
+            for table in [&mut target.lower_slope, &mut target.upper_slope] {
+                for (slopes, layer) in table.iter_mut().zip(&network.layers) {
+                    slopes
+                        .iter_mut()
+                        .for_each(|s| *s = read_slope(layer.activation, store_slope(layer.activation, *s)));
+                }
+            }
+        }
     }
+}
+
+/// How many slopes a certificate holds of a neuron: none of the identity, one of what has a kink (below), two of a curve
+/// (below, above).
+pub fn stored_slopes(activation: FloatActivation) -> usize {
+    match activation {
+        FloatActivation::Identity => 0,
+        FloatActivation::Relu | FloatActivation::LeakyRelu(_) | FloatActivation::Clip(..) => 1,
+        FloatActivation::Tanh
+        | FloatActivation::Sigmoid
+        | FloatActivation::Elu(_)
+        | FloatActivation::Silu => 2,
+    }
+}
+
+/// The least slope that can be stored, and the length of the range: those of SiLU leave [0, 1].
+fn stored_range(activation: FloatActivation) -> (f64, f64) {
+    if activation == FloatActivation::Silu { (-0.125, 1.25) } else { (0.0, 1.0) }
+}
+
+/// A slope in the two bytes that a certificate has for it: 1/65536 of the range, the largest number stands for its end.
+pub fn store_slope(activation: FloatActivation, slope: f64) -> u16 {
+    let (least, length) = stored_range(activation);
+    ((slope - least) / length * f64::from(SLOPE_DENOMINATOR)).round().clamp(0.0, 65535.0) as u16
+}
+
+/// The slope that is stored so.
+pub fn read_slope(activation: FloatActivation, stored: u16) -> f64 {
+    let (least, length) = stored_range(activation);
+    let units = u32::from(stored) + u32::from(stored == u16::MAX);
+    least + length * f64::from(units) / f64::from(SLOPE_DENOMINATOR)
 }
 
 /// The bounds that `witness` gives: intervals met with backward passes, intercepts derived from the slopes, chords of
@@ -137,7 +176,7 @@ pub fn bound_with_slopes(
     }
     let mut output = pre.last().cloned().unwrap_or_default();
     if let Some(last) = network.layers.last() {
-        output.lower.iter_mut().chain(&mut output.upper).for_each(|z| *z = last.activation.apply(*z));
+        output = output.through(last.activation);
     }
     CrownBounds { pre, output }
 }
@@ -212,7 +251,7 @@ impl FixedSlopes<'_> {
 fn line_of(activation: FloatActivation, l: f64, u: f64, [below, above]: [f64; 2]) -> FloatLines {
     let default = lines(activation, l, u);
     match activation {
-        FloatActivation::Tanh | FloatActivation::Sigmoid => lines_with_slopes(activation, l, u, below, above),
+        _ if stored_slopes(activation) == 2 => lines_with_slopes(activation, l, u, below, above),
         FloatActivation::Relu | FloatActivation::LeakyRelu(_) if l < 0.0 && u > 0.0 => {
             let own = lines_with_slopes(activation, l, u, below, default.upper_slope);
             FloatLines { lower_slope: own.lower_slope, lower_intercept: own.lower_intercept, ..default }
