@@ -128,7 +128,7 @@ fn curves_are_never_crossed() {
         for layer in &mut case.policy.network.layers {
             layer.activation = if random.one_in(3) { random.pick(&curves) } else { common.clone() };
         }
-        probes += probe_families(&mut random, &case, &families, 25, &format!("seed {seed}"));
+        probes += probe_families(&mut random, &case, &families, 100, &format!("seed {seed}"));
         seed += 1;
     }
     println!("{probes} probes of {} families", families.len());
