@@ -299,6 +299,28 @@ mod tests {
         }
     }
 
+    /// 9/8 and no more, for SiLU alone.
+    #[test]
+    fn slopes_of_silu_go_further() {
+        let (mut network, table, input) = (network(), TanhTable::shared(), interval(-ONE, ONE));
+        let limit = SLOPE_ONE + SLOPE_ONE / 8;
+        let bound = |network: &GridNetwork, slope| {
+            let bounds = crown_layers(network, table, &input, Witness::default()).unwrap().unwrap();
+            let asked = SlopeChoice { upper: None, lower: Some(slope) };
+            let row = RowWitness { slopes: vec![vec![asked; 2]], multipliers: Multipliers::default() };
+            bound_outputs(network, table, &bounds, &input, &[1], Some(&row))
+        };
+        let refused = Err(Fault::SlopeOutOfRange { layer: 0, neuron: 0 });
+        for activation in [GridActivation::Silu, GridActivation::Elu { numerator: 1, denominator: 1 }] {
+            let steep = activation == GridActivation::Silu;
+            network.layers[0].activation = activation;
+            for slope in [limit, -limit] {
+                assert_eq!(bound(&network, slope).is_ok(), steep);
+                assert_eq!(bound(&network, slope + slope.signum()), refused);
+            }
+        }
+    }
+
     /// A multiplier for `x >= 0` needs the split that says so; without one the box `[-1, 1]` refutes it.
     #[test]
     fn multipliers_need_their_split() {

@@ -228,6 +228,17 @@ mod tests {
     }
 
     #[test]
+    fn activations_without_a_bound_are_refused_by_name() {
+        for activation in [Activation::Silu, Activation::Elu { alpha: Rational::one() }] {
+            let mut network = network(&[&[1], &[1]], Activation::Relu);
+            network.layers[1].activation = activation;
+            let refused = Fault::ActivationInBinary32 { layer: 1 };
+            assert_eq!(check_binary32(&network), Err(refused.clone()));
+            assert_eq!(errors(&network, &[ONE]), Err(refused));
+        }
+    }
+
+    #[test]
     fn bounds_of_other_shapes_and_wide_layers_are_refused() {
         let network = network(&[&[1, 1]], Activation::Identity);
         let scale = GridScale::new(&network, &Rational::one()).unwrap();

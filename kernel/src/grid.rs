@@ -457,6 +457,21 @@ mod tests {
         assert_eq!(found, Ok(GridScale { value_bits: 42, coefficient_bits: 42, weight_bits: vec![45, 45] }));
     }
 
+    /// What a row of SiLU's layer reads has lines of slope up to 9/8 above it: `64 . 57 . 9/8 = 4104` has a bit more than
+    /// `64 . 56 . 9/8 = 4032`. Values do not grow: `57 / 64` and `64 . 57 + 3` have 12 bits.
+    #[test]
+    fn coefficients_grow_by_slopes_above_one() {
+        let bits = |activation: &Activation, last: i64| {
+            let layers =
+                vec![layer(&[(1, 6)], 1, activation.clone()), layer(&[(last, 0)], 1, Activation::Identity)];
+            GridScale::new(&Network { layers }, &Rational::on_grid(1, 6)).map(|s| s.coefficient_bits)
+        };
+        assert_eq!((bits(&Activation::Silu, 56), bits(&Activation::Silu, 57)), (Ok(48), Ok(47)));
+        for activation in [Activation::Relu, Activation::Elu { alpha: Rational::one() }] {
+            assert_eq!(bits(&activation, 57), Ok(48));
+        }
+    }
+
     /// Inputs of `2^42` leave 60 - 44 + 1 = 17 bits of values below `2^43`; `2^44` would leave 15.
     #[test]
     fn magnitudes_beyond_the_grid_are_refused() {
@@ -528,6 +543,13 @@ mod tests {
             Ok(GridActivation::Clip { lower: (-1 << 40, -1 << 40), upper: (1 << 40, 1 << 40) })
         );
         assert_eq!(clip("1", "-1"), range);
+        let elu = |alpha: &str| make(Activation::Elu { alpha: Rational::parse(alpha).unwrap() });
+        assert_eq!(elu("2/3"), Ok(GridActivation::Elu { numerator: 2, denominator: 3 }));
+        assert!(elu("1").is_ok() && elu("1/1073741824").is_ok());
+        assert_eq!(elu("1/1073741825"), long);
+        for alpha in ["0", "-1/2", "1073741825/1073741824"] {
+            assert_eq!(elu(alpha), range, "{alpha}");
+        }
         assert_eq!(clip("0", "1e9"), Err(Fault::Overflow { layer: 0 }));
     }
 }

@@ -227,6 +227,43 @@ mod tests {
         }
     }
 
+    /// SiLU between its left inflection and its minimum: slopes from -0.0998 to -0.0003, of which the magnitude bounds a
+    /// change. At its inflections `(2 + c) / 4` and 1 minus that. ELU: 1 above 0, alpha at 0 from below.
+    #[test]
+    fn slopes_of_curves_by_hand() {
+        let table = TanhTable::shared();
+        let over = |a: &GridActivation, l: i64, u: i64| slopes(a, table, 48, (l, u)).unwrap();
+        let near = |slope: i64, text: &str| {
+            let exact = Rational::parse(text).unwrap();
+            let found = Rational::on_grid(slope, 60).sub(&exact).abs();
+            assert!(found < Rational::on_grid(1, 52), "{slope} {text}");
+        };
+        let silu = GridActivation::Silu;
+        let (least, largest) = over(&silu, -5 * ONE, 5 * ONE);
+        near(least, "-0.099839320128866916958184924320570972");
+        near(largest, "1.099839320128866916958184924320570972");
+        // silu'(-2) = s - 2 s (1 - s), s = 1 / (1 + e^2).
+        let (least, largest) = over(&silu, -5 * ONE / 2, -2 * ONE);
+        near(least, "-0.099839320128866916958184924320570972");
+        near(largest, "-0.0907842487848954787569775108");
+        let (least, largest) = over(&silu, -2 * ONE, 2 * ONE);
+        near(least, "-0.0907842487848954787569775108");
+        near(largest, "1.0907842487848954787569775108");
+        let elu = GridActivation::Elu { numerator: 1, denominator: 2 };
+        assert_eq!(over(&elu, 0, ONE), (STEEP, STEEP));
+        assert_eq!(over(&elu, -ONE, 0).1, STEEP / 2);
+        assert_eq!(over(&elu, -ONE, 1).1, STEEP);
+        near(over(&elu, -ONE, 1).0, "0.183939720585721160797761885080730433");
+        let weight = Matrix { rows: 1, columns: 1, values: vec![Dyadic::new(1, 0)] };
+        let layer = Layer { fixed: false, weight, bias: vec![Dyadic::ZERO], activation: Activation::Silu };
+        let network = Network { layers: vec![layer] };
+        let scale = GridScale::new(&network, &Rational::from_integer(8.into())).unwrap();
+        let network = GridNetwork::new(&network, None, &scale).unwrap();
+        let input = GridBox::of(vec![-5 * ONE / 2], vec![-2 * ONE]);
+        let hull = hull_slopes(&network, table, &[&propagate(&network, table, &input).unwrap()]).unwrap();
+        near(i64::try_from(hull.layers[0][0]).unwrap(), "0.099839320128866916958184924320570972");
+    }
+
     #[test]
     fn hulls_of_other_shapes_are_refused() {
         let [network, _] = pair();
@@ -251,6 +288,18 @@ mod tests {
         }
         assert_eq!(range.reach(3), Some(3));
         assert_eq!(SlopeRange { least: 0, largest: STEEP / 2 }.reach(3), Some(2));
+        // Slopes of both signs: from -1/2 to 1, and from -1 to -1/2.
+        let both = SlopeRange { least: -STEEP / 2, largest: STEEP };
+        for (ends, scaled) in [((-3, 5), (-3, 5)), ((4, 6), (-3, 6)), ((-6, -4), (-6, 3)), ((-8, 1), (-8, 4))]
+        {
+            assert_eq!(both.times(ends), Some(scaled));
+        }
+        let falling = SlopeRange { least: -STEEP, largest: -STEEP / 2 };
+        for (ends, scaled) in [((4, 6), (-6, -2)), ((-6, -4), (2, 6)), ((-3, 5), (-5, 3))] {
+            assert_eq!(falling.times(ends), Some(scaled));
+        }
+        // The magnitude counts.
+        assert_eq!((falling.reach(3), both.reach(3)), (Some(3), Some(3)));
     }
 
     /// Every secant slope between neighbouring points of an interval lies in its slope range, and the steepest and
@@ -266,9 +315,15 @@ mod tests {
             GridActivation::Tanh,
             GridActivation::Sigmoid,
             GridActivation::Clip { lower: (-quarter, -quarter), upper: (quarter * 3, quarter * 3 + 1) },
+            GridActivation::Elu { numerator: 1, denominator: 1 },
+            GridActivation::Elu { numerator: 2, denominator: 3 },
+            GridActivation::Silu,
         ];
         for activation in &activations {
-            for (lower, upper) in [(-5, 2), (-2, 5), (1, 4), (-4, -1), (0, 3), (-3, 0), (-1, 2)] {
+            let wide = [(-16, 2), (-2, 16), (-16, -8), (8, 16), (-40, 40), (-11, -5), (5, 11)];
+            for (lower, upper) in
+                [(-5, 2), (-2, 5), (1, 4), (-4, -1), (0, 3), (-3, 0), (-1, 2)].into_iter().chain(wide)
+            {
                 let ends = (lower * quarter, upper * quarter);
                 let SlopeRange { least, largest } = slope_range(activation, table, bits, ends).unwrap();
                 let points: Vec<i64> = (0..=32).map(|k| ends.0 + (ends.1 - ends.0) / 32 * k).collect();

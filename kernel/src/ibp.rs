@@ -204,6 +204,33 @@ mod tests {
         assert_eq!(at(&GridActivation::Sigmoid, 0), (ONE / 2, ONE / 2));
     }
 
+    /// SiLU is least at -1.27846..., where it is -0.27846454276107379510...: over an interval around that place down to the
+    /// minimum, beside it down to the nearer end; upper ends come from either end. ELU from its ends.
+    #[test]
+    fn silu_knows_its_minimum() {
+        let table = TanhTable::shared();
+        let over = |a: &GridActivation, l: i64, u: i64| {
+            super::activation(a, table, 48, 0, &region(&[(l, u)])).unwrap().at(0).unwrap()
+        };
+        let silu = GridActivation::Silu;
+        let at = |x| value_enclosure(&silu, table, 48, x).unwrap();
+        let floor = |text| rational_entry(&Rational::parse(text).unwrap(), 48).unwrap().0;
+        let least = floor("-0.27846454276107379510935873902298");
+        let place = floor("-1.27846454276107379510935873902298");
+        assert_eq!(over(&silu, -2 * ONE, 0), (least, 0));
+        assert_eq!(over(&silu, -9 * ONE, -ONE), (least, at(-9 * ONE).1));
+        assert_eq!(over(&silu, place, place + 1).0, least);
+        assert_eq!(over(&silu, -2 * ONE, -3 * ONE / 2), (at(-3 * ONE / 2).0, at(-2 * ONE).1));
+        assert_eq!(over(&silu, -ONE, ONE), (at(-ONE).0, at(ONE).1));
+        // Nowhere below the minimum, whatever enclosures say of the steps beside it.
+        for x in place - 3..place + 4 {
+            assert!(over(&silu, x, x).0 >= least && at(x).0 >= least - 1);
+        }
+        let elu = GridActivation::Elu { numerator: 1, denominator: 2 };
+        // (1/e - 1) / 2
+        assert_eq!(over(&elu, -ONE, ONE), (floor("-0.316060279414278839202238114919269567"), ONE));
+    }
+
     /// tanh 1 = 0.76159415595576488811..., logistic 1 = 0.73105857863000487925...
     #[test]
     fn smooth_activations_are_enclosed_within_two_steps() {

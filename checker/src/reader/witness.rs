@@ -219,6 +219,24 @@ mod tests {
         GridNetwork::new(&network, None, &scale).unwrap()
     }
 
+    /// A slope of SiLU runs from -1/8 to 9/8, in units of 5/4 of the others'; SiLU and ELU have two.
+    #[test]
+    fn slopes_of_curves_are_read() {
+        let elu = GridActivation::Elu { numerator: 1, denominator: 1 };
+        let read = |activation: &GridActivation, below: u16, above: u16| {
+            let bytes = [below.to_le_bytes(), above.to_le_bytes()].concat();
+            let mut cursor = Cursor(&bytes);
+            let read = cursor.slopes(activation).unwrap();
+            assert_eq!((slopes_of(activation), cursor.0.len()), (2, 0));
+            (read.lower.unwrap(), read.upper.unwrap())
+        };
+        let one = 1i64 << 24;
+        assert_eq!(read(&elu, 0x8000, 0xFFFF), (one / 2, one));
+        assert_eq!(read(&GridActivation::Silu, 0, 0xFFFF), (-one / 8, 9 * one / 8));
+        assert_eq!(read(&GridActivation::Silu, 0x8000, 1), (one / 2, 320 - one / 8));
+        assert_eq!(Cursor(&[0; 3]).slopes(&elu), None);
+    }
+
     /// Nothing of another form counts as a witness, or as none.
     #[test]
     fn witness_files_are_refused_by_clause() {

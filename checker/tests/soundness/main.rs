@@ -18,7 +18,7 @@ mod witness;
 
 use num_bigint::BigInt;
 use secateur_checker::evaluate::{Problem, evaluate};
-use secateur_checker::family::Family;
+use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::kernel::back::{Functional, Multipliers, SplitMultiplier};
 use secateur_checker::kernel::crown::{
     CrownLayers, RowWitness, Witness, bound_outputs, bound_row, crown_layers,
@@ -46,6 +46,16 @@ const FAMILIES: [Family; 7] = [
 
 /// Evaluates all families on a case and probes them; returns the number of probes (0 if the grid refused the case).
 fn probe_case(random: &mut Random, case: &Case, points: usize, label: &str) -> usize {
+    probe_families(random, case, &FAMILIES, points, label)
+}
+
+fn probe_families(
+    random: &mut Random,
+    case: &Case,
+    families: &[Family],
+    points: usize,
+    label: &str,
+) -> usize {
     let problem = Problem {
         policy: &case.policy,
         masks: &case.masks,
@@ -53,7 +63,7 @@ fn probe_case(random: &mut Random, case: &Case, points: usize, label: &str) -> u
         perturbation: &case.set,
         witness: None,
     };
-    let tables = evaluate(&problem, &FAMILIES, &mut |_, _| {}).unwrap_or_else(|e| panic!("{label}: {e}"));
+    let tables = evaluate(&problem, families, &mut |_, _| {}).unwrap_or_else(|e| panic!("{label}: {e}"));
     for table in &tables {
         table.verdicts().unwrap_or_else(|e| panic!("{label}: {e:?}"));
         // Margins mean something for several outputs that are not the mean of a Gaussian, and only there.
@@ -91,6 +101,37 @@ fn exact_evaluation_never_crosses_a_bound() {
 #[ignore = "a million probes take several minutes"]
 fn a_million_probes() {
     assert_eq!(probe_many(1_000_000..1_020_000, 50), 1_000_000);
+}
+
+/// ELU and SiLU alone, in every family that needs no witness; `SECATEUR_CURVE_PROBES` probes, a thousand if it is not set.
+#[test]
+fn curves_are_never_crossed() {
+    let wanted = std::env::var("SECATEUR_CURVE_PROBES").map_or(1000, |n| n.parse().expect("a number"));
+    let mut families = FAMILIES.to_vec();
+    families.extend([
+        Family::EnvelopeIbp,
+        Family::EnvelopeCrown,
+        Family::Band(BandEnd::Zero),
+        Family::BandCrown(BandEnd::Zero),
+    ]);
+    let curves = [
+        Activation::Elu { alpha: Rational::one() },
+        Activation::Elu { alpha: r("3/7") },
+        Activation::Silu,
+        Activation::Silu,
+    ];
+    let (mut probes, mut seed) = (0, 11_000_000);
+    while probes < wanted {
+        let mut random = Random(seed);
+        let mut case = case(&mut random);
+        let common = random.pick(&curves);
+        for layer in &mut case.policy.network.layers {
+            layer.activation = if random.one_in(3) { random.pick(&curves) } else { common.clone() };
+        }
+        probes += probe_families(&mut random, &case, &families, 100, &format!("seed {seed}"));
+        seed += 1;
+    }
+    println!("{probes} probes of {} families", families.len());
 }
 
 /// Random slopes, splits and multipliers.

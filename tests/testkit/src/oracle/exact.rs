@@ -205,6 +205,19 @@ impl<'a> ExactLayer<'a> {
     }
 }
 
+/// The next number of the curves' grid below, or above.
+fn below(x: &Fraction) -> BigInt {
+    rational(x).floor_scaled(curve::FINE)
+}
+
+fn above(x: &Fraction) -> BigInt {
+    rational(x).ceil_scaled(curve::FINE)
+}
+
+fn of_curve(x: BigInt) -> Fraction {
+    Ratio::new(x, BigInt::one() << curve::FINE)
+}
+
 fn half() -> Fraction {
     Ratio::new(BigInt::one(), BigInt::from(2))
 }
@@ -231,13 +244,15 @@ pub fn value(activation: &Activation, (lower, upper): &Ends) -> Ends {
         Activation::Clip { lower: low, upper: high } => {
             map(&|x| x.clone().max(fraction(low)).min(fraction(high)))
         }
-        Activation::Elu { alpha } => {
-            let at = |x: &Fraction| curve::elu(alpha, &rational(x));
-            (fraction(&at(lower).0), fraction(&at(upper).1))
+        Activation::Elu { alpha } if lower.is_negative() => {
+            let low = of_curve(curve::elu(alpha, &below(lower)).0);
+            let high = of_curve(curve::elu(alpha, &above(upper)).1);
+            (low, if upper.is_negative() { high } else { upper.clone() })
         }
+        Activation::Elu { .. } => (lower.clone(), upper.clone()),
         Activation::Silu => {
-            let (low, high) = curve::silu_over(&rational(lower), &rational(upper));
-            (fraction(&low), fraction(&high))
+            let (low, high) = curve::silu_over(&below(lower), &above(upper));
+            (of_curve(low), of_curve(high))
         }
     }
 }
@@ -272,8 +287,8 @@ fn largest_slope(activation: &Activation, lower: &Fraction, upper: &Fraction) ->
             if *upper <= fraction(low) || *lower >= fraction(high) { zero } else { one }
         }
         Activation::Elu { .. } if upper.is_positive() => one,
-        Activation::Elu { alpha } => fraction(&curve::elu_slope(alpha, &rational(upper)).0),
-        Activation::Silu => fraction(&curve::silu_steepest(&rational(lower), &rational(upper))),
+        Activation::Elu { alpha } => of_curve(curve::elu_slope(alpha, &below(upper)).0),
+        Activation::Silu => of_curve(curve::silu_steepest(&above(lower), &below(upper))),
     }
 }
 

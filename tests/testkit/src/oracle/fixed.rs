@@ -45,6 +45,13 @@ fn times(weight: Dyadic, x: &Ends) -> Ends {
     (shift(low, weight.exponent, false), shift(high, weight.exponent, true))
 }
 
+/// Bits that curves have beyond this grid.
+const FINER: u32 = curve::FINE - BITS;
+
+fn coarse((low, high): Ends) -> Ends {
+    (low >> FINER, -(-high >> FINER))
+}
+
 pub fn activate(activation: &Activation, x: &Ends) -> Ends {
     let map = |f: &dyn Fn(&BigInt) -> Ends| (f(&x.0).0, f(&x.1).1);
     let rational = |v: &BigInt| Rational::from_dyadic(v.clone(), -i64::from(BITS));
@@ -68,14 +75,8 @@ pub fn activate(activation: &Activation, x: &Ends) -> Ends {
             let half = |t: &Rational| t.add(&Rational::one()).mul(&Rational::from_dyadic(1.into(), -1));
             (half(&value.lower).floor_scaled(BITS), half(&value.upper).ceil_scaled(BITS))
         }),
-        Activation::Elu { alpha } => map(&|v| {
-            let (low, high) = curve::elu(alpha, &rational(v));
-            (low.floor_scaled(BITS), high.ceil_scaled(BITS))
-        }),
-        Activation::Silu => {
-            let (low, high) = curve::silu_over(&rational(&x.0), &rational(&x.1));
-            (low.floor_scaled(BITS), high.ceil_scaled(BITS))
-        }
+        Activation::Elu { alpha } => coarse(curve::elu_over(alpha, &(&x.0 << FINER), &(&x.1 << FINER))),
+        Activation::Silu => coarse(curve::silu_over(&(&x.0 << FINER), &(&x.1 << FINER))),
         Activation::Clip { lower, upper } => map(&|v| {
             let ((l0, l1), (u0, u1)) = (ends_of(lower), ends_of(upper));
             (v.clone().max(l0).min(u0), v.clone().max(l1).min(u1))
