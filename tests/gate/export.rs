@@ -54,6 +54,39 @@ fn a_file_is_bound_to_its_mask_alone() {
     assert_eq!((code, &report["policies"][0]["bound"][0]["path"]), (0, &"m1.onnx".into()));
 }
 
+/// Files of ELU and SiLU are bound to their mask alone, and another alpha, or another activation, is found.
+#[test]
+fn smooth_activations_are_bound() {
+    let alpha = 0.375f32.to_le_bytes();
+    for activation in [ActivationSpec::Elu("3/8".to_owned()), ActivationSpec::Silu] {
+        let spec = Spec { normaliser: true, activation: activation.clone(), ..Spec::small(7) };
+        let gated = gated_by(&spec, &TWO, false);
+        gated.write(PASS);
+        for end in ["onnx", "safetensors"] {
+            let name = format!("m1.{end}");
+            exported(&gated, "1", &name);
+            assert_eq!(gated.report(&["--bind", &format!("1={name}")]).1, 0, "{activation:?} {end}");
+            assert_eq!(gated.report(&["--bind", &format!("2={name}")]).1, 3, "{activation:?} {end}");
+        }
+        let mut bytes = std::fs::read(gated.path("m1.onnx")).expect("read");
+        let (from, to) = match activation {
+            ActivationSpec::Silu => (&b"Sigmoid"[..], &b"Softsig"[..]),
+            _ => (&alpha[..], &0.5f32.to_le_bytes()[..]),
+        };
+        let at = bytes.windows(from.len()).position(|window| window == from).expect("as it is stored");
+        bytes[at..at + to.len()].copy_from_slice(to);
+        std::fs::write(gated.path("other.onnx"), &bytes).expect("written");
+        let (report, code) = gated.report(&["--bind", "1=other.onnx"]);
+        if activation == ActivationSpec::Silu {
+            assert_eq!((codes(&report), code), (vec!["bind-unreadable".to_owned()], 2));
+        } else {
+            assert_eq!((codes(&report), code), (vec!["bind-differs".to_owned()], 3));
+            let says = findings(&report)[0]["says"].as_str().expect("words").to_owned();
+            assert!(says.contains("the activation of layer 0 is elu:1/2 in the file"), "{says}");
+        }
+    }
+}
+
 /// One bit of a deployed file, wherever it changes a number, and the file is not the policy.
 #[test]
 fn a_changed_weight_is_found() {

@@ -392,9 +392,21 @@ fn another_file_is_refused_by_its_digest() {
     write("other.safetensors", network(&[0.5; 6]));
     write("norm2.safetensors", normaliser(0.5));
     for file in ["other.safetensors", "norm2.safetensors"] {
-        let words = [file, "has SHA-256", "model model.safetensors", "normaliser norm.safetensors"];
+        let words = [
+            file,
+            "has SHA-256",
+            "model model.safetensors",
+            "normaliser norm.safetensors",
+            "another policy's",
+        ];
         imported.assert_rejected(&["model.safetensors", file], &words);
     }
+    let trained = imported.root().join("model.safetensors");
+    let kept = std::fs::read(&trained).expect("read");
+    write("model.safetensors", network(&[0.25; 6]));
+    imported
+        .assert_rejected(&["model.safetensors"], &["model.safetensors has SHA-256", "trained again since"]);
+    std::fs::write(&trained, kept).expect("written");
     // Named as the source by the directory itself, they are still other networks.
     let digest = |name: &str| {
         let bytes = std::fs::read(imported.root().join(name)).expect("read");

@@ -943,6 +943,9 @@ fn a_file_that_is_not_there_is_named_with_the_nearest() {
     assert!(said.contains(&format!("there is no such file; did you mean '{near}'?")), "{said}");
     let said = import(&there.with_file_name("other"), &deterministic()).expect_err("absent").to_string();
     assert!(said.ends_with("there is no such file"), "{said}");
+    let within = there.parent().expect("a folder");
+    let said = import(within, &deterministic()).expect_err("a folder").to_string();
+    assert!(said.contains(&format!("it is a folder; give the file in it, such as '{near}'")), "{said}");
 }
 
 #[test]

@@ -10,6 +10,24 @@ use crate::import::problem::Problem;
 use crate::import::record::elu_alpha;
 use crate::policy::ActivationSpec;
 
+/// Activations of PyTorch that no rule bounds.
+const UNBOUNDED: [&str; 14] = [
+    "CELU",
+    "GELU",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "LogSigmoid",
+    "Mish",
+    "PReLU",
+    "RReLU",
+    "SELU",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
+    "Tanhshrink",
+];
+
 /// A tensor or parameter of a module: its dotted name and its node; `None` where the module has none (`bias=False`).
 pub(super) type Parameter = (String, Option<usize>);
 
@@ -123,6 +141,7 @@ fn activation(
             (Some(low), Some(high)) => Some(ActivationSpec::Clip(low, high)),
             _ => None,
         },
+        _ if UNBOUNDED.contains(&class) => return Err(Problem::Activation(class.to_owned())),
         _ => None,
     })
 }

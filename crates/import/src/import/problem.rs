@@ -226,7 +226,10 @@ pub enum Problem {
     WrongSize { name: String, wanted: usize, shape: Vec<usize> },
     #[error("does not show the activation; give it with --activation (tanh, relu, ...)")]
     NoActivation,
-    #[error("activation {0:?} is not bounded here; known are {ACTIVATIONS}")]
+    #[error(
+        "activation {0:?} is not bounded here; known are {ACTIVATIONS}: train the policy with one of those, or distil it \
+         into one"
+    )]
     Activation(String),
     #[error(
         "does not show what its outputs mean; give it with --head (gaussian, categorical or deterministic)"
@@ -297,21 +300,37 @@ pub fn read_capped(path: &Path) -> Result<Vec<u8>, ImportError> {
             FileProblem::Io(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 Problem::Unreadable(format!("there is no such file{}", file_beside(path)))
             }
+            FileProblem::Irregular(_) if path.is_dir() => {
+                Problem::Unreadable(format!("it is a folder; give the file in it{}", file_inside(path)))
+            }
             other => Problem::Unreadable(other.to_string()),
         };
         ImportError { file: path.to_owned(), problem }
     })
 }
 
+/// Names of the files in a folder, in their order.
+fn files_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().take(MAX_ENTRIES).flatten();
+    let files = entries.filter(|e| e.path().is_file());
+    let mut names: Vec<String> = files.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The first file of a folder that may hold a policy.
+fn file_inside(folder: &Path) -> String {
+    let ends = [".onnx", ".zip", ".pt", ".pth", ".safetensors", ".npz", ".pkl"];
+    match files_in(folder).iter().find(|name| ends.iter().any(|end| name.ends_with(end))) {
+        Some(name) => format!(", such as {}", path_in_shell(&folder.join(name))),
+        None => String::new(),
+    }
+}
+
 /// The file of the same folder whose name is nearest.
 fn file_beside(path: &Path) -> String {
     let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
-    let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok());
-    let entries = entries.into_iter().flatten().take(MAX_ENTRIES).flatten();
-    let names: Vec<String> = entries
-        .filter(|e| e.path().is_file())
-        .map(|e| e.file_name().to_string_lossy().into_owned())
-        .collect();
+    let names = folder.map(files_in).unwrap_or_default();
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     match nearest(&name, names.iter().map(String::as_str)) {
         Some(near) => format!("; did you mean {}?", path_in_shell(&path.with_file_name(near))),

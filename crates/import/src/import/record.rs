@@ -230,7 +230,8 @@ pub fn parse_activation(text: &str) -> Result<ActivationSpec, String> {
             ["elu", alpha] => ActivationSpec::Elu(elu_alpha(alpha)?),
             ["clip", lower, upper] => ActivationSpec::Clip(lower.to_owned(), upper.to_owned()),
             _ => {
-                let words = ACTIVATIONS.split([' ', ',', ':']).filter(|w| w.len() > 2);
+                let words = ACTIVATIONS.split([' ', ',', ':', '(', ')']);
+                let words = words.filter(|w| w.len() > 2 && w.starts_with(|c: char| c.is_ascii_lowercase()));
                 let near = did_you_mean(text.split(':').next().unwrap_or(text), words);
                 return Err(format!("one of {ACTIVATIONS}{near}"));
             }

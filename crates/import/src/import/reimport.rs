@@ -76,8 +76,8 @@ pub enum SourceError {
         "policy.json names its source file {0} without the options of the import, as older versions did; import it again"
     )]
     NoOptions(String),
-    #[error("{} has SHA-256 {sha256}, but the directory was imported from {recorded}", file.display())]
-    OtherFile { file: PathBuf, sha256: String, recorded: String },
+    #[error("{} has SHA-256 {sha256}, but the directory was imported from {recorded}; {why}", file.display())]
+    OtherFile { file: PathBuf, sha256: String, recorded: String, why: &'static str },
     #[error("policy.json says that log_std came from a file and from --log-std; an import takes one of them")]
     TwoLogStd,
     #[error("give --source {0} too: everything else is read for that model")]
@@ -302,14 +302,21 @@ fn recognise<'a>(
     given: &[PathBuf],
     recorded: impl Iterator<Item = &'a SourceFile>,
 ) -> Result<BTreeMap<String, PathBuf>, SourceError> {
-    let recorded: Vec<&SourceFile> = recorded.collect();
+    let known: Vec<&SourceFile> = recorded.collect();
     let mut found = BTreeMap::new();
     for file in given {
         let sha256 = digest_of(&read_capped(file).map_err(SourceError::Unreadable)?);
-        if !recorded.iter().any(|known| known.sha256 == sha256) {
-            let words = recorded.iter().map(|f| format!("{} {} ({})", f.role, f.name, f.sha256));
+        if !known.iter().any(|known| known.sha256 == sha256) {
+            let words = known.iter().map(|f| format!("{} {} ({})", f.role, f.name, f.sha256));
             let recorded = words.collect::<Vec<_>>().join(", ");
-            return Err(SourceError::OtherFile { file: file.clone(), sha256, recorded });
+            let name = file.file_name().map(|n| n.to_string_lossy());
+            let why = match known.iter().any(|known| Some(known.name.as_str()) == name.as_deref()) {
+                true => {
+                    "it has been changed or trained again since, or the directory is of another file of that name"
+                }
+                false => "it is another file, or the directory is another policy's",
+            };
+            return Err(SourceError::OtherFile { file: file.clone(), sha256, recorded, why });
         }
         found.insert(sha256, file.clone());
     }
