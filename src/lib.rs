@@ -19,6 +19,8 @@ pub mod export;
 pub mod gate;
 #[cfg(feature = "cli")]
 pub mod mismatch;
+#[cfg(feature = "cli")]
+pub mod names;
 pub mod outputs;
 pub mod report;
 #[cfg(feature = "cli")]

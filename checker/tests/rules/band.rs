@@ -636,6 +636,7 @@ fn checked(policy: &Policy, masks: &[Mask], certificate: Certificate) -> Result<
     let file = |name: &'static str| NamedFile { name, bytes: name.as_bytes() };
     let subject = Subject {
         policy,
+        names: None,
         policy_files: [file("policy.json"), file("policy.safetensors")],
         masks,
         mask_files: &["chain", "m0", "m1"].map(file),

@@ -488,6 +488,7 @@ fn self_check(
         .map_err(|e| CertifyError::SelfCheck(e.to_string()))?;
     let subject = Subject {
         policy: &request.policy.files.policy,
+        names: request.policy.files.names.as_ref(),
         policy_files: [
             NamedFile { name: "policy.json", bytes: &request.policy.manifest },
             NamedFile { name: "policy.safetensors", bytes: &request.policy.tensors },
