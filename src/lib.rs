@@ -22,6 +22,8 @@ pub mod mismatch;
 #[cfg(feature = "cli")]
 pub mod names;
 pub mod outputs;
+#[cfg(feature = "cli")]
+pub mod radii;
 pub mod report;
 #[cfg(feature = "cli")]
 pub mod settings;

@@ -9,7 +9,7 @@ use crate::claim::{Proofs, Sentences, check_numbers, check_sentences, check_verd
 use crate::evaluate::{Problem, evaluate};
 use crate::kernel::head::HeadBounds;
 use crate::kernel::nested::check_nested;
-use crate::model::{Head, Mask, Network, Perturbation, Policy, SOURCE_ROLES, States, Units};
+use crate::model::{Head, Mask, Network, Perturbation, Policy, SOURCE_ROLES, SensorSet, States, Units};
 use crate::reader::certificate::{
     Certificate, ClaimLists, FileDigest, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
 };
@@ -324,7 +324,9 @@ fn check_model(certificate: &Certificate, subject: &Subject<'_>, listed: &States
     if states == 0 {
         return Err(Reason::NoStates);
     }
-    if let Perturbation::PerCoordinate { radii } = &certificate.perturbation.shape {
+    if let Perturbation::PerCoordinate { radii } | Perturbation::Sensor(SensorSet { radii, .. }) =
+        &certificate.perturbation.shape
+    {
         same("the number of radii", &count(radii.len()), &count(network.inputs()))?;
     }
     same("the number of states", &count(certificate.states), &count(states))?;

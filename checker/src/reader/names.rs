@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::clause::Clause;
+use super::escaped::Escaped;
 use super::fields::Fields;
 use super::policy::MAX_WIDTH;
 use super::record::{list_or_absent, record};
@@ -107,6 +108,26 @@ impl InputGroup {
 }
 
 impl Names {
+    /// The group of an input and which of the group's it is, in its frame.
+    pub fn group_of(&self, input: usize) -> Option<(&InputGroup, usize)> {
+        let member = |group: &InputGroup| {
+            let from_first = input.checked_sub(group.first)?;
+            let (frame, member) = match group.frames {
+                1 => (0, from_first),
+                _ => (from_first.checked_div(group.stride)?, from_first.checked_rem(group.stride)?),
+            };
+            (member < group.count && frame < group.frames).then_some(member)
+        };
+        self.inputs.iter().find_map(|group| Some((group, member(group)?)))
+    }
+
+    /// An input's name in quotes: of its group, and which it is in it.
+    pub fn input_word(&self, input: usize) -> Option<String> {
+        let (group, member) = self.group_of(input)?;
+        let place = if group.count == 1 { String::new() } else { format!("[{member}]") };
+        Some(format!("{}{place}", Escaped(&group.name)))
+    }
+
     /// Accepts iff every group covers inputs, every name outputs that exist, and nothing has two names.
     ///
     /// # Errors
