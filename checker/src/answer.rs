@@ -13,7 +13,7 @@ use crate::number::{Rational, Rounding, claim_decimal};
 use crate::property::Decided;
 use crate::reader::certificate::{Certificate, Claim, ClaimLists, FileDigest, Program};
 use crate::reader::escaped::{Escaped, EscapedSentence};
-use crate::reader::names::{Names, OutputName};
+use crate::reader::names::{InputGroup, Names, OutputName};
 use crate::reader::regions::RegionEntry;
 use crate::reader::regret::{Region, RegretClaim, RegretForm, StatisticalClaim};
 use crate::reader::trust::SignerInfo;
@@ -317,38 +317,34 @@ fn box_words(radii: &[Rational], named: NamedUnits<'_>) -> String {
     if parts.is_empty() { "no noise".to_owned() } else { format!("noise: {}", parts.join(", ")) }
 }
 
-/// Shared offsets: by the name of a group whose every input shares one with its copies, else by input.
+/// Shared offsets: by the name of a group whose every input shares one with its copies alone, else by input.
 fn offset_words(shared: &[SharedOffset], named: NamedUnits<'_>) -> String {
     let mut parts: Vec<String> = Vec::new();
-    let mut groups: BTreeMap<(usize, &Rational), (String, BTreeSet<usize>)> = BTreeMap::new();
+    let mut groups: BTreeMap<(usize, &Rational), (&InputGroup, Vec<usize>)> = BTreeMap::new();
     for SharedOffset { radius, inputs } in shared {
-        let of = named.and_then(|(names, units)| {
+        let member = named.and_then(|(names, _)| {
             let (group, member) = names.group_of(*inputs.first()?)?;
-            let copies: Option<Vec<usize>> =
-                (0..group.frames).map(|frame| group.input(member, frame)).collect();
-            (copies? == *inputs).then_some((group, member, group.unit.as_ref().filter(|_| units)))
+            let copies = (0..group.frames).map(|frame| group.input(member, frame));
+            copies.eq(inputs.iter().copied().map(Some)).then_some((group, member))
         });
-        if let Some((group, member, unit)) = of {
-            let words = || (size_words(radius, radius, unit), BTreeSet::new());
-            let (size, members) = groups.entry((group.first, radius)).or_insert_with(words);
-            members.insert(member);
-            if members.len() == group.count {
-                parts.push(format!("{} by {size}", Escaped(&group.name)));
-                members.clear();
-            }
+        if let Some((group, member)) = member {
+            groups.entry((group.first, radius)).or_insert_with(|| (group, Vec::new())).1.push(member);
         } else {
             let listed = inputs.iter().take(SHOWN).map(usize::to_string).collect::<Vec<_>>().join(", ");
             let more = if inputs.len() > SHOWN { ", ..." } else { "" };
             parts.push(format!("inputs {listed}{more} by {}", exactly(radius)));
         }
     }
-    for ((first, _), (size, members)) in groups {
-        let name = |member| named.and_then(|(names, _)| names.input_word(first.saturating_add(member)));
-        parts.extend(members.into_iter().filter_map(name).map(|name| format!("{name} by {size}")));
+    for ((_, radius), (group, members)) in groups {
+        let unit = group.unit.as_ref().filter(|_| named.is_some_and(|(_, units)| units));
+        let (name, size) = (Escaped(&group.name), size_words(radius, radius, unit));
+        let one = |member: &usize| format!("{name}[{member}]");
+        let all = members.len() == group.count;
+        let names = if all { vec![name.to_string()] } else { members.iter().map(one).collect() };
+        parts.push(format!("{} by {size}", names.join(", ")));
     }
-    let more = parts.len().saturating_sub(SHOWN);
+    let more = if parts.len() > SHOWN { ", ..." } else { "" };
     parts.truncate(SHOWN);
-    let more = if more > 0 { format!(", {more} more") } else { String::new() };
     if parts.is_empty() {
         String::new()
     } else {

@@ -112,10 +112,9 @@ impl Names {
     pub fn group_of(&self, input: usize) -> Option<(&InputGroup, usize)> {
         let member = |group: &InputGroup| {
             let from_first = input.checked_sub(group.first)?;
-            let (frame, member) = match group.frames {
-                1 => (0, from_first),
-                _ => (from_first.checked_div(group.stride)?, from_first.checked_rem(group.stride)?),
-            };
+            // A single frame has no next one.
+            let stride = if group.frames == 1 { usize::MAX } else { group.stride };
+            let (frame, member) = (from_first.checked_div(stride)?, from_first.checked_rem(stride)?);
             (member < group.count && frame < group.frames).then_some(member)
         };
         self.inputs.iter().find_map(|group| Some((group, member(group)?)))

@@ -204,7 +204,7 @@ fn float_below(value: &Rational) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secateur_checker::model::Units;
+    use secateur_checker::model::{InputLimit, SharedOffset, Units};
 
     fn ball(shape: Perturbation, width: usize) -> FloatBall {
         FloatBall::new(&PerturbationSet { shape, units: Units::Raw }, width)
@@ -245,5 +245,38 @@ mod tests {
         }
         let none = ball(Perturbation::L2 { radius: Rational::zero() }, 2);
         assert_eq!(none.inside(none.farthest(&[1.0, 1.0])), [0.0, 0.0]);
+    }
+
+    /// One offset for two inputs, of which the second has no noise: it says exactly what the offset is; the limit of a third.
+    #[test]
+    fn points_of_a_sensors_set_are_inside_exactly() {
+        let r = |text: &str| Rational::parse(text).expect("a number");
+        let shared = vec![SharedOffset { radius: r("0.1"), inputs: vec![0, 1] }];
+        let limits = vec![InputLimit { input: 2, lower: r("-1/3"), upper: r("0.3") }];
+        let radii = vec![r("1/30"), Rational::zero(), r("7")];
+        let set = PerturbationSet {
+            shape: Perturbation::Sensor(SensorSet { radii: radii.clone(), shared, limits }),
+            units: Units::Raw,
+        };
+        let found = FloatBall::around(&set, &[r("0"), r("0"), r("0.2")]).expect("a sensor's set");
+        for slope in
+            [[1.0, 2.0, -3.0], [-5.0, 1.0, 1.0], [5.0, -1.0, 0.0], [0.0, 0.0, 1.0], [-1.0, -1.0, -1.0]]
+        {
+            let point: Vec<Rational> = found.inside(found.farthest(&slope)).into_iter().map(exact).collect();
+            let offset = &point[1];
+            assert!(
+                offset.abs() <= r("0.1") && point[0].sub(offset).abs() <= radii[0],
+                "{slope:?}: {point:?}"
+            );
+            assert!(r("-8/15") <= point[2] && point[2] <= r("0.1"), "{slope:?}: {point:?}");
+            // As far as it goes, but for roundings.
+            let along = |at: usize| exact(slope[at]).mul(&point[at]);
+            let sum =
+                exact(slope[0] + slope[1]).abs().mul(&r("0.1")).add(&exact(slope[0]).abs().mul(&radii[0]));
+            assert!(along(0).add(&along(1)) >= sum.sub(&r("1e-12")), "{slope:?}: {point:?}");
+        }
+        // Apart by more than the noise: pulled together.
+        let point: Vec<Rational> = found.inside(vec![1.0, -1.0, 9.0]).into_iter().map(exact).collect();
+        assert!(point[0].sub(&point[1]).abs() <= radii[0] && point[2] <= r("0.1"), "{point:?}");
     }
 }
