@@ -11,7 +11,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 #[cfg(feature = "train")]
 use command::{attack, episodes, sweep, train};
 use command::{
-    audit, bundle, certify, check, decompose, diff, export, gate, import, keygen, keys, prune, report,
+    audit, bundle, certify, check, decompose, diff, export, gate, import, keygen, keys, names, prune, report,
     sa_mdp, show, states, verify,
 };
 use context::error::failure_json;
@@ -83,6 +83,8 @@ enum Command {
     Keygen(keygen::KeygenArguments),
     /// Show a trust file and change it: whose signatures count.
     Keys(keys::KeysArguments),
+    /// Say what a policy's inputs and outputs are called, in which units.
+    Names(names::NamesArguments),
     /// Make a chain of nested pruning masks.
     Prune(prune::PruneArguments),
     /// Several certificates in one table: how each family moved along each policy's mask chain.
@@ -180,6 +182,7 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Import(arguments) => import::run(&arguments, context),
         Command::Keygen(arguments) => keygen::run(&arguments, context),
         Command::Keys(arguments) => keys::run(&arguments, context),
+        Command::Names(arguments) => names::run(&arguments, context),
         Command::Prune(arguments) => prune::run(&arguments, context),
         Command::Report(arguments) => report::run(&arguments, context),
         Command::SaMdp(arguments) => sa_mdp::run(&arguments, context),

@@ -19,7 +19,11 @@ pub mod export;
 pub mod gate;
 #[cfg(feature = "cli")]
 pub mod mismatch;
+#[cfg(feature = "cli")]
+pub mod names;
 pub mod outputs;
+#[cfg(feature = "cli")]
+pub mod radii;
 pub mod report;
 #[cfg(feature = "cli")]
 pub mod settings;

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::check::{Facts, Verified};
 use crate::family::Family;
 use crate::kernel::regret::RewardRange;
-use crate::model::{Perturbation, PerturbationSet, Units};
+use crate::model::{Perturbation, PerturbationSet, SensorSet, SharedOffset, Units};
 use crate::number::{Rational, Rounding, claim_decimal};
 use crate::property::Decided;
 use crate::reader::certificate::{Certificate, Claim, ClaimLists, FileDigest, Program};
 use crate::reader::escaped::{Escaped, EscapedSentence};
+use crate::reader::names::{InputGroup, Names, OutputName};
 use crate::reader::regions::RegionEntry;
 use crate::reader::regret::{Region, RegretClaim, RegretForm, StatisticalClaim};
 use crate::reader::trust::SignerInfo;
@@ -123,13 +124,26 @@ impl<'a> Claims<'a> {
     /// The largest value at the listed states of a quantity that is bounded from above: at each state by the best of the
     /// families that bound an adversary. Nothing if no claim speaks of it, or a policy's output is left out.
     pub fn most(&self, mask: usize, quantity: Quantity) -> Option<Bound> {
+        let (bound, count) = self.largest(mask, quantity, |_| true)?;
+        let all =
+            quantity != Quantity::ActionDeviation || self.outputs.is_none_or(|outputs| outputs == count);
+        all.then_some(bound)
+    }
+
+    /// The same over the outputs that are wanted, and how many of them are bounded.
+    fn largest(
+        &self,
+        mask: usize,
+        quantity: Quantity,
+        wanted: impl Fn(Option<usize>) -> bool,
+    ) -> Option<(Bound, usize)> {
         if quantity == Quantity::SameActionMargin {
             return None;
         }
         let mut own: BTreeMap<Family, (Rational, usize)> = BTreeMap::new();
         let mut largest: Option<Rational> = None;
         let (mut count, mut everywhere) = (0usize, true);
-        for (_, claims) in self.of(mask, quantity) {
+        for (_, claims) in self.of(mask, quantity).filter(|(output, _)| wanted(*output)) {
             let (mut global, mut local): (Option<Rational>, Option<Vec<Rational>>) = (None, None);
             for (family, claim) in claims.iter().filter(|(family, _)| family.bounds_adversary()) {
                 let values = numbers(&claim.values)?;
@@ -159,11 +173,29 @@ impl<'a> Claims<'a> {
             count = count.saturating_add(1);
             largest = largest.into_iter().chain([reached]).max();
         }
-        let all =
-            quantity != Quantity::ActionDeviation || self.outputs.is_none_or(|outputs| outputs == count);
-        let value = largest.filter(|_| all)?;
+        let value = largest?;
         let one = own.into_iter().find(|(_, (most, outputs))| *most == value && *outputs == count);
-        Some(Bound { value, family: one.map(|(family, _)| family), everywhere })
+        Some((Bound { value, family: one.map(|(family, _)| family), everywhere }, count))
+    }
+
+    /// The change of each output that has a name, in its unit, by mask where one is bounded; the largest first.
+    pub fn named_outputs<'n>(&self, names: Option<&'n Names>) -> Vec<(&'n OutputName, Vec<(usize, Bound)>)> {
+        let bounds = |named: &OutputName| {
+            let bound = |mask| {
+                let wanted = |output| output == Some(named.output);
+                let (mut bound, _) = self.largest(mask, Quantity::ActionDeviation, wanted)?;
+                if let Some(scale) = &named.scale {
+                    bound.value = bound.value.mul(scale);
+                }
+                Some((mask, bound))
+            };
+            (0..self.certificate.masks.len()).filter_map(bound).collect::<Vec<_>>()
+        };
+        let all = names.into_iter().flat_map(|names| &names.outputs).map(|named| (named, bounds(named)));
+        let mut all: Vec<_> = all.filter(|(_, bounds)| !bounds.is_empty()).collect();
+        let most = |bounds: &[(usize, Bound)]| bounds.iter().map(|(_, bound)| bound.value.clone()).max();
+        all.sort_by_cached_key(|(_, bounds)| core::cmp::Reverse(most(bounds)));
+        all
     }
 
     /// What an attack reaches, at least, at the listed state where it reaches most.
@@ -214,23 +246,31 @@ pub fn shape_word(shape: &Perturbation) -> &'static str {
         Perturbation::Linf { .. } => "linf",
         Perturbation::L2 { .. } => "l2",
         Perturbation::PerCoordinate { .. } => "per-coordinate",
+        Perturbation::Sensor(_) => "sensor",
     }
 }
 
 /// What the adversary may do.
 pub fn adversary_words(set: &PerturbationSet, facts: Option<&Facts>) -> String {
+    let raw = set.units == Units::Raw || facts.is_some_and(|facts| !facts.normaliser);
+    let named = facts.and_then(|facts| facts.names.as_ref()).map(|names| (names, raw));
     let (size, none) = match &set.shape {
         Perturbation::Linf { radius } => {
             (format!("linf ball of radius {}", exactly(radius)), radius.is_zero())
         }
         Perturbation::L2 { radius } => (format!("l2 ball of radius {}", exactly(radius)), radius.is_zero()),
         Perturbation::PerCoordinate { radii } => {
-            let ends = radii.iter().min().zip(radii.iter().max());
-            let ends = ends.map(|(least, most)| format!("{} to {}", exactly(least), exactly(most)));
-            let listed = radii.iter().take(SHOWN).map(exactly).collect::<Vec<_>>().join(", ");
-            let more = if radii.len() > SHOWN { ", ..." } else { "" };
-            let size = format!("box of {} radii, {}: {listed}{more}", radii.len(), ends.unwrap_or_default());
-            (size, radii.iter().all(Rational::is_zero))
+            (box_words(radii, named), radii.iter().all(Rational::is_zero))
+        }
+        Perturbation::Sensor(SensorSet { radii, shared, limits }) => {
+            let noise = box_words(radii, named);
+            let offsets = offset_words(shared, named);
+            let limits = match limits.len() {
+                0 => String::new(),
+                count => format!("; {count} inputs stay within limits"),
+            };
+            let none = radii.iter().chain(shared.iter().map(|offset| &offset.radius)).all(Rational::is_zero);
+            (format!("{noise}{offsets}{limits}"), none)
         }
     };
     let units = units_word(set.units);
@@ -241,6 +281,75 @@ pub fn adversary_words(set: &PerturbationSet, facts: Option<&Facts>) -> String {
     };
     let none = if none { "; of radius 0, it may change nothing" } else { "" };
     format!("{size}, in {units} units{same}{none}")
+}
+
+/// Names of the inputs, and whether their units are those of the radii.
+type NamedUnits<'a> = Option<(&'a Names, bool)>;
+
+/// A size with its unit, or two sizes.
+fn size_words(least: &Rational, most: &Rational, unit: Option<&String>) -> String {
+    let from = if least == most { String::new() } else { format!("{} to ", exactly(least)) };
+    let unit = unit.map_or_else(String::new, |unit| format!(" {unit}"));
+    format!("{from}{}{unit}", exactly(most))
+}
+
+/// Radii by the groups that the policy's files name, and the largest of the inputs that have no name; without names, a list.
+fn box_words(radii: &[Rational], named: NamedUnits<'_>) -> String {
+    let Some((names, units)) = named.filter(|(names, _)| !names.inputs.is_empty()) else {
+        let ends = radii.iter().min().zip(radii.iter().max());
+        let ends = ends.map(|(least, most)| format!("{} to {}", exactly(least), exactly(most)));
+        let listed = radii.iter().take(SHOWN).map(exactly).collect::<Vec<_>>().join(", ");
+        let more = if radii.len() > SHOWN { ", ..." } else { "" };
+        return format!("box of {} radii, {}: {listed}{more}", radii.len(), ends.unwrap_or_default());
+    };
+    let mut parts = Vec::new();
+    for group in &names.inputs {
+        let own = || group.inputs().flatten().filter_map(|input| radii.get(input));
+        if let Some((least, most)) = own().min().zip(own().max()).filter(|(_, most)| most.is_positive()) {
+            let unit = group.unit.as_ref().filter(|_| units);
+            parts.push(format!("{} by {}", Escaped(&group.name), size_words(least, most, unit)));
+        }
+    }
+    let unnamed = radii.iter().enumerate().filter(|(input, _)| names.group_of(*input).is_none());
+    if let Some(most) = unnamed.map(|(_, radius)| radius).max().filter(|most| most.is_positive()) {
+        parts.push(format!("inputs without a name by up to {}", exactly(most)));
+    }
+    if parts.is_empty() { "no noise".to_owned() } else { format!("noise: {}", parts.join(", ")) }
+}
+
+/// Shared offsets: by the name of a group whose every input shares one with its copies alone, else by input.
+fn offset_words(shared: &[SharedOffset], named: NamedUnits<'_>) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut groups: BTreeMap<(usize, &Rational), (&InputGroup, Vec<usize>)> = BTreeMap::new();
+    for SharedOffset { radius, inputs } in shared {
+        let member = named.and_then(|(names, _)| {
+            let (group, member) = names.group_of(*inputs.first()?)?;
+            let copies = (0..group.frames).map(|frame| group.input(member, frame));
+            copies.eq(inputs.iter().copied().map(Some)).then_some((group, member))
+        });
+        if let Some((group, member)) = member {
+            groups.entry((group.first, radius)).or_insert_with(|| (group, Vec::new())).1.push(member);
+        } else {
+            let listed = inputs.iter().take(SHOWN).map(usize::to_string).collect::<Vec<_>>().join(", ");
+            let more = if inputs.len() > SHOWN { ", ..." } else { "" };
+            parts.push(format!("inputs {listed}{more} by {}", exactly(radius)));
+        }
+    }
+    for ((_, radius), (group, members)) in groups {
+        let unit = group.unit.as_ref().filter(|_| named.is_some_and(|(_, units)| units));
+        let (name, size) = (Escaped(&group.name), size_words(radius, radius, unit));
+        let one = |member: &usize| format!("{name}[{member}]");
+        let all = members.len() == group.count;
+        let names = if all { vec![name.to_string()] } else { members.iter().map(one).collect() };
+        parts.push(format!("{} by {size}", names.join(", ")));
+    }
+    let more = if parts.len() > SHOWN { ", ..." } else { "" };
+    parts.truncate(SHOWN);
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!("; bias, the same in all copies: {}{more}", parts.join(", "))
+    }
 }
 
 /// How many of which states.
@@ -382,6 +491,10 @@ pub fn lines(certificate: &Certificate, facts: Option<&Facts>, details: bool) ->
     let masks = certificate.masks.len();
     lines.extend((0..masks).take(shown(masks)).map(|mask| ("mask", mask_words(&claims, mask))));
     more(&mut lines, masks, shown(masks), "masks");
+    let named = claims.named_outputs(facts.and_then(|facts| facts.names.as_ref()));
+    let each = named.iter().take(shown(named.len()));
+    lines.extend(each.flat_map(|(named, bounds)| output_lines(named, bounds, masks, details)));
+    more(&mut lines, named.len(), shown(named.len()), "outputs with a name");
     let hurt = certificate.brackets.iter().filter(|bracket| bracket.at.is_some());
     lines.extend(hurt.map(|b| ("hurt", hurt_words(b))));
     // The masks' lines speak of the first two.
@@ -406,6 +519,31 @@ fn more(lines: &mut Vec<Line>, count: usize, shown: usize, what: &str) {
     if let Some(left) = count.checked_sub(shown).filter(|left| *left > 0) {
         lines.push(("", format!("{left} more {what}: --details")));
     }
+}
+
+/// The largest change of an output in its own unit and, with `details`, that under each mask.
+fn output_lines(named: &OutputName, bounds: &[(usize, Bound)], masks: usize, details: bool) -> Vec<Line> {
+    let unit = named.unit.as_ref().map_or_else(String::new, |unit| format!(" {unit}"));
+    let size = |bound: &Bound| format!("at most {}{unit}", outward(&bound.value, Rounding::Up));
+    let place = |everywhere| if everywhere { "at every state" } else { "at every listed state" };
+    let Some((worst, most)) = bounds.iter().max_by(|a, b| a.1.value.cmp(&b.1.value)) else {
+        return Vec::new();
+    };
+    let under = match (masks, bounds.len()) {
+        (1, _) => String::new(),
+        (_, bounded) if bounded == masks => format!(", under every mask (most under mask {worst})"),
+        (_, bounded) => format!(", under {bounded} of {masks} masks (most under mask {worst})"),
+    };
+    let everywhere = place(bounds.iter().all(|(_, bound)| bound.everywhere));
+    let (name, output, size_of_most) = (Escaped(&named.name), named.output, size(most));
+    let mut lines = vec![("output", format!("{name} (output {output}): {size_of_most} {everywhere}{under}"))];
+    if details && masks > 1 {
+        let line = |(mask, bound): &(usize, Bound)| {
+            format!("mask {mask}: {} {}", size(bound), place(bound.everywhere))
+        };
+        lines.extend(bounds.iter().map(|bound| ("", line(bound))));
+    }
+    lines
 }
 
 /// A step that the certificate shows to have hurt.

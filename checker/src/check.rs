@@ -9,12 +9,13 @@ use crate::claim::{Proofs, Sentences, check_numbers, check_sentences, check_verd
 use crate::evaluate::{Problem, evaluate};
 use crate::kernel::head::HeadBounds;
 use crate::kernel::nested::check_nested;
-use crate::model::{Head, Mask, Network, Perturbation, Policy, SOURCE_ROLES, States, Units};
+use crate::model::{Head, Mask, Network, Perturbation, Policy, SOURCE_ROLES, SensorSet, States, Units};
 use crate::reader::certificate::{
     Certificate, ClaimLists, FileDigest, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
 };
 use crate::reader::digest::{mask_digest, policy_digest, sha256_hex, weights_digest};
 use crate::reader::escaped::Escaped;
+use crate::reader::names::Names;
 use crate::rejection::{Reason, Rejection};
 use crate::sentences::policy_assumptions;
 use crate::table::FamilyTable;
@@ -35,6 +36,8 @@ pub struct NamedFile<'a> {
 pub struct Subject<'a> {
     /// The policy.
     pub policy: &'a Policy,
+    /// What its inputs and outputs are called.
+    pub names: Option<&'a Names>,
     /// `policy.json` and `policy.safetensors`.
     pub policy_files: [NamedFile<'a>; 2],
     /// Masks, loosest first, each with its file; a single all-kept mask without a file stands for "no masks".
@@ -62,6 +65,8 @@ pub struct Verified {
 pub struct Facts {
     /// Digest of all that defines the policy.
     pub policy_digest: String,
+    /// What its inputs and outputs are called: the words of whoever made the policy's files.
+    pub names: Option<Names>,
     /// Inputs of the policy.
     pub inputs: usize,
     /// Outputs of the policy.
@@ -113,7 +118,7 @@ pub fn check(
     let ClaimLists { claims, regret, statistical, regions, counterexample } = certificate.lists();
     let families = claimed_families(claims, certificate.masks.len())?;
     let rows = subject.states.values.rows;
-    let facts = check_listed(&certificate, subject.policy, rows)?;
+    let facts = check_listed(&certificate, subject, rows)?;
     let problem = Problem {
         policy: subject.policy,
         masks: subject.masks,
@@ -157,7 +162,8 @@ pub(crate) fn check_checker(stated: &Program) -> Result<(), Reason> {
 }
 
 /// Accepts iff every sentence that the policy and the claims need is listed, with few others, and no claim repeats another.
-fn check_listed(certificate: &Certificate, policy: &Policy, rows: usize) -> Result<Facts, Rejection> {
+fn check_listed(certificate: &Certificate, subject: &Subject<'_>, rows: usize) -> Result<Facts, Rejection> {
+    let (policy, names) = (subject.policy, subject.names.cloned());
     let mut needed = Sentences::new(certificate);
     for assumption in policy_assumptions(policy) {
         needed.assume(assumption.into())?;
@@ -176,8 +182,9 @@ fn check_listed(certificate: &Certificate, policy: &Policy, rows: usize) -> Resu
         return Err(Reason::TooManySentences { extra, most: MAX_EXTRA_SENTENCES }.into());
     }
     let (network, normaliser) = (&policy.network, policy.normaliser.is_some());
-    let (inputs, outputs, policy_digest) = (network.inputs(), network.outputs(), policy_digest(policy));
-    Ok(Facts { policy_digest, inputs, outputs, normaliser, rows, assumptions, limits })
+    let (inputs, outputs, policy_digest) =
+        (network.inputs(), network.outputs(), policy_digest(policy, subject.names));
+    Ok(Facts { policy_digest, names, inputs, outputs, normaliser, rows, assumptions, limits })
 }
 
 fn verdict_words(v: &StepVerdict) -> String {
@@ -317,7 +324,9 @@ fn check_model(certificate: &Certificate, subject: &Subject<'_>, listed: &States
     if states == 0 {
         return Err(Reason::NoStates);
     }
-    if let Perturbation::PerCoordinate { radii } = &certificate.perturbation.shape {
+    if let Perturbation::PerCoordinate { radii } | Perturbation::Sensor(SensorSet { radii, .. }) =
+        &certificate.perturbation.shape
+    {
         same("the number of radii", &count(radii.len()), &count(network.inputs()))?;
     }
     same("the number of states", &count(certificate.states), &count(states))?;

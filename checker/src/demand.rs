@@ -70,8 +70,9 @@ impl Demands {
         match option {
             "--epsilon" => once(&mut self.epsilon, Rational::parse(value).ok(), "a decimal or a fraction"),
             "--shape" => {
-                let known = ["linf", "l2", "per-coordinate"].contains(&value).then(|| value.to_owned());
-                once(&mut self.shape, known, "linf, l2 or per-coordinate")
+                let known =
+                    ["linf", "l2", "per-coordinate", "sensor"].contains(&value).then(|| value.to_owned());
+                once(&mut self.shape, known, "linf, l2, per-coordinate or sensor")
             }
             "--units" => once(&mut self.units, units(value), "raw or normalised"),
             "--state-units" => once(&mut self.state_units, units(value), "raw or normalised"),

@@ -368,6 +368,7 @@ pub(crate) fn check_by(
         masks.files.iter().map(|(name, bytes)| NamedFile { name, bytes }).collect();
     let subject = Subject {
         policy: &policy.files.policy,
+        names: policy.files.names.as_ref(),
         policy_files: [
             NamedFile { name: "policy.json", bytes: &policy.manifest },
             NamedFile { name: "policy.safetensors", bytes: &policy.tensors },
@@ -467,6 +468,7 @@ pub(crate) fn check_property_by(
     };
     let subject = PropertySubject {
         policy: &policy.policy,
+        names: policy.names.as_ref(),
         files: [
             NamedFile { name: "policy.json", bytes: files.manifest },
             NamedFile { name: "policy.safetensors", bytes: files.tensors },

@@ -9,6 +9,7 @@ use crate::kernel::split::{Case, check_inside, check_sat, check_shape, check_tre
 use crate::model::Policy;
 use crate::number::Rational;
 use crate::reader::digest::{policy_digest, weights_digest};
+use crate::reader::names::Names;
 use crate::reader::property::{Property, parse_proof};
 use crate::reader::verdict::{Claimed, PropertyCertificate};
 use crate::rejection::{Reason, Rejection};
@@ -19,6 +20,8 @@ use crate::tables::tanh_table;
 pub struct PropertySubject<'a> {
     /// The network (its head does not matter) and its normaliser.
     pub policy: &'a Policy,
+    /// What its inputs and outputs are called.
+    pub names: Option<&'a Names>,
     /// `policy.json`, `policy.safetensors`, `property.json`.
     pub files: [NamedFile<'a>; 3],
     /// The property in the last of them.
@@ -108,7 +111,7 @@ pub fn check_property(
         }
     }
     let cases = subject.property.cases.len();
-    Ok(Decided { certificate, policy_digest: policy_digest(subject.policy), cases })
+    Ok(Decided { certificate, policy_digest: policy_digest(subject.policy, subject.names), cases })
 }
 
 /// The property in what the network reads (rule `input.observation`): boxes behind the normaliser, outputs as they are.

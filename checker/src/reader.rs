@@ -10,6 +10,7 @@ pub mod escaped;
 pub mod fields;
 pub mod json;
 pub mod mask;
+pub mod names;
 pub mod npy;
 pub mod pem;
 pub mod policy;

@@ -1,4 +1,4 @@
-//! Backward linear bounds: rules `back.relax`, `back.affine`, `back.dual`, `conc.box`, `conc.ball`.
+//! Backward linear bounds: rules `back.relax`, `back.affine`, `back.dual`, `conc.box`, `conc.ball`, `conc.shared`.
 //! Trusted. `spec/rules/local.md`; Zhang et al. 2018, arXiv:1811.00866; Wang et al. 2021, arXiv:2103.06624 (multipliers).
 //!
 //! A functional of one layer's outputs is carried back to the input. Every coefficient is floored to its grid; the part
@@ -12,7 +12,7 @@ use num_traits::{ToPrimitive, Zero};
 
 use crate::fault::Fault;
 use crate::grid::{GridActivation, GridLayer, GridNetwork, SLOPE_BITS};
-use crate::input::InputSet;
+use crate::input::{GridBall, InputSet};
 use crate::interval::Interval;
 use crate::relax::Relaxation;
 use crate::wide::{AtLayer, Wide, absolute_sum, every, fits, mul, products, total, zip_exact};
@@ -104,7 +104,8 @@ pub struct SplitMultiplier {
     pub value: i64,
 }
 
-/// Rules `back.relax`, `back.affine`, `back.dual` down to the input, then `conc.box` (met with `conc.ball`): an upper
+/// Rules `back.relax`, `back.affine`, `back.dual` down to the input, then `conc.box` (met with `conc.ball` or
+/// `conc.shared`): an upper
 /// bound of the functional over the input set, on the value grid, rounded up. A fold over the layers below the functional's,
 /// the last one first.
 ///
@@ -227,17 +228,52 @@ fn row_sums(coefficients: &[i64], layer: &GridLayer, safe: bool, index: usize) -
     Ok(sums)
 }
 
-/// Rules `conc.box` and `conc.ball`: the largest value of `c . x + constant` over the input set, from above.
+/// A coefficient and the end of an interval at which their product is largest.
+fn most(c: i64, (lower, upper): Interval) -> (i64, i64) {
+    (c, if c >= 0 { upper } else { lower })
+}
+
+/// Rule `conc.shared`: as `conc.box`, but the axes of each offset move together, `|sum_j c_j axis_j|`, and its coordinates
+/// apart by no more than their radii less their axes.
+fn over_shared(
+    coefficients: &[i64],
+    constant: i128,
+    input: &InputSet,
+    offsets: &[Vec<(usize, i64)>],
+) -> Result<i128, Fault> {
+    let mut apart: Vec<Interval> = input.region.intervals().collect();
+    let mut together = Vec::with_capacity(offsets.len());
+    for offset in offsets {
+        let mut terms = Vec::with_capacity(offset.len());
+        for &(coordinate, axis) in offset {
+            let (center, radius) = input.center.at(coordinate).zip(input.radii.get(coordinate)).shaped(0)?;
+            let own = Wide::from(*radius) - axis;
+            let ends = (Wide::from(center.0) - own).entry().zip((own + center.1).entry());
+            *apart.get_mut(coordinate).shaped(0)? = ends.within(0)?;
+            terms.push((*coefficients.get(coordinate).shaped(0)?, axis));
+        }
+        together.push(products(terms.into_iter()).get().and_then(i128::checked_abs).within(0)?);
+    }
+    let apart = products(zip_exact(coefficients, apart, 0)?.map(|(&c, ends)| most(c, ends)));
+    (Wide::from(constant) + apart + total(together)).get().within(0)
+}
+
+/// Rules `conc.box`, `conc.ball` and `conc.shared`: the largest value of `c . x + constant` over the input set, from above.
 ///
 /// # Errors
 /// [`Fault::ShapeMismatch`] if the set has another width, [`Fault::Overflow`].
 pub(crate) fn concretize(coefficients: &[i64], constant: i128, input: &InputSet) -> Result<i128, Fault> {
-    let most = |c: i64, (lower, upper): Interval| (c, if c >= 0 { upper } else { lower });
     let over_box = zip_exact(coefficients, input.region.intervals(), 0)?;
     let over_box = Wide::from(constant) + products(over_box.map(|(&c, ends)| most(c, ends)));
     let over_box = over_box.get().within(0)?;
-    let Some(ball) = &input.ball else { return Ok(over_box) };
-    let axes = zip_exact(coefficients, &ball.semi_axes, 0)?;
+    let semi_axes = match &input.ball {
+        None => return Ok(over_box),
+        Some(GridBall::Shared { offsets }) => {
+            return Ok(over_box.min(over_shared(coefficients, constant, input, offsets)?));
+        }
+        Some(GridBall::Euclidean { semi_axes }) => semi_axes,
+    };
+    let axes = zip_exact(coefficients, semi_axes, 0)?;
     let places = zip_exact(axes, zip_exact(input.region.intervals(), input.center.intervals(), 0)?, 0)?;
     let mut squares = BigUint::zero();
     let mut terms = Vec::with_capacity(coefficients.len());
@@ -260,7 +296,6 @@ mod tests {
     use crate::crown::{Witness, crown_layers};
     use crate::enclose::TanhTable;
     use crate::grid::GridScale;
-    use crate::input::GridBall;
     use crate::interval::GridBox;
     use crate::model::{Activation, Layer, Matrix, Network};
     use crate::number::{Dyadic, Rational};
@@ -287,7 +322,7 @@ mod tests {
             region: GridBox::of(all(-ONE), all(ONE)),
             center: GridBox::of(all(0), all(0)),
             radii: all(ONE),
-            ball: ball.then(|| GridBall { semi_axes: vec![Some(ONE); inputs] }),
+            ball: ball.then(|| GridBall::Euclidean { semi_axes: vec![Some(ONE); inputs] }),
         }
     }
 
@@ -318,8 +353,48 @@ mod tests {
         assert!(near(bound(&network, &unit(2, false), &[1]), 7));
         assert!(near(bound(&network, &unit(2, true), &[1]), 5));
         let mut cut = unit(2, true);
-        cut.ball = Some(GridBall { semi_axes: vec![Some(ONE), None] });
+        cut.ball = Some(GridBall::Euclidean { semi_axes: vec![Some(ONE), None] });
         assert!(near(bound(&network, &cut, &[1]), 7));
+    }
+
+    /// `3x - 2y` over a radius 1 of each: at most 5 over the box. With one offset of 3/4 for both and 1/4 apart, `|3 - 2| 3/4`
+    /// and `(3 + 2) / 4`: 2. `3x + 2y` gains nothing.
+    #[test]
+    fn shared_offsets_cancel_by_hand() {
+        let shared = |offsets| InputSet { ball: Some(GridBall::Shared { offsets }), ..unit(2, false) };
+        let near = |found: i64, value: i64| (value * ONE..=value * ONE + 16).contains(&found);
+        let axis = ONE / 4 * 3;
+        let both = shared(vec![vec![(0, axis), (1, axis)]]);
+        for (weights, value) in [([3, -2], 2), ([-3, 2], 2), ([3, 2], 5)] {
+            let network = on_grid(vec![layer(1, &weights, Activation::Identity)]);
+            assert!(near(bound(&network, &both, &[1]), value), "{weights:?}");
+        }
+        let network = on_grid(vec![layer(1, &[3, -2], Activation::Identity)]);
+        let apart = shared(vec![vec![(0, axis)], vec![(1, axis)]]);
+        assert!(near(bound(&network, &apart, &[1]), 5));
+        // A smaller box, as a split makes it, still counts.
+        let mut cut = both;
+        cut.region = GridBox::of(vec![0, 0], vec![0, 0]);
+        assert!(near(bound(&network, &cut, &[1]), 0));
+    }
+
+    /// An offset of a coordinate that is not there, and too few coefficients.
+    #[test]
+    fn offsets_of_another_width_are_refused() {
+        let input = |input| InputSet {
+            ball: Some(GridBall::Shared { offsets: vec![vec![(input, ONE)]] }),
+            ..unit(2, false)
+        };
+        assert!(concretize(&[1, 1], 0, &input(1)).is_ok());
+        assert_eq!(concretize(&[1, 1], 0, &input(2)), Err(Fault::ShapeMismatch { layer: 0 }));
+        assert_eq!(concretize(&[1], 0, &input(0)), Err(Fault::ShapeMismatch { layer: 0 }));
+        let wide = InputSet {
+            region: GridBox::of(vec![0, 0], vec![0, 0]),
+            radii: vec![i64::MAX, i64::MAX],
+            ball: Some(GridBall::Shared { offsets: vec![vec![(0, i64::MIN)]] }),
+            ..unit(2, false)
+        };
+        assert_eq!(concretize(&[1, 1], 0, &wide), Err(Fault::Overflow { layer: 0 }));
     }
 
     /// Centre in `[-3, 5]`, semi-axis 2: `x <= 5 + 2`, `-x <= 3 + 2`, and one step for the root.
@@ -329,7 +404,7 @@ mod tests {
             region: GridBox::of(vec![-100], vec![100]),
             center: GridBox::of(vec![-3], vec![5]),
             radii: vec![2],
-            ball: Some(GridBall { semi_axes: vec![Some(2)] }),
+            ball: Some(GridBall::Euclidean { semi_axes: vec![Some(2)] }),
         };
         assert_eq!((concretize(&[1], 0, &input), concretize(&[-1], 0, &input)), (Ok(8), Ok(6)));
         // The box is the lesser where it is small.
@@ -351,7 +426,7 @@ mod tests {
         assert!(at(&unit(2, true)).is_ok());
         assert_eq!(at(&unit(3, false)), refused);
         let mut short = unit(2, true);
-        short.ball = Some(GridBall { semi_axes: vec![Some(ONE)] });
+        short.ball = Some(GridBall::Euclidean { semi_axes: vec![Some(ONE)] });
         assert_eq!(at(&short), refused);
         let functional = Functional::of_outputs(&network, &[1, 1]).unwrap();
         let shape = Err(Fault::ShapeMismatch { layer: 0 });

@@ -381,7 +381,7 @@ mod tests {
         let mut input = interval(-ONE, ONE);
         input.region = GridBox::of(vec![-ONE; 2], vec![ONE; 2]);
         input.center = GridBox::of(vec![0; 2], vec![0; 2]);
-        input.ball = Some(GridBall { semi_axes: vec![Some(ONE); 2] });
+        input.ball = Some(GridBall::Euclidean { semi_axes: vec![Some(ONE); 2] });
         let bounds =
             crown_layers(&network, TanhTable::shared(), &input, Witness::default()).unwrap().unwrap();
         let (lower, upper) = bounds.pre[0].at(0).unwrap();

@@ -135,6 +135,11 @@ conditions! {
         OtherScope { family: &'static str } => Malformed, "the family {family} is evaluated elsewhere";
         RadiiLength { expected: usize, found: usize } => Malformed, "{found} radii for {expected} inputs";
         NegativeRadius { coordinate: usize } => Malformed, "the radius of input {coordinate} is negative";
+        NegativeOffset { offset: usize } => Malformed, "the radius of shared offset {offset} is negative";
+        OffsetTwice { coordinate: usize } => Malformed, "input {coordinate} is of two shared offsets, or twice of one";
+        EmptyLimits { coordinate: usize } => Malformed, "the limits of input {coordinate} are empty or given twice";
+        NoSuchInput { coordinate: usize } => Malformed, "there is no input {coordinate} to shift or to limit";
+        OutsideLimits { coordinate: usize } => Evidence, "input {coordinate} of the state is outside its limits";
         StdNotPositive { coordinate: usize } => Malformed, "the normaliser's std is not positive in coordinate {coordinate}";
         ParameterTooLong { layer: usize } => Limit, "the activation of layer {layer} has a parameter with more than 30 bits";
         ParameterOutOfRange { layer: usize } => Malformed, "the activation of layer {layer} has a parameter out of range";

@@ -2,6 +2,8 @@
 //! Trusted. `spec/semantics.md#perturbation-sets`. Normalised perturbations are added after the clip and not clipped
 //! again; raw ones are added before the normaliser, so that box ends are mapped exactly.
 
+use alloc::collections::BTreeMap;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use num_bigint::BigInt;
@@ -9,16 +11,27 @@ use num_traits::ToPrimitive;
 
 use crate::fault::Fault;
 use crate::interval::GridBox;
-use crate::model::{Normaliser, Perturbation, PerturbationSet, Policy, States, Units};
+use crate::model::{
+    InputLimit, Normaliser, Perturbation, PerturbationSet, Policy, SensorSet, SharedOffset, States, Units,
+};
 use crate::number::{Dyadic, Rational};
 use crate::wide::{AtLayer, zip_exact};
 
-/// An l2 part of an input set: over the coordinates with a scale, the perturbation lies in
-/// `{ scale * u : |u|_2 <= 1 }`; the others are bounded by the box alone.
+/// What ties the coordinates of a perturbation together, beside the box that holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GridBall {
-    /// Upper end of each coordinate's semi-axis on the value grid; `None` where the normaliser's clip may cut it.
-    pub semi_axes: Vec<Option<i64>>,
+pub enum GridBall {
+    /// Over the coordinates with a scale, the perturbation lies in `{ scale * u : |u|_2 <= 1 }`; the others are bounded by the
+    /// box alone.
+    Euclidean {
+        /// Upper end of each coordinate's semi-axis on the value grid; `None` where the normaliser's clip may cut it.
+        semi_axes: Vec<Option<i64>>,
+    },
+    /// Over the coordinates of each offset, the perturbation is `axis * u + n` with one `u` in [-1, 1] for all of them and
+    /// `|n|` at most the coordinate's radius less its axis; the others are bounded by the box alone.
+    Shared {
+        /// Coordinates and their axes on the value grid, by offset; no coordinate twice, none that a clip or a limit may cut.
+        offsets: Vec<Vec<(usize, i64)>>,
+    },
 }
 
 /// All inputs the network may see at one state.
@@ -30,20 +43,71 @@ pub struct InputSet {
     pub center: GridBox,
     /// Upper end of `|perturbed - unperturbed|` per coordinate.
     pub radii: Vec<i64>,
-    /// Set for l2 perturbations.
+    /// Set for l2 perturbations and shared offsets.
     pub ball: Option<GridBall>,
 }
 
-/// The radius of a set in one coordinate: of its box, or of its whole ball.
+/// What a set does to one coordinate.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    /// Of its own: of its box, or of its whole ball.
+    pub radius: &'a Rational,
+    /// The offset that it shares, and how large that is at most.
+    pub shared: Option<(usize, &'a Rational)>,
+    /// Least and greatest value.
+    limits: Option<(&'a Rational, &'a Rational)>,
+}
+
+impl Part<'_> {
+    /// The most that the coordinate moves.
+    fn reach(&self) -> Rational {
+        self.shared.map_or_else(|| self.radius.clone(), |(_, offset)| self.radius.add(offset))
+    }
+
+    /// Whether a value is within the limits.
+    fn allows(&self, value: &Rational) -> bool {
+        self.limits.is_none_or(|(least, most)| least <= value && value <= most)
+    }
+}
+
+/// Rule `input.parts`: what a set does to each of `inputs` coordinates.
 ///
 /// # Errors
-/// [`Fault::NegativeRadius`], [`Fault::ShapeMismatch`].
-pub(crate) fn radius_of(set: &PerturbationSet, coordinate: usize) -> Result<&Rational, Fault> {
-    let radius = match &set.shape {
-        Perturbation::Linf { radius } | Perturbation::L2 { radius } => radius,
-        Perturbation::PerCoordinate { radii } => radii.get(coordinate).shaped(0)?,
+/// [`Fault::NegativeRadius`], [`Fault::NegativeOffset`], [`Fault::OffsetTwice`], [`Fault::EmptyLimits`],
+/// [`Fault::NoSuchInput`], [`Fault::ShapeMismatch`].
+pub(crate) fn parts(set: &PerturbationSet, inputs: usize) -> Result<Vec<Part<'_>>, Fault> {
+    let part = |radius| Part { radius, shared: None, limits: None };
+    let mut parts: Vec<Part<'_>> = match &set.shape {
+        Perturbation::Linf { radius } | Perturbation::L2 { radius } => vec![part(radius); inputs],
+        Perturbation::PerCoordinate { radii } | Perturbation::Sensor(SensorSet { radii, .. }) => {
+            radii.iter().map(part).collect()
+        }
     };
-    if radius.is_negative() { Err(Fault::NegativeRadius { coordinate }) } else { Ok(radius) }
+    if parts.len() != inputs {
+        return Err(Fault::ShapeMismatch { layer: 0 });
+    }
+    if let Some(coordinate) = parts.iter().position(|part| part.radius.is_negative()) {
+        return Err(Fault::NegativeRadius { coordinate });
+    }
+    let Perturbation::Sensor(SensorSet { shared, limits, .. }) = &set.shape else { return Ok(parts) };
+    for (offset, SharedOffset { radius, inputs }) in shared.iter().enumerate() {
+        if radius.is_negative() {
+            return Err(Fault::NegativeOffset { offset });
+        }
+        for &coordinate in inputs {
+            let part = parts.get_mut(coordinate).ok_or(Fault::NoSuchInput { coordinate })?;
+            if part.shared.replace((offset, radius)).is_some() {
+                return Err(Fault::OffsetTwice { coordinate });
+            }
+        }
+    }
+    for InputLimit { input, lower, upper } in limits {
+        let part = parts.get_mut(*input).ok_or(Fault::NoSuchInput { coordinate: *input })?;
+        if lower > upper || part.limits.replace((lower, upper)).is_some() {
+            return Err(Fault::EmptyLimits { coordinate: *input });
+        }
+    }
+    Ok(parts)
 }
 
 /// What one coordinate of an observation goes through before the network reads it.
@@ -76,17 +140,25 @@ impl<'a> Reader<'a> {
         Ok(Self { statistics, clip: normaliser.clip.as_ref(), units, raw: perturbation == Units::Raw })
     }
 
-    /// What the network reads of a state that is moved by `offset`, and whether the clip changed it there; rises with both.
-    fn read(&self, state: &Rational, offset: &Rational) -> Result<(Rational, bool), Fault> {
-        let moved = |from: &Rational| if offset.is_zero() { from.clone() } else { from.add(offset) };
-        let Some((mean, std)) = &self.statistics else { return Ok((moved(state), false)) };
-        let normalised = |raw: &Rational| raw.sub(mean).div(std).map_err(|_| Fault::ZeroDenominator);
+    /// A state in the units of the perturbation; rises with it.
+    fn base(&self, state: &Rational) -> Result<Rational, Fault> {
+        let Some((mean, std)) = &self.statistics else { return Ok(state.clone()) };
         match (self.raw, self.units) {
-            (true, Units::Raw) => Ok(self.clipped(normalised(&moved(state))?)),
-            (true, Units::Normalised) => Ok(self.clipped(normalised(&moved(&state.mul(std).add(mean)))?)),
-            (false, Units::Raw) => Ok((moved(&self.clipped(normalised(state)?).0), false)),
-            (false, Units::Normalised) => Ok((moved(state), false)),
+            (true, Units::Raw) | (false, Units::Normalised) => Ok(state.clone()),
+            (true, Units::Normalised) => Ok(state.mul(std).add(mean)),
+            (false, Units::Raw) => Ok(self.seen(state)?.0),
         }
+    }
+
+    /// What the network reads of a raw observation, and whether the clip changed it; rises with it.
+    fn seen(&self, observation: &Rational) -> Result<(Rational, bool), Fault> {
+        let Some((mean, std)) = &self.statistics else { return Ok((observation.clone(), false)) };
+        Ok(self.clipped(observation.sub(mean).div(std).map_err(|_| Fault::ZeroDenominator)?))
+    }
+
+    /// What the network reads at a point in the units of the perturbation, and whether the clip changed it; rises with it.
+    fn read(&self, point: &Rational) -> Result<(Rational, bool), Fault> {
+        if self.raw { self.seen(point) } else { Ok((point.clone(), false)) }
     }
 
     fn clipped(&self, value: Rational) -> (Rational, bool) {
@@ -114,17 +186,15 @@ pub fn read_observation(
     normaliser: Option<&Normaliser>,
     observation: &[Rational],
 ) -> Result<Vec<Rational>, Fault> {
-    let zero = Rational::zero();
-    let read = |(coordinate, value)| {
-        Ok(Reader::new(normaliser, Units::Raw, Units::Raw, coordinate)?.read(value, &zero)?.0)
-    };
+    let read =
+        |(coordinate, value)| Ok(Reader::new(normaliser, Units::Raw, Units::Raw, coordinate)?.seen(value)?.0);
     observation.iter().enumerate().map(read).collect()
 }
 
 /// What the network reads at a state and at the point `offset` from it, in the units of `set`, exactly.
 ///
 /// # Errors
-/// [`Fault::StdNotPositive`], [`Fault::ShapeMismatch`].
+/// [`Fault::OutsideLimits`], [`Fault::StdNotPositive`], [`Fault::ShapeMismatch`], those of [`parts`].
 pub(crate) fn read_point(
     policy: &Policy,
     state: &[Rational],
@@ -133,10 +203,18 @@ pub(crate) fn read_point(
     offset: &[Rational],
 ) -> Result<(Vec<Rational>, Vec<Rational>), Fault> {
     let (mut clean, mut moved) = (Vec::new(), Vec::new());
-    for (coordinate, (state, offset)) in zip_exact(state, offset, 0)?.enumerate() {
+    let parts = parts(set, policy.network.inputs())?;
+    for (coordinate, (part, (state, offset))) in
+        zip_exact(&parts, zip_exact(state, offset, 0)?, 0)?.enumerate()
+    {
         let reader = Reader::new(policy.normaliser.as_ref(), units, set.units, coordinate)?;
-        clean.push(reader.read(state, &Rational::zero())?.0);
-        moved.push(reader.read(state, offset)?.0);
+        let base = reader.base(state)?;
+        let point = base.add(offset);
+        if !part.allows(&base) || !part.allows(&point) {
+            return Err(Fault::OutsideLimits { coordinate });
+        }
+        clean.push(reader.read(&base)?.0);
+        moved.push(reader.read(&point)?.0);
     }
     Ok((clean, moved))
 }
@@ -155,22 +233,31 @@ fn reach(
     (low, high): (&Rational, &Rational),
     units: Units,
     set: &PerturbationSet,
-    coordinate: usize,
+    (coordinate, part): (usize, &Part<'_>),
 ) -> Result<Reach, Fault> {
-    let radius = radius_of(set, coordinate)?;
+    let radius = part.reach();
     let reader = Reader::new(policy.normaliser.as_ref(), units, set.units, coordinate)?;
-    let (lower, lower_cut) = reader.read(low, &radius.neg())?;
-    let (upper, upper_cut) = reader.read(high, radius)?;
+    let (low, high) = (reader.base(low)?, reader.base(high)?);
+    let (mut least, mut most) = (low.sub(&radius), high.add(&radius));
+    if !part.allows(&low) || !part.allows(&high) {
+        return Err(Fault::OutsideLimits { coordinate });
+    }
+    let limited = !part.allows(&least) || !part.allows(&most);
+    if let Some((lower, upper)) = part.limits {
+        (least, most) = (least.max(lower.clone()), most.min(upper.clone()));
+    }
+    let (lower, lower_cut) = reader.read(&least)?;
+    let (upper, upper_cut) = reader.read(&most)?;
     // For raw perturbations a normalised state beyond the clip cannot occur; its image is what the network would read.
-    let below = reader.read(low, &Rational::zero())?.0;
-    let above = if low == high { below.clone() } else { reader.read(high, &Rational::zero())?.0 };
+    let below = reader.read(&low)?.0;
+    let above = if low == high { below.clone() } else { reader.read(&high)?.0 };
     // Neither end of a change leaves its interval.
-    let radius = match reader.raw {
-        true => upper.sub(&below).max(above.sub(&lower)).min(reader.distance(radius)?),
-        false => radius.clone(),
+    let radius = match reader.raw || limited {
+        true => upper.sub(&below).max(above.sub(&lower)).min(reader.distance(&radius)?),
+        false => radius,
     };
     let center = (below, above);
-    Ok(Reach { lower, center, upper, radius, cut: lower_cut || upper_cut })
+    Ok(Reach { lower, center, upper, radius, cut: lower_cut || upper_cut || limited })
 }
 
 /// A bound on the magnitude of every input coordinate over all states; fixes the grids.
@@ -197,8 +284,9 @@ pub fn cell_magnitude(
     set: &PerturbationSet,
 ) -> Result<Rational, Fault> {
     let mut largest = Rational::zero();
-    for (coordinate, ends) in zip_exact(lower, upper, 0)?.enumerate() {
-        let reach = reach(policy, ends, state_units, set, coordinate)?;
+    let parts = parts(set, lower.len())?;
+    for (part, ends) in zip_exact(parts.iter().enumerate(), zip_exact(lower, upper, 0)?, 0)? {
+        let reach = reach(policy, ends, state_units, set, part)?;
         largest = largest.max(reach.lower.abs()).max(reach.upper.abs());
     }
     Ok(largest)
@@ -232,41 +320,39 @@ pub fn cell_set(
     set: &PerturbationSet,
     value_bits: u32,
 ) -> Result<InputSet, Fault> {
-    check_radii(set, lower.len())?;
-    if lower.len() != policy.network.inputs() {
-        return Err(Fault::ShapeMismatch { layer: 0 });
-    }
+    let parts = parts(set, policy.network.inputs())?;
     let entry = |value: BigInt| value.to_i64().ok_or(Fault::MagnitudeTooLarge { layer: 0 });
     let outward = |lower: &Rational, upper: &Rational| {
         Ok((entry(lower.floor_scaled(value_bits))?, entry(upper.ceil_scaled(value_bits))?))
     };
     let (mut region, mut center) = (Vec::new(), Vec::new());
     let (mut radii, mut semi_axes) = (Vec::new(), Vec::new());
-    for (coordinate, ends) in zip_exact(lower, upper, 0)?.enumerate() {
-        let reach = reach(policy, ends, state_units, set, coordinate)?;
+    let mut offsets: BTreeMap<usize, Vec<(usize, i64)>> = BTreeMap::new();
+    for ((coordinate, part), ends) in zip_exact(parts.iter().enumerate(), zip_exact(lower, upper, 0)?, 0)? {
+        let reach = reach(policy, ends, state_units, set, (coordinate, part))?;
         region.push(outward(&reach.lower, &reach.upper)?);
         center.push(outward(&reach.center.0, &reach.center.1)?);
         let radius = entry(reach.radius.ceil_scaled(value_bits))?;
         radii.push(radius);
         semi_axes.push((!reach.cut).then_some(radius));
+        if let Some((offset, size)) = part.shared.filter(|_| !reach.cut) {
+            let reader = Reader::new(policy.normaliser.as_ref(), state_units, set.units, coordinate)?;
+            // From below: what is cut off the axis stays in the coordinate's own part of its radius.
+            let axis = entry(reader.distance(size)?.floor_scaled(value_bits))?;
+            offsets.entry(offset).or_default().push((coordinate, axis));
+        }
     }
-    let is_ball = matches!(set.shape, Perturbation::L2 { .. });
+    let ball = match &set.shape {
+        Perturbation::L2 { .. } => Some(GridBall::Euclidean { semi_axes }),
+        _ if offsets.is_empty() => None,
+        _ => Some(GridBall::Shared { offsets: offsets.into_values().collect() }),
+    };
     Ok(InputSet {
         region: GridBox::from_intervals(region),
         center: GridBox::from_intervals(center),
         radii,
-        ball: is_ball.then_some(GridBall { semi_axes }),
+        ball,
     })
-}
-
-/// Where radii are listed, there is one per input.
-fn check_radii(set: &PerturbationSet, inputs: usize) -> Result<(), Fault> {
-    match &set.shape {
-        Perturbation::PerCoordinate { radii } if radii.len() != inputs => {
-            Err(Fault::ShapeMismatch { layer: 0 })
-        }
-        Perturbation::PerCoordinate { .. } | Perturbation::Linf { .. } | Perturbation::L2 { .. } => Ok(()),
-    }
 }
 
 /// The radii that bound `|perturbed - unperturbed|` for ALL states, per network input: the global families' `v_0`.
@@ -276,13 +362,12 @@ fn check_radii(set: &PerturbationSet, inputs: usize) -> Result<(), Fault> {
 /// # Errors
 /// [`Fault::NegativeRadius`], [`Fault::StdNotPositive`], [`Fault::ShapeMismatch`].
 pub fn global_radii(policy: &Policy, set: &PerturbationSet) -> Result<Vec<Rational>, Fault> {
-    let inputs = policy.network.inputs();
-    check_radii(set, inputs)?;
-    let radius = |coordinate| {
+    let parts = parts(set, policy.network.inputs())?;
+    let radius = |(coordinate, part): (usize, &Part<'_>)| {
         let reader = Reader::new(policy.normaliser.as_ref(), Units::Raw, set.units, coordinate)?;
-        reader.distance(radius_of(set, coordinate)?)
+        reader.distance(&part.reach())
     };
-    (0..inputs).map(radius).collect()
+    parts.iter().enumerate().map(radius).collect()
 }
 
 /// The perturbations in the network's units, for ALL states, of a set with these [`global_radii`].
@@ -291,6 +376,8 @@ pub fn global_radii(policy: &Policy, set: &PerturbationSet) -> Result<Vec<Ration
 /// [`Fault::ShapeMismatch`] without a radius.
 pub fn global_set(set: &PerturbationSet, radii: &[Rational]) -> Result<Perturbation, Fault> {
     match (&set.shape, set.units) {
+        // Offsets and limits are given up: the box of the radii holds the set.
+        (Perturbation::Sensor(_), _) => Ok(Perturbation::PerCoordinate { radii: radii.to_vec() }),
         (shape, Units::Normalised) => Ok(shape.clone()),
         // The normaliser makes an ellipsoid of the ball; its longest semi-axis bounds its Euclidean size.
         (Perturbation::L2 { .. }, Units::Raw) => {
@@ -367,9 +454,9 @@ mod tests {
     fn a_clipped_coordinate_leaves_the_ball() {
         let ball = |units| set(Perturbation::L2 { radius: r("1/2") }, units);
         let input = at([(7, -2), (5, -2)], Units::Raw, &ball(Units::Raw)).unwrap();
-        assert_eq!(input.ball, Some(GridBall { semi_axes: vec![None, Some(4)] }));
+        assert_eq!(input.ball, Some(GridBall::Euclidean { semi_axes: vec![None, Some(4)] }));
         let input = at([(7, -2), (5, -2)], Units::Raw, &ball(Units::Normalised)).unwrap();
-        assert_eq!(input.ball, Some(GridBall { semi_axes: vec![Some(2), Some(2)] }));
+        assert_eq!(input.ball, Some(GridBall::Euclidean { semi_axes: vec![Some(2), Some(2)] }));
     }
 
     /// A radius of 1/3 on quarters: `1 - 1/3 = 8/12` floors to 2/4, `1 + 1/3` rises to 6/4, the radius to 2/4.
@@ -399,6 +486,85 @@ mod tests {
             global_radii(&policy(), &linf("-1", Units::Raw)),
             Err(Fault::NegativeRadius { coordinate: 0 })
         );
+    }
+
+    fn sensor(radii: [&str; 2], offset: (&str, &[usize]), limits: &[(usize, &str, &str)]) -> Perturbation {
+        let shared = vec![SharedOffset { radius: r(offset.0), inputs: offset.1.to_vec() }];
+        let limit = |(input, lower, upper): &(usize, &str, &str)| InputLimit {
+            input: *input,
+            lower: r(lower),
+            upper: r(upper),
+        };
+        let limits = limits.iter().map(limit).collect();
+        Perturbation::Sensor(SensorSet { radii: radii.map(r).to_vec(), shared, limits })
+    }
+
+    /// State (1/4, 5/4), noise 1/4 and 1/8, an offset of 1/2 for both: radii 3/4 and 5/8, raw the second twice that; axes 1/2
+    /// and 1. One third of an offset has the axis 1/3, cut to a quarter, and twice that cut to 2/4.
+    #[test]
+    fn offsets_become_axes() {
+        let set_of =
+            |offset, limits: &[_], units| set(sensor(["1/4", "1/8"], (offset, &[0, 1]), limits), units);
+        let input = |set: &PerturbationSet| at([(1, -2), (5, -2)], Units::Raw, set).unwrap();
+        let offsets = |first, second| Some(GridBall::Shared { offsets: vec![vec![(0, first), (1, second)]] });
+        let raw = input(&set_of("1/2", &[], Units::Raw));
+        assert_eq!(raw.region, GridBox::of(vec![-2, -3], vec![4, 7]));
+        assert_eq!((raw.radii, raw.ball), (vec![3, 5], offsets(2, 4)));
+        let normalised = input(&set_of("1/2", &[], Units::Normalised));
+        assert_eq!((normalised.radii, normalised.ball), (vec![3, 3], offsets(2, 2)));
+        let third = input(&set_of("1/3", &[], Units::Raw));
+        assert_eq!((third.radii, third.ball), (vec![3, 4], offsets(1, 2)));
+        // 1/4 may rise to 1/2: it is cut, its change is at most the way down, and it leaves the offset.
+        let limited = input(&set_of("1/2", &[(0, "-9", "1/2")], Units::Raw));
+        assert_eq!(limited.region, GridBox::of(vec![-2, -3], vec![2, 7]));
+        let left = GridBall::Shared { offsets: vec![vec![(1, 4)]] };
+        assert_eq!((limited.radii, limited.ball), (vec![3, 5], Some(left)));
+        // Limits on both sides of what is read.
+        let limited = input(&set_of("1/2", &[(0, "0", "1/2"), (1, "0", "9")], Units::Normalised));
+        assert_eq!(limited.region, GridBox::of(vec![0, 0], vec![2, 5]));
+        assert_eq!(limited.radii, vec![1, 3]);
+        let wide = input(&set_of("1/2", &[(0, "-1/2", "1")], Units::Raw));
+        assert_eq!(wide.ball, offsets(2, 4));
+    }
+
+    /// Offsets and limits are given up: what remains is the box of the radii.
+    #[test]
+    fn every_state_has_the_box_of_a_sensors_set() {
+        let set = set(sensor(["1/4", "1/8"], ("1/2", &[1]), &[(0, "0", "0")]), Units::Raw);
+        let radii = global_radii(&policy(), &set).unwrap();
+        assert_eq!(radii, [r("1/4"), r("5/4")]);
+        assert_eq!(global_set(&set, &radii), Ok(Perturbation::PerCoordinate { radii }));
+        let normalised = PerturbationSet { units: Units::Normalised, ..set };
+        let radii = global_radii(&policy(), &normalised).unwrap();
+        assert_eq!(radii, [r("1/4"), r("5/8")]);
+        assert_eq!(global_set(&normalised, &radii), Ok(Perturbation::PerCoordinate { radii }));
+    }
+
+    #[test]
+    fn sensor_sets_that_do_not_fit_are_refused() {
+        let zero = [(0, 0), (0, 0)];
+        let of = |shape: Perturbation| at(zero, Units::Raw, &set(shape, Units::Raw)).map(|_| ());
+        let limits = |limits: &[_]| of(sensor(["1", "1"], ("1", &[0, 1]), limits));
+        assert_eq!(limits(&[(0, "0", "0"), (1, "-1", "0")]), Ok(()));
+        assert_eq!(of(sensor(["1", "-1"], ("1", &[]), &[])), Err(Fault::NegativeRadius { coordinate: 1 }));
+        assert_eq!(of(sensor(["1", "1"], ("-1", &[0]), &[])), Err(Fault::NegativeOffset { offset: 0 }));
+        assert_eq!(of(sensor(["1", "1"], ("1", &[1, 1]), &[])), Err(Fault::OffsetTwice { coordinate: 1 }));
+        assert_eq!(of(sensor(["1", "1"], ("1", &[0, 2]), &[])), Err(Fault::NoSuchInput { coordinate: 2 }));
+        assert_eq!(limits(&[(2, "0", "1")]), Err(Fault::NoSuchInput { coordinate: 2 }));
+        assert_eq!(limits(&[(1, "1", "0")]), Err(Fault::EmptyLimits { coordinate: 1 }));
+        assert_eq!(limits(&[(1, "0", "1"), (1, "0", "1")]), Err(Fault::EmptyLimits { coordinate: 1 }));
+        assert_eq!(limits(&[(1, "1/1000", "1")]), Err(Fault::OutsideLimits { coordinate: 1 }));
+        assert_eq!(limits(&[(1, "-1", "-1/1000")]), Err(Fault::OutsideLimits { coordinate: 1 }));
+        let two = |one: usize, other: usize| {
+            let mut shape = sensor(["1", "1"], ("1", &[one]), &[]);
+            if let Perturbation::Sensor(set) = &mut shape {
+                set.shared.push(SharedOffset { radius: r("1"), inputs: vec![other] });
+            }
+            of(shape)
+        };
+        assert_eq!((two(0, 1), two(1, 1)), (Ok(()), Err(Fault::OffsetTwice { coordinate: 1 })));
+        let short = SensorSet { radii: vec![r("1")], shared: Vec::new(), limits: Vec::new() };
+        assert_eq!(of(Perturbation::Sensor(short)), Err(Fault::ShapeMismatch { layer: 0 }));
     }
 
     /// A negative std would turn every interval round.

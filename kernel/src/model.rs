@@ -176,6 +176,39 @@ pub enum Perturbation {
         /// Radii, not negative, one per input.
         radii: Vec<Rational>,
     },
+    /// What a robot's sensors do: noise, offsets that several coordinates share, and limits of what can be observed.
+    Sensor(SensorSet),
+}
+
+/// `s + A o + n`, cut to limits: noise `n`, offsets `o`, and a map `A` that adds each offset to its coordinates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SensorSet {
+    /// Noise: coordinate `i` by at most `radii[i]`, not negative, one per input.
+    pub radii: Vec<Rational>,
+    /// Offsets; no coordinate has two.
+    pub shared: Vec<SharedOffset>,
+    /// Limits; no coordinate has two.
+    pub limits: Vec<InputLimit>,
+}
+
+/// A bias: one offset for all of its coordinates, such as the copies of a sensor's reading in several frames.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedOffset {
+    /// The offset is at most this, not negative.
+    pub radius: Rational,
+    /// Inputs, from 0.
+    pub inputs: Vec<usize>,
+}
+
+/// Where an input is, unperturbed and perturbed, in the units of the set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputLimit {
+    /// Input, from 0.
+    pub input: usize,
+    /// Least value.
+    pub lower: Rational,
+    /// Greatest value, at least the least.
+    pub upper: Rational,
 }
 
 /// A perturbation with its units (DESIGN: normalised perturbations are added after the normaliser and not clipped

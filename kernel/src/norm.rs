@@ -277,6 +277,8 @@ pub fn perturbation_size(
             };
             Ok(times.mul(radius))
         }
+        // `global_set` makes a box of it.
+        Perturbation::Sensor(_) => Err(Fault::ShapeMismatch { layer: 0 }),
         Perturbation::PerCoordinate { radii } => {
             check_radii(inputs, radii)?;
             let sum = |f: fn(&Rational) -> Rational| radii.iter().fold(Rational::zero(), |s, r| s.add(&f(r)));

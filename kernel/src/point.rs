@@ -2,13 +2,14 @@
 //!
 //! The point's offset from the state is rational and its membership is decided exactly; the policy is enclosed at both.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::enclose::{Enclosure, Enclosures, TanhTable, exp, sqrt};
 use crate::fault::Fault;
 use crate::grid::{GridNetwork, rational_entry};
 use crate::ibp::propagate;
-use crate::input::{radius_of, read_point};
+use crate::input::{parts, read_point};
 use crate::interval::GridBox;
 use crate::model::{Head, Perturbation, PerturbationSet, Policy, Units};
 use crate::number::{Dyadic, Rational};
@@ -16,10 +17,12 @@ use crate::wide::zip_exact;
 
 /// The network's exact inputs at the state and at the point that lies `offset` from it, in the units of `set`.
 ///
-/// Accepts iff `|offset_j| <= radius_j` for every coordinate, or `sum offset_j^2 <= radius^2` for l2.
+/// Accepts iff `|offset_j| <= radius_j` for every coordinate, or `sum offset_j^2 <= radius^2` for l2; where coordinates share
+/// an offset, iff one value of it leaves each of them no more than its radius; and iff state and point are within limits.
 ///
 /// # Errors
-/// [`Fault::PointTooFar`], [`Fault::PointOutsideBall`], [`Fault::PointShape`], a negative radius.
+/// [`Fault::PointTooFar`], [`Fault::PointOutsideBall`], [`Fault::PointShape`], [`Fault::OutsideLimits`], what is wrong with the
+/// set.
 pub fn perturbed_inputs(
     policy: &Policy,
     state: &[Dyadic],
@@ -31,19 +34,27 @@ pub fn perturbed_inputs(
     if state.len() != width || offset.len() != width {
         return Err(Fault::PointShape);
     }
-    match &set.shape {
-        Perturbation::L2 { .. } => {
-            let squares = offset.iter().fold(Rational::zero(), |sum, x| sum.add(&x.mul(x)));
-            let radius = radius_of(set, 0)?;
-            if squares > radius.mul(radius) {
-                return Err(Fault::PointOutsideBall);
-            }
+    let parts = parts(set, width)?;
+    if let Perturbation::L2 { radius } = &set.shape {
+        let squares = offset.iter().fold(Rational::zero(), |sum, x| sum.add(&x.mul(x)));
+        if squares > radius.mul(radius) {
+            return Err(Fault::PointOutsideBall);
         }
-        Perturbation::Linf { .. } | Perturbation::PerCoordinate { .. } => {
-            for (coordinate, offset) in offset.iter().enumerate() {
-                if offset.abs() > *radius_of(set, coordinate)? {
-                    return Err(Fault::PointTooFar { coordinate });
+    } else {
+        // Of each shared offset, the values that explain the coordinates so far.
+        let mut left: BTreeMap<usize, (Rational, Rational)> = BTreeMap::new();
+        for (coordinate, (part, offset)) in zip_exact(&parts, offset, 0)?.enumerate() {
+            let (least, most) = (offset.sub(part.radius), offset.add(part.radius));
+            let possible = match part.shared {
+                None => !least.is_positive() && !most.is_negative(),
+                Some((group, size)) => {
+                    let (lower, upper) = left.entry(group).or_insert_with(|| (size.neg(), size.clone()));
+                    (*lower, *upper) = (lower.clone().max(least), upper.clone().min(most));
+                    lower <= upper
                 }
+            };
+            if !possible {
+                return Err(Fault::PointTooFar { coordinate });
             }
         }
     }

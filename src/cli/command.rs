@@ -15,6 +15,7 @@ pub mod gate;
 pub mod import;
 pub mod keygen;
 pub mod keys;
+pub mod names;
 pub mod prune;
 pub mod report;
 pub mod sa_mdp;

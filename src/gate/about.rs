@@ -1,6 +1,6 @@
 //! What claims speak of: the adversary and the listed states. Untrusted. `spec/gate.md#secateurtoml`.
 
-use secateur_checker::model::{Perturbation, PerturbationSet, Units};
+use secateur_checker::model::{InputLimit, Perturbation, PerturbationSet, SensorSet, SharedOffset, Units};
 use secateur_checker::number::Rational;
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::escaped::Escaped;
@@ -13,14 +13,20 @@ use crate::certify::emit::units_word;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct About {
-    /// `linf`, `l2` or `per-coordinate`.
+    /// `linf`, `l2`, `per-coordinate` or `sensor`.
     pub shape: String,
     /// Radius, exactly; of `linf` and `l2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub radius: Option<String>,
-    /// Radii, exactly; of `per-coordinate`.
+    /// Radii, exactly; of `per-coordinate` and `sensor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub radii: Option<Vec<String>>,
+    /// Shared offsets, exactly; of `sensor`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<SharedAbout>,
+    /// Limits, exactly; of `sensor`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitAbout>,
     /// `raw` or `normalised`.
     pub units: String,
     /// Plain SHA-256 of the states file.
@@ -29,6 +35,28 @@ pub struct About {
     pub state_count: usize,
     /// `raw` or `normalised`.
     pub state_units: String,
+}
+
+/// An offset that inputs share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SharedAbout {
+    /// Radius, exactly.
+    pub radius: String,
+    /// Inputs, from 0.
+    pub inputs: Vec<usize>,
+}
+
+/// The limits of an input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LimitAbout {
+    /// Input, from 0.
+    pub input: usize,
+    /// Least value, exactly.
+    pub lower: String,
+    /// Greatest value, exactly.
+    pub upper: String,
 }
 
 impl About {
@@ -41,12 +69,29 @@ impl About {
             Perturbation::PerCoordinate { radii } => {
                 ("per-coordinate", None, Some(radii.iter().map(Rational::to_string).collect()))
             }
+            Perturbation::Sensor(set) => {
+                ("sensor", None, Some(set.radii.iter().map(Rational::to_string).collect()))
+            }
         };
+        let (shared, limits) = match &set.shape {
+            Perturbation::Sensor(SensorSet { shared, limits, .. }) => (shared.as_slice(), limits.as_slice()),
+            _ => (&[][..], &[][..]),
+        };
+        let shared = shared
+            .iter()
+            .map(|offset| SharedAbout { radius: offset.radius.to_string(), inputs: offset.inputs.clone() });
+        let limits = limits.iter().map(|limit| LimitAbout {
+            input: limit.input,
+            lower: limit.lower.to_string(),
+            upper: limit.upper.to_string(),
+        });
         let states = certificate.inputs.iter().find(|file| file.role == "states");
         Self {
             shape: shape.to_owned(),
             radius,
             radii,
+            shared: shared.collect(),
+            limits: limits.collect(),
             units: units_word(set.units).to_owned(),
             states: states.map(|file| file.sha256.clone()).unwrap_or_default(),
             state_count: certificate.states,
@@ -59,21 +104,42 @@ impl About {
     /// # Errors
     /// What is wrong.
     pub fn adversary(&self) -> Result<PerturbationSet, String> {
+        let any = |text: &String| Rational::parse(text).map_err(|e| format!("radius {}: {e}", Escaped(text)));
         let number = |text: &String| {
-            let value = Rational::parse(text).map_err(|e| format!("radius {}: {e}", Escaped(text)))?;
+            let value = any(text)?;
             if value.is_negative() { Err(format!("radius {value} is negative")) } else { Ok(value) }
         };
+        if self.shape != "sensor" && !(self.shared.is_empty() && self.limits.is_empty()) {
+            return Err(format!("shape {} takes neither shared nor limits", Escaped(&self.shape)));
+        }
         let shape = match (self.shape.as_str(), &self.radius, &self.radii) {
             ("linf", Some(radius), None) => Perturbation::Linf { radius: number(radius)? },
             ("l2", Some(radius), None) => Perturbation::L2 { radius: number(radius)? },
             ("per-coordinate", None, Some(radii)) => {
                 Perturbation::PerCoordinate { radii: radii.iter().map(number).collect::<Result<_, _>>()? }
             }
-            ("linf" | "l2", ..) => return Err(format!("shape {} takes radius, and no radii", self.shape)),
-            ("per-coordinate", ..) => {
-                return Err("shape per-coordinate takes radii, and no radius".to_owned());
+            ("sensor", None, Some(radii)) => {
+                let shared = self.shared.iter().map(|offset| {
+                    Ok(SharedOffset { radius: number(&offset.radius)?, inputs: offset.inputs.clone() })
+                });
+                let limits = self.limits.iter().map(|limit| {
+                    let (lower, upper) = (any(&limit.lower)?, any(&limit.upper)?);
+                    Ok(InputLimit { input: limit.input, lower, upper })
+                });
+                Perturbation::Sensor(SensorSet {
+                    radii: radii.iter().map(number).collect::<Result<_, _>>()?,
+                    shared: shared.collect::<Result<_, String>>()?,
+                    limits: limits.collect::<Result<_, String>>()?,
+                })
             }
-            _ => return Err(format!("shape {} is none of linf, l2, per-coordinate", Escaped(&self.shape))),
+            ("linf" | "l2", ..) => return Err(format!("shape {} takes radius, and no radii", self.shape)),
+            ("per-coordinate" | "sensor", ..) => {
+                return Err(format!("shape {} takes radii, and no radius", self.shape));
+            }
+            _ => {
+                let shape = Escaped(&self.shape);
+                return Err(format!("shape {shape} is none of linf, l2, per-coordinate, sensor"));
+            }
         };
         Ok(PerturbationSet { shape, units: units(&self.units)? })
     }
@@ -113,7 +179,12 @@ impl About {
             }
             (None, radii) => format!("{} radii", radii.as_ref().map_or(0, Vec::len)),
         };
-        format!("{} of {size} in {} units", self.shape, self.units)
+        let more = |count: usize, what: &str| match count {
+            0 => String::new(),
+            _ => format!(", {count} {what}"),
+        };
+        let more = more(self.shared.len(), "shared offsets") + &more(self.limits.len(), "limits");
+        format!("{} of {size}{more} in {} units", self.shape, self.units)
     }
 
     /// The states in words.

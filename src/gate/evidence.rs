@@ -53,7 +53,7 @@ impl Evidence {
 
     /// A digest over everything that defines the policy.
     pub fn policy_digest(&self) -> String {
-        policy_digest(&self.0.policy.files.policy)
+        policy_digest(&self.0.policy.files.policy, self.0.policy.files.names.as_ref())
     }
 
     /// Name and digest of the policy's files.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::table::Quantity;
 
-use super::about::About;
+use super::about::{About, LimitAbout, SharedAbout};
 use super::bounds::{Extreme, chosen, worst};
 use super::config::{Choice, Gate, is_plain};
 use super::evidence::{Evidence, gather};
@@ -114,6 +114,21 @@ fn about_table(evidence: &Evidence) -> String {
     if let Some(radii) = &about.radii {
         let radii: Vec<String> = radii.iter().map(|r| quoted(r)).collect();
         text.push_str(&format!("radii = [{}]\n", radii.join(", ")));
+    }
+    if !about.shared.is_empty() {
+        let entry = |offset: &SharedAbout| {
+            format!("{{ radius = {}, inputs = {:?} }}", quoted(&offset.radius), offset.inputs)
+        };
+        let entries: Vec<String> = about.shared.iter().map(entry).collect();
+        text.push_str(&format!("shared = [{}]\n", entries.join(", ")));
+    }
+    if !about.limits.is_empty() {
+        let entry = |limit: &LimitAbout| {
+            let (lower, upper) = (quoted(&limit.lower), quoted(&limit.upper));
+            format!("{{ input = {}, lower = {lower}, upper = {upper} }}", limit.input)
+        };
+        let entries: Vec<String> = about.limits.iter().map(entry).collect();
+        text.push_str(&format!("limits = [{}]\n", entries.join(", ")));
     }
     text.push_str(&format!(
         "units = {}\nstates = {}   # SHA-256 of the states file\nstate-count = {}\nstate-units = {}\n\n",

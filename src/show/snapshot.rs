@@ -3,7 +3,7 @@
 
 use secateur_checker::family::Family;
 use secateur_checker::kernel::regret::RewardRange;
-use secateur_checker::model::{Perturbation, PerturbationSet};
+use secateur_checker::model::{InputLimit, Perturbation, PerturbationSet, SensorSet, SharedOffset};
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::reader::certificate::{
     Certificate, Claim, ClaimLists, FileDigest, Place, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
@@ -146,6 +146,12 @@ pub fn adversary_words(set: &PerturbationSet) -> String {
         Perturbation::PerCoordinate { radii } => {
             format!("per-coordinate, {} radii, {units} units", radii.len())
         }
+        Perturbation::Sensor(SensorSet { radii, shared, limits }) => format!(
+            "sensor, {} radii, {} shared offsets, {} limits, {units} units",
+            radii.len(),
+            shared.len(),
+            limits.len()
+        ),
     }
 }
 
@@ -164,6 +170,22 @@ fn adversary_lines(set: &PerturbationSet, lines: &mut Vec<String>) {
             lines.push(format!("adversary: per-coordinate, {units} units, {} radii", radii.len()));
             let line = |(input, r)| format!("adversary, input {input}: radius {}", radius(r));
             lines.extend(radii.iter().enumerate().map(line));
+        }
+        Perturbation::Sensor(SensorSet { radii, shared, limits }) => {
+            lines.push(adversary_words(set).replacen("sensor", "adversary: sensor", 1));
+            let line = |(input, r)| format!("adversary, input {input}: radius {}", radius(r));
+            lines.extend(radii.iter().enumerate().map(line));
+            for (offset, SharedOffset { radius: size, inputs }) in shared.iter().enumerate() {
+                let line = |input| {
+                    format!("adversary, shared offset {offset}, input {input}: radius {}", radius(size))
+                };
+                lines.extend(inputs.iter().map(line));
+            }
+            let line = |InputLimit { input, lower, upper }: &InputLimit| {
+                let (lower, upper) = (number(lower, Rounding::Down), number(upper, Rounding::Up));
+                format!("adversary, input {input}: limits {lower}, {upper}")
+            };
+            lines.extend(limits.iter().map(line));
         }
     }
 }

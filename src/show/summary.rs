@@ -8,7 +8,7 @@ use secateur_checker::answer::{
     text, verdict,
 };
 use secateur_checker::check::{Facts, Verified};
-use secateur_checker::model::Perturbation;
+use secateur_checker::model::{InputLimit, Perturbation, SensorSet, SharedOffset};
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::reader::certificate::{Certificate, Claim};
 use secateur_checker::reader::trust::SignerInfo;
@@ -302,11 +302,20 @@ fn adversary_json(certificate: &Certificate) -> Value {
     let set = &certificate.perturbation;
     let (radius, radii) = match &set.shape {
         Perturbation::Linf { radius } | Perturbation::L2 { radius } => (Some(radius), None),
-        Perturbation::PerCoordinate { radii } => (None, Some(radii)),
+        Perturbation::PerCoordinate { radii } | Perturbation::Sensor(SensorSet { radii, .. }) => {
+            (None, Some(radii))
+        }
     };
-    json!({"shape": shape_word(&set.shape), "units": units_word(set.units),
+    let mut document = json!({"shape": shape_word(&set.shape), "units": units_word(set.units),
            "radius": radius.map(|r| both(r, Rounding::Down)),
-           "radii": radii.map(|radii| radii.iter().map(|r| both(r, Rounding::Down)).collect::<Vec<_>>())})
+           "radii": radii.map(|radii| radii.iter().map(|r| both(r, Rounding::Down)).collect::<Vec<_>>())});
+    if let Perturbation::Sensor(SensorSet { shared, limits, .. }) = &set.shape {
+        let offset = |SharedOffset { radius, inputs }: &SharedOffset| json!({"radius": both(radius, Rounding::Down), "inputs": inputs});
+        let limit = |InputLimit { input, lower, upper }: &InputLimit| json!({"input": input, "lower": both(lower, Rounding::Down), "upper": both(upper, Rounding::Up)});
+        document["shared"] = json!(shared.iter().map(offset).collect::<Vec<_>>());
+        document["limits"] = json!(limits.iter().map(limit).collect::<Vec<_>>());
+    }
+    document
 }
 
 /// The best bound of every quantity under a mask, and what an attack reaches.
@@ -375,7 +384,18 @@ fn claims_json(certificate: &Certificate, facts: Option<&Facts>) -> Value {
                "normaliser": facts.normaliser})
     });
     let states = certificate.inputs.iter().find(|f| f.role == "states").map(|f| f.sha256.clone());
-    json!({"format": FORMAT, "kind": "certificate", "result": "unchecked", "headline": headline(certificate, facts),
+    let named = claims.named_outputs(facts.and_then(|facts| facts.names.as_ref()));
+    let named: Vec<Value> = named
+        .iter()
+        .map(|(named, bounds)| {
+            let masks: Vec<Value> = bounds.iter().map(|(mask, bound)| {
+            json!({"mask": mask, "atMost": both(&bound.value, Rounding::Up), "everyState": bound.everywhere})
+        }).collect();
+            json!({"name": named.name, "output": named.output, "unit": named.unit,
+               "scale": named.scale.as_ref().map(|scale| both(scale, Rounding::Down)), "masks": masks})
+        })
+        .collect();
+    json!({"format": FORMAT, "kind": "certificate", "result": "unchecked", "outputs": named, "headline": headline(certificate, facts),
            "policy": policy, "weightsDigest": certificate.weights_digest, "head": certificate.head,
            "adversary": adversary_json(certificate), "perturbation": perturbation_words(certificate),
            "states": certificate.states, "statesInFile": facts.map(|facts| facts.rows),

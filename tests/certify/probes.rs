@@ -41,6 +41,11 @@ fn case_of(random: &mut Random, radius: &str) -> Case {
         Perturbation::Linf { .. } => Perturbation::Linf { radius: r(radius) },
         Perturbation::L2 { .. } => Perturbation::L2 { radius: r(radius) },
         Perturbation::PerCoordinate { .. } => Perturbation::PerCoordinate { radii: vec![r(radius); inputs] },
+        Perturbation::Sensor(mut set) => {
+            set.radii = vec![r(radius); inputs];
+            set.shared.iter_mut().for_each(|offset| offset.radius = r(radius));
+            Perturbation::Sensor(set)
+        }
     };
     case
 }

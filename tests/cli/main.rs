@@ -5,6 +5,7 @@ mod bundle;
 mod diff;
 mod episodes;
 mod keys;
+mod names;
 mod outputs;
 mod people;
 mod people_more;

@@ -202,7 +202,7 @@ fn the_policy_printed_is_all_of_it() {
         let problem = Problem::write(folder.path(), &Spec { activation, ..Spec::small(1) });
         problem.certify_to_disk(&[Family::Sensitivity], &key(1));
         let policy = load_policy(&problem.policy_dir()).expect("a policy").files.policy;
-        let digest = policy_digest(&policy);
+        let digest = policy_digest(&policy, None);
         for ran in both(folder.path(), &[]) {
             assert!(line(&ran, "policy").ends_with(&digest) && !ran.stdout.contains("weights  "), "{ran:?}");
         }

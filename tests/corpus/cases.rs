@@ -10,6 +10,7 @@ use std::path::Path;
 
 use secateur::certify::emit::{emit_certificate, emit_envelope};
 use secateur::certify::keys::public_pem;
+use secateur::names::{parse_names, with_names};
 use secateur::policy::emit::emit_mask;
 use secateur_checker::family::Family;
 use secateur_checker::load::{load_masks, load_policy};
@@ -68,6 +69,7 @@ pub fn write_corpus(root: &Path) {
         Problem::write(&root.join("problems").join(name), &spec);
     }
     write_unnested(root);
+    write_named(root);
     Problem::write_leads(&root.join("problems/leads"));
     write_trust_files(&root.join("trust"));
     let (gaussian, _) = certify(root, "gaussian", &[Family::Sensitivity, Family::Ibp]);
@@ -86,6 +88,18 @@ pub fn write_corpus(root: &Path) {
     writer.witnesses();
     writer.families();
     writer.curves();
+}
+
+/// The Gaussian problem whose inputs and outputs have names.
+fn write_named(root: &Path) {
+    let (_, spec) = &specs()[0];
+    let problem = Problem::write(&root.join("problems/named"), spec);
+    let text = "[inputs]\ngyro = { at = \"0\", unit = \"rad/s\", frames = 2, stride = 2 }\n\
+                command = { at = \"1\" }\n[outputs]\n\"left hip pitch\" = { at = \"1\", unit = \"rad\", scale = \"0.25\" }\n";
+    let file = problem.policy_dir().join("policy.json");
+    let manifest = fs::read(&file).expect("a manifest");
+    let names = parse_names(text, 3, 2).expect("names");
+    fs::write(file, with_names(&manifest, &names).expect("JSON")).expect("written");
 }
 
 /// The Gaussian problem with a last mask that keeps what the one before it pruned.

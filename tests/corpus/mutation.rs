@@ -47,6 +47,7 @@ impl Bench {
         let witness = self.witness.as_ref().filter(|_| certificate.witness.is_some());
         let subject = Subject {
             policy: &self.policy.files.policy,
+            names: self.policy.files.names.as_ref(),
             policy_files: [
                 NamedFile { name: "policy.json", bytes: &self.policy.manifest },
                 NamedFile { name: "policy.safetensors", bytes: &self.policy.tensors },

@@ -9,9 +9,12 @@ use secateur_checker::evaluate::{Problem, evaluate};
 use secateur_checker::family::Family;
 use secateur_checker::kernel::head::HeadBounds;
 use secateur_checker::load::{load_masks, load_policy, load_states};
-use secateur_checker::model::{Head, Perturbation, PerturbationSet, Policy, Units};
+use secateur_checker::model::{
+    Head, InputLimit, Perturbation, PerturbationSet, Policy, SensorSet, SharedOffset, States, Units,
+};
 use secateur_checker::number::Rational;
 use secateur_checker::table::Quantity;
+use secateur_testkit::case::base;
 use secateur_testkit::problem::{Problem as Files, Spec, linf, rational};
 use secateur_testkit::random::Random;
 
@@ -25,15 +28,39 @@ struct Case {
     deterministic: bool,
 }
 
+/// Noise, none of it in one input, and an offset that the first two share.
+fn sensor(radius: Rational) -> Perturbation {
+    let shared = vec![SharedOffset { radius: rational("0.1"), inputs: vec![0, 1] }];
+    let radii = vec![radius, Rational::zero(), rational("0.07")];
+    Perturbation::Sensor(SensorSet { radii, shared, limits: Vec::new() })
+}
+
+/// Limits that stop the first and the last input at some states, of which all are within them.
+fn limit(set: &mut PerturbationSet, policy: &Policy, states: &States) {
+    let Perturbation::Sensor(sensor) = &mut set.shape else { return };
+    let rows = states.values.values.chunks(states.values.columns).map(|row| {
+        let row: Vec<Rational> = row.iter().map(|x| x.to_rational()).collect();
+        base(policy, &row, states.units, set.units)
+    });
+    let rows: Vec<Vec<Rational>> = rows.collect();
+    for (input, room) in [(0, "1/30"), (2, "0")] {
+        let values = || rows.iter().map(|row| row[input].clone());
+        let (least, most) = (values().min().expect("a state"), values().max().expect("a state"));
+        let (lower, upper) = (least.sub(&rational(room)), most.add(&rational("1/50")));
+        sensor.limits.push(InputLimit { input, lower, upper });
+    }
+}
+
 /// Radii that are and are not binary64 numbers, down to 0.
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (index, radius) in ["1/20", "1/3", "1/1024", "1e-30", "0"].into_iter().enumerate() {
-        for kind in 0..3 {
+        for kind in 0..4 {
             let radius = rational(radius);
             let shape = match kind {
                 0 => Perturbation::Linf { radius },
                 1 => Perturbation::L2 { radius },
+                2 => sensor(radius),
                 _ => Perturbation::PerCoordinate { radii: vec![radius, Rational::zero(), rational("0.07")] },
             };
             for (units, state_units) in [
@@ -115,7 +142,7 @@ fn compare(problem: &Problem<'_>, policy: &Policy, points: &PointTable) -> (usiz
 #[test]
 fn points_are_inside_and_never_above_a_bound() {
     let (mut compared, mut positive) = (0, 0);
-    for case in cases() {
+    for mut case in cases() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let files = Files::write(folder.path(), &case.spec);
         let mut policy = load_policy(&files.policy_dir()).expect("a policy");
@@ -125,6 +152,7 @@ fn points_are_inside_and_never_above_a_bound() {
         let masks = load_masks(&files.masks_dir(), &policy.files).expect("masks");
         let (states, _) = load_states(&files.states_file(), case.state_units).expect("states");
         let policy = &policy.files.policy;
+        limit(&mut case.set, policy, &states);
         let mut problem =
             Problem { policy, masks: &masks.masks, states: &states, perturbation: &case.set, witness: None };
         let found: Vec<Vec<u8>> = (0..masks.masks.len())

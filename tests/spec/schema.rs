@@ -98,6 +98,7 @@ fn schema_and_reader_know_the_same_keys() {
         "bands",
         "envelopes",
         "pruned-deviation",
+        "sensor",
     ];
     let mut compared = 0;
     let mut apart = BTreeSet::new();

@@ -1,7 +1,7 @@
 //! The statement a certificate signs: an in-toto Statement v1 whose predicate lists claims, verdicts and digests.
 //! Trusted; shape only, `check` decides what is true. `spec/certificate.md`.
 
-use crate::model::{Perturbation, PerturbationSet, Units};
+use crate::model::{InputLimit, Perturbation, PerturbationSet, SensorSet, SharedOffset, Units};
 use crate::number::Rational;
 use crate::reader::clause::{Clause, Part};
 use crate::reader::counterexample::{BracketVerdict, CounterexampleClaim, MAX_BRACKETS, MAX_CLAIMS};
@@ -330,13 +330,39 @@ impl Record for Perturbation {
         Ok(match kind.string()? {
             "linf" => Self::Linf { radius: radius()? },
             "l2" => Self::L2 { radius: radius()? },
-            "per-coordinate" => {
-                let field = fields.required("radii")?;
-                let radii = field.rationals(MAX_WIDTH)?;
-                let least = |radii: &Vec<Rational>| !radii.iter().any(Rational::is_negative);
-                Self::PerCoordinate { radii: field.allowed(radii, "a list of numbers of at least 0", least)? }
-            }
-            _ => return Err(kind.unknown_word("linf, l2 or per-coordinate")),
+            "per-coordinate" => Self::PerCoordinate { radii: radii(fields, "radii")? },
+            "sensor" => Self::Sensor(SensorSet::part(fields)?),
+            _ => return Err(kind.unknown_word("linf, l2, per-coordinate or sensor")),
         })
+    }
+}
+
+/// Numbers of at least 0, no more than inputs can be.
+fn radii(fields: &mut Fields<'_>, key: &str) -> Result<Vec<Rational>, Clause> {
+    let field = fields.required(key)?;
+    let least = |radii: &Vec<Rational>| !radii.iter().any(Rational::is_negative);
+    field.allowed(field.rationals(MAX_WIDTH)?, "a list of numbers of at least 0", least)
+}
+
+record! {
+    for SensorSet {
+        radii: Vec<Rational> => radii,
+        shared: Vec<SharedOffset> => list_or_absent("shared offsets", MAX_WIDTH),
+        limits: Vec<InputLimit> => list_or_absent("limits", MAX_WIDTH),
+    }
+}
+
+record! {
+    for SharedOffset {
+        radius: Rational,
+        inputs: Vec<usize> => list("inputs", MAX_WIDTH),
+    }
+}
+
+record! {
+    for InputLimit {
+        input: usize,
+        lower: Rational,
+        upper: Rational,
     }
 }

@@ -229,6 +229,11 @@ conditions! {
             "layer {layer} is marked as fixed, but its weight is not diagonal";
         AllFixed => Malformed, "every layer is marked as fixed: the policy has no weight";
         StdNotPositive { index: usize } => Malformed, "the normaliser's std is not positive in coordinate {index}";
+        NameTwice { name: Word } => Malformed, "the name {name} stands twice: a name is of one group or one output";
+        NamesNothing { name: Word } => Malformed, "{name} covers no input";
+        NamedTwice { name: Word, place: usize } => Malformed, "{name} covers number {place}, which has a name already";
+        NameOutside { name: Word, width: usize } => Malformed,
+            "{name} covers a number that the policy does not have: they go from 0 to below {width}";
         StateDependentStd => Malformed,
             "the policy's standard deviation depends on the state (gSDE): total variation bounds need one that does not";
         SquashedGaussian => Malformed, "squashed Gaussian heads are not supported";

@@ -3,6 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::names::Names;
 use crate::model::{Activation, Head, Mask, Matrix, Network, Policy};
 use crate::number::Dyadic;
 
@@ -38,8 +39,9 @@ pub fn weights_digest(network: &Network) -> String {
 
 /// Names a policy: `sha256:` and the SHA-256 of the line `secateur.policy/1`, then all that its function is made of: number of
 /// layers; each layer's weight and bias as in [`weights_digest`], its activation and whether it is fixed; the head with its
-/// `log_std`; the normaliser. Words and rationals are ASCII lines, `p/q` in lowest terms.
-pub fn policy_digest(policy: &Policy) -> String {
+/// `log_std`; the normaliser; the names of inputs and outputs, where there are any. Words and rationals are ASCII lines, `p/q`
+/// in lowest terms.
+pub fn policy_digest(policy: &Policy, names: Option<&Names>) -> String {
     let mut digest = Hashed::new("secateur.policy/1\n");
     digest.size(policy.network.layers.len());
     for layer in &policy.network.layers {
@@ -73,6 +75,24 @@ pub fn policy_digest(policy: &Policy) -> String {
             digest.line(&normaliser.clip.as_ref().map_or_else(|| "no clip".to_owned(), ToString::to_string));
         }
         None => digest.line("no normaliser"),
+    }
+    if let Some(Names { inputs, outputs }) = names {
+        digest.line("names");
+        digest.size(inputs.len());
+        for group in inputs {
+            digest.line(&group.name);
+            for size in [group.first, group.count, group.frames, group.stride] {
+                digest.size(size);
+            }
+            digest.line(group.unit.as_deref().unwrap_or_default());
+        }
+        digest.size(outputs.len());
+        for named in outputs {
+            digest.line(&named.name);
+            digest.size(named.output);
+            digest.line(named.unit.as_deref().unwrap_or_default());
+            digest.line(&named.scale.as_ref().map_or_else(String::new, ToString::to_string));
+        }
     }
     digest.finish()
 }
@@ -214,13 +234,13 @@ mod tests {
                 p.normaliser = Some(Normaliser { mean, std, clip: Some(Rational::one()) });
             }),
         ];
-        let mut digests = vec![policy_digest(&good)];
+        let mut digests = vec![policy_digest(&good, None)];
         for (what, change) in changes {
             let mut other = good.clone();
             change(&mut other);
             let same_weights = weights_digest(&other.network) == weights_digest(&good.network);
             assert_eq!(same_weights, !["weight", "bias"].contains(&what), "{what}");
-            let digest = policy_digest(&other);
+            let digest = policy_digest(&other, None);
             assert!(!digests.contains(&digest), "{what}");
             digests.push(digest);
         }

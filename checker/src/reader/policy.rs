@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use super::clause::{Clause, Part};
 use super::fields::{Document, Field, Fields};
 use super::json::Numbers;
+use super::names::Names;
+use super::record::Read;
 use super::safetensors::Safetensors;
 use super::tensor::{MAX_ENTRIES, RawTensor};
 use crate::model::{
@@ -33,6 +35,8 @@ pub(crate) const MAX_OPTION: usize = 1 << 16;
 pub struct PolicyFiles {
     /// The policy.
     pub policy: Policy,
+    /// What its inputs and outputs are called.
+    pub names: Option<Names>,
     /// Tensor name of each layer's weight, in layer order.
     pub weight_names: Vec<String>,
     /// Names of all tensors that no mask may touch: biases, `log_std`, normaliser, weights of fixed layers.
@@ -63,6 +67,7 @@ pub fn parse_policy(manifest: &[u8], tensors: &[u8]) -> Result<PolicyFiles, Clau
     let normaliser = fields.optional("normaliser");
     let normaliser = normaliser.map(|n| parse_normaliser(&n, network.inputs(), &mut reader)).transpose()?;
     let source = fields.optional("source").map(|s| parse_source(&s)).transpose()?;
+    let names = fields.optional("names").map(|n| parse_names(&n, &network)).transpose()?;
     fields.finish()?;
     if let Some(name) = reader.file.names().find(|name| !reader.used.contains(*name)) {
         return Err(Clause::UnnamedTensor { name: name.into() });
@@ -73,7 +78,8 @@ pub fn parse_policy(manifest: &[u8], tensors: &[u8]) -> Result<PolicyFiles, Clau
         layers.into_iter().any(|(weight, layer)| weight == name && !layer.fixed)
     };
     let fixed_names = reader.used.into_iter().filter(|name| !is_weight(name)).collect();
-    Ok(PolicyFiles { policy: Policy { network, head, normaliser, source }, weight_names, fixed_names })
+    let policy = Policy { network, head, normaliser, source };
+    Ok(PolicyFiles { policy, names, weight_names, fixed_names })
 }
 
 fn in_tensors(clause: Clause) -> Clause {
@@ -259,6 +265,12 @@ fn parse_normaliser(field: &Field<'_>, inputs: usize, reader: &mut Reader<'_>) -
     });
     let std = std.collect::<Result<Vec<_>, _>>()?;
     Ok(Normaliser { mean, std, clip })
+}
+
+fn parse_names(field: &Field<'_>, network: &Network) -> Result<Names, Clause> {
+    let names = Names::read(field)?;
+    names.check(network.inputs(), network.outputs()).map_err(|clause| field.clause(clause))?;
+    Ok(names)
 }
 
 fn parse_source(field: &Field<'_>) -> Result<Source, Clause> {

@@ -162,6 +162,7 @@ impl Case {
         let [manifest, tensors, states_file] = FILES.map(|(name, bytes)| NamedFile { name, bytes });
         let subject = Subject {
             policy: &self.policy,
+            names: None,
             policy_files: [manifest, tensors],
             masks: &masks,
             mask_files: &[],

@@ -185,6 +185,7 @@ fn checked(policy: &Policy, certificate: Certificate, witness: Option<&[u8]>) ->
     let masks = masks();
     let subject = Subject {
         policy,
+        names: None,
         policy_files: [file("policy.json"), file("policy.safetensors")],
         masks: &masks,
         mask_files: &["chain", "m0", "m1"].map(file),

@@ -103,6 +103,7 @@ impl Case {
         let named = |i: usize| NamedFile { name: NAMES[i], bytes: &self.files[i] };
         let subject = PropertySubject {
             policy: &self.policy,
+            names: None,
             files: [named(0), named(1), named(2)],
             property: &self.property,
             proof: self.proof.as_deref().map(|bytes| NamedFile { name: "p.proof.json", bytes }),

@@ -24,8 +24,8 @@ use secateur_checker::kernel::paired::{PairedNetwork, paired_change};
 use secateur_checker::kernel::point::{PointHead, deviation_from_below, enclose_outputs, perturbed_inputs};
 use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{
-    Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy,
-    States, Units,
+    Activation, Head, InputLimit, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet,
+    Policy, SensorSet, SharedOffset, States, Units,
 };
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::reader::certificate::{
@@ -507,6 +507,40 @@ fn a_point_must_lie_in_the_ball_exactly() {
     assert_eq!(short, Err(Fault::PointShape));
 }
 
+/// Noise of 1/10 and 1/5 and one offset of 1 for both inputs, which 11/10 needs whole: the other then moves by 4/5 to 6/5. Input
+/// 1 is seen at most at 21 of its 20.
+#[test]
+fn a_point_needs_one_offset_for_all() {
+    let policy = normalised_pair();
+    let state = [Dyadic::new(5, 0), Dyadic::new(20, 0)];
+    let sensor = |limit: &str, units| {
+        let (radii, inputs) = (vec![r("1/10"), r("1/5")], vec![0, 1]);
+        let shared = vec![SharedOffset { radius: r("1"), inputs }];
+        let limits = vec![InputLimit { input: 1, lower: r("-100"), upper: r(limit) }];
+        set(Perturbation::Sensor(SensorSet { radii, shared, limits }), units)
+    };
+    let inputs = |limit: &str, offset: [&str; 2]| {
+        perturbed_inputs(&policy, &state, Units::Raw, &sensor(limit, Units::Raw), &offset.map(r)).map(|_| ())
+    };
+    for offset in [["1.1", "0.8"], ["1.1", "1.2"], ["-1.1", "-1.2"], ["0", "0.3"], ["0.05", "-0.25"]] {
+        assert_eq!(inputs("100", offset), Ok(()), "{offset:?}");
+    }
+    let far = |coordinate| Err(Fault::PointTooFar { coordinate });
+    assert_eq!(inputs("100", ["1.1", "0.7999999999999999999999"]), far(1));
+    assert_eq!(inputs("100", ["0", "0.3000000000000000000001"]), far(1));
+    assert_eq!(inputs("100", ["-1.1", "0.8"]), far(1));
+    assert_eq!(inputs("100", ["1.1000000000000000000001", "1"]), far(0));
+    assert_eq!(inputs("21", ["1", "1"]), Ok(()));
+    assert_eq!(inputs("21", ["1", "1.0000000000000000000001"]), Err(Fault::OutsideLimits { coordinate: 1 }));
+    assert_eq!(inputs("19", ["1", "-1"]), Err(Fault::OutsideLimits { coordinate: 1 }));
+    // In the network's units the state is seen at 3.
+    let seen = |limit| {
+        let offset = [r("0"), r("0")];
+        perturbed_inputs(&policy, &state, Units::Raw, &sensor(limit, Units::Normalised), &offset).map(|_| ())
+    };
+    assert_eq!((seen("3"), seen("2.999")), (Ok(()), Err(Fault::OutsideLimits { coordinate: 1 })));
+}
+
 /// `relu(s) - relu(s)` pruned to `relu(s)`: the dense bound from above is 0, the pruned one from below 1/16. Pruning hurt.
 #[test]
 fn pruning_that_hurts_is_proved_from_both_sides() {
@@ -636,6 +670,7 @@ fn checked(policy: &Policy, masks: &[Mask], certificate: Certificate) -> Result<
     let file = |name: &'static str| NamedFile { name, bytes: name.as_bytes() };
     let subject = Subject {
         policy,
+        names: None,
         policy_files: [file("policy.json"), file("policy.safetensors")],
         masks,
         mask_files: &["chain", "m0", "m1"].map(file),

@@ -51,7 +51,7 @@ fn unit(ball: bool) -> InputSet {
         region: GridBox::from_intervals([(-ONE, ONE); 2]),
         center: GridBox::point([0; 2]),
         radii: vec![ONE; 2],
-        ball: ball.then(|| GridBall { semi_axes: vec![Some(ONE); 2] }),
+        ball: ball.then(|| GridBall::Euclidean { semi_axes: vec![Some(ONE); 2] }),
     }
 }
 
@@ -204,7 +204,7 @@ fn places_must_exist_and_cuts_lie_inside() {
 fn a_set_found_empty_everywhere_is_refused() {
     let mut turned = unit(true);
     turned.center = GridBox::point([5 * ONE; 2]);
-    turned.ball = Some(GridBall { semi_axes: vec![Some(0); 2] });
+    turned.ball = Some(GridBall::Euclidean { semi_axes: vec![Some(0); 2] });
     let reason = Fault::EmptyInterval { layer: 0, neuron: 0 };
     assert_eq!(bound(&turned, &[0]), Err(reason));
 }

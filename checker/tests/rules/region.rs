@@ -232,8 +232,8 @@ fn cell_inputs_by_hand() {
     let semi_axes = |lower: &str, upper: &str| {
         cell_set(&policy, (&[r(lower)], &[r(upper)]), Units::Raw, &ball, 2).unwrap().ball
     };
-    assert_eq!(semi_axes("1", "3/2"), Some(GridBall { semi_axes: vec![Some(2)] }));
-    assert_eq!(semi_axes("1", "2"), Some(GridBall { semi_axes: vec![None] }));
+    assert_eq!(semi_axes("1", "3/2"), Some(GridBall::Euclidean { semi_axes: vec![Some(2)] }));
+    assert_eq!(semi_axes("1", "2"), Some(GridBall::Euclidean { semi_axes: vec![None] }));
     let short = cell_set(&policy, (&[], &[]), Units::Raw, &raw, 2);
     assert_eq!(short, Err(Fault::ShapeMismatch { layer: 0 }));
 }

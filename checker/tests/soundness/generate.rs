@@ -9,7 +9,7 @@ use secateur_checker::model::{
 };
 use secateur_checker::number::{Dyadic, Rational};
 
-use secateur_testkit::case::{Case, Stored, activations, case, r, weight};
+use secateur_testkit::case::{Case, Stored, activations, base, case, r, sensor, weight};
 use secateur_testkit::oracle::fixed::{BITS, ends_of, read, trace};
 use secateur_testkit::random::Random;
 
@@ -162,6 +162,13 @@ fn corner(random: &mut Random) -> Case {
     let radius = r(random.pick(&RADII));
     let shape = match random.between(0, 3) {
         0 => Perturbation::L2 { radius },
+        1 if random.one_in(2) => {
+            let columns = values.values.chunks(inputs).map(|row| {
+                let row: Vec<Rational> = row.iter().map(|x| x.to_rational()).collect();
+                base(&policy, &row, state_units, set_units)
+            });
+            Perturbation::Sensor(sensor(random, &columns.collect::<Vec<_>>()))
+        }
         1 => Perturbation::PerCoordinate { radii: (0..inputs).map(|_| r(random.pick(&RADII))).collect() },
         _ => Perturbation::Linf { radius },
     };

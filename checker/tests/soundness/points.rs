@@ -3,10 +3,10 @@
 
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
-use secateur_checker::model::{Mask, Perturbation, Policy};
+use secateur_checker::model::{Mask, Perturbation, Policy, SensorSet};
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_testkit::case::Case;
-use secateur_testkit::oracle::fixed::{BITS, Ends, change, ends_of, read_at, trace};
+use secateur_testkit::oracle::fixed::{BITS, Ends, change, ends_of, read_at, trace, within};
 use secateur_testkit::random::Random;
 
 use super::generate::kinks;
@@ -38,7 +38,7 @@ impl Place<'_> {
     pub fn points(&self, random: &mut Random, masks: &[Mask], count: usize) -> Vec<Point> {
         let inputs = self.state.len();
         let mut changes = vec![vec![Rational::zero(); inputs]];
-        changes.extend(ends(&self.case.set.shape, inputs));
+        changes.extend(ends(self.case, inputs));
         if let Perturbation::L2 { radius } = &self.case.set.shape {
             for mask in masks.iter().take(2) {
                 changes.extend(self.steepest(mask, radius));
@@ -105,10 +105,13 @@ pub fn to_float(ends: &Ends) -> f64 {
 }
 
 /// Every corner of a box, both ends of every axis of a ball.
-fn ends(shape: &Perturbation, inputs: usize) -> Vec<Vec<Rational>> {
+fn ends(case: &Case, inputs: usize) -> Vec<Vec<Rational>> {
+    let shape = &case.set.shape;
     let radius = |input: usize| match shape {
         Perturbation::Linf { radius } | Perturbation::L2 { radius } => radius,
-        Perturbation::PerCoordinate { radii } => &radii[input],
+        Perturbation::PerCoordinate { radii } | Perturbation::Sensor(SensorSet { radii, .. }) => {
+            &radii[input]
+        }
     };
     if matches!(shape, Perturbation::L2 { .. }) {
         let axis = |(at, up): (usize, bool)| {
@@ -122,7 +125,21 @@ fn ends(shape: &Perturbation, inputs: usize) -> Vec<Vec<Rational>> {
         let end = |at: usize| if bits >> at & 1 == 1 { radius(at).clone() } else { radius(at).neg() };
         (0..inputs).map(end).collect()
     };
-    (0..1usize << inputs).map(corner).collect()
+    let corners = (0..1usize << inputs).map(corner);
+    let Perturbation::Sensor(set) = shape else { return corners.collect() };
+    // Every corner of the noise with either end of each offset.
+    let mut all = Vec::new();
+    for corner in corners {
+        for ends in 0..1usize << set.shared.len() {
+            let mut change = corner.clone();
+            for (place, offset) in set.shared.iter().enumerate() {
+                let moved = if ends >> place & 1 == 1 { offset.radius.clone() } else { offset.radius.neg() };
+                offset.inputs.iter().for_each(|&input| change[input] = change[input].add(&moved));
+            }
+            all.push(within(case, set, change));
+        }
+    }
+    all
 }
 
 /// The direction scaled to the sphere, from inside by less than `2^-20` of the radius.

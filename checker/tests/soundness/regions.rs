@@ -3,6 +3,7 @@
 
 use secateur_checker::claim::region::{RegionProblem, prove_region};
 use secateur_checker::kernel::fault::Fault;
+use secateur_checker::model::Perturbation;
 use secateur_checker::number::{Rational, Rounding};
 use secateur_checker::reader::regions::{RegionClaim, RegionEntry, Share};
 use secateur_testkit::case::{Case, r};
@@ -65,6 +66,15 @@ struct Seen {
     truth: Truth,
 }
 
+fn unlimited(case: &Case) -> Case {
+    let (policy, masks, states) = (case.policy.clone(), case.masks.clone(), case.states.clone());
+    let mut set = case.set.clone();
+    if let Perturbation::Sensor(set) = &mut set.shape {
+        set.limits.clear();
+    }
+    Case { policy, masks, states, set }
+}
+
 pub fn hold_region(seed: u64, random: &mut Random, case: &Case, proved: &Proved<'_>, tally: &mut Tally) {
     let around = listed(case, random.between(0, case.states.values.rows as i64 - 1) as usize);
     let widths = ["0", "1e-6", "1/8", "1/2", "1", "3"].map(r);
@@ -72,6 +82,8 @@ pub fn hold_region(seed: u64, random: &mut Random, case: &Case, proved: &Proved<
     let lower: Vec<Rational> = around.iter().zip(&sides).map(|(x, side)| x.sub(side)).collect();
     let upper: Vec<Rational> = around.iter().zip(&sides).map(|(x, side)| x.add(side)).collect();
     let index = random.between(0, case.masks.len() as i64 - 1) as usize;
+    // States of the box may be outside limits that the listed ones are within.
+    let case = &unlimited(case);
     let mask = &case.masks[index];
     let (units, set) = (case.states.units, &case.set);
     let problem = RegionProblem::new(&case.policy, mask, (&lower, &upper), units, set, true);

@@ -27,10 +27,11 @@ use secateur_checker::evaluate::{Problem, assemble, evaluate_state};
 use secateur_checker::family::{BandEnd, Family, WitnessKind};
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::head::HeadBounds;
+use secateur_checker::kernel::input::input_set;
 use secateur_checker::kernel::nested::check_nested;
 use secateur_checker::load::{Failure, MaskDirectory, PolicyDirectory};
 use secateur_checker::local::LocalProblem;
-use secateur_checker::model::{PerturbationSet, States};
+use secateur_checker::model::{Perturbation, PerturbationSet, SensorSet, States};
 use secateur_checker::number::claim_decimal;
 use secateur_checker::reader::certificate::{
     Certificate, Claim, ClaimLists, FileDigest, MaskRecord, Program, SCHEMA_VERSION, WitnessRecord,
@@ -101,6 +102,18 @@ pub enum CertifyError {
         found: usize,
         /// Inputs of the policy.
         expected: usize,
+    },
+    /// A state is where its inputs cannot be.
+    #[error(
+        "state {state}: input {coordinate}{name} is outside its limits; widen them, or leave the state out"
+    )]
+    OutsideLimits {
+        /// Row of the states, from 0.
+        state: usize,
+        /// Input, from 0.
+        coordinate: usize,
+        /// Its name between commas, if it has one.
+        name: String,
     },
     /// No witness could be found.
     #[error(transparent)]
@@ -294,6 +307,27 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
     Ok(Certified { envelope, witness, verified })
 }
 
+/// Every listed state is within the limits of its inputs, if the perturbation has some.
+fn within_limits(request: &Request<'_>) -> Result<(), CertifyError> {
+    let limited = matches!(&request.perturbation.shape, Perturbation::Sensor(set) if !set.limits.is_empty());
+    if !limited {
+        return Ok(());
+    }
+    let (values, files) = (&request.states.values, &request.policy.files);
+    for (state, row) in values.values.chunks(values.columns.max(1)).enumerate() {
+        // Any grid tells: limits are compared exactly.
+        match input_set(&files.policy, row, request.states.units, request.perturbation, 16) {
+            Err(Fault::OutsideLimits { coordinate }) => {
+                let name = files.names.as_ref().and_then(|names| names.input_word(coordinate));
+                let name = name.map_or_else(String::new, |name| format!(", {name},"));
+                return Err(CertifyError::OutsideLimits { state, coordinate, name });
+            }
+            _ => continue,
+        }
+    }
+    Ok(())
+}
+
 fn validate(request: &Request<'_>) -> Result<(), CertifyError> {
     let network = &request.policy.files.policy.network;
     let expected = network.inputs();
@@ -303,11 +337,13 @@ fn validate(request: &Request<'_>) -> Result<(), CertifyError> {
     if request.states.values.rows == 0 {
         return Err(CertifyError::NoStates);
     }
-    if let secateur_checker::model::Perturbation::PerCoordinate { radii } = &request.perturbation.shape
+    let shape = &request.perturbation.shape;
+    if let Perturbation::PerCoordinate { radii } | Perturbation::Sensor(SensorSet { radii, .. }) = shape
         && radii.len() != expected
     {
         return Err(CertifyError::RadiiWidth { found: radii.len(), expected });
     }
+    within_limits(request)?;
     let masks = request.masks.masks.len();
     for end in request.families.iter().filter_map(|family| family.band_end()) {
         let to = if let BandEnd::Mask(to) = end { to } else { masks.saturating_sub(1) };
@@ -498,6 +534,7 @@ fn self_check(
         .map_err(|e| CertifyError::SelfCheck(e.to_string()))?;
     let subject = Subject {
         policy: &request.policy.files.policy,
+        names: request.policy.files.names.as_ref(),
         policy_files: [
             NamedFile { name: "policy.json", bytes: &request.policy.manifest },
             NamedFile { name: "policy.safetensors", bytes: &request.policy.tensors },

@@ -232,6 +232,7 @@ fn finish(
     let property = parse_property(&question.property).map_err(|e| rejected(&e))?;
     let subject = PropertySubject {
         policy: &question.policy.policy,
+        names: question.policy.names.as_ref(),
         files,
         property: &property,
         proof: proof.as_deref().map(|bytes| NamedFile { name: "proof", bytes }),

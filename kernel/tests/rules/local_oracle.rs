@@ -10,12 +10,14 @@
 
 use crate::tanh_table;
 use num_traits::{Signed, Zero};
+use std::collections::BTreeMap;
+
 use secateur_kernel::back::Functional;
 use secateur_kernel::crown::{Witness, bound_row, crown_layers};
 use secateur_kernel::grid::{GridNetwork, GridScale};
 use secateur_kernel::hull::{deviation, hull_slopes};
 use secateur_kernel::ibp::propagate;
-use secateur_kernel::input::{InputSet, input_magnitude, input_set};
+use secateur_kernel::input::{GridBall, InputSet, input_magnitude, input_set};
 use secateur_kernel::interval::GridBox;
 use secateur_kernel::model::{Perturbation, Units};
 use secateur_kernel::number::Rational;
@@ -39,13 +41,26 @@ fn exact_input(case: &Case) -> (ExactInput, Vec<Fraction>) {
         Some(limit) => x.clone().min(limit.clone()).max(limit.neg()),
         None => x.clone(),
     };
-    let mut input = ExactInput { region: Vec::new(), center: Vec::new(), semi_axes: None };
+    let mut input =
+        ExactInput { region: Vec::new(), center: Vec::new(), semi_axes: None, offsets: Vec::new() };
+    let mut offsets: BTreeMap<usize, Vec<(usize, Fraction, Fraction)>> = BTreeMap::new();
     let (mut radii, mut axes) = (Vec::new(), Vec::new());
     for (i, state) in case.states.values.values.iter().enumerate() {
         let state = state.to_rational();
+        let (mut limits, mut shared) = (None, None);
         let radius = match &case.set.shape {
-            Perturbation::Linf { radius } | Perturbation::L2 { radius } => radius,
-            Perturbation::PerCoordinate { radii } => &radii[i],
+            Perturbation::Linf { radius } | Perturbation::L2 { radius } => radius.clone(),
+            Perturbation::PerCoordinate { radii } => radii[i].clone(),
+            Perturbation::Sensor(set) => {
+                limits = set.limits.iter().find(|limit| limit.input == i);
+                shared = set.shared.iter().enumerate().find(|(_, offset)| offset.inputs.contains(&i));
+                shared.map_or_else(|| set.radii[i].clone(), |(_, offset)| set.radii[i].add(&offset.radius))
+            }
+        };
+        let radius = &radius;
+        let within = |x: Rational| match limits {
+            Some(limit) => x.max(limit.lower.clone()).min(limit.upper.clone()),
+            None => x,
         };
         let (mean, std) = normaliser
             .map_or((Rational::zero(), Rational::one()), |n| (n.mean[i].to_rational(), n.std[i].clone()));
@@ -56,18 +71,27 @@ fn exact_input(case: &Case) -> (ExactInput, Vec<Fraction>) {
             _ => state.clone(),
         };
         let (lower, center, upper, cut) = if normalised {
-            (seen.sub(radius), seen.clone(), seen.add(radius), false)
+            let (l, u) = (seen.sub(radius), seen.add(radius));
+            let cut = within(l.clone()) != l || within(u.clone()) != u;
+            (within(l), seen.clone(), within(u), cut)
         } else {
             let raw = match case.states.units {
                 Units::Raw => state,
                 Units::Normalised => state.mul(&std).add(&mean),
             };
-            let (l, u) = (forward(&raw.sub(radius)), forward(&raw.add(radius)));
-            let cut = clip(&l) != l || clip(&u) != u;
+            let (l, u) = (raw.sub(radius), raw.add(radius));
+            let limited = within(l.clone()) != l || within(u.clone()) != u;
+            let (l, u) = (forward(&within(l)), forward(&within(u)));
+            let cut = limited || clip(&l) != l || clip(&u) != u;
             (clip(&l), clip(&seen), clip(&u), cut)
         };
         let reach = fraction(&upper.sub(&center).max(center.sub(&lower)));
         axes.push((!cut).then(|| reach.clone()));
+        if let Some((offset, shared)) = shared.filter(|_| !cut) {
+            let size = if normalised { shared.radius.clone() } else { forward(&mean.add(&shared.radius)) };
+            let (axis, place) = (fraction(&size), offsets.entry(offset).or_default());
+            place.push((i, axis.clone(), reach.clone() - axis));
+        }
         radii.push(reach);
         input.region.push((fraction(&lower), fraction(&upper)));
         input.center.push(fraction(&center));
@@ -75,6 +99,7 @@ fn exact_input(case: &Case) -> (ExactInput, Vec<Fraction>) {
     if matches!(case.set.shape, Perturbation::L2 { .. }) {
         input.semi_axes = Some(axes);
     }
+    input.offsets = offsets.into_values().collect();
     (input, radii)
 }
 
@@ -131,7 +156,16 @@ fn input_sets_contain_their_definition() {
             let excess = on_grid(*grid, bits) - radius;
             assert!(!excess.is_negative() && small(&excess, radius), "{label}");
         }
-        let axes = both.set.ball.map(|b| b.semi_axes);
+        let (axes, offsets) = match both.set.ball {
+            Some(GridBall::Euclidean { semi_axes }) => (Some(semi_axes), Vec::new()),
+            Some(GridBall::Shared { offsets }) => (None, offsets),
+            None => (None, Vec::new()),
+        };
+        assert_eq!(offsets.len(), both.input.offsets.len(), "{label}");
+        for (grid, exact) in offsets.iter().flatten().zip(both.input.offsets.iter().flatten()) {
+            let below = &exact.1 - on_grid(grid.1, bits);
+            assert!(grid.0 == exact.0 && !below.is_negative() && small(&below, &exact.1), "{label}");
+        }
         assert_eq!(axes.is_some(), both.input.semi_axes.is_some(), "{label}");
         for (grid, exact) in axes.iter().flatten().zip(both.input.semi_axes.iter().flatten()) {
             assert_eq!(grid.is_some(), exact.is_some(), "{label}");

@@ -75,7 +75,7 @@ pub fn apply(rule: &str, input: In<'_>) -> Outcome {
             }))
         }
         "grid.layer" => Ok(layers(&grid(input)?)),
-        "input.set" => inputs(input),
+        "input.set" | "input.parts" => inputs(input),
         "region.input" => {
             let policy = objects::reader(input);
             let (lower, upper) = (input.at("lower").rationals(), input.at("upper").rationals());
@@ -101,7 +101,9 @@ pub fn apply(rule: &str, input: In<'_>) -> Outcome {
         }
         "ibp.meet" => Ok(box_value(&grid_box(input.at("one")).meet(&grid_box(input.at("other")), 0)?)),
         "relax.line" | "relax.smooth" | "relax.default" => relaxation(input),
-        "back.relax" | "back.affine" | "back.dual" | "conc.box" | "conc.ball" => backward(input),
+        "back.relax" | "back.affine" | "back.dual" | "conc.box" | "conc.ball" | "conc.shared" => {
+            backward(input)
+        }
         "crown.layers" => crown(input),
         "hull.chain" => hull(input),
         "hull.band" => band(input, false),
@@ -355,6 +357,7 @@ fn inputs(input: In<'_>) -> Outcome {
             Perturbation::Linf { radius } => json!({ "linf": rational(&radius) }),
             Perturbation::L2 { radius } => json!({ "l2": rational(&radius) }),
             Perturbation::PerCoordinate { radii } => json!({ "radii": rationals(&radii) }),
+            Perturbation::Sensor(set) => panic!("{set:?} was made a box"),
         };
         return Ok(json!({ "radii": rationals(&radii), "perturbation": size }));
     }
@@ -364,22 +367,38 @@ fn inputs(input: In<'_>) -> Outcome {
 
 fn set_of(value: In<'_>) -> InputSet {
     let axis = |axis: In<'_>| if axis.0.is_null() { None } else { Some(axis.int()) };
+    let shared = value.maybe("offsets").map(|offsets| GridBall::Shared {
+        offsets: offsets.list(|offset| offset.list(|pair| (pair.at("input").int(), pair.at("axis").int()))),
+    });
     InputSet {
         region: grid_box(value.at("region")),
         center: grid_box(value.at("center")),
         radii: value.at("radii").ints(),
-        ball: value.maybe("semi_axes").map(|axes| GridBall { semi_axes: axes.list(axis) }),
+        ball: value
+            .maybe("semi_axes")
+            .map(|axes| GridBall::Euclidean { semi_axes: axes.list(axis) })
+            .or(shared),
     }
 }
 
 fn set_value(set: &InputSet) -> Value {
     let axis = |axis: &Option<i64>| axis.map_or(Value::Null, int);
-    json!({
+    let axes = match &set.ball {
+        Some(GridBall::Euclidean { semi_axes }) => Some(semi_axes.iter().map(axis).collect::<Value>()),
+        Some(GridBall::Shared { .. }) | None => None,
+    };
+    let mut value = json!({
         "region": box_value(&set.region),
         "center": box_value(&set.center),
         "radii": ints(set.radii.iter().copied()),
-        "semi_axes": set.ball.as_ref().map(|ball| ball.semi_axes.iter().map(axis).collect::<Value>()),
-    })
+        "semi_axes": axes,
+    });
+    if let Some(GridBall::Shared { offsets }) = &set.ball {
+        let pair = |(input, axis): &(usize, i64)| json!({ "input": input, "axis": int(*axis) });
+        let offset = |offset: &Vec<(usize, i64)>| offset.iter().map(pair).collect::<Value>();
+        value["offsets"] = offsets.iter().map(offset).collect();
+    }
+    value
 }
 
 // ---- lines and backward bounds ----

@@ -4,7 +4,8 @@ use secateur_kernel::crown::Slopes;
 use secateur_kernel::grid::GridScale;
 use secateur_kernel::head::OutputChange;
 use secateur_kernel::model::{
-    Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy, Units,
+    Activation, Head, InputLimit, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet,
+    Policy, SensorSet, SharedOffset, Units,
 };
 use secateur_kernel::relax::SlopeChoice;
 use secateur_kernel::split::{Case, LeafWitness, Node, OutputConstraint};
@@ -72,15 +73,33 @@ pub fn units(value: In<'_>) -> Units {
     }
 }
 
-/// `{"linf": r}`, `{"l2": r}` or `{"radii": [r, ..]}`.
+/// `{"linf": r}`, `{"l2": r}` or `{"radii": [r, ..]}`; the last one, perhaps with `shared` and `limits`.
 pub fn perturbation(value: In<'_>) -> Perturbation {
     if let Some(radius) = value.maybe("linf") {
         return Perturbation::Linf { radius: radius.rational() };
     }
-    match value.maybe("l2") {
-        Some(radius) => Perturbation::L2 { radius: radius.rational() },
-        None => Perturbation::PerCoordinate { radii: value.at("radii").rationals() },
+    if let Some(radius) = value.maybe("l2") {
+        return Perturbation::L2 { radius: radius.rational() };
     }
+    let radii = value.at("radii").rationals();
+    let (shared, limits) = (value.maybe("shared"), value.maybe("limits"));
+    if shared.is_none() && limits.is_none() {
+        return Perturbation::PerCoordinate { radii };
+    }
+    let offset = |offset: In<'_>| SharedOffset {
+        radius: offset.at("radius").rational(),
+        inputs: offset.at("inputs").ints(),
+    };
+    let limit = |limit: In<'_>| InputLimit {
+        input: limit.at("input").int(),
+        lower: limit.at("lower").rational(),
+        upper: limit.at("upper").rational(),
+    };
+    Perturbation::Sensor(SensorSet {
+        radii,
+        shared: shared.map_or(Vec::new(), |shared| shared.list(offset)),
+        limits: limits.map_or(Vec::new(), |limits| limits.list(limit)),
+    })
 }
 
 /// A perturbation with its units.

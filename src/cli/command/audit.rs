@@ -12,7 +12,7 @@ use crate::cli::context::bar::Bar;
 use crate::cli::context::shell::path_in_shell;
 use crate::cli::context::streams::refuse_dash;
 use crate::cli::context::{CliError, Context};
-use crate::cli::option::adversary::{Norm, UnitsWord, families, perturbation};
+use crate::cli::option::adversary::{Norm, UnitsWord, families, perturbation, radii_file};
 use crate::cli::option::band::band_limit;
 use crate::cli::option::details::DetailOptions;
 use crate::cli::option::force::Force;
@@ -41,7 +41,7 @@ checks. --force starts anew instead: a trust file of one key, and nothing of the
 DIR/audit.toml:
   states = \"states.npy\"          # S rows, one column per input
   state-units = \"raw\"            # or normalised
-  epsilon = \"0.05\"               # in quotes, read exactly; or radii = [\"0.1\", ...]
+  epsilon = \"0.05\"               # in quotes, read exactly; or radii = [\"0.1\", ...], or radii = \"noise.toml\"
   norm = \"linf\"                  # or l2
   units = \"normalised\"           # or raw
   masks = \"masks\"                # a directory with chain.json; or a table [prune]
@@ -95,13 +95,13 @@ struct Stated {
     /// Radius of the perturbation, read exactly
     #[arg(long, value_name = "R", conflicts_with = "radii")]
     epsilon: Option<String>,
-    /// Radii of the perturbation, one per input
-    #[arg(long, value_name = "R1,R2,...", value_delimiter = ',')]
+    /// Radii of the perturbation, one per input, or a file of radii by the policy's names
+    #[arg(long, value_name = "R1,R2,...|FILE", value_delimiter = ',')]
     radii: Option<Vec<String>>,
     /// Shape of the perturbation [default: linf]
     #[arg(long)]
     norm: Option<Norm>,
-    /// Units of the perturbation [default: normalised]
+    /// Units of the perturbation [default: normalised; raw for a file of radii]
     #[arg(long)]
     units: Option<UnitsWord>,
     /// Directory of a chain of masks
@@ -126,11 +126,10 @@ struct Settings {
     #[serde(default = "raw")]
     state_units: UnitsWord,
     epsilon: Option<String>,
-    radii: Option<Vec<String>>,
+    radii: Option<RadiiSetting>,
     #[serde(default = "linf")]
     norm: Norm,
-    #[serde(default = "normalised")]
-    units: UnitsWord,
+    units: Option<UnitsWord>,
     masks: Option<PathBuf>,
     prune: Option<RecipeSettings>,
     #[serde(default)]
@@ -148,6 +147,14 @@ struct Settings {
     episodes_can_end: Option<bool>,
     episodes: Option<PathBuf>,
     key: Option<PathBuf>,
+}
+
+/// Radii in `audit.toml`: one per input, or a file of radii by name.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a list of numbers in quotes, one per input, or the name of a file of radii")]
+enum RadiiSetting {
+    File(String),
+    List(Vec<String>),
 }
 
 /// Its table `[prune]`.
@@ -198,10 +205,6 @@ fn raw() -> UnitsWord {
     UnitsWord::Raw
 }
 
-fn normalised() -> UnitsWord {
-    UnitsWord::Normalised
-}
-
 fn yes() -> bool {
     true
 }
@@ -250,6 +253,9 @@ impl Settings {
         for path in own.into_iter().filter_map(Option::as_mut).chain(scores).chain(states) {
             *path = directory.join(&*path);
         }
+        if let Some(RadiiSetting::File(path)) = &mut self.radii {
+            *path = directory.join(&*path).to_string_lossy().into_owned();
+        }
     }
 
     /// What the command line says counts.
@@ -272,7 +278,7 @@ impl Settings {
         }
         if epsilon.is_some() || radii.is_some() {
             self.epsilon.clone_from(epsilon);
-            self.radii.clone_from(radii);
+            self.radii = radii.clone().map(RadiiSetting::List);
         }
         if masks.is_some() || sparsity.is_some() {
             self.masks.clone_from(masks);
@@ -287,7 +293,7 @@ impl Settings {
         self.limit = limit.or(self.limit);
         self.state_units = state_units.unwrap_or(self.state_units);
         self.norm = norm.unwrap_or(self.norm);
-        self.units = units.unwrap_or(self.units);
+        self.units = units.or(self.units);
     }
 
     fn regret(&self) -> RegretOptions {
@@ -311,11 +317,16 @@ fn branch_steps(setting: Option<u64>) -> Result<u64, CliError> {
 
 impl Settings {
     /// What the audit is to do.
-    fn options(self, arguments: &AuditArguments) -> Result<AuditOptions, CliError> {
+    fn options(mut self, arguments: &AuditArguments) -> Result<AuditOptions, CliError> {
         let directory = &arguments.directory;
         let out = arguments.out.clone();
         let out = out.unwrap_or_else(|| PathBuf::from(format!("{}.audit", name_of(directory))));
-        let set = perturbation(self.epsilon.as_deref(), self.radii.as_deref(), self.norm, self.units)?;
+        let radii = match self.radii.take() {
+            Some(RadiiSetting::File(path)) => Some(vec![path]),
+            Some(RadiiSetting::List(radii)) => Some(radii),
+            None => None,
+        };
+        let set = perturbation(directory, self.epsilon.as_deref(), radii.as_deref(), self.norm, self.units)?;
         let regions = self.region.iter().map(RegionSettings::request).collect::<Result<Vec<_>, _>>()?;
         let regret = self.regret().request()?;
         let Some(states) = self.states else {
@@ -332,7 +343,7 @@ impl Settings {
         options.band_limit = self.band_limit.as_deref().map(band_limit).transpose()?;
         options.counterexample = self.counterexample;
         options.key = self.key;
-        options.inputs = self.episodes.into_iter().collect();
+        options.inputs = self.episodes.into_iter().chain(radii_file(radii.as_deref())).collect();
         options.masks = match (self.masks, self.prune) {
             (Some(masks), None) => AuditMasks::Directory(masks),
             (None, Some(recipe)) => AuditMasks::Prune(recipe.recipe()),

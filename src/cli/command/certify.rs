@@ -17,7 +17,7 @@ use crate::cli::context::bar::Bar;
 use crate::cli::context::write;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::adversary::UnitsWord;
-use crate::cli::option::adversary::{Norm, band, families, perturbation};
+use crate::cli::option::adversary::{Norm, band, families, perturbation, radii_file};
 use crate::cli::option::band::band_limit;
 use crate::cli::option::details::DetailOptions;
 use crate::cli::option::force::Force;
@@ -40,12 +40,22 @@ Example:
   secateur certify hopper/ --masks hopper/masks/ --states states.npy \\
       --epsilon 0.01 --band-limit tv=0.3 --key keys/secateur.pem \\
       --out widest.cert.dsse.json
+  secateur certify go1/ --states states.npy --radii noise.toml --key key.pem \\
+      --out go1.cert.dsse.json
   secateur certify cartpole/ --states states.npy --epsilon 0.01 --units raw \\
       --region-lower=-0.5,-0.5,-0.1,-0.5 --region-upper=0.5,0.5,0.1,0.5 \\
       --region-threshold 0.2 --key keys/secateur.pem --out box.cert.dsse.json
 
 Without --family and --band every family is bounded that needs no search at every state (crown-optimised, lp and
-branch do; name them), no band and not float32/ibp, float32/crown (for binary32 inference). Numbers are read exactly: 0.075 is 3/40.")]
+branch do; name them), no band and not float32/ibp, float32/crown (for binary32 inference). Numbers are read exactly: 0.075 is 3/40.
+
+noise.toml, for a policy whose inputs have names (`secateur names`):
+  gyro = \"0.2 rad/s\"            # every input of the group, in every frame
+  \"joint_pos[3]\" = \"0.02\"       # one of them; in raw units, unless --units normalised
+  bias.gyro = \"0.05\"            # one offset for the copies in all frames, besides
+  [limits]                       # what is never observed is not asked about
+  gravity = [\"-1\", \"1\"]
+Inputs of which it says nothing do not move.")]
 pub struct CertifyArguments {
     /// Policy directory (policy.json, policy.safetensors); `secateur import` makes one.
     policy: PathBuf,
@@ -64,15 +74,16 @@ pub struct CertifyArguments {
     /// Perturbation radius, a decimal or a fraction.
     #[arg(long, value_name = "R", conflicts_with = "radii")]
     epsilon: Option<String>,
-    /// One radius per input instead of a single epsilon.
-    #[arg(long, value_name = "R1,R2,...", value_delimiter = ',')]
+    /// One radius per input instead of a single epsilon; or a TOML file of radii by the policy's names, such as
+    /// `gyro = "0.2"`, with tables [bias] and [limits].
+    #[arg(long, value_name = "R1,R2,...|FILE", value_delimiter = ',')]
     radii: Option<Vec<String>>,
     /// Shape of the perturbation set.
     #[arg(long, value_enum, default_value_t = Norm::Linf)]
     norm: Norm,
-    /// Units of the radii.
-    #[arg(long, value_enum, default_value_t = UnitsWord::Normalised)]
-    units: UnitsWord,
+    /// Units of the radii [default: normalised; raw for a file of radii]
+    #[arg(long, value_enum)]
+    units: Option<UnitsWord>,
     /// Bound families; repeat or separate by commas.
     #[arg(long = "family", value_name = "NAME", value_delimiter = ',')]
     families: Vec<String>,
@@ -125,11 +136,13 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         .input(&arguments.key)
         .inputs(&arguments.regret.episodes)
         .inputs(&arguments.regions.file)
+        .inputs(&radii_file(arguments.radii.as_deref()))
         .file("--out", &arguments.out)
         .file("--out", &arguments.out.with_file_name(&witness_name))
         .test()?;
     let key = Key::read(&arguments.key).map_err(CliError::input)?;
     let set = perturbation(
+        &arguments.policy,
         arguments.epsilon.as_deref(),
         arguments.radii.as_deref(),
         arguments.norm,

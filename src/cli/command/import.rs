@@ -8,6 +8,7 @@ use secateur_checker::reader::digest::weights_digest;
 use secateur_checker::reader::policy::parse_policy;
 use serde_json::json;
 
+use crate::cli::command::names::read_names;
 use crate::cli::context::shell::path_in_shell;
 use crate::cli::context::streams::complain;
 use crate::cli::context::write;
@@ -15,6 +16,7 @@ use crate::cli::context::{CliError, Context};
 use crate::cli::option::force::Force;
 use crate::import::masks::{METHODS, import_mask, import_pruned, is_mask};
 use crate::import::{HeadKind, ImportOptions, Imported, LogStd, import_accounted, parse_activation};
+use crate::names::{names_json, names_lines, names_words, with_names};
 use crate::outputs::OutputPlan;
 use crate::policy::ActivationSpec;
 use crate::policy::emit::{ChainOrigin, add_mask_chain, add_policy, emit_manifest, emit_tensors};
@@ -76,6 +78,9 @@ pub struct ImportArguments {
     /// Bounds that a squashed action is scaled to, where a Stable-Baselines3 archive does not show its action space.
     #[arg(long, value_parser = bounds, value_name = "LOW,HIGH", allow_hyphen_values = true)]
     action_bounds: Option<(String, String)>,
+    /// What inputs and outputs are called, and their units: a TOML file as `secateur names --help` shows it.
+    #[arg(long, value_name = "FILE")]
+    names: Option<PathBuf>,
     /// A mask to import (NPZ M0.., safetensors, PyTorch weight_mask); repeat it, loosest first.
     #[arg(long, value_name = "FILE", conflicts_with = "pruned")]
     mask: Vec<PathBuf>,
@@ -160,11 +165,18 @@ pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError
         complain(&format!("note: {note}"));
     }
     // Read back from memory first, so that nothing is written that the checker would refuse.
-    parse_policy(&emit_manifest(data), &emit_tensors(data))
+    let read = parse_policy(&emit_manifest(data), &emit_tensors(data))
         .map_err(|e| CliError::input(format!("{}: {e}", arguments.source.display())))?;
+    let names = arguments.names.as_deref().map(|path| read_names(path, &read.policy)).transpose()?;
     let masks = masks(arguments, &options, &imported)?;
     let mut set = outputs.set();
-    add_policy(&mut set, &arguments.out, data);
+    match names.as_ref().and_then(|names| with_names(&emit_manifest(data), names)) {
+        Some(manifest) => {
+            set.add(arguments.out.join("policy.safetensors"), emit_tensors(data));
+            set.add(arguments.out.join("policy.json"), manifest);
+        }
+        None => add_policy(&mut set, &arguments.out, data),
+    }
     if !masks.is_empty() {
         let method = METHODS[usize::from(!arguments.pruned.is_empty())];
         let origin =
@@ -191,10 +203,18 @@ pub fn run(arguments: &ImportArguments, context: Context) -> Result<u8, CliError
             count => count.to_string(),
         }
     );
+    if let Some(names) = &written.files.names {
+        let (inputs, outputs) = (policy.network.inputs(), policy.network.outputs());
+        let lines = names_lines(names);
+        text.push_str(&format!("\nnames    {}\n{}", names_words(names, inputs, outputs), lines.trim_end()));
+    }
     text.push_str(&ignored_lines(&imported));
     text.extend(outputs.removed().map(|words| format!("\n{words}")));
-    let document = json!({"out": arguments.out, "weightsDigest": digest, "head": head, "widths": widths,
+    let mut document = json!({"out": arguments.out, "weightsDigest": digest, "head": head, "widths": widths,
                           "normaliser": policy.normaliser.is_some(), "masks": masks.len()});
+    if let Some(names) = &written.files.names {
+        document["names"] = names_json(names);
+    }
     context.print(&text, &document)?;
     Ok(0)
 }
@@ -205,6 +225,7 @@ fn plan(arguments: &ImportArguments, options: &ImportOptions) -> OutputPlan {
     let mut plan = OutputPlan::new(arguments.force.force)
         .input(&arguments.source)
         .inputs(&arguments.normaliser)
+        .inputs(&arguments.names)
         .inputs(&arguments.mask)
         .inputs(&arguments.pruned)
         .folder("--out", out)

@@ -1,12 +1,19 @@
 //! Options that say what an adversary may do, shared by `certify` and `audit`.
 
+use std::path::{Path, PathBuf};
+
 use secateur_checker::family::{BandEnd, Family};
+use secateur_checker::load::load_policy;
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::number::{Rational, cost};
+use secateur_checker::reader::escaped::Escaped;
 use secateur_checker::reader::policy::MAX_WIDTH;
 
 use crate::audit::default_families;
 use crate::cli::context::CliError;
+use crate::cli::context::streams::complain;
+use crate::policy::input::{MAX_TEXT, read_text};
+use crate::radii::{Named, parse_radii};
 use crate::settings::nearest;
 
 /// Most digits of a list's numbers, those that exponents stand for included.
@@ -69,16 +76,63 @@ pub fn exact_list(option: &str, texts: &[String]) -> Result<Vec<Rational>, CliEr
     texts.iter().map(|text| exact(option, text)).collect()
 }
 
-/// The perturbation set that the options describe.
+/// The file of radii that `--radii` or `radii` names: one value that is no number.
+pub fn radii_file(radii: Option<&[String]>) -> Option<PathBuf> {
+    match radii {
+        Some([one]) if Rational::parse(one.trim()).is_err() => Some(PathBuf::from(one)),
+        _ => None,
+    }
+}
+
+/// The perturbation set that a file of radii describes, for the policy in `directory`; says which inputs it leaves alone.
 ///
 /// # Errors
-/// Exit code 2: neither or both of epsilon and radii, a malformed or negative number, l2 with radii.
+/// Exit code 2, with the file and the place in it; for a policy without names.
+fn named_perturbation(
+    path: &Path,
+    directory: &Path,
+    norm: Norm,
+    units: Units,
+) -> Result<PerturbationSet, CliError> {
+    let at = |words: String| CliError::input(format!("{}: {words}", Escaped(&path.to_string_lossy())));
+    if norm == Norm::L2 {
+        return Err(CliError::input("radii describe a box; leave --norm at linf, or give --epsilon"));
+    }
+    let text = read_text(path, MAX_TEXT).map_err(|e| {
+        at(format!("{e}; --radii takes R1,R2,... (one per input) or a file of radii by name"))
+    })?;
+    let files = load_policy(directory)?.files;
+    let Some(names) = &files.names else {
+        let policy = directory.display();
+        return Err(at(format!(
+            "the policy in {policy} names no inputs; `secateur names {policy} --names FILE --out DIR` names them"
+        )));
+    };
+    let (inputs, normaliser) = (files.policy.network.inputs(), files.policy.normaliser.is_some());
+    let radii = parse_radii(&text, Named { names, inputs, normaliser }, units).map_err(at)?;
+    if let Some(note) = radii.note {
+        complain(&format!("note: {note}"));
+    }
+    Ok(radii.set)
+}
+
+/// The perturbation set that the options describe, of the policy in `directory`. Units are normalised where nothing is said,
+/// raw for a file of radii, which speaks of what the robot measures.
+///
+/// # Errors
+/// Exit code 2: neither or both of epsilon and radii, a malformed or negative number, l2 with radii; what is wrong in a file of
+/// radii.
 pub fn perturbation(
+    directory: &Path,
     epsilon: Option<&str>,
     radii: Option<&[String]>,
     norm: Norm,
-    units: UnitsWord,
+    units: Option<UnitsWord>,
 ) -> Result<PerturbationSet, CliError> {
+    if let Some(path) = radii_file(radii).filter(|_| epsilon.is_none()) {
+        return named_perturbation(&path, directory, norm, units.unwrap_or(UnitsWord::Raw).into());
+    }
+    let units = units.unwrap_or(UnitsWord::Normalised);
     let radius = |option: &str, value: Rational| {
         if value.is_negative() {
             return Err(CliError::input(format!("{option} {value} is negative; a radius is at least 0")));
@@ -103,7 +157,7 @@ pub fn perturbation(
         }
         _ => {
             return Err(CliError::input(
-                "give --epsilon R (one radius) or --radii R1,R2,... (one per input)",
+                "give --epsilon R (one radius) or --radii R1,R2,... (one per input, or a file of radii by name)",
             ));
         }
     };

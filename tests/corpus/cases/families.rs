@@ -11,6 +11,7 @@ use secateur::search::branch::BranchOptions;
 use secateur::verify::{Answer, Question, verify};
 use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::kernel::regret::RewardRange;
+use secateur_checker::model::{InputLimit, Perturbation, PerturbationSet, SensorSet, SharedOffset, Units};
 use secateur_checker::reader::certificate::{Certificate, Claim};
 use secateur_checker::reader::digest::sha256_hex;
 use secateur_checker::reader::dsse::Envelope;
@@ -45,6 +46,7 @@ impl Writer<'_> {
         self.margins();
         self.envelope_families();
         self.paired();
+        self.sensors();
         self.slopes();
         self.branch();
         self.counterexamples();
@@ -66,8 +68,18 @@ impl Writer<'_> {
         families: &[Family],
         asked: (&RegretRequest, bool),
     ) -> Certificate {
+        self.made_under(&linf("1/20"), (problem, name), families, asked)
+    }
+
+    fn made_under(
+        &self,
+        set: &PerturbationSet,
+        (problem, name): (&str, &str),
+        families: &[Family],
+        asked: (&RegretRequest, bool),
+    ) -> Certificate {
         let folder = self.root.join("problems").join(problem);
-        let certified = certify_claiming(&folder, families, &linf("1/20"), &key(1), asked);
+        let certified = certify_claiming(&folder, families, set, &key(1), asked);
         let certified = certified.unwrap_or_else(|e| panic!("{name}: {e}"));
         let mut certificate = certified.verified.certificate().clone();
         if let (Some(record), Some(bytes)) = (&mut certificate.witness, &certified.witness) {
@@ -225,6 +237,70 @@ impl Writer<'_> {
                     let verdict =
                         c.verdicts.iter_mut().find(|v| v.family == "pruned-deviation").expect("one");
                     verdict.verdict = "tightens-by-theorem".to_owned();
+                }),
+            ],
+        );
+    }
+
+    fn sensors(&self) {
+        let radii = ["1/50", "0", "1/40"].map(rational).to_vec();
+        let shared = vec![SharedOffset { radius: rational("1/30"), inputs: vec![0, 2] }];
+        let limits = vec![InputLimit { input: 1, lower: rational("-10"), upper: rational("10") }];
+        let shape = Perturbation::Sensor(SensorSet { radii, shared, limits });
+        let set = PerturbationSet { shape, units: Units::Normalised };
+        let families = [Family::Sensitivity, Family::Ibp, Family::Crown, Family::BandCrown(BandEnd::Mask(1))];
+        let none = RegretRequest::default();
+        let certificate = self.made_under(&set, ("named", "sensor"), &families, (&none, true));
+        let note =
+            "a bias of two inputs that moves both by the same, with noise and limits, of a policy with names";
+        self.accept("named", "sensor", note, &certificate);
+        fn set_of(c: &mut Certificate) -> &mut SensorSet {
+            match &mut c.perturbation.shape {
+                Perturbation::Sensor(set) => set,
+                other => panic!("{other:?}"),
+            }
+        }
+        self.refuse(
+            "named",
+            &certificate,
+            &[
+                ("sensor-tight", "too-tight", "a value one unit too small", &|c| {
+                    let value = &mut claims_of(c, "crown", 0)[0].values[0];
+                    *value = nudged(value, -1);
+                }),
+                ("sensor-larger", "too-tight", "an offset that is larger than the claims allow", &|c| {
+                    set_of(c).shared[0].radius = rational("1/29");
+                }),
+                ("sensor-apart", "too-tight", "inputs that do not share their offset", &|c| {
+                    set_of(c).shared[0].inputs.pop();
+                    set_of(c).shared.push(SharedOffset { radius: rational("1/30"), inputs: vec![2] });
+                }),
+                ("sensor-negative", "negative-offset", "an offset with a negative radius", &|c| {
+                    set_of(c).shared[0].radius = rational("-1/30");
+                }),
+                ("sensor-twice", "offset-twice", "an input of two offsets", &|c| {
+                    let again = set_of(c).shared[0].clone();
+                    set_of(c).shared.push(again);
+                }),
+                ("sensor-nowhere", "no-such-input", "an offset of an input that is not there", &|c| {
+                    set_of(c).shared[0].inputs.push(3);
+                }),
+                ("sensor-empty-limits", "empty-limits", "limits that leave nothing", &|c| {
+                    set_of(c).limits[0].lower = rational("11");
+                }),
+                ("sensor-outside", "outside-limits", "a state outside its limits", &|c| {
+                    set_of(c).limits[0].lower = rational("9");
+                }),
+                ("sensor-radii", "model", "too few radii of noise", &|c| {
+                    set_of(c).radii.pop();
+                }),
+                ("sensor-point", "point-too-far", "a point that no offset of this size explains", &|c| {
+                    set_of(c).shared[0].radius = rational("1/3000");
+                    c.claims.iter_mut().flat_map(|claim| &mut claim.values).for_each(|value| {
+                        if !value.starts_with('-') {
+                            *value = "100000".to_owned();
+                        }
+                    });
                 }),
             ],
         );

@@ -184,6 +184,40 @@ struct Method {
 enum Perturbation {
     Ball(Ball),
     Radii(Radii),
+    Sensor(Sensor),
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Sensor {
+    shape: SensorShape,
+    radii: Vec<Number>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared: Option<Vec<SharedOffset>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<Vec<InputLimit>>,
+    units: Units,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum SensorShape {
+    Sensor,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SharedOffset {
+    radius: Number,
+    inputs: Vec<Count>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct InputLimit {
+    input: Count,
+    lower: Number,
+    upper: Number,
 }
 
 #[derive(Serialize, JsonSchema)]

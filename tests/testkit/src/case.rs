@@ -3,8 +3,8 @@
 #[cfg(feature = "checker")]
 use secateur_checker::rejection::{Entry, Reason, Rejection};
 use secateur_kernel::model::{
-    Activation, Head, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet, Policy,
-    States, Units,
+    Activation, Head, InputLimit, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet,
+    Policy, SensorSet, SharedOffset, States, Units,
 };
 use secateur_kernel::number::{Dyadic, Rational};
 
@@ -143,9 +143,64 @@ pub fn case(random: &mut Random) -> Case {
     let shape = match random.between(0, 2) {
         0 => Perturbation::Linf { radius },
         1 => Perturbation::L2 { radius },
+        _ if random.one_in(2) => {
+            let units = random.pick(&units);
+            let row: Vec<Rational> = states.values.values.iter().map(|x| x.to_rational()).collect();
+            let base = base(&policy, &row, states.units, units);
+            let shape = Perturbation::Sensor(sensor(random, &[base]));
+            return Case { policy, masks, states, set: PerturbationSet { shape, units } };
+        }
         _ => Perturbation::PerCoordinate { radii: (0..inputs).map(|_| r(random.pick(&RADII))).collect() },
     };
     Case { policy, masks, states, set: PerturbationSet { shape, units: random.pick(&units) } }
+}
+
+/// A state in the units of a perturbation.
+pub fn base(policy: &Policy, state: &[Rational], state_units: Units, set_units: Units) -> Vec<Rational> {
+    let Some(normaliser) = &policy.normaliser else { return state.to_vec() };
+    let entries = state.iter().zip(normaliser.mean.iter().zip(&normaliser.std));
+    let entry = |(x, (mean, std)): (&Rational, (&Dyadic, &Rational))| {
+        let mean = mean.to_rational();
+        match (state_units, set_units) {
+            (Units::Raw, Units::Normalised) => {
+                let seen = x.sub(&mean).div(std).unwrap();
+                match &normaliser.clip {
+                    Some(clip) => seen.min(clip.clone()).max(clip.neg()),
+                    None => seen,
+                }
+            }
+            (Units::Normalised, Units::Raw) => x.mul(std).add(&mean),
+            (Units::Raw, Units::Raw) | (Units::Normalised, Units::Normalised) => x.clone(),
+        }
+    };
+    entries.map(entry).collect()
+}
+
+/// A sensor's set around states in its units: some inputs share offsets, some have limits, and the states are within them.
+pub fn sensor(random: &mut Random, bases: &[Vec<Rational>]) -> SensorSet {
+    let inputs = bases.first().map_or(0, Vec::len);
+    let radii = (0..inputs).map(|_| r(random.pick(&RADII))).collect();
+    let mut groups: Vec<Vec<usize>> = vec![Vec::new(); 2];
+    for input in 0..inputs {
+        if let Some(group) = groups.get_mut(random.between(0, 2) as usize) {
+            group.push(input);
+        }
+    }
+    let shared = groups.into_iter().filter(|group| !group.is_empty()).map(|inputs| SharedOffset {
+        radius: r(random.pick(&["0", "1e-5", "1/20", "1/3", "3/2", "2"])),
+        inputs,
+    });
+    let shared = shared.collect();
+    let mut limits = Vec::new();
+    for input in 0..inputs {
+        if random.one_in(4) {
+            let values = || bases.iter().filter_map(|base| base.get(input)).cloned();
+            let (least, most) = (values().min().unwrap(), values().max().unwrap());
+            let mut room = || r(random.pick(&["0", "1e-5", "1/30", "1/3", "5"]));
+            limits.push(InputLimit { input, lower: least.sub(&room()), upper: most.add(&room()) });
+        }
+    }
+    SensorSet { radii, shared, limits }
 }
 
 /// A state entry: often small, sometimes exactly at or just beside a clip limit.

@@ -299,3 +299,8 @@ fn a_source_says_what_decided_the_import() {
     let most = format!(r#"{{"files":{{{model}}},"options":{{{}}}}}"#, many[1..].join(","));
     assert_eq!(read_source(&most).unwrap().options.len(), MAX_OPTIONS);
 }
+
+/// The sample with further members of the manifest.
+pub(crate) fn named(more: &[&str]) -> Result<PolicyFiles, Clause> {
+    read(&[&[LAYERS, GAUSSIAN, NORMALISER], more].concat(), &stored())
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use secateur_checker::model::{Perturbation, PerturbationSet, Units};
+use secateur_checker::model::{InputLimit, Perturbation, PerturbationSet, SensorSet, SharedOffset, Units};
 use secateur_checker::reader::certificate::{
     Certificate, Claim, ClaimLists, FileDigest, MaskRecord, PREDICATE_TYPE, Program, SCHEMA_VERSION,
     STATEMENT_TYPE, WitnessRecord,
@@ -140,6 +140,34 @@ fn emit_perturbation(set: &PerturbationSet) -> Value {
             ("radii", list(radii, |r| text(r.to_string()))),
             units,
         ]),
+        Perturbation::Sensor(SensorSet { radii, shared, limits }) => {
+            let offset = |SharedOffset { radius, inputs }: &SharedOffset| {
+                object([
+                    ("radius", text(radius.to_string())),
+                    ("inputs", list(inputs, |input| text(input.to_string()))),
+                ])
+            };
+            let limit = |InputLimit { input, lower, upper }: &InputLimit| {
+                object([
+                    ("input", text(input.to_string())),
+                    ("lower", text(lower.to_string())),
+                    ("upper", text(upper.to_string())),
+                ])
+            };
+            let mut fields = BTreeMap::from([
+                ("shape".to_owned(), text("sensor")),
+                ("radii".to_owned(), list(radii, |r| text(r.to_string()))),
+                (units.0.to_owned(), units.1),
+            ]);
+            // Lists without an entry are left out.
+            if !shared.is_empty() {
+                fields.insert("shared".to_owned(), list(shared, offset));
+            }
+            if !limits.is_empty() {
+                fields.insert("limits".to_owned(), list(limits, limit));
+            }
+            Value::Object(fields)
+        }
     }
 }
 

@@ -6,7 +6,9 @@
 mod ball;
 
 use secateur_checker::evaluate::Problem;
+use secateur_checker::kernel::input::read_observation;
 use secateur_checker::model::{Head, Units};
+use secateur_checker::number::Rational;
 
 use crate::float::head::FloatHead;
 use crate::float::mlp::{Dense, Mlp};
@@ -57,6 +59,8 @@ pub struct PointSearch<'a> {
 /// What the search holds at one state.
 struct AtState<'a> {
     search: &'a PointSearch<'a>,
+    /// Of this state, where that matters.
+    ball: &'a FloatBall,
     lenses: Vec<Lens>,
     clean: Vec<f64>,
     pass: PointPass,
@@ -88,8 +92,11 @@ impl<'a> PointSearch<'a> {
         let width = self.problem.policy.network.inputs();
         let lenses: Option<Vec<Lens>> = (0..width).map(|j| self.lens(state, j)).collect();
         let Some(lenses) = lenses else { return vec![0.0; width] };
+        let own = self.base(state).and_then(|base| FloatBall::around(self.problem.perturbation, &base));
+        let ball = own.as_ref().unwrap_or(&self.ball);
         let mut at = AtState {
             search: self,
+            ball,
             lenses,
             clean: Vec::new(),
             pass: PointPass::default(),
@@ -98,7 +105,25 @@ impl<'a> PointSearch<'a> {
         };
         at.clean = at.outputs(&vec![0.0; width]);
         let found = at.best(&mut SeededRng::new(0, self.stream + state as u64));
-        self.ball.inside(found)
+        ball.inside(found)
+    }
+
+    /// A state in the units of the perturbation, exactly.
+    fn base(&self, state: usize) -> Option<Vec<Rational>> {
+        let Problem { policy, states, perturbation, .. } = self.problem;
+        let row = states.values.values.chunks(states.values.columns.max(1)).nth(state)?;
+        let row: Vec<Rational> = row.iter().map(|x| x.to_rational()).collect();
+        let Some(normaliser) = &policy.normaliser else { return Some(row) };
+        match (perturbation.units, states.units) {
+            (Units::Raw, Units::Normalised) => {
+                let statistics = normaliser.mean.iter().zip(&normaliser.std);
+                let raw =
+                    row.iter().zip(statistics).map(|(x, (mean, std))| x.mul(std).add(&mean.to_rational()));
+                Some(raw.collect())
+            }
+            (Units::Normalised, Units::Raw) => read_observation(Some(normaliser), &row).ok(),
+            (Units::Raw, Units::Raw) | (Units::Normalised, Units::Normalised) => Some(row),
+        }
     }
 
     fn lens(&self, state: usize, coordinate: usize) -> Option<Lens> {
@@ -209,7 +234,7 @@ impl AtState<'_> {
 
     fn starts(&mut self, rng: &mut SeededRng) -> Vec<Vec<f64>> {
         let width = self.lenses.len();
-        let ball = &self.search.ball;
+        let ball = &self.ball;
         let mut starts = Vec::new();
         let corner = |bits: &dyn Fn(usize) -> bool| {
             let signs: Vec<f64> = (0..width).map(|j| if bits(j) { 1.0 } else { -1.0 }).collect();
@@ -229,8 +254,8 @@ impl AtState<'_> {
             self.outputs(&vec![0.0; width]);
             let slope = self.pull(&direction);
             let against: Vec<f64> = slope.iter().map(|s| -s).collect();
-            starts.push(self.search.ball.farthest(&slope));
-            starts.push(self.search.ball.farthest(&against));
+            starts.push(self.ball.farthest(&slope));
+            starts.push(self.ball.farthest(&against));
         }
         starts
     }
@@ -262,7 +287,7 @@ impl AtState<'_> {
             let outputs = self.outputs(&point);
             let gradient = self.gradient(&outputs);
             let slope = self.pull(&gradient);
-            let ahead = self.search.ball.farthest(&slope);
+            let ahead = self.ball.farthest(&slope);
             let mut step = 1.0;
             let gained = (0..4).find_map(|_| {
                 let moved: Vec<f64> = point.iter().zip(&ahead).map(|(p, a)| p + step * (a - p)).collect();
@@ -286,7 +311,7 @@ impl AtState<'_> {
             return (value, point);
         }
         for coordinate in 0..width {
-            let Some(end) = self.search.ball.end(coordinate) else { break };
+            let Some(end) = self.ball.end(coordinate) else { break };
             for end in [-end, end] {
                 let kept = point[coordinate];
                 point[coordinate] = end;

@@ -113,6 +113,28 @@ fn concretized(cases: &mut Cases) {
         0,
         with(ball, json!({ "center": intervals([(9, 11)]) })),
     );
+    let shared = |offsets: Value| with(around(&[10, -20], &[4, 6], false), json!({ "offsets": offsets }));
+    let pair = |first: i64, second: i64| json!([[{ "input": 0, "axis": int(first) }, { "input": 1, "axis": int(second) }]]);
+    add("conc.shared", "against each other, 4 and 4 cancel", &[300, -300], 0, shared(pair(4, 4)));
+    add("conc.shared", "with each other, as the box", &[300, 300], 0, shared(pair(4, 4)));
+    add("conc.shared", "other axes, negative in sum", &[100, -300], 0, shared(pair(3, 5)));
+    add("conc.shared", "no axis", &[300, -300], 0, shared(pair(0, 0)));
+    let alone = json!([[{ "input": 1, "axis": int(6) }], [{ "input": 0, "axis": int(2) }]]);
+    add("conc.shared", "an offset each, as the box", &[300, -300], 0, shared(alone));
+    add("conc.shared", "no offset", &[300, -300], 0, shared(json!([])));
+    let fuzzy = with(shared(pair(4, 4)), json!({ "center": intervals([(9, 11), (-21, -19)]) }));
+    add("conc.shared", "an enclosed centre", &[3000, -4000], 0, fuzzy);
+    add(
+        "conc.shared",
+        "an input that is not there",
+        &[300, -300],
+        0,
+        shared(json!([[{ "input": 2, "axis": int(1) }]])),
+    );
+    add("conc.shared", "too few coefficients", &[300], 0, shared(pair(4, 4)));
+    let wide =
+        with(around(&[0, 0], &[i64::MAX, i64::MAX], false), json!({ "offsets": pair(i64::MAX, i64::MAX) }));
+    add("conc.shared", "a sum beyond 128 bits", &[i64::MAX, i64::MIN], i128::MAX, wide);
     let mut random = Random(7);
     let mut add = |rule, name: &str, coefficients: &[i64], constant: i128, input: Value| {
         cases.add(rule, name, functional(none.clone(), 48, &[], coefficients, constant, input));

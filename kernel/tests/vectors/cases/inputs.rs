@@ -87,6 +87,58 @@ pub fn input(cases: &mut Cases) {
         add("random", Some(&own), [UNITS[number % 2], UNITS[number / 2]], &state, json!({ "l2": "10/77" }));
     }
 
+    let sensor = |offsets: Value, limits: Value| {
+        let own = json!({ "radii": ["1/3", "1/7"], "shared": offsets });
+        if limits.is_null() { own } else { with(own, json!({ "limits": limits })) }
+    };
+    let both = || json!([{ "radius": "2/5", "inputs": [0, 1] }]);
+    let mut add = |name: &str, units: [&str; 2], shape: Value| {
+        let set = with(shape, json!({ "units": units[1] }));
+        cases.add(
+            "input.parts",
+            name,
+            json!({
+                "inputs": 2, "normaliser": own, "state_units": units[0], "perturbation": set,
+                "state": floats(&[(1, -2), (5, -2)]), "value_bits": 20,
+            }),
+        );
+    };
+    for state in UNITS {
+        for set in UNITS {
+            let name = format!("an offset of both inputs: state {state}, set {set}");
+            add(&name, [state, set], sensor(both(), Value::Null));
+        }
+    }
+    let limits = |lower: &str, upper: &str| json!([{ "input": 1, "lower": lower, "upper": upper }]);
+    add("an input that a limit cuts leaves the offset", ["raw", "raw"], sensor(both(), limits("1", "4/3")));
+    add("limits beyond the reach", ["raw", "raw"], sensor(both(), limits("-9", "9")));
+    add("a state at its limit", ["raw", "raw"], sensor(both(), limits("5/4", "9")));
+    add("a state below its limits", ["raw", "raw"], sensor(both(), limits("63/50", "9")));
+    add("a state above its limits", ["raw", "raw"], sensor(both(), limits("-9", "31/25")));
+    add("empty limits", ["raw", "raw"], sensor(both(), limits("2", "1")));
+    let twice =
+        json!([{ "input": 1, "lower": "0", "upper": "9" }, { "input": 1, "lower": "0", "upper": "9" }]);
+    add("limits given twice", ["raw", "raw"], sensor(both(), twice));
+    let nowhere = json!([{ "input": 2, "lower": "0", "upper": "9" }]);
+    add("limits of no input", ["raw", "raw"], sensor(both(), nowhere));
+    add(
+        "an offset of no input",
+        ["raw", "raw"],
+        sensor(json!([{ "radius": "1", "inputs": [2] }]), Value::Null),
+    );
+    let twice = json!([{ "radius": "1", "inputs": [0, 1] }, { "radius": "1", "inputs": [1] }]);
+    add("an input of two offsets", ["raw", "raw"], sensor(twice, Value::Null));
+    add(
+        "an input twice in an offset",
+        ["raw", "raw"],
+        sensor(json!([{ "radius": "1", "inputs": [1, 1] }]), Value::Null),
+    );
+    add("a negative offset", ["raw", "raw"], sensor(json!([{ "radius": "-1", "inputs": [1] }]), Value::Null));
+    let few = json!({ "radii": ["1"], "shared": [] });
+    add("too few radii of noise", ["raw", "raw"], few);
+    let negative = json!({ "radii": ["1", "-1"], "shared": [] });
+    add("negative noise", ["raw", "raw"], negative);
+
     let mut over = |name: &str, normaliser: Option<&Value>, units: [&str; 2], shape: Value, rest: Value| {
         let set = with(shape, json!({ "units": units[1] }));
         let own =
@@ -104,6 +156,15 @@ pub fn input(cases: &mut Cases) {
             over(&name, Some(&own), ["raw", set], shape.clone(), json!({ "every_state": true }));
         }
     }
+    let own_sensor = sensor(both(), limits("-9", "9"));
+    over(
+        "at every state: offsets and limits become radii",
+        Some(&own),
+        ["raw", "raw"],
+        own_sensor.clone(),
+        json!({ "every_state": true }),
+    );
+    over("magnitude of all inputs: offsets and limits", Some(&own), ["raw", "raw"], own_sensor, states());
     over("magnitude of all inputs: no normaliser", None, ["raw", "raw"], shapes[0].clone(), states());
     over(
         "magnitude of all inputs: no state",

@@ -183,6 +183,13 @@ pub fn point(cases: &mut Cases) {
     add("per coordinate, too far", None, ["raw", "raw"], json!({ "radii": ["1", "0"] }), ["-1", "1/1000"]);
     add("a radius is missing", None, ["raw", "raw"], json!({ "radii": ["1"] }), ["-1", "0"]);
     add("a negative radius", None, ["raw", "raw"], json!({ "linf": "-1" }), ["0", "0"]);
+    let shared = || json!({ "radii": ["1/10", "1/5"], "shared": [{ "radius": "1", "inputs": [0, 1] }] });
+    add("one offset explains both", None, ["raw", "raw"], shared(), ["11/10", "4/5"]);
+    add("no offset explains both", None, ["raw", "raw"], shared(), ["11/10", "799/1000"]);
+    add("beyond offset and noise", None, ["raw", "raw"], shared(), ["1101/1000", "1"]);
+    let limited = || with(shared(), json!({ "limits": [{ "input": 0, "lower": "1", "upper": "2" }] }));
+    add("at the limit", None, ["raw", "raw"], limited(), ["1/4", "0"]);
+    add("beyond the limit", None, ["raw", "raw"], limited(), ["251/1000", "0"]);
     add("on the sphere", None, ["raw", "raw"], json!({ "l2": "5" }), ["3", "-4"]);
     add("outside the ball", None, ["raw", "raw"], json!({ "l2": "5" }), ["3", "-4000001/1000000"]);
     let flat = with(normaliser.clone(), json!({ "std": ["1", "0"] }));

@@ -153,6 +153,8 @@ pub struct ExactInput {
     pub region: Vec<Ends>,
     pub center: Vec<Fraction>,
     pub semi_axes: Option<Vec<Option<Fraction>>>,
+    /// Shared offsets: input, axis, and what is left of its radius.
+    pub offsets: Vec<Vec<(usize, Fraction, Fraction)>>,
 }
 
 impl ExactInput {
@@ -160,6 +162,17 @@ impl ExactInput {
     fn largest(&self, coefficients: &[Fraction]) -> Fraction {
         let end = |c: &Fraction, (lower, upper): &Ends| if c.is_negative() { c * lower } else { c * upper };
         let over_box: Fraction = coefficients.iter().zip(&self.region).map(|(c, e)| end(c, e)).sum();
+        if !self.offsets.is_empty() {
+            let mut sum = over_box.clone();
+            for offset in &self.offsets {
+                for (j, _, own) in offset {
+                    let c = &coefficients[*j];
+                    sum += c * &self.center[*j] + c.abs() * own - end(c, &self.region[*j]);
+                }
+                sum += offset.iter().map(|(j, axis, _)| &coefficients[*j] * axis).sum::<Fraction>().abs();
+            }
+            return over_box.min(sum);
+        }
         let Some(axes) = &self.semi_axes else { return over_box };
         let (mut fixed, mut squares) = (Fraction::zero(), Fraction::zero());
         for (j, c) in coefficients.iter().enumerate() {

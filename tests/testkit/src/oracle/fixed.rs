@@ -4,11 +4,11 @@
 use num_bigint::BigInt;
 use num_integer::Integer;
 use secateur_kernel::enclose::tanh;
-use secateur_kernel::model::{Activation, Mask, Network, Perturbation, Policy, Units};
+use secateur_kernel::model::{Activation, Mask, Network, Perturbation, Policy, SensorSet, Units};
 use secateur_kernel::number::{Dyadic, Rational};
 
 use super::curve;
-use crate::case::Case;
+use crate::case::{Case, base};
 use crate::random::Random;
 
 pub const BITS: u32 = 192;
@@ -150,6 +150,16 @@ pub fn change(random: &mut Random, case: &Case) -> Vec<Rational> {
         Perturbation::PerCoordinate { radii } => {
             direction.iter().zip(radii).map(|(&d, radius)| radius.mul(&ratio(d, 64))).collect()
         }
+        Perturbation::Sensor(set) => {
+            let own = direction.iter().zip(&set.radii).map(|(&d, radius)| radius.mul(&ratio(d, 64)));
+            let mut change: Vec<Rational> = own.collect();
+            for offset in &set.shared {
+                let ends = [-64, 64, random.between(-64, 64)];
+                let moved = offset.radius.mul(&ratio(random.pick(&ends), 64));
+                offset.inputs.iter().for_each(|&input| change[input] = change[input].add(&moved));
+            }
+            within(case, set, change)
+        }
         Perturbation::L2 { radius } => {
             if random.one_in(4) {
                 let axis = random.between(0, inputs as i64 - 1) as usize;
@@ -163,4 +173,22 @@ pub fn change(random: &mut Random, case: &Case) -> Vec<Rational> {
             direction.iter().map(|&d| radius.mul(&ratio(d, length.max(1)))).collect()
         }
     }
+}
+
+/// A change on the way from the state to `change`, as far as limits allow at every listed state: the set holds the state and
+/// is convex.
+pub fn within(case: &Case, set: &SensorSet, change: Vec<Rational>) -> Vec<Rational> {
+    let mut share = Rational::one();
+    for row in case.states.values.values.chunks(case.states.values.columns) {
+        let row: Vec<Rational> = row.iter().map(|x| x.to_rational()).collect();
+        let base = base(&case.policy, &row, case.states.units, case.set.units);
+        for limit in &set.limits {
+            let (at, moved) = (&base[limit.input], &change[limit.input]);
+            let room = if moved.is_negative() { limit.lower.sub(at) } else { limit.upper.sub(at) };
+            if room.abs() < moved.abs() {
+                share = share.min(room.div(moved).unwrap());
+            }
+        }
+    }
+    change.into_iter().map(|moved| moved.mul(&share)).collect()
 }
