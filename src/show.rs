@@ -3,6 +3,7 @@
 pub mod band;
 pub mod bracket;
 pub mod quoted;
+pub mod radius;
 pub mod regions;
 pub mod regret;
 pub mod snapshot;

@@ -16,6 +16,7 @@ use secateur_checker::table::Quantity;
 use serde_json::{Map, Value, json};
 
 use super::bracket::{bracket_json, bracket_text};
+use super::radius::radius_json;
 use super::regions::regions_json;
 use super::regret::{regret_json, regret_text, statistical_json};
 use super::words::{number, plain, quoted, short, table};
@@ -382,7 +383,7 @@ fn claims_json(certificate: &Certificate, facts: Option<&Facts>) -> Value {
            "stateUnits": units_word(certificate.state_units), "statesDigest": states,
            "subjects": certificate.subjects.iter().map(file).collect::<Vec<_>>(),
            "inputs": certificate.inputs.iter().map(file).collect::<Vec<_>>(), "masks": masks,
-           "regions": regions_json(certificate), "regret": regret_json(certificate),
+           "regions": regions_json(certificate), "radius": radius_json(certificate), "regret": regret_json(certificate),
            "statistical": statistical_json(certificate), "verdicts": verdicts, "bracket": bracket_json(certificate),
            "assumptions": certificate.assumptions, "limits": certificate.limits,
            "required": facts.map(|facts| json!({"assumptions": facts.assumptions, "limits": facts.limits}))})

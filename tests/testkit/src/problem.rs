@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use secateur::certify::emit::emit_envelope;
 use secateur::certify::keys::{Key, public_pem};
+use secateur::certify::radius::RadiusRequest;
 use secateur::certify::regret::RegretRequest;
 use secateur::certify::{Certified, CertifyError, Request, certify};
 use secateur::policy::emit::{ChainOrigin, write_mask_chain, write_npy, write_policy_dir};
@@ -303,6 +304,7 @@ pub fn request<'a>(
     families: &'a [Family],
 ) -> Request<'a> {
     static NO_REGRET: LazyLock<RegretRequest> = LazyLock::new(RegretRequest::default);
+    static NO_RADII: LazyLock<RadiusRequest> = LazyLock::new(RadiusRequest::default);
     Request {
         policy,
         masks,
@@ -314,6 +316,7 @@ pub fn request<'a>(
         band_from: 0,
         branch_steps: 200,
         counterexample: false,
+        radii: &NO_RADII,
         regions: &[],
         witness_name: WITNESS,
         seed: "0",
