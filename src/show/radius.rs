@@ -11,17 +11,17 @@ use serde_json::{Value, json};
 use super::summary::both;
 use crate::certify::radius::{RadiusRequest, reached_cap};
 
-/// The radii for programs; `null` without one. For people the checker's lines say them.
-pub fn radius_json(certificate: &Certificate) -> Value {
+/// The radii for programs, if there are any. For people the checker's lines say them.
+pub fn radius_json(certificate: &Certificate) -> Option<Value> {
     if certificate.radius.is_empty() {
-        return Value::Null;
+        return None;
     }
     let steps = steps(&certificate.radius).into_iter().map(|step| {
         json!({"quantity": step.quantity, "limit": limit(step.limit.as_ref()), "step": step.step,
                "larger": step.larger, "smaller": step.smaller, "undecided": step.undecided})
     });
-    json!({"claims": certificate.radius.iter().map(claim_json).collect::<Vec<_>>(),
-           "steps": steps.collect::<Vec<_>>()})
+    Some(json!({"claims": certificate.radius.iter().map(claim_json).collect::<Vec<_>>(),
+                "steps": steps.collect::<Vec<_>>()}))
 }
 
 fn limit(limit: Option<&Rational>) -> Value {

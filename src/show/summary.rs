@@ -376,17 +376,21 @@ fn claims_json(certificate: &Certificate, facts: Option<&Facts>) -> Value {
                "normaliser": facts.normaliser})
     });
     let states = certificate.inputs.iter().find(|f| f.role == "states").map(|f| f.sha256.clone());
-    json!({"format": FORMAT, "kind": "certificate", "result": "unchecked", "headline": headline(certificate, facts),
+    let mut document = json!({"format": FORMAT, "kind": "certificate", "result": "unchecked", "headline": headline(certificate, facts),
            "policy": policy, "weightsDigest": certificate.weights_digest, "head": certificate.head,
            "adversary": adversary_json(certificate), "perturbation": perturbation_words(certificate),
            "states": certificate.states, "statesInFile": facts.map(|facts| facts.rows),
            "stateUnits": units_word(certificate.state_units), "statesDigest": states,
            "subjects": certificate.subjects.iter().map(file).collect::<Vec<_>>(),
            "inputs": certificate.inputs.iter().map(file).collect::<Vec<_>>(), "masks": masks,
-           "regions": regions_json(certificate), "radius": radius_json(certificate), "regret": regret_json(certificate),
+           "regions": regions_json(certificate), "regret": regret_json(certificate),
            "statistical": statistical_json(certificate), "verdicts": verdicts, "bracket": bracket_json(certificate),
            "assumptions": certificate.assumptions, "limits": certificate.limits,
-           "required": facts.map(|facts| json!({"assumptions": facts.assumptions, "limits": facts.limits}))})
+           "required": facts.map(|facts| json!({"assumptions": facts.assumptions, "limits": facts.limits}))});
+    if let Some(radius) = radius_json(certificate) {
+        document["radius"] = radius;
+    }
+    document
 }
 
 /// Largest claim per quantity (least margin), as exact decimals.

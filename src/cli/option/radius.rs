@@ -2,7 +2,6 @@
 
 use clap::Args;
 use secateur_checker::number::Rational;
-use secateur_checker::table::Quantity;
 
 use crate::certify::radius::{LARGEST, RADIUS_CAP, RadiusGoal, RadiusRequest};
 use crate::cli::context::CliError;
@@ -24,37 +23,6 @@ pub struct RadiusOptions {
     pub radius_cap: Option<String>,
 }
 
-/// One goal: `same-action`, `deviation=0.1`, `tv=0.1` or `kl=0.1`.
-fn goal(text: &str) -> Result<RadiusGoal, CliError> {
-    let malformed = || {
-        CliError::input(format!(
-            "radius-for {text:?}: give same-action, deviation=0.1 (largest change of an output), tv=0.1 (total variation) or kl=0.1"
-        ))
-    };
-    if text.trim() == "same-action" {
-        return Ok(RadiusGoal { quantity: Quantity::SameActionMargin, limit: None });
-    }
-    let (word, number) = text.split_once('=').ok_or_else(malformed)?;
-    let quantity = match word.trim() {
-        "deviation" => Quantity::ActionDeviation,
-        "tv" => Quantity::TotalVariation,
-        "kl" => Quantity::Divergence,
-        _ => return Err(malformed()),
-    };
-    let limit = exact("radius-for", number)?;
-    if limit.is_negative() {
-        return Err(CliError::input(format!(
-            "radius-for {text:?}: the limit is negative, which no bound is"
-        )));
-    }
-    if quantity == Quantity::TotalVariation && limit >= Rational::one() {
-        return Err(CliError::input(format!(
-            "radius-for {text:?}: a total variation is never above 1; give a limit below it"
-        )));
-    }
-    Ok(RadiusGoal { quantity, limit: Some(limit) })
-}
-
 impl RadiusOptions {
     /// What the options ask for; points that break a goal are searched if `attack`.
     ///
@@ -62,7 +30,12 @@ impl RadiusOptions {
     /// Exit code 2 for a goal, family or number that cannot be read.
     pub fn request(&self, attack: bool) -> Result<RadiusRequest, CliError> {
         let mut request = RadiusRequest { attack, ..RadiusRequest::default() };
-        request.goals = self.radius_for.iter().map(|text| goal(text)).collect::<Result<_, _>>()?;
+        request.goals = self
+            .radius_for
+            .iter()
+            .map(|text| RadiusGoal::parse(text))
+            .collect::<Result<_, _>>()
+            .map_err(CliError::input)?;
         if !self.radius_family.is_empty() {
             request.families = families(&self.radius_family)?;
         }
@@ -86,19 +59,6 @@ impl RadiusOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn goals_are_read_exactly_or_named() {
-        let read =
-            |text: &str| goal(text).map(|goal| (goal.quantity.name(), goal.limit.map(|l| l.to_string())));
-        assert_eq!(read("same-action").unwrap(), ("same-action-margin", None));
-        assert_eq!(read("deviation=0.1").unwrap(), ("action-deviation", Some("1/10".to_owned())));
-        assert_eq!(read("tv=1/4").unwrap(), ("total-variation", Some("1/4".to_owned())));
-        assert_eq!(read("kl=2").unwrap(), ("kl-divergence", Some("2".to_owned())));
-        for bad in ["deviation", "margin=1", "tv=1", "tv=-0.1", "deviation=x", "same-action=1"] {
-            assert!(read(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn caps_lie_between_nothing_and_the_largest_multiple() {

@@ -44,6 +44,41 @@ pub struct RadiusGoal {
     pub limit: Option<Rational>,
 }
 
+impl RadiusGoal {
+    /// `same-action`, `deviation=0.1` (largest change of an output), `tv=0.1` (total variation) or `kl=0.1`, numbers read
+    /// exactly.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let malformed = || {
+            format!(
+                "radius-for {text:?}: give same-action, deviation=0.1 (largest change of an output), tv=0.1 (total variation) or kl=0.1"
+            )
+        };
+        if text.trim() == "same-action" {
+            return Ok(Self { quantity: Quantity::SameActionMargin, limit: None });
+        }
+        let (word, number) = text.split_once('=').ok_or_else(malformed)?;
+        let quantity = match word.trim() {
+            "deviation" => Quantity::ActionDeviation,
+            "tv" => Quantity::TotalVariation,
+            "kl" => Quantity::Divergence,
+            _ => return Err(malformed()),
+        };
+        let limit = Rational::parse(number.trim()).map_err(|e| format!("radius-for {text:?}: {e}"))?;
+        if limit.is_negative() {
+            return Err(format!("radius-for {text:?}: the limit is negative, which no bound is"));
+        }
+        if quantity == Quantity::TotalVariation && limit >= Rational::one() {
+            return Err(format!(
+                "radius-for {text:?}: a total variation is never above 1; give a limit below it"
+            ));
+        }
+        Ok(Self { quantity, limit: Some(limit) })
+    }
+}
+
 /// Radii to claim, under every mask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RadiusRequest {
@@ -436,4 +471,25 @@ pub(crate) fn emit_radii(claims: &[RadiusClaim]) -> Option<(String, Value)> {
         Value::Object(fields)
     };
     (!claims.is_empty()).then(|| ("radius".to_owned(), list(claims, claim)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goals_are_read_exactly_or_named() {
+        let read = |text: &str| {
+            let goal = RadiusGoal::parse(text).expect(text);
+            (goal.quantity.name(), goal.limit.map(|limit| limit.to_string()))
+        };
+        assert_eq!(read("same-action"), ("same-action-margin", None));
+        assert_eq!(read("deviation=0.1"), ("action-deviation", Some("1/10".to_owned())));
+        assert_eq!(read("tv=1/4"), ("total-variation", Some("1/4".to_owned())));
+        assert_eq!(read("kl=2"), ("kl-divergence", Some("2".to_owned())));
+        for bad in ["deviation", "margin=1", "tv=1", "tv=-0.1", "deviation=x", "same-action=1", ""] {
+            let error = RadiusGoal::parse(bad).expect_err(bad);
+            assert!(error.starts_with("radius-for"), "{error}");
+        }
+    }
 }
