@@ -8,4 +8,5 @@ pub mod regions;
 pub mod regret;
 pub mod snapshot;
 pub mod summary;
+pub mod survival;
 pub mod words;

@@ -15,13 +15,14 @@ use crate::table::Quantity;
 pub struct Spread {
     /// The largest multiple that is proved at every state.
     pub least: Rational,
-    /// The largest that is proved at half of the states or more.
+    /// The largest that is proved at more than half of the states.
     pub median: Rational,
     /// The mean of the proved multiples.
     pub mean: Rational,
     /// At how many states a point breaks it.
     pub broken: usize,
-    /// The smallest multiple by which half of the states or more are broken.
+    /// The smallest multiple by which more than half of the states are broken; never below the proved median of a true
+    /// certificate.
     pub broken_median: Option<Rational>,
 }
 
@@ -34,7 +35,7 @@ pub fn spread(claim: &RadiusClaim) -> Option<Spread> {
     let states = proved.len();
     let count = Rational::from_integer(states.into());
     let sum = proved.iter().fold(Rational::zero(), |sum, multiple| sum.add(multiple));
-    let half = states.div_ceil(2).checked_sub(1)?;
+    let half = states.checked_div(2)?;
     Some(Spread {
         least: (*proved.first()?).clone(),
         median: (*proved.get(states.checked_sub(1)?.checked_sub(half)?)?).clone(),
@@ -103,7 +104,7 @@ pub fn steps(claims: &[RadiusClaim]) -> Vec<Step> {
 }
 
 /// What must hold, in words.
-fn target_words(quantity: &str, limit: Option<&Rational>) -> String {
+pub fn target_words(quantity: &str, limit: Option<&Rational>) -> String {
     let words = match Quantity::parse(quantity) {
         Some(Quantity::SameActionMargin) => return "same action".to_owned(),
         Some(quantity) => quantity_words(quantity).to_owned(),
@@ -112,43 +113,50 @@ fn target_words(quantity: &str, limit: Option<&Rational>) -> String {
     format!("{words} at most {}", limit.map(exactly).unwrap_or_default())
 }
 
-/// A line an entry, with `details` one for its curve too; then one a step.
+/// For each quantity and limit a line an entry, with `details` one for its curve too, then one a step.
 pub fn lines(claims: &[RadiusClaim], details: bool) -> Vec<Line> {
     let mut lines = Vec::new();
-    for claim in claims {
-        let Some(Spread { least, median, mean, broken, broken_median }) = spread(claim) else { continue };
-        let family =
-            Family::parse(&claim.family).map_or_else(|| Escaped(&claim.family).to_string(), Family::name);
-        let down = |number: &Rational| outward(number, Rounding::Down);
-        let (mask, states) = (claim.mask, claim.proved.len());
-        let (target, median) = (target_words(&claim.quantity, claim.limit.as_ref()), down(&median));
-        let mut text = format!(
-            "mask {mask}: {target} proved up to {median} x the radii at half of the states (least {}, mean {}; {family})",
-            down(&least),
-            down(&mean)
-        );
-        match broken_median {
-            Some(broken) => {
-                let broken = outward(&broken, Rounding::Up);
-                text.push_str(&format!("; an attack breaks it at {broken} x at half of them"));
-            }
-            None if broken > 0 => {
-                text.push_str(&format!("; an attack breaks it at {broken} of {states} states"));
-            }
-            None => {}
-        }
-        lines.push(("radius", text));
-        if details {
-            let at = |(count, multiple)| format!("{count} at {} x", outward(multiple, Rounding::Down));
-            let curve = curve(claim).into_iter().map(at).collect::<Vec<_>>().join(", ");
-            lines.push(("", format!("of {states} states, proved at this multiple or a larger one: {curve}")));
+    let steps = steps(claims);
+    let goal = |claim: &RadiusClaim| (claim.quantity.clone(), claim.limit.clone());
+    let mut goals: Vec<_> = claims.iter().map(goal).collect();
+    goals.sort();
+    goals.dedup();
+    for (quantity, limit) in goals {
+        let target = target_words(&quantity, limit.as_ref());
+        let of_goal = |c: &&RadiusClaim| c.quantity == quantity && c.limit == limit;
+        lines.extend(claims.iter().filter(of_goal).flat_map(|claim| claim_lines(claim, &target, details)));
+        for step in steps.iter().filter(|step| step.quantity == quantity && step.limit == limit) {
+            let Step { step, larger, smaller, undecided, .. } = step;
+            let before = step.saturating_sub(1);
+            lines.push(("", format!(
+                "mask {before} to mask {step}: the radius of {target} is proved larger at {larger} states, smaller at {smaller}; undecided at {undecided}"
+            )));
         }
     }
-    for Step { quantity, limit, step, larger, smaller, undecided } in steps(claims) {
-        let (target, before) = (target_words(&quantity, limit.as_ref()), step.saturating_sub(1));
-        lines.push(("", format!(
-            "mask {before} to mask {step}: the radius of {target} is proved larger at {larger} states, smaller at {smaller}; undecided at {undecided}"
-        )));
+    lines
+}
+
+fn claim_lines(claim: &RadiusClaim, target: &str, details: bool) -> Vec<Line> {
+    let Some(Spread { least, median, mean, broken, broken_median }) = spread(claim) else {
+        return Vec::new();
+    };
+    let family = Family::parse(&claim.family);
+    let family = family.map_or_else(|| Escaped(&claim.family).to_string(), Family::name);
+    let [least, median, mean] = [least, median, mean].map(|number| outward(&number, Rounding::Down));
+    let (mask, states) = (claim.mask, claim.proved.len());
+    let mut text = format!(
+        "mask {mask}: {target} proved up to {median} x the radii at half of the states (median; least {least}, mean {mean}; {family})"
+    );
+    if let Some(broken) = broken_median {
+        text.push_str(&format!("; an attack breaks it at {} x (median)", outward(&broken, Rounding::Up)));
+    } else if broken > 0 {
+        text.push_str(&format!("; an attack breaks it at {broken} of {states} states"));
+    }
+    let mut lines = vec![("radius", text)];
+    if details {
+        let at = |(count, multiple)| format!("{count} at {} x", outward(multiple, Rounding::Down));
+        let curve = curve(claim).into_iter().map(at).collect::<Vec<_>>().join(", ");
+        lines.push(("", format!("of {states} states, proved at this multiple or a larger one: {curve}")));
     }
     lines
 }

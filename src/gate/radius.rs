@@ -21,7 +21,7 @@ pub enum At {
     /// The multiple proved at every state.
     #[default]
     Least,
-    /// The one proved at half of the states or more.
+    /// The one proved at more than half of the states.
     Median,
     /// The mean.
     Mean,

@@ -8,6 +8,7 @@ mod counterexamples;
 mod determinism;
 mod float32;
 mod probes;
+mod radius;
 mod regions;
 mod round_trip;
 mod slopes;

@@ -413,12 +413,12 @@ fn listed(mask: usize, proved: &[&str], broken: &[Option<&str>]) -> RadiusClaim 
     }
 }
 
-/// Four states proved at 0, 1, 2, 5: two of them at 2 or more, the mean 2. Broken at 3, 4 and 9: two by 4.
+/// Four states proved at 0, 1, 2, 5: three of them at 1 or more, the mean 2. Broken at 3, 4 and 9: three by 9.
 #[test]
 fn spreads_and_curves_by_hand() {
     let claim = listed(0, &["2", "0", "5", "1"], &[Some("9"), Some("3"), None, Some("4")]);
     let expected =
-        Spread { least: r("0"), median: r("2"), mean: r("2"), broken: 3, broken_median: Some(r("4")) };
+        Spread { least: r("0"), median: r("1"), mean: r("2"), broken: 3, broken_median: Some(r("9")) };
     assert_eq!(spread(&claim), Some(expected));
     let points = [(1, r("5")), (2, r("2")), (3, r("1")), (4, r("0"))];
     assert_eq!(curve(&claim), points.each_ref().map(|(count, multiple)| (*count, multiple)));
@@ -454,7 +454,7 @@ fn words_say_no_more_than_the_numbers() {
     let text = |claims: &[RadiusClaim], details| {
         lines(claims, details).into_iter().map(|(word, line)| format!("{word}|{line}")).collect::<Vec<_>>()
     };
-    let first = "radius|mask 0: change of any output at most 0.125 proved up to 2 x the radii at half of the states (least 0, mean 2; crown); an attack breaks it at 4 x at half of them";
+    let first = "radius|mask 0: change of any output at most 0.125 proved up to 1 x the radii at half of the states (median; least 0, mean 2; crown); an attack breaks it at 9 x (median)";
     assert_eq!(text(std::slice::from_ref(&claim), false), [first]);
     let curve =
         "|of 4 states, proved at this multiple or a larger one: 1 at 5 x, 2 at 2 x, 3 at 1 x, 4 at 0 x";
@@ -464,7 +464,7 @@ fn words_say_no_more_than_the_numbers() {
         limit: None,
         ..listed(1, &["1/3", "1/3", "0.2"], &[Some("1"), None, None])
     };
-    let words = "radius|mask 1: same action proved up to 0.333333 x the radii at half of the states (least 0.2, mean 0.288888; crown); an attack breaks it at 1 of 3 states";
+    let words = "radius|mask 1: same action proved up to 0.333333 x the radii at half of the states (median; least 0.2, mean 0.288888; crown); an attack breaks it at 1 of 3 states";
     assert_eq!(text(&[same], false), [words]);
     let hostile = RadiusClaim {
         family: "x\u{202e}\n".to_owned(),

@@ -295,6 +295,22 @@ pub fn certify_claiming(
     certify(&request, key, &Silent)
 }
 
+/// With radii.
+pub fn certify_radii(
+    root: &Path,
+    families: &[Family],
+    perturbation: &PerturbationSet,
+    key: &Key,
+    radii: &RadiusRequest,
+) -> Result<Certified, CertifyError> {
+    let policy = load_policy(&root.join("policy")).map_err(CertifyError::Load)?;
+    let masks = load_masks(&root.join("masks"), &policy.files).map_err(CertifyError::Load)?;
+    let (states, bytes) =
+        load_states(&root.join("states.npy"), Units::Normalised).map_err(CertifyError::Load)?;
+    let plain = request(&policy, &masks, (&states, &bytes), perturbation, families);
+    certify(&Request { radii, ..plain }, key, &Silent)
+}
+
 /// Families alone: no regret, no points, no regions.
 pub fn request<'a>(
     policy: &'a PolicyDirectory,
