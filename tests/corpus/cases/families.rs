@@ -50,7 +50,7 @@ impl Writer<'_> {
         self.slopes();
         self.branch();
         self.counterexamples();
-        self.radius();
+        self.radii();
         self.regret();
         self.statistical();
         self.properties();
@@ -308,7 +308,7 @@ impl Writer<'_> {
         );
     }
 
-    fn radius(&self) {
+    fn radii(&self) {
         let folder = self.root.join("problems/categorical");
         let goals = ["same-action", "deviation=1/4"].map(|text| RadiusGoal::parse(text).expect(text));
         let families = vec![Family::Crown, Family::CrownOptimised];
