@@ -18,6 +18,7 @@ use secateur_checker::model::{PerturbationSet, Units};
 
 use crate::certify::band::{BandLimit, BandReach, families_under, find_bands, fits_head};
 use crate::certify::keys::{Key, KeyError};
+use crate::certify::radius::RadiusRequest;
 use crate::certify::regions::RegionRequest;
 use crate::certify::regret::RegretRequest;
 use crate::certify::trees::BRANCH_STEPS;
@@ -66,6 +67,8 @@ pub struct AuditOptions {
     pub band_limit: Option<BandLimit>,
     /// Regret and statistical claims to make besides.
     pub regret: RegretRequest,
+    /// Radii to claim.
+    pub radii: RadiusRequest,
     /// Boxes of states to claim.
     pub regions: Vec<RegionRequest>,
     /// Bounds from below, by an attack on each state.
@@ -93,6 +96,7 @@ impl AuditOptions {
             branch_steps: BRANCH_STEPS,
             band_limit: None,
             regret: RegretRequest::default(),
+            radii: RadiusRequest::default(),
             regions: Vec::new(),
             counterexample: true,
             key: None,
@@ -205,6 +209,7 @@ pub fn audit(options: &AuditOptions, progress: &dyn Progress) -> Result<AuditOut
         families: &families,
         regret: &options.regret,
         band_from: 0,
+        radii: &options.radii,
         regions: &options.regions,
         branch_steps: options.branch_steps,
         counterexample: options.counterexample,

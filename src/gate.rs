@@ -13,6 +13,7 @@ pub mod emit;
 pub mod evidence;
 pub mod git;
 pub mod init;
+pub mod radius;
 pub mod report;
 
 use std::path::PathBuf;

@@ -38,7 +38,7 @@ pub use secateur_import::{import, prune};
 pub use secateur_learn::{attack, rl};
 #[cfg(any(feature = "cli", feature = "train"))]
 pub use secateur_measure::decomposition;
-#[cfg(feature = "train")]
+#[cfg(any(feature = "cli", feature = "train"))]
 pub use secateur_measure::plot;
 pub use secateur_measure::{sa_mdp, statistic};
 pub use secateur_policy::{float, policy, progress};

@@ -7,6 +7,7 @@ use secateur_checker::answer::{Bound, Claims};
 use secateur_checker::check::Facts;
 use secateur_checker::family::Family;
 use secateur_checker::number::Rational;
+use secateur_checker::radii::{Spread, spread};
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::table::Quantity;
 
@@ -185,4 +186,46 @@ pub fn bounds(
         }
     }
     rows
+}
+
+/// What a certificate says of one radius under one mask.
+#[derive(Clone, Debug)]
+pub struct RadiusRow {
+    /// Name of the policy.
+    pub policy: String,
+    /// Whether the certificate was checked.
+    pub standing: Standing,
+    /// Index in the chain.
+    pub mask: usize,
+    /// Weights pruned, and all weights, as the certificate says.
+    pub pruned: [usize; 2],
+    /// Family that proves it.
+    pub family: String,
+    /// Quantity name.
+    pub quantity: String,
+    /// The most that it may be.
+    pub limit: Option<Rational>,
+    /// Number of states.
+    pub states: usize,
+    /// Of the states together.
+    pub spread: Spread,
+}
+
+/// The radii of one certificate, in its order.
+pub fn radii(policy: &str, standing: Standing, certificate: &Certificate) -> Vec<RadiusRow> {
+    let row = |claim: &secateur_checker::reader::radius::RadiusClaim| {
+        let record = certificate.masks.get(claim.mask)?;
+        Some(RadiusRow {
+            policy: policy.to_owned(),
+            standing,
+            mask: claim.mask,
+            pruned: [record.pruned, record.total],
+            family: claim.family.clone(),
+            quantity: claim.quantity.clone(),
+            limit: claim.limit.clone(),
+            states: claim.proved.len(),
+            spread: spread(claim)?,
+        })
+    };
+    certificate.radius.iter().filter_map(row).collect()
 }

@@ -3,8 +3,10 @@
 pub mod band;
 pub mod bracket;
 pub mod quoted;
+pub mod radius;
 pub mod regions;
 pub mod regret;
 pub mod snapshot;
 pub mod summary;
+pub mod survival;
 pub mod words;

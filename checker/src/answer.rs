@@ -11,6 +11,7 @@ use crate::kernel::regret::RewardRange;
 use crate::model::{Perturbation, PerturbationSet, SensorSet, SharedOffset, Units};
 use crate::number::{Rational, Rounding, claim_decimal};
 use crate::property::Decided;
+use crate::radii;
 use crate::reader::certificate::{Certificate, Claim, ClaimLists, FileDigest, Program};
 use crate::reader::escaped::{Escaped, EscapedSentence};
 use crate::reader::names::{InputGroup, Names, OutputName};
@@ -498,7 +499,12 @@ pub fn lines(certificate: &Certificate, facts: Option<&Facts>, details: bool) ->
     let hurt = certificate.brackets.iter().filter(|bracket| bracket.at.is_some());
     lines.extend(hurt.map(|b| ("hurt", hurt_words(b))));
     // The masks' lines speak of the first two.
-    let ClaimLists { claims: _, counterexample: _, regions, regret, statistical } = certificate.lists();
+    let ClaimLists { claims: _, counterexample: _, regions, regret, statistical, radius } =
+        certificate.lists();
+    let radii = radii::lines(radius, details);
+    let count = radii.len();
+    lines.extend(radii.into_iter().take(shown(count)));
+    more(&mut lines, count, shown(count), "lines about radii");
     let mut rest: Vec<Line> = region_lines(regions);
     rest.extend(regret.iter().map(|claim| ("regret", regret_words(claim))));
     rest.extend(statistical_lines(statistical));

@@ -115,7 +115,7 @@ pub fn check(
     let mut states = subject.states.clone();
     states.keep_first(certificate.states);
     check_model(&certificate, subject, &states)?;
-    let ClaimLists { claims, regret, statistical, regions, counterexample } = certificate.lists();
+    let ClaimLists { claims, regret, statistical, regions, counterexample, radius } = certificate.lists();
     let families = claimed_families(claims, certificate.masks.len())?;
     let rows = subject.states.values.rows;
     let facts = check_listed(&certificate, subject, rows)?;
@@ -133,6 +133,7 @@ pub fn check(
     check_numbers(regret, &mut proofs)?;
     check_numbers(statistical, &mut proofs)?;
     check_numbers(regions, &mut proofs)?;
+    check_numbers(radius, &mut proofs)?;
     let mut verdicts = Vec::new();
     for table in &tables {
         verdicts.extend(table.verdicts()?);
@@ -168,13 +169,14 @@ fn check_listed(certificate: &Certificate, subject: &Subject<'_>, rows: usize) -
     for assumption in policy_assumptions(policy) {
         needed.assume(assumption.into())?;
     }
-    let ClaimLists { claims, regret, statistical, regions, counterexample } = certificate.lists();
+    let ClaimLists { claims, regret, statistical, regions, counterexample, radius } = certificate.lists();
     check_sentences(claims, certificate, &mut needed)?;
     check_sentences(regret, certificate, &mut needed)?;
     check_draw(certificate, rows)?;
     check_sentences(statistical, certificate, &mut needed)?;
     check_sentences(regions, certificate, &mut needed)?;
     check_sentences(counterexample, certificate, &mut needed)?;
+    check_sentences(radius, certificate, &mut needed)?;
     let (assumptions, limits) = needed.needed();
     let listed = certificate.assumptions.len().saturating_add(certificate.limits.len());
     let extra = listed.saturating_sub(assumptions.len()).saturating_sub(limits.len());

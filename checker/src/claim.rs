@@ -3,6 +3,7 @@
 
 pub mod bound;
 pub mod point;
+pub mod radius;
 pub mod region;
 pub mod regret;
 pub mod statistical;

@@ -17,6 +17,7 @@ pub(crate) mod global;
 pub mod load;
 pub mod local;
 pub mod property;
+pub mod radii;
 pub mod reader;
 pub mod rejection;
 pub mod sentences;

@@ -18,8 +18,9 @@ use crate::kernel::ibp::{LayerBounds, propagate};
 use crate::kernel::input::{InputSet, input_magnitude, input_set};
 use crate::kernel::interval::GridBox;
 use crate::kernel::paired::{PairedNetwork, paired_change};
+use crate::kernel::point::{enclose_outputs, perturbed_inputs};
 use crate::model::{Head, Mask, PerturbationSet, Policy, States};
-use crate::number::Dyadic;
+use crate::number::{Dyadic, Rational};
 use crate::reader::clause::Clause;
 use crate::reader::witness::WitnessFile;
 use crate::tables::tanh_table;
@@ -131,12 +132,27 @@ impl<'a> LocalProblem<'a> {
         Ok(self)
     }
 
+    /// With what the witness file holds for entry `entry` of `radius`.
+    #[must_use]
+    pub fn of_radius(mut self, entry: usize) -> Self {
+        self.witness = self.witness.map(|file| file.of_radius(entry));
+        self
+    }
+
     /// The input set at state `index`.
     ///
     /// # Errors
     /// [`Fault`].
     pub fn input_at(&self, index: usize) -> Result<InputSet, Fault> {
-        input_set(self.policy, self.state(index)?, self.states.units, self.set, self.value_bits)
+        self.input_under(index, self.set)
+    }
+
+    /// The input set at state `index` under another set of perturbations, no wider than the problem's.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn input_under(&self, index: usize, set: &PerturbationSet) -> Result<InputSet, Fault> {
+        input_set(self.policy, self.state(index)?, self.states.units, set, self.value_bits)
     }
 
     /// Number of states.
@@ -161,12 +177,45 @@ impl<'a> LocalProblem<'a> {
         self.states.values.values.get(start..end).ok_or(Fault::ShapeMismatch { layer: 0 })
     }
 
+    /// Encloses the outputs under mask `mask` at state `index` and at the point that lies `offset` from it, if that is in
+    /// the set.
+    ///
+    /// # Errors
+    /// [`Fault`]: a point that is refused.
+    pub(crate) fn at_point(
+        &self,
+        mask: usize,
+        index: usize,
+        set: &PerturbationSet,
+        offset: &[Dyadic],
+    ) -> Result<(GridBox, GridBox), Fault> {
+        let network = self.masked(mask).ok_or(Fault::PointShape)?;
+        let offset: Vec<Rational> = offset.iter().map(|d| d.to_rational()).collect();
+        let (state, units) = (self.state(index)?, self.states.units);
+        let (clean, moved) = perturbed_inputs(self.policy, state, units, set, &offset)?;
+        let outputs = |input: &[Rational]| enclose_outputs(network, self.table, input);
+        Ok((outputs(&clean)?, outputs(&moved)?))
+    }
+
     /// The families' bounds at state `index`: one list per family, in it one entry per mask that the family covers.
     ///
     /// # Errors
     /// [`Fault`].
     pub fn evaluate(&self, index: usize, families: &[Family]) -> Result<Vec<Vec<StateBounds>>, Fault> {
-        let mut at = AtState { state: index, input: self.input_at(index)?, masks: Vec::new() };
+        self.evaluate_over(index, self.input_at(index)?, families)
+    }
+
+    /// The same over another input set at the state.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn evaluate_over(
+        &self,
+        index: usize,
+        input: InputSet,
+        families: &[Family],
+    ) -> Result<Vec<Vec<StateBounds>>, Fault> {
+        let mut at = AtState { state: index, input, masks: Vec::new() };
         if families.iter().any(|f| f.band_end().is_none()) {
             let masks = self.masked.iter().enumerate().map(|(mask, network)| {
                 let center = propagate(network, self.table, &at.input.center)?.outputs()?.clone();

@@ -15,6 +15,7 @@ pub mod npy;
 pub mod pem;
 pub mod policy;
 pub mod property;
+pub mod radius;
 mod record;
 pub mod regions;
 pub mod regret;

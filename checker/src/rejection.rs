@@ -83,6 +83,15 @@ conditions! {
         TreeMissing => Evidence, "the witness file has no tree for it";
         BoxShape => Evidence, "the box does not fit the policy's inputs";
 
+        // Radii.
+        RadiusFamily { family: Word } => Evidence,
+            "the family {family} does not bound what an adversary changes at each listed state";
+        RadiusLimit => Evidence, "a same-action-margin has no limit, every other quantity has one";
+        RadiusTooLarge { state: usize, multiple: Box<Rational>, proved: Box<Rational> } => Evidence,
+            "at state {state} and {multiple} times the radii only {proved} is proved";
+        RadiusNotBroken { state: usize, multiple: Box<Rational> } => Evidence,
+            "the point of state {state} breaks nothing at {multiple} times the radii";
+
         // Properties.
         ProofMissing => Evidence, "the certificate is about other files, or its proof file is missing";
         ProofCases { trees: usize, cases: usize } => Evidence, "the proof has {trees} trees for {cases} cases";

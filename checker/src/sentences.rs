@@ -43,6 +43,8 @@ pub const LIMIT_STATISTICAL: &str = "statistical: the statistical claims hold wi
 pub const LIMIT_REGIONS: &str = "regions: a region's bound speaks of the states in its box only, and a fraction is one of the box's volume, not of how often a policy visits it";
 /// What a number from below does not say.
 pub const LIMIT_COUNTEREXAMPLE: &str = "counterexample: a bound from below is what one perturbation of each listed state reaches; another may reach more, and a step that is not shown to hurt may hurt";
+/// What a multiple of the radii does not say.
+pub const LIMIT_RADIUS: &str = "radius: a proved multiple speaks of the listed states, of it and every smaller one; between it and the one that a point breaks nothing is decided";
 
 /// Assumptions that every certificate about this policy must list.
 pub fn policy_assumptions(policy: &Policy) -> Vec<&'static str> {

@@ -5,5 +5,6 @@ pub mod band;
 pub mod details;
 pub mod document;
 pub mod force;
+pub mod radius;
 pub mod regions;
 pub mod regret;

@@ -4,6 +4,7 @@ use secateur_checker::family::Family;
 use secateur_checker::number::{Rational, Rounding};
 use secateur_checker::reader::certificate::{Certificate, Claim, ClaimLists};
 use secateur_checker::reader::counterexample::CounterexampleClaim;
+use secateur_checker::reader::radius::RadiusClaim;
 use secateur_checker::reader::regions::RegionEntry;
 use secateur_checker::reader::regret::{Region, RegretClaim, StatisticalClaim};
 use secateur_checker::table::Quantity;
@@ -11,7 +12,7 @@ use secateur_checker::table::Quantity;
 use crate::certify::emit::units_word;
 use crate::show::snapshot::{
     adversary_words, box_words, family_order, family_word, form_words, quantity_order, quantity_word,
-    reward_words, rounding,
+    radius_words, reward_words, rounding,
 };
 
 /// What a list of numbers is about. Words of a stranger are in quotes and escaped.
@@ -19,7 +20,7 @@ use crate::show::snapshot::{
 pub struct About {
     /// Mask, but for a property's result.
     pub mask: Option<usize>,
-    /// `bound`, `attack`, `region`, `share`, `regret`, `statistical` or `result`.
+    /// `bound`, `attack`, `region`, `share`, `radius`, `regret`, `statistical` or `result`.
     pub kind: &'static str,
     /// Family, if one is named.
     pub family: Option<String>,
@@ -74,17 +75,19 @@ pub enum Direction {
     AtLeast,
     /// Reached by an attack: worse if it rose.
     Reached,
+    /// A multiple of the radii at which an attack succeeds: worse if it fell.
+    BrokenAt,
 }
 
 impl Direction {
     /// Whether a larger number is worse.
     pub fn worse_up(self) -> bool {
-        self != Self::AtLeast
+        matches!(self, Self::AtMost | Self::Reached)
     }
 
     /// Which way a decimal of it is rounded.
     pub fn rounding(self) -> Rounding {
-        if self == Self::AtMost { Rounding::Up } else { Rounding::Down }
+        if matches!(self, Self::AtMost | Self::BrokenAt) { Rounding::Up } else { Rounding::Down }
     }
 }
 
@@ -120,10 +123,11 @@ fn direction(quantity: &str) -> Direction {
 
 /// Everything that a certificate states a number of, in the order of snapshots.
 pub fn of(certificate: &Certificate) -> Vec<Item> {
-    let ClaimLists { claims, regret, statistical, regions, counterexample } = certificate.lists();
+    let ClaimLists { claims, regret, statistical, regions, counterexample, radius } = certificate.lists();
     let mut items = bounds(claims);
     items.extend(attacks(counterexample));
     items.extend(boxes(regions));
+    items.extend(radii(radius));
     items.extend(regrets(regret));
     items.extend(statistics(statistical));
     items
@@ -182,6 +186,36 @@ fn boxes(regions: &[RegionEntry]) -> Vec<Item> {
             let item = Item::new(about, direction(&claim.quantity), vec![claim.value.clone()]);
             items.push(Item { in_units: true, ..item });
         }
+    }
+    items
+}
+
+fn radii(claims: &[RadiusClaim]) -> Vec<Item> {
+    let mut items = Vec::new();
+    for claim in claims {
+        let about = About {
+            mask: Some(claim.mask),
+            kind: "radius",
+            family: Some(family_word(&claim.family)),
+            quantity: radius_words(claim),
+            output: None,
+            detail: None,
+        };
+        let values = claim.proved.iter().map(ToString::to_string).collect();
+        let item = Item::new(about.clone(), Direction::AtLeast, values);
+        items.push(Item { per_state: true, listed: true, ..item });
+        let broken: Vec<(usize, &Rational)> =
+            claim.broken.iter().enumerate().filter_map(|(state, m)| Some((state, m.as_ref()?))).collect();
+        if broken.is_empty() {
+            continue;
+        }
+        let every = broken.len() == claim.broken.len();
+        let places = broken.iter().map(|(state, _)| state.to_string()).collect::<Vec<_>>().join(", ");
+        let under = if every { String::new() } else { format!("broken at states {places}") };
+        let about = About { detail: Some("broken by an attack".to_owned()), ..about };
+        let values = broken.iter().map(|(_, multiple)| multiple.to_string()).collect();
+        let item = Item::new(about, Direction::BrokenAt, values);
+        items.push(Item { per_state: every, listed: true, under, ..item });
     }
     items
 }

@@ -20,6 +20,7 @@ use super::bounds::{attained, chosen, families, worst};
 use super::config::{Choice, Gate, is_hex_digest, is_plain};
 use super::evidence::Evidence;
 use super::git::file_at;
+use super::radius::{AcceptedRadii, accepted_radii};
 use super::report::ConfigFile;
 
 /// Value of `schema` in `secateur.baseline.json`.
@@ -66,6 +67,9 @@ pub struct AcceptedMask {
     pub total: usize,
     /// By quantity.
     pub quantities: BTreeMap<String, AcceptedNumbers>,
+    /// Radii, by what holds within them.
+    #[serde(default, skip_serializing_if = "AcceptedRadii::is_empty")]
+    pub radii: AcceptedRadii,
 }
 
 /// The numbers of one quantity under one mask, each the worst over states and outputs, exactly.
@@ -122,6 +126,7 @@ impl Accepted {
                     Some((name.to_owned(), numbers(certificate, quantity, mask, outputs)?))
                 })
                 .collect(),
+            radii: accepted_radii(certificate, mask),
         });
         Self {
             certificate: sha256.to_owned(),
@@ -152,6 +157,11 @@ impl Accepted {
                     return Err(at("not a number"));
                 }
             }
+        }
+        let radii = self.masks.iter().flat_map(|mask| mask.radii.values()).flat_map(BTreeMap::values);
+        let texts = radii.flat_map(|radius| [&radius.least, &radius.median, &radius.mean]);
+        if texts.into_iter().any(|text| Rational::parse(text).is_err()) {
+            return Err("a radius is not a number".to_owned());
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use toml::Spanned;
 
 use super::about::About;
 use super::date::Day;
+use super::radius::RadiusDemand;
 
 /// Longest name of a policy or rule.
 const MAX_NAME: usize = 64;
@@ -185,6 +186,8 @@ pub struct Rule {
     pub about: Option<About>,
     /// Limits on values.
     pub values: Option<Values>,
+    /// A least radius.
+    pub radius: Option<RadiusDemand>,
     /// No step may be proved to have hurt.
     pub no_proved_harm: bool,
     /// Families that may not have loosened at a step.
@@ -202,12 +205,13 @@ pub struct Rule {
 impl Rule {
     /// Whether it reads claims, verdicts or brackets.
     pub fn needs_about(&self) -> bool {
-        self.values.is_some() || self.no_proved_harm || !self.no_loosened.is_empty()
+        self.values.is_some() || self.radius.is_some() || self.no_proved_harm || !self.no_loosened.is_empty()
     }
 
     /// Whether it reads a baseline.
     pub fn needs_baseline(&self) -> bool {
         self.values.as_ref().is_some_and(|v| v.worse_by.is_some())
+            || self.radius.as_ref().is_some_and(|r| r.worse_by.is_some())
     }
 
     /// Whether it is about a policy.

@@ -9,6 +9,7 @@ use secateur_checker::reader::certificate::{
     Certificate, Claim, ClaimLists, FileDigest, Place, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
 };
 use secateur_checker::reader::counterexample::{BracketVerdict, CounterexampleClaim};
+use secateur_checker::reader::radius::RadiusClaim;
 use secateur_checker::reader::regions::{RegionClaim, RegionEntry};
 use secateur_checker::reader::regret::{RegretClaim, RegretForm, StatisticalClaim};
 use secateur_checker::reader::verdict::{Claimed, PropertyCertificate};
@@ -123,11 +124,12 @@ fn policy_lines(certificate: &Certificate, lines: &mut Vec<String>) {
     }
     lines.extend(certificate.inputs.iter().map(input_line));
     lines.extend(certificate.witness.iter().map(|record| side_line("witness", record)));
-    let ClaimLists { claims, regret, statistical, regions, counterexample } = certificate.lists();
+    let ClaimLists { claims, regret, statistical, regions, counterexample, radius } = certificate.lists();
     claim_lines(claims, lines);
     counterexample_lines(counterexample, lines);
     verdict_lines(certificate, lines);
     region_lines(regions, lines);
+    radius_lines(radius, lines);
     regret_lines(regret, lines);
     statistical_lines(statistical, lines);
     sentences("assumes", &certificate.assumptions, lines);
@@ -299,6 +301,33 @@ fn region_lines(regions: &[RegionEntry], lines: &mut Vec<String>) {
                 let (threshold, part) = (&share.threshold, number(&share.fraction, Rounding::Down));
                 lines.push(format!("{about}, share of the volume with bound {threshold}: at least {part}"));
             }
+        }
+    }
+}
+
+/// What a radius is about, but for its mask and family.
+pub fn radius_words(claim: &RadiusClaim) -> String {
+    let quantity = quantity_word(&claim.quantity);
+    claim.limit.as_ref().map_or_else(|| quantity.clone(), |limit| format!("{quantity} at most {limit}"))
+}
+
+fn radius_lines(claims: &[RadiusClaim], lines: &mut Vec<String>) {
+    let mut claims: Vec<&RadiusClaim> = claims.iter().collect();
+    claims.sort_by(|a, b| {
+        let by_family = family_order(&a.family).cmp(&family_order(&b.family));
+        let by_quantity = quantity_order(&a.quantity).cmp(&quantity_order(&b.quantity));
+        a.mask.cmp(&b.mask).then(by_family).then(by_quantity).then(a.limit.cmp(&b.limit))
+    });
+    for claim in claims {
+        let about =
+            format!("mask {}, {}, radius, {}", claim.mask, family_word(&claim.family), radius_words(claim));
+        for (state, multiple) in claim.proved.iter().enumerate() {
+            lines.push(format!("{about}, state {state}: at least {}", number(multiple, Rounding::Down)));
+        }
+        for (state, multiple) in claim.broken.iter().enumerate() {
+            let broken = multiple.as_ref().map(|multiple| number(multiple, Rounding::Up));
+            let broken = broken.map_or_else(|| "none".to_owned(), |broken| format!("broken at {broken}"));
+            lines.push(format!("{about}, an attack, state {state}: {broken}"));
         }
     }
 }

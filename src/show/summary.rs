@@ -16,6 +16,7 @@ use secateur_checker::table::Quantity;
 use serde_json::{Map, Value, json};
 
 use super::bracket::{bracket_json, bracket_text};
+use super::radius::radius_json;
 use super::regions::regions_json;
 use super::regret::{regret_json, regret_text, statistical_json};
 use super::words::{number, plain, quoted, short, table};
@@ -395,7 +396,7 @@ fn claims_json(certificate: &Certificate, facts: Option<&Facts>) -> Value {
                "scale": named.scale.as_ref().map(|scale| both(scale, Rounding::Down)), "masks": masks})
         })
         .collect();
-    json!({"format": FORMAT, "kind": "certificate", "result": "unchecked", "outputs": named, "headline": headline(certificate, facts),
+    let mut document = json!({"format": FORMAT, "kind": "certificate", "result": "unchecked", "outputs": named, "headline": headline(certificate, facts),
            "policy": policy, "weightsDigest": certificate.weights_digest, "head": certificate.head,
            "adversary": adversary_json(certificate), "perturbation": perturbation_words(certificate),
            "states": certificate.states, "statesInFile": facts.map(|facts| facts.rows),
@@ -405,7 +406,11 @@ fn claims_json(certificate: &Certificate, facts: Option<&Facts>) -> Value {
            "regions": regions_json(certificate), "regret": regret_json(certificate),
            "statistical": statistical_json(certificate), "verdicts": verdicts, "bracket": bracket_json(certificate),
            "assumptions": certificate.assumptions, "limits": certificate.limits,
-           "required": facts.map(|facts| json!({"assumptions": facts.assumptions, "limits": facts.limits}))})
+           "required": facts.map(|facts| json!({"assumptions": facts.assumptions, "limits": facts.limits}))});
+    if let Some(radius) = radius_json(certificate) {
+        document["radius"] = radius;
+    }
+    document
 }
 
 /// Largest claim per quantity (least margin), as exact decimals.

@@ -4,6 +4,7 @@
 use secateur_testkit::programs;
 use std::path::{Path, PathBuf};
 
+use secateur::certify::radius::RadiusRequest;
 use secateur::certify::regret::RegretRequest;
 use secateur::certify::{Request, certify};
 use secateur::import::{ImportOptions, import};
@@ -252,6 +253,7 @@ fn certify_files(policy: &Path, masks: &Path, states: &Path, radius: &str, limit
         band_from: 0,
         witness_name: "w.witness.safetensors",
         branch_steps: 200,
+        radii: &RadiusRequest::default(),
         regions: &[],
         counterexample: true,
         seed: "0",

@@ -9,6 +9,7 @@ mod curves;
 mod determinism;
 mod float32;
 mod probes;
+mod radius;
 mod regions;
 mod round_trip;
 mod slopes;

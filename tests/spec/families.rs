@@ -8,8 +8,8 @@ use std::path::Path;
 
 use secateur_checker::family::{Arithmetic, BandEnd, Compares, Family, Monotone, Scope, WitnessKind};
 use secateur_checker::sentences::{
-    LIMIT_BANDS, LIMIT_COUNTEREXAMPLE, LIMIT_FLOAT32, LIMIT_MONOTONE, LIMIT_REGIONS, LIMIT_REGRET,
-    LIMIT_STATES, LIMIT_STATISTICAL, LIMIT_TRUTH, family_limits,
+    LIMIT_BANDS, LIMIT_COUNTEREXAMPLE, LIMIT_FLOAT32, LIMIT_MONOTONE, LIMIT_RADIUS, LIMIT_REGIONS,
+    LIMIT_REGRET, LIMIT_STATES, LIMIT_STATISTICAL, LIMIT_TRUTH, family_limits,
 };
 
 /// Every family once, bands with either kind of end.
@@ -92,6 +92,7 @@ fn limit_table() -> String {
         ("`statistical` is there".to_owned(), LIMIT_STATISTICAL),
         ("`regions` is there".to_owned(), LIMIT_REGIONS),
         ("`counterexample` is there".to_owned(), LIMIT_COUNTEREXAMPLE),
+        ("`radius` is there".to_owned(), LIMIT_RADIUS),
     ];
     let mut text = "| When | Limit |\n|---|---|\n".to_owned();
     for (when, limit) in rows {

@@ -92,6 +92,7 @@ fn schema_and_reader_know_the_same_keys() {
     let names = [
         "gaussian",
         "counterexample",
+        "radius",
         "regret",
         "statistical",
         "branch",

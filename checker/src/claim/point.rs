@@ -7,7 +7,7 @@ use crate::claim::{Bound, Claim, Proofs};
 use crate::evaluate::Problem;
 use crate::kernel::fault::{Fault, Place as At};
 use crate::kernel::head::{HeadBounds, OutputChange};
-use crate::kernel::point::{PointHead, deviation_from_below, enclose_outputs, perturbed_inputs};
+use crate::kernel::point::{PointHead, deviation_from_below};
 use crate::local::LocalProblem;
 use crate::model::Head;
 use crate::number::{Dyadic, Rational};
@@ -18,7 +18,6 @@ use crate::reader::witness::WitnessFile;
 use crate::rejection::Reason;
 use crate::sentences::LIMIT_COUNTEREXAMPLE;
 use crate::table::{FamilyTable, Quantity};
-use crate::tables::tanh_table;
 
 /// The quantities that a point bounds from below.
 pub(crate) const QUANTITIES: [Quantity; 2] = [Quantity::ActionDeviation, Quantity::TotalVariation];
@@ -116,14 +115,9 @@ impl<'a> PointProblem<'a> {
 
     fn at(&self, mask: usize, state: usize) -> Result<PointValues, Fault> {
         let Problem { policy, states, perturbation, .. } = self.problem;
-        let network = self.local.masked(mask).ok_or(Fault::PointShape)?;
         let mut rows = self.offsets.get(mask).ok_or(Fault::PointShape)?.chunks(states.values.columns);
         let row = rows.nth(state).ok_or(Fault::PointShape)?;
-        let offset: Vec<Rational> = row.iter().map(|d| d.to_rational()).collect();
-        let (clean, table) = (self.local.state(state)?, tanh_table()?);
-        let (clean, moved) = perturbed_inputs(policy, clean, states.units, perturbation, &offset)?;
-        let (clean, moved) =
-            (enclose_outputs(network, table, &clean)?, enclose_outputs(network, table, &moved)?);
+        let (clean, moved) = self.local.at_point(mask, state, perturbation, row)?;
         let bits = self.local.value_bits;
         let total_variation = match policy.head {
             Head::Deterministic => None,

@@ -8,6 +8,7 @@ use crate::reader::counterexample::{BracketVerdict, CounterexampleClaim, MAX_BRA
 use crate::reader::fields::{Document, Field, Fields};
 use crate::reader::json::{self, Numbers};
 use crate::reader::policy::{MAX_WIDTH, is_hex_digest};
+use crate::reader::radius::{MAX_RADII, RadiusClaim};
 use crate::reader::record::{Read, Record, capped, flat, list, list_or_absent, numerals, record};
 use crate::reader::regions::{MAX_REGIONS, RegionEntry};
 use crate::reader::regret::{self, RegretClaim, StatisticalClaim};
@@ -173,6 +174,8 @@ record! {
         regions: Vec<RegionEntry> => list_or_absent("regions", MAX_REGIONS),
         /// Lower bounds from points of the witness file.
         counterexample: Vec<CounterexampleClaim> => list_or_absent("counterexample", MAX_CLAIMS),
+        /// Multiples of the radii up to which a limit is kept.
+        radius: Vec<RadiusClaim> => list_or_absent("radius", MAX_RADII),
         /// What must hold for the claims to mean something.
         assumptions: Vec<String>,
         /// What the claims do not say.
@@ -202,6 +205,8 @@ pub struct ClaimLists<'a> {
     pub regions: &'a [RegionEntry],
     /// Lower bounds from points.
     pub counterexample: &'a [CounterexampleClaim],
+    /// Multiples of the radii up to which a limit is kept.
+    pub radius: &'a [RadiusClaim],
 }
 
 impl Certificate {
@@ -213,6 +218,7 @@ impl Certificate {
             statistical,
             regions,
             counterexample,
+            radius,
             weights_digest: _,
             head: _,
             masks: _,
@@ -230,7 +236,7 @@ impl Certificate {
             checker: _,
             seed: _,
         } = self;
-        ClaimLists { claims, regret, statistical, regions, counterexample }
+        ClaimLists { claims, regret, statistical, regions, counterexample, radius }
     }
 }
 

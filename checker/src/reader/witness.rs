@@ -28,6 +28,8 @@ const SILU_FIRST: i64 = -(1 << 21);
 #[derive(Clone, Debug)]
 pub(crate) struct WitnessFile<'a> {
     file: Safetensors<'a>,
+    /// Stands before the names of the tensors that are asked for.
+    prefix: String,
 }
 
 impl<'a> WitnessFile<'a> {
@@ -36,7 +38,12 @@ impl<'a> WitnessFile<'a> {
     /// # Errors
     /// [`Clause`], of tensor files.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Clause> {
-        Ok(Self { file: Safetensors::parse(bytes)? })
+        Ok(Self { file: Safetensors::parse(bytes)?, prefix: String::new() })
+    }
+
+    /// The slopes, trees and points of entry `entry` of `radius`.
+    pub(crate) fn of_radius(self, entry: usize) -> Self {
+        Self { prefix: format!("radius.{entry}."), ..self }
     }
 
     /// Bytes of a tensor of the element type U8, if the shape is what `shape` makes of their number. A missing tensor and
@@ -55,7 +62,7 @@ impl<'a> WitnessFile<'a> {
         (state, states): (usize, usize),
     ) -> Option<StateSlopes> {
         let shape = |bytes: usize| Some(vec![states, bytes.checked_div(states)?]);
-        let table = self.bytes(&format!("{family}.{mask}"), shape)?;
+        let table = self.bytes(&format!("{}{family}.{mask}", self.prefix), shape)?;
         let columns = table.len().checked_div(states)?;
         let start = state.checked_mul(columns)?;
         StateSlopes::parse(network, table.get(start..start.checked_add(columns)?)?)
@@ -63,7 +70,7 @@ impl<'a> WitnessFile<'a> {
 
     /// Split trees of one state of `states` under a mask: tensor `branch.MASK`, the table of ends and the trees.
     pub(crate) fn trees(&self, mask: usize, (state, states): (usize, usize)) -> Option<Trees<'a>> {
-        let bytes = self.bytes(&format!("branch.{mask}"), |bytes| Some(vec![bytes]))?;
+        let bytes = self.bytes(&format!("{}branch.{mask}", self.prefix), |bytes| Some(vec![bytes]))?;
         state_block(bytes, states, state).map(Trees::new)
     }
 
@@ -88,7 +95,7 @@ impl<'a> WitnessFile<'a> {
         states: usize,
         inputs: usize,
     ) -> Result<Option<Vec<Dyadic>>, Clause> {
-        let table = self.file.tensor(&format!("counterexample.{mask}"))?;
+        let table = self.file.tensor(&format!("{}counterexample.{mask}", self.prefix))?;
         let fits = table.dtype == Dtype::F64 && table.shape == [states, inputs];
         if fits { table.dyadics().map(Some) } else { Ok(None) }
     }

@@ -131,6 +131,7 @@ fn certificate(policy: &Policy, witness: &[u8]) -> Certificate {
         regret: Vec::new(),
         statistical: Vec::new(),
         regions: Vec::new(),
+        radius: Vec::new(),
         witness: Some(WitnessRecord {
             name: "w".to_owned(),
             sha256: sha256_hex(witness),

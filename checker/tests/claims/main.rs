@@ -6,5 +6,6 @@ mod counterexample;
 #[path = "../../../crates/certify/src/certify/json.rs"]
 mod json;
 mod property;
+mod radius;
 mod regret;
 mod statistical;

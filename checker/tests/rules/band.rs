@@ -651,6 +651,7 @@ fn certificate(policy: &Policy, masks: &[Mask], claim: Claim) -> Certificate {
         regret: Vec::new(),
         statistical: Vec::new(),
         regions: Vec::new(),
+        radius: Vec::new(),
         witness: None,
         assumptions: owned(policy_assumptions(policy)),
         limits: owned(family_limits(&family.into_iter().collect::<Vec<_>>(), false)),

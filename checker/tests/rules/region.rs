@@ -112,6 +112,7 @@ fn certificate(set: PerturbationSet, regions: Vec<RegionEntry>) -> Certificate {
         regret: Vec::new(),
         statistical: Vec::new(),
         regions,
+        radius: Vec::new(),
         verdicts: Vec::new(),
         counterexample: Vec::new(),
         brackets: Vec::new(),

@@ -11,6 +11,7 @@ use secateur_checker::family::Family;
 use super::below::{self, hold_points};
 use super::claims::{at_state, elsewhere, hold_all, pool, prove};
 use super::generate::example;
+use super::radius::{self, hold_radius};
 use super::regions::{self, hold_region};
 use super::regret::{self, hold_regret};
 use super::tally::{Kind, Tally};
@@ -38,6 +39,8 @@ fn examine(seed: u64, tally: &mut Tally) {
     hold_points(seed, &case, &proved, tally);
     hold_region(seed, &mut random, &case, &proved, tally);
     hold_regret(seed, &mut random, &case, &proved, &here, tally);
+    // A stream of its own: what the others draw stays as it was.
+    hold_radius(seed, &mut Random(seed ^ 0x7261_6469_7573_0000), &case, &pool, &proved, tally);
 }
 
 /// Every family, quantity and head that the specification allows, by the words of the tally.
@@ -70,6 +73,18 @@ fn expected() -> Vec<Kind> {
         ("categorical", "total-variation"),
     ] {
         list.push((below::WORD.to_owned(), head, quantity));
+    }
+    for word in [radius::WORD, radius::POINT] {
+        for head in ["gaussian", "categorical", "deterministic"] {
+            list.push((word.to_owned(), head, "action-deviation"));
+            if head != "deterministic" {
+                list.push((word.to_owned(), head, "total-variation"));
+                list.push((word.to_owned(), head, "kl-divergence"));
+            }
+            if head != "gaussian" {
+                list.push((word.to_owned(), head, "same-action-margin"));
+            }
+        }
     }
     list
 }

@@ -10,6 +10,7 @@ mod functions;
 mod fuzz;
 mod generate;
 mod points;
+mod radius;
 mod regions;
 mod regret;
 mod tally;

@@ -49,6 +49,12 @@ pub fn arbitrary(
         let trees = trees(random, problem, local);
         tensors.insert(format!("branch.{mask}"), ("U8", vec![trees.len()], trees));
     }
+    // Entry 0 of the radii reads the slopes of its mask alone under a name of its own; any will do.
+    for family in ["crown-optimised", "lp"] {
+        if let Some(slopes) = tensors.get(&format!("{family}.0")).cloned() {
+            tensors.insert(format!("radius.0.{family}.0"), slopes);
+        }
+    }
     safetensors(&tensors)
 }
 

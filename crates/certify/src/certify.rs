@@ -7,6 +7,7 @@ pub mod counterexample;
 pub mod emit;
 pub mod json;
 pub mod keys;
+pub mod radius;
 pub mod regions;
 pub mod regret;
 pub mod sigstore;
@@ -47,6 +48,7 @@ use secateur_checker::table::{FamilyTable, Quantity};
 use crate::certify::counterexample::{CounterexampleError, add_counterexample};
 use crate::certify::emit::{emit_certificate, emit_envelope};
 use crate::certify::keys::Key;
+use crate::certify::radius::{RadiusError, RadiusRequest, propose_radii, validate_radii};
 use crate::certify::regions::{RegionError, RegionRequest, RegionSubject, propose_regions, validate_regions};
 use crate::certify::regret::{RegretClaimError, RegretRequest, add_regret};
 use crate::certify::witness::{Wanted, WitnessError, propose_witness};
@@ -133,6 +135,9 @@ pub enum CertifyError {
     /// A region cannot be claimed.
     #[error(transparent)]
     Region(#[from] RegionError),
+    /// Radii that were asked for cannot be claimed.
+    #[error(transparent)]
+    Radius(#[from] RadiusError),
     /// A regret or statistical claim that was asked for cannot be made.
     #[error(transparent)]
     Regret(#[from] RegretClaimError),
@@ -183,6 +188,7 @@ impl CertifyError {
             | Self::Head(_)
             | Self::Counterexample(_) => 4,
             Self::Load(failure) => failure.exit_code(),
+            Self::Radius(error) => error.exit_code(),
             _ => 2,
         }
     }
@@ -215,6 +221,8 @@ pub struct Request<'a> {
     pub band_from: usize,
     /// Boxes of states to claim.
     pub regions: &'a [RegionRequest],
+    /// Radii to claim.
+    pub radii: &'a RadiusRequest,
     /// Regions that the family `branch` may bound for each of its trees.
     pub branch_steps: u64,
     /// File name of the witness side file, if one is needed.
@@ -280,11 +288,13 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
         head: &head,
     };
     let regions = propose_regions(&subject, request.regions, progress)?;
+    let radii = propose_radii(&problem, request.radii, request.branch_steps, &head, progress)?;
     let points = request.counterexample;
-    let searched = points || !regions.trees.is_empty();
+    let searched = points || !regions.trees.is_empty() || !radii.tensors.is_empty();
     let witness = if searched || families.iter().any(|f| f.entry().witness != WitnessKind::None) {
         let local = local_problem(&problem, &families)?;
-        let wanted = Wanted { branch_steps: request.branch_steps, regions: &regions.trees, points };
+        let (trees, radii) = (&regions.trees, &radii.tensors);
+        let wanted = Wanted { branch_steps: request.branch_steps, regions: trees, points, radii };
         Some(propose_witness(&problem, &local, &families, &wanted, progress)?)
     } else {
         None
@@ -296,6 +306,7 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
         add_counterexample(&mut certificate, &problem, &tables, &head, progress)?;
     }
     certificate.regions = regions.entries;
+    certificate.radius = radii.entries;
     let mut silent = |_, _| {};
     let rows = request.states.values.rows;
     let mut proofs = Proofs::new(&problem, rows, &head, &tables, &mut silent);
@@ -353,6 +364,7 @@ fn validate(request: &Request<'_>) -> Result<(), CertifyError> {
     }
     check_nested(network, &request.masks.masks).map_err(CertifyError::Masks)?;
     validate_regions(request.regions, expected)?;
+    validate_radii(request.radii, &request.policy.files.policy, masks)?;
     Ok(request.regret.validate(&request.policy.files.policy.head)?)
 }
 
@@ -414,6 +426,7 @@ fn build(
         regret: Vec::new(),
         statistical: Vec::new(),
         regions: Vec::new(),
+        radius: Vec::new(),
         verdicts,
         counterexample: Vec::new(),
         brackets: Vec::new(),
@@ -450,11 +463,12 @@ fn list_sentences(certificate: &mut Certificate) -> Result<(), Reason> {
         }
         Ok(())
     }
-    let ClaimLists { claims, regret, statistical, regions, counterexample } = certificate.lists();
+    let ClaimLists { claims, regret, statistical, regions, counterexample, radius } = certificate.lists();
     let mut lists = [certificate.assumptions.clone(), certificate.limits.clone()];
     add(claims, certificate, &mut lists)?;
     add(counterexample, certificate, &mut lists)?;
     add(regions, certificate, &mut lists)?;
+    add(radius, certificate, &mut lists)?;
     add(regret, certificate, &mut lists)?;
     add(statistical, certificate, &mut lists)?;
     [certificate.assumptions, certificate.limits] = lists;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::audit::{AuditMasks, AuditOptions, AuditOutcome, audit, name_of};
+use crate::certify::radius::RadiusRequest;
 use crate::certify::trees::{BRANCH_STEPS, MAX_BRANCH_STEPS};
 use crate::cli::context::bar::Bar;
 use crate::cli::context::shell::path_in_shell;
@@ -16,6 +17,7 @@ use crate::cli::option::adversary::{Norm, UnitsWord, families, perturbation, rad
 use crate::cli::option::band::band_limit;
 use crate::cli::option::details::DetailOptions;
 use crate::cli::option::force::Force;
+use crate::cli::option::radius::RadiusOptions;
 use crate::cli::option::regions::RegionSettings;
 use crate::cli::option::regret::RegretOptions;
 use crate::policy::input::{MAX_TEXT, read_text};
@@ -23,6 +25,7 @@ use crate::prune::Scope;
 use crate::prune::recipe::{MethodWord, Recipe};
 use crate::settings::toml_words;
 use crate::show::band::add_bands;
+use crate::show::radius::capped_text;
 use crate::show::summary::{verified_json, verified_text};
 
 /// Arguments of `audit`.
@@ -49,6 +52,9 @@ DIR/audit.toml:
   branch-steps = 500             # optional; regions for each split tree of family branch
   limit = 100                    # optional; first rows of the states
   band-limit = \"tv=0.3\"         # optional, or deviation=0.1: claims the widest band of masks that keeps it
+  radius-for = [\"same-action\"]  # optional; or deviation=0.1, tv=0.1, kl=0.1: the largest multiple of the radii that keeps it
+  radius-families = [\"crown\"]   # optional; default crown
+  radius-cap = \"64\"             # optional; the multiple at which the search stops
   counterexample = false         # default true: bounds from below, by an attack on each state
   key = \"key.pem\"                # optional; default an ephemeral key
   discount = \"0.99\"              # optional, as the next four: claims the value an adversary can take
@@ -73,6 +79,8 @@ pub struct AuditArguments {
     out: Option<PathBuf>,
     #[command(flatten)]
     stated: Stated,
+    #[command(flatten)]
+    radius: RadiusOptions,
     #[command(flatten)]
     details: DetailOptions,
     #[command(flatten)]
@@ -139,6 +147,11 @@ struct Settings {
     region: Vec<RegionSettings>,
     limit: Option<usize>,
     band_limit: Option<String>,
+    #[serde(default)]
+    radius_for: Vec<String>,
+    #[serde(default)]
+    radius_families: Vec<String>,
+    radius_cap: Option<String>,
     #[serde(default = "yes")]
     counterexample: bool,
     discount: Option<String>,
@@ -307,6 +320,17 @@ impl Settings {
     }
 }
 
+/// What the command line asks for of radii, or else what the file does.
+fn multiples(settings: &Settings, options: &RadiusOptions) -> Result<RadiusRequest, CliError> {
+    let own = RadiusOptions {
+        radius_for: settings.radius_for.clone(),
+        radius_family: settings.radius_families.clone(),
+        radius_cap: settings.radius_cap.clone(),
+    };
+    let options = if options.radius_for.is_empty() { &own } else { options };
+    options.request(settings.counterexample)
+}
+
 fn branch_steps(setting: Option<u64>) -> Result<u64, CliError> {
     let steps = setting.unwrap_or(BRANCH_STEPS);
     if (1..=MAX_BRANCH_STEPS).contains(&steps) {
@@ -329,6 +353,7 @@ impl Settings {
         let set = perturbation(directory, self.epsilon.as_deref(), radii.as_deref(), self.norm, self.units)?;
         let regions = self.region.iter().map(RegionSettings::request).collect::<Result<Vec<_>, _>>()?;
         let regret = self.regret().request()?;
+        let multiples = multiples(&self, &arguments.radius)?;
         let Some(states) = self.states else {
             return Err(CliError::input(
                 "it names no states; write states = \"FILE\", or give --states FILE",
@@ -353,6 +378,7 @@ impl Settings {
             }
         };
         options.regret = regret;
+        options.radii = multiples;
         options.regions = regions;
         Ok(options)
     }
@@ -382,6 +408,7 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
     let mut text = verified_text(&outcome.verified, None, &arguments.details.wanted());
     let mut document = verified_json(&outcome.verified);
     add_bands((&mut text, &mut document), &outcome.verified, &outcome.bands, options.band_limit.as_ref());
+    text.push_str(&capped_text(outcome.verified.certificate(), &options.radii));
     add_paths((&mut text, &mut document), &options, &outcome);
     context.print(&text, &document)?;
     Ok(0)

@@ -21,10 +21,12 @@ use crate::cli::option::adversary::{Norm, band, families, perturbation, radii_fi
 use crate::cli::option::band::band_limit;
 use crate::cli::option::details::DetailOptions;
 use crate::cli::option::force::Force;
+use crate::cli::option::radius::RadiusOptions;
 use crate::cli::option::regions::RegionOptions;
 use crate::cli::option::regret::RegretOptions;
 use crate::outputs::OutputPlan;
 use crate::show::band::{add_bands, answer};
+use crate::show::radius::capped_text;
 use crate::show::summary::{verified_json, verified_text};
 
 /// Arguments of `certify`.
@@ -42,6 +44,8 @@ Example:
       --out widest.cert.dsse.json
   secateur certify go1/ --states states.npy --radii noise.toml --key key.pem \\
       --out go1.cert.dsse.json
+  secateur certify cartpole/ --states states.npy --epsilon 0.01 \\
+      --radius-for same-action --key keys/secateur.pem --out radius.cert.dsse.json
   secateur certify cartpole/ --states states.npy --epsilon 0.01 --units raw \\
       --region-lower=-0.5,-0.5,-0.1,-0.5 --region-upper=0.5,0.5,0.1,0.5 \\
       --region-threshold 0.2 --key keys/secateur.pem --out box.cert.dsse.json
@@ -92,6 +96,8 @@ pub struct CertifyArguments {
     branch_steps: u64,
     #[command(flatten)]
     regions: RegionOptions,
+    #[command(flatten)]
+    radius: RadiusOptions,
     #[command(flatten)]
     regret: RegretOptions,
     /// Bound every mask between two masks of the chain (families band and band-crown): LO..HI, or LO..zero for every
@@ -149,6 +155,7 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         arguments.units,
     )?;
     let regret = arguments.regret.request()?;
+    let radii = arguments.radius.request(!arguments.no_counterexample)?;
     let band = arguments.band.as_deref().map(band).transpose()?;
     let limit = arguments.band_limit.as_deref().map(band_limit).transpose()?;
     let mut families = match (&band, &limit) {
@@ -181,6 +188,7 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         families: &families,
         regret: &regret,
         band_from: band.map_or(0, |(from, _)| from),
+        radii: &radii,
         regions: &arguments.regions.requests()?,
         branch_steps: arguments.branch_steps,
         counterexample: !arguments.no_counterexample,
@@ -199,6 +207,7 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
     let mut text = verified_text(&certified.verified, None, &arguments.details.wanted());
     let mut document = verified_json(&certified.verified);
     add_bands((&mut text, &mut document), &certified.verified, &reaches, limit.as_ref());
+    text.push_str(&capped_text(certified.verified.certificate(), &radii));
     text.push_str(&format!("\nwritten and checked: {}\n", arguments.out.display()));
     if certified.witness.is_some() {
         text.push_str(&format!("witness beside it:   {witness_name}\n"));

@@ -7,7 +7,8 @@ use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
 use secateur_checker::answer::{headline, percent, quantity_words};
 use secateur_checker::load::{CheckPaths, check_paths};
 use secateur_checker::number::Rounding;
-use secateur_checker::reader::certificate::parse_certificate;
+use secateur_checker::radii::target_words;
+use secateur_checker::reader::certificate::{Certificate, parse_certificate};
 use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
 use secateur_checker::reader::escaped::Escaped;
 use serde::Deserialize;
@@ -16,13 +17,14 @@ use serde_json::{Value, json};
 use crate::cli::context::bar::Bar;
 use crate::cli::context::error::remember;
 use crate::cli::context::streams::{read_document, refuse_dash};
-use crate::cli::context::{CliError, Context};
+use crate::cli::context::{CliError, Context, write};
 use crate::cli::option::document::DocumentOutput;
 use crate::outputs::{OutputPlan, is_dash};
 use crate::policy::input::{MAX_TEXT, read_text};
 use crate::progress::Progress;
-use crate::report::{BoundRow, Row, Standing, bounds, rows, sums, theorem_steps};
+use crate::report::{BoundRow, RadiusRow, Row, Standing, bounds, radii, rows, sums, theorem_steps};
 use crate::show::summary::{FORMAT, both};
+use crate::show::survival::survival_plot;
 use crate::show::words::short;
 
 /// Arguments of `report`.
@@ -59,6 +61,9 @@ pub struct ReportArguments {
     /// The table in Markdown.
     #[arg(long)]
     markdown: bool,
+    /// Draw the radii as survival curves into this SVG file.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     #[command(flatten)]
     out: DocumentOutput,
 }
@@ -120,6 +125,19 @@ struct Read {
     headlines: Vec<(String, String)>,
     /// By mask and quantity, what is bounded.
     bounds: Vec<BoundRow>,
+    /// By entry, how far a claim is proved.
+    radii: Vec<RadiusRow>,
+    /// The certificates with radii, by policy.
+    certificates: Vec<(String, Certificate)>,
+}
+
+impl Read {
+    fn radii(&mut self, name: &str, standing: Standing, certificate: &Certificate) {
+        if !certificate.radius.is_empty() {
+            self.radii.extend(radii(name, standing, certificate));
+            self.certificates.push((name.to_owned(), certificate.clone()));
+        }
+    }
 }
 
 /// Checks every listed certificate.
@@ -153,6 +171,7 @@ fn checked(arguments: &ReportArguments, entries: Vec<Entry>, bar: &Bar) -> Resul
         read.headlines.push((name.clone(), format!("{}: {headline}", standing.words())));
         read.bounds.extend(bounds(&name, standing, certificate, facts));
         read.rows.extend(rows(&name, standing, certificate));
+        read.radii(&name, standing, certificate);
     }
     Ok(read)
 }
@@ -171,6 +190,7 @@ fn read_only(certificates: &[PathBuf]) -> Result<Read, CliError> {
             .push((name.clone(), format!("{}: {}", standing.words(), headline(&certificate, None))));
         read.bounds.extend(bounds(&name, standing, &certificate, None));
         read.rows.extend(rows(&name, standing, &certificate));
+        read.radii(&name, standing, &certificate);
     }
     Ok(read)
 }
@@ -186,6 +206,7 @@ pub fn run(arguments: &ReportArguments, context: Context) -> Result<u8, CliError
     let entries = listed.map(read_list).transpose()?.unwrap_or_default();
     let given = arguments.certificates.iter().map(PathBuf::as_path).chain(listed).chain(trust);
     let plan = given.fold(arguments.out.plan(), OutputPlan::document);
+    let plan = arguments.plot.iter().fold(plan, |plan, path| plan.file("--plot", path));
     let outputs = arguments.out.test_with(entries.iter().fold(plan, |plan, entry| entry.read_by(plan)))?;
     let bar = Bar::new(context.progress);
     let all = match &arguments.list {
@@ -193,7 +214,7 @@ pub fn run(arguments: &ReportArguments, context: Context) -> Result<u8, CliError
         None => read_only(&arguments.certificates),
     };
     bar.finish();
-    let Read { rows: all, headlines, bounds } = all?;
+    let Read { rows: all, headlines, bounds, radii, certificates } = all?;
     let sums = sums(&all);
     let (steps, violated) = theorem_steps(&all);
     // One policy's rows are their own sums.
@@ -202,6 +223,7 @@ pub fn run(arguments: &ReportArguments, context: Context) -> Result<u8, CliError
     let mut text = format!("{}\n{gap}{STEPS}\n{gap}", table(&all, shown, arguments.markdown));
     text.push_str(&bound_table(&bounds, arguments.markdown));
     text.push_str(gap);
+    text.push_str(&radius_table(&radii, arguments.markdown));
     for (name, headline) in &headlines {
         text.push_str(&format!("{}: {headline}\n", plain(name)));
     }
@@ -210,10 +232,22 @@ pub fn run(arguments: &ReportArguments, context: Context) -> Result<u8, CliError
         Some(_) => "every certificate was checked against its files",
         None => "claims only: nothing was checked; --list checks",
     });
-    let document = json!({"format": FORMAT, "kind": "report", 
+    let mut document = json!({"format": FORMAT, "kind": "report", 
         "headlines": headlines.iter().map(|(name, words)| json!({"policy": name, "headline": words})).collect::<Vec<_>>(),
         "bounds": bounds.iter().map(bound_json).collect::<Vec<_>>(), "rows": list(&all), "sums": list(&sums),
         "theoremSteps": steps, "violations": violated});
+    if !radii.is_empty() {
+        document["radii"] = radii.iter().map(radius_json).collect();
+    }
+    if let Some(path) = &arguments.plot {
+        let named: Vec<(&str, &Certificate)> =
+            certificates.iter().map(|(name, c)| (name.as_str(), c)).collect();
+        let plot = survival_plot(&named, arguments.list.is_some())
+            .ok_or_else(|| CliError::input("--plot: no certificate has radii; certify with --radius-for"))?;
+        let mut set = outputs.set();
+        set.add(path, plot);
+        write(set)?;
+    }
     arguments.out.emit(&outputs, context, &text, &document)?;
     Ok(u8::from(violated > 0))
 }
@@ -267,6 +301,65 @@ fn bound_table(bounds: &[BoundRow], markdown: bool) -> String {
     format!("bounds at the listed states, {words}:\n{}{table}\n{more}", if markdown { "\n" } else { "" })
 }
 
+/// How far claims are proved, by policy and mask; nothing without radii.
+fn radius_table(radii: &[RadiusRow], markdown: bool) -> String {
+    let words = match radii.first().map(|row| row.standing) {
+        Some(Standing::ClaimsOnly) => "claimed, unchecked",
+        Some(standing) => standing.words(),
+        None => return String::new(),
+    };
+    let mut table = crate::show::words::table();
+    if markdown {
+        table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+    }
+    table.set_header([
+        "policy",
+        "mask",
+        "sparsity",
+        "claim",
+        "by",
+        "least",
+        "median",
+        "mean",
+        "attack, median",
+    ]);
+    for row in radii.iter().take(MAX_ROWS) {
+        let down = |multiple| short(multiple, Rounding::Down);
+        let spread = &row.spread;
+        let broken = match &spread.broken_median {
+            Some(multiple) => short(multiple, Rounding::Up),
+            None => format!("{} of {} states", spread.broken, row.states),
+        };
+        table.add_row([
+            plain(&row.policy),
+            row.mask.to_string(),
+            percent(row.pruned[0], row.pruned[1]),
+            bare(&target_words(&row.quantity, row.limit.as_ref())),
+            plain(&row.family),
+            down(&spread.least),
+            down(&spread.median),
+            down(&spread.mean),
+            broken,
+        ]);
+    }
+    let left = radii.len().saturating_sub(MAX_ROWS);
+    let more = if left > 0 { format!("{left} more rows: --format json\n") } else { String::new() };
+    let gap = if markdown { "\n" } else { "" };
+    format!(
+        "radii, as multiples of the adversary's at the listed states, {words}:\n{gap}{table}\n{more}{gap}"
+    )
+}
+
+fn radius_json(row: &RadiusRow) -> Value {
+    let spread = &row.spread;
+    let down = |multiple| both(multiple, Rounding::Down);
+    json!({"policy": row.policy, "evidence": row.standing.words(), "mask": row.mask, "pruned": row.pruned[0],
+           "total": row.pruned[1], "family": row.family, "quantity": row.quantity,
+           "limit": row.limit.as_ref().map(down), "states": row.states, "least": down(&spread.least),
+           "median": down(&spread.median), "mean": down(&spread.mean), "brokenStates": spread.broken,
+           "brokenMedian": spread.broken_median.as_ref().map(|multiple| both(multiple, Rounding::Up))})
+}
+
 fn bound_json(row: &BoundRow) -> Value {
     let bound = row.at_most.as_ref();
     json!({"policy": row.policy, "evidence": row.standing.words(), "mask": row.mask, "pruned": row.pruned[0],
@@ -278,7 +371,10 @@ fn bound_json(row: &BoundRow) -> Value {
 
 /// A word as it is, another text quoted, escaped, and without what Markdown and HTML take for their own.
 fn plain(text: &str) -> String {
-    let text = crate::show::words::plain(text);
+    bare(&crate::show::words::plain(text))
+}
+
+fn bare(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '|' | '`' | '<' | '>' | '*' | '[' | ']')).collect()
 }
 

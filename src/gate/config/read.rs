@@ -13,8 +13,10 @@ use toml::Spanned;
 use super::{
     Allowance, Choice, Exception, Gate, MAX_NAME, Masks, PolicyEntry, Rule, Values, is_hex_digest, is_plain,
 };
+use crate::certify::radius::RadiusGoal;
 use crate::gate::about::About;
 use crate::gate::date::Day;
+use crate::gate::radius::{At, RadiusDemand};
 use crate::gate::{BASELINE, GateError, SCHEMA};
 use crate::policy::input::{MAX_TEXT, read_text};
 use crate::settings::{line_of, nearest, toml_words};
@@ -48,12 +50,45 @@ struct WrittenRule {
     max: Option<String>,
     min: Option<String>,
     worse_by: Option<String>,
+    radius: Option<WrittenRadius>,
     no_proved_harm: Option<bool>,
     no_loosened: Option<Vec<String>>,
     signers: Option<Vec<String>>,
     source_digest: Option<Vec<String>>,
     checker_version: Option<String>,
     max_sparsity: Option<String>,
+}
+
+/// `radius = { for = "same-action", min = "0.1" }`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WrittenRadius {
+    r#for: String,
+    family: Option<String>,
+    #[serde(default)]
+    at: At,
+    min: Option<String>,
+    worse_by: Option<String>,
+}
+
+impl WrittenRadius {
+    fn read(&self) -> Result<RadiusDemand, String> {
+        let min = number("radius.min", &self.min)?;
+        let worse_by = self.worse_by.as_deref().map(Allowance::parse).transpose()?;
+        if min.is_none() && worse_by.is_none() {
+            return Err("radius needs min or worse-by".to_owned());
+        }
+        let choice = choice(self.family.as_deref())?;
+        let RadiusGoal { quantity, limit } = RadiusGoal::parse(&self.r#for)?;
+        Ok(RadiusDemand { quantity, limit, choice, at: self.at, min, worse_by })
+    }
+}
+
+fn choice(family_name: Option<&str>) -> Result<Choice, String> {
+    Ok(match family_name {
+        None | Some("best") => Choice::Best,
+        Some(name) => Choice::Family(family(name)?),
+    })
 }
 
 #[derive(Deserialize)]
@@ -194,6 +229,7 @@ impl WrittenRule {
             masks: self.mask.clone(),
             about: self.about.clone(),
             values: self.values()?,
+            radius: self.radius.as_ref().map(WrittenRadius::read).transpose()?,
             no_proved_harm: self.no_proved_harm.unwrap_or(false),
             no_loosened,
             signers,
@@ -209,7 +245,7 @@ impl WrittenRule {
         if demands {
             Ok(rule)
         } else {
-            Err("the rule demands nothing; give it max, min, worse-by, no-proved-harm, no-loosened, signers, source-digest, checker-version or max-sparsity".to_owned())
+            Err("the rule demands nothing; give it max, min, worse-by, radius, no-proved-harm, no-loosened, signers, source-digest, checker-version or max-sparsity".to_owned())
         }
     }
 
@@ -233,10 +269,7 @@ impl WrittenRule {
         if other.is_some() {
             return Err(format!("{name} is bounded by {word}, from the other side"));
         }
-        let choice = match self.family.as_deref() {
-            None | Some("best") => Choice::Best,
-            Some(name) => Choice::Family(family(name)?),
-        };
+        let choice = choice(self.family.as_deref())?;
         Ok(Some(Values {
             quantity,
             choice,

@@ -11,9 +11,10 @@ use super::finding;
 use crate::gate::BASELINE;
 use crate::gate::about::Subject;
 use crate::gate::baseline::Accepted;
-use crate::gate::bounds::{Extreme, attained, chosen, worst};
-use crate::gate::config::{Masks, PolicyEntry, Rule, Values};
+use crate::gate::bounds::{Extreme, attained, chosen, counts, worst};
+use crate::gate::config::{Choice, Masks, PolicyEntry, Rule, Values};
 use crate::gate::evidence::Evidence;
+use crate::gate::radius::{RadiusDemand, chosen_radius, multiple_words, number_at};
 use crate::gate::report::{Finding, Kind, Number, Test};
 
 /// One rule for one policy.
@@ -46,6 +47,10 @@ impl Case<'_> {
             let masks = self.masks(&mut test.findings);
             if let Some(values) = &self.rule.values {
                 test.margin = self.values(values, &masks, accepted, &mut test.findings);
+            }
+            if let Some(demand) = &self.rule.radius {
+                let shown = self.radius(demand, &masks, accepted, &mut test.findings);
+                test.margin = test.margin.into_iter().chain(shown).reduce(|a, b| format!("{a}; {b}"));
             }
             self.harm(&masks, &mut test.findings);
             self.loosened(&masks, &mut test.findings);
@@ -170,27 +175,26 @@ impl Case<'_> {
         Some(self.at(self.finding(kind, says, advice), mask, have, values.quantity, limit.clone()))
     }
 
-    /// The baseline's number, where it speaks of the same and by no stronger means.
-    fn baseline(
+    fn not_comparable(&self, mask: usize, says: String) -> Box<Finding> {
+        let advice = "certify the same again, or accept the new state with `secateur gate accept` in review";
+        let mut found = self.finding(Kind::NotComparable, says, advice);
+        found.mask = Some(mask);
+        Box::new(found)
+    }
+
+    /// The policy's baseline, if it speaks of the same adversary, states, head and outputs.
+    fn same_subject<'b>(
         &self,
-        values: &Values,
         mask: usize,
-        accepted: Option<Option<&Accepted>>,
-        families: &[Family],
-    ) -> Result<Rational, Box<Finding>> {
+        accepted: Option<Option<&'b Accepted>>,
+    ) -> Result<&'b Accepted, Box<Finding>> {
         let missing = |says: &str| {
             let advice = "run `secateur gate accept` on a state that you accept, and commit the file";
             let mut found = self.finding(Kind::NoBaseline, says.to_owned(), advice);
             found.mask = Some(mask);
             Box::new(found)
         };
-        let other = |says: String| {
-            let advice =
-                "certify the same again, or accept the new state with `secateur gate accept` in review";
-            let mut found = self.finding(Kind::NotComparable, says, advice);
-            found.mask = Some(mask);
-            Box::new(found)
-        };
+        let other = |says: String| self.not_comparable(mask, says);
         let base = accepted.ok_or_else(|| missing(&format!("there is no {BASELINE}, and no --baseline")))?;
         let base = base.ok_or_else(|| missing("the baseline does not have this policy"))?;
         if let Some((_, found, wanted)) = base.about.differs(self.certificate()) {
@@ -200,6 +204,19 @@ impl Case<'_> {
         if base.head != self.certificate().head || (base.outputs != 0 && base.outputs != outputs) {
             return Err(other("the baseline is about another head or another number of outputs".to_owned()));
         }
+        Ok(base)
+    }
+
+    /// The baseline's number, where it speaks of the same and by no stronger means.
+    fn baseline(
+        &self,
+        values: &Values,
+        mask: usize,
+        accepted: Option<Option<&Accepted>>,
+        families: &[Family],
+    ) -> Result<Rational, Box<Finding>> {
+        let base = self.same_subject(mask, accepted)?;
+        let other = |says: String| self.not_comparable(mask, says);
         let numbers = base.masks.get(mask).and_then(|m| m.quantities.get(values.quantity.name()));
         let none = || {
             other(format!(
@@ -263,6 +280,86 @@ impl Case<'_> {
             ),
         };
         Some(self.at(self.finding(kind, says, advice), mask, have, values.quantity, need))
+    }
+
+    /// What the smallest radius was, where nothing was found.
+    fn radius(
+        &self,
+        demand: &RadiusDemand,
+        masks: &[usize],
+        accepted: Option<Option<&Accepted>>,
+        findings: &mut Vec<Finding>,
+    ) -> Option<String> {
+        let mut shown: Option<(usize, Rational)> = None;
+        let advice = "prune less, train for robustness, or certify with tighter families (--radius-family)";
+        for &mask in masks {
+            let claimed = chosen_radius(self.certificate(), mask, &demand.goal(), demand.choice);
+            let number = claimed.as_ref().and_then(|(claim, _)| number_at(claim, demand.at));
+            let (Some((_, families)), Some((have, state))) = (claimed, number) else {
+                let says = format!("no {} is claimed under mask {mask}", demand.words());
+                let advice = "certify with --radius-for, and --radius-family for that family";
+                let mut found = self.finding(Kind::NotClaimed, says, advice);
+                found.mask = Some(mask);
+                findings.push(found);
+                continue;
+            };
+            let mut fell = |kind, says, need: &Rational| {
+                let mut found = self.finding(kind, says, advice);
+                (found.mask, found.state) = (Some(mask), state);
+                found.have = Some(Number { exact: have.clone(), rounding: Rounding::Down });
+                found.need = Some(Number { exact: need.clone(), rounding: Rounding::Up });
+                findings.push(found);
+            };
+            if let Some(min) = demand.min.as_ref().filter(|min| have < **min) {
+                fell(Kind::BelowLimit, format!("the {} is below the limit", demand.words()), min);
+            }
+            if let Some(allowance) = &demand.worse_by {
+                match self.radius_baseline(demand, mask, accepted, &families) {
+                    Ok(base) => {
+                        let need = allowance.applied(&base, Rounding::Down);
+                        if have < need {
+                            let base = multiple_words(&base);
+                            let says = format!("the {} is below the baseline's {base}", demand.words());
+                            fell(Kind::BoundRose, says, &need);
+                        }
+                    }
+                    Err(found) => findings.push(*found),
+                }
+            }
+            if shown.as_ref().is_none_or(|(_, known)| have < *known) {
+                shown = Some((mask, have));
+            }
+        }
+        let (mask, have) = shown?;
+        Some(format!("{} at least {}, mask {mask}", demand.words(), multiple_words(&have)))
+    }
+
+    /// The baseline's radius, where it speaks of the same and rests on no other families.
+    fn radius_baseline(
+        &self,
+        demand: &RadiusDemand,
+        mask: usize,
+        accepted: Option<Option<&Accepted>>,
+        families: &[Family],
+    ) -> Result<Rational, Box<Finding>> {
+        let base = self.same_subject(mask, accepted)?;
+        let kept = base.masks.get(mask).and_then(|m| m.radii.get(&demand.goal()));
+        let none =
+            || self.not_comparable(mask, format!("the baseline has no {} under mask {mask}", demand.words()));
+        let kept = kept.ok_or_else(none)?;
+        let value =
+            kept.get(&demand.choice.name()).and_then(|radius| radius.at(demand.at)).ok_or_else(none)?;
+        let behind = kept.keys().filter_map(|name| Family::parse(name));
+        let lost: Vec<String> = behind
+            .filter(|family| demand.choice == Choice::Best && counts(*family) && !families.contains(family))
+            .map(Family::name)
+            .collect();
+        if lost.is_empty() {
+            return Ok(value);
+        }
+        let lost = lost.join(", ");
+        let says = format!("the baseline's radius rests on {lost}, which the certificate does not claim");
+        Err(self.not_comparable(mask, says))
     }
 
     fn harm(&self, masks: &[usize], findings: &mut Vec<Finding>) {

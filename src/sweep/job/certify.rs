@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{JobContext, JobError, RESULT};
 use crate::certify::keys::Key;
+use crate::certify::radius::RadiusRequest;
 use crate::certify::regret::RegretRequest;
 use crate::certify::trees::BRANCH_STEPS;
 use crate::certify::{Certified, Request, certify};
@@ -192,6 +193,7 @@ pub(super) fn run(spec: &Spec, context: &JobContext<'_>) -> Result<(), JobError>
         regret: &regret,
         branch_steps: branch_steps.unwrap_or(BRANCH_STEPS),
         counterexample: true,
+        radii: &RadiusRequest::default(),
         regions: &[],
         band_from: 0,
         witness_name: WITNESS,

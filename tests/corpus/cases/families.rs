@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use secateur::certify::Certified;
 use secateur::certify::emit::emit_envelope;
+use secateur::certify::radius::{RadiusGoal, RadiusRequest};
 use secateur::certify::regret::{RegretRequest, StatisticalRequest};
 use secateur::cli::command::verify::question;
 use secateur::search::branch::BranchOptions;
@@ -22,7 +24,7 @@ use serde_json::{Value, json};
 
 use super::{Sidecar, Writer, sealed, sign};
 use secateur_testkit::decimal::nudged;
-use secateur_testkit::problem::{certify_claiming, key, linf, rational};
+use secateur_testkit::problem::{certify_claiming, certify_radii, key, linf, rational};
 
 const SAMPLER: &str = "independent-episodes-geometric-time";
 /// Values a rule's claims are about, and what is wrong with a change of them.
@@ -50,13 +52,20 @@ impl Writer<'_> {
         self.slopes();
         self.branch();
         self.counterexamples();
+        self.radii();
         self.regret();
         self.statistical();
         self.properties();
     }
 
     /// Certifies a problem, and claims what `regret` asks for.
-    pub(super) fn made(&self, problem: &str, name: &str, families: &[Family], regret: &RegretRequest) -> Certificate {
+    pub(super) fn made(
+        &self,
+        problem: &str,
+        name: &str,
+        families: &[Family],
+        regret: &RegretRequest,
+    ) -> Certificate {
         self.made_with(problem, name, families, (regret, false))
     }
 
@@ -80,7 +89,11 @@ impl Writer<'_> {
     ) -> Certificate {
         let folder = self.root.join("problems").join(problem);
         let certified = certify_claiming(&folder, families, set, &key(1), asked);
-        let certified = certified.unwrap_or_else(|e| panic!("{name}: {e}"));
+        self.kept(name, certified.unwrap_or_else(|e| panic!("{name}: {e}")))
+    }
+
+    /// The certificate, its witness file under the case's own name in both folders.
+    fn kept(&self, name: &str, certified: Certified) -> Certificate {
         let mut certificate = certified.verified.certificate().clone();
         if let (Some(record), Some(bytes)) = (&mut certificate.witness, &certified.witness) {
             record.name = format!("{name}.witness.safetensors");
@@ -372,6 +385,60 @@ impl Writer<'_> {
                 ("bracket-word", "wrong-verdict", "a step said to have hurt", &|c| {
                     let verdict = c.brackets.iter_mut().find(|b| b.verdict == "not-shown").expect("one");
                     verdict.verdict = "hurt".to_owned();
+                }),
+            ],
+        );
+    }
+
+    fn radii(&self) {
+        let folder = self.root.join("problems/categorical");
+        let goals = ["same-action", "deviation=1/4"].map(|text| RadiusGoal::parse(text).expect(text));
+        let families = vec![Family::Crown, Family::CrownOptimised];
+        let radii = RadiusRequest { goals: goals.to_vec(), families, ..RadiusRequest::default() };
+        let certified = certify_radii(&folder, &[Family::Ibp], &linf("1/20"), &key(1), &radii);
+        let certificate = self.kept("radius", certified.unwrap_or_else(|e| panic!("radius: {e}")));
+        self.accept(
+            "categorical",
+            "radius",
+            "multiples of the radii that are proved and broken",
+            &certificate,
+        );
+        let proved = |c: &mut Certificate| {
+            c.radius.iter().position(|r| r.proved[0].is_positive() && r.broken[0].is_some()).expect("one")
+        };
+        self.refuse(
+            "categorical",
+            &certificate,
+            &[
+                ("radius-large", "radius-too-large", "more than the family proves", &|c| {
+                    let entry = proved(c);
+                    let multiple = &mut c.radius[entry].proved[0];
+                    *multiple = multiple.mul(&rational("1.01"));
+                }),
+                ("radius-near", "point-too-far", "a point outside the set that it is said to lie in", &|c| {
+                    let entry = proved(c);
+                    let broken = &mut c.radius[entry].broken[0];
+                    *broken = broken.as_ref().map(|multiple| multiple.mul(&rational("0.99")));
+                }),
+                ("radius-unbroken", "radius-not-broken", "a limit that the point keeps", &|c| {
+                    let limited = c.radius.iter_mut().find(|r| r.limit.is_some() && r.broken[0].is_some());
+                    limited.expect("one").limit = Some(rational("1000"));
+                }),
+                ("radius-length", "length", "a state left out", &|c| {
+                    c.radius[0].proved.truncate(1);
+                }),
+                ("radius-family", "radius-family", "a family of all states", &|c| {
+                    c.radius[0].family = "sensitivity".to_owned();
+                }),
+                ("radius-unlimited", "radius-limit", "a deviation without a limit", &|c| {
+                    let limited = c.radius.iter_mut().find(|r| r.limit.is_some()).expect("one");
+                    limited.limit = None;
+                }),
+                ("radius-limit", "limit-missing", "what a radius does not say is not said", &|c| {
+                    c.limits.retain(|l| !l.starts_with("radius"));
+                }),
+                ("radius-twice", "repeated", "the same radius twice", &|c| {
+                    c.radius.push(c.radius[0].clone());
                 }),
             ],
         );

@@ -100,6 +100,9 @@ struct Predicate {
     #[schemars(with = "Vec<RegionBox>", length(min = 1, max = 1024))]
     regions: Option<Vec<RegionBox>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<Radius>", length(min = 1, max = 4096))]
+    radius: Option<Vec<Radius>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<Regret>", length(min = 1, max = 4096))]
     regret: Option<Vec<Regret>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -440,6 +443,36 @@ struct Share {
     threshold: Number,
     fraction: Number,
 }
+
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Radius {
+    family: String,
+    mask: Count,
+    quantity: Quantity,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Multiple")]
+    limit: Option<Multiple>,
+    proved: Vec<Multiple>,
+    broken: Vec<Broken>,
+}
+
+/// An exact number that is at least 0.
+#[derive(Serialize, JsonSchema)]
+struct Multiple(
+    #[schemars(length(max = 4112), regex(pattern = r"^[0-9]+((\.[0-9]+)?([eE][+-]?[0-9]+)?|/[0-9]+)$"))]
+    String,
+);
+
+/// A multiple, or `none`.
+#[derive(Serialize, JsonSchema)]
+struct Broken(
+    #[schemars(
+        length(max = 4112),
+        regex(pattern = r"^(none|[0-9]+((\.[0-9]+)?([eE][+-]?[0-9]+)?|/[0-9]+))$")
+    )]
+    String,
+);
 
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use secateur::certify::emit::emit_envelope;
 use secateur::certify::keys::{Key, public_pem};
+use secateur::certify::radius::RadiusRequest;
 use secateur::certify::regret::RegretRequest;
 use secateur::certify::{Certified, CertifyError, Request, certify};
 use secateur::policy::emit::{ChainOrigin, write_mask_chain, write_npy, write_policy_dir};
@@ -294,6 +295,22 @@ pub fn certify_claiming(
     certify(&request, key, &Silent)
 }
 
+/// With radii.
+pub fn certify_radii(
+    root: &Path,
+    families: &[Family],
+    perturbation: &PerturbationSet,
+    key: &Key,
+    radii: &RadiusRequest,
+) -> Result<Certified, CertifyError> {
+    let policy = load_policy(&root.join("policy")).map_err(CertifyError::Load)?;
+    let masks = load_masks(&root.join("masks"), &policy.files).map_err(CertifyError::Load)?;
+    let (states, bytes) =
+        load_states(&root.join("states.npy"), Units::Normalised).map_err(CertifyError::Load)?;
+    let plain = request(&policy, &masks, (&states, &bytes), perturbation, families);
+    certify(&Request { radii, ..plain }, key, &Silent)
+}
+
 /// Families alone: no regret, no points, no regions.
 pub fn request<'a>(
     policy: &'a PolicyDirectory,
@@ -303,6 +320,7 @@ pub fn request<'a>(
     families: &'a [Family],
 ) -> Request<'a> {
     static NO_REGRET: LazyLock<RegretRequest> = LazyLock::new(RegretRequest::default);
+    static NO_RADII: LazyLock<RadiusRequest> = LazyLock::new(RadiusRequest::default);
     Request {
         policy,
         masks,
@@ -314,6 +332,7 @@ pub fn request<'a>(
         band_from: 0,
         branch_steps: 200,
         counterexample: false,
+        radii: &NO_RADII,
         regions: &[],
         witness_name: WITNESS,
         seed: "0",

@@ -13,6 +13,7 @@ use secateur_checker::reader::json::Value;
 use crate::certify::base64;
 use crate::certify::counterexample::{emit_chain, emit_counterexample};
 use crate::certify::json::canonical;
+use crate::certify::radius::emit_radii;
 use crate::certify::regions::emit_regions;
 use crate::certify::regret::emit_regret;
 use crate::certify::value::{list, object, text};
@@ -40,7 +41,7 @@ pub fn emit_envelope(envelope: &Envelope) -> String {
 }
 
 fn emit_predicate(certificate: &Certificate) -> Value {
-    let ClaimLists { claims, regret, statistical, regions, counterexample } = certificate.lists();
+    let ClaimLists { claims, regret, statistical, regions, counterexample, radius } = certificate.lists();
     let mut fields = BTreeMap::from([
         ("schemaVersion".to_owned(), text(SCHEMA_VERSION)),
         ("result".to_owned(), text("verified")),
@@ -58,6 +59,7 @@ fn emit_predicate(certificate: &Certificate) -> Value {
     fields.extend(emit_regret(regret, statistical));
     fields.extend(emit_counterexample(counterexample));
     fields.extend(emit_regions(regions));
+    fields.extend(emit_radii(radius));
     if let Some(witness) = &certificate.witness {
         fields.insert("witness".to_owned(), emit_witness(witness));
     }

@@ -11,6 +11,7 @@ use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Mask, Network};
 
 use crate::bound::FloatRegion;
+use crate::certify::radius::RadiusTensor;
 use crate::certify::trees::propose_trees;
 pub use crate::certify::witness_error::WitnessError;
 use crate::float::FloatNetwork;
@@ -31,11 +32,13 @@ pub struct Wanted<'a> {
     pub regions: &'a [Vec<u8>],
     /// Whether attack points are searched.
     pub points: bool,
+    /// What proves the radii claimed.
+    pub radii: &'a [RadiusTensor],
 }
 
 /// The witness file for these families: `abs-spectral.MASK.LAYER`, `spectral.MASK.LAYER.factor` and `.rho`, and
 /// `FAMILY.MASK` with one row of slopes a state, `branch.MASK` with split trees, `counterexample.MASK` with one offset a
-/// state, `region.K` with region K's tree.
+/// state, `region.K` with region K's tree, `radius.K....` with what proves entry K of the radii.
 ///
 /// # Errors
 /// [`WitnessError`].
@@ -77,11 +80,13 @@ pub fn propose_witness(
     let lengths: Vec<[usize; 1]> = wanted.regions.iter().map(|tree| [tree.len()]).collect();
     let named = wanted.regions.iter().zip(&lengths).enumerate();
     tensors.extend(named.map(|(k, (tree, shape))| (format!("region.{k}"), ("U8", &shape[..], &tree[..]))));
+    let radii = wanted.radii.iter();
+    tensors.extend(radii.map(|(n, dtype, shape, bytes)| (n.clone(), (*dtype, &shape[..], &bytes[..]))));
     Ok(emit_safetensors(&tensors))
 }
 
 /// A named table of bytes, rows x columns.
-type Table = (String, [usize; 2], Vec<u8>);
+pub(super) type Table = (String, [usize; 2], Vec<u8>);
 
 #[cfg(feature = "lp")]
 fn improve(
@@ -97,7 +102,7 @@ fn improve(_: &FloatNetwork, _: &FloatRegion, _: SlopeSearch) -> Result<SlopeSea
     Err(WitnessError::NoLp)
 }
 
-fn slope_table(
+pub(super) fn slope_table(
     problem: &Problem<'_>,
     local: &LocalProblem<'_>,
     family: Family,

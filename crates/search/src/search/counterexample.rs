@@ -7,7 +7,7 @@ mod ball;
 
 use secateur_checker::evaluate::Problem;
 use secateur_checker::kernel::input::read_observation;
-use secateur_checker::model::{Head, Units};
+use secateur_checker::model::{Head, PerturbationSet, Units};
 use secateur_checker::number::Rational;
 
 use crate::float::head::FloatHead;
@@ -16,7 +16,7 @@ use crate::float::point::PointPass;
 use crate::float::rng::SeededRng;
 use crate::float::{FloatError, FloatNetwork, dyadic_to_float, rational_to_float};
 
-use ball::FloatBall;
+pub use ball::FloatBall;
 
 /// Up to this many inputs every corner of a box is a start.
 const ALL_CORNERS: usize = 4;
@@ -47,12 +47,23 @@ impl Lens {
     }
 }
 
+/// What a point is to change as much as it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PointAim {
+    /// The action distribution, or without one the largest output's change.
+    Action,
+    /// The largest output's change, whatever the head.
+    Deviation,
+    /// The preferred output: how far another one passes it.
+    Preference,
+}
+
 /// The search under one mask, for every state of a problem.
 pub struct PointSearch<'a> {
     problem: &'a Problem<'a>,
     network: Mlp,
     head: FloatHead,
-    ball: FloatBall,
+    aim: PointAim,
     stream: u64,
 }
 
@@ -60,7 +71,7 @@ pub struct PointSearch<'a> {
 struct AtState<'a> {
     search: &'a PointSearch<'a>,
     /// Of this state, where that matters.
-    ball: &'a FloatBall,
+    ball: FloatBall,
     lenses: Vec<Lens>,
     clean: Vec<f64>,
     pass: PointPass,
@@ -74,26 +85,38 @@ impl<'a> PointSearch<'a> {
     /// # Errors
     /// [`FloatError`].
     pub fn new(problem: &'a Problem<'a>, mask: usize) -> Result<Self, FloatError> {
+        Self::with_aim(problem, mask, PointAim::Action)
+    }
+
+    /// The same for another aim.
+    ///
+    /// # Errors
+    /// [`FloatError`].
+    pub fn with_aim(problem: &'a Problem<'a>, mask: usize, aim: PointAim) -> Result<Self, FloatError> {
         let network = FloatNetwork::from_model(&problem.policy.network, problem.masks.get(mask))?;
         let head = match &problem.policy.head {
+            _ if aim != PointAim::Action => FloatHead::Deterministic,
             Head::Gaussian { log_std } => {
                 FloatHead::Gaussian { log_std: log_std.iter().map(|d| dyadic_to_float(*d)).collect() }
             }
             Head::Categorical => FloatHead::Categorical,
             Head::Deterministic => FloatHead::Deterministic,
         };
-        let ball = FloatBall::new(problem.perturbation, network.inputs());
         let stream = mask.saturating_mul(problem.states.values.rows) as u64;
-        Ok(Self { problem, network: lower(&network), head, ball, stream })
+        Ok(Self { problem, network: lower(&network), head, aim, stream })
     }
 
     /// The offset from state `state` of the best point found; it lies in the ball exactly.
     pub fn search(&self, state: usize) -> Vec<f64> {
+        self.search_in(state, self.problem.perturbation)
+    }
+
+    /// The same in another set of the same units.
+    pub fn search_in(&self, state: usize, set: &PerturbationSet) -> Vec<f64> {
         let width = self.problem.policy.network.inputs();
         let lenses: Option<Vec<Lens>> = (0..width).map(|j| self.lens(state, j)).collect();
         let Some(lenses) = lenses else { return vec![0.0; width] };
-        let own = self.base(state).and_then(|base| FloatBall::around(self.problem.perturbation, &base));
-        let ball = own.as_ref().unwrap_or(&self.ball);
+        let ball = self.ball(state, set);
         let mut at = AtState {
             search: self,
             ball,
@@ -105,7 +128,13 @@ impl<'a> PointSearch<'a> {
         };
         at.clean = at.outputs(&vec![0.0; width]);
         let found = at.best(&mut SeededRng::new(0, self.stream + state as u64));
-        ball.inside(found)
+        at.ball.inside(found)
+    }
+
+    /// The offsets that a set of the perturbation's units has at a state.
+    pub fn ball(&self, state: usize, set: &PerturbationSet) -> FloatBall {
+        let own = self.base(state).and_then(|base| FloatBall::around(set, &base));
+        own.unwrap_or_else(|| FloatBall::new(set, self.problem.policy.network.inputs()))
     }
 
     /// A state in the units of the perturbation, exactly.
@@ -182,7 +211,19 @@ impl AtState<'_> {
         inputs.iter().zip(&self.slopes).map(|(gradient, slope)| gradient * slope).collect()
     }
 
-    /// What is maximised: the squared standardised distance, the total variation, or the largest deviation.
+    /// The output that is preferred at the state, and the greatest of the others among `outputs`; the same one where there
+    /// is no other.
+    fn rivals(&self, outputs: &[f64]) -> (usize, usize) {
+        let greatest = |of: &[f64], but: Option<usize>| {
+            let others = of.iter().enumerate().filter(|(output, _)| Some(*output) != but);
+            others.max_by(|a, b| a.1.total_cmp(b.1)).map(|(output, _)| output)
+        };
+        let preferred = greatest(&self.clean, None).unwrap_or(0);
+        (preferred, greatest(outputs, Some(preferred)).unwrap_or(preferred))
+    }
+
+    /// What is maximised: the squared standardised distance, the total variation, the largest deviation, or what
+    /// the preferred output loses of its lead.
     fn value(&self, outputs: &[f64]) -> f64 {
         let changes = outputs.iter().zip(&self.clean).map(|(moved, clean)| moved - clean);
         match &self.search.head {
@@ -192,6 +233,12 @@ impl AtState<'_> {
             FloatHead::Categorical => {
                 let (moved, clean) = (softmax(outputs), softmax(&self.clean));
                 moved.iter().zip(&clean).map(|(moved, clean)| (moved - clean).max(0.0)).sum()
+            }
+            FloatHead::Deterministic if self.search.aim == PointAim::Preference => {
+                let (preferred, rival) = self.rivals(outputs);
+                let lead = outputs[rival] - outputs[preferred];
+                let (_, before) = self.rivals(&self.clean);
+                lead - (self.clean[before] - self.clean[preferred])
             }
             FloatHead::Deterministic => changes.fold(0.0, |most, change| change.abs().max(most)),
         }
@@ -210,6 +257,12 @@ impl AtState<'_> {
                     moved.iter().zip(&clean).map(|(m, c)| f64::from(u8::from(m > c))).collect();
                 let mean: f64 = grown.iter().zip(&moved).map(|(grown, moved)| grown * moved).sum();
                 grown.iter().zip(&moved).map(|(grown, moved)| moved * (grown - mean)).collect()
+            }
+            FloatHead::Deterministic if self.search.aim == PointAim::Preference => {
+                let (preferred, rival) = self.rivals(outputs);
+                let entry =
+                    |other| f64::from(u8::from(other == rival)) - f64::from(u8::from(other == preferred));
+                (0..outputs.len()).map(entry).collect()
             }
             FloatHead::Deterministic => {
                 let most = changes.iter().fold(0.0f64, |most, change| change.abs().max(most));

@@ -1,0 +1,308 @@
+//! Radii end to end: what is searched, claimed and checked, against closed forms and against its own neighbours.
+
+use secateur::certify::radius::{RadiusError, RadiusGoal, RadiusRequest, reached_cap};
+use secateur::certify::{Certified, CertifyError, Request, certify};
+use secateur::policy::ActivationSpec;
+use secateur::progress::{Progress, Silent};
+use secateur_checker::family::{BandEnd, Family};
+use secateur_checker::kernel::fault::Fault;
+use secateur_checker::load::{load_masks, load_policy, load_states};
+use secateur_checker::model::{Perturbation, PerturbationSet, Units};
+use secateur_checker::number::{Rational, Rounding, claim_decimal};
+use secateur_checker::radii::steps;
+use secateur_checker::reader::certificate::Certificate;
+use secateur_checker::reader::radius::RadiusClaim;
+use secateur_checker::rejection::Reason;
+use secateur_testkit::problem::{self, Problem, Spec, WITNESS, key, linf, rational, write_trust};
+
+fn goal(text: &str) -> RadiusGoal {
+    RadiusGoal::parse(text).expect(text)
+}
+
+fn asked(goals: &[&str], families: &[Family]) -> RadiusRequest {
+    let goals = goals.iter().map(|text| goal(text)).collect();
+    RadiusRequest { goals, families: families.to_vec(), ..RadiusRequest::default() }
+}
+
+fn certified(
+    problem: &Problem,
+    set: &PerturbationSet,
+    radii: &RadiusRequest,
+    progress: &dyn Progress,
+) -> Result<Certified, CertifyError> {
+    let policy = load_policy(&problem.policy_dir()).expect("a policy");
+    let masks = load_masks(&problem.masks_dir(), &policy.files).expect("masks");
+    let (states, bytes) = load_states(&problem.states_file(), Units::Normalised).expect("states");
+    let families = [Family::Sensitivity];
+    let plain = problem::request(&policy, &masks, (&states, &bytes), set, &families);
+    certify(&Request { radii, branch_steps: 20, witness_name: WITNESS, ..plain }, &key(1), progress)
+}
+
+fn written(spec: &Spec) -> (tempfile::TempDir, Problem) {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let problem = Problem::write(folder.path(), spec);
+    (folder, problem)
+}
+
+fn radii(certified: &Certified) -> Vec<RadiusClaim> {
+    certified.verified.certificate().radius.clone()
+}
+
+/// One unit more or less in the last of three digits.
+fn next(multiple: &Rational, by: i64) -> Rational {
+    let text = claim_decimal(multiple, Rounding::Down);
+    // Three digits, whatever zeros the decimal leaves out.
+    let value = rational(&text);
+    let mut unit = rational("1e-8");
+    while unit.mul(&rational("1000")) <= value {
+        unit = unit.mul(&rational("10"));
+    }
+    let unit =
+        if by < 0 && value == unit.mul(&rational("100")) { unit.div(&rational("10")).unwrap() } else { unit };
+    value.add(&unit.mul(&Rational::from_integer(by.into())))
+}
+
+/// Why the checker refuses the certificate on disk after a change; `None` if it accepts it.
+fn refusal(problem: &Problem, change: impl FnOnce(&mut Certificate)) -> Option<Reason> {
+    let kept = problem.read_envelope();
+    problem.resign(&key(1), change);
+    let outcome = problem.check();
+    problem.write_envelope(&kept);
+    match outcome {
+        Ok(_) => None,
+        Err(secateur_checker::load::Failure::Rejected(rejection)) => Some(rejection.reason),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// On a linear network an output changes by at most its row of the product, times the radius: the largest multiple that keeps a
+/// limit is known exactly, and a corner breaks the next.
+#[test]
+fn linear_radii_are_the_closed_form() {
+    let spec = Spec { widths: vec![3, 4, 2], masks: 1, states: 2, ..Spec::linear(5) };
+    let (_folder, problem) = written(&spec);
+    let policy = load_policy(&problem.policy_dir()).expect("a policy").files.policy;
+    let [first, second] = policy.network.layers.as_slice() else { panic!("two layers") };
+    let weight = |layer: &secateur_checker::model::Layer, row: usize, column: usize| {
+        layer.weight.values[row * layer.weight.columns + column].to_rational()
+    };
+    let row = |output: usize| {
+        let entry = |input: usize| {
+            let terms =
+                (0..4).map(|hidden| weight(second, output, hidden).mul(&weight(first, hidden, input)));
+            terms.fold(Rational::zero(), |sum, term| sum.add(&term)).abs()
+        };
+        (0..3).map(entry).fold(Rational::zero(), |sum, entry| sum.add(&entry))
+    };
+    let most = row(0).max(row(1)).mul(&rational("1/20"));
+    let exact = rational("1/8").div(&most).expect("a positive row");
+    let found = certified(&problem, &linf("1/20"), &asked(&["deviation=1/8"], &[Family::Crown]), &Silent);
+    let [claim] = &radii(&found.expect("certified"))[..] else { panic!("one entry") };
+    for (proved, broken) in claim.proved.iter().zip(&claim.broken) {
+        let broken = broken.as_ref().expect("a corner breaks it");
+        assert!(*proved <= exact && exact < next(proved, 1), "{proved} {exact}");
+        assert!(*broken > exact && next(broken, -1) <= exact, "{broken} {exact}");
+    }
+}
+
+/// Every family: a multiple is the largest of three digits that the checker accepts with that witness, and what breaks it is on
+/// the edge of its set.
+#[test]
+fn multiples_are_those_that_the_checker_accepts_and_no_better() {
+    let families = [
+        Family::Ibp,
+        Family::Crown,
+        Family::CrownOptimised,
+        Family::Branch,
+        Family::ChainHull,
+        Family::EnvelopeCrown,
+        Family::Binary32Crown,
+        Family::Band(BandEnd::Mask(1)),
+        Family::BandCrown(BandEnd::Zero),
+    ];
+    for (gaussian, goals) in
+        [(true, &["deviation=0.2", "tv=0.1", "kl=0.05"][..]), (false, &["same-action"][..])]
+    {
+        let spec = Spec {
+            widths: vec![2, 5, 2],
+            activation: ActivationSpec::Relu,
+            gaussian,
+            normaliser: true,
+            masks: 2,
+            states: 2,
+            ..Spec::small(12)
+        };
+        let (folder, problem) = written(&spec);
+        let found = certified(&problem, &linf("1/20"), &asked(goals, &families), &Silent).expect("certified");
+        found.write(&problem.certificate_file(), WITNESS).expect("written");
+        write_trust(folder.path(), &key(1));
+        assert_eq!(refusal(&problem, |_| {}), None);
+        let claims = radii(&found);
+        assert_eq!(claims.len(), goals.len() * families.len() * 2);
+        let mut proved_somewhere = 0;
+        for (entry, claim) in claims.iter().enumerate() {
+            for state in 0..2 {
+                let (proved, broken) = (&claim.proved[state], claim.broken[state].as_ref());
+                let about = format!("{} {} mask {} state {state}", claim.family, claim.quantity, claim.mask);
+                assert!(broken.is_none_or(|broken| broken > proved), "{about}");
+                proved_somewhere += usize::from(proved.is_positive());
+                let larger = |c: &mut Certificate| c.radius[entry].proved[state] = next(proved, 1);
+                let searched = Family::parse(&claim.family).is_some_and(Family::is_searched);
+                // Slopes and trees of one set may prove a little more than they were searched for.
+                if !searched && proved.is_positive() {
+                    let reason = refusal(&problem, larger);
+                    let raised =
+                        matches!(reason, Some(Reason::RadiusTooLarge { state: at, .. }) if at == state);
+                    assert!(raised, "{about}: {reason:?}");
+                }
+                if let Some(broken) = broken {
+                    let smaller =
+                        |c: &mut Certificate| c.radius[entry].broken[state] = Some(next(broken, -1));
+                    let reason = refusal(&problem, smaller);
+                    let outside = reason.as_ref().and_then(Reason::fault);
+                    assert!(matches!(outside, Some(Fault::PointTooFar { .. })), "{about}: {reason:?}");
+                }
+            }
+        }
+        assert!(proved_somewhere * 10 > claims.len() * 2 * 9, "{proved_somewhere} of {}", claims.len() * 2);
+        // Tighter families prove no less: of equal witnesses, and of the same grid's rounding, to the last digit.
+        let of = |family: &str, mask: usize| {
+            let named = |c: &&RadiusClaim| c.family == family && c.mask == mask;
+            claims.iter().find(named).expect("claimed").proved.clone()
+        };
+        for mask in 0..2 {
+            for (wide, tight) in [("ibp", "crown"), ("crown", "branch"), ("envelope/crown", "crown")] {
+                let pairs = of(wide, mask).into_iter().zip(of(tight, mask));
+                for (wide, tight) in pairs {
+                    assert!(next(&tight, 1) >= wide, "mask {mask}: {wide} {tight}");
+                }
+            }
+        }
+        // Whatever is decided of the step is decided one way.
+        for step in steps(&claims) {
+            assert_eq!(step.larger + step.smaller + step.undecided, 2);
+        }
+    }
+}
+
+/// l2 balls and radii of their own per input, in raw units behind a normaliser; an input that does not move stays where it is.
+#[test]
+fn every_shape_of_set_is_multiplied() {
+    let spec = Spec {
+        widths: vec![3, 6, 2],
+        activation: ActivationSpec::Tanh,
+        normaliser: true,
+        masks: 1,
+        states: 3,
+        ..Spec::small(8)
+    };
+    let (_folder, problem) = written(&spec);
+    let radii_of =
+        |radii: &[&str]| Perturbation::PerCoordinate { radii: radii.iter().map(|r| rational(r)).collect() };
+    for shape in [Perturbation::L2 { radius: rational("1/20") }, radii_of(&["1/20", "0", "1/100"])] {
+        for units in [Units::Raw, Units::Normalised] {
+            let set = PerturbationSet { shape: shape.clone(), units };
+            let found =
+                certified(&problem, &set, &asked(&["tv=0.2", "deviation=0.3"], &[Family::Crown]), &Silent);
+            for claim in radii(&found.unwrap_or_else(|e| panic!("{shape:?} {units:?}: {e}"))) {
+                for (proved, broken) in claim.proved.iter().zip(&claim.broken) {
+                    let broken =
+                        broken.as_ref().unwrap_or_else(|| panic!("{shape:?} {units:?} is not broken"));
+                    assert!(
+                        proved.is_positive() && proved < broken,
+                        "{shape:?} {units:?}: {proved} {broken}"
+                    );
+                    assert!(*broken < proved.mul(&rational("4")), "{shape:?} {units:?}: {proved} {broken}");
+                }
+            }
+        }
+    }
+}
+
+/// A limit that no change passes is kept as far as the search goes, and nothing breaks it; a set that is a point likewise.
+#[test]
+fn the_search_ends_at_its_cap() {
+    let (_folder, problem) = written(&Spec { masks: 1, ..Spec::small(3) });
+    let request = RadiusRequest { cap: rational("0.7"), ..asked(&["deviation=1000"], &[Family::Crown]) };
+    let [claim] = &radii(&certified(&problem, &linf("1/20"), &request, &Silent).expect("certified"))[..]
+    else {
+        panic!("one entry")
+    };
+    assert_eq!((&claim.proved, &claim.broken), (&vec![rational("0.7"); 2], &vec![None; 2]));
+    assert_eq!(reached_cap(claim, &request), 2);
+    let still = asked(&["deviation=0.001"], &[Family::Crown]);
+    let [claim] = &radii(&certified(&problem, &linf("0"), &still, &Silent).expect("certified"))[..] else {
+        panic!("one entry")
+    };
+    assert_eq!((&claim.proved, &claim.broken), (&vec![rational("64"); 2], &vec![None; 2]));
+    // Without attacks nothing is broken, and no witness is written.
+    let unbroken = RadiusRequest { attack: false, ..asked(&["deviation=0.1"], &[Family::Crown]) };
+    let found = certified(&problem, &linf("1/20"), &unbroken, &Silent).expect("certified");
+    assert!(found.witness.is_none() && radii(&found)[0].broken.iter().all(Option::is_none));
+}
+
+#[test]
+fn what_cannot_be_claimed_is_named_before_any_work() {
+    let refused = |gaussian: bool, goals: &[&str], families: &[Family]| {
+        let (_folder, problem) = written(&Spec { gaussian, ..Spec::small(3) });
+        match certified(&problem, &linf("1/20"), &asked(goals, families), &Silent) {
+            Err(CertifyError::Radius(error)) => error,
+            other => panic!("{:?}", other.err()),
+        }
+    };
+    for family in [Family::Sensitivity, Family::PrunedDeviation] {
+        let error = refused(true, &["deviation=1"], &[family]);
+        assert!(matches!(error, RadiusError::Family { .. }) && error.exit_code() == 2, "{error}");
+    }
+    let band = refused(true, &["deviation=1"], &[Family::Band(BandEnd::Mask(3))]);
+    assert!(matches!(band, RadiusError::Band { last: 2, .. }), "{band}");
+    let margin = refused(true, &["same-action"], &[Family::Crown]);
+    assert!(matches!(margin, RadiusError::Head { quantity: "same-action-margin", .. }), "{margin}");
+}
+
+struct Stopped;
+
+impl Progress for Stopped {
+    fn advance(&self, _: &str, _: usize, _: usize) {}
+
+    fn stopped(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn an_interrupted_search_writes_nothing() {
+    let (_folder, problem) = written(&Spec::small(3));
+    let found = certified(&problem, &linf("1/20"), &asked(&["deviation=0.1"], &[Family::Crown]), &Stopped);
+    let error = found.err().expect("interrupted");
+    assert!(
+        matches!(error, CertifyError::Radius(RadiusError::Interrupted)) && error.exit_code() == 4,
+        "{error}"
+    );
+}
+
+/// The same bytes whatever the threads.
+#[test]
+fn radii_do_not_depend_on_threads() {
+    let (_folder, problem) = written(&Spec { states: 4, ..Spec::small(4) });
+    let request = asked(&["deviation=0.1", "tv=0.2"], &[Family::Crown, Family::CrownOptimised]);
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        let found =
+            pool.install(|| certified(&problem, &linf("1/20"), &request, &Silent)).expect("certified");
+        (found.envelope.payload.clone(), found.witness)
+    };
+    assert!(run(1) == run(3));
+}
+
+/// The helper of these tests: a neighbour in the last of three digits.
+#[test]
+fn neighbours_by_hand() {
+    for (text, up, down) in [("0.5", "0.501", "0.499"), ("1", "1.01", "0.999"), ("12.3", "12.4", "12.2")] {
+        assert_eq!(
+            (next(&rational(text), 1), next(&rational(text), -1)),
+            (rational(up), rational(down)),
+            "{text}"
+        );
+    }
+}
