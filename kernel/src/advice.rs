@@ -13,6 +13,8 @@ use crate::wide::{Wide, mul};
 const SHORT_BITS: u32 = 34;
 /// Bits of a tanh that are cut to reach the slope grid.
 const UNIT_TO_SLOPE: u32 = UNIT_BITS - SLOPE_BITS;
+/// Slope 1/2.
+const HALF: i64 = SLOPE_ONE >> 1;
 /// 1 as a value of tanh.
 const UNIT: i64 = 1 << UNIT_BITS;
 
@@ -233,7 +235,7 @@ fn silu_touch(curve: &Curve<'_>, end: i64, range: (i64, i64)) -> Option<i64> {
 
 /// The point in SiLU's convex middle at which it has a slope.
 fn silu_inner(curve: &Curve<'_>, slope: i64) -> Option<i64> {
-    let wanted = slope.checked_sub(SLOPE_ONE / 2)?;
+    let wanted = slope.checked_sub(HALF)?;
     let target = wanted.checked_abs()?.checked_shl(UNIT_TO_SLOPE + 2)?;
     let point = root(curve, INNER, |_, even| {
         Some((Wide::from(target.checked_sub(even.slope)?).scaled(curve.bits), even.bend))
@@ -246,7 +248,7 @@ fn silu_outer(curve: &Curve<'_>, slope: i64) -> Option<i64> {
     if slope <= SLOPE_ONE {
         return Some(i64::MAX);
     }
-    let target = slope.checked_sub(SLOPE_ONE / 2)?.checked_shl(UNIT_TO_SLOPE + 2)?;
+    let target = slope.checked_sub(HALF)?.checked_shl(UNIT_TO_SLOPE + 2)?;
     root(curve, OUTER, |_, even| {
         Some((Wide::from(even.slope.checked_sub(target)?).scaled(curve.bits), -even.bend))
     })

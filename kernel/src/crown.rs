@@ -196,7 +196,7 @@ fn relax_layer(
     let mut paid = Vec::with_capacity(pre.len());
     for (neuron, (ends, &choice)) in zip_exact(pre.intervals(), slopes, index)?.enumerate() {
         let mut asked = [choice.upper, choice.lower].into_iter().flatten();
-        if asked.any(|slope| !(-steepest..=steepest).contains(&slope)) {
+        if asked.any(|slope| slope.unsigned_abs() > steepest.unsigned_abs()) {
             return Err(Fault::SlopeOutOfRange { layer: index, neuron });
         }
         let lines = relax(&layer.activation, table, network.value_bits, ends, choice).within(index)?;

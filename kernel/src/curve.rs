@@ -15,7 +15,7 @@ const SILU_TURN: i64 = 2_766_270_605_941_285_588;
 /// `floor(2^60 m)`, m the place of SiLU's minimum, which is `m + 1`.
 const SILU_LEAST: i64 = -1_473_969_264_226_601_855;
 /// SiLU's largest slope, `(2 + c) / 4`, from above with 60 fraction bits; its least is 1 minus that.
-pub(crate) const SILU_STEEPEST: i64 = (1 << 59) + (SILU_TURN + 4) / 4;
+pub(crate) const SILU_STEEPEST: i64 = (1 << 59) + ((SILU_TURN + 4) >> 2);
 /// Beyond this magnitude of its argument SiLU's slope is that here, within what is kept of it.
 const SILU_STRAIGHT: i64 = 64;
 

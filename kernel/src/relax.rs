@@ -47,7 +47,7 @@ pub struct SlopeChoice {
 /// Slope 1.
 pub(crate) const SLOPE_ONE: i64 = 1 << SLOPE_BITS;
 /// The largest slope that a line of SiLU may have, 9/8: its steepest tangent has less.
-pub(crate) const SILU_SLOPES: i64 = SLOPE_ONE + SLOPE_ONE / 8;
+pub(crate) const SILU_SLOPES: i64 = SLOPE_ONE + (SLOPE_ONE >> 3);
 /// The identity's line.
 const DIAGONAL: Line = Line { slope: SLOPE_ONE, intercept: 0 };
 
