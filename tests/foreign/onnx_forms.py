@@ -468,6 +468,15 @@ def frames(stack, batch, tail):
         "different things",
         **flat,
     )
+    columns = [
+        node("Split", "x twos", "x0 x1", axis=2),
+        node("Sub", "x0 mean2", "d0"),
+        node("Sub", "x1 tenth2", "d1"),
+        node("Concat", "d1 d0", "g", axis=2),
+        node("Flatten", "g", "f"),
+        *deep("f"),
+    ]
+    form("frames-split-columns", columns, inputs=stack, outputs=batch)
     form("frames-split-elu", [*parts, *[node("Elu", f"x{i}", f"q{i}") for i in range(3)], *join], **flat)
     form(
         "frames-split-elu-some",

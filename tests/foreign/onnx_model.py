@@ -109,6 +109,9 @@ C = {
     "thrice": np.array([3]),
     "thrice_row": np.array([1, 3]),
     "once_row": np.array([1, 1]),
+    "twos": np.array([2, 2]),
+    "mean2": random(2),
+    "tenth2": random(3, 2),
     "minus3": np.array([-3]),
     "sizes12": np.array([4, 4, 4]),
 }

@@ -85,7 +85,11 @@ fn gated() -> Vec<u8> {
 #[test]
 fn a_graph_with_any_bit_changed_is_read_or_refused() {
     let whole = gated();
-    let policy = read(&whole, &bare(false)).expect("readable");
+    let folder = Folder::new();
+    let imported = import_accounted(&folder.file("policy", &whole), &bare(false)).expect("readable");
+    let note = "of the 2 outputs of \"v\" the graph uses 0 (node 4 (Split \"\")); the others are no part of the policy";
+    assert_eq!(imported.notes, [note]);
+    let policy = imported.policy;
     assert_eq!(policy.layers[0].activation, ActivationSpec::Silu);
     assert_eq!(policy.layers[1].activation, ActivationSpec::Elu("1".into()));
     assert_eq!(policy.layers[1].weight.floats(), [5.0, 7.0]);

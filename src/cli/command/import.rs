@@ -54,7 +54,7 @@ pub struct ImportArguments {
     /// What is added to the variance of observations before its root is taken, where the file does not say it.
     #[arg(long, value_name = "E")]
     normaliser_epsilon: Option<String>,
-    /// Activation of the hidden layers, where the file does not show it.
+    /// Activation of the hidden layers, where the file does not show it: tanh, relu, elu, elu:ALPHA, silu, ...
     #[arg(long, value_parser = activation, value_name = "NAME")]
     activation: Option<ActivationSpec>,
     /// Activation of the last layer; the default is none.

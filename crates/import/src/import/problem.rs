@@ -224,7 +224,7 @@ pub enum Problem {
     OtherFile { what: String, next: &'static str },
     #[error("tensor {name:?} should have {wanted} entries but has shape {shape:?}")]
     WrongSize { name: String, wanted: usize, shape: Vec<usize> },
-    #[error("does not show the activation; give it with --activation (tanh, relu, ...)")]
+    #[error("does not show the activation; give it with --activation (tanh, relu, elu, silu, ...)")]
     NoActivation,
     #[error(
         "activation {0:?} is not bounded here; known are {ACTIVATIONS}: train the policy with one of those, or distil it \
