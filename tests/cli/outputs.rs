@@ -40,6 +40,8 @@ fn bench() -> TempDir {
         std::fs::write(folder.path().join(name), text).expect("written");
     }
     std::fs::write(folder.path().join("p.vnnlib"), PROPERTY).expect("written");
+    let names = "[inputs]\ngyro = { at = \"0..3\" }\n";
+    std::fs::write(folder.path().join("names.toml"), names).expect("written");
     for (name, from) in
         [("m.json", "decomposition/two-masks.json"), ("a.json", "sa_mdp/extremal-3-state.json")]
     {
@@ -80,6 +82,12 @@ fn writers() -> Vec<Writer> {
         writer(
             "import",
             "import policy/policy.safetensors --head gaussian --activation tanh",
+            "out",
+            &["out/policy.json", "out/policy.safetensors"],
+        ),
+        writer(
+            "names",
+            "names policy --names names.toml",
             "out",
             &["out/policy.json", "out/policy.safetensors"],
         ),
@@ -258,6 +266,7 @@ fn an_input_is_never_replaced() {
         "prune policy --sparsity 0.5 --out policy".to_owned(),
         "prune policy --method saliency --scores masks/mask-01.safetensors --sparsity 0.5 --out masks".to_owned(),
         "audit policy --out policy".to_owned(),
+        "names policy --names names.toml --out policy".to_owned(),
     ];
     let folder = bench();
     let root = folder.path();

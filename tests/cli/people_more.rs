@@ -62,6 +62,7 @@ fn bench() -> TempDir {
     write_trust(folder.path(), &key(1));
     let texts = [
         ("k.pem", key(1).private_pem().to_string()),
+        ("names.toml", "[inputs]\ngyro = { at = \"0..3\" }\n".to_owned()),
         ("settings.toml", SETTINGS.to_owned()),
         ("sweep.toml", SWEEP.to_owned()),
         ("p.vnnlib", PROPERTY.to_owned()),
@@ -286,7 +287,7 @@ fn help_fits_a_terminal() {
 }
 
 /// A command line of each command that ends well; `gate` reads the file that the one before it writes.
-const GOOD: [&str; 27] = [
+const GOOD: [&str; 29] = [
     "attack CARTPOLE --attack random --epsilon 0.1 --episodes 3 --out attacked",
     "audit policy --out audited",
     "bundle policy c.cert.dsse.json --masks masks --states states.npy --out x.secateur",
@@ -305,6 +306,8 @@ const GOOD: [&str; 27] = [
     "keys show trust.json",
     "keys add trust.json keys/secateur.pub.pem --name other",
     "keys merge trust.json keys/trust.json --out merged.json",
+    "names policy",
+    "names policy --names names.toml --out named",
     "prune policy --sparsity 0,0.5 --out pruned",
     "report c.cert.dsse.json",
     "sa-mdp a.json",
