@@ -372,9 +372,9 @@ mod tests {
         let problem = LocalProblem::new(&policy, &masks, &states, &set).unwrap();
         let one = 1i64 << problem.value_bits;
         let found = problem.evaluate(0, &[Family::Ibp, Family::Crown]).unwrap();
-        let intervals =
-            StateBounds { deviation: vec![2 * one, one], oscillation: 3 * one, margin: Some(-2 * one) };
-        assert_eq!(found[0], vec![intervals]);
+        let intervals = &found[0][0];
+        assert_eq!(intervals.deviation, [2 * one, one]);
+        assert_eq!((intervals.oscillation, intervals.margin), (3 * one, Some(-2 * one)));
         let crown = &found[1][0];
         assert!((one..one + 16).contains(&crown.oscillation), "{crown:?}");
         assert!((-16..=0).contains(&crown.margin.unwrap()), "{crown:?}");

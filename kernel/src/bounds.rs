@@ -254,9 +254,11 @@ pub fn policies_of_later(mut bounds: Vec<StateBounds>) -> Vec<StateBounds> {
 
 /// Bounds of `change_i - change_j` from a box of changes and the oscillation.
 fn gains_of(changes: &GridBox, oscillation: i64) -> Result<Vec<i64>, Fault> {
-    let pairs =
-        changes.intervals().flat_map(|(_, rise)| changes.intervals().map(move |(fall, _)| (rise, fall)));
-    let gains = pairs.map(|(rise, fall)| Some(rise.checked_sub(fall)?.min(oscillation)));
+    let rows = changes.intervals().map(|(_, rise)| changes.intervals().map(move |(fall, _)| (rise, fall)));
+    let gains = rows.flatten().map(|(rise, fall)| {
+        let gain = (Wide::from(rise) - fall).get()?;
+        i64::try_from(gain.min(oscillation.into())).ok()
+    });
     gains.collect::<Option<_>>().within(0)
 }
 
