@@ -137,43 +137,28 @@ impl<'a> PointHead<'a> {
             Head::Categorical => {
                 let before = inverse_probabilities(clean, value_bits)?;
                 let after = inverse_probabilities(moved, value_bits)?;
-                let (mut grown, mut shrunk) = (Growth::default(), Growth::default());
+                let mut sums = [(); 2].map(|()| (BigInt::ZERO, BigInt::one()));
+                let [grown, shrunk] = &mut sums;
                 for (before, after) in zip_exact(&before, &after, 0).map_err(|_| Fault::PointShape)? {
-                    grown.add(&after.1, &before.0);
-                    shrunk.add(&before.1, &after.0);
+                    add_growth(grown, &after.1, &before.0);
+                    add_growth(shrunk, &before.1, &after.0);
                 }
-                Ok(grown.sum()?.max(shrunk.sum()?))
+                let [grown, shrunk] = sums.map(|(top, bottom)| Rational::new(top << COARSE_BITS, bottom));
+                let zero = |_| Fault::ZeroDenominator;
+                Ok(grown.map_err(zero)?.max(shrunk.map_err(zero)?))
             }
             Head::Deterministic => Err(Fault::NoDistribution),
         }
     }
 }
 
-/// A sum of `1 / larger - 1 / smaller` over a common denominator, which is reduced once: every step of the way costs a gcd.
-struct Growth {
-    numerator: BigInt,
-    denominator: BigInt,
-}
-
-impl Default for Growth {
-    fn default() -> Self {
-        Self { numerator: BigInt::ZERO, denominator: BigInt::one() }
-    }
-}
-
-impl Growth {
-    /// Adds `1 / most_after - 1 / least_before` if it is above 0; both are.
-    fn add(&mut self, most_after: &BigInt, least_before: &BigInt) {
-        if most_after < least_before {
-            let both = most_after * least_before;
-            self.numerator = &self.numerator * &both + (least_before - most_after) * &self.denominator;
-            self.denominator *= both;
-        }
-    }
-
-    /// The sum, of numbers that are multiples of `2^-96`.
-    fn sum(self) -> Result<Rational, Fault> {
-        Rational::new(self.numerator << COARSE_BITS, self.denominator).map_err(|_| Fault::ZeroDenominator)
+/// Adds `1 / most_after - 1 / least_before` to a fraction, if it is above 0; both are. Nothing is reduced on the way: every gcd
+/// costs more than all the exponentials.
+fn add_growth(sum: &mut (BigInt, BigInt), most_after: &BigInt, least_before: &BigInt) {
+    if most_after < least_before {
+        let both = most_after * least_before;
+        sum.0 = &sum.0 * &both + (least_before - most_after) * &sum.1;
+        sum.1 *= both;
     }
 }
 

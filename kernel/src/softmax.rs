@@ -24,6 +24,12 @@ const BITS: u32 = 60;
 const COARSER: u32 = COARSE_BITS.saturating_sub(BITS);
 /// Largest argument of an exponential that is looked at: twelve of them are below `2^127` in multiples of `2^-60`.
 const MAX_EXPONENT: u32 = 40;
+/// Below this argument an exponential is less than `2^-60`.
+const MIN_EXPONENT: i64 = -60;
+/// `ln 2` in multiples of `2^-60`, rounded down.
+const LN_TWO: i64 = 799_144_290_325_165_978;
+/// Terms of the exponential's series after the first: what is left out is below `2 ln(2)^19 / 19! < 2^-60`.
+const TERMS: i64 = 18;
 
 /// Upper bounds on how far a softmax moves from the clean one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +55,7 @@ pub struct Softmax {
     logits: GridBox,
     value_bits: u32,
     /// Each probability from below, in multiples of `2^-60`.
-    clean: Vec<Wide>,
+    clean: Vec<i128>,
     /// What every action but one has together, from above, in multiples of `2^-96`.
     rest: BigInt,
 }
@@ -57,6 +63,39 @@ pub struct Softmax {
 /// `2^bits`.
 fn power(bits: u32) -> BigInt {
     BigInt::one() << bits
+}
+
+/// 1 and its square as multiples of `2^-60` and of `2^-120`.
+fn units() -> (Wide, Wide) {
+    let one = Wide::from(1i64).scaled(BITS);
+    (one, one.scaled(BITS))
+}
+
+/// A number of the grid with `value_bits` fraction bits in multiples of `2^-60`; no grid is finer.
+fn fine(value: Wide, value_bits: u32) -> Wide {
+    BITS.checked_sub(value_bits)
+        .map_or(value.scaled(BITS).floor(value_bits) + 1i64, |bits| value.scaled(bits))
+}
+
+/// `e^x` from above, in multiples of `2^-60` as `x` is; none above [`MAX_EXPONENT`].
+fn exp_above(x: Wide) -> Option<i128> {
+    let least = Wide::from(MIN_EXPONENT).scaled(BITS).get()?;
+    let x = x.get()?.max(least);
+    if x > Wide::from(MAX_EXPONENT).scaled(BITS).get()? {
+        return None;
+    }
+    // e^x = 2^k e^(x - k ln 2), with ln 2 on the side that makes the rest larger.
+    let doublings = Wide::from(x).divided(LN_TWO).entry()?;
+    let ln_two = Wide::from(LN_TWO) + i64::from(doublings < 0);
+    let rest = Wide::from(x) - ln_two * doublings;
+    let (mut term, _) = units();
+    let mut sum = term + 1i64;
+    for n in 1..=TERMS {
+        term = (term * rest).ceil(BITS).divided_up(n);
+        sum = sum + term;
+    }
+    let shift = u32::try_from(doublings.unsigned_abs()).ok()?;
+    if doublings < 0 { sum.ceil(shift) } else { sum.scaled(shift) }.get()
 }
 
 impl Softmax {
@@ -67,16 +106,22 @@ impl Softmax {
     pub fn new(logits: &GridBox, value_bits: u32) -> Result<Self, Fault> {
         // Nothing changes if all logits move together: the largest becomes 0.
         let top = logits.intervals().map(|(_, upper)| upper).max().ok_or(Fault::HeadShape)?;
-        let weight = |end: i64| exp_scaled(&Rational::on_grid(BigInt::from(end) - top, value_bits));
-        let weights = logits.intervals().map(|(lower, upper)| Ok((weight(lower)?.0, weight(upper)?.1)));
-        let weights = weights.collect::<Result<Vec<_>, Fault>>()?;
-        let total: BigInt = weights.iter().map(|(_, most)| most).sum();
-        let share = |(least, most): &(BigInt, BigInt)| div_floor(&(least << BITS), &(&total - most + least));
-        let shares = weights.iter().map(share).collect::<Result<Vec<_>, Fault>>()?;
-        let largest = shares.iter().max().cloned().unwrap_or_default();
+        let (one, square) = units();
+        let weights = logits.intervals().map(|(lower, upper)| {
+            let most = exp_above(fine(Wide::from(upper) - top, value_bits));
+            // e^-x from below, by e^x from above; 0 always is.
+            let inverse = exp_above(fine(Wide::from(top) - lower, value_bits));
+            (inverse.and_then(|inverse| square.divided(inverse).get()).unwrap_or(0), most)
+        });
+        let weights: Vec<(i128, Option<i128>)> = weights.collect();
+        let total = weights.iter().try_fold(Wide::from(0i64), |sum, (_, most)| Some(sum + (*most)?));
+        let total = total.ok_or(Fault::HeadShape)?;
+        let share = |(least, most): &(i128, Option<i128>)| {
+            (one * *least).divided(total - most.unwrap_or(0) + *least).get().unwrap_or(0)
+        };
+        let clean: Vec<i128> = weights.iter().map(share).collect();
+        let largest = clean.iter().copied().max().unwrap_or(0);
         let rest = (power(BITS) - largest) << COARSER;
-        let clean = shares.iter().map(|share| i128::try_from(share).map(Wide::from));
-        let clean = clean.collect::<Result<_, _>>().map_err(|_| Fault::HeadShape)?;
         Ok(Self { logits: logits.clone(), value_bits, clean, rest })
     }
 
@@ -143,7 +188,8 @@ impl Softmax {
         for (own, row) in self.logits.intervals().zip(gains.chunks(actions)) {
             odds.push(self.odds(own, row)?);
         }
-        let (one, square) = (Wide::from(1i64).scaled(BITS), Wide::from(1i64).scaled(BITS).scaled(BITS));
+        let (one, square) = units();
+        let (one, zero) = (one.get().ok_or(Fault::HeadShape)?, Wide::from(0i64));
         let (mut inside, mut largest) = (vec![false; actions], 0i128);
         loop {
             // The next set in binary: a carry goes on for as long as an action leaves the set.
@@ -151,38 +197,36 @@ impl Softmax {
                 *member = !*member;
                 !*member
             });
-            if overflowed {
+            // The whole set, which is the last one, gains nothing.
+            if overflowed || inside.iter().all(|member| *member) {
                 return Ok(Some(BigInt::from(largest) << COARSER));
             }
-            let members = || inside.iter().zip(&odds).filter(|(member, _)| **member).map(|(_, row)| row);
-            let mut against = Wide::from(0i64);
-            for (other, _) in inside.iter().enumerate().filter(|(_, member)| !**member) {
-                let sum = members().filter_map(|row| row.get(other)).fold(Wide::from(0i64), |s, x| s + *x);
-                // Odds beyond the cap leave the other action nothing.
-                against = against + square.divided(sum).get().unwrap_or(0);
-            }
             let own = inside.iter().zip(&self.clean).filter(|(member, _)| **member);
-            let own = own.fold(Wide::from(0i64), |sum, (_, share)| sum + *share);
-            let gain = (square.divided_up(one + against) - own).get().ok_or(Fault::HeadShape)?;
-            let whole = inside.iter().all(|member| *member);
-            largest = if whole { largest } else { largest.max(gain) };
+            let own = own.fold(zero, |sum, (_, share)| sum + *share);
+            // From here on the set gains no more than another did.
+            let enough = square.divided_up(own + largest).get();
+            let mut against = one;
+            for (other, _) in inside.iter().enumerate().filter(|(_, member)| !**member) {
+                if enough.is_some_and(|enough| against >= enough) {
+                    break;
+                }
+                let members = inside.iter().zip(&odds).filter(|(member, _)| **member);
+                let mut members = members.filter_map(|(_, row)| row.get(other));
+                let sum = members.try_fold(0i128, |sum, odds| sum.checked_add((*odds)?));
+                // Odds beyond the cap leave the other action nothing.
+                let left = sum.and_then(|sum| square.divided(sum).get()).unwrap_or(0);
+                against = against.checked_add(left).ok_or(Fault::HeadShape)?;
+            }
+            let gain = (square.divided_up(against) - own).get().ok_or(Fault::HeadShape)?;
+            largest = largest.max(gain);
         }
     }
 
     /// `e^(z_i + change_i - z_j - change_j)` from above for every `j`, in multiples of `2^-60`; none beyond the cap.
-    fn odds(&self, own: (i64, i64), gains: &[i64]) -> Result<Vec<Wide>, Fault> {
-        let cap = Rational::from_integer(MAX_EXPONENT.into());
+    fn odds(&self, own: (i64, i64), gains: &[i64]) -> Result<Vec<Option<i128>>, Fault> {
         let pairs = zip_exact(self.logits.intervals(), gains, 0)?;
-        pairs
-            .map(|((lower, _), gain)| {
-                let lead = Rational::on_grid(BigInt::from(own.1) - lower + gain, self.value_bits);
-                if lead > cap {
-                    return Ok(Wide::beyond());
-                }
-                let scaled: BigInt = -(-exp_scaled(&lead)?.1 >> COARSER);
-                Ok(i128::try_from(scaled).map_or(Wide::beyond(), Wide::from))
-            })
-            .collect()
+        let leads = pairs.map(|((lower, _), gain)| Wide::from(own.1) - lower + *gain);
+        Ok(leads.map(|lead| exp_above(fine(lead, self.value_bits))).collect())
     }
 }
 
@@ -208,6 +252,27 @@ mod tests {
     fn moved(logits: &[i64], gains: &[i64], oscillation: i64) -> PolicyChange {
         let gains: Vec<i64> = gains.iter().map(|gain| gain * UNIT).collect();
         softmax(logits).change(&gains, oscillation * UNIT).unwrap()
+    }
+
+    /// Against `enclose.exp`, which is not made of powers of two: above, by less than 2^-50 of the value and one step.
+    #[test]
+    fn exponentials_lie_just_above() {
+        let two = crate::enclose::ln(&r("2")).unwrap();
+        assert_eq!(two.lower.floor_scaled(BITS), BigInt::from(LN_TWO));
+        let steps = [-60i64, -59, -41, -40, -17, -1, 0, 1, 3, 17, 39];
+        for x in steps.into_iter().flat_map(|whole| {
+            (0..7).map(move |part| (i128::from(whole) << 60) + part * 164_703_072_086_692_425)
+        }) {
+            let found = Rational::on_grid(exp_above(x.into()).unwrap(), BITS);
+            let value = crate::enclose::exp(&Rational::on_grid(x, BITS)).unwrap();
+            let slack = value.upper.mul(&Rational::on_grid(1, 50)).add(&Rational::on_grid(2, BITS));
+            assert!(value.upper <= found && found <= value.lower.add(&slack), "{x}");
+        }
+        let cap = i128::from(MAX_EXPONENT) << BITS;
+        assert!(exp_above(cap.into()).is_some() && exp_above((cap + 1).into()).is_none());
+        assert_eq!(exp_above(Wide::from(-1i64 << 62) * (1i64 << 62)), Some(1));
+        // Finer grids than 2^-60 are rounded upward.
+        assert_eq!((fine(Wide::from(3i64), 58), fine(Wide::from(5i64), 62)), (12i64.into(), 2i64.into()));
     }
 
     /// Logits (4, 0), drift 1: the second action has b = 1/(1+e^4) = 0.01798..., and at most 1/(1+e^3) = 0.04742...; the

@@ -51,12 +51,6 @@ impl Neg for Wide {
 }
 
 impl Wide {
-    /// No number, as if it had left 128 bits.
-    #[inline]
-    pub(crate) fn beyond() -> Self {
-        Self(None)
-    }
-
     /// `self * 2^bits`.
     #[inline]
     pub(crate) fn scaled(self, bits: u32) -> Self {
