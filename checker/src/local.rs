@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::family::{BandEnd, Family};
 use crate::kernel::band::{BandNetwork, band_bounds};
-use crate::kernel::bounds::{StateBounds, envelope};
+use crate::kernel::bounds::{StateBounds, envelope, policies_of_later};
 use crate::kernel::branch::bound_tree;
 use crate::kernel::crown::{CrownLayers, Witness, bound_outputs, crown_layers};
 use crate::kernel::enclose::TanhTable;
@@ -19,6 +19,7 @@ use crate::kernel::input::{InputSet, input_magnitude, input_set};
 use crate::kernel::interval::GridBox;
 use crate::kernel::paired::{PairedNetwork, paired_change};
 use crate::kernel::point::{enclose_outputs, perturbed_inputs};
+use crate::kernel::softmax::Softmax;
 use crate::model::{Head, Mask, PerturbationSet, Policy, States};
 use crate::number::{Dyadic, Rational};
 use crate::reader::clause::Clause;
@@ -54,6 +55,8 @@ struct AtMask<'s> {
     network: &'s GridNetwork,
     /// Encloses the unperturbed outputs.
     center: GridBox,
+    /// What they are the logits of, if they are.
+    policy: Option<Softmax>,
     /// Interval bounds over the input set.
     ball: LayerBounds,
     /// Backward bounds with derived slopes, and what they say of the outputs, once a family asks for them.
@@ -220,7 +223,8 @@ impl<'a> LocalProblem<'a> {
             let masks = self.masked.iter().enumerate().map(|(mask, network)| {
                 let center = propagate(network, self.table, &at.input.center)?.outputs()?.clone();
                 let ball = propagate(network, self.table, &at.input.region)?;
-                Ok(AtMask { mask, network, center, ball, backward: OnceCell::new() })
+                let policy = self.softmax(&center)?;
+                Ok(AtMask { mask, network, center, policy, ball, backward: OnceCell::new() })
             });
             at.masks = masks.collect::<Result<_, Fault>>()?;
         }
@@ -231,21 +235,25 @@ impl<'a> LocalProblem<'a> {
         let each = |bounds: &dyn Fn(&AtMask<'_>) -> Result<StateBounds, Fault>| {
             at.masks.iter().map(bounds).collect::<Result<Vec<_>, _>>()
         };
+        let known = |bounds: &dyn Fn(&AtMask<'_>) -> Result<StateBounds, Fault>| {
+            each(&|mask| bounds(mask)?.known(mask.policy.as_ref()))
+        };
         let interval = |at: &AtMask<'_>| StateBounds::from_box(&at.center, at.ball.outputs()?);
         let crown = |mask: &AtMask<'_>| Ok(self.backward(at, mask)?.1.clone());
         // Rule `float32.change`: each mask with its own errors.
         let binary32 = |mask: &AtMask<'_>, bounds: StateBounds| {
-            bounds.widened(&rounding_errors(mask.network, &at.input.region, &mask.ball)?)
+            let errors = rounding_errors(mask.network, &at.input.region, &mask.ball)?;
+            bounds.widened(&errors)?.known(self.softmax(&mask.center.widened(&errors, 0)?)?.as_ref())
         };
         match family {
-            Family::Ibp => each(&interval),
-            Family::EnvelopeIbp => envelope(each(&interval)?),
+            Family::Ibp => known(&interval),
+            Family::EnvelopeIbp => envelope(known(&interval)?),
             Family::Binary32Ibp => each(&|mask| binary32(mask, interval(mask)?)),
-            Family::Crown => each(&crown),
-            Family::EnvelopeCrown => envelope(each(&crown)?),
+            Family::Crown => known(&crown),
+            Family::EnvelopeCrown => envelope(known(&crown)?),
             Family::Binary32Crown => each(&|mask| binary32(mask, crown(mask)?)),
-            Family::CrownOptimised | Family::Lp => each(&|mask| self.with_slopes(at, mask, family)),
-            Family::Branch => each(&|mask| self.branch(at, mask)),
+            Family::CrownOptimised | Family::Lp => known(&|mask| self.with_slopes(at, mask, family)),
+            Family::Branch => known(&|mask| self.branch(at, mask)),
             Family::ChainHull => self.chain_hull(at),
             Family::PrunedDeviation => self.pruned_deviation(at),
             Family::Band(end) => self.band(at, end, false),
@@ -279,16 +287,19 @@ impl<'a> LocalProblem<'a> {
                 &mask.center,
                 deviation(mask.network, &slopes, &at.input.radii)?,
                 None,
-            )
+            )?
+            .known(mask.policy.as_ref())
         });
-        bounds.collect()
+        Ok(policies_of_later(bounds.collect::<Result<_, Fault>>()?))
     }
 
     fn band(&self, at: &AtState<'_>, end: BandEnd, crown: bool) -> Result<Vec<StateBounds>, Fault> {
         let mut list: Vec<StateBounds> = Vec::new();
         for band in self.bands.get(&end).ok_or(Fault::NoBand)? {
             let bounds = band_bounds(band, self.table, &at.input, crown)?;
-            list.push(StateBounds::from_band(bounds, list.last())?);
+            let policy = self.softmax(&bounds.center)?;
+            let bounds = StateBounds::from_band(bounds, list.last())?.known(policy.as_ref())?;
+            list.push(bounds.within(list.last()));
         }
         Ok(list)
     }
@@ -296,6 +307,7 @@ impl<'a> LocalProblem<'a> {
     fn pruned_deviation(&self, at: &AtState<'_>) -> Result<Vec<StateBounds>, Fault> {
         let (dense, pairs) = self.paired.as_ref().ok_or(Fault::NoBand)?;
         let reference = propagate(dense, self.table, &at.input.region)?;
+        let policy = self.softmax(reference.outputs()?)?;
         let changes = at.masks.iter().map(|mask| {
             let pair = pairs.get(mask.mask).ok_or(Fault::NoBand)?;
             StateBounds::from_change(&paired_change(
@@ -304,9 +316,16 @@ impl<'a> LocalProblem<'a> {
                 &at.input.region,
                 &reference,
                 &mask.ball,
-            )?)
+            )?)?
+            .known(policy.as_ref())
         });
         changes.collect()
+    }
+
+    /// The policy whose logits these outputs are, if it is a softmax.
+    fn softmax(&self, outputs: &GridBox) -> Result<Option<Softmax>, Fault> {
+        let softmax = matches!(self.policy.head, Head::Categorical);
+        softmax.then(|| Softmax::new(outputs, self.value_bits)).transpose()
     }
 
     /// Backward bounds by `witness`; the input set is never empty.
@@ -402,9 +421,9 @@ mod tests {
         let problem = LocalProblem::new(&policy, &masks, &states, &set).unwrap();
         let one = 1i64 << problem.value_bits;
         let found = problem.evaluate(0, &[Family::Ibp, Family::Crown]).unwrap();
-        let intervals =
-            StateBounds { deviation: vec![2 * one, one], oscillation: 3 * one, margin: Some(-2 * one) };
-        assert_eq!(found[0], vec![intervals]);
+        let intervals = &found[0][0];
+        assert_eq!(intervals.deviation, [2 * one, one]);
+        assert_eq!((intervals.oscillation, intervals.margin), (3 * one, Some(-2 * one)));
         let crown = &found[1][0];
         assert!((one..one + 16).contains(&crown.oscillation), "{crown:?}");
         assert!((-16..=0).contains(&crown.margin.unwrap()), "{crown:?}");

@@ -10,6 +10,7 @@ use crate::fault::Fault;
 use crate::head::OutputChange;
 use crate::interval::{GridBox, Interval};
 use crate::number::Rational;
+use crate::softmax::{PolicyChange, Softmax};
 use crate::wide::{AtLayer, Wide, zip_exact};
 
 /// What a local family says at one state under one mask, on the value grid.
@@ -21,6 +22,11 @@ pub struct StateBounds {
     pub oscillation: i64,
     /// Lower bound on the least lead of the preferred output over another within the ball; `None` with one output.
     pub margin: Option<i64>,
+    /// Upper bounds on `change_i - change_j`, a row for every `i`, until [`Self::known`] has used them; what stands on the
+    /// diagonal is not read.
+    pub gains: Vec<i64>,
+    /// What they say of a softmax, where the clean one is known.
+    pub policy: Option<PolicyChange>,
 }
 
 /// An upper bound of `sum weights_i * output_i`; an output's number and side if it is one output's.
@@ -35,12 +41,12 @@ impl StateBounds {
         let changes = region.with(center, 0, |_, (lower, upper), (clean_lower, clean_upper)| {
             lower.checked_sub(clean_upper).zip(upper.checked_sub(clean_lower)).within(0)
         })?;
-        let Self { deviation, oscillation, .. } = Self::from_change(&changes)?;
-        let margin = margin(center, oscillation, |leader, other| {
+        let change = Self::from_change(&changes)?;
+        let margin = margin(center, change.oscillation, |leader, other| {
             let (own, rival) = region.at(leader).zip(region.at(other)).shaped(0)?;
             own.0.checked_sub(rival.1).within(0)
         })?;
-        Ok(Self { deviation, oscillation, margin })
+        Ok(Self { margin, ..change })
     }
 
     /// Rule `local.change`, from a box that holds the change itself, which has no unperturbed side and so no margin.
@@ -50,7 +56,9 @@ impl StateBounds {
     pub fn from_change(change: &GridBox) -> Result<Self, Fault> {
         let largest = |(fall, rise): Interval| Some(rise.max(fall.checked_neg()?).max(0));
         let deviation = change.intervals().map(largest).collect::<Option<_>>().within(0)?;
-        Ok(Self { deviation, oscillation: oscillation_of(change)?, margin: None })
+        let oscillation = oscillation_of(change)?;
+        let gains = gains_of(change, oscillation)?;
+        Ok(Self { deviation, oscillation, margin: None, gains, policy: None })
     }
 
     /// Rule `local.change`, from a symmetric deviation per output and, where there is one, a bound on the oscillation.
@@ -64,14 +72,16 @@ impl StateBounds {
     ) -> Result<Self, Fault> {
         let both = zip_exact(center.intervals(), &deviation, 0)?;
         let changes = both.map(|(_, &d)| Some((d.checked_neg()?, d))).collect::<Option<Vec<_>>>();
-        let own = oscillation_of(&GridBox::from_intervals(changes.within(0)?))?;
+        let changes = GridBox::from_intervals(changes.within(0)?);
+        let own = oscillation_of(&changes)?;
         let oscillation = oscillation.map_or(own, |known| known.min(own));
         let margin = margin(center, oscillation, |leader, other| {
             let (own, rival) = center.at(leader).zip(center.at(other)).shaped(0)?;
             let (own_moves, rival_moves) = deviation.get(leader).zip(deviation.get(other)).shaped(0)?;
             (Wide::from(own.0) - rival.1 - *own_moves - *rival_moves).entry().within(0)
         })?;
-        Ok(Self { deviation, oscillation, margin })
+        let gains = gains_of(&changes, oscillation)?;
+        Ok(Self { deviation, oscillation, margin, gains, policy: None })
     }
 
     /// Rule `hull.band` along a list of masks whose bands end at one mask: the bands are nested, so that what `wider` says
@@ -87,6 +97,16 @@ impl StateBounds {
             oscillation = oscillation.min(wider.oscillation);
         }
         Self::from_deviation(&center, deviation, Some(oscillation))
+    }
+
+    /// Rule `hull.band`, of the softmax: what `wider` says holds as well.
+    #[must_use]
+    pub fn within(mut self, wider: Option<&Self>) -> Self {
+        let wider = wider.and_then(|wider| wider.policy.as_ref());
+        if let Some((own, wider)) = self.policy.as_mut().zip(wider) {
+            *own = own.with(wider, Ord::min);
+        }
+        self
     }
 
     /// Rule `local.change`, from upper bounds on functionals of the outputs: minus and plus each output (given with its
@@ -114,11 +134,17 @@ impl StateBounds {
         let outputs = center.len();
         let mut oscillation = 0;
         let mut gains = BTreeMap::new();
+        let mut drifts = self.gains.iter_mut();
         for (first, (first_lower, _)) in center.intervals().enumerate() {
-            for (second, (_, second_upper)) in center.intervals().enumerate().filter(|(j, _)| *j != first) {
+            for (second, (_, second_upper)) in center.intervals().enumerate() {
+                let drift = drifts.next().shaped(0)?;
+                if second == first {
+                    continue;
+                }
                 let gain = bound(&difference(outputs, Some(first), Some(second)), None)?;
                 let clean = Wide::from(first_lower) - second_upper;
-                oscillation = oscillation.max((Wide::from(gain) - clean).entry().within(0)?);
+                let own = (Wide::from(gain) - clean).entry().within(0)?;
+                (*drift, oscillation) = (own.min(*drift), oscillation.max(own));
                 gains.insert((first, second), gain);
             }
         }
@@ -148,7 +174,19 @@ impl StateBounds {
             }
             None => None,
         };
-        Ok(Self { deviation: deviation.collect::<Option<_>>().within(0)?, oscillation, margin })
+        let gains = self.gains.iter().map(|&gain| (Wide::from(largest) * 4i64 + gain).entry());
+        let gains = gains.collect::<Option<_>>().within(0)?;
+        let deviation = deviation.collect::<Option<_>>().within(0)?;
+        Ok(Self { deviation, oscillation, margin, gains, policy: None })
+    }
+
+    /// What the gains say of a softmax whose clean policy is `clean`; of another head nothing. They are used up.
+    ///
+    /// # Errors
+    /// Those of [`Softmax::change`].
+    pub fn known(self, clean: Option<&Softmax>) -> Result<Self, Fault> {
+        let policy = clean.map(|clean| clean.change(&self.gains, self.oscillation)).transpose()?;
+        Ok(Self { policy, gains: Vec::new(), ..self })
     }
 
     /// The numbers themselves, from the grid with `value_bits` fraction bits.
@@ -158,6 +196,7 @@ impl StateBounds {
             deviation: self.deviation.iter().map(|&d| exact(d)).collect(),
             oscillation: exact(self.oscillation),
             euclidean: None,
+            policy: self.policy.clone(),
         };
         (change, self.margin.map(exact))
     }
@@ -175,6 +214,8 @@ pub fn envelope(mut bounds: Vec<StateBounds>) -> Result<Vec<StateBounds>, Fault>
                 *own = other.max(*own);
             }
             state.oscillation = state.oscillation.max(later.oscillation);
+            state.policy =
+                state.policy.take().zip(later.policy).map(|(own, later)| own.with(&later, Ord::max));
             // `None` is less than any margin: a mask without one leaves none to those before it.
             state.margin = state.margin.min(later.margin);
         }
@@ -195,6 +236,30 @@ pub fn difference(outputs: usize, plus: Option<usize>, minus: Option<usize>) -> 
         }
     }
     weights
+}
+
+/// Rule `mono.head`: with what the softmax of any later mask may do as well.
+///
+/// A bound of its own would fall with the change but not with the mask, whose clean policy is another.
+pub fn policies_of_later(mut bounds: Vec<StateBounds>) -> Vec<StateBounds> {
+    let mut later: Option<PolicyChange> = None;
+    for state in bounds.iter_mut().rev() {
+        if let Some((own, later)) = state.policy.as_mut().zip(later) {
+            *own = own.with(&later, Ord::max);
+        }
+        later = state.policy.clone();
+    }
+    bounds
+}
+
+/// Bounds of `change_i - change_j` from a box of changes and the oscillation.
+fn gains_of(changes: &GridBox, oscillation: i64) -> Result<Vec<i64>, Fault> {
+    let rows = changes.intervals().map(|(_, rise)| changes.intervals().map(move |(fall, _)| (rise, fall)));
+    let gains = rows.flatten().map(|(rise, fall)| {
+        let gain = (Wide::from(rise) - fall).get()?;
+        i64::try_from(gain.min(oscillation.into())).ok()
+    });
+    gains.collect::<Option<_>>().within(0)
 }
 
 /// `max over i != j of rise_i - fall_j`, and at least 0.
@@ -273,24 +338,40 @@ mod tests {
 
     const SHAPE: Fault = Fault::ShapeMismatch { layer: 0 };
 
+    /// What is said beside the gains.
+    fn said(state: &StateBounds) -> (&[i64], i64, Option<i64>) {
+        (&state.deviation, state.oscillation, state.margin)
+    }
+
     /// Clean outputs (10, 0), perturbed ones in `[5, 15] x [-10, 20]`: changes `[-5, 5]` and `[-10, 20]`. The second gains
-    /// at most 20 + 5 on the first; the first leads by at least 5 - 20.
+    /// at most 20 + 5 on the first, the first 5 + 10 on it; the first leads by at least 5 - 20.
     #[test]
     fn changes_by_hand() {
         let bounds =
             StateBounds::from_box(&region(&[(10, 10), (0, 0)]), &region(&[(5, 15), (-10, 20)])).unwrap();
-        assert_eq!(bounds, StateBounds { deviation: vec![5, 20], oscillation: 25, margin: Some(-15) });
+        assert_eq!(said(&bounds), (&[5, 20][..], 25, Some(-15)));
+        assert_eq!(bounds.gains, [10, 15, 25, 25]);
         let bounds = StateBounds::from_deviation(&region(&[(10, 11), (0, 2)]), vec![3, 4], None).unwrap();
-        assert_eq!(bounds, StateBounds { deviation: vec![3, 4], oscillation: 7, margin: Some(10 - 2 - 7) });
+        assert_eq!(said(&bounds), (&[3, 4][..], 7, Some(10 - 2 - 7)));
+        assert_eq!(bounds.gains, [6, 7, 7, 7]);
+        let bounds = StateBounds::from_deviation(&region(&[(10, 11), (0, 2)]), vec![3, 4], Some(5)).unwrap();
+        assert_eq!(bounds.gains, [5; 4]);
     }
 
     /// Errors 3 and 5: deviations grow by 6 and 10, the oscillation by 20, the margin falls by 10, and where that is not above
     /// 0 another output may be preferred.
     #[test]
     fn binary32_widens_deviation_oscillation_and_margin() {
-        let state = |margin| StateBounds { deviation: vec![1, 2], oscillation: 7, margin: Some(margin) };
-        let wide = StateBounds { deviation: vec![7, 12], oscillation: 27, margin: Some(-27) };
-        assert_eq!(state(4).widened(&[3, 5]), Ok(wide));
+        let state = |margin| StateBounds {
+            deviation: vec![1, 2],
+            oscillation: 7,
+            margin: Some(margin),
+            gains: vec![2, 7, 6, 4],
+            policy: None,
+        };
+        let wide = state(4).widened(&[3, 5]).unwrap();
+        assert_eq!(said(&wide), (&[7, 12][..], 27, Some(-27)));
+        assert_eq!(wide.gains, [22, 27, 26, 24]);
         for (margin, wide) in [(10, -27), (11, 1)] {
             assert_eq!(state(margin).widened(&[3, 5]).map(|s| s.margin), Ok(Some(wide)));
         }
@@ -304,7 +385,7 @@ mod tests {
     #[test]
     fn an_uncertain_clean_output_widens_the_change() {
         let bounds = StateBounds::from_box(&region(&[(10, 12)]), &region(&[(9, 13)])).unwrap();
-        assert_eq!(bounds, StateBounds { deviation: vec![3], oscillation: 0, margin: None });
+        assert_eq!(said(&bounds), (&[3][..], 0, None));
         let overflow = Err(Fault::Overflow { layer: 0 });
         assert_eq!(StateBounds::from_box(&region(&[(i64::MIN, 0)]), &region(&[(0, i64::MAX)])), overflow);
     }
@@ -357,8 +438,8 @@ mod tests {
     #[test]
     fn a_tie_of_listed_outputs_leaves_the_oscillation() {
         let whole = |value: i64| Rational::from_integer(value.into());
-        let change =
-            OutputChange { deviation: [1, 2, 5].map(whole).to_vec(), oscillation: whole(7), euclidean: None };
+        let deviation = [1, 2, 5].map(whole).to_vec();
+        let change = OutputChange { deviation, oscillation: whole(7), euclidean: None, policy: None };
         let found = |center: &GridBox| margin_of_change(center, 0, &change);
         let at = |outputs: [i64; 3]| found(&GridBox::from_intervals(outputs.into_iter().map(|o| (o, o))));
         assert_eq!(at([7, 7, 3]), Ok(Some(whole(-7))));
@@ -374,22 +455,53 @@ mod tests {
     /// Masks (1, 2), (3, 1): the first takes the worse of both, the second keeps its own.
     #[test]
     fn an_envelope_takes_the_worst_of_the_later() {
-        let state =
-            |d: &[i64], oscillation, margin| StateBounds { deviation: d.to_vec(), oscillation, margin };
+        let state = |d: &[i64], oscillation, margin| StateBounds {
+            deviation: d.to_vec(),
+            oscillation,
+            margin,
+            gains: Vec::new(),
+            policy: None,
+        };
         let found = envelope(vec![state(&[1, 2], 5, Some(4)), state(&[3, 1], 6, Some(7))]);
         assert_eq!(found, Ok(vec![state(&[3, 2], 6, Some(4)), state(&[3, 1], 6, Some(7))]));
         assert_eq!(envelope(vec![state(&[1], 0, None), state(&[3, 1], 6, None)]), Err(SHAPE));
+    }
+
+    /// Policies that move by 1/4, 1/8 and 1/5: the first is the worst of all, the second has the third after it; a mask
+    /// without one says nothing of its own. Changes stay each mask's own.
+    #[test]
+    fn policies_of_later_masks_count() {
+        let state = |deviation: i64, parts: Option<[i64; 2]>| StateBounds {
+            deviation: vec![deviation],
+            oscillation: deviation,
+            margin: None,
+            gains: Vec::new(),
+            policy: parts.map(|[tv, kl]| PolicyChange {
+                total_variation: Rational::one().div(&Rational::from_integer(tv.into())).unwrap(),
+                divergence: Rational::one().div(&Rational::from_integer(kl.into())).unwrap(),
+            }),
+        };
+        let own = vec![state(3, Some([4, 9])), state(2, Some([8, 3])), state(1, Some([5, 5]))];
+        let worst = vec![state(3, Some([4, 3])), state(2, Some([5, 3])), state(1, Some([5, 5]))];
+        assert_eq!(policies_of_later(own.clone()), worst);
+        let found = envelope(own.clone()).unwrap();
+        assert!(found.iter().zip(&worst).all(|(found, worst)| found.policy == worst.policy));
+        assert_eq!(policies_of_later(vec![state(3, None), state(2, None)])[0], state(3, None));
+        // Of bands the least holds.
+        let least = state(2, Some([8, 3])).within(Some(&own[0]));
+        assert_eq!(least, state(2, Some([8, 9])));
+        assert_eq!(state(2, Some([8, 3])).within(None), state(2, Some([8, 3])));
     }
 
     /// A wider band says 2 and 5 where the narrow one says 3 and 4, and 6 where it says 7.
     #[test]
     fn a_narrower_band_takes_the_least() {
         let band = || BandBounds { center: region(&[(9, 9), (0, 0)]), deviation: vec![3, 4], oscillation: 7 };
-        let wider = StateBounds { deviation: vec![2, 5], oscillation: 6, margin: None };
-        let alone = StateBounds { deviation: vec![3, 4], oscillation: 7, margin: Some(2) };
-        assert_eq!(StateBounds::from_band(band(), None), Ok(alone));
-        let met = StateBounds { deviation: vec![2, 4], oscillation: 6, margin: Some(3) };
-        assert_eq!(StateBounds::from_band(band(), Some(&wider)), Ok(met));
+        let alone = StateBounds::from_band(band(), None).unwrap();
+        assert_eq!(said(&alone), (&[3, 4][..], 7, Some(2)));
+        let wider = StateBounds { deviation: vec![2, 5], oscillation: 6, margin: None, ..alone };
+        let met = StateBounds::from_band(band(), Some(&wider)).unwrap();
+        assert_eq!((said(&met), &met.gains[..]), ((&[2, 4][..], 6, Some(3)), &[4, 6, 6, 6][..]));
         let other = StateBounds { deviation: vec![2], ..wider };
         assert_eq!(StateBounds::from_band(band(), Some(&other)), Err(SHAPE));
     }

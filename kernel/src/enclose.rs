@@ -14,6 +14,7 @@ use crate::fault::Fault;
 use crate::number::Rational;
 use fixed::Fixed;
 
+pub(crate) use fixed::{div_ceil, div_floor};
 pub use tanh_table::TanhTable;
 pub(crate) use tanh_table::UNIT_BITS;
 
@@ -55,23 +56,37 @@ fn whole(value: u32) -> Rational {
 /// # References
 /// `spec/rules/enclosures.md#encloseexp`.
 pub fn exp(x: &Rational) -> Result<Enclosure, Fault> {
+    let (lower, upper) = exp_scaled(x)?;
+    let end = |end: BigInt| Rational::on_grid(end, COARSE_BITS);
+    Ok(Enclosure { lower: end(lower), upper: end(upper) })
+}
+
+/// Rule `enclose.exp`, its ends as multiples of `2^-96`.
+///
+/// # Errors
+/// As [`exp`].
+pub(crate) fn exp_scaled(x: &Rational) -> Result<(BigInt, BigInt), Fault> {
     let cap = whole(MAX_EXP_ARGUMENT);
-    if *x > cap {
+    if x.is_negative() && x.abs() > cap {
+        let (_, (_, upper)) = exp_both(&cap)?;
+        return Ok((BigInt::ZERO, upper));
+    }
+    let (power, inverse) = exp_both(&x.abs())?;
+    Ok(if x.is_negative() { inverse } else { power })
+}
+
+/// Rule `enclose.exp` for `x >= 0` and for `-x`, their ends as multiples of `2^-96`.
+///
+/// # Errors
+/// As [`exp`].
+pub(crate) fn exp_both(x: &Rational) -> Result<((BigInt, BigInt), (BigInt, BigInt)), Fault> {
+    if *x > whole(MAX_EXP_ARGUMENT) {
         return Err(Fault::ExpArgumentTooLarge);
     }
-    let power = Fixed::from_rational(&x.abs().min(cap.clone())).exp()?;
-    if x.is_negative() {
-        let inverse = Fixed::one().div(&power)?.to_enclosure().coarse();
-        let lower = if x.abs() > cap { Rational::zero() } else { inverse.lower };
-        return Ok(Enclosure { lower, ..inverse });
-    }
+    let power = Fixed::from_rational(x).exp()?;
     let slope = Rational::new(13.into(), 9.into()).map_err(|_| Fault::ZeroDenominator)?;
-    let exponent = i64::try_from(x.mul(&slope).floor_scaled(0)).map_err(|_| Fault::ExpArgumentTooLarge)?;
-    let unit = Rational::from_dyadic(1.into(), exponent);
-    let power = power.to_enclosure();
-    let scaled = |end: &Rational| end.div(&unit).map_err(|_| Fault::ZeroDenominator);
-    let scaled = Enclosure { lower: scaled(&power.lower)?, upper: scaled(&power.upper)? }.coarse();
-    Ok(Enclosure { lower: scaled.lower.mul(&unit), upper: scaled.upper.mul(&unit) })
+    let exponent = u64::try_from(x.mul(&slope).floor_scaled(0)).map_err(|_| Fault::ExpArgumentTooLarge)?;
+    Ok((power.coarse(exponent), Fixed::one().div(&power)?.coarse(0)))
 }
 
 /// Rule `enclose.sqrt`: the largest and the least multiple of `2^-96` around the square root of `x`; exact if that is one. Both

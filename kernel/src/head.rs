@@ -10,6 +10,7 @@ use crate::enclose::{Enclosures, exp, sqrt, tanh};
 use crate::fault::Fault;
 use crate::model::Head;
 use crate::number::Rational;
+use crate::softmax::PolicyChange;
 use crate::wide::zip_exact;
 
 /// Fraction bits of standardised deviations.
@@ -39,6 +40,8 @@ pub struct OutputChange {
     pub oscillation: Rational,
     /// Upper bound on the Euclidean norm of the change, where a family has a better one than its deviations give.
     pub euclidean: Option<Rational>,
+    /// What is known of a softmax beside the oscillation, where its clean policy is known.
+    pub policy: Option<PolicyChange>,
 }
 
 impl OutputChange {
@@ -50,10 +53,11 @@ impl OutputChange {
         // Outputs i and j drift apart by at most v_i + v_j; with one output there is nothing to compare.
         let pair = largest.next().zip(largest.next());
         let oscillation = pair.map_or_else(Rational::zero, |(first, second)| first.add(second));
-        Self { deviation, oscillation, euclidean: None }
+        Self { deviation, oscillation, euclidean: None, policy: None }
     }
 
-    /// What two bounds on the same changes say together.
+    /// What two bounds on the same changes say together, of any clean policy: `policy` is left out, because a bracket compares
+    /// the changes of two masks, and because certificates state brackets exactly.
     ///
     /// # Errors
     /// [`Fault::HeadShape`] if they are about different numbers of outputs.
@@ -67,6 +71,7 @@ impl OutputChange {
             deviation: pairs.map(|(one, two)| one.min(two).clone()).collect(),
             oscillation: self.oscillation.clone().min(other.oscillation.clone()),
             euclidean,
+            policy: None,
         })
     }
 }
@@ -111,7 +116,8 @@ impl HeadBounds {
 
     /// Upper bound on the total variation between the clean and the perturbed action distribution.
     ///
-    /// Gaussian with equal covariance: `2 Phi(d / 2) - 1`. Categorical: `tanh(oscillation / 4)`, which is attained.
+    /// Gaussian with equal covariance: `2 Phi(d / 2) - 1`. Categorical: `tanh(oscillation / 4)`, which is attained, or what
+    /// is known of the clean policy.
     ///
     /// # Errors
     /// [`Fault`].
@@ -124,13 +130,18 @@ impl HeadBounds {
             }
             Kind::Categorical => {
                 let quarter = change.oscillation.mul(&Rational::on_grid(1, 2));
-                Ok(tanh(&quarter)?.upper)
+                let worst = tanh(&quarter)?.upper;
+                Ok(change
+                    .policy
+                    .as_ref()
+                    .map_or(worst.clone(), |known| worst.min(known.total_variation.clone())))
             }
             Kind::Deterministic => Err(Fault::NoDistribution),
         }
     }
 
-    /// Upper bound on the Kullback-Leibler divergence: `d^2 / 2`, or `oscillation^2 / 8` (Hoeffding's lemma).
+    /// Upper bound on the Kullback-Leibler divergence: `d^2 / 2`, or `oscillation^2 / 8` (Hoeffding's lemma) or what is known
+    /// of the clean policy.
     ///
     /// # Errors
     /// [`Fault`].
@@ -139,7 +150,8 @@ impl HeadBounds {
             Kind::Gaussian => Ok(self.distance_squared(change)?.mul(&Rational::on_grid(1, 1))),
             Kind::Categorical => {
                 let square = change.oscillation.mul(&change.oscillation);
-                Ok(square.mul(&Rational::on_grid(1, 3)))
+                let worst = square.mul(&Rational::on_grid(1, 3));
+                Ok(change.policy.as_ref().map_or(worst.clone(), |known| worst.min(known.divergence.clone())))
             }
             Kind::Deterministic => Err(Fault::NoDistribution),
         }
@@ -167,7 +179,7 @@ mod tests {
 
     fn change(deviation: &[&str], oscillation: &str, euclidean: Option<&str>) -> OutputChange {
         let deviation = deviation.iter().map(|d| r(d)).collect();
-        OutputChange { deviation, oscillation: r(oscillation), euclidean: euclidean.map(r) }
+        OutputChange { deviation, oscillation: r(oscillation), euclidean: euclidean.map(r), policy: None }
     }
 
     fn gaussian(log_std: &[i64]) -> HeadBounds {

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::fault::Fault;
-use crate::wide::{magnitude, zip_exact};
+use crate::wide::{AtLayer, magnitude, zip_exact};
 
 /// Lower and upper end on a grid.
 pub type Interval = (i64, i64);
@@ -41,6 +41,17 @@ impl GridBox {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// The box with every interval larger by its entry of `errors` at both ends.
+    ///
+    /// # Errors
+    /// [`Fault::ShapeMismatch`] if there is not one for each, [`Fault::Overflow`].
+    pub fn widened(&self, errors: &[i64], layer: usize) -> Result<Self, Fault> {
+        let pairs = zip_exact(self.intervals(), errors, layer)?;
+        let ends =
+            pairs.map(|((lower, upper), error)| lower.checked_sub(*error).zip(upper.checked_add(*error)));
+        Ok(Self { ends: ends.collect::<Option<_>>().within(layer)? })
     }
 
     /// The lower ends.

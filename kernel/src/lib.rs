@@ -34,6 +34,7 @@ pub mod regret;
 pub mod relax;
 pub mod scaled;
 pub mod sensitivity;
+pub mod softmax;
 pub mod split;
 pub mod statistic;
 mod table;

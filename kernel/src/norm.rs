@@ -67,7 +67,7 @@ impl NormProduct {
                 (bound.mul(&enclose::sqrt(&two)?.upper), Some(bound.clone()))
             }
         };
-        Ok(OutputChange { deviation: vec![bound.clone(); outputs], oscillation, euclidean })
+        Ok(OutputChange { deviation: vec![bound.clone(); outputs], oscillation, euclidean, policy: None })
     }
 }
 

@@ -84,8 +84,10 @@ impl Rational {
 
     /// `value * 2^-bits`: an entry of a grid as the number that it stands for.
     pub fn on_grid(value: impl Into<BigInt>, bits: u32) -> Self {
-        #[allow(clippy::disallowed_methods)] // a power of two is never zero
-        Self(Ratio::new(value.into(), BigInt::one() << bits))
+        let value = value.into();
+        // A power of two shares nothing but twos with the value, whose lowest one bit tells how many.
+        let shared = value.trailing_zeros().unwrap_or(bits.into()).min(bits.into());
+        Self(Ratio::new_raw(value >> shared, BigInt::one() << u64::from(bits).saturating_sub(shared)))
     }
 
     /// The number 0.

@@ -3,9 +3,13 @@
 //! The point's offset from the state is rational and its membership is decided exactly; the policy is enclosed at both.
 
 use alloc::collections::BTreeMap;
+use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::enclose::{Enclosure, Enclosures, TanhTable, exp, sqrt};
+use num_bigint::BigInt;
+use num_traits::One;
+
+use crate::enclose::{COARSE_BITS, Enclosures, TanhTable, exp, exp_both, sqrt};
 use crate::fault::Fault;
 use crate::grid::{GridNetwork, rational_entry};
 use crate::ibp::propagate;
@@ -142,35 +146,46 @@ impl<'a> PointHead<'a> {
                 Ok(self.enclosures.gaussian_tv(&distance)?.lower.max(Rational::zero()))
             }
             Head::Categorical => {
-                let (mut grown, mut shrunk) = (Rational::zero(), Rational::zero());
-                let pairs = zip_exact(clean.intervals(), moved.intervals(), 0);
-                let pairs = pairs.map_err(|_| Fault::PointShape)?.enumerate();
-                for (action, (own_before, own_after)) in pairs {
-                    let before = probability(clean, action, own_before, value_bits)?;
-                    let after = probability(moved, action, own_after, value_bits)?;
-                    grown = grown.add(&after.lower.sub(&before.upper).max(Rational::zero()));
-                    shrunk = shrunk.add(&before.lower.sub(&after.upper).max(Rational::zero()));
+                let before = inverse_probabilities(clean, value_bits)?;
+                let after = inverse_probabilities(moved, value_bits)?;
+                let mut sums = [(); 2].map(|()| (BigInt::ZERO, BigInt::one()));
+                let [grown, shrunk] = &mut sums;
+                for (before, after) in zip_exact(&before, &after, 0).map_err(|_| Fault::PointShape)? {
+                    add_growth(grown, &after.1, &before.0);
+                    add_growth(shrunk, &before.1, &after.0);
                 }
-                Ok(grown.max(shrunk))
+                let [grown, shrunk] = sums.map(|(top, bottom)| Rational::new(top << COARSE_BITS, bottom));
+                let zero = |_| Fault::ZeroDenominator;
+                Ok(grown.map_err(zero)?.max(shrunk.map_err(zero)?))
             }
             Head::Deterministic => Err(Fault::NoDistribution),
         }
     }
 }
 
-/// Enclosure of one action's softmax probability, `1 / sum_b exp(z_b - z_a)`.
-fn probability(
-    logits: &GridBox,
-    action: usize,
-    (own_lower, own_upper): (i64, i64),
-    value_bits: u32,
-) -> Result<Enclosure, Fault> {
-    let exact = |value: i64| Rational::on_grid(value, value_bits);
-    let (mut least, mut largest) = (Rational::one(), Rational::one());
-    for (_, (lower, upper)) in logits.intervals().enumerate().filter(|(other, _)| *other != action) {
-        least = least.add(&exp(&exact(lower).sub(&exact(own_upper)))?.lower);
-        largest = largest.add(&exp(&exact(upper).sub(&exact(own_lower)))?.upper);
+/// Adds `1 / most_after - 1 / least_before` to a fraction, if it is above 0; both are. Nothing is reduced on the way: every gcd
+/// costs more than all the exponentials.
+fn add_growth(sum: &mut (BigInt, BigInt), most_after: &BigInt, least_before: &BigInt) {
+    if most_after < least_before {
+        let both = most_after * least_before;
+        sum.0 = &sum.0 * &both + (least_before - most_after) * &sum.1;
+        sum.1 *= both;
     }
-    let inverse = |sum: &Rational| Rational::one().div(sum).map_err(|_| Fault::ZeroDenominator);
-    Ok(Enclosure { lower: inverse(&largest)?, upper: inverse(&least)? })
+}
+
+/// Enclosures of the inverses of the softmax's probabilities, `sum_b exp(z_b - z_a)`, as multiples of `2^-96`.
+fn inverse_probabilities(logits: &GridBox, value_bits: u32) -> Result<Vec<(BigInt, BigInt)>, Fault> {
+    let one = BigInt::one() << COARSE_BITS;
+    let mut sums = vec![(one.clone(), one); logits.len()];
+    for (action, (_, upper)) in logits.intervals().enumerate() {
+        for (other, (lower, _)) in logits.intervals().enumerate().filter(|(other, _)| *other != action) {
+            // What `action` has over `other` at most is what `other` has over it at least, with the other sign.
+            let lead = Rational::on_grid(BigInt::from(upper) - lower, value_bits);
+            let (power, inverse) = exp_both(&lead.abs())?;
+            let (power, inverse) = if lead.is_negative() { (inverse, power) } else { (power, inverse) };
+            sums.get_mut(action).ok_or(Fault::PointShape)?.0 += inverse.0;
+            sums.get_mut(other).ok_or(Fault::PointShape)?.1 += power.1;
+        }
+    }
+    Ok(sums)
 }

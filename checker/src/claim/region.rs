@@ -13,6 +13,7 @@ use crate::kernel::grid::{GridNetwork, GridScale};
 use crate::kernel::head::HeadBounds;
 use crate::kernel::input::{InputSet, cell_magnitude, cell_set};
 use crate::kernel::interval::GridBox;
+use crate::kernel::softmax::Softmax;
 use crate::kernel::split::{Node, Region, walk};
 use crate::model::{Head, Mask, PerturbationSet, Policy, Units};
 use crate::number::{Rational, Rounding};
@@ -74,9 +75,12 @@ impl<'a> RegionProblem<'a> {
     pub fn cell(&self, cell: (&[Rational], &[Rational])) -> Result<StateBounds, Fault> {
         let input = self.input(cell)?;
         let bounds = band_bounds(&self.band, self.table, &input, true)?;
-        let (deviation, oscillation) = (bounds.deviation, bounds.oscillation);
-        let margin = if self.margins { self.margin(&input, &bounds.center, oscillation)? } else { None };
-        Ok(StateBounds { deviation, oscillation, margin })
+        let center = bounds.center.clone();
+        let bounds = StateBounds::from_band(bounds, None)?;
+        let margin = if self.margins { self.margin(&input, &center, bounds.oscillation)? } else { None };
+        let softmax = matches!(self.policy.head, Head::Categorical);
+        let policy = softmax.then(|| Softmax::new(&center, self.network.value_bits)).transpose()?;
+        Ok(StateBounds { margin, ..bounds }.known(policy.as_ref())?)
     }
 
     /// Rule `local.margin` over the cell: `center` holds what the network gives at any state of it.

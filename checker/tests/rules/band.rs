@@ -9,10 +9,12 @@
 #![allow(clippy::integer_division, clippy::print_stderr, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use secateur_testkit::hinges;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use secateur_checker::check::{CHECKER_ID, NamedFile, Subject, Verified, check, pruned_count};
-use secateur_checker::family::{BandEnd, Family};
+use secateur_checker::evaluate::{Problem, evaluate as evaluate_all};
+use secateur_checker::family::{BandEnd, Family, WitnessKind};
 use secateur_checker::kernel::band::{BandNetwork, band_bounds};
 use secateur_checker::kernel::bounds::StateBounds;
 use secateur_checker::kernel::fault::Fault;
@@ -36,6 +38,7 @@ use secateur_checker::reader::npy::parse_states;
 use secateur_checker::reader::safetensors::Safetensors;
 use secateur_checker::rejection::{Reason, Rejection};
 use secateur_checker::sentences::{LIMIT_BANDS, family_limits, policy_assumptions};
+use secateur_checker::table::Quantity;
 use secateur_checker::tables::tanh_table;
 use secateur_testkit::case::refused;
 use secateur_testkit::random::Random;
@@ -125,6 +128,54 @@ fn evaluate(
 ) -> Result<(Vec<Vec<StateBounds>>, u32), Reason> {
     let problem = LocalProblem::new(policy, masks, states, set)?.prepare(families)?;
     Ok((problem.evaluate(0, families)?, problem.value_bits))
+}
+
+/// Monotone families of a categorical policy, whose clean policy each mask changes: neither total variation nor divergence
+/// rises along a chain, although those of the families that know one mask at a time do.
+#[test]
+fn total_variation_of_monotone_families_never_rises() {
+    let mut random = Random(24);
+    let ends = [BandEnd::Mask(3), BandEnd::Zero];
+    let bands = ends.into_iter().flat_map(|end| [Family::Band(end), Family::BandCrown(end)]);
+    let mut families: Vec<Family> = Family::ALL.into_iter().chain(bands).collect();
+    families.retain(|f| matches!(f.entry().witness, WitnessKind::None) && !f.is_float32());
+    let (mut rose, mut known) = ([0; 2], BTreeSet::new());
+    for _ in 0..60 {
+        let network = random_network(&mut random, &[3, 6, 5, 3], &Activation::Tanh);
+        let mut masks = vec![full(&network)];
+        for _ in 0..3 {
+            let next = thin(&mut random, &masks[masks.len() - 1], None, 80);
+            masks.push(next);
+        }
+        let center: Vec<i64> = (0..3).map(|_| random.between(-1500, 1500)).collect();
+        let (policy, states, set) = (policy(network), state(&center), linf("1/64"));
+        let problem =
+            Problem { policy: &policy, masks: &masks, states: &states, perturbation: &set, witness: None };
+        let head = HeadBounds::new(&policy.head).unwrap();
+        for table in evaluate_all(&problem, &families, &mut |_, _| {}).unwrap() {
+            for (which, quantity) in [Quantity::TotalVariation, Quantity::Divergence].into_iter().enumerate()
+            {
+                let values = |mask| table.values(&head, quantity, mask, None).unwrap()[0].clone();
+                for mask in 1..table.masks.len() {
+                    let (before, after) = (values(mask - 1), values(mask));
+                    if table.family.is_monotone() {
+                        assert!(after <= before, "{} {quantity:?}: {before} to {after}", table.family.name());
+                    } else if after > before {
+                        rose[which] += 1;
+                    }
+                }
+            }
+            let change = &table.masks[table.masks.len() - 1].changes[0];
+            let any = OutputChange { policy: None, ..change.clone() };
+            if head.total_variation(change).unwrap() < head.total_variation(&any).unwrap() {
+                known.insert(table.family);
+            }
+        }
+    }
+    assert!(rose.iter().all(|rose| *rose > 10), "{rose:?}");
+    // Whoever knows the state makes use of it.
+    let local: BTreeSet<Family> = families.into_iter().filter(|family| family.is_local()).collect();
+    assert_eq!(known, local);
 }
 
 const TO_ONE: [Family; 2] = [Family::Band(BandEnd::Mask(1)), Family::BandCrown(BandEnd::Mask(1))];
@@ -583,7 +634,7 @@ fn pruning_that_hurts_is_proved_from_both_sides() {
     // 2 Phi(1/32) - 1 = 0.0249299..., attained by a Gaussian with this shift.
     let below =
         PointHead::new(&policy.head).unwrap().total_variation(&clean, &moved, grid.value_bits).unwrap();
-    let change = OutputChange { deviation: gaps, oscillation: r("0"), euclidean: None };
+    let change = OutputChange { deviation: gaps, oscillation: r("0"), euclidean: None, policy: None };
     let above = HeadBounds::new(&policy.head).unwrap().total_variation(&change).unwrap();
     assert!(r("0.02492") < below && below <= above && above.sub(&below) < r("1e-9"));
     assert_eq!(

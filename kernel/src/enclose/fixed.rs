@@ -5,7 +5,7 @@ use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::{One, Signed, Zero};
 
-use super::{Enclosure, floor_root};
+use super::{COARSE_BITS, Enclosure, floor_root};
 use crate::fault::Fault;
 use crate::number::Rational;
 
@@ -32,12 +32,12 @@ pub(super) struct Fixed {
 }
 
 /// `floor(a / b)` for `b > 0`.
-fn div_floor(a: &BigInt, b: &BigInt) -> Result<BigInt, Fault> {
+pub(crate) fn div_floor(a: &BigInt, b: &BigInt) -> Result<BigInt, Fault> {
     if b.is_positive() { Ok(a.div_floor(b)) } else { Err(Fault::ZeroDenominator) }
 }
 
 /// `ceil(a / b)` for `b > 0`.
-fn div_ceil(a: &BigInt, b: &BigInt) -> Result<BigInt, Fault> {
+pub(crate) fn div_ceil(a: &BigInt, b: &BigInt) -> Result<BigInt, Fault> {
     Ok(-div_floor(&-a, b)?)
 }
 
@@ -62,6 +62,13 @@ impl Fixed {
     pub(super) fn to_enclosure(&self) -> Enclosure {
         let end = |end: &BigInt| Rational::from_integer(end.clone()).mul(&Rational::on_grid(1, FRACTION));
         Enclosure { lower: end(&self.lower), upper: end(&self.upper) }
+    }
+
+    /// The ends on the grid `2^(exponent - 96)`, outward, as multiples of `2^-96`.
+    pub(super) fn coarse(&self, exponent: u64) -> (BigInt, BigInt) {
+        let dropped = u64::from(FRACTION).saturating_sub(COARSE_BITS.into()).saturating_add(exponent);
+        let below = |end: &BigInt| (end >> dropped) << exponent;
+        (below(&self.lower), -below(&-&self.upper))
     }
 
     /// Sum.

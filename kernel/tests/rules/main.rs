@@ -6,6 +6,7 @@ mod global;
 mod local_oracle;
 mod local_split;
 mod regret;
+mod softmax;
 
 use std::sync::OnceLock;
 

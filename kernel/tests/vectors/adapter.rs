@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use secateur_kernel::back::{Functional, Multipliers, RelaxedLayer, SplitMultiplier, upper_bound};
 use secateur_kernel::band::{BandBounds, BandNetwork, band_bounds};
-use secateur_kernel::bounds::{StateBounds, envelope, margin, margin_of_change};
+use secateur_kernel::bounds::{StateBounds, envelope, margin, margin_of_change, policies_of_later};
 use secateur_kernel::branch::bound_tree;
 use secateur_kernel::crown::{CrownLayers, RowWitness, Witness, bound_outputs, crown_layers};
 use secateur_kernel::enclose::{self, Enclosure, Enclosures, TanhTable};
@@ -32,6 +32,7 @@ use secateur_kernel::regret::{self, RewardRange};
 use secateur_kernel::relax::{Line, Relaxation, SlopeChoice, relax};
 use secateur_kernel::scaled::ScaledNetwork;
 use secateur_kernel::sensitivity::sensitivity;
+use secateur_kernel::softmax::{PolicyChange, Softmax};
 use secateur_kernel::split::{check_sat, check_unsat};
 use secateur_kernel::statistic::{Confidence, Sample, Sampler, bernstein, hoeffding};
 use serde_json::{Value, json};
@@ -111,6 +112,9 @@ pub fn apply(rule: &str, input: In<'_>) -> Outcome {
         "local.change" => Ok(state_value(&change(input)?)),
         "local.margin" => local_margin(input),
         "mono.envelope" => Ok(envelope(input.at("states").list(state))?.iter().map(state_value).collect()),
+        "mono.head" => {
+            Ok(policies_of_later(input.at("states").list(state)).iter().map(state_value).collect())
+        }
         "float32.change" => Ok(state_value(&state(input.at("state")).widened(&input.at("errors").ints())?)),
         "float32.weights" => check_binary32(&objects::network(input.at("network"))).map(accepted),
         "float32.layer" => {
@@ -127,6 +131,8 @@ pub fn apply(rule: &str, input: In<'_>) -> Outcome {
             let head = HeadBounds::new(&objects::head(input.at("head")))?;
             Ok(rational(&head.divergence(&objects::output_change(input.at("change")))?))
         }
+        "head.softmax-tv" => Ok(rational(&softmax(input)?.total_variation)),
+        "head.softmax-kl" => Ok(rational(&softmax(input)?.divergence)),
         "split.input" | "split.relu" | "split.leaf" | "split.combination" | "split.empty"
         | "split.farkas" => {
             let nodes = input.at("nodes").list(objects::node);
@@ -554,6 +560,8 @@ fn state(value: In<'_>) -> StateBounds {
         deviation: value.at("deviation").ints(),
         oscillation: value.at("oscillation").int(),
         margin: value.maybe("margin").map(In::int),
+        gains: value.maybe("gains").map_or_else(Vec::new, In::ints),
+        policy: value.maybe("policy").map(objects::policy_change),
     }
 }
 
@@ -562,6 +570,8 @@ fn state_value(state: &StateBounds) -> Value {
         "deviation": ints(state.deviation.iter().copied()),
         "oscillation": int(state.oscillation),
         "margin": state.margin.map(int),
+        "gains": ints(state.gains.iter().copied()),
+        "policy": state.policy.as_ref().map(objects::policy_value),
     })
 }
 
@@ -587,6 +597,11 @@ fn change(input: In<'_>) -> Result<StateBounds, Fault> {
         return StateBounds::from_band(band, Some(&state(wider)));
     }
     StateBounds::from_deviation(&center, deviation, input.maybe("oscillation").map(In::int))
+}
+
+fn softmax(input: In<'_>) -> Result<PolicyChange, Fault> {
+    let clean = Softmax::new(&grid_box(input.at("logits")), input.at("value_bits").int())?;
+    clean.change(&input.at("gains").ints::<i64>(), input.at("oscillation").int())
 }
 
 fn local_margin(input: In<'_>) -> Outcome {

@@ -8,6 +8,7 @@ use secateur_kernel::model::{
     Policy, SensorSet, SharedOffset, Units,
 };
 use secateur_kernel::relax::SlopeChoice;
+use secateur_kernel::softmax::PolicyChange;
 use secateur_kernel::split::{Case, LeafWitness, Node, OutputConstraint};
 use serde_json::{Value, json};
 
@@ -147,7 +148,24 @@ pub fn output_change(value: In<'_>) -> OutputChange {
         deviation: value.at("deviation").rationals(),
         oscillation: value.at("oscillation").rational(),
         euclidean: value.maybe("euclidean").map(In::rational),
+        policy: value.maybe("policy").map(policy_change),
     }
+}
+
+/// What is known of a softmax beside the oscillation.
+pub fn policy_change(value: In<'_>) -> PolicyChange {
+    PolicyChange {
+        total_variation: value.at("total_variation").rational(),
+        divergence: value.at("divergence").rational(),
+    }
+}
+
+/// As it is written.
+pub fn policy_value(policy: &PolicyChange) -> Value {
+    json!({
+        "total_variation": rational(&policy.total_variation),
+        "divergence": rational(&policy.divergence),
+    })
 }
 
 /// As it is written.

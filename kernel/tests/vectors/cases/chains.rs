@@ -282,4 +282,7 @@ pub fn float32(cases: &mut Cases) {
     add("a deviation beyond", state(&[i64::MAX - 1], 0, None), &[1]);
     add("an oscillation beyond", state(&[0], i64::MAX - 3, None), &[1]);
     add("an error beyond", state(&[0], 0, None), &[1 << 62]);
+    let gains = |gains: [i64; 4]| with(state(&[5, 7], 9, Some(11)), json!({ "gains": ints(gains) }));
+    add("gains", gains([3, 9, 8, 5]), &[2, 5]);
+    add("a gain beyond", gains([3, 9, i64::MAX - 3, 5]), &[1, 1]);
 }

@@ -115,6 +115,29 @@ pub fn bounds(cases: &mut Cases) {
     );
     add("no margin", json!([state(&[1], 3, Some(4)), state(&[5], 7, None)]));
     add("other lengths", json!([state(&[1], 3, Some(4)), state(&[5, 6], 7, None)]));
+    let known = |total_variation: &str, divergence: &str| {
+        let policy = json!({ "total_variation": total_variation, "divergence": divergence });
+        with(state(&[1], 3, Some(4)), json!({ "policy": policy }))
+    };
+    add("of known policies", json!([known("1/4", "1/9"), known("1/8", "1/3"), known("1/5", "1/5")]));
+    add(
+        "of a policy that is not known",
+        json!([known("1/4", "1/9"), state(&[1], 3, Some(4)), known("1/5", "1/5")]),
+    );
+    let mut add = |name: &str, states: Value| cases.add("mono.head", name, json!({ "states": states }));
+    add("no mask", json!([]));
+    add("no policy is known", json!([state(&[1], 3, Some(4)), state(&[2], 4, None)]));
+    add(
+        "the worst of all later policies",
+        json!([known("1/4", "1/9"), known("1/8", "1/3"), known("1/5", "1/5")]),
+    );
+    add(
+        "changes stay each mask's own",
+        json!([
+            with(known("1/4", "1/9"), state(&[1], 3, Some(4))),
+            with(known("1/3", "1/9"), state(&[7], 9, Some(2)))
+        ]),
+    );
 }
 
 pub fn head(cases: &mut Cases) {
@@ -148,6 +171,74 @@ pub fn head(cases: &mut Cases) {
             add(oscillation, "categorical", change(&["1", "1"], oscillation, None));
         }
         add("no distribution", "deterministic", change(&["1"], "1", None));
+        let policy = |total_variation: &str, divergence: &str| {
+            let policy = json!({ "total_variation": total_variation, "divergence": divergence });
+            with(change(&["1", "1"], "1", None), json!({ "policy": policy }))
+        };
+        add("a policy that moves less", "categorical", policy("1/100", "1/10000"));
+        add("a policy that may move more", "categorical", policy("99/100", "7"));
+    }
+    softmax(cases);
+}
+
+/// Logits and changes with 20 fraction bits: a clear preference, a tie, wide enclosures, and where a form of the rule begins.
+fn softmax(cases: &mut Cases) {
+    const UNIT: i64 = 1 << 20;
+    let mut random = Random(16);
+    let exactly = |logits: &[i64]| logits.iter().map(|z| (*z, *z)).collect::<Vec<_>>();
+    // From a box of changes, as `local.change` says it.
+    let boxed = |changes: &[(i64, i64)]| {
+        let pairs = changes.iter().enumerate().flat_map(|(i, (_, rise))| {
+            changes.iter().enumerate().map(move |(j, (fall, _))| if i == j { 0 } else { rise - fall })
+        });
+        let gains: Vec<i64> = pairs.collect();
+        let most = gains.iter().copied().max().unwrap_or(0).max(0);
+        (gains, most)
+    };
+    for rule in ["head.softmax-tv", "head.softmax-kl"] {
+        let mut add = |name: &str, logits: &[(i64, i64)], gains: &[i64], oscillation: i64| {
+            cases.add(
+                rule,
+                name,
+                json!({
+                    "logits": box_of(logits), "value_bits": 20, "gains": ints(gains.iter().copied()),
+                    "oscillation": int(oscillation),
+                }),
+            );
+        };
+        let two = |gain: i64| ([0, gain, gain, 0], gain);
+        let clear = exactly(&[4 * UNIT, 0]);
+        for (name, gain) in [("no change", 0), ("one step", 1), ("half", UNIT / 2), ("one", UNIT)] {
+            add(&format!("a clear preference, {name}"), &clear, &two(gain).0, two(gain).1);
+        }
+        // b = 1 / (1 + e^4): the divergence's form ends at w = 4, that of the total variation at w = 8.
+        for (name, gain) in
+            [("before 4", 4 * UNIT - 1), ("4", 4 * UNIT), ("before 8", 8 * UNIT - 1), ("8", 8 * UNIT)]
+        {
+            add(&format!("a clear preference, {name}"), &clear, &two(gain).0, two(gain).1);
+        }
+        add("a clear preference, 40", &clear, &two(40 * UNIT).0, two(40 * UNIT).1);
+        add("a clear preference, above 40", &clear, &two(40 * UNIT + 1).0, two(40 * UNIT + 1).1);
+        let tie = exactly(&[UNIT, UNIT]);
+        add("a tie", &tie, &two(UNIT).0, two(UNIT).1);
+        add("a wide enclosure", &[(2 * UNIT, 4 * UNIT), (0, UNIT)], &two(UNIT).0, two(UNIT).1);
+        add("one action", &exactly(&[UNIT]), &[0], 0);
+        add("a certain action", &exactly(&[3000 * UNIT, 0]), &two(UNIT).0, two(UNIT).1);
+        let three = exactly(&[2 * UNIT, UNIT, -UNIT]);
+        let (gains, most) = boxed(&[(-UNIT / 8, UNIT / 4), (-UNIT / 2, UNIT / 8), (0, UNIT)]);
+        add("three actions", &three, &gains, most);
+        let correlated = gains.iter().map(|gain| gain / 3).collect::<Vec<_>>();
+        add("three actions that move together", &three, &correlated, most / 3);
+        add("a gain below 0", &three, &[0, -UNIT, -UNIT, UNIT, 0, 0, UNIT, 0, 0], UNIT);
+        for actions in [12, 13] {
+            let logits: Vec<_> = (0..actions).map(|_| random.interval(22, 2)).collect();
+            let changes: Vec<_> = (0..actions).map(|_| random.interval(19, 18)).collect();
+            let (gains, most) = boxed(&changes);
+            add(&format!("{actions} actions"), &logits, &gains, most);
+        }
+        add("no action", &[], &[], 0);
+        add("too few gains", &three, &gains[1..], most);
+        add("an oscillation below 0", &three, &gains, -1);
     }
 }
 

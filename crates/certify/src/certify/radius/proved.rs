@@ -6,6 +6,8 @@ use secateur_checker::evaluate::Problem;
 use secateur_checker::family::{Family, WitnessKind};
 use secateur_checker::kernel::head::{HeadBounds, OutputChange};
 use secateur_checker::kernel::input::{GridBall, InputSet};
+use secateur_checker::kernel::interval::GridBox;
+use secateur_checker::kernel::softmax::{PolicyChange, Softmax};
 use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Matrix, States};
 use secateur_checker::number::Rational;
@@ -168,6 +170,7 @@ impl Prover<'_> {
             deviation: deviation.into_iter().map(float_to_rational).collect::<Option<_>>()?,
             oscillation: float_to_rational(oscillation)?,
             euclidean: None,
+            policy: differences.and_then(|differences| softmax_change(clean, differences, oscillation)),
         };
         let bound = match self.target.quantity {
             Quantity::TotalVariation => self.head.total_variation(&change),
@@ -175,6 +178,22 @@ impl Prover<'_> {
         };
         Some(self.target.keeps(&bound.ok()?))
     }
+}
+
+/// What differences of two outputs, in the order of [`pairs`], say of the softmax of the clean outputs.
+fn softmax_change(clean: &[f64], differences: &FloatBounds, oscillation: f64) -> Option<PolicyChange> {
+    const BITS: u32 = 40;
+    let on_grid = |value: f64| (value.abs() < 2f64.powi(20)).then_some((value * 2f64.powi(40)) as i64);
+    let logits = clean.iter().map(|value| on_grid(*value).map(|logit| (logit, logit)));
+    let logits = GridBox::from_intervals(logits.collect::<Option<Vec<_>>>()?);
+    let mut upper = differences.upper.iter();
+    let mut gains = Vec::with_capacity(clean.len() * clean.len());
+    for (i, own) in clean.iter().enumerate() {
+        for (j, other) in clean.iter().enumerate() {
+            gains.push(if i == j { 0 } else { on_grid(upper.next()? - (own - other))? });
+        }
+    }
+    Softmax::new(&logits, BITS).ok()?.change(&gains, on_grid(oscillation)?).ok()
 }
 
 /// A ball where the set is one that nothing cuts or stretches, else its box.
