@@ -80,8 +80,12 @@ pub fn crown_layers(
         if needed && (index > 0 || input.ball.is_some()) {
             let mut tight = Vec::with_capacity(pre.len());
             for (neuron, ends) in pre.intervals().enumerate() {
-                // A relu whose sign is known is exact: its bounds do not enter any line.
-                let known = layer.activation == GridActivation::Relu && (ends.0 >= 0 || ends.1 <= 0);
+                // A relu whose sign is known is exact: its bounds do not enter any line. So is an ELU that is not below 0.
+                let known = match layer.activation {
+                    GridActivation::Relu => ends.0 >= 0 || ends.1 <= 0,
+                    GridActivation::Elu { .. } => ends.0 >= 0,
+                    _ => false,
+                };
                 let side = |upper: bool| {
                     let functional = Functional::of_neuron(network, index, neuron, !upper, paid)?;
                     let row = witness.row(index, neuron, upper);
@@ -296,6 +300,36 @@ mod tests {
         assert!(bound(limit).is_ok() && bound(-limit).is_ok());
         for slope in [limit + 1, -limit - 1, i64::MIN] {
             assert_eq!(bound(slope), Err(Fault::SlopeOutOfRange { layer: 0, neuron: 1 }));
+        }
+    }
+
+    /// `x + (-x) + 3` over `[-1, 1]` is 3, intervals say `[1, 5]`. An ELU that is not below 0 is its own line, so that its box
+    /// stays; SiLU has its row tightened.
+    #[test]
+    fn elu_above_0_needs_no_row() {
+        for (activation, ends) in [
+            (Activation::Elu { alpha: Rational::one() }, (ONE, 5 * ONE)),
+            (Activation::Silu, (3 * ONE - 8, 3 * ONE + 8)),
+        ] {
+            let layer = |rows, weights: &[i64], bias: &[i64], activation| {
+                let dyadic = |w: &i64| Dyadic::new(*w, 0);
+                let values: Vec<Dyadic> = weights.iter().map(dyadic).collect();
+                let weight = Matrix { rows, columns: values.len() / rows, values };
+                Layer { fixed: false, weight, bias: bias.iter().map(dyadic).collect(), activation }
+            };
+            let first = layer(2, &[1, -1], &[0, 0], Activation::Identity);
+            let layers = vec![
+                first,
+                layer(1, &[1, 1], &[3], activation.clone()),
+                layer(1, &[1], &[0], Activation::Identity),
+            ];
+            let network = Network { layers };
+            let scale = GridScale::new(&network, &Rational::one()).unwrap();
+            let network = GridNetwork::new(&network, None, &scale).unwrap();
+            let bounds =
+                crown_layers(&network, TanhTable::shared(), &interval(-ONE, ONE), Witness::default());
+            let (lower, upper) = bounds.unwrap().unwrap().pre[1].at(0).unwrap();
+            assert!(ends.0 <= lower && upper <= ends.1 && (lower < 2 * ONE) == (ends.0 == ONE));
         }
     }
 

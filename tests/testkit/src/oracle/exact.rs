@@ -100,8 +100,12 @@ impl<'a> Exact<'a> {
             let mut pre = layer.affine(boxes.post.last().map_or(&input.region, |v| v));
             let needed = index < last || *layer.activation != Activation::Identity;
             for (neuron, ends) in pre.iter_mut().enumerate() {
-                let stable = !ends.0.is_negative() || !ends.1.is_positive();
-                if !needed || (*layer.activation == Activation::Relu && stable) {
+                let stable = match layer.activation {
+                    Activation::Relu => !ends.0.is_negative() || !ends.1.is_positive(),
+                    Activation::Elu { .. } => !ends.0.is_negative(),
+                    _ => false,
+                };
+                if !needed || stable {
                     continue;
                 }
                 let row = &layer.rows[neuron];
