@@ -5,6 +5,7 @@ use std::fs;
 use secateur::certify::emit::emit_envelope;
 use secateur::certify::regret::RegretRequest;
 use secateur_checker::family::Family;
+use secateur_checker::sentences::{ASSUME_FLOAT32, LIMIT_FLOAT32};
 use secateur_testkit::problem::Problem;
 
 use super::families::tighten;
@@ -39,16 +40,15 @@ impl Writer<'_> {
                     &[(&format!("{name}-{family}-tight"), "too-tight", &note, &|c| tighten(c, family))],
                 );
             }
-            let binary32 = format!("{name}-float32");
+            let mut binary32 = certificate.clone();
+            let of_ibp = binary32.claims.iter_mut().filter(|claim| claim.family == "ibp");
+            of_ibp.for_each(|claim| claim.family = "float32/ibp".to_owned());
+            binary32.assumptions.push(ASSUME_FLOAT32.to_owned());
+            binary32.limits.push(LIMIT_FLOAT32.to_owned());
+            let text = emit_envelope(&sealed(&binary32));
             let note = "a float32 family of an activation that has no rule in binary32";
-            self.refuse(
-                name,
-                &certificate,
-                &[(&binary32, "activation-in-binary32", note, &|c| {
-                    let claims = c.claims.iter_mut().filter(|claim| claim.family == "ibp");
-                    claims.for_each(|claim| claim.family = "float32/ibp".to_owned());
-                })],
-            );
+            let (file, reason) = (format!("{name}-float32"), "activation-in-binary32");
+            self.reject_with((name, "one.json"), &file, text, 4, reason, note);
         }
         self.misspelled(
             "elu-above-1",
