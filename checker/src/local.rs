@@ -8,7 +8,7 @@ use crate::family::{BandEnd, Family};
 use crate::kernel::band::{BandNetwork, band_bounds};
 use crate::kernel::bounds::{StateBounds, envelope, policies_of_later};
 use crate::kernel::branch::bound_tree;
-use crate::kernel::crown::{CrownLayers, Witness, bound_outputs, crown_layers};
+use crate::kernel::crown::{CrownLayers, Witness, bound_functionals, crown_layers};
 use crate::kernel::enclose::TanhTable;
 use crate::kernel::fault::{Fault, Place};
 use crate::kernel::float32::{check_binary32, rounding_errors};
@@ -374,9 +374,13 @@ impl<'a> LocalProblem<'a> {
         // Without a final squash the last layer's rows are the outputs, and its slopes are theirs.
         let last = network.layers.len().saturating_sub(1);
         let squashed = network.layers.last().is_some_and(|l| l.activation != GridActivation::Identity);
-        StateBounds::from_functionals(&mask.center, self.has_margins(), &mut |weights, row| {
-            let row = row.filter(|_| !squashed).and_then(|(output, upper)| witness.row(last, output, upper));
-            bound_outputs(network, self.table, layers, &at.input, weights, row)
+        StateBounds::from_functionals(&mask.center, self.has_margins(), &mut |asked| {
+            let row = |row: Option<(usize, bool)>| {
+                let (output, upper) = row.filter(|_| !squashed)?;
+                witness.row(last, output, upper)
+            };
+            let asked: Vec<_> = asked.iter().map(|(weights, at)| (&**weights, row(*at))).collect();
+            bound_functionals(network, self.table, layers, &at.input, &asked)
         })
     }
 
@@ -385,11 +389,15 @@ impl<'a> LocalProblem<'a> {
         let trees = self.witness.as_ref().and_then(|w| w.trees(mask.mask, (at.state, self.states())));
         let mut trees = trees.ok_or(Fault::TreesMissing { mask: mask.mask })?;
         let (network, layers) = (mask.network, &self.backward(at, mask)?.0);
-        let bounds = StateBounds::from_functionals(&mask.center, self.has_margins(), &mut |weights, _| {
-            let own = bound_outputs(network, self.table, layers, &at.input, weights, None)?;
-            let tree = trees.begin();
-            let bound = bound_tree(network, self.table, &at.input, weights, &mut |_| trees.node(network));
-            Ok(own.min(bound.map_err(|e| e.at(Place::Tree(tree)))?))
+        let bounds = StateBounds::from_functionals(&mask.center, self.has_margins(), &mut |asked| {
+            let all: Vec<_> = asked.iter().map(|(weights, _)| (&**weights, None)).collect();
+            let own = bound_functionals(network, self.table, layers, &at.input, &all)?;
+            let met = own.into_iter().zip(&all).map(|(own, (weights, _))| {
+                let tree = trees.begin();
+                let bound = bound_tree(network, self.table, &at.input, weights, &mut |_| trees.node(network));
+                Ok(own.min(bound.map_err(|e| e.at(Place::Tree(tree)))?))
+            });
+            met.collect()
         })?;
         trees.finish()?;
         Ok(bounds)

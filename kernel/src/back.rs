@@ -4,6 +4,7 @@
 //! A functional of one layer's outputs is carried back to the input. Every coefficient is floored to its grid; the part
 //! cut off is at most one grid step and is paid for by the proven magnitude of what it multiplies.
 
+use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -14,6 +15,7 @@ use crate::fault::Fault;
 use crate::grid::{GridActivation, GridLayer, GridNetwork, SLOPE_BITS};
 use crate::input::{GridBall, InputSet};
 use crate::interval::Interval;
+use crate::product::column_sums;
 use crate::relax::Relaxation;
 use crate::wide::{AtLayer, Wide, absolute_sum, every, fits, mul, products, total, zip_exact};
 
@@ -104,15 +106,66 @@ pub struct SplitMultiplier {
     pub value: i64,
 }
 
-/// Rules `back.relax`, `back.affine`, `back.dual` down to the input, then `conc.box` (met with `conc.ball` or
-/// `conc.shared`): an upper
-/// bound of the functional over the input set, on the value grid, rounded up. A fold over the layers below the functional's,
-/// the last one first.
-///
-/// `relaxed` holds at least those layers.
+/// A functional to be bounded, and what it meets on its way back to the input.
+#[derive(Clone, Debug)]
+pub struct Target<'a> {
+    /// The functional.
+    pub functional: Functional,
+    /// Relaxations of the layers below it, or of more.
+    pub relaxed: Cow<'a, [RelaxedLayer]>,
+    /// Multipliers of split constraints.
+    pub multipliers: Option<&'a Multipliers>,
+}
+
+/// How many targets are carried back together: enough to share each layer's weights, few enough to stay in the cache.
+const TOGETHER: usize = 128;
+
+/// Rules `back.relax`, `back.affine`, `back.dual` down to the input, then `conc.box` (met with `conc.ball` or `conc.shared`): upper
+/// bounds of functionals of layer `depth` over the input set, on the value grid, rounded up. A fold over the layers below, the last
+/// one first. One target does not change what is said of another, and what was refused stays refused.
 ///
 /// # Errors
-/// [`Fault`] with the layer at which a number left the grid, a shape differs or a multiplier is negative.
+/// [`Fault::ShapeMismatch`] if the network has fewer layers. Each target's own: [`Fault`] with the layer at which a number
+/// left the grid, a shape differs or a multiplier is negative.
+pub fn upper_bounds<'a>(
+    network: &GridNetwork,
+    depth: usize,
+    targets: impl IntoIterator<Item = Result<Target<'a>, Fault>>,
+    input: &InputSet,
+) -> Result<Vec<Result<i64, Fault>>, Fault> {
+    let layers = network.layers.get(..depth).shaped(depth)?;
+    let bound = |target: Target<'_>| {
+        let bound = concretize(&target.functional.coefficients, target.functional.constant, input)?;
+        Wide::from(bound).ceil(network.coefficient_bits).entry().within(0)
+    };
+    let (mut targets, mut bounds) = (targets.into_iter(), Vec::new());
+    loop {
+        let mut some: Vec<_> = targets.by_ref().take(TOGETHER).collect();
+        if some.is_empty() {
+            return Ok(bounds);
+        }
+        carry(layers, &mut some);
+        bounds.extend(some.into_iter().map(|target| bound(target?)));
+    }
+}
+
+/// Carries functionals of the outputs of `layers` back to their inputs, or refuses them one by one.
+fn carry(layers: &[GridLayer], targets: &mut [Result<Target<'_>, Fault>]) {
+    let depth = layers.len();
+    each(targets, |t| (t.functional.layer == depth && t.relaxed.len() >= depth).then_some(()).shaped(depth));
+    for (index, layer) in layers.iter().enumerate().rev() {
+        each(targets, |target| target.through_lines(layer, index));
+        let lists: Vec<&[i64]> = targets.iter().flatten().map(|t| &*t.functional.coefficients).collect();
+        // As many as there are lists, or none.
+        let mut sums = column_sums(&lists, &layer.weight, layer.largest).into_iter().flatten();
+        each(targets, |target| target.through_affine(layer, index, sums.next()));
+    }
+}
+
+/// [`upper_bounds`] of one.
+///
+/// # Errors
+/// Those of [`upper_bounds`].
 pub fn upper_bound(
     network: &GridNetwork,
     relaxed: &[RelaxedLayer],
@@ -121,32 +174,49 @@ pub fn upper_bound(
     input: &InputSet,
 ) -> Result<i64, Fault> {
     let depth = functional.layer;
-    let layers = network.layers.get(..depth).shaped(depth)?;
-    let relaxed = relaxed.get(..depth).shaped(depth)?;
-    let mut steps = zip_exact(layers, relaxed, depth)?.enumerate().rev();
-    let at_input = steps.try_fold(functional, |functional, (index, (layer, relaxed))| {
-        // A layer without a list has no multiplier.
-        let splits = multipliers.and_then(|m| m.layers.get(index)).map_or(&[][..], Vec::as_slice);
-        step(functional, layer, relaxed, splits, index)
-    })?;
-    let bound = concretize(&at_input.coefficients, at_input.constant, input)?;
-    Wide::from(bound).ceil(network.coefficient_bits).entry().within(0)
+    let target = Target { functional, relaxed: Cow::Borrowed(relaxed), multipliers };
+    upper_bounds(network, depth, [Ok(target)], input)?.pop().shaped(depth)?
 }
 
-/// One layer of [`upper_bound`]: from a functional of its outputs to one of its inputs.
-fn step(
-    functional: Functional,
-    layer: &GridLayer,
-    relaxed: &RelaxedLayer,
-    splits: &[SplitMultiplier],
-    index: usize,
-) -> Result<Functional, Fault> {
-    let Functional { mut coefficients, mut constant, .. } = functional;
-    if layer.activation != GridActivation::Identity {
-        (coefficients, constant) = through_activation(&coefficients, constant, relaxed, index)?;
+/// Takes a step with every target that has not been refused.
+fn each<'a>(
+    targets: &mut [Result<Target<'a>, Fault>],
+    mut step: impl FnMut(&mut Target<'a>) -> Result<(), Fault>,
+) {
+    for target in targets {
+        if let Ok(known) = target
+            && let Err(fault) = step(known)
+        {
+            *target = Err(fault);
+        }
     }
-    add_multipliers(&mut coefficients, splits, index)?;
-    through_affine(&coefficients, constant, layer, relaxed.input_magnitude, index)
+}
+
+impl Target<'_> {
+    /// Rules `back.relax` and `back.dual`: from a functional of a layer's outputs to one of the values before its activation.
+    fn through_lines(&mut self, layer: &GridLayer, index: usize) -> Result<(), Fault> {
+        let Functional { coefficients, constant, .. } = &mut self.functional;
+        if layer.activation != GridActivation::Identity {
+            let relaxed = self.relaxed.get(index).shaped(index)?;
+            (*coefficients, *constant) = through_activation(coefficients, *constant, relaxed, index)?;
+        }
+        // A layer without a list has no multiplier.
+        let splits = self.multipliers.and_then(|m| m.layers.get(index)).map_or(&[][..], Vec::as_slice);
+        add_multipliers(coefficients, splits, index)
+    }
+
+    /// Rule `back.affine`, with the sums over columns if they are known.
+    fn through_affine(
+        &mut self,
+        layer: &GridLayer,
+        index: usize,
+        sums: Option<Vec<i128>>,
+    ) -> Result<(), Fault> {
+        let Functional { coefficients, constant, .. } = &self.functional;
+        let magnitude = self.relaxed.get(index).shaped(index)?.input_magnitude;
+        self.functional = through_affine(coefficients, *constant, layer, (magnitude, sums), index)?;
+        Ok(())
+    }
 }
 
 /// Rule `back.relax`: a positive coefficient takes the line above, a negative one the line below.
@@ -183,7 +253,7 @@ fn through_affine(
     coefficients: &[i64],
     constant: i128,
     layer: &GridLayer,
-    input_magnitude: i128,
+    (input_magnitude, sums): (i128, Option<Vec<i128>>),
     index: usize,
 ) -> Result<Functional, Fault> {
     let biases = zip_exact(coefficients, &layer.bias, index)?;
@@ -197,7 +267,10 @@ fn through_affine(
         ((steps >> layer.weight_bits) + 1u8).to_i128().within(index)?
     };
     let constant = Wide::from(constant) + input_magnitude + biases + cut;
-    let sums = row_sums(coefficients, layer, fits(reach, layer.largest), index)?;
+    let sums = match sums {
+        Some(sums) => sums,
+        None => row_sums(coefficients, layer, fits(reach, layer.largest), index)?,
+    };
     let carried = sums.into_iter().map(|sum| Wide::from(sum).floor(layer.weight_bits).entry());
     Ok(Functional {
         coefficients: every(carried).within(index)?,
@@ -296,6 +369,7 @@ mod tests {
     use crate::crown::{Witness, crown_layers};
     use crate::enclose::TanhTable;
     use crate::grid::GridScale;
+    use crate::ibp::affine;
     use crate::interval::GridBox;
     use crate::model::{Activation, Layer, Matrix, Network};
     use crate::number::{Dyadic, Rational};
@@ -397,6 +471,69 @@ mod tests {
         assert_eq!(concretize(&[1, 1], 0, &wide), Err(Fault::Overflow { layer: 0 }));
     }
 
+    /// Twelve functionals of three layers, of which one is refused before, one has another layer, one leaves the grid on the
+    /// way and one has too few relaxations: the others go together by vectors where there are some, and say what each says alone.
+    #[test]
+    fn what_goes_together_is_bounded_as_alone() {
+        let mut seed = 7i64;
+        let mut weights = |count: usize| {
+            let next = |_| {
+                seed = (seed * 48_271) % 0x7fff_ffff;
+                seed % 2_001 - 1_000
+            };
+            (0..count).map(next).collect::<Vec<_>>()
+        };
+        let mut dense = |rows, columns, activation| {
+            let mut layer = layer(rows, &weights(rows * columns), activation);
+            for (value, odd) in layer.weight.values.iter_mut().zip(weights(rows * columns)) {
+                *value = Dyadic::new((value.mantissa << 20) + odd, -30);
+            }
+            layer
+        };
+        let layers = vec![
+            dense(9, 11, Activation::Relu),
+            dense(7, 9, Activation::Tanh),
+            dense(5, 7, Activation::Identity),
+        ];
+        let network = on_grid(layers);
+        let input = unit(11, false);
+        let layers =
+            crown_layers(&network, TanhTable::shared(), &input, Witness::default()).unwrap().unwrap();
+        let target = |index: i64| {
+            let weights: Vec<i64> = (0..5).map(|output| (index * output) % 7 - 3).collect();
+            let mut functional = Functional::of_outputs(&network, &weights)?;
+            let mut relaxed = Cow::Borrowed(&layers.relaxed[..]);
+            match index {
+                2 => return Err(Fault::EmptyNetwork),
+                3 => functional.layer = 2,
+                4 => functional.coefficients[1] = i64::MAX,
+                5 => relaxed = Cow::Borrowed(&layers.relaxed[..2]),
+                _ => {}
+            }
+            Ok(Target { functional, relaxed, multipliers: None })
+        };
+        for count in [12, 300] {
+            let together = upper_bounds(&network, 3, (0..count).map(target), &input).unwrap();
+            let alone = |index| upper_bounds(&network, 3, [target(index)], &input).unwrap().remove(0);
+            assert_eq!(together, (0..count).map(alone).collect::<Vec<_>>());
+            let shape = Err(Fault::ShapeMismatch { layer: 3 });
+            let refused = [Err(Fault::EmptyNetwork), shape.clone(), Err(Fault::Overflow { layer: 0 }), shape];
+            assert_eq!(together[2..6], refused);
+            assert!(together.iter().skip(6).all(Result::is_ok));
+        }
+        // As the neurons of `crown_layers` went together too, once more one by one.
+        let own = affine(&network.layers[1], 1, &layers.post[0]).unwrap();
+        for (neuron, (lower, upper)) in own.intervals().enumerate() {
+            let side = |negative| {
+                let paid = layers.relaxed[1].input_magnitude;
+                let row = Functional::of_neuron(&network, 1, neuron, negative, paid).unwrap();
+                upper_bound(&network, &layers.relaxed, row, None, &input).unwrap()
+            };
+            let met = (lower.max(-side(true)), upper.min(side(false)));
+            assert_eq!(layers.pre[1].at(neuron), Some(met));
+        }
+    }
+
     /// Centre in `[-3, 5]`, semi-axis 2: `x <= 5 + 2`, `-x <= 3 + 2`, and one step for the root.
     #[test]
     fn the_far_end_of_the_centre_counts() {
@@ -489,7 +626,7 @@ mod tests {
         let mut tiny = layer(1, &[0], Activation::Identity);
         tiny.weight.values[0] = Dyadic::new(1, -60);
         let network = on_grid(vec![tiny]);
-        let paid = |c: i64| through_affine(&[c], 0, &network.layers[0], 3, 0).unwrap().constant;
+        let paid = |c: i64| through_affine(&[c], 0, &network.layers[0], (3, None), 0).unwrap().constant;
         assert_eq!(paid(1), 4);
         // 2^52 * 3 steps more with a coefficient of 2^52.
         assert_eq!(paid(1 << 52), 7);
@@ -502,7 +639,7 @@ mod tests {
     #[test]
     fn products_by_hand() {
         let network = on_grid(vec![layer(3, &[1, 2, 3, 4, 5, 6], Activation::Relu)]);
-        let carried = |c: &[i64]| Ok(through_affine(c, 0, &network.layers[0], 0, 3)?.coefficients);
+        let carried = |c: &[i64]| Ok(through_affine(c, 0, &network.layers[0], (0, None), 3)?.coefficients);
         assert_eq!(carried(&[0, 5, 0]), Ok(vec![15, 20]));
         assert_eq!(carried(&[1, 5, 2]), Ok(vec![26, 34]));
         assert_eq!(carried(&[1, 5]), Err(Fault::ShapeMismatch { layer: 3 }));
@@ -518,7 +655,7 @@ mod tests {
         (edge.weight, edge.largest) = (table(i64::MAX), 1 << 63);
         let overflow = Err(Fault::Overflow { layer: 0 });
         for far in [[i64::MAX; 4], [i64::MAX, -i64::MAX, i64::MAX, 0]] {
-            assert_eq!(through_affine(&far, 0, edge, 0, 0), overflow);
+            assert_eq!(through_affine(&far, 0, edge, (0, None), 0), overflow);
         }
         edge.weight = table(-3);
         for safe in [false, true] {

@@ -4,10 +4,11 @@
 //! of inclusion-isotone interval steps, so a narrower band never has a larger bound; `band.crown` meets it with backward
 //! passes over the middle of the band and has no such theorem.
 
+use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::back::{Functional, RelaxedLayer, concretize, upper_bound};
+use crate::back::{Functional, RelaxedLayer, Target, concretize, upper_bounds};
 use crate::enclose::TanhTable;
 use crate::fault::Fault;
 use crate::grid::{GridLayer, GridNetwork, GridScale, SLOPE_BITS};
@@ -386,11 +387,13 @@ impl Backward {
         });
         layer.bias = paid.collect::<Result<_, _>>()?;
         let magnitude = total(moved.iter().map(|&d| d.into())).get().within(index)?;
-        let tight = spread.iter().enumerate().map(|(neuron, &spread)| {
-            // The set of changes and all errors are symmetric: one side bounds both.
-            let row = Functional::of_neuron(&self.network, index, neuron, false, magnitude)?;
-            Ok(spread.min(upper_bound(&self.network, &self.relaxed, row, None, change)?))
+        // The set of changes and all errors are symmetric: one side bounds both.
+        let targets = (0..spread.len()).map(|neuron| {
+            let functional = Functional::of_neuron(&self.network, index, neuron, false, magnitude)?;
+            Ok(Target { functional, relaxed: Cow::Borrowed(&self.relaxed), multipliers: None })
         });
+        let bounds = upper_bounds(&self.network, index, targets, change)?;
+        let tight = zip_exact(spread, bounds, index)?.map(|(&spread, bound)| Ok(spread.min(bound?)));
         tight.collect()
     }
 }

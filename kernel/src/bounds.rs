@@ -29,8 +29,11 @@ pub struct StateBounds {
     pub policy: Option<PolicyChange>,
 }
 
-/// An upper bound of `sum weights_i * output_i`; an output's number and side if it is one output's.
-pub(crate) type BoundOf<'a> = dyn FnMut(&[i64], Option<(usize, bool)>) -> Result<i64, Fault> + 'a;
+/// The weights of a functional `sum weights_i * output_i`; an output's number and side if it is one output's.
+pub type Asked = (Vec<i64>, Option<(usize, bool)>);
+
+/// Upper bounds of functionals, in their order.
+pub(crate) type BoundsOf<'a> = dyn FnMut(&[Asked]) -> Result<Vec<i64>, Fault> + 'a;
 
 impl StateBounds {
     /// Rule `local.change`, from a box that holds the unperturbed outputs and one that holds every perturbed output.
@@ -113,25 +116,37 @@ impl StateBounds {
     /// number and side), then, with `margins`, every difference of two, which correlate.
     ///
     /// # Errors
-    /// Those of `bound`; [`Fault::Overflow`].
-    pub fn from_functionals(center: &GridBox, margins: bool, bound: &mut BoundOf<'_>) -> Result<Self, Fault> {
+    /// Those of `bounds`; [`Fault::Overflow`].
+    pub fn from_functionals(
+        center: &GridBox,
+        margins: bool,
+        bounds: &mut BoundsOf<'_>,
+    ) -> Result<Self, Fault> {
         let outputs = center.len();
+        let sides = (0..outputs).flat_map(|output| {
+            let negative = (difference(outputs, None, Some(output)), Some((output, false)));
+            [negative, (difference(outputs, Some(output), None), Some((output, true)))]
+        });
+        let mut found = bounds(&sides.collect::<Vec<_>>())?.into_iter();
         let mut region = Vec::with_capacity(outputs);
-        for output in 0..outputs {
-            let negative = bound(&difference(outputs, None, Some(output)), Some((output, false)))?;
-            let positive = bound(&difference(outputs, Some(output), None), Some((output, true)))?;
+        for _ in 0..outputs {
+            let (negative, positive) = found.next().zip(found.next()).shaped(0)?;
             region.push((negative.checked_neg().within(0)?, positive));
         }
         let mut state = Self::from_box(center, &GridBox::from_intervals(region))?;
         if margins {
-            state.sharpen(center, bound)?;
+            state.sharpen(center, bounds)?;
         }
         Ok(state)
     }
 
     /// Oscillation and margin from bounds on the differences of outputs.
-    fn sharpen(&mut self, center: &GridBox, bound: &mut BoundOf<'_>) -> Result<(), Fault> {
+    fn sharpen(&mut self, center: &GridBox, bounds: &mut BoundsOf<'_>) -> Result<(), Fault> {
         let outputs = center.len();
+        let others = |first| (0..outputs).filter(move |second| *second != first);
+        let pairs = (0..outputs).flat_map(|first| others(first).map(move |second| (first, second)));
+        let asked = pairs.map(|(first, second)| (difference(outputs, Some(first), Some(second)), None));
+        let mut found = bounds(&asked.collect::<Vec<_>>())?.into_iter();
         let mut oscillation = 0;
         let mut gains = BTreeMap::new();
         let mut drifts = self.gains.iter_mut();
@@ -141,7 +156,7 @@ impl StateBounds {
                 if second == first {
                     continue;
                 }
-                let gain = bound(&difference(outputs, Some(first), Some(second)), None)?;
+                let gain = found.next().shaped(0)?;
                 let clean = Wide::from(first_lower) - second_upper;
                 let own = (Wide::from(gain) - clean).entry().within(0)?;
                 (*drift, oscillation) = (own.min(*drift), oscillation.max(own));

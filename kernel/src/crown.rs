@@ -2,10 +2,11 @@
 //! Trusted. `spec/rules/local.md`. With default slopes no witness is needed; a witness names other slopes, multipliers
 //! and splits, none of which can make a bound wrong.
 
+use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::back::{Functional, Multipliers, RelaxedLayer, upper_bound};
+use crate::back::{Functional, Multipliers, RelaxedLayer, Target, upper_bounds};
 use crate::enclose::TanhTable;
 use crate::fault::Fault;
 use crate::grid::{GridActivation, GridLayer, GridNetwork};
@@ -78,25 +79,10 @@ pub fn crown_layers(
         let last = index.checked_add(1) == Some(network.layers.len());
         let needed = !last || layer.activation != GridActivation::Identity;
         if needed && (index > 0 || input.ball.is_some()) {
-            let mut tight = Vec::with_capacity(pre.len());
-            for (neuron, ends) in pre.intervals().enumerate() {
-                // A relu whose sign is known is exact: its bounds do not enter any line. So is an ELU that is not below 0.
-                let known = match layer.activation {
-                    GridActivation::Relu => ends.0 >= 0 || ends.1 <= 0,
-                    GridActivation::Elu { .. } => ends.0 >= 0,
-                    _ => false,
-                };
-                let side = |upper: bool| {
-                    let functional = Functional::of_neuron(network, index, neuron, !upper, paid)?;
-                    let row = witness.row(index, neuron, upper);
-                    bound_row(network, table, functional, &below, input, row)
-                };
-                let ends = if known { Some(ends) } else { tighten_row(ends, index, side)? };
-                // Only contradictory splits can leave a neuron no value.
-                let Some(ends) = ends else { return Ok(None) };
-                tight.push(ends);
-            }
-            pre = GridBox::from_intervals(tight);
+            let tight = tightened(network, table, (index, paid), &pre, &below, input, witness)?;
+            // Only contradictory splits can leave a neuron no value.
+            let Some(tight) = tight else { return Ok(None) };
+            pre = tight;
         }
         let Some(pre) = with_splits(&pre, index, witness.signs)? else { return Ok(None) };
         let post = ibp::activation(&layer.activation, table, network.value_bits, index, &pre)?;
@@ -107,16 +93,45 @@ pub fn crown_layers(
     Ok(Some(below))
 }
 
-/// One neuron's interval met with the upper bounds of its negation (`bound(false)`) and of itself (`bound(true)`); `None` if
-/// they do not meet.
-fn tighten_row(
-    (lower, upper): Interval,
-    layer: usize,
-    bound: impl Fn(bool) -> Result<i64, Fault>,
-) -> Result<Option<Interval>, Fault> {
-    let lower = lower.max(bound(false)?.checked_neg().within(layer)?);
-    let upper = upper.min(bound(true)?);
-    Ok((lower <= upper).then_some((lower, upper)))
+/// A layer's interval bounds met with the upper bounds of each neuron's negation and of itself; `None` if they do not meet.
+fn tightened(
+    network: &GridNetwork,
+    table: &TanhTable,
+    (index, paid): (usize, i128),
+    pre: &GridBox,
+    below: &CrownLayers,
+    input: &InputSet,
+    witness: Witness<'_>,
+) -> Result<Option<GridBox>, Fault> {
+    let activation = &network.layers.get(index).shaped(index)?.activation;
+    let mut ends: Vec<Interval> = pre.intervals().collect();
+    // A relu whose sign is known is exact: its bounds do not enter any line. So is an ELU that is not below 0.
+    let known = |(lower, upper): Interval| match activation {
+        GridActivation::Relu => lower >= 0 || upper <= 0,
+        GridActivation::Elu { .. } => lower >= 0,
+        GridActivation::Identity
+        | GridActivation::LeakyRelu { .. }
+        | GridActivation::Tanh
+        | GridActivation::Sigmoid
+        | GridActivation::Clip { .. }
+        | GridActivation::Silu => false,
+    };
+    let open: Vec<(usize, &mut Interval)> =
+        ends.iter_mut().enumerate().filter(|(_, ends)| !known(**ends)).collect();
+    let sides = open.iter().flat_map(|&(neuron, _)| [(neuron, false), (neuron, true)]);
+    let targets = sides.map(|(neuron, upper)| {
+        let functional = Functional::of_neuron(network, index, neuron, !upper, paid)?;
+        target(network, table, functional, below, witness.row(index, neuron, upper))
+    });
+    let mut bounds = upper_bounds(network, index, targets, input)?.into_iter();
+    for (_, (lower, upper)) in open {
+        *lower = (*lower).max(bounds.next().shaped(index)??.checked_neg().within(index)?);
+        *upper = (*upper).min(bounds.next().shaped(index)??);
+        if lower > upper {
+            return Ok(None);
+        }
+    }
+    Ok(Some(GridBox::from_intervals(ends)))
 }
 
 /// The bounds of a layer under the signs of its split neurons; `None` if one of them is left without a value.
@@ -150,7 +165,22 @@ pub fn bound_row(
     input: &InputSet,
     row: Option<&RowWitness>,
 ) -> Result<i64, Fault> {
-    let Some(row) = row else { return upper_bound(network, &bounds.relaxed, functional, None, input) };
+    let depth = functional.layer;
+    let target = target(network, table, functional, bounds, row);
+    upper_bounds(network, depth, [target], input)?.pop().shaped(depth)?
+}
+
+/// A functional with the lines and multipliers that its row asks for.
+fn target<'a>(
+    network: &GridNetwork,
+    table: &TanhTable,
+    functional: Functional,
+    bounds: &'a CrownLayers,
+    row: Option<&'a RowWitness>,
+) -> Result<Target<'a>, Fault> {
+    let Some(row) = row else {
+        return Ok(Target { functional, relaxed: Cow::Borrowed(&bounds.relaxed), multipliers: None });
+    };
     let depth = functional.layer;
     let mut relaxed = Vec::with_capacity(depth);
     let layers = network.layers.get(..depth).shaped(depth)?;
@@ -166,7 +196,7 @@ pub fn bound_row(
         });
     }
     founded(&row.multipliers, bounds, depth)?;
-    upper_bound(network, &relaxed, functional, Some(&row.multipliers), input)
+    Ok(Target { functional, relaxed: Cow::Owned(relaxed), multipliers: Some(&row.multipliers) })
 }
 
 /// A multiplier needs its constraint: a split has clamped the bounds, so the sign can be read off them.
@@ -224,13 +254,34 @@ pub fn bound_outputs(
     weights: &[i64],
     witness: Option<&RowWitness>,
 ) -> Result<i64, Fault> {
-    let functional = Functional::of_outputs(network, weights)?;
-    let backward = bound_row(network, table, functional, bounds, input, witness)?;
-    let outputs = bounds.post.last().ok_or(Fault::EmptyNetwork)?;
     let depth = network.layers.len();
-    let terms = zip_exact(weights, outputs.intervals(), depth)?;
-    let terms = terms.map(|(&w, (lower, upper))| (w, if w >= 0 { upper } else { lower }));
-    Ok(backward.min(products(terms).entry().within(depth)?))
+    bound_functionals(network, table, bounds, input, &[(weights, witness)])?.pop().shaped(depth)
+}
+
+/// [`bound_outputs`] of several, each with its row.
+///
+/// # Errors
+/// [`Fault`]: that of the first which is refused.
+pub fn bound_functionals(
+    network: &GridNetwork,
+    table: &TanhTable,
+    bounds: &CrownLayers,
+    input: &InputSet,
+    asked: &[(&[i64], Option<&RowWitness>)],
+) -> Result<Vec<i64>, Fault> {
+    let depth = network.layers.len();
+    let outputs = bounds.post.last().ok_or(Fault::EmptyNetwork)?;
+    let targets = asked.iter().map(|&(weights, row)| {
+        target(network, table, Functional::of_outputs(network, weights)?, bounds, row)
+    });
+    let backward = upper_bounds(network, depth, targets, input)?;
+    let least = zip_exact(asked, backward, depth)?.map(|(&(weights, _), backward)| {
+        let backward = backward?;
+        let terms = zip_exact(weights, outputs.intervals(), depth)?;
+        let terms = terms.map(|(&w, (lower, upper))| (w, if w >= 0 { upper } else { lower }));
+        Ok(backward.min(products(terms).entry().within(depth)?))
+    });
+    least.collect()
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub mod norm;
 pub mod number;
 pub mod paired;
 pub mod point;
+mod product;
 pub mod regret;
 pub mod relax;
 pub mod scaled;

@@ -10,6 +10,7 @@ mod outputs;
 mod people;
 mod people_more;
 mod programs;
+mod radius;
 mod regret;
 mod report;
 mod snapshot;

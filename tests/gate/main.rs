@@ -4,6 +4,7 @@ mod baseline;
 mod ci;
 mod export;
 mod newcomer;
+mod radius;
 mod reports;
 mod rules;
 mod support;

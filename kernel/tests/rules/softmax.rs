@@ -67,13 +67,18 @@ fn gains_of(changes: &[Vec<i64>], actions: usize) -> (Vec<i64>, i64) {
     (gains, oscillation)
 }
 
+/// Policies looked at, with twelve changes each; the long run is `SECATEUR_SAMPLES=100000`.
+fn rounds() -> usize {
+    std::env::var("SECATEUR_SAMPLES").ok().and_then(|n| n.parse().ok()).unwrap_or(4000)
+}
+
 /// Changes that share their gains: at random, at the corners of a box, and by one action against all others, under policies
 /// from nearly uniform to nearly certain, with logits known exactly or to an interval.
 #[test]
 fn no_change_moves_a_softmax_further() {
     let mut random = Random(20);
     let mut closest = 0f64;
-    for round in 0..4000 {
+    for round in 0..rounds() {
         let actions = if round % 100 == 0 { 9 + random.below(5) } else { 1 + random.below(6) };
         let spread = 10f64.powf(-2.0 + 3.2 * random.unit());
         let size = 10f64.powf(-4.0 + 4.8 * random.unit());

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use secateur_kernel::back::{Functional, Multipliers, RelaxedLayer, SplitMultiplier, upper_bound};
 use secateur_kernel::band::{BandBounds, BandNetwork, band_bounds};
-use secateur_kernel::bounds::{StateBounds, envelope, margin, margin_of_change, policies_of_later};
+use secateur_kernel::bounds::{Asked, StateBounds, envelope, margin, margin_of_change, policies_of_later};
 use secateur_kernel::branch::bound_tree;
 use secateur_kernel::crown::{CrownLayers, RowWitness, Witness, bound_outputs, crown_layers};
 use secateur_kernel::enclose::{self, Enclosure, Enclosures, TanhTable};
@@ -585,11 +585,12 @@ fn change(input: In<'_>) -> Result<StateBounds, Fault> {
     }
     if let Some(functionals) = input.maybe("functionals") {
         let known = functionals.list(|f| (f.at("weights").ints::<i64>(), f.at("bound").int::<i64>()));
-        let mut bound = |weights: &[i64], _: Option<(usize, bool)>| {
+        let bound = |(weights, _): &Asked| {
             let found = known.iter().find(|(named, _)| named == weights);
-            Ok(found.unwrap_or_else(|| panic!("no bound of {weights:?}")).1)
+            found.unwrap_or_else(|| panic!("no bound of {weights:?}")).1
         };
-        return StateBounds::from_functionals(&center, input.at("margins").flag(), &mut bound);
+        let mut bounds = |asked: &[Asked]| Ok(asked.iter().map(bound).collect());
+        return StateBounds::from_functionals(&center, input.at("margins").flag(), &mut bounds);
     }
     let deviation = input.at("deviation").ints();
     if let Some(wider) = input.maybe("wider") {
