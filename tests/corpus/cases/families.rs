@@ -41,6 +41,13 @@ pub(super) fn tighten(certificate: &mut Certificate, family: &str) {
     *value = nudged(value, -1);
 }
 
+fn set_of(certificate: &mut Certificate) -> &mut SensorSet {
+    match &mut certificate.perturbation.shape {
+        Perturbation::Sensor(set) => set,
+        other => panic!("{other:?}"),
+    }
+}
+
 impl Writer<'_> {
     /// Every case of this file.
     pub fn families(&self) {
@@ -267,12 +274,6 @@ impl Writer<'_> {
         let note =
             "a bias of two inputs that moves both by the same, with noise and limits, of a policy with names";
         self.accept("named", "sensor", note, &certificate);
-        fn set_of(c: &mut Certificate) -> &mut SensorSet {
-            match &mut c.perturbation.shape {
-                Perturbation::Sensor(set) => set,
-                other => panic!("{other:?}"),
-            }
-        }
         self.refuse(
             "named",
             &certificate,
@@ -306,14 +307,6 @@ impl Writer<'_> {
                 }),
                 ("sensor-radii", "model", "too few radii of noise", &|c| {
                     set_of(c).radii.pop();
-                }),
-                ("sensor-point", "point-too-far", "a point that no offset of this size explains", &|c| {
-                    set_of(c).shared[0].radius = rational("1/3000");
-                    c.claims.iter_mut().flat_map(|claim| &mut claim.values).for_each(|value| {
-                        if !value.starts_with('-') {
-                            *value = "100000".to_owned();
-                        }
-                    });
                 }),
             ],
         );
