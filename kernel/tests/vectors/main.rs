@@ -34,7 +34,7 @@ use cases::Case;
 use json::{In, outcome, render};
 
 /// Rules without vectors, and why.
-const WITHOUT: [(&str, &str); 4] = [
+const WITHOUT: [(&str, &str); 6] = [
     ("mono.verdict", "compares finished claims, in checker/src/table.rs"),
     (
         "region.cell",
@@ -42,6 +42,14 @@ const WITHOUT: [(&str, &str); 4] = [
     ),
     ("region.cover", "compares cells of a certificate, in checker/src/claim/region.rs"),
     ("counterexample.bracket", "compares claims of a certificate, in checker/src/claim/point.rs"),
+    (
+        "radius.proved",
+        "evaluates a family at a multiple of the radii, in checker/src/claim/radius.rs; its parts are those of the families",
+    ),
+    (
+        "radius.broken",
+        "compares a point with a limit, in checker/src/claim/radius.rs; its part is counterexample.point",
+    ),
 ];
 
 fn folder() -> PathBuf {
