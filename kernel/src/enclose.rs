@@ -75,11 +75,14 @@ pub(crate) fn exp_scaled(x: &Rational) -> Result<(BigInt, BigInt), Fault> {
     Ok(if x.is_negative() { inverse } else { power })
 }
 
+/// Lower and upper end as multiples of `2^-96`.
+type Ends = (BigInt, BigInt);
+
 /// Rule `enclose.exp` for `x >= 0` and for `-x`, their ends as multiples of `2^-96`.
 ///
 /// # Errors
 /// As [`exp`].
-pub(crate) fn exp_both(x: &Rational) -> Result<((BigInt, BigInt), (BigInt, BigInt)), Fault> {
+pub(crate) fn exp_both(x: &Rational) -> Result<(Ends, Ends), Fault> {
     if *x > whole(MAX_EXP_ARGUMENT) {
         return Err(Fault::ExpArgumentTooLarge);
     }

@@ -344,8 +344,14 @@ pub fn cell_set(
     }
     let ball = match &set.shape {
         Perturbation::L2 { .. } => Some(GridBall::Euclidean { semi_axes }),
-        _ if offsets.is_empty() => None,
-        _ => Some(GridBall::Shared { offsets: offsets.into_values().collect() }),
+        Perturbation::Linf { .. } | Perturbation::PerCoordinate { .. } | Perturbation::Sensor(_)
+            if offsets.is_empty() =>
+        {
+            None
+        }
+        Perturbation::Linf { .. } | Perturbation::PerCoordinate { .. } | Perturbation::Sensor(_) => {
+            Some(GridBall::Shared { offsets: offsets.into_values().collect() })
+        }
     };
     Ok(InputSet {
         region: GridBox::from_intervals(region),

@@ -162,8 +162,10 @@ fn changed_regions_are_refused() {
     assert!(matches!(small.1, Reason::Rule { .. }), "{small:?}");
     let large = region(refused(&|c| c.regions[0].upper[0] = rational("30")));
     assert!(matches!(large.1, Reason::TooTight { .. }), "{large:?}");
-    let other = region(refused(&|c| c.regions.swap(0, 1)));
-    assert!(matches!(other.1, Reason::TooTight { .. }), "{other:?}");
+    // Each entry has a tree of its own.
+    let other = refused(&|c| c.regions.swap(0, 1));
+    assert_eq!(other.entry.as_ref().map(|entry| entry.kind), Some("region"), "{other:?}");
+    assert!(matches!(other.reason, Reason::TooTight { .. }), "{other:?}");
     let limit = refused(&|c| c.limits.retain(|l| l != LIMIT_REGIONS));
     assert_eq!(limit, Reason::LimitMissing { limit: LIMIT_REGIONS }.into());
     // Every changed byte of the trees: refused, or accepted because what is claimed is still proved.

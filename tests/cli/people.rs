@@ -269,7 +269,10 @@ fn errors_of_audit_toml_say_what_was_meant() {
         (format!("{SETTINGS}limit = 1.5"), "it is a whole number"),
         (format!("{SETTINGS}branch-steps = 0"), "branch-steps 0 is not between"),
         (SETTINGS.replace("sensitivity", "sensitivty"), "did you mean sensitivity?"),
-        (SETTINGS.replace("states = \"../states.npy\"\n", ""), "missing field `states`"),
+        (
+            SETTINGS.replace("states = \"../states.npy\"\n", ""),
+            "it names no states; write states = \"FILE\", or give --states FILE",
+        ),
     ] {
         let ran = audit(&text);
         says(&ran, &[part]);

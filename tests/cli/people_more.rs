@@ -377,7 +377,19 @@ fn every_failure_is_a_document() {
         let document = json(&ran);
         assert_eq!(document["exitCode"], 2, "{line}: {ran:?}");
     }
-    for out in ["attacked", "audited", "drawn", "imported", "keys", "opened", "pruned", "swept", "trained"] {
+    for out in [
+        "attacked",
+        "audited",
+        "drawn",
+        "drawn.npy",
+        "imported",
+        "keys",
+        "named",
+        "opened",
+        "pruned",
+        "swept",
+        "trained",
+    ] {
         std::fs::write(full.path().join(out), b"mine").expect("written");
     }
     for line in

@@ -80,7 +80,7 @@ impl<'a> RegionProblem<'a> {
         let margin = if self.margins { self.margin(&input, &center, bounds.oscillation)? } else { None };
         let softmax = matches!(self.policy.head, Head::Categorical);
         let policy = softmax.then(|| Softmax::new(&center, self.network.value_bits)).transpose()?;
-        Ok(StateBounds { margin, ..bounds }.known(policy.as_ref())?)
+        StateBounds { margin, ..bounds }.known(policy.as_ref())
     }
 
     /// Rule `local.margin` over the cell: `center` holds what the network gives at any state of it.

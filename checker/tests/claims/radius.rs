@@ -1,6 +1,13 @@
 //! Radii (`spec/certificate-radius.md`): each side condition accepted and refused, on the outputs `2x` and `x` at the states 1
 //! and -1/2 with radius 1/16.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects)]
+#![allow(
+    // Points of witness files are binary64 numbers.
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
 
 use secateur_checker::check::{CHECKER_ID, NamedFile, Subject, check, head_name, pruned_count};
 use secateur_checker::claim::radius::RadiusTarget;

@@ -583,7 +583,8 @@ fn a_point_needs_one_offset_for_all() {
     assert_eq!(inputs("100", ["1.1000000000000000000001", "1"]), far(0));
     assert_eq!(inputs("21", ["1", "1"]), Ok(()));
     assert_eq!(inputs("21", ["1", "1.0000000000000000000001"]), Err(Fault::OutsideLimits { coordinate: 1 }));
-    assert_eq!(inputs("19", ["1", "-1"]), Err(Fault::OutsideLimits { coordinate: 1 }));
+    // The state itself is not within the limits, the perturbed one is.
+    assert_eq!(inputs("19", ["-1", "-1"]), Err(Fault::OutsideLimits { coordinate: 1 }));
     // In the network's units the state is seen at 3.
     let seen = |limit| {
         let offset = [r("0"), r("0")];

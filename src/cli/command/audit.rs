@@ -33,7 +33,8 @@ use crate::show::summary::{verified_json, verified_text};
 #[command(after_help = "\
 Example:
   secateur audit fixtures/pendulum-tanh --out /tmp/pendulum
-  secateur audit cartpole --states states.npy --epsilon 0.05 --sparsity 0,0.3,0.6
+  secateur audit cartpole --states states.npy --epsilon 0.05 \\
+      --sparsity 0,0.3,0.6
 
 Without DIR/audit.toml the options say everything; with it, each replaces what stands there.
 

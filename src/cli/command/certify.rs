@@ -45,7 +45,8 @@ Example:
   secateur certify go1/ --states states.npy --radii noise.toml --key key.pem \\
       --out go1.cert.dsse.json
   secateur certify cartpole/ --states states.npy --epsilon 0.01 \\
-      --radius-for same-action --key keys/secateur.pem --out radius.cert.dsse.json
+      --radius-for same-action --key keys/secateur.pem \\
+      --out radius.cert.dsse.json
   secateur certify cartpole/ --states states.npy --epsilon 0.01 --units raw \\
       --region-lower=-0.5,-0.5,-0.1,-0.5 --region-upper=0.5,0.5,0.1,0.5 \\
       --region-threshold 0.2 --key keys/secateur.pem --out box.cert.dsse.json

@@ -189,18 +189,13 @@ fn emit_row(
             continue;
         }
         for neuron in 0..layer.outputs {
-            let slope = |table: fn(&TargetSlopes) -> &Vec<Vec<f64>>| {
-                place.map_or(0.0, |(t, column)| {
-                    table(t)
-                        .get(index)
-                        .and_then(|s| s.get(neuron * t.columns.len() + column))
-                        .copied()
-                        .unwrap_or(0.0)
-                })
-            };
-            let sides: [fn(&TargetSlopes) -> &Vec<Vec<f64>>; 2] = [|t| &t.lower_slope, |t| &t.upper_slope];
-            for side in sides.into_iter().take(stored) {
-                bytes.extend(store_slope(layer.activation, slope(side)).to_le_bytes());
+            let slopes = place.map(|(t, column)| {
+                let entry =
+                    |table: &[Vec<f64>]| table.get(index)?.get(neuron * t.columns.len() + column).copied();
+                [entry(&t.lower_slope), entry(&t.upper_slope)]
+            });
+            for slope in slopes.unwrap_or_default().into_iter().take(stored) {
+                bytes.extend(store_slope(layer.activation, slope.unwrap_or(0.0)).to_le_bytes());
             }
         }
     }
