@@ -231,7 +231,7 @@ pub fn tanh_tangent_below(u: f64, tu: f64) -> (f64, f64) {
 }
 
 /// Between which values the free number of a line may move: the slope of the line below a (leaky) ReLU, the tangent point
-/// of a curve (of `tanh(z / 2)` for sigmoid, in units of `z / 2`; of ELU see [`elu::range_below`]).
+/// of a curve (of `tanh(z / 2)` for sigmoid, in units of `z / 2`; of ELU see `elu::range_below`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FreeRange {
     /// Least value.
