@@ -68,14 +68,14 @@ fn panel(title: String, family: &str, claims: &[&RadiusClaim]) -> Panel {
             stroke: Stroke::Curve,
             points: falling(falls, states, (least, most)),
         };
-        series.push(curve("proved", mask, claim.proved.iter().map(rational_to_float).collect()));
+        // Seven colours and four dashes: of one colour, solid where it is proved and dashed where it is not broken.
+        series.push(curve("proved", 8 * mask, claim.proved.iter().map(rational_to_float).collect()));
         if claim.broken.iter().any(Option::is_some) {
             let broken = claim
                 .broken
                 .iter()
                 .map(|m: &Option<Rational>| m.as_ref().map_or(f64::INFINITY, rational_to_float));
-            // The same colour with another dash.
-            series.push(curve("not broken", mask + 7, broken.collect()));
+            series.push(curve("not broken", 8 * mask + 21, broken.collect()));
         }
     }
     Panel {
