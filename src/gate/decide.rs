@@ -4,9 +4,7 @@
 mod case;
 mod exceptions;
 
-use std::path::PathBuf;
-
-use secateur_checker::load::{CheckPaths, Failure};
+use secateur_checker::load::Failure;
 use secateur_checker::reader::digest::sha256_hex;
 use secateur_checker::reader::escaped::Escaped;
 
@@ -16,7 +14,7 @@ use super::baseline::{Baseline, BaselineSource};
 use super::bind::{BindError, BoundFile, bind};
 use super::config::{Bound, Gate, PolicyEntry, Rule};
 use super::date::Day;
-use super::evidence::{Evidence, gather};
+use super::evidence::{Evidence, gather, paths_of};
 use super::report::{ConfigFile, Finding, Kind, PolicyReport, Report, Test, VerifiedReport};
 use crate::mismatch::explain;
 use crate::progress::Progress;
@@ -153,16 +151,7 @@ fn rejected(gate: &Gate, entry: &PolicyEntry, line: usize, failure: &Failure) ->
         ),
         _ => (Kind::Unreadable, "correct the path in secateur.toml, or fetch the file again"),
     };
-    let place = |path: &Option<PathBuf>| path.as_ref().map(|path| gate.place(path));
-    let paths = CheckPaths {
-        policy: gate.place(&entry.directory),
-        masks: place(&entry.masks),
-        states: gate.place(&entry.states),
-        trust: place(&entry.trust),
-        witness: place(&entry.witness),
-        certificate: gate.place(&entry.certificate),
-    };
-    let says = format!("{failure}{}", explain(failure, &paths));
+    let says = format!("{failure}{}", explain(failure, &paths_of(gate, entry)));
     finding("check", Some(entry.name.get_ref()), line, kind, says, advice)
 }
 

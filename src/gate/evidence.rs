@@ -67,6 +67,19 @@ impl Evidence {
     }
 }
 
+/// Where everything lies that an entry's check reads.
+pub fn paths_of(gate: &Gate, entry: &PolicyEntry) -> CheckPaths {
+    let place = |path: &Option<PathBuf>| path.as_ref().map(|path| gate.place(path));
+    CheckPaths {
+        policy: gate.place(&entry.directory),
+        masks: place(&entry.masks),
+        states: gate.place(&entry.states),
+        trust: place(&entry.trust),
+        witness: place(&entry.witness),
+        certificate: gate.place(&entry.certificate),
+    }
+}
+
 /// Reads a policy's files and checks its certificate against them; `progress(done, total)` is called after every state.
 ///
 /// # Errors
@@ -76,14 +89,5 @@ pub fn gather(
     entry: &PolicyEntry,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Evidence, Failure> {
-    let place = |path: &Option<PathBuf>| path.as_ref().map(|path| gate.place(path));
-    let paths = CheckPaths {
-        policy: gate.place(&entry.directory),
-        masks: place(&entry.masks),
-        states: gate.place(&entry.states),
-        trust: place(&entry.trust),
-        witness: place(&entry.witness),
-        certificate: gate.place(&entry.certificate),
-    };
-    check_paths(&paths, progress).map(Evidence)
+    check_paths(&paths_of(gate, entry), progress).map(Evidence)
 }

@@ -259,12 +259,25 @@ const STEPS: &str = "steps of each mask chain: by theorem, bounds of this family
 /// Most rows of bounds that are printed.
 const MAX_ROWS: usize = 1000;
 
-/// What is bounded, by policy, mask and quantity.
-fn bound_table(bounds: &[BoundRow], markdown: bool) -> String {
+fn empty_table(markdown: bool) -> Table {
     let mut table = crate::show::words::table();
     if markdown {
         table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
     }
+    table
+}
+
+/// How much the numbers below a heading are worth.
+fn standing_words(standing: Standing) -> &'static str {
+    match standing {
+        Standing::ClaimsOnly => "claimed, unchecked",
+        checked => checked.words(),
+    }
+}
+
+/// What is bounded, by policy, mask and quantity.
+fn bound_table(bounds: &[BoundRow], markdown: bool) -> String {
+    let mut table = empty_table(markdown);
     table.set_header([
         "policy",
         "mask",
@@ -291,11 +304,7 @@ fn bound_table(bounds: &[BoundRow], markdown: bool) -> String {
             at_least.unwrap_or_else(|| "-".to_owned()),
         ]);
     }
-    let words = match bounds.first().map(|row| row.standing) {
-        Some(Standing::ClaimsOnly) => "claimed, unchecked",
-        Some(standing) => standing.words(),
-        None => return String::new(),
-    };
+    let Some(words) = bounds.first().map(|row| standing_words(row.standing)) else { return String::new() };
     let left = bounds.len().saturating_sub(MAX_ROWS);
     let more = if left > 0 { format!("{left} more rows: --format json\n") } else { String::new() };
     format!("bounds at the listed states, {words}:\n{}{table}\n{more}", if markdown { "\n" } else { "" })
@@ -303,15 +312,8 @@ fn bound_table(bounds: &[BoundRow], markdown: bool) -> String {
 
 /// How far claims are proved, by policy and mask; nothing without radii.
 fn radius_table(radii: &[RadiusRow], markdown: bool) -> String {
-    let words = match radii.first().map(|row| row.standing) {
-        Some(Standing::ClaimsOnly) => "claimed, unchecked",
-        Some(standing) => standing.words(),
-        None => return String::new(),
-    };
-    let mut table = crate::show::words::table();
-    if markdown {
-        table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
-    }
+    let Some(words) = radii.first().map(|row| standing_words(row.standing)) else { return String::new() };
+    let mut table = empty_table(markdown);
     table.set_header([
         "policy",
         "mask",
