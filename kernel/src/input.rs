@@ -342,23 +342,15 @@ pub fn cell_set(
             offsets.entry(offset).or_default().push((coordinate, axis));
         }
     }
+    let shared = (!offsets.is_empty()).then(|| offsets.into_values().collect());
     let ball = match &set.shape {
         Perturbation::L2 { .. } => Some(GridBall::Euclidean { semi_axes }),
-        Perturbation::Linf { .. } | Perturbation::PerCoordinate { .. } | Perturbation::Sensor(_)
-            if offsets.is_empty() =>
-        {
-            None
-        }
         Perturbation::Linf { .. } | Perturbation::PerCoordinate { .. } | Perturbation::Sensor(_) => {
-            Some(GridBall::Shared { offsets: offsets.into_values().collect() })
+            shared.map(|offsets| GridBall::Shared { offsets })
         }
     };
-    Ok(InputSet {
-        region: GridBox::from_intervals(region),
-        center: GridBox::from_intervals(center),
-        radii,
-        ball,
-    })
+    let boxed = GridBox::from_intervals;
+    Ok(InputSet { region: boxed(region), center: boxed(center), radii, ball })
 }
 
 /// The radii that bound `|perturbed - unperturbed|` for ALL states, per network input: the global families' `v_0`.
