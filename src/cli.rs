@@ -7,6 +7,7 @@ pub mod option;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use secateur_checker::threads::use_threads;
 
 #[cfg(feature = "train")]
 use command::{attack, episodes, sweep, train};
@@ -132,6 +133,7 @@ pub fn run() -> ExitCode {
         complain("error: --format snapshot is of `secateur show` only; here it is text or json");
         return ExitCode::from(2);
     }
+    use_threads(arguments.threads.unwrap_or(0));
     if let Some(threads) = arguments.threads
         && rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().is_err()
     {

@@ -6,7 +6,7 @@ use crate::claim::bound::claimed_families;
 use crate::claim::point::{bracket_words, brackets};
 use crate::claim::statistical::check_draw;
 use crate::claim::{Proofs, Sentences, check_numbers, check_sentences, check_verdicts};
-use crate::evaluate::{Problem, evaluate};
+use crate::evaluate::{Evaluated, Problem, evaluate};
 use crate::kernel::head::HeadBounds;
 use crate::kernel::nested::check_nested;
 use crate::model::{Head, Mask, Network, Perturbation, Policy, SOURCE_ROLES, SensorSet, States, Units};
@@ -52,7 +52,7 @@ pub struct Subject<'a> {
     pub witness: Option<NamedFile<'a>>,
 }
 
-/// A certificate whose every claim was proved again from the files. Only [`check`] makes one.
+/// A certificate whose every claim was proved again from the files. Only [`check_evaluated`] makes one.
 #[derive(Clone, Debug)]
 pub struct Verified {
     certificate: Certificate,
@@ -101,13 +101,27 @@ impl Verified {
     }
 }
 
-/// Recomputes everything `certificate` says about `subject`; `progress(done, total)` is called after every state.
+/// Recomputes everything `certificate` says about `subject`; `progress(done, total)` is told of the states.
 ///
 /// # Errors
 /// [`Rejection`], the first difference found: files, model, sentences, claims, verdicts, brackets, in this order.
 pub fn check(
     certificate: Certificate,
     subject: &Subject<'_>,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Verified, Rejection> {
+    check_evaluated(certificate, subject, None, progress)
+}
+
+/// [`check`] by whoever has just evaluated the families: their values are taken as they are iff they are of this very policy,
+/// these masks, states, perturbation, witness and families. Everything else is read and recomputed.
+///
+/// # Errors
+/// Those of [`check`].
+pub fn check_evaluated(
+    certificate: Certificate,
+    subject: &Subject<'_>,
+    known: Option<Evaluated<'_>>,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Verified, Rejection> {
     check_checker(&certificate.checker)?;
@@ -126,7 +140,10 @@ pub fn check(
         perturbation: &certificate.perturbation,
         witness: subject.witness.map(|w| w.bytes),
     };
-    let tables = evaluate(&problem, &families, progress)?;
+    let tables = match known.and_then(|known| known.of(&problem, &families)) {
+        Some(tables) => tables,
+        None => evaluate(&problem, &families, progress)?,
+    };
     let head = HeadBounds::new(&subject.policy.head)?;
     let mut proofs = Proofs::new(&problem, rows, &head, &tables, progress);
     check_numbers(claims, &mut proofs)?;

@@ -7,8 +7,16 @@ use crate::number::{Rational, Rounding};
 use crate::table::Quantity;
 
 /// The options, each with a value.
-pub const OPTIONS: [&str; 7] =
-    ["--epsilon", "--shape", "--units", "--min-states", "--state-units", "--max", "--policy-digest"];
+pub const OPTIONS: [&str; 8] = [
+    "--epsilon",
+    "--shape",
+    "--units",
+    "--min-states",
+    "--state-units",
+    "--max",
+    "--min-radius",
+    "--policy-digest",
+];
 
 /// How many of the states file's rows the certificate must speak of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +34,8 @@ pub struct Demands {
     rows: Option<Rows>,
     state_units: Option<Units>,
     most: Vec<(Quantity, Rational)>,
+    /// A quantity, its limit (a margin has none), and up to which multiple of the radii it is kept.
+    radii: Vec<(Quantity, Option<Rational>, Rational)>,
     policy_digest: Option<String>,
 }
 
@@ -57,8 +67,17 @@ fn limit(value: &str) -> Option<(Quantity, Rational)> {
     Some((quantity, Rational::parse(limit).ok()?))
 }
 
+fn radius(value: &str) -> Option<(Quantity, Option<Rational>, Rational)> {
+    let (goal, multiple) = value.split_once(':')?;
+    let (quantity, most) = match goal {
+        "same-action" => (Quantity::SameActionMargin, None),
+        _ => limit(goal).map(|(quantity, most)| (quantity, Some(most)))?,
+    };
+    Some((quantity, most, Rational::parse(multiple).ok()?))
+}
+
 impl Demands {
-    /// Takes the value of one of [`OPTIONS`]; all but `--max` may stand once.
+    /// Takes the value of one of [`OPTIONS`]; all but `--max` and `--min-radius` may stand once.
     ///
     /// # Errors
     /// What the option takes.
@@ -92,6 +111,11 @@ impl Demands {
             }
             "--max" => {
                 self.most.push(limit(value).ok_or("tv=LIMIT, kl=LIMIT or deviation=LIMIT")?);
+                Ok(())
+            }
+            "--min-radius" => {
+                self.radii
+                    .push(radius(value).ok_or("deviation=LIMIT:MULTIPLE, tv=, kl= or same-action:MULTIPLE")?);
                 Ok(())
             }
             _ => Err("nothing; there is no such demand"),
@@ -165,6 +189,28 @@ impl Demands {
                 format!("at least {wanted} states"),
                 states_words(certificate, Some(facts)),
             );
+        }
+        for (quantity, most, multiple) in &self.radii {
+            for mask in 0..certificate.masks.len() {
+                let goal =
+                    most.as_ref().map_or_else(String::new, |most| format!(" at most {}", exactly(most)));
+                let (goal, wanted) = (format!("{}{goal}", quantity_words(*quantity)), exactly(multiple));
+                let wanted = || format!("{goal} up to {wanted} x the radii under mask {mask}");
+                // A smaller limit that is kept keeps this one.
+                let entries = certificate.radius.iter().filter(|claim| {
+                    claim.mask == mask && claim.quantity == quantity.name() && claim.limit <= *most
+                });
+                let found =
+                    (0..states).map(|state| entries.clone().filter_map(|e| e.proved.get(state)).max());
+                match found.collect::<Option<Vec<_>>>().and_then(|found| found.into_iter().min()) {
+                    Some(found) if found >= multiple => {}
+                    Some(found) => {
+                        let found = format!("up to {} x at every state", outward(found, Rounding::Down));
+                        return unmet("unmet-radius", wanted(), found);
+                    }
+                    None => return unmet("unmet-radius", wanted(), "no such radius".to_owned()),
+                }
+            }
         }
         let claims = Claims::new(certificate, Some(facts));
         for (quantity, limit) in &self.most {

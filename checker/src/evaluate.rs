@@ -1,5 +1,7 @@
 //! All families of a problem, state by state. Trusted. `spec/certificate.md#order-of-the-check`.
 
+use std::sync::OnceLock;
+
 use crate::family::Family;
 use crate::global::GlobalProblem;
 use crate::kernel::bounds::{StateBounds, margin_of_change};
@@ -9,9 +11,10 @@ use crate::local::LocalProblem;
 use crate::model::{Mask, PerturbationSet, Policy, States};
 use crate::rejection::Reason;
 use crate::table::{FamilyTable, MaskTable};
+use crate::threads::in_order;
 
 /// A policy, its masks, its states and an adversary; and the witness file's bytes, if there is one.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Problem<'a> {
     /// The policy.
     pub policy: &'a Policy,
@@ -25,42 +28,101 @@ pub struct Problem<'a> {
     pub witness: Option<&'a [u8]>,
 }
 
-/// The values of `families` (all of them) under every mask; `progress(done, total)` is called after every state.
+/// The values of `families` (all of them) under every mask; `progress(done, total)` is told of the states.
 ///
 /// # Errors
-/// [`Reason`].
+/// [`Reason`]: of several states that are refused, the first one's.
 pub fn evaluate(
     problem: &Problem<'_>,
     families: &[Family],
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<FamilyTable>, Reason> {
-    let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)?;
-    let local = local.with_witness(problem.witness, families)?.prepare(families)?;
-    let total = local.states();
-    let mut states = Vec::with_capacity(total);
-    for state in 0..total {
-        states.push(evaluate_state(&local, state, families)?);
-        progress(states.len(), total);
+    let evaluation = Evaluation::new(problem, families)?;
+    in_order(evaluation.states(), &|state| evaluation.state(state), progress)?;
+    Ok(evaluation.finish()?.tables)
+}
+
+/// The values of families, state by state in any order and on any thread.
+pub struct Evaluation<'a> {
+    problem: Problem<'a>,
+    families: Vec<Family>,
+    local: LocalProblem<'a>,
+    states: Vec<OnceLock<StateValues>>,
+}
+
+impl<'a> Evaluation<'a> {
+    /// Prepares the masks; no state is evaluated yet.
+    ///
+    /// # Errors
+    /// [`Reason`].
+    pub fn new(problem: &Problem<'a>, families: &[Family]) -> Result<Self, Reason> {
+        let local = LocalProblem::new(problem.policy, problem.masks, problem.states, problem.perturbation)?;
+        let local = local.with_witness(problem.witness, families)?.prepare(families)?;
+        let states = (0..local.states()).map(|_| OnceLock::new()).collect();
+        Ok(Self { problem: *problem, families: families.to_vec(), local, states })
     }
-    assemble(problem, &local, families, states)
+
+    /// Number of states.
+    pub fn states(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Evaluates one state, unless it has been.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn state(&self, index: usize) -> Result<(), Fault> {
+        self.values(index).map(|_| ())
+    }
+
+    fn values(&self, index: usize) -> Result<&StateValues, Fault> {
+        let slot = self.states.get(index).ok_or(Fault::ShapeMismatch { layer: 0 })?;
+        if let Some(known) = slot.get() {
+            return Ok(known);
+        }
+        let values = evaluate_state(&self.local, index, &self.families)?;
+        Ok(slot.get_or_init(|| values))
+    }
+
+    /// Evaluates what is left, and puts the states' values and the global families' together.
+    ///
+    /// # Errors
+    /// [`Reason`].
+    pub fn finish(self) -> Result<Evaluated<'a>, Reason> {
+        let states = (0..self.states()).map(|state| self.values(state)).collect::<Result<Vec<_>, _>>()?;
+        let tables = assemble(&self.problem, &self.local, &self.families, &states)?;
+        Ok(Evaluated { problem: self.problem, families: self.families, tables })
+    }
+}
+
+/// The values of families, and of what problem. Only [`Evaluation`] makes one.
+pub struct Evaluated<'a> {
+    problem: Problem<'a>,
+    families: Vec<Family>,
+    tables: Vec<FamilyTable>,
+}
+
+impl Evaluated<'_> {
+    /// One table a family.
+    pub fn tables(&self) -> &[FamilyTable] {
+        &self.tables
+    }
+
+    /// The tables, iff they are those of these families of this very problem.
+    pub(crate) fn of(self, problem: &Problem<'_>, families: &[Family]) -> Option<Vec<FamilyTable>> {
+        (self.problem == *problem && self.families == families).then_some(self.tables)
+    }
 }
 
 /// What one state contributes: bounds per local family and mask, and clean outputs per mask where margins need them.
 #[derive(Clone, Debug)]
-pub struct StateValues {
+struct StateValues {
     local: Vec<Vec<StateBounds>>,
     clean: Vec<GridBox>,
 }
 
-/// Evaluates one state; independent of every other, so that a caller may run states in parallel.
-///
-/// # Errors
-/// [`Fault`].
-pub fn evaluate_state(
-    local: &LocalProblem<'_>,
-    state: usize,
-    families: &[Family],
-) -> Result<StateValues, Fault> {
+/// Evaluates one state.
+fn evaluate_state(local: &LocalProblem<'_>, state: usize, families: &[Family]) -> Result<StateValues, Fault> {
     let at = |fault: Fault| fault.at(Place::State(state));
     let local_families: Vec<Family> = families.iter().copied().filter(|f| f.is_local()).collect();
     let values = if local_families.is_empty() {
@@ -77,14 +139,11 @@ pub fn evaluate_state(
 }
 
 /// Puts the states' values and the global families' together, in the order of `families`.
-///
-/// # Errors
-/// [`Reason`].
-pub fn assemble(
+fn assemble(
     problem: &Problem<'_>,
     local: &LocalProblem<'_>,
     families: &[Family],
-    states: Vec<StateValues>,
+    states: &[&StateValues],
 ) -> Result<Vec<FamilyTable>, Reason> {
     let mut global = None;
     let mut tables = Vec::with_capacity(families.len());
@@ -92,7 +151,7 @@ pub fn assemble(
     for &family in families {
         if family.is_local() {
             let masks = 0..family.covers(problem.masks.len());
-            let masks = masks.map(|mask| local_table(&states, position, mask, local.value_bits));
+            let masks = masks.map(|mask| local_table(states, position, mask, local.value_bits));
             tables.push(FamilyTable { family, masks: masks.collect::<Result<_, _>>()? });
             position = position.saturating_add(1);
         } else {
@@ -119,7 +178,7 @@ pub fn assemble(
 
 /// A family's values under a mask, one entry a state.
 fn local_table(
-    states: &[StateValues],
+    states: &[&StateValues],
     family: usize,
     mask: usize,
     value_bits: u32,

@@ -23,3 +23,4 @@ pub mod rejection;
 pub mod sentences;
 pub mod table;
 pub mod tables;
+pub mod threads;

@@ -18,6 +18,7 @@ use secateur_checker::reader::certificate::SCHEMA_VERSION;
 use secateur_checker::reader::escaped::Escaped;
 use secateur_checker::reader::property::MAX_PROPERTY;
 use secateur_checker::reader::trust::SignerInfo;
+use secateur_checker::threads::use_threads;
 
 const USAGE: &str = "\
 usage: secateur-check BUNDLE (--trust FILE.json | --unsigned) [DEMAND...]
@@ -42,10 +43,12 @@ demands, exit code 1 if the certificate is true and does not meet one:
   --min-states N     it speaks of at least N states, or of all rows of the file
   --state-units U    the states are read as raw or normalised
   --max Q=LIMIT      tv, kl or deviation is at most LIMIT at every listed state under every mask; may be repeated
+  --min-radius Q=LIMIT:M  Q is proved to keep LIMIT up to M times the radii, at every state and mask (same-action:M)
   --policy-digest D  the policy has this digest (not the one of its weights alone)
 output:
   --details      every claim, exact numbers, the signer's names
   --quiet        nothing on standard output, no progress
+  --threads N    threads to use, 1 or more; the answer does not depend on it (default: one per core)
   --version, --help
 exit codes:
   0 verified, and every demand met
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Ok(given) => given,
         Err(wrong) => return complain(&format!("{wrong}\n{USAGE}"), 2),
     };
+    use_threads(given.threads.unwrap_or(0));
     if given.trust.is_none() && !given.unsigned {
         return complain("give --trust FILE.json, or --unsigned to check without a signature", 2);
     }
@@ -102,6 +106,7 @@ struct Given {
     property: Option<PathBuf>,
     bundle: Option<PathBuf>,
     demands: Demands,
+    threads: Option<usize>,
     unsigned: bool,
     details: bool,
     quiet: bool,
@@ -198,6 +203,17 @@ fn parse_arguments(arguments: Vec<OsString>) -> Result<Given, String> {
                 given.unsigned |= word == "--unsigned";
                 given.details |= word == "--details";
                 given.quiet |= word == "--quiet" || word == "-q";
+                continue;
+            }
+            "--threads" => {
+                let value = rest.next().ok_or("--threads wants a value")?;
+                let number = value.to_str().and_then(|value| value.parse().ok()).filter(|number| *number > 0);
+                let number: usize = number.ok_or_else(|| {
+                    format!("--threads takes a number from 1 on, not {}", Escaped(&value.to_string_lossy()))
+                })?;
+                if given.threads.replace(number).is_some() {
+                    return Err("--threads stands twice".to_owned());
+                }
                 continue;
             }
             demand if OPTIONS.contains(&demand) => {

@@ -237,7 +237,8 @@ fn reach(
 ) -> Result<Reach, Fault> {
     let radius = part.reach();
     let reader = Reader::new(policy.normaliser.as_ref(), units, set.units, coordinate)?;
-    let (low, high) = (reader.base(low)?, reader.base(high)?);
+    let own = reader.base(low)?;
+    let (low, high) = if low == high { (own.clone(), own) } else { (own, reader.base(high)?) };
     let (mut least, mut most) = (low.sub(&radius), high.add(&radius));
     if !part.allows(&low) || !part.allows(&high) {
         return Err(Fault::OutsideLimits { coordinate });

@@ -6,11 +6,12 @@ use alloc::format;
 use alloc::string::String;
 use core::cmp::Ordering;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 
 use num_bigint::{BigInt, BigUint};
 use num_integer::Integer;
 use num_rational::Ratio;
-use num_traits::{One, Signed, Zero};
+use num_traits::{One, Signed, ToPrimitive, Zero};
 
 /// Longest run of digits accepted in a number that a person or a certificate writes.
 pub(crate) const MAX_DIGITS: usize = 4096;
@@ -50,8 +51,49 @@ impl fmt::Display for NumberError {
 }
 
 /// An exact rational number in lowest terms with a positive denominator.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug)]
 pub struct Rational(Ratio<BigInt>);
+
+// Of numbers in lowest terms; `Ratio` itself would divide.
+impl PartialEq for Rational {
+    fn eq(&self, other: &Self) -> bool {
+        self.numerator() == other.numerator() && self.denominator() == other.denominator()
+    }
+}
+
+impl Eq for Rational {}
+
+impl Hash for Rational {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.numerator(), self.denominator()).hash(state);
+    }
+}
+
+impl PartialOrd for Rational {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Rational {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.numerator() * other.denominator()).cmp(&(other.numerator() * self.denominator()))
+    }
+}
+
+/// The greatest common divisor; of numbers of 128 bits without an allocation a bit.
+fn common(a: &BigInt, b: &BigInt) -> BigInt {
+    match (a.magnitude().to_u128(), b.magnitude().to_u128()) {
+        (Some(a), Some(b)) => a.gcd(&b).into(),
+        (None, _) | (_, None) => a.gcd(b),
+    }
+}
+
+/// Both without their common divisor; the second is not 0.
+fn lowest(a: &BigInt, b: &BigInt) -> (BigInt, BigInt) {
+    let common = common(a, b);
+    if common.is_one() { (a.clone(), b.clone()) } else { (a / &common, b / &common) }
+}
 
 impl Rational {
     /// `numerator / denominator`.
@@ -62,8 +104,13 @@ impl Rational {
         if denominator.is_zero() {
             return Err(NumberError::ZeroDenominator);
         }
-        #[allow(clippy::disallowed_methods)] // the denominator was tested just above
-        Ok(Self(Ratio::new(numerator, denominator)))
+        let (numerator, denominator) = lowest(&numerator, &denominator);
+        let negative = denominator.is_negative();
+        Ok(Self(if negative {
+            Ratio::new_raw(-numerator, -denominator)
+        } else {
+            Ratio::new_raw(numerator, denominator)
+        }))
     }
 
     /// The integer `value`.
@@ -74,20 +121,19 @@ impl Rational {
     /// `mantissa * 2^exponent`.
     pub fn from_dyadic(mantissa: BigInt, exponent: i64) -> Self {
         let shift = exponent.unsigned_abs();
-        if exponent >= 0 {
-            Self::from_integer(mantissa << shift)
-        } else {
-            #[allow(clippy::disallowed_methods)] // a power of two is never zero
-            Self(Ratio::new(mantissa, BigInt::one() << shift))
-        }
+        if exponent >= 0 { Self::from_integer(mantissa << shift) } else { Self::over_power(mantissa, shift) }
+    }
+
+    /// `value * 2^-bits`.
+    fn over_power(value: BigInt, bits: u64) -> Self {
+        // A power of two shares nothing but twos with the value, whose lowest one bit tells how many.
+        let shared = value.trailing_zeros().unwrap_or(bits).min(bits);
+        Self(Ratio::new_raw(value >> shared, BigInt::one() << bits.saturating_sub(shared)))
     }
 
     /// `value * 2^-bits`: an entry of a grid as the number that it stands for.
     pub fn on_grid(value: impl Into<BigInt>, bits: u32) -> Self {
-        let value = value.into();
-        // A power of two shares nothing but twos with the value, whose lowest one bit tells how many.
-        let shared = value.trailing_zeros().unwrap_or(bits.into()).min(bits.into());
-        Self(Ratio::new_raw(value >> shared, BigInt::one() << u64::from(bits).saturating_sub(shared)))
+        Self::over_power(value.into(), bits.into())
     }
 
     /// The number 0.
@@ -132,20 +178,22 @@ impl Rational {
 
     /// Sum.
     pub fn add(&self, other: &Self) -> Self {
-        #[allow(clippy::arithmetic_side_effects)] // big integers do not overflow
-        Self(&self.0 + &other.0)
+        let (own, others) = lowest(self.denominator(), other.denominator());
+        let sum = self.numerator() * others + other.numerator() * &own;
+        let (sum, denominator) = lowest(&sum, &(own * other.denominator()));
+        Self(Ratio::new_raw(sum, denominator))
     }
 
     /// Difference.
     pub fn sub(&self, other: &Self) -> Self {
-        #[allow(clippy::arithmetic_side_effects)] // big integers do not overflow
-        Self(&self.0 - &other.0)
+        self.add(&other.neg())
     }
 
     /// Product.
     pub fn mul(&self, other: &Self) -> Self {
-        #[allow(clippy::arithmetic_side_effects)] // big integers do not overflow
-        Self(&self.0 * &other.0)
+        let (own, others) = lowest(self.numerator(), other.denominator());
+        let (theirs, owns) = lowest(other.numerator(), self.denominator());
+        Self(Ratio::new_raw(own * theirs, others * owns))
     }
 
     /// Quotient.
@@ -403,10 +451,61 @@ fn plain(digits: &str, power: i64) -> String {
 #[cfg(test)]
 #[allow(clippy::disallowed_types, clippy::as_conversions, clippy::float_arithmetic)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
 
     fn r(text: &str) -> Rational {
         Rational::parse(text).unwrap()
+    }
+
+    /// Sums, differences, products, quotients and the order are those of `Ratio`, in lowest terms, with 0, with signs, and with
+    /// numbers below and above 128 bits.
+    #[test]
+    fn arithmetic_is_that_of_fractions() {
+        let mut bits = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut draw = |size: u32| {
+            let mut value = BigInt::zero();
+            for _ in 0..size {
+                bits ^= bits << 13;
+                bits ^= bits >> 7;
+                bits ^= bits << 17;
+                value = (value << 40) + BigInt::from(bits >> 24);
+            }
+            if bits & 2 == 0 { -value } else { value }
+        };
+        let mut numbers = vec![(BigInt::zero(), BigInt::one()), (BigInt::from(-6), BigInt::from(-4))];
+        for size in [1, 1, 2, 3, 4, 5] {
+            let (top, bottom): (BigInt, BigInt) = (draw(size), draw(6 - size));
+            numbers.push((top.clone(), bottom.clone()));
+            // Common factors of every size, among them powers of two.
+            let factor = draw(size) << (size * 11);
+            numbers.push((top * &factor, bottom * factor));
+        }
+        #[allow(clippy::disallowed_methods)]
+        let known = |(top, bottom): &(BigInt, BigInt)| Ratio::new(top.clone(), bottom.clone());
+        let same = |found: &Rational, wanted: &Ratio<BigInt>| {
+            assert_eq!((found.numerator(), found.denominator()), (wanted.numer(), wanted.denom()));
+        };
+        for a in &numbers {
+            let (x, p) = (Rational::new(a.0.clone(), a.1.clone()).unwrap(), known(a));
+            same(&x, &p);
+            for b in &numbers {
+                let (y, q) = (Rational::new(b.0.clone(), b.1.clone()).unwrap(), known(b));
+                same(&x.add(&y), &(&p + &q));
+                same(&x.sub(&y), &(&p - &q));
+                same(&x.mul(&y), &(&p * &q));
+                match x.div(&y) {
+                    Ok(quotient) => same(&quotient, &(&p / &q)),
+                    Err(error) => assert!(q.is_zero() && error == NumberError::ZeroDenominator),
+                }
+                assert_eq!((x.cmp(&y), x == y), (p.cmp(&q), p == q));
+            }
+        }
+        for (mantissa, exponent) in [(12, -1), (12, -2), (12, -3), (-5, -70), (0, -9), (3, 2)] {
+            let wanted = (BigInt::from(mantissa) << 80usize, BigInt::one() << (80i64 - exponent));
+            same(&Rational::from_dyadic(BigInt::from(mantissa), exponent), &known(&wanted));
+        }
     }
 
     #[test]

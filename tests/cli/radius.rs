@@ -44,6 +44,49 @@ fn certify(folder: &Path, more: &[&str]) -> Ran {
     secateur(folder, &[&CERTIFY[..], more].concat())
 }
 
+/// The largest multiple that every state and mask keeps can be demanded of both programs, and nothing more; a larger limit is
+/// kept as well, a smaller one is not known to be.
+fn demands_of_radii(root: &Path, check: &[&str]) {
+    let document: Value = {
+        let shown = secateur(root, &["--format", "json", "show", "c.cert.dsse.json"]);
+        serde_json::from_str(&shown.stdout).expect("JSON")
+    };
+    let claims = document["radius"]["claims"].as_array().expect("claims").clone();
+    let least = |quantity: &str| {
+        let of = |mask: usize| {
+            let entries = claims.iter().filter(|c| c["quantity"] == quantity && c["mask"] == mask);
+            let lists =
+                entries.map(|c| c["proved"].as_array().expect("multiples").clone()).collect::<Vec<_>>();
+            let number =
+                |v: &Value| v.as_str().map_or_else(|| v.as_f64(), |t| t.parse().ok()).expect("a number");
+            let at = |state: usize| lists.iter().map(|l| number(&l[state])).fold(0.0, f64::max);
+            (0..4).map(at).fold(f64::INFINITY, f64::min)
+        };
+        of(0).min(of(1))
+    };
+    let said = |code: i32, value: &str, words: &str| {
+        let long =
+            run(programs::secateur(root).args(["--quiet", "check", "--min-radius", value]).args(check));
+        let short = run(secateur_check(root).args(["--min-radius", value]).args(check));
+        for ran in [long, short] {
+            assert!(ran.code == code && ran.stderr.contains(words), "{value}: {ran:?}");
+        }
+    };
+    for (goal, quantity) in [("same-action", "same-action-margin"), ("deviation=0.2", "action-deviation")] {
+        let most = least(quantity);
+        assert!(most > 0.0, "{goal}: {claims:?}");
+        said(0, &format!("{goal}:{:.6}", most * 0.999), "");
+        said(1, &format!("{goal}:{:.6}", most * 1.001), "x at every state");
+    }
+    said(0, "deviation=0.3:0.001", "");
+    said(
+        1,
+        "deviation=0.1:0",
+        "not met (unmet-radius): change of any output at most 0.1 up to 0 x the radii under mask 0 is demanded, the certificate has no such radius",
+    );
+    said(1, "tv=0.5:0", "no such radius");
+}
+
 #[test]
 fn a_radius_is_found_checked_shown_and_drawn() {
     let (folder, _problem) = written();
@@ -64,6 +107,7 @@ fn a_radius_is_found_checked_shown_and_drawn() {
         |text: &str| text.lines().filter(|l| l.starts_with("radius")).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(line(&checked.stdout), line(&ran.stdout));
     assert!(line(&checked.stdout).len() >= 4, "{checked:?}");
+    demands_of_radii(root, &check);
     let details = secateur(root, &["show", "--details", "c.cert.dsse.json"]);
     assert!(
         details.stdout.contains("of 4 states, proved at this multiple or a larger one: 1 at "),

@@ -13,7 +13,9 @@ use secateur_checker::number::Rational;
 use secateur_checker::reader::certificate::Claim;
 use secateur_checker::reader::digest::{policy_digest, weights_digest};
 use secateur_checker::reader::dsse::{MAX_ENVELOPE, PAYLOAD_TYPE};
-use secateur_testkit::problem::{Problem, Spec, certify_directory, key, linf, rational, write_trust};
+use secateur_testkit::problem::{
+    Problem, Spec, WITNESS, certify_directory, key, linf, rational, write_trust,
+};
 use secateur_testkit::programs::{CHECK, Ran, check_both, run, secateur, secateur_check};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -124,6 +126,7 @@ fn demands_are_met_or_name_what_is_missing() {
     unmet(&["--state-units", "raw"], "unmet-state-units");
     unmet(&["--min-states", "3"], "unmet-states");
     unmet(&["--max", "tv=1", "--max", "deviation=0.000001"], "unmet-max");
+    unmet(&["--min-radius", "tv=1:0"], "unmet-radius");
     let other = format!("sha256:{}", "0".repeat(64));
     unmet(&["--policy-digest", &other], "unmet-policy-digest");
     let [ran, _] =
@@ -131,7 +134,15 @@ fn demands_are_met_or_name_what_is_missing() {
     assert_eq!(ran.code, 0, "{ran:?}");
     let digest = line(&ran, "policy").trim_start_matches("policy").trim().to_owned();
     assert_eq!(both(folder.path(), &["--policy-digest", &digest])[0].code, 0);
-    for wrong in [["--max", "tv"], ["--shape", "ball"], ["--min-states", "x"], ["--policy-digest", "abc"]] {
+    for wrong in [
+        ["--max", "tv"],
+        ["--shape", "ball"],
+        ["--min-states", "x"],
+        ["--policy-digest", "abc"],
+        ["--min-radius", "tv=1"],
+        ["--min-radius", "same-action:x"],
+        ["--min-radius", "1:1"],
+    ] {
         let [long, short] = both(folder.path(), &wrong);
         assert!(
             long.code == 2 && short.stderr.contains(wrong[0]) && long.stderr.contains(wrong[0]),
@@ -425,9 +436,49 @@ fn the_small_program_explains_itself() {
     }
     let wrong = run(secateur_check(folder.path()).args(["policy", "--frob"]));
     assert!(wrong.code == 2 && wrong.stderr.starts_with("there is no option \"--frob\""), "{wrong:?}");
+    for (value, words) in
+        [(&["0"][..], "takes a number from 1 on, not \"0\""), (&["two"], "not \"two\""), (&[], "a value")]
+    {
+        let wrong = run(secateur_check(folder.path()).args(["policy", "--threads"]).args(value));
+        assert!(wrong.code == 2 && wrong.stderr.contains(words), "{wrong:?}");
+    }
+    let twice = run(secateur_check(folder.path()).args(["policy", "--threads", "1", "--threads", "2"]));
+    assert!(twice.code == 2 && twice.stderr.starts_with("--threads stands twice"), "{twice:?}");
     let (folder, _) = certified(&[Family::Sensitivity]);
     let quiet = run(secateur_check(folder.path()).args(CHECK).arg("--quiet"));
     assert!(quiet.code == 0 && quiet.stdout.is_empty() && quiet.stderr.is_empty(), "{quiet:?}");
+}
+
+/// Accepted or refused, a check says the same on any number of threads.
+#[test]
+fn the_number_of_threads_changes_no_word() {
+    let (folder, problem) = certified(&[Family::Ibp, Family::Crown, Family::CrownOptimised]);
+    let said = |code: i32, words: &str| {
+        let on = |threads: &str| both(folder.path(), &["--details", "--threads", threads]);
+        let one = on("1");
+        assert!(one.iter().all(|ran| ran.code == code && ran.stderr.contains(words)), "{one:?}");
+        for threads in ["2", "3", "16"] {
+            let many = on(threads);
+            for (one, many) in one.iter().zip(&many) {
+                assert_eq!((one.code, &one.stdout, &one.stderr), (many.code, &many.stdout, &many.stderr));
+            }
+        }
+    };
+    said(0, "");
+    // Other slopes for the second state: they prove something else.
+    let path = folder.path().join(WITNESS);
+    let mut witness = std::fs::read(&path).expect("read");
+    let header =
+        usize::try_from(u64::from_le_bytes(witness[..8].try_into().expect("eight bytes"))).expect("a size");
+    let end = witness.len();
+    let from = 8 + header + (end - 8 - header) / 2;
+    witness[from..end].fill(0x7f);
+    std::fs::write(&path, &witness).expect("written");
+    problem.resign(&key(1), |c| {
+        let record = c.witness.as_mut().expect("a witness");
+        record.sha256 = secateur_checker::reader::digest::sha256_hex(&witness);
+    });
+    said(3, "crown-optimised");
 }
 
 /// One secret and two keys of it: the second has a part of small order, and the trust file is refused.

@@ -18,6 +18,7 @@ use crate::reader::witness::WitnessFile;
 use crate::rejection::Reason;
 use crate::sentences::LIMIT_COUNTEREXAMPLE;
 use crate::table::{FamilyTable, Quantity};
+use crate::threads::in_order;
 
 /// The quantities that a point bounds from below.
 pub(crate) const QUANTITIES: [Quantity; 2] = [Quantity::ActionDeviation, Quantity::TotalVariation];
@@ -137,12 +138,8 @@ impl Proofs<'_> {
     pub(crate) fn points(&mut self) -> Result<&PointTable, Reason> {
         if self.points.is_none() {
             let points = PointProblem::new(self.problem)?;
-            let mut table = PointTable::default();
-            for state in 0..points.states() {
-                table.states.push(points.evaluate_state(state)?);
-                (self.progress)(table.states.len(), points.states());
-            }
-            self.points = Some(table);
+            let states = in_order(points.states(), &|state| points.evaluate_state(state), self.progress)?;
+            self.points = Some(PointTable { states });
         }
         self.points.as_ref().ok_or(Reason::NoWitness)
     }

@@ -20,6 +20,7 @@ use crate::reader::witness::WitnessFile;
 use crate::rejection::Reason;
 use crate::sentences::{LIMIT_RADIUS, family_assumptions, family_limits};
 use crate::table::{FamilyTable, MaskTable, Quantity};
+use crate::threads::in_order;
 
 /// The set with every radius multiplied.
 pub fn scaled(set: &PerturbationSet, multiple: &Rational) -> PerturbationSet {
@@ -230,24 +231,26 @@ impl Claim for RadiusClaim {
             let points = file.points(0, states, columns)?;
             offsets = points.ok_or(Reason::PointsShape { mask: self.mask })?;
         }
-        let mut offsets = offsets.chunks(columns.max(1));
-        for (state, (proved, broken)) in self.proved.iter().zip(&self.broken).enumerate() {
-            let offset = offsets.next();
+        let offsets: Vec<&[Dyadic]> = offsets.chunks(columns.max(1)).collect();
+        let stated: Vec<_> = self.proved.iter().zip(&self.broken).collect();
+        let part = |state: usize| {
+            let (proved, broken) = stated.get(state).ok_or(Reason::NoStates)?;
             if proved.is_positive() {
                 let bound = radius.bound(state, proved)?;
                 if !radius.target.keeps(&bound) {
-                    let (multiple, proved) = (Box::new(proved.clone()), Box::new(bound));
+                    let (multiple, proved) = (Box::new((*proved).clone()), Box::new(bound));
                     return Err(Reason::RadiusTooLarge { state, multiple, proved });
                 }
             }
             if let Some(multiple) = broken {
-                let offset = offset.ok_or(Reason::PointsShape { mask: self.mask })?;
+                let offset = offsets.get(state).ok_or(Reason::PointsShape { mask: self.mask })?;
                 if !radius.breaks(state, multiple, offset)? {
                     return Err(Reason::RadiusNotBroken { state, multiple: Box::new(multiple.clone()) });
                 }
             }
-            (proofs.progress)(state.saturating_add(1), states);
-        }
+            Ok(())
+        };
+        in_order(states, &part, proofs.progress)?;
         Ok(Vec::new())
     }
 }

@@ -1,8 +1,8 @@
 //! A small policy with a certificate about it that tests can bend.
 
 use crate::json::canonical;
-use secateur_checker::check::{NamedFile, Subject, Verified, check, head_name};
-use secateur_checker::evaluate::{Problem, evaluate};
+use secateur_checker::check::{NamedFile, Subject, Verified, check_evaluated, head_name};
+use secateur_checker::evaluate::{Evaluated, Problem, evaluate};
 use secateur_checker::family::Family;
 use secateur_checker::kernel::head::HeadBounds;
 use secateur_checker::model::{
@@ -31,10 +31,10 @@ pub fn r(text: &str) -> Rational {
 
 /// Logits (relu(2 x), y), radius 1/8: the sensitivity is the same everywhere; at x <= -1/8 the first logit is still.
 pub struct Case {
-    policy: Policy,
-    mask: Mask,
+    pub policy: Policy,
+    pub mask: Mask,
     pub states: States,
-    set: PerturbationSet,
+    pub set: PerturbationSet,
     pub tables: Vec<FamilyTable>,
     pub head: HeadBounds,
 }
@@ -158,6 +158,17 @@ impl Case {
 
     /// With the listed states among those of a longer file.
     pub fn check_in(&self, said: &Said, states: &States) -> Result<Verified, Rejection> {
+        self.check_known(said, states, None, &mut |_, _| {})
+    }
+
+    /// By whoever has evaluated something already.
+    pub fn check_known(
+        &self,
+        said: &Said,
+        states: &States,
+        known: Option<Evaluated<'_>>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Verified, Rejection> {
         let masks = [self.mask.clone()];
         let [manifest, tensors, states_file] = FILES.map(|(name, bytes)| NamedFile { name, bytes });
         let subject = Subject {
@@ -172,6 +183,6 @@ impl Case {
         };
         let certificate = self.read(said).unwrap();
         assert_eq!(certificate.perturbation, self.set);
-        check(certificate, &subject, &mut |_, _| {})
+        check_evaluated(certificate, &subject, known, progress)
     }
 }

@@ -3,6 +3,7 @@
 
 mod case;
 mod counterexample;
+mod evaluated;
 #[path = "../../../crates/certify/src/certify/json.rs"]
 mod json;
 mod property;

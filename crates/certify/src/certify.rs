@@ -1,5 +1,5 @@
 //! From a policy, masks, states and an adversary to a signed certificate. Untrusted: the values come from the checker's
-//! rules, and the finished certificate goes through [`secateur_checker::check`] before it is written.
+//! rules, each once, and the finished certificate goes through [`secateur_checker::check`] before it is written.
 
 pub mod band;
 pub mod base64;
@@ -22,9 +22,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
-use secateur_checker::check::{CHECKER_ID, NamedFile, Subject, Verified, check, head_name, pruned_count};
+use secateur_checker::check::{
+    CHECKER_ID, NamedFile, Subject, Verified, check_evaluated, head_name, pruned_count,
+};
 use secateur_checker::claim::{Claim as Kind, Proofs};
-use secateur_checker::evaluate::{Problem, assemble, evaluate_state};
+use secateur_checker::evaluate::{Evaluated, Evaluation, Problem};
 use secateur_checker::family::{BandEnd, Family, WitnessKind};
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::head::HeadBounds;
@@ -262,7 +264,8 @@ pub struct Certified {
 }
 
 /// Evaluates the families in parallel over states, claims every quantity that means something for the head, signs, and
-/// checks the result.
+/// checks the result: the signed bytes are read again, and every digest, sentence, number and verdict is compared with the
+/// values of that one evaluation. Whoever checks the files evaluates for themselves.
 ///
 /// # Errors
 /// [`CertifyError`].
@@ -300,21 +303,22 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
         None
     };
     problem.witness = witness.as_deref();
-    let tables = evaluate_parallel(&problem, &families, progress)?;
-    let mut certificate = build(request, &tables, witness.as_deref())?;
+    let evaluated = evaluate_parallel(&problem, &families, progress)?;
+    let tables = evaluated.tables();
+    let mut certificate = build(request, tables, witness.as_deref())?;
     if request.counterexample {
-        add_counterexample(&mut certificate, &problem, &tables, &head, progress)?;
+        add_counterexample(&mut certificate, &problem, tables, &head, progress)?;
     }
     certificate.regions = regions.entries;
     certificate.radius = radii.entries;
     let mut silent = |_, _| {};
     let rows = request.states.values.rows;
-    let mut proofs = Proofs::new(&problem, rows, &head, &tables, &mut silent);
+    let mut proofs = Proofs::new(&problem, rows, &head, tables, &mut silent);
     add_regret(&mut certificate, request.regret, &mut proofs)?;
     list_sentences(&mut certificate).map_err(CertifyError::Evaluate)?;
     let payload = emit_certificate(&certificate).into_bytes();
     let envelope = key.sign(PAYLOAD_TYPE, payload);
-    let verified = self_check(request, &envelope, witness.as_deref(), progress)?;
+    let verified = self_check(request, &envelope, witness.as_deref(), evaluated, progress)?;
     Ok(Certified { envelope, witness, verified })
 }
 
@@ -375,26 +379,27 @@ fn local_problem<'a>(problem: &Problem<'a>, families: &[Family]) -> Result<Local
     local.map_err(|clause| CertifyError::Evaluate(clause.into()))?.prepare(families).map_err(refused)
 }
 
-fn evaluate_parallel(
-    problem: &Problem<'_>,
+/// The families' values, evaluated in parallel over states.
+fn evaluate_parallel<'a>(
+    problem: &Problem<'a>,
     families: &[Family],
     progress: &dyn Progress,
-) -> Result<Vec<FamilyTable>, CertifyError> {
-    let local = local_problem(problem, families)?;
-    let done = AtomicUsize::new(0);
-    let states: Result<Vec<_>, CertifyError> = (0..local.states())
-        .into_par_iter()
-        .map(|state| {
-            if progress.stopped() {
-                return Err(CertifyError::Interrupted);
-            }
-            let values = evaluate_state(&local, state, families)
-                .map_err(|fault| CertifyError::Evaluate(fault.into()))?;
-            progress.advance("bounding", done.fetch_add(1, Ordering::Relaxed) + 1, local.states());
-            Ok(values)
-        })
-        .collect();
-    assemble(problem, &local, families, states?).map_err(CertifyError::Evaluate)
+) -> Result<Evaluated<'a>, CertifyError> {
+    let evaluation = Evaluation::new(problem, families).map_err(CertifyError::Evaluate)?;
+    let (done, total) = (AtomicUsize::new(0), evaluation.states());
+    // Which of several refusals is said is left to `finish`, which takes the first state's.
+    let _ = (0..total).into_par_iter().try_for_each(|state| {
+        if progress.stopped() {
+            return Err(());
+        }
+        evaluation.state(state).map_err(|_| ())?;
+        progress.advance("bounding", done.fetch_add(1, Ordering::Relaxed) + 1, total);
+        Ok(())
+    });
+    if progress.stopped() {
+        return Err(CertifyError::Interrupted);
+    }
+    evaluation.finish().map_err(CertifyError::Evaluate)
 }
 
 fn digest(role: &str, name: &str, bytes: &[u8]) -> FileDigest {
@@ -533,10 +538,12 @@ fn claims(request: &Request<'_>, tables: &[FamilyTable]) -> Result<Vec<Claim>, C
     Ok(claims.collect::<Vec<_>>().into_iter().flatten().collect())
 }
 
+/// The check of the envelope as whoever receives it reads it, with the families' values as they were just evaluated.
 fn self_check(
     request: &Request<'_>,
     envelope: &Envelope,
     witness: Option<&[u8]>,
+    evaluated: Evaluated<'_>,
     progress: &dyn Progress,
 ) -> Result<Verified, CertifyError> {
     let certificate =
@@ -559,7 +566,8 @@ fn self_check(
         states_file: request.states_file,
         witness: witness.map(|bytes| NamedFile { name: request.witness_name, bytes }),
     };
-    let verified = check(certificate, &subject, &mut |done, total| progress.advance("checking", done, total));
+    let mut progress = |done, total| progress.advance("checking", done, total);
+    let verified = check_evaluated(certificate, &subject, Some(evaluated), &mut progress);
     verified.map_err(|e: Rejection| CertifyError::SelfCheck(e.to_string()))
 }
 

@@ -91,6 +91,10 @@ pub struct DemandOptions {
     /// tv, kl or deviation is at most LIMIT at every listed state under every mask; repeat it.
     #[arg(long, value_name = "Q=LIMIT")]
     max: Vec<String>,
+    /// The certified radius: Q (tv, kl or deviation) is proved to keep LIMIT up to M times the adversary's radii at every
+    /// listed state under every mask; same-action:M for the preferred action; repeat it.
+    #[arg(long, value_name = "Q=LIMIT:M")]
+    min_radius: Vec<String>,
     /// The policy has this digest: of all that defines it, not of its weights alone.
     #[arg(long, value_name = "sha256:...")]
     policy_digest: Option<String>,
@@ -112,7 +116,9 @@ impl DemandOptions {
             ("--policy-digest", &self.policy_digest),
         ];
         let single = named.iter().filter_map(|(option, value)| value.as_ref().map(|value| (*option, value)));
-        for (option, value) in single.chain(self.max.iter().map(|value| ("--max", value))) {
+        let most = self.max.iter().map(|value| ("--max", value));
+        let least = self.min_radius.iter().map(|value| ("--min-radius", value));
+        for (option, value) in single.chain(most).chain(least) {
             let added = demands.add(option, value);
             added.map_err(|takes| {
                 CliError::input(format!("{option} takes {takes}, not {}", Escaped(value)))

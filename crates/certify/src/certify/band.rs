@@ -89,8 +89,8 @@ pub fn bound_bands(
             BandEnd::Zero => BandEnd::Zero,
         };
         let families = [Family::Band(end), Family::BandCrown(end)];
-        let tables = evaluate_parallel(&Problem { masks: &pair, ..*problem }, &families, progress)?;
-        reaches.push(reach(from, to, &tables, &head, problem.policy.network.outputs())?);
+        let evaluated = evaluate_parallel(&Problem { masks: &pair, ..*problem }, &families, progress)?;
+        reaches.push(reach(from, to, evaluated.tables(), &head, problem.policy.network.outputs())?);
     }
     Ok(reaches)
 }
