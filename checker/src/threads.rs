@@ -60,6 +60,9 @@ pub fn in_order<T: Send + Sync, E: Send + Sync>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
     use super::*;
 
     /// Parts 0 to 39 whatever the threads, and of parts that are refused the first, although later ones are done sooner.
@@ -71,19 +74,28 @@ mod tests {
             assert_eq!(found, Ok((0..40).map(|index| index * index).collect()), "{threads}");
             let refused = |index| {
                 if index == 7 {
-                    thread::sleep(std::time::Duration::from_millis(20));
+                    thread::sleep(Duration::from_millis(20));
                 }
                 if index % 11 == 7 { Err(index) } else { Ok(()) }
             };
             assert_eq!(in_order(40, &refused, &mut |_, _| {}), Err(7), "{threads}");
             assert_eq!(in_order(0, &refused, &mut |_, _| {}), Ok(Vec::new()));
+            // Others are so slow that they are not done when this thread finds nothing left.
+            let (own, seen) = (thread::current().id(), Mutex::new(Vec::new()));
+            let part = |_| {
+                let id = thread::current().id();
+                seen.lock().unwrap().push(id);
+                thread::sleep(Duration::from_micros(if id == own { 100 } else { 50_000 }));
+                Ok::<_, ()>(())
+            };
             let mut last = 0;
             let mut count = |done, all| {
-                assert!(done >= last && all == 40);
+                assert!(done >= last && all == 400);
                 last = done;
             };
-            assert!(in_order(40, &|_| Ok::<_, ()>(()), &mut count).is_ok());
-            assert_eq!(last, 40);
+            assert!(in_order(400, &part, &mut count).is_ok());
+            assert_eq!(last, 400);
+            assert_eq!(seen.into_inner().unwrap().iter().any(|id| *id != own), threads > 1);
         }
         use_threads(0);
     }

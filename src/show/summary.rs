@@ -10,7 +10,7 @@ use secateur_checker::answer::{
 use secateur_checker::check::{Facts, Verified};
 use secateur_checker::model::{InputLimit, Perturbation, SensorSet, SharedOffset};
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
-use secateur_checker::reader::certificate::{Certificate, Claim};
+use secateur_checker::reader::certificate::{Certificate, Claim, ClaimLists};
 use secateur_checker::reader::trust::SignerInfo;
 use secateur_checker::table::Quantity;
 use serde_json::{Map, Value, json};
@@ -351,6 +351,10 @@ pub fn claimed_json(certificate: &Certificate) -> Value {
 }
 
 fn claims_json(certificate: &Certificate, facts: Option<&Facts>) -> Value {
+    // Every kind is below: `bounds` and `quantities`, `regions`, `regret`, `statistical`, `bracket`, `radius`. A new one is not
+    // left out in silence.
+    let ClaimLists { claims: _, counterexample: _, regions: _, regret: _, statistical: _, radius: _ } =
+        certificate.lists();
     let (index, claims) = (Index::new(certificate), Claims::new(certificate, facts));
     let mut bounds: BTreeMap<usize, Map<String, Value>> = BTreeMap::new();
     for (mask, rank) in index.rows.keys() {

@@ -11,6 +11,9 @@ use crate::case::{Case, Said, r};
 
 const FAMILIES: [Family; 3] = [Family::Sensitivity, Family::Ibp, Family::PrunedDeviation];
 
+/// A part and how it is bent.
+type Bend = (&'static str, fn(&mut Parts));
+
 /// The case's parts, to be bent one at a time.
 struct Parts {
     policy: Policy,
@@ -59,7 +62,7 @@ fn values_of_the_same_problem_are_taken() {
 #[test]
 fn values_of_anything_else_are_not() {
     let case = Case::categorical();
-    let bends: [(&str, fn(&mut Parts)); 8] = [
+    let bends: [Bend; 8] = [
         ("a bias", |p| p.policy.network.layers[0].bias[0] = Dyadic::new(1, -9)),
         ("the head", |p| p.policy.head = Head::Deterministic),
         ("a mask", |p| p.masks[0].layers[0][3] = false),
