@@ -562,6 +562,7 @@ fn state(value: In<'_>) -> StateBounds {
         margin: value.maybe("margin").map(In::int),
         gains: value.maybe("gains").map_or_else(Vec::new, In::ints),
         policy: value.maybe("policy").map(objects::policy_change),
+        distance: value.maybe("distance").map(In::rational),
     }
 }
 

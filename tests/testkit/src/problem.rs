@@ -331,6 +331,7 @@ pub fn request<'a>(
         regret: &NO_REGRET,
         band_from: 0,
         branch_steps: 200,
+        cells: None,
         counterexample: false,
         radii: &NO_RADII,
         regions: &[],

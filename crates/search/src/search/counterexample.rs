@@ -45,6 +45,11 @@ impl Lens {
         let seen = (point - mean) / std;
         if seen.abs() < self.clip { (seen, 1.0 / std) } else { (seen.clamp(-self.clip, self.clip), 0.0) }
     }
+
+    /// An offset at which this input is read, if it is one that the clip leaves.
+    fn offset(self, read: f64) -> f64 {
+        self.normaliser.map_or(read, |(mean, std)| read * std + mean) - self.origin
+    }
 }
 
 /// What a point is to change as much as it can.
@@ -113,22 +118,44 @@ impl<'a> PointSearch<'a> {
 
     /// The same in another set of the same units.
     pub fn search_in(&self, state: usize, set: &PerturbationSet) -> Vec<f64> {
-        let width = self.problem.policy.network.inputs();
-        let lenses: Option<Vec<Lens>> = (0..width).map(|j| self.lens(state, j)).collect();
-        let Some(lenses) = lenses else { return vec![0.0; width] };
-        let ball = self.ball(state, set);
-        let mut at = AtState {
-            search: self,
-            ball,
-            lenses,
-            clean: Vec::new(),
-            pass: PointPass::default(),
-            input: Vec::new(),
-            slopes: Vec::new(),
+        let Some(mut at) = self.at(state, set) else {
+            return vec![0.0; self.problem.policy.network.inputs()];
         };
-        at.clean = at.outputs(&vec![0.0; width]);
         let found = at.best(&mut SeededRng::new(0, self.stream + state as u64));
         at.ball.inside(found)
+    }
+
+    fn at(&self, state: usize, set: &PerturbationSet) -> Option<AtState<'_>> {
+        let width = self.problem.policy.network.inputs();
+        let lenses = (0..width).map(|j| self.lens(state, j)).collect::<Option<Vec<Lens>>>()?;
+        let (ball, pass) = (self.ball(state, set), PointPass::default());
+        let (clean, input, slopes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut at = AtState { search: self, ball, lenses, clean, pass, input, slopes };
+        at.clean = at.outputs(&vec![0.0; width]);
+        Some(at)
+    }
+
+    /// What the network reads at an offset from state `state`.
+    pub fn read(&self, state: usize, offset: &[f64]) -> Vec<f64> {
+        let lenses = offset.iter().enumerate().map(|(j, offset)| Some((self.lens(state, j)?, *offset)));
+        lenses.map(|lens| lens.map_or(0.0, |(lens, offset)| lens.read(offset).0)).collect()
+    }
+
+    /// The better of the offset `known` and of what gradient steps make of the point at which the network reads `input`.
+    pub fn search_from(&self, state: usize, known: Vec<f64>, input: &[f64]) -> Vec<f64> {
+        let Some(mut at) = self.at(state, self.problem.perturbation) else { return known };
+        let start = at.lenses.iter().zip(input).map(|(lens, read)| lens.offset(*read)).collect();
+        let start = at.ball.inside(start);
+        let mut valued = |offset: Vec<f64>| {
+            let outputs = at.outputs(&offset);
+            (at.value(&outputs), offset)
+        };
+        let (known, start) = (valued(known), valued(start));
+        let found = at.ascend(start);
+        let found = at.flip(found);
+        let inside = at.ball.inside(found.1);
+        let outputs = at.outputs(&inside);
+        if at.value(&outputs) > known.0 { inside } else { known.1 }
     }
 
     /// The offsets that a set of the perturbation's units has at a state.

@@ -171,6 +171,7 @@ impl Prover<'_> {
             oscillation: float_to_rational(oscillation)?,
             euclidean: None,
             policy: differences.and_then(|differences| softmax_change(clean, differences, oscillation)),
+            distance: None,
         };
         let bound = match self.target.quantity {
             Quantity::TotalVariation => self.head.total_variation(&change),
@@ -181,7 +182,11 @@ impl Prover<'_> {
 }
 
 /// What differences of two outputs, in the order of [`pairs`], say of the softmax of the clean outputs.
-fn softmax_change(clean: &[f64], differences: &FloatBounds, oscillation: f64) -> Option<PolicyChange> {
+pub(crate) fn softmax_change(
+    clean: &[f64],
+    differences: &FloatBounds,
+    oscillation: f64,
+) -> Option<PolicyChange> {
     const BITS: u32 = 40;
     let on_grid = |value: f64| (value.abs() < 2f64.powi(20)).then_some((value * 2f64.powi(40)) as i64);
     let logits = clean.iter().map(|value| on_grid(*value).map(|logit| (logit, logit)));
