@@ -4,8 +4,11 @@
 
 use alloc::vec::Vec;
 
+use num_traits::ToPrimitive;
+
+use crate::back::Functional;
 use crate::bounds::StateBounds;
-use crate::crown::{CrownLayers, bound_functionals, bound_outputs, crown_layers};
+use crate::crown::{CrownLayers, bound_functionals, bound_outputs, bound_row, crown_layers};
 use crate::enclose::TanhTable;
 use crate::fault::{Fault, Place};
 use crate::grid::GridNetwork;
@@ -15,7 +18,7 @@ use crate::interval::GridBox;
 use crate::number::Rational;
 use crate::softmax::{PolicyChange, Softmax};
 use crate::split::{LeafWitness, Node, NodeAt, Region, box_of, row_of, walk, witness_fault};
-use crate::wide::zip_exact;
+use crate::wide::{AtLayer, zip_exact};
 
 /// What is done with a leaf that is not empty: its layers, its part of the input set, its region, its node's number and
 /// witness.
@@ -91,6 +94,49 @@ pub struct CellOutputs<'a> {
     pub gaussian: Option<&'a HeadBounds>,
 }
 
+/// Rule `branch.cells`, of a Gaussian: with the outputs' changes `c_i` between the ends that `sides` gives, an upper bound of
+/// the squared standardised distance, `sum T_i c_i^2 = sum T_i (2 m_i c_i - m_i^2 + (c_i - m_i)^2)`, with `m_i` the middle of
+/// the ends; `upper` bounds one functional, `sum T_i m_i c_i` as a multiple of the outputs.
+fn together(
+    network: &GridNetwork,
+    center: &GridBox,
+    head: &HeadBounds,
+    sides: &[i64],
+    upper: &mut dyn FnMut(Functional) -> Result<i64, Fault>,
+) -> Result<Rational, Fault> {
+    let (bits, layer) = (network.coefficient_bits, network.layers.len());
+    let exact = |v: i64| Rational::on_grid(v, network.value_bits);
+    let (half, mut pulls) = (Rational::on_grid(1, 1), Vec::with_capacity(center.len()));
+    let (mut apart, mut size, mut rises) = (Rational::zero(), Rational::zero(), Rational::zero());
+    let ends = zip_exact(center.intervals(), sides.chunks(2), layer)?;
+    for (weight, ((clean_lower, clean_upper), side)) in zip_exact(head.inverse_variances(), ends, layer)? {
+        let [negative, positive] = side else { return Err(Fault::ShapeMismatch { layer }) };
+        let (fall, rise) =
+            (exact(*negative).add(&exact(clean_upper)).neg(), exact(*positive).sub(&exact(clean_lower)));
+        let middle = fall.add(&rise).mul(&half);
+        // Ends that lie the wrong way round are of a leaf without points, of which anything holds.
+        let reach = rise.sub(&middle);
+        apart = apart.add(&weight.mul(&reach.mul(&reach).sub(&middle.mul(&middle))));
+        let pull = weight.mul(&middle);
+        (size, rises) = (size.add(&pull.abs()), rises.add(&rise.max(Rational::zero())));
+        pulls.push(pull);
+    }
+    // Pulls add up to less than this power of two, so that the functional's coefficients add up to less than 1.
+    let unit = Rational::from_dyadic(1.into(), i64::try_from(size.ceil_scaled(0).bits()).ok().within(layer)?);
+    let share = Rational::one().div(&unit).map_err(|_| Fault::ZeroDenominator)?;
+    let (mut coefficients, mut clean) = (Vec::with_capacity(pulls.len()), Rational::zero());
+    for (pull, (lower, upper)) in zip_exact(pulls, center.intervals(), layer)? {
+        let coefficient = pull.mul(&share).floor_scaled(bits).to_i64().within(layer)?;
+        let value = |v: i64| Rational::on_grid(coefficient, bits).mul(&exact(v));
+        clean = clean.add(&value(lower).min(value(upper)));
+        coefficients.push(coefficient);
+    }
+    let most = exact(upper(Functional { coefficients, constant: 0, layer })?).sub(&clean);
+    // What the coefficients were cut by is at most a step for each rise.
+    let most = most.add(&rises.mul(&Rational::on_grid(1, bits)));
+    Ok(most.mul(&unit).mul(&Rational::from_dyadic(1.into(), 1)).add(&apart).max(Rational::zero()))
+}
+
 /// Rule `branch.cells`: how far the outputs move over the input set, with one tree for all of them. Of each functional the
 /// largest of the leaves' bounds counts; of what outputs do together, the largest that a leaf says of it.
 ///
@@ -111,11 +157,15 @@ pub fn bound_cells(
         if witness.is_some() {
             return Err(Fault::SlopesInCell { node });
         }
-        let mut found = Vec::new();
+        let (mut found, mut sides) = (Vec::new(), Vec::new());
         let leaf = StateBounds::from_functionals(center, margins, &mut |asked| {
             let rows: Vec<_> = asked.iter().map(|(weights, _)| (&**weights, None)).collect();
             let bounds = bound_functionals(network, table, layers, part, &rows)?;
             found.extend_from_slice(&bounds);
+            // The first bounds are those of each output from both sides.
+            if sides.is_empty() {
+                sides.clone_from(&bounds);
+            }
             Ok(bounds)
         })?;
         if let Some(known) = &largest {
@@ -123,7 +173,11 @@ pub fn bound_cells(
         }
         largest = Some(found);
         if let Some(head) = gaussian {
-            distance = distance.take().max(Some(head.distance_squared(&leaf.exact(network.value_bits).0)?));
+            let by_outputs = head.distance_squared(&leaf.exact(network.value_bits).0)?;
+            let together = together(network, center, head, &sides, &mut |functional| {
+                bound_row(network, table, functional, layers, part, None)
+            })?;
+            distance = distance.take().max(Some(by_outputs.min(together)));
         }
         let own = leaf.known(softmax)?.policy;
         policy = match (policy.take(), own) {

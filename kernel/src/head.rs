@@ -121,6 +121,11 @@ impl HeadBounds {
         Ok(by_outputs.min(scaled.mul(&scaled)))
     }
 
+    /// `1 / sigma^2` from above of every output of a Gaussian, in multiples of `2^-40`.
+    pub(crate) fn inverse_variances(&self) -> impl ExactSizeIterator<Item = Rational> {
+        self.inverse_std.iter().map(|inverse| Rational::on_grid(inverse * inverse, 2 * BITS).ceil_to_grid(40))
+    }
+
     /// Upper bound on the total variation between the clean and the perturbed action distribution.
     ///
     /// Gaussian with equal covariance: `2 Phi(d / 2) - 1`. Categorical: `tanh(oscillation / 4)`, which is attained, or what

@@ -36,7 +36,8 @@ fn certified(folder: &std::path::Path, set: &PerturbationSet, cells: &CellReques
     let (states, bytes) = load_states(&folder.join("states.npy"), Units::Normalised).expect("states");
     let families = [Family::Crown, Family::Branch];
     let plain = problem::request(&policy, &masks, (&states, &bytes), set, &families);
-    certify(&Request { cells: Some(cells), counterexample: true, ..plain }, &key(1), &Silent).expect("certified")
+    certify(&Request { cells: Some(cells), counterexample: true, ..plain }, &key(1), &Silent)
+        .expect("certified")
 }
 
 fn networks(problem: &Problem) -> Vec<FloatNetwork> {
@@ -67,9 +68,11 @@ fn attained(certified: &Certified) -> Vec<Vec<f64>> {
 /// points of the ball never move an output more than its bound.
 #[test]
 fn every_bracket_closes_and_holds() {
-    for (seed, gaussian, activation) in
-        [(31, true, ActivationSpec::Tanh), (32, false, ActivationSpec::Tanh), (33, true, ActivationSpec::Relu)]
-    {
+    for (seed, gaussian, activation) in [
+        (31, true, ActivationSpec::Tanh),
+        (32, false, ActivationSpec::Tanh),
+        (33, true, ActivationSpec::Relu),
+    ] {
         let (folder, problem) = written(&Spec { gaussian, activation, ..Spec::small(seed) });
         let set = linf("1/4");
         let certified = certified(folder.path(), &set, &request("0.1", 4000));
@@ -77,7 +80,9 @@ fn every_bracket_closes_and_holds() {
         let found = values(&problem, &set, Family::Branch, witness);
         let crown = values(&problem, &set, Family::Crown, witness);
         let below = attained(&certified);
-        for ((above, below), crown) in found.iter().flatten().zip(below.iter().flatten()).zip(crown.iter().flatten()) {
+        for ((above, below), crown) in
+            found.iter().flatten().zip(below.iter().flatten()).zip(crown.iter().flatten())
+        {
             assert!(below <= above && *below >= 0.9 * above, "seed {seed}: {below} {above}");
             assert!(above <= crown, "seed {seed}: {above} {crown}");
         }
@@ -86,7 +91,9 @@ fn every_bracket_closes_and_holds() {
         let table = problem.table(&set, Family::Branch, Some(witness)).expect("accepted");
         let mut random = Random(seed);
         for (network, of_mask) in networks(&problem).iter().zip(&table.masks) {
-            for (row, change) in problem.states.chunks(problem.states.len() / of_mask.changes.len()).zip(&of_mask.changes) {
+            for (row, change) in
+                problem.states.chunks(problem.states.len() / of_mask.changes.len()).zip(&of_mask.changes)
+            {
                 let clean = network.forward(row);
                 for _ in 0..2000 {
                     let step = |x: &f64| x + 0.25 * f64::from(random.weight()).clamp(-1.0, 1.0);
@@ -232,6 +239,9 @@ fn the_command_line_takes_a_gap() {
         &["--gap", "0.1", "--no-counterexample"],
     ] {
         let refused = certify(wrong);
-        assert!(refused.code == 2 && refused.stderr.contains("gap") | refused.stderr.contains("cells"), "{refused:?}");
+        assert!(
+            refused.code == 2 && refused.stderr.contains("gap") | refused.stderr.contains("cells"),
+            "{refused:?}"
+        );
     }
 }

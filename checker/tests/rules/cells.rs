@@ -1,5 +1,10 @@
 //! Rule `branch.cells` of `spec/rules/split.md`: hand-computed bounds, and one refused case for each side condition.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::disallowed_types)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_types
+)]
 
 use secateur_checker::kernel::bounds::StateBounds;
 use secateur_checker::kernel::branch::{CellOutputs, bound_cells};
@@ -112,6 +117,49 @@ fn outputs_that_never_move_together_by_hand() {
     // Of halves of which only one can move, the worse counts.
     let unequal = at(&cut(0, 0.5, [&[0], &[0]]));
     assert!(distance(&unequal) > r("1.2"), "{:?}", unequal.distance);
+}
+
+/// Outputs `x + y` and `x - y` over [-1, 1]^2 move by 2 each: 8 together, though 4 at any corner. Cut at x = 0, both lie in
+/// [-1, 2] with middles 1/2, `y_1/2 + y_2/2 = x` is at most 1, and the distance at most `2 - 1/2 + 2 (3/2)^2 = 6`. With
+/// deviations 1/2 of the head, four times that.
+#[test]
+fn outputs_that_move_together_are_bounded_along_the_change() {
+    let layer = Layer {
+        fixed: false,
+        weight: Matrix { rows: 2, columns: 2, values: [1, 1, 1, -1].map(|w| Dyadic::new(w, 0)).to_vec() },
+        bias: vec![Dyadic::ZERO; 2],
+        activation: Activation::Identity,
+    };
+    let plain = Network { layers: vec![layer] };
+    let scale = GridScale::new(&plain, &Rational::one()).unwrap();
+    let network = GridNetwork::new(&plain, None, &scale).unwrap();
+    let input = InputSet {
+        region: GridBox::from_intervals([(-(1 << network.value_bits), 1 << network.value_bits); 2]),
+        center: GridBox::point([0; 2]),
+        radii: vec![1 << network.value_bits; 2],
+        ball: None,
+    };
+    let distance = |log_std: Dyadic, clean: &GridBox, bytes: &[u8]| {
+        let head = HeadBounds::new(&Head::Gaussian { log_std: vec![log_std; 2] }).unwrap();
+        let outputs = CellOutputs { center: clean, margins: false, softmax: None, gaussian: Some(&head) };
+        let mut trees = Trees::new(bytes);
+        trees.begin();
+        let mut next = |_: usize| trees.node(&network);
+        let found = bound_cells(&network, tanh_table().unwrap(), &input, &outputs, &mut next).unwrap();
+        found.distance.unwrap()
+    };
+    let halves = cut(0, 0.0, [&[0], &[0]]);
+    let near = |found: Rational, value: &str| r(value) <= found && found < r(value).add(&r("0.00001"));
+    let center = GridBox::point([0; 2]);
+    assert!(near(distance(Dyadic::ZERO, &center, &[0]), "8"));
+    assert!(near(distance(Dyadic::ZERO, &center, &halves), "6"));
+    // log_std -1: 1 / sigma^2 = e^2 = 7.389056.
+    assert!(near(distance(Dyadic::new(-1, 0), &center, &halves).sub(&r("44.334336")), "0"));
+    // Unperturbed outputs known to 1/4 at either side: middles stay, reaches are 7/4, and `y_1/2 + y_2/2` may have gained 1/4
+    // more: 2 (1 + 1/4) - 1/2 + 2 (7/4)^2.
+    let quarter = 1i64 << (network.value_bits - 2);
+    let unsure = GridBox::from_intervals([(-quarter, quarter); 2]);
+    assert!(near(distance(Dyadic::ZERO, &unsure, &halves), "8.125"));
 }
 
 /// Logits (0, 0, 3): p = (1, 1, e^3) / (2 + e^3), e^3 = 20.0855. In each half one of the first two gains at most 1 on both

@@ -562,7 +562,8 @@ fn cells(input: In<'_>) -> Outcome {
     let (network, set) = (grid(input)?, set_of(input.at("input")));
     let (head, center) = (objects::head(input.at("head")), grid_box(input.at("center")));
     let gaussian = matches!(head, Head::Gaussian { .. }).then(|| HeadBounds::new(&head)).transpose()?;
-    let softmax = (head == Head::Categorical).then(|| Softmax::new(&center, network.value_bits)).transpose()?;
+    let softmax =
+        (head == Head::Categorical).then(|| Softmax::new(&center, network.value_bits)).transpose()?;
     let (softmax, gaussian) = (softmax.as_ref(), gaussian.as_ref());
     let outputs = CellOutputs { center: &center, margins: gaussian.is_none(), softmax, gaussian };
     Ok(joint_value(&bound_cells(&network, table(), &set, &outputs, &mut node)?))

@@ -16,7 +16,7 @@ use crate::certify::trees::{TreeTable, table_of};
 use crate::certify::witness_error::WitnessError;
 use crate::float::{FloatNetwork, dyadic_to_float, rational_to_float};
 use crate::progress::Progress;
-use crate::search::branch::cells::{CellProblem, CellSearch};
+use crate::search::branch::cells::{CellBounder, CellProblem, CellSearch, Together};
 use crate::search::branch::range::fits;
 use crate::search::counterexample::PointSearch;
 
@@ -56,19 +56,30 @@ struct Aim<'a> {
 }
 
 impl Aim<'_> {
-    fn of(&self, clean: &[f64], outputs: &FloatBounds, differences: Option<&FloatBounds>) -> f64 {
+    fn of(&self, clean: &[f64], outputs: &FloatBounds, differences: &[f64], together: &Together<'_>) -> f64 {
         let ends = outputs.lower.iter().zip(&outputs.upper).zip(clean);
         let changes = ends.map(|((l, u), c)| (u - c).max(c - l).max(0.0));
         match self.head {
-            Head::Gaussian { .. } => changes
-                .zip(&self.inverse_std)
-                .map(|(change, inverse)| (change * inverse).powi(2))
-                .sum::<f64>()
-                .sqrt(),
+            Head::Gaussian { .. } => {
+                let squares = self.inverse_std.iter().map(|inverse| inverse * inverse);
+                let by_outputs: f64 =
+                    changes.zip(squares.clone()).map(|(change, weight)| change * change * weight).sum();
+                // As the checker's rule bounds it.
+                let (mut pulls, mut apart, mut still) = (Vec::new(), 0.0, 0.0);
+                for ((lower, upper), (clean, weight)) in
+                    outputs.lower.iter().zip(&outputs.upper).zip(clean.iter().zip(squares))
+                {
+                    let (middle, reach) = (0.5 * (lower + upper) - clean, 0.5 * (upper - lower));
+                    apart += weight * (reach * reach - middle * middle);
+                    still += weight * middle * clean;
+                    pulls.push(weight * middle);
+                }
+                by_outputs.min((2.0 * (together(&pulls) - still) + apart).max(0.0)).sqrt()
+            }
             Head::Deterministic => changes.fold(0.0, f64::max),
             Head::Categorical => {
-                let drift = differences.map_or(0.0, |d| drift(clean, d));
-                let known = differences.and_then(|d| softmax_change(clean, d, drift));
+                let drift = drift(clean, differences);
+                let known = softmax_change(clean, differences, drift);
                 let worst = (0.25 * drift).tanh();
                 known.map_or(worst, |known| worst.min(rational_to_float(&known.total_variation)))
             }
@@ -85,9 +96,9 @@ impl Aim<'_> {
 }
 
 /// The largest drift of two logits.
-fn drift(clean: &[f64], differences: &FloatBounds) -> f64 {
+fn drift(clean: &[f64], differences: &[f64]) -> f64 {
     let pairs = (0..clean.len()).flat_map(|i| (0..clean.len()).filter(move |j| *j != i).map(move |j| (i, j)));
-    pairs.zip(&differences.upper).fold(0.0, |most, ((i, j), upper)| (upper - (clean[i] - clean[j])).max(most))
+    pairs.zip(differences).fold(0.0, |most, ((i, j), upper)| (upper - (clean[i] - clean[j])).max(most))
 }
 
 /// To 1.5e-7.
@@ -120,6 +131,8 @@ pub(crate) fn propose_cells(
         return Err(WitnessError::TooWide);
     }
     let head = &problem.policy.head;
+    let differences = matches!(head, Head::Categorical);
+    let bounders: Vec<_> = networks.iter().map(|network| CellBounder::new(network, differences)).collect();
     let inverse_std: Vec<f64> = match head {
         Head::Gaussian { log_std } => log_std.iter().map(|entry| (-dyadic_to_float(*entry)).exp()).collect(),
         Head::Categorical | Head::Deterministic => vec![1.0; problem.policy.network.outputs()],
@@ -149,21 +162,14 @@ pub(crate) fn propose_cells(
     // What is proved is proved on a grid, and a little more than what floats say.
     let kept = |attained: f64, bound: f64| gap(attained, bound) <= enough - 1e-6;
     let turn = |task: &mut Task, cells: u64| {
-        let clean = task.clean.clone();
-        let value =
-            |outputs: &FloatBounds, differences: Option<&FloatBounds>| aim.of(&clean, outputs, differences);
-        let problem = CellProblem {
-            network: &networks[task.mask],
-            lower: task.lower.clone(),
-            upper: task.upper.clone(),
-            clean: clean.clone(),
-            weights: aim.inverse_std.clone(),
-            differences: matches!(head, Head::Categorical),
-            aim: &value,
+        let Task { mask, lower, upper, clean, known, search, .. } = task;
+        let value = |outputs: &FloatBounds, differences: &[f64], together: &Together<'_>| {
+            aim.of(clean, outputs, differences, together)
         };
-        let search = task.search.get_or_insert_with(|| {
-            CellSearch::new(&problem, task.known.as_ref().map_or(0.0, |x| problem.attained(x)))
-        });
+        let (bounder, weights) = (&bounders[*mask], &aim.inverse_std[..]);
+        let problem = CellProblem { bounder, lower, upper, clean, weights, aim: &value };
+        let attained = || known.as_ref().map_or(0.0, |x| problem.attained(x));
+        let search = search.get_or_insert_with(|| CellSearch::new(&problem, attained()));
         let before = search.steps();
         search.run(&problem, cells, &kept);
         done.fetch_add(search.steps() - before, Ordering::Relaxed);

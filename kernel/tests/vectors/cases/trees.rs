@@ -294,7 +294,8 @@ pub fn branch(cases: &mut Cases) {
 fn cells(cases: &mut Cases, square: &Value, ball: &Value) {
     let mut random = Random(19);
     let mut add = |name: &str, grids: &Value, input: &Value, head: Value, nodes: Value| {
-        let fields = json!({ "input": input, "center": [[0, 0], [0, ONE / 8]], "head": head, "nodes": nodes });
+        let fields =
+            json!({ "input": input, "center": [[0, 0], [0, ONE / 8]], "head": head, "nodes": nodes });
         cases.add("branch.cells", name, with(grids.clone(), fields));
     };
     let (plain, leaf) = (network(), || json!({ "leaf": 0 }));

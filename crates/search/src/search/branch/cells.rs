@@ -7,53 +7,88 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use rayon::prelude::*;
 use secateur_checker::reader::trees::{MAX_DEPTH, MAX_NODES};
 
-use crate::bound::crown::{CrownScratch, bound_crown, bound_objectives};
-use crate::bound::{FloatBounds, FloatRegion};
-use crate::float::{FloatActivation, FloatLayer, FloatNetwork};
+use crate::bound::FloatBounds;
+use crate::bound::boxes::{BoxBounder, BoxBounds, OutputRows};
+use crate::float::FloatNetwork;
 
 use super::range::emit_cut;
-use super::tree::{Cut, SplitTree};
+use super::tree::Cut;
 
 /// Cells cut at a time.
-const BATCH: usize = 8;
+const BATCH: usize = 16;
 /// Inputs at which a cell is cut on trial; the cut whose halves are the least bad stays.
 const TRIALS: usize = 4;
 
-/// What cells are to make small, and of what.
-pub struct CellProblem<'a> {
-    /// The network.
-    pub network: &'a FloatNetwork,
-    /// Ends of the inputs.
-    pub lower: Vec<f64>,
-    /// As many.
-    pub upper: Vec<f64>,
-    /// The unperturbed outputs.
-    pub clean: Vec<f64>,
-    /// How much a change of each output counts when a cut is chosen.
-    pub weights: Vec<f64>,
-    /// Whether the aim reads bounds of the differences of two outputs.
-    pub differences: bool,
-    /// How far the outputs move at most, given bounds of them, and of their differences in the order of [`pairs`].
-    pub aim: &'a (dyn Fn(&FloatBounds, Option<&FloatBounds>) -> f64 + Sync),
+/// A network that is bounded over many cells at once.
+pub struct CellBounder<'a> {
+    network: &'a FloatNetwork,
+    boxes: BoxBounder<f32>,
+    /// Each output and its negation, then, if they are read, every difference of two.
+    weight: Vec<f64>,
+    constant: Vec<f64>,
+}
+
+impl<'a> CellBounder<'a> {
+    /// For aims that read bounds of the differences of outputs if `differences`.
+    pub fn new(network: &'a FloatNetwork, differences: bool) -> Self {
+        let outputs = network.outputs();
+        let unit = |i: usize, sign: f64| (0..outputs).map(move |o| if o == i { sign } else { 0.0 });
+        let mut weight: Vec<f64> =
+            (0..outputs).flat_map(|i| unit(i, 1.0).chain(unit(i, -1.0)).collect::<Vec<_>>()).collect();
+        if differences {
+            // The upper bound of a difference is minus the lower one of its negation.
+            weight.extend(pairs(outputs).into_iter().map(|w| -w));
+        }
+        let constant = vec![0.0; weight.len() / outputs.max(1)];
+        Self { network, boxes: BoxBounder::new(network), weight, constant }
+    }
 }
 
 /// Every ordered difference of two of `outputs` outputs as weights, row-major.
 pub fn pairs(outputs: usize) -> Vec<f64> {
-    let of = |i: usize, j: usize| (0..outputs).map(move |o| f64::from(o == i) - f64::from(o == j));
+    let of = |i: usize, j: usize| {
+        (0..outputs).map(move |o| f64::from(u8::from(o == i)) - f64::from(u8::from(o == j)))
+    };
     let each = (0..outputs).flat_map(|i| (0..outputs).filter(move |j| *j != i).map(move |j| (i, j)));
     each.flat_map(|(i, j)| of(i, j)).collect()
 }
 
+/// What cells are to make small, and of what.
+pub struct CellProblem<'a> {
+    /// The network.
+    pub bounder: &'a CellBounder<'a>,
+    /// Ends of the inputs.
+    pub lower: &'a [f64],
+    /// As many.
+    pub upper: &'a [f64],
+    /// The unperturbed outputs.
+    pub clean: &'a [f64],
+    /// How much a change of each output counts when a cut is chosen.
+    pub weights: &'a [f64],
+    /// How far the outputs move at most, given bounds of them, upper bounds of their differences in the order of
+    /// [`pairs`], if there are any, and a bound of any weighted sum of them.
+    pub aim: &'a (dyn Fn(&FloatBounds, &[f64], &Together<'_>) -> f64 + Sync),
+}
+
+/// The greatest value of a weighted sum of the outputs, given its weights.
+pub type Together<'a> = dyn Fn(&[f64]) -> f64 + 'a;
+
 /// A cell that was bounded.
 struct Cell {
     bound: f64,
+    parent: u32,
     /// Cuts above it.
-    above: usize,
-    children: Option<(Cut, [usize; 2])>,
+    above: u32,
+    /// Inputs that are worth a cut, the best first.
+    worth: [u16; TRIALS],
+    /// Coordinate and place of the cut, and the cell below; the one above follows it.
+    cut: Option<(u16, f64, u32)>,
 }
+
+/// No input.
+const NONE: u16 = u16::MAX;
 
 /// A cell that may be cut: the worst first, then the older.
 struct Waiting {
@@ -83,7 +118,6 @@ impl Ord for Waiting {
 
 /// Where a search stands.
 pub struct CellSearch {
-    tree: SplitTree,
     cells: Vec<Cell>,
     waiting: BinaryHeap<Waiting>,
     /// The worst bound of a cell that cannot be cut.
@@ -92,24 +126,28 @@ pub struct CellSearch {
     attained: (f64, Option<Vec<f64>>),
 }
 
-/// A cut with the bounds of its halves and what a point in the cell attains.
-struct Halves {
-    cut: Cut,
-    bounds: [f64; 2],
-    met: (f64, Vec<f64>),
+/// What was found of one box.
+struct Found {
+    bound: f64,
+    worth: [u16; TRIALS],
+    /// The corner that decides the worst output.
+    corner: Vec<f64>,
 }
 
 impl CellSearch {
     /// The whole set as one cell; `attained` is what some point of it is known to attain.
     pub fn new(problem: &CellProblem<'_>, attained: f64) -> Self {
-        let bound = problem.bound(&problem.lower, &problem.upper, &mut CrownScratch::default()).0;
-        Self {
-            tree: SplitTree::default(),
-            cells: vec![Cell { bound, above: 0, children: None }],
-            waiting: BinaryHeap::from([Waiting { bound, cell: 0 }]),
+        let mut search = Self {
+            cells: Vec::new(),
+            waiting: BinaryHeap::new(),
             stuck: f64::NEG_INFINITY,
             attained: (attained, None),
+        };
+        if let Some(root) = problem.bound(problem.lower, problem.upper).pop() {
+            search.waiting.push(Waiting { bound: root.bound, cell: 0 });
+            search.cells.push(Cell { bound: root.bound, parent: 0, above: 0, worth: root.worth, cut: None });
         }
+        search
     }
 
     /// What the cells prove.
@@ -132,12 +170,12 @@ impl CellSearch {
         self.cells.len() + 2 <= MAX_NODES && self.waiting.peek().is_some_and(|worst| worst.bound > self.stuck)
     }
 
-    /// Cells bounded so far.
+    /// Cells bounded so far, those on trial aside.
     pub fn steps(&self) -> u64 {
         self.cells.len() as u64
     }
 
-    /// Cuts cells until `steps` more are bounded, about, or `enough` of the bound and what is attained, or none is left.
+    /// Cuts cells until `steps` more are bounded, about, or `enough` of what is attained and the bound, or none is left.
     pub fn run(&mut self, problem: &CellProblem<'_>, steps: u64, enough: &(dyn Fn(f64, f64) -> bool + Sync)) {
         let until = self.steps().saturating_add(steps);
         while self.is_open() && self.steps() < until && !enough(self.attained.0, self.bound()) {
@@ -147,27 +185,75 @@ impl CellSearch {
                 let Some(worst) = self.waiting.pop() else { break };
                 chosen.push(worst);
             }
-            let cut = |scratch: &mut CrownScratch, worst: &Waiting| {
-                let place = self.tree.place(worst.cell, &problem.lower, &problem.upper);
-                let deep = self.cells[worst.cell].above >= MAX_DEPTH;
-                if deep { None } else { problem.halve(&place.lower, &place.upper, scratch) }
+            self.cut(problem, &chosen);
+        }
+    }
+
+    /// The ends of a cell.
+    fn place(&self, cell: usize, problem: &CellProblem<'_>) -> (Vec<f64>, Vec<f64>) {
+        let (mut lower, mut upper) = (problem.lower.to_vec(), problem.upper.to_vec());
+        let mut child = cell;
+        while child != 0 {
+            let parent = self.cells[child].parent as usize;
+            if let Some((coordinate, at, below)) = self.cells[parent].cut {
+                let coordinate = usize::from(coordinate);
+                if below as usize == child {
+                    upper[coordinate] = upper[coordinate].min(at);
+                } else {
+                    lower[coordinate] = lower[coordinate].max(at);
+                }
+            }
+            child = parent;
+        }
+        (lower, upper)
+    }
+
+    fn cut(&mut self, problem: &CellProblem<'_>, chosen: &[Waiting]) {
+        let (mut lower, mut upper, mut trials) = (Vec::new(), Vec::new(), Vec::new());
+        for (order, worst) in chosen.iter().enumerate() {
+            let cell = &self.cells[worst.cell];
+            let (from, to) = self.place(worst.cell, problem);
+            // The checker reads no deeper tree.
+            let worth = cell.worth.iter().filter(|_| (cell.above as usize) < MAX_DEPTH);
+            let k: usize = std::env::var("SEC_K").ok().and_then(|k| k.parse().ok()).unwrap_or(TRIALS);
+            for &coordinate in worth.filter(|coordinate| **coordinate != NONE).take(k) {
+                let place = usize::from(coordinate);
+                let at = 0.5 * (from[place] + to[place]);
+                lower.extend_from_slice(&from);
+                upper.extend_from_slice(&to);
+                let half = upper.len() - to.len() + place;
+                upper[half] = at;
+                lower.extend_from_slice(&from);
+                upper.extend_from_slice(&to);
+                let half = lower.len() - from.len() + place;
+                lower[half] = at;
+                trials.push((order, coordinate, at));
+            }
+        }
+        let mut found = problem.bound(&lower, &upper).into_iter();
+        let mut best: Vec<Option<(f64, u16, f64, [Found; 2])>> = chosen.iter().map(|_| None).collect();
+        for (order, coordinate, at) in trials {
+            let (Some(below), Some(above)) = (found.next(), found.next()) else { break };
+            let score = below.bound + above.bound;
+            if best[order].as_ref().is_none_or(|(least, ..)| score < *least) {
+                best[order] = Some((score, coordinate, at, [below, above]));
+            }
+        }
+        for (worst, best) in chosen.iter().zip(best) {
+            let Some((_, coordinate, at, halves)) = best else {
+                self.stuck = self.stuck.max(worst.bound);
+                continue;
             };
-            let found: Vec<Option<Halves>> = chosen.par_iter().map_init(CrownScratch::default, cut).collect();
-            for (worst, halves) in chosen.into_iter().zip(found) {
-                let Some(Halves { cut, bounds, met }) = halves else {
-                    self.stuck = self.stuck.max(worst.bound);
-                    continue;
-                };
-                if met.0 > self.attained.0 {
-                    self.attained = (met.0, Some(met.1));
+            let (parent, first) = (worst.cell as u32, self.cells.len());
+            self.cells[worst.cell].cut = Some((coordinate, at, first as u32));
+            let above = self.cells[worst.cell].above + 1;
+            for half in halves {
+                let met = problem.attained(&half.corner);
+                if met > self.attained.0 {
+                    self.attained = (met, Some(half.corner));
                 }
-                let children = self.tree.cut(worst.cell, cut);
-                let above = self.cells[worst.cell].above + 1;
-                self.cells[worst.cell].children = Some((cut, children));
-                for (cell, bound) in children.into_iter().zip(bounds) {
-                    self.cells.push(Cell { bound, above, children: None });
-                    self.waiting.push(Waiting { bound, cell });
-                }
+                self.waiting.push(Waiting { bound: half.bound, cell: self.cells.len() });
+                self.cells.push(Cell { bound: half.bound, parent, above, worth: half.worth, cut: None });
             }
         }
     }
@@ -176,17 +262,18 @@ impl CellSearch {
     pub fn emit(&self) -> Vec<u8> {
         let mut best: Vec<f64> = self.cells.iter().map(|cell| cell.bound).collect();
         for cell in (0..best.len()).rev() {
-            if let Some((_, [first, second])) = self.cells[cell].children {
-                best[cell] = best[cell].min(best[first].max(best[second]));
+            if let Some((_, _, below)) = self.cells[cell].cut {
+                let below = below as usize;
+                best[cell] = best[cell].min(best[below].max(best[below + 1]));
             }
         }
         let (mut bytes, mut waiting) = (Vec::new(), vec![0]);
         while let Some(cell) = waiting.pop() {
-            match self.cells[cell].children {
-                // A cell that is no worse than the worst of all need not be cut either.
-                Some((cut, [first, second])) if self.cells[cell].bound > best[0] => {
-                    emit_cut(cut, &mut bytes);
-                    waiting.extend([second, first]);
+            match self.cells[cell].cut {
+                // A cell that is no worse than the worst of all need not be cut.
+                Some((coordinate, at, below)) if self.cells[cell].bound > best[0] => {
+                    emit_cut(Cut::Input { coordinate: coordinate.into(), at }, &mut bytes);
+                    waiting.extend([below as usize + 1, below as usize]);
                 }
                 _ => bytes.push(0),
             }
@@ -196,173 +283,76 @@ impl CellSearch {
 }
 
 impl CellProblem<'_> {
-    /// How far the outputs move at most over a cell, and the bounds of its layers.
-    fn bound(&self, lower: &[f64], upper: &[f64], scratch: &mut CrownScratch) -> (f64, Vec<FloatBounds>) {
-        let region = FloatRegion::between(lower, upper);
-        let found = bound_crown(self.network, &region, scratch);
-        let differences = self.differences.then(|| {
-            let weight = pairs(self.clean.len());
-            let constant = vec![0.0; weight.len() / self.clean.len()];
-            bound_objectives(self.network, &region, &found.pre, &weight, &constant, scratch)
+    /// Bounds boxes, given one after the other.
+    fn bound(&self, lower: &[f64], upper: &[f64]) -> Vec<Found> {
+        let CellBounder { boxes, weight, constant, .. } = self.bounder;
+        let inputs = self.lower.len();
+        let found = boxes.bound(lower, upper, OutputRows { weight, constant }, true);
+        let ends = lower.chunks_exact(inputs).zip(upper.chunks_exact(inputs)).enumerate();
+        ends.map(|(at, ends)| self.found(&found, at, ends)).collect()
+    }
+
+    fn found(&self, found: &BoxBounds, at: usize, (lower, upper): (&[f64], &[f64])) -> Found {
+        let (rows, inputs) = (self.bounder.constant.len(), lower.len());
+        let bounds = &found.lower[at * rows..][..rows];
+        let (sides, differences) = bounds.split_at(2 * self.clean.len());
+        let outputs = FloatBounds {
+            lower: sides.chunks_exact(2).map(|side| side[0]).collect(),
+            upper: sides.chunks_exact(2).map(|side| -side[1]).collect(),
+        };
+        let differences: Vec<f64> = differences.iter().map(|lower| -lower).collect();
+        let lines = &found.coefficients[at * rows * inputs..][..rows * inputs];
+        // Each output's line from the side that its weight asks for, added up before the worst corner is taken.
+        let together = |weights: &[f64]| {
+            let (mut line, mut constant) = (vec![0.0; inputs], 0.0);
+            for (output, weight) in weights.iter().enumerate() {
+                let row = 2 * output + usize::from(*weight > 0.0);
+                let own = &lines[row * inputs..][..inputs];
+                let ends = own.iter().zip(lower.iter().zip(upper));
+                let least: f64 = ends.map(|(c, (l, u))| (c * l).min(c * u)).sum();
+                constant += weight.abs() * (bounds[row] - least);
+                line.iter_mut().zip(own).for_each(|(sum, c)| *sum += weight.abs() * c);
+            }
+            let ends = line.iter().zip(lower.iter().zip(upper));
+            -(constant + ends.map(|(c, (l, u))| (c * l).min(c * u)).sum::<f64>())
+        };
+        let bound = (self.aim)(&outputs, &differences, &together);
+        let mut scores = vec![0.0; inputs];
+        let mut worst = (f64::NEG_INFINITY, 0);
+        for (output, (clean, weight)) in self.clean.iter().zip(self.weights).enumerate() {
+            let (fall, rise) = (clean - outputs.lower[output], outputs.upper[output] - clean);
+            let row = 2 * output + usize::from(rise > fall);
+            let moved = weight * fall.max(rise);
+            if moved > worst.0 {
+                worst = (moved, row);
+            }
+            let losses = &found.losses[(at * rows + row) * inputs..][..inputs];
+            scores.iter_mut().zip(losses).for_each(|(score, loss)| *score += moved * weight * loss);
+        }
+        let mut order: Vec<usize> = (0..inputs.min(usize::from(NONE))).collect();
+        order.retain(|&i| {
+            let middle = 0.5 * (lower[i] + upper[i]);
+            lower[i] < middle && middle < upper[i]
         });
-        ((self.aim)(&found.output, differences.as_ref()), found.pre)
+        let score = |i: usize| scores[i] * (upper[i] - lower[i]);
+        order.sort_by(|&a, &b| score(b).total_cmp(&score(a)).then(a.cmp(&b)));
+        let mut worth = [NONE; TRIALS];
+        worth.iter_mut().zip(order).for_each(|(worth, input)| *worth = input as u16);
+        let ends = lower.iter().zip(upper).zip(&lines[worst.1 * inputs..][..inputs]);
+        let corner = ends.map(|((l, u), c)| if *c < 0.0 { *u } else { *l }).collect();
+        Found { bound, worth, corner }
     }
 
     /// How far the outputs move at a point.
     pub fn attained(&self, x: &[f64]) -> f64 {
-        let outputs = self.network.forward(x);
-        let exact = |values: Vec<f64>| FloatBounds { lower: values.clone(), upper: values };
-        let differences = self.differences.then(|| {
-            let weight = pairs(outputs.len());
-            let rows = weight.chunks_exact(outputs.len());
-            exact(rows.map(|row| row.iter().zip(&outputs).map(|(w, y)| w * y).sum()).collect())
-        });
-        (self.aim)(&exact(outputs), differences.as_ref())
+        let outputs = self.bounder.network.forward(x);
+        let with_differences = self.bounder.constant.len() > 2 * outputs.len();
+        let weight = if with_differences { pairs(outputs.len()) } else { Vec::new() };
+        let rows = weight.chunks_exact(outputs.len().max(1));
+        let differences: Vec<f64> =
+            rows.map(|row| row.iter().zip(&outputs).map(|(w, y)| w * y).sum()).collect();
+        let together = |weights: &[f64]| weights.iter().zip(&outputs).map(|(w, y)| w * y).sum();
+        let bounds = FloatBounds { lower: outputs.clone(), upper: outputs.clone() };
+        (self.aim)(&bounds, &differences, &together)
     }
-
-    /// The best of the cuts tried. `None` if the cell cannot be cut.
-    fn halve(&self, lower: &[f64], upper: &[f64], scratch: &mut CrownScratch) -> Option<Halves> {
-        let (_, pre) = self.bound(lower, upper, scratch);
-        let middle: Vec<f64> = lower.iter().zip(upper).map(|(l, u)| 0.5 * (l + u)).collect();
-        let slopes = Slopes::new(self, &middle);
-        let scores = slopes.scores(self, &pre, (lower, upper));
-        let mut order: Vec<usize> = (0..middle.len()).collect();
-        order.retain(|i| lower[*i] < middle[*i] && middle[*i] < upper[*i]);
-        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
-        let mut best: Option<(f64, Halves)> = None;
-        let trials = std::env::var("SEC_K").ok().and_then(|k| k.parse().ok()).unwrap_or(TRIALS);
-        for &coordinate in order.iter().take(trials) {
-            let at = middle[coordinate];
-            let (mut below, mut above) = (upper.to_vec(), lower.to_vec());
-            (below[coordinate], above[coordinate]) = (at, at);
-            let bounds = [self.bound(lower, &below, scratch).0, self.bound(&above, upper, scratch).0];
-            let worst = bounds[0].max(bounds[1]) + bounds[0].min(bounds[1]);
-            if best.as_ref().is_none_or(|(least, _)| worst < *least) {
-                let cut = Cut::Input { coordinate: coordinate as u32, at };
-                best = Some((worst, Halves { cut, bounds, met: (f64::NEG_INFINITY, Vec::new()) }));
-            }
-        }
-        let (_, mut halves) = best?;
-        let corner = slopes.ahead(self, &middle, (lower, upper));
-        halves.met = (self.attained(&corner), corner);
-        Some(halves)
-    }
-}
-
-/// The network's slopes at a point: per layer, of its pre-activations in the inputs, and how much they count in the outputs.
-struct Slopes {
-    /// Row-major neurons x inputs.
-    inward: Vec<Vec<f64>>,
-    /// One per neuron, not negative.
-    outward: Vec<Vec<f64>>,
-    /// Of the outputs in the inputs, row-major.
-    outputs: Vec<f64>,
-    /// The outputs.
-    values: Vec<f64>,
-}
-
-/// `weight * scale * right`, row-major, where `scale` stands on a diagonal.
-fn product(layer: &FloatLayer, scale: &[f64], right: &[f64], width: usize) -> Vec<f64> {
-    let mut out = vec![0.0; layer.outputs * width];
-    for (target, row) in out.chunks_exact_mut(width).zip(layer.weight.chunks_exact(layer.inputs)) {
-        for ((w, s), source) in row.iter().zip(scale).zip(right.chunks_exact(width)) {
-            let factor = w * s;
-            if factor != 0.0 {
-                target.iter_mut().zip(source).for_each(|(t, x)| *t += factor * x);
-            }
-        }
-    }
-    out
-}
-
-impl Slopes {
-    fn new(problem: &CellProblem<'_>, x: &[f64]) -> Self {
-        let (layers, width) = (&problem.network.layers, x.len());
-        let (mut inward, mut derivatives): (Vec<Vec<f64>>, Vec<Vec<f64>>) = (Vec::new(), Vec::new());
-        let (mut post, mut pre) = (x.to_vec(), Vec::new());
-        for layer in layers {
-            let rows = match inward.last().zip(derivatives.last()) {
-                Some((right, scale)) => product(layer, scale, right, width),
-                None => layer.weight.clone(),
-            };
-            inward.push(rows);
-            layer.affine(&post, &mut pre);
-            post = pre.iter().map(|z| layer.activation.apply(*z)).collect();
-            derivatives.push(pre.iter().map(|z| layer.activation.derivative(*z)).collect());
-        }
-        let mut outward = vec![Vec::new(); layers.len()];
-        let mut weights = problem.weights.clone();
-        for (index, layer) in layers.iter().enumerate().rev() {
-            outward[index].clone_from(&weights);
-            let mut next = vec![0.0; layer.inputs];
-            for ((row, weight), slope) in
-                layer.weight.chunks_exact(layer.inputs).zip(&weights).zip(&derivatives[index])
-            {
-                let factor = (weight * slope).abs();
-                next.iter_mut().zip(row).for_each(|(n, w)| *n += factor * w.abs());
-            }
-            weights = next;
-        }
-        let mut outputs = inward.last().cloned().unwrap_or_default();
-        if let Some(slopes) = derivatives.last() {
-            for (row, slope) in outputs.chunks_exact_mut(width).zip(slopes) {
-                row.iter_mut().for_each(|entry| *entry *= slope);
-            }
-        }
-        Self { inward, outward, outputs, values: post }
-    }
-
-    /// How much of what the lines lose each input has a share in.
-    fn scores(
-        &self,
-        problem: &CellProblem<'_>,
-        pre: &[FloatBounds],
-        (lower, upper): (&[f64], &[f64]),
-    ) -> Vec<f64> {
-        let mut scores = vec![0.0; lower.len()];
-        let layers = problem.network.layers.iter().zip(pre).zip(self.inward.iter().zip(&self.outward));
-        for ((layer, bounds), (inward, outward)) in layers {
-            let ends = bounds.lower.iter().zip(&bounds.upper);
-            for ((row, counts), (l, u)) in inward.chunks_exact(lower.len()).zip(outward).zip(ends) {
-                let lost = counts * loss(layer.activation, *l, *u);
-                if lost > 0.0 && u > l {
-                    let share = lost / (u - l);
-                    scores.iter_mut().zip(row).for_each(|(score, slope)| *score += share * slope.abs());
-                }
-            }
-        }
-        scores.iter().zip(lower.iter().zip(upper)).map(|(score, (l, u))| score * (u - l)).collect()
-    }
-
-    /// The corner of a cell to which the outputs move on, from what they are in its middle.
-    fn ahead(&self, problem: &CellProblem<'_>, middle: &[f64], (lower, upper): (&[f64], &[f64])) -> Vec<f64> {
-        let mut slope = vec![0.0; middle.len()];
-        let moved = self.values.iter().zip(&problem.clean).zip(&problem.weights);
-        for (row, ((value, clean), weight)) in self.outputs.chunks_exact(middle.len()).zip(moved) {
-            let factor = weight * weight * (value - clean);
-            slope.iter_mut().zip(row).for_each(|(s, entry)| *s += factor * entry);
-        }
-        let ends = lower.iter().zip(upper).zip(middle);
-        slope
-            .iter()
-            .zip(ends)
-            .map(|(s, ((l, u), m))| {
-                if *s == 0.0 {
-                    *m
-                } else if *s > 0.0 {
-                    *u
-                } else {
-                    *l
-                }
-            })
-            .collect()
-    }
-}
-
-/// How far an activation leaves its chord on an interval.
-fn loss(activation: FloatActivation, lower: f64, upper: f64) -> f64 {
-    let (first, last) = (activation.apply(lower), activation.apply(upper));
-    let off = [0.25, 0.5, 0.75]
-        .map(|t: f64| (activation.apply(lower + t * (upper - lower)) - (first + t * (last - first))).abs());
-    off.into_iter().fold(0.0, f64::max)
 }
