@@ -188,32 +188,16 @@ pub(crate) fn propose_cells(
                 open.push((gap(search.attained(), search.bound()), task));
             }
         }
-        let turns = (total.saturating_sub(used) / TURN) as usize;
-        if open.is_empty() || turns == 0 {
+        let left = total.saturating_sub(used);
+        if open.is_empty() || left < 2 {
             break;
         }
         open.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1.mask, a.1.state).cmp(&(b.1.mask, b.1.state))));
         // The wider half, so that the machine is busy.
-        let chosen = open.len().div_ceil(2).min(turns);
+        let chosen = open.len().div_ceil(2).min((left / 2) as usize);
         open.truncate(chosen);
-        open.into_par_iter().for_each(|(_, task)| turn(task, TURN));
-    }
-    if std::env::var("SEC_DEBUG").is_ok() {
-        let mut all: Vec<f64> = tasks
-            .iter()
-            .filter_map(|t| t.search.as_ref())
-            .map(|s| 1.0 - gap(s.attained(), s.bound()))
-            .collect();
-        all.sort_by(f64::total_cmp);
-        let steps: u64 = tasks.iter().filter_map(|t| t.search.as_ref()).map(|s| s.steps()).sum();
-        eprintln!(
-            "ratios min {:.4} median {:.4} max {:.4}; steps {} a state; met {}",
-            all[0],
-            all[all.len() / 2],
-            all[all.len() - 1],
-            steps / tasks.len() as u64,
-            tasks.iter().filter(|t| t.search.as_ref().is_some_and(|s| s.point().is_some())).count()
-        );
+        let cells = TURN.min(left / chosen as u64);
+        open.into_par_iter().for_each(|(_, task)| turn(task, cells));
     }
     for (mask, rows) in points.iter_mut().enumerate() {
         let attack = PointSearch::new(problem, mask)?;

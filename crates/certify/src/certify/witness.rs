@@ -67,7 +67,7 @@ pub fn propose_witness(
     }
     let mut points = Vec::new();
     for mask in (0..masks.len()).filter(|_| wanted.points) {
-        points.push(points_of(problem, mask, progress)?);
+        points.push(points_of(problem, mask, wanted.cells.is_some(), progress)?);
     }
     let mut trees = Vec::new();
     if families.contains(&Family::Branch) {
@@ -146,6 +146,7 @@ pub(super) fn slope_table(
 fn points_of(
     problem: &Problem<'_>,
     mask: usize,
+    everywhere: bool,
     progress: &dyn Progress,
 ) -> Result<Vec<Vec<f64>>, WitnessError> {
     let search = PointSearch::new(problem, mask)?;
@@ -156,7 +157,10 @@ fn points_of(
             if progress.stopped() {
                 return Err(WitnessError::Interrupted);
             }
-            let offset = search.search(state);
+            let mut offset = search.search(state);
+            if everywhere {
+                offset = search.search_everywhere(state, offset);
+            }
             progress.advance("attacking", done.fetch_add(1, Ordering::Relaxed) + 1, total);
             Ok(offset)
         })

@@ -146,16 +146,15 @@ impl<'a> PointSearch<'a> {
         let Some(mut at) = self.at(state, self.problem.perturbation) else { return known };
         let start = at.lenses.iter().zip(input).map(|(lens, read)| lens.offset(*read)).collect();
         let start = at.ball.inside(start);
-        let mut valued = |offset: Vec<f64>| {
-            let outputs = at.outputs(&offset);
-            (at.value(&outputs), offset)
-        };
-        let (known, start) = (valued(known), valued(start));
-        let found = at.ascend(start);
-        let found = at.flip(found);
-        let inside = at.ball.inside(found.1);
-        let outputs = at.outputs(&inside);
-        if at.value(&outputs) > known.0 { inside } else { known.1 }
+        at.best_of(known, vec![start])
+    }
+
+    /// The better of the offset `known` and of what steps from every start lead to, of which [`Self::search`] takes a few
+    /// from the best ones.
+    pub fn search_everywhere(&self, state: usize, known: Vec<f64>) -> Vec<f64> {
+        let Some(mut at) = self.at(state, self.problem.perturbation) else { return known };
+        let starts = at.starts(&mut SeededRng::new(1, self.stream + state as u64));
+        at.best_of(known, starts)
     }
 
     /// The offsets that a set of the perturbation's units has at a state.
@@ -359,6 +358,34 @@ impl AtState<'_> {
             }
         }
         self.flip(best).1
+    }
+
+    fn valued(&mut self, offset: Vec<f64>) -> (f64, Vec<f64>) {
+        let outputs = self.outputs(&offset);
+        (self.value(&outputs), offset)
+    }
+
+    /// The best of the offset `known` and of what each start leads to when it takes steps for as long as they gain.
+    fn best_of(&mut self, known: Vec<f64>, starts: Vec<Vec<f64>>) -> Vec<f64> {
+        let known = self.valued(known);
+        let mut best = known.clone();
+        for start in starts {
+            let mut found = self.valued(start);
+            loop {
+                let before = found.0;
+                found = self.ascend(found);
+                if found.0.is_nan() || found.0 <= before {
+                    break;
+                }
+            }
+            if found.0 > best.0 {
+                best = found;
+            }
+        }
+        let found = self.flip(best);
+        let inside = self.ball.inside(found.1);
+        let found = self.valued(inside);
+        if found.0 > known.0 { found.1 } else { known.1 }
     }
 
     /// Steps towards the point of the ball that is farthest along the gradient; halved while they lose.

@@ -215,8 +215,7 @@ impl CellSearch {
             let (from, to) = self.place(worst.cell, problem);
             // The checker reads no deeper tree.
             let worth = cell.worth.iter().filter(|_| (cell.above as usize) < MAX_DEPTH);
-            let k: usize = std::env::var("SEC_K").ok().and_then(|k| k.parse().ok()).unwrap_or(TRIALS);
-            for &coordinate in worth.filter(|coordinate| **coordinate != NONE).take(k) {
+            for &coordinate in worth.filter(|coordinate| **coordinate != NONE) {
                 let place = usize::from(coordinate);
                 let at = 0.5 * (from[place] + to[place]);
                 lower.extend_from_slice(&from);
