@@ -1,15 +1,14 @@
 //! Family `branch` by cells: bounds that come to what enumeration and points find, joint over the outputs; the search spends
 //! its budget where gaps are wide, and is the same at any thread count.
 
+use secateur::certify::Certified;
 use secateur::certify::cells::CellRequest;
-use secateur::certify::{Certified, Request, certify};
 use secateur::float::{FloatNetwork, rational_to_float};
 use secateur::policy::ActivationSpec;
-use secateur::progress::Silent;
 use secateur_checker::family::Family;
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::head::HeadBounds;
-use secateur_checker::load::{load_masks, load_policy, load_states};
+use secateur_checker::load::{load_masks, load_policy};
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::number::Rational;
 use secateur_checker::reader::safetensors::Safetensors;
@@ -31,13 +30,7 @@ fn request(gap: &str, cells: u64) -> CellRequest {
 
 /// Crown and cells, with points from below.
 fn certified(folder: &std::path::Path, set: &PerturbationSet, cells: &CellRequest) -> Certified {
-    let policy = load_policy(&folder.join("policy")).expect("a policy");
-    let masks = load_masks(&folder.join("masks"), &policy.files).expect("masks");
-    let (states, bytes) = load_states(&folder.join("states.npy"), Units::Normalised).expect("states");
-    let families = [Family::Crown, Family::Branch];
-    let plain = problem::request(&policy, &masks, (&states, &bytes), set, &families);
-    certify(&Request { cells: Some(cells), counterexample: true, ..plain }, &key(1), &Silent)
-        .expect("certified")
+    problem::certify_cells(folder, &[Family::Crown, Family::Branch], set, &key(1), cells).expect("certified")
 }
 
 fn networks(problem: &Problem) -> Vec<FloatNetwork> {
@@ -232,7 +225,7 @@ fn the_command_line_takes_a_gap() {
     assert!(file.windows(8).any(|w| w == b"\"cells.0"), "cells");
     for wrong in [
         &["--gap", "1"][..],
-        &["--gap", "-0.1"],
+        &["--gap=-0.1"],
         &["--gap", "wide"],
         &["--gap", "0.1", "--cells", "0"],
         &["--cells", "10"],

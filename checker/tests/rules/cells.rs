@@ -10,7 +10,7 @@ use secateur_checker::kernel::bounds::StateBounds;
 use secateur_checker::kernel::branch::{CellOutputs, bound_cells};
 use secateur_checker::kernel::fault::{Fault, Place};
 use secateur_checker::kernel::grid::{GridNetwork, GridScale};
-use secateur_checker::kernel::head::HeadBounds;
+use secateur_checker::kernel::head::{HeadBounds, OutputChange};
 use secateur_checker::kernel::input::{GridBall, InputSet};
 use secateur_checker::kernel::interval::GridBox;
 use secateur_checker::kernel::softmax::Softmax;
@@ -91,32 +91,35 @@ fn near(found: i64, value: Rational) -> bool {
     value <= found && found.sub(&value) < r("1e-9")
 }
 
-/// Each of two outputs moves by at most 1 over [-1, 1], with any tree. Cut at 0, only one of them moves in each half, so that
-/// with deviations 1 the squared distance is 1 where the whole set leaves 2. The chord of `relu` leaves `relu(x) - relu(-x)`
-/// up to 2 over the whole set, 1 in each half.
+/// Each of two outputs moves by at most 1 over [-1, 1], with any tree, though never both: deviations 1 say 2 of the squared
+/// distance. Both lie in [0, 1] with middles 1/2, and the chords `(x + 1)/4 + (1 - x)/4` bound half their sum by 1/2, so that
+/// it is at most `2/2 - 2/4 + 2/4 = 1`; cut at 0, it is 1 in either half. Of unequal halves the worse counts.
 #[test]
 fn outputs_that_never_move_together_by_hand() {
     let head = Head::Gaussian { log_std: vec![Dyadic::ZERO; 3] };
-    let at = |bytes: &[u8]| bound_under(&interval(-ONE, ONE), bytes, &head, false).unwrap();
-    let (whole, halves) = (at(&[0]), at(&cut(0, 0.0, [&[0], &[0]])));
+    let at = |input: InputSet, bytes: &[u8]| bound_under(&input, bytes, &head, false).unwrap();
+    let cut_at_zero = cut(0, 0.0, [&[0], &[0]]);
+    let (whole, halves) = (at(interval(-ONE, ONE), &[0]), at(interval(-ONE, ONE), &cut_at_zero));
+    let distance = |bounds: &StateBounds| bounds.distance.clone().unwrap();
     for bounds in [&whole, &halves] {
         assert!(near(bounds.deviation[0], r("1")) && near(bounds.deviation[1], r("1")), "{bounds:?}");
         assert!(near(bounds.deviation[2], r("0")) && bounds.policy.is_none() && bounds.gains.is_empty());
+        assert!(r("1") <= distance(bounds) && distance(bounds) < r("1.000001"), "{bounds:?}");
     }
-    let distance = |bounds: &StateBounds| bounds.distance.clone().unwrap();
-    assert!(r("2") <= distance(&whole) && distance(&whole) < r("2.000001"));
-    assert!(r("1") <= distance(&halves) && distance(&halves) < r("1.000001"));
+    for unequal in [interval(-ONE, ONE / 2), interval(-ONE / 2, ONE)] {
+        let found = distance(&at(unequal, &cut_at_zero));
+        assert!(r("1") <= found && found < r("1.000001"), "{found}");
+    }
     // The head takes it where it is less than what the deviations say: 2 Phi(1/2) - 1.
     let gaussian = HeadBounds::new(&head).unwrap();
     let change = halves.exact(network().value_bits).0;
     let variation = gaussian.total_variation(&change).unwrap();
     assert!(r("0.38292492") < variation && variation < r("0.38292493"), "{variation}");
     assert!(gaussian.divergence(&change).unwrap() < r("0.500001"));
-    let met = change.meet(&whole.exact(network().value_bits).0).unwrap();
-    assert_eq!(met.distance, Some(distance(&halves)));
-    // Of halves of which only one can move, the worse counts.
-    let unequal = at(&cut(0, 0.5, [&[0], &[0]]));
-    assert!(distance(&unequal) > r("1.2"), "{:?}", unequal.distance);
+    let (less, more) = (Some(r("1/2")), Some(distance(&halves)));
+    let other = |distance: Option<Rational>| OutputChange { distance, ..change.clone() };
+    assert_eq!(change.meet(&other(less.clone())).unwrap().distance, less);
+    assert_eq!(other(None).meet(&change).unwrap().distance, more);
 }
 
 /// Outputs `x + y` and `x - y` over [-1, 1]^2 move by 2 each: 8 together, though 4 at any corner. Cut at x = 0, both lie in
