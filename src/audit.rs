@@ -17,6 +17,7 @@ use secateur_checker::load::{
 use secateur_checker::model::{PerturbationSet, Units};
 
 use crate::certify::band::{BandLimit, BandReach, families_under, find_bands, fits_head};
+use crate::certify::cells::CellRequest;
 use crate::certify::keys::{Key, KeyError};
 use crate::certify::radius::RadiusRequest;
 use crate::certify::regions::RegionRequest;
@@ -63,6 +64,8 @@ pub struct AuditOptions {
     pub families: Vec<Family>,
     /// Regions that the family `branch` may bound for each of its trees.
     pub branch_steps: u64,
+    /// Gap between bounds from above and below that the family `branch` is to close, by cells in place of those trees.
+    pub cells: Option<CellRequest>,
     /// Claims the widest band of masks that keeps this limit.
     pub band_limit: Option<BandLimit>,
     /// Regret and statistical claims to make besides.
@@ -94,6 +97,7 @@ impl AuditOptions {
             masks: AuditMasks::Dense,
             families: default_families(),
             branch_steps: BRANCH_STEPS,
+            cells: None,
             band_limit: None,
             regret: RegretRequest::default(),
             radii: RadiusRequest::default(),
@@ -216,6 +220,7 @@ pub fn audit(options: &AuditOptions, progress: &dyn Progress) -> Result<AuditOut
         options.states.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let bands = find_bands(&policy, &masks, &states, &options.perturbation, progress)?;
     let mut families = options.families.clone();
+    families.extend(options.cells.iter().map(|_| Family::Branch));
     if let Some(limit) = &options.band_limit {
         fits_head(limit, &policy.files.policy.head)?;
         families.extend(families_under(limit, &bands));
@@ -232,6 +237,7 @@ pub fn audit(options: &AuditOptions, progress: &dyn Progress) -> Result<AuditOut
         radii: &options.radii,
         regions: &options.regions,
         branch_steps: options.branch_steps,
+        cells: options.cells.as_ref(),
         counterexample: options.counterexample,
         witness_name: &witness_name,
         seed: "0",

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use crate::family::{BandEnd, Family};
 use crate::kernel::band::{BandNetwork, band_bounds};
 use crate::kernel::bounds::{StateBounds, envelope, policies_of_later};
-use crate::kernel::branch::bound_tree;
+use crate::kernel::branch::{CellOutputs, bound_cells, bound_tree};
 use crate::kernel::crown::{CrownLayers, Witness, bound_functionals, crown_layers};
 use crate::kernel::enclose::TanhTable;
 use crate::kernel::fault::{Fault, Place};
 use crate::kernel::float32::{check_binary32, rounding_errors};
 use crate::kernel::grid::{GridActivation, GridNetwork, GridScale};
+use crate::kernel::head::HeadBounds;
 use crate::kernel::hull::{deviation, hull_slopes};
 use crate::kernel::ibp::{LayerBounds, propagate};
 use crate::kernel::input::{InputSet, input_magnitude, input_set};
@@ -37,6 +38,8 @@ pub struct LocalProblem<'a> {
     bands: BTreeMap<BandEnd, Vec<BandNetwork>>,
     paired: Option<(GridNetwork, Vec<PairedNetwork>)>,
     table: &'static TanhTable,
+    /// Of a Gaussian policy whose input sets are cut into cells.
+    gaussian: Option<HeadBounds>,
     witness: Option<WitnessFile<'a>>,
     /// Fraction bits of every bound it returns.
     pub value_bits: u32,
@@ -93,6 +96,7 @@ impl<'a> LocalProblem<'a> {
             bands,
             paired,
             table,
+            gaussian: None,
             witness: None,
             value_bits,
         })
@@ -116,6 +120,9 @@ impl<'a> LocalProblem<'a> {
         }
         if families.iter().any(|f| f.is_float32()) {
             check_binary32(network)?;
+        }
+        if families.contains(&Family::Branch) && matches!(self.policy.head, Head::Gaussian { .. }) {
+            self.gaussian = Some(HeadBounds::new(&self.policy.head)?);
         }
         if families.contains(&Family::PrunedDeviation) {
             let pairs = self.masks.iter().map(|mask| PairedNetwork::new(network, mask, &self.scale));
@@ -253,7 +260,7 @@ impl<'a> LocalProblem<'a> {
             Family::EnvelopeCrown => envelope(known(&crown)?),
             Family::Binary32Crown => each(&|mask| binary32(mask, crown(mask)?)),
             Family::CrownOptimised | Family::Lp => known(&|mask| self.with_slopes(at, mask, family)),
-            Family::Branch => known(&|mask| self.branch(at, mask)),
+            Family::Branch => each(&|mask| self.branch(at, mask)),
             Family::ChainHull => self.chain_hull(at),
             Family::PrunedDeviation => self.pruned_deviation(at),
             Family::Band(end) => self.band(at, end, false),
@@ -384,8 +391,26 @@ impl<'a> LocalProblem<'a> {
         })
     }
 
-    /// `crown` met with the trees that the witness file holds for this mask and state, in the order of the targets.
+    /// By the one tree of cells that the witness file holds for this mask and state, or else `crown` met with its trees, in
+    /// the order of the targets.
     fn branch(&self, at: &AtState<'_>, mask: &AtMask<'_>) -> Result<StateBounds, Fault> {
+        let cells = self.witness.as_ref().and_then(|w| w.cells(mask.mask, (at.state, self.states())));
+        if let Some(cells) = cells {
+            let mut cells = cells.ok_or(Fault::TreesMissing { mask: mask.mask })?;
+            let tree = cells.begin();
+            let outputs = CellOutputs {
+                center: &mask.center,
+                margins: self.has_margins(),
+                softmax: mask.policy.as_ref(),
+                gaussian: self.gaussian.as_ref(),
+            };
+            let network = mask.network;
+            let next = &mut |_| cells.node(network);
+            let bounds = bound_cells(network, self.table, &at.input, &outputs, next);
+            let bounds = bounds.map_err(|e| e.at(Place::Tree(tree)))?;
+            cells.finish()?;
+            return Ok(bounds);
+        }
         let trees = self.witness.as_ref().and_then(|w| w.trees(mask.mask, (at.state, self.states())));
         let mut trees = trees.ok_or(Fault::TreesMissing { mask: mask.mask })?;
         let (network, layers) = (mask.network, &self.backward(at, mask)?.0);
@@ -400,7 +425,7 @@ impl<'a> LocalProblem<'a> {
             met.collect()
         })?;
         trees.finish()?;
-        Ok(bounds)
+        bounds.known(mask.policy.as_ref())
     }
 }
 

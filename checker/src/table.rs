@@ -210,8 +210,7 @@ mod tests {
         let r = |text: &&str| Rational::parse(text).unwrap();
         let mask = |deviation: &&[&str]| {
             let deviation: Vec<Rational> = deviation.iter().map(r).collect();
-            let change =
-                OutputChange { oscillation: Rational::zero(), euclidean: None, deviation, policy: None };
+            let change = OutputChange::from_deviation(deviation);
             MaskTable { changes: vec![change], ..MaskTable::default() }
         };
         FamilyTable { family, masks: values.iter().map(mask).collect() }

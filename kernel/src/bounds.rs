@@ -27,6 +27,8 @@ pub struct StateBounds {
     pub gains: Vec<i64>,
     /// What they say of a softmax, where the clean one is known.
     pub policy: Option<PolicyChange>,
+    /// What a family with a joint bound says of a Gaussian's squared standardised distance.
+    pub distance: Option<Rational>,
 }
 
 /// The weights of a functional `sum weights_i * output_i`; an output's number and side if it is one output's.
@@ -61,7 +63,7 @@ impl StateBounds {
         let deviation = change.intervals().map(largest).collect::<Option<_>>().within(0)?;
         let oscillation = oscillation_of(change)?;
         let gains = gains_of(change, oscillation)?;
-        Ok(Self { deviation, oscillation, margin: None, gains, policy: None })
+        Ok(Self { deviation, oscillation, margin: None, gains, policy: None, distance: None })
     }
 
     /// Rule `local.change`, from a symmetric deviation per output and, where there is one, a bound on the oscillation.
@@ -84,7 +86,7 @@ impl StateBounds {
             (Wide::from(own.0) - rival.1 - *own_moves - *rival_moves).entry().within(0)
         })?;
         let gains = gains_of(&changes, oscillation)?;
-        Ok(Self { deviation, oscillation, margin, gains, policy: None })
+        Ok(Self { deviation, oscillation, margin, gains, policy: None, distance: None })
     }
 
     /// Rule `hull.band` along a list of masks whose bands end at one mask: the bands are nested, so that what `wider` says
@@ -192,7 +194,7 @@ impl StateBounds {
         let gains = self.gains.iter().map(|&gain| (Wide::from(largest) * 4i64 + gain).entry());
         let gains = gains.collect::<Option<_>>().within(0)?;
         let deviation = deviation.collect::<Option<_>>().within(0)?;
-        Ok(Self { deviation, oscillation, margin, gains, policy: None })
+        Ok(Self { deviation, oscillation, margin, gains, policy: None, distance: None })
     }
 
     /// What the gains say of a softmax whose clean policy is `clean`; of another head nothing. They are used up.
@@ -212,6 +214,7 @@ impl StateBounds {
             oscillation: exact(self.oscillation),
             euclidean: None,
             policy: self.policy.clone(),
+            distance: self.distance.clone(),
         };
         (change, self.margin.map(exact))
     }
@@ -383,6 +386,7 @@ mod tests {
             margin: Some(margin),
             gains: vec![2, 7, 6, 4],
             policy: None,
+            distance: None,
         };
         let wide = state(4).widened(&[3, 5]).unwrap();
         assert_eq!(said(&wide), (&[7, 12][..], 27, Some(-27)));
@@ -454,7 +458,8 @@ mod tests {
     fn a_tie_of_listed_outputs_leaves_the_oscillation() {
         let whole = |value: i64| Rational::from_integer(value.into());
         let deviation = [1, 2, 5].map(whole).to_vec();
-        let change = OutputChange { deviation, oscillation: whole(7), euclidean: None, policy: None };
+        let change =
+            OutputChange { deviation, oscillation: whole(7), euclidean: None, policy: None, distance: None };
         let found = |center: &GridBox| margin_of_change(center, 0, &change);
         let at = |outputs: [i64; 3]| found(&GridBox::from_intervals(outputs.into_iter().map(|o| (o, o))));
         assert_eq!(at([7, 7, 3]), Ok(Some(whole(-7))));
@@ -476,6 +481,7 @@ mod tests {
             margin,
             gains: Vec::new(),
             policy: None,
+            distance: None,
         };
         let found = envelope(vec![state(&[1, 2], 5, Some(4)), state(&[3, 1], 6, Some(7))]);
         assert_eq!(found, Ok(vec![state(&[3, 2], 6, Some(4)), state(&[3, 1], 6, Some(7))]));
@@ -495,6 +501,7 @@ mod tests {
                 total_variation: Rational::one().div(&Rational::from_integer(tv.into())).unwrap(),
                 divergence: Rational::one().div(&Rational::from_integer(kl.into())).unwrap(),
             }),
+            distance: None,
         };
         let own = vec![state(3, Some([4, 9])), state(2, Some([8, 3])), state(1, Some([5, 5]))];
         let worst = vec![state(3, Some([4, 3])), state(2, Some([5, 3])), state(1, Some([5, 5]))];

@@ -42,6 +42,8 @@ pub struct OutputChange {
     pub euclidean: Option<Rational>,
     /// What is known of a softmax beside the oscillation, where its clean policy is known.
     pub policy: Option<PolicyChange>,
+    /// Upper bound on a Gaussian's squared standardised distance, where a family has a better one than the deviations give.
+    pub distance: Option<Rational>,
 }
 
 impl OutputChange {
@@ -53,7 +55,7 @@ impl OutputChange {
         // Outputs i and j drift apart by at most v_i + v_j; with one output there is nothing to compare.
         let pair = largest.next().zip(largest.next());
         let oscillation = pair.map_or_else(Rational::zero, |(first, second)| first.add(second));
-        Self { deviation, oscillation, euclidean: None, policy: None }
+        Self { deviation, oscillation, euclidean: None, policy: None, distance: None }
     }
 
     /// What two bounds on the same changes say together, of any clean policy: `policy` is left out, because a bracket compares
@@ -62,7 +64,7 @@ impl OutputChange {
     /// # Errors
     /// [`Fault::HeadShape`] if they are about different numbers of outputs.
     pub fn meet(&self, other: &Self) -> Result<Self, Fault> {
-        let euclidean = match (&self.euclidean, &other.euclidean) {
+        let least = |one: &Option<Rational>, two: &Option<Rational>| match (one, two) {
             (Some(one), Some(two)) => Some(one.min(two).clone()),
             (one, two) => one.as_ref().or(two.as_ref()).cloned(),
         };
@@ -70,8 +72,9 @@ impl OutputChange {
         Ok(Self {
             deviation: pairs.map(|(one, two)| one.min(two).clone()).collect(),
             oscillation: self.oscillation.clone().min(other.oscillation.clone()),
-            euclidean,
+            euclidean: least(&self.euclidean, &other.euclidean),
             policy: None,
+            distance: least(&self.distance, &other.distance),
         })
     }
 }
@@ -98,8 +101,11 @@ impl HeadBounds {
         Ok(Self { enclosures: Enclosures::new()?, inverse_std, kind })
     }
 
-    /// An upper bound on `d^2 = sum (change_i / sigma_i)^2`.
-    fn distance_squared(&self, change: &OutputChange) -> Result<Rational, Fault> {
+    /// An upper bound on `d^2 = sum (change_i / sigma_i)^2` of a Gaussian.
+    ///
+    /// # Errors
+    /// [`Fault::HeadShape`].
+    pub(crate) fn distance_squared(&self, change: &OutputChange) -> Result<Rational, Fault> {
         let pairs = zip_exact(&change.deviation, &self.inverse_std, 0).map_err(|_| Fault::HeadShape)?;
         let mut sum = BigInt::zero();
         for (deviation, inverse) in pairs {
@@ -107,11 +113,17 @@ impl HeadBounds {
             sum += &standardised * &standardised;
         }
         let by_outputs = Rational::on_grid(sum, 4 * BITS);
+        let by_outputs = change.distance.iter().fold(by_outputs, |least, known| least.min(known.clone()));
         let Some(norm) = &change.euclidean else { return Ok(by_outputs) };
         // The smallest standard deviation counts for a norm.
         let largest = self.inverse_std.iter().max().cloned().ok_or(Fault::HeadShape)?;
         let scaled = norm.mul(&Rational::on_grid(largest, BITS));
         Ok(by_outputs.min(scaled.mul(&scaled)))
+    }
+
+    /// `1 / sigma^2` from above of every output of a Gaussian, in multiples of `2^-40`.
+    pub(crate) fn inverse_variances(&self) -> impl ExactSizeIterator<Item = Rational> {
+        self.inverse_std.iter().map(|inverse| Rational::on_grid(inverse * inverse, 2 * BITS).ceil_to_grid(40))
     }
 
     /// Upper bound on the total variation between the clean and the perturbed action distribution.
@@ -179,7 +191,8 @@ mod tests {
 
     fn change(deviation: &[&str], oscillation: &str, euclidean: Option<&str>) -> OutputChange {
         let deviation = deviation.iter().map(|d| r(d)).collect();
-        OutputChange { deviation, oscillation: r(oscillation), euclidean: euclidean.map(r), policy: None }
+        let (oscillation, euclidean) = (r(oscillation), euclidean.map(r));
+        OutputChange { deviation, oscillation, euclidean, policy: None, distance: None }
     }
 
     fn gaussian(log_std: &[i64]) -> HeadBounds {

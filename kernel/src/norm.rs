@@ -67,7 +67,8 @@ impl NormProduct {
                 (bound.mul(&enclose::sqrt(&two)?.upper), Some(bound.clone()))
             }
         };
-        Ok(OutputChange { deviation: vec![bound.clone(); outputs], oscillation, euclidean, policy: None })
+        let deviation = vec![bound.clone(); outputs];
+        Ok(OutputChange { deviation, oscillation, euclidean, policy: None, distance: None })
     }
 }
 

@@ -163,6 +163,7 @@ fn certify_dense(folder: &std::path::Path, set: &PerturbationSet, steps: u64) ->
     let families = [Family::Crown, Family::Branch];
     let request = Request {
         branch_steps: steps,
+        cells: None,
         ..problem::request(&policy, &masks, (&states, &bytes), set, &families)
     };
     certify(&request, &key(1), &Silent).expect("certified")

@@ -253,6 +253,7 @@ fn certify_files(policy: &Path, masks: &Path, states: &Path, radius: &str, limit
         band_from: 0,
         witness_name: "w.witness.safetensors",
         branch_steps: 200,
+        cells: None,
         radii: &RadiusRequest::default(),
         regions: &[],
         counterexample: true,

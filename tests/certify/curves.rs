@@ -23,6 +23,7 @@ fn gaps(name: &str) -> Vec<f64> {
     let request = Request {
         counterexample: true,
         branch_steps: 60,
+        cells: None,
         ..request(&policy, &masks, (&states, &bytes), &set, &FAMILIES)
     };
     let certified = certify(&request, &key(1), &Silent).expect("certified");

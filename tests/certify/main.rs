@@ -3,6 +3,7 @@
 mod audit;
 mod band_limit;
 mod branch;
+mod cells;
 mod closed_form;
 mod counterexamples;
 mod curves;

@@ -74,6 +74,15 @@ impl<'a> WitnessFile<'a> {
         state_block(bytes, states, state).map(Trees::new)
     }
 
+    /// The cells of one state of `states` under a mask, if there are any: tensor `cells.MASK`, the table of ends and a tree
+    /// a state. `Some(None)` if they cannot be read.
+    pub(crate) fn cells(&self, mask: usize, (state, states): (usize, usize)) -> Option<Option<Trees<'a>>> {
+        let name = format!("{}cells.{mask}", self.prefix);
+        self.file.tensor(&name).ok()?;
+        let bytes = self.bytes(&name, |bytes| Some(vec![bytes]));
+        Some(bytes.and_then(|bytes| state_block(bytes, states, state)).map(Trees::new))
+    }
+
     /// The bytes of a region's one tree: tensor `region.REGION`. `None` if its type or shape is another.
     ///
     /// # Errors

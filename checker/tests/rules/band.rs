@@ -635,7 +635,7 @@ fn pruning_that_hurts_is_proved_from_both_sides() {
     // 2 Phi(1/32) - 1 = 0.0249299..., attained by a Gaussian with this shift.
     let below =
         PointHead::new(&policy.head).unwrap().total_variation(&clean, &moved, grid.value_bits).unwrap();
-    let change = OutputChange { deviation: gaps, oscillation: r("0"), euclidean: None, policy: None };
+    let change = OutputChange::from_deviation(gaps);
     let above = HeadBounds::new(&policy.head).unwrap().total_variation(&change).unwrap();
     assert!(r("0.02492") < below && below <= above && above.sub(&below) < r("1e-9"));
     assert_eq!(

@@ -3,4 +3,5 @@
 
 mod band;
 mod branch;
+mod cells;
 mod region;

@@ -46,8 +46,10 @@ pub fn arbitrary(
             let bytes: Vec<u8> = (0..local.states() * columns / 2).flat_map(|_| slope(random)).collect();
             tensors.insert(format!("{family}.{mask}"), ("U8", vec![local.states(), columns], bytes));
         }
-        let trees = trees(random, problem, local);
-        tensors.insert(format!("branch.{mask}"), ("U8", vec![trees.len()], trees));
+        // Family `branch` reads cells where there are some.
+        let cells = random.one_in(2);
+        let (name, trees) = (if cells { "cells" } else { "branch" }, trees(random, problem, local, cells));
+        tensors.insert(format!("{name}.{mask}"), ("U8", vec![trees.len()], trees));
     }
     // Entry 0 of the radii reads the slopes of its mask alone under a name of its own; any will do.
     for family in ["crown-optimised", "lp"] {
@@ -107,18 +109,21 @@ fn slope(random: &mut Random) -> [u8; 2] {
     random.pick(&[0, 0xffff, 0x8000, anywhere, anywhere]).to_le_bytes()
 }
 
-fn trees(random: &mut Random, problem: &Problem<'_>, local: &LocalProblem<'_>) -> Vec<u8> {
+/// A tree for each functional, or one of cells.
+fn trees(random: &mut Random, problem: &Problem<'_>, local: &LocalProblem<'_>, cells: bool) -> Vec<u8> {
     let outputs = problem.policy.network.outputs();
     let pairs = if local.has_margins() { outputs * (outputs - 1) } else { 0 };
+    let count = if cells { 1 } else { 2 * outputs + pairs };
     let (mut ends, mut data) = (Vec::new(), Vec::new());
     for state in 0..local.states() {
         let input = local.input_at(state).expect("an input");
         let exact = |v: &i64| Rational::from_dyadic((*v).into(), -i64::from(local.value_bits));
         let lower: Vec<Rational> = input.region.lower().iter().map(exact).collect();
         let upper: Vec<Rational> = input.region.upper().iter().map(exact).collect();
-        for _ in 0..2 * outputs + pairs {
+        for _ in 0..count {
             let depth = random.between(0, 3) as usize;
-            let mut tree = Grown { network: &problem.policy.network, signed: Vec::new(), bytes: Vec::new() };
+            let network = &problem.policy.network;
+            let mut tree = Grown { network, cells, signed: Vec::new(), bytes: Vec::new() };
             tree.grow(random, depth, lower.clone(), upper.clone());
             data.extend(tree.bytes);
         }
@@ -130,6 +135,8 @@ fn trees(random: &mut Random, problem: &Problem<'_>, local: &LocalProblem<'_>) -
 
 struct Grown<'a> {
     network: &'a Network,
+    /// Whether leaves have no slopes.
+    cells: bool,
     signed: Vec<(usize, usize)>,
     bytes: Vec<u8>,
 }
@@ -170,7 +177,7 @@ impl Grown<'_> {
     }
 
     fn leaf(&mut self, random: &mut Random) {
-        if random.one_in(2) {
+        if self.cells || random.one_in(2) {
             return self.bytes.push(0);
         }
         self.bytes.push(1);

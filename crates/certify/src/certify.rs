@@ -3,6 +3,7 @@
 
 pub mod band;
 pub mod base64;
+pub mod cells;
 pub mod counterexample;
 pub mod emit;
 pub mod json;
@@ -47,6 +48,7 @@ use secateur_checker::rejection::{Reason, Rejection};
 use secateur_checker::sentences::policy_assumptions;
 use secateur_checker::table::{FamilyTable, Quantity};
 
+use crate::certify::cells::CellRequest;
 use crate::certify::counterexample::{CounterexampleError, add_counterexample};
 use crate::certify::emit::{emit_certificate, emit_envelope};
 use crate::certify::keys::Key;
@@ -227,6 +229,8 @@ pub struct Request<'a> {
     pub radii: &'a RadiusRequest,
     /// Regions that the family `branch` may bound for each of its trees.
     pub branch_steps: u64,
+    /// Cells of one tree a state and mask for the family `branch`, in place of those trees.
+    pub cells: Option<&'a CellRequest>,
     /// File name of the witness side file, if one is needed.
     pub witness_name: &'a str,
     /// Whether to search points that bound the true quantities from below, and to claim what they show.
@@ -297,7 +301,8 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
     let witness = if searched || families.iter().any(|f| f.entry().witness != WitnessKind::None) {
         let local = local_problem(&problem, &families)?;
         let (trees, radii) = (&regions.trees, &radii.tensors);
-        let wanted = Wanted { branch_steps: request.branch_steps, regions: trees, points, radii };
+        let (branch_steps, cells) = (request.branch_steps, request.cells);
+        let wanted = Wanted { branch_steps, cells, regions: trees, points, radii };
         Some(propose_witness(&problem, &local, &families, &wanted, progress)?)
     } else {
         None

@@ -134,6 +134,7 @@ fn two_actions_attain_the_total_variation() {
                 oscillation: Rational::on_grid(t[1], BITS),
                 euclidean: None,
                 policy: None,
+                distance: None,
             };
             let worst = float(&head.total_variation(&change).unwrap());
             let known = OutputChange { policy: Some(found), ..change };

@@ -149,6 +149,7 @@ pub fn output_change(value: In<'_>) -> OutputChange {
         oscillation: value.at("oscillation").rational(),
         euclidean: value.maybe("euclidean").map(In::rational),
         policy: value.maybe("policy").map(policy_change),
+        distance: value.maybe("distance").map(In::rational),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::cli::option::adversary::{Norm, UnitsWord, families, perturbation, rad
 use crate::cli::option::band::band_limit;
 use crate::cli::option::details::DetailOptions;
 use crate::cli::option::force::Force;
+use crate::cli::option::gap::GapOptions;
 use crate::cli::option::radius::RadiusOptions;
 use crate::cli::option::regions::RegionSettings;
 use crate::cli::option::regret::RegretOptions;
@@ -51,6 +52,8 @@ DIR/audit.toml:
   masks = \"masks\"                # a directory with chain.json; or a table [prune]
   families = [\"ibp\"]             # optional; default all
   branch-steps = 500             # optional; regions for each split tree of family branch
+  gap = \"0.1\"                    # optional; cells of family branch, until below / above is 0.9
+  cells = 2000                   # optional, with gap; cells bounded for a state and mask, on average
   limit = 100                    # optional; first rows of the states
   band-limit = \"tv=0.3\"         # optional, or deviation=0.1: claims the widest band of masks that keeps it
   radius-for = [\"same-action\"]  # optional; or deviation=0.1, tv=0.1, kl=0.1: the largest multiple of the radii that keeps it
@@ -82,6 +85,8 @@ pub struct AuditArguments {
     stated: Stated,
     #[command(flatten)]
     radius: RadiusOptions,
+    #[command(flatten)]
+    gap: GapOptions,
     #[command(flatten)]
     details: DetailOptions,
     #[command(flatten)]
@@ -144,6 +149,8 @@ struct Settings {
     #[serde(default)]
     families: Vec<String>,
     branch_steps: Option<u64>,
+    gap: Option<String>,
+    cells: Option<u64>,
     #[serde(default)]
     region: Vec<RegionSettings>,
     limit: Option<usize>,
@@ -355,6 +362,8 @@ impl Settings {
         let regions = self.region.iter().map(RegionSettings::request).collect::<Result<Vec<_>, _>>()?;
         let regret = self.regret().request()?;
         let multiples = multiples(&self, &arguments.radius)?;
+        let own = GapOptions { gap: self.gap.take(), cells: self.cells };
+        let cells = arguments.gap.or(own).request(self.counterexample)?;
         let Some(states) = self.states else {
             return Err(CliError::input(
                 "it names no states; write states = \"FILE\", or give --states FILE",
@@ -366,6 +375,7 @@ impl Settings {
         options.limit = self.limit;
         options.families = families(&self.families)?;
         options.branch_steps = branch_steps(self.branch_steps)?;
+        options.cells = cells;
         options.band_limit = self.band_limit.as_deref().map(band_limit).transpose()?;
         options.counterexample = self.counterexample;
         options.key = self.key;

@@ -21,6 +21,7 @@ use crate::cli::option::adversary::{Norm, band, families, perturbation, radii_fi
 use crate::cli::option::band::band_limit;
 use crate::cli::option::details::DetailOptions;
 use crate::cli::option::force::Force;
+use crate::cli::option::gap::GapOptions;
 use crate::cli::option::radius::RadiusOptions;
 use crate::cli::option::regions::RegionOptions;
 use crate::cli::option::regret::RegretOptions;
@@ -96,6 +97,8 @@ pub struct CertifyArguments {
     #[arg(long, value_name = "N", default_value_t = BRANCH_STEPS, value_parser = clap::value_parser!(u64).range(1..=MAX_BRANCH_STEPS))]
     branch_steps: u64,
     #[command(flatten)]
+    gap: GapOptions,
+    #[command(flatten)]
     regions: RegionOptions,
     #[command(flatten)]
     radius: RadiusOptions,
@@ -163,6 +166,8 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         (Some(_), _) | (_, Some(_)) if arguments.families.is_empty() => Vec::new(),
         _ => families(&arguments.families)?,
     };
+    let cells = arguments.gap.request(!arguments.no_counterexample)?;
+    families.extend(cells.iter().map(|_| Family::Branch));
     families.extend(band.into_iter().flat_map(|(_, end)| [Family::Band(end), Family::BandCrown(end)]));
     let policy = load_policy(&arguments.policy).map_err(load)?;
     let masks = match &arguments.masks {
@@ -192,6 +197,7 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         radii: &radii,
         regions: &arguments.regions.requests()?,
         branch_steps: arguments.branch_steps,
+        cells: cells.as_ref(),
         counterexample: !arguments.no_counterexample,
         witness_name: &witness_name,
         seed: "0",

@@ -192,6 +192,7 @@ pub(super) fn run(spec: &Spec, context: &JobContext<'_>) -> Result<(), JobError>
         families: &families,
         regret: &regret,
         branch_steps: branch_steps.unwrap_or(BRANCH_STEPS),
+        cells: None,
         counterexample: true,
         radii: &RadiusRequest::default(),
         regions: &[],

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use secateur::certify::Certified;
+use secateur::certify::cells::CellRequest;
 use secateur::certify::emit::emit_envelope;
 use secateur::certify::radius::{RadiusGoal, RadiusRequest};
 use secateur::certify::regret::{RegretRequest, StatisticalRequest};
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 
 use super::{Sidecar, Writer, sealed, sign};
 use secateur_testkit::decimal::nudged;
-use secateur_testkit::problem::{certify_claiming, certify_radii, key, linf, rational};
+use secateur_testkit::problem::{certify_cells, certify_claiming, certify_radii, key, linf, rational};
 
 const SAMPLER: &str = "independent-episodes-geometric-time";
 /// Values a rule's claims are about, and what is wrong with a change of them.
@@ -58,6 +59,7 @@ impl Writer<'_> {
         self.sensors();
         self.slopes();
         self.branch();
+        self.cells();
         self.counterexamples();
         self.radii();
         self.regret();
@@ -355,6 +357,18 @@ impl Writer<'_> {
         let tight: Change<'_> =
             ("branch-tight", "too-tight", "a bound one unit too small", &|c| tighten(c, "branch"));
         self.refuse("categorical", &certificate, &[tight]);
+    }
+
+    fn cells(&self) {
+        let folder = self.root.join("problems").join("gaussian");
+        let request = CellRequest { gap: rational("1/10"), cells: 40 };
+        let families = [Family::Ibp, Family::Branch];
+        let certified = certify_cells(&folder, &families, &linf("1/20"), &key(1), &request);
+        let certificate = self.kept("cells", certified.unwrap_or_else(|e| panic!("cells: {e}")));
+        self.accept("gaussian", "cells", "family branch by cells, one tree for all outputs", &certificate);
+        let tight: Change<'_> =
+            ("cells-tight", "too-tight", "a bound one unit too small", &|c| tighten(c, "branch"));
+        self.refuse("gaussian", &certificate, &[tight]);
     }
 
     fn counterexamples(&self) {

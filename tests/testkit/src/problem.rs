@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use secateur::certify::cells::CellRequest;
 use secateur::certify::emit::emit_envelope;
 use secateur::certify::keys::{Key, public_pem};
 use secateur::certify::radius::RadiusRequest;
@@ -311,6 +312,22 @@ pub fn certify_radii(
     certify(&Request { radii, ..plain }, key, &Silent)
 }
 
+/// With points from below and cells that are to close a gap.
+pub fn certify_cells(
+    root: &Path,
+    families: &[Family],
+    perturbation: &PerturbationSet,
+    key: &Key,
+    cells: &CellRequest,
+) -> Result<Certified, CertifyError> {
+    let policy = load_policy(&root.join("policy")).map_err(CertifyError::Load)?;
+    let masks = load_masks(&root.join("masks"), &policy.files).map_err(CertifyError::Load)?;
+    let (states, bytes) =
+        load_states(&root.join("states.npy"), Units::Normalised).map_err(CertifyError::Load)?;
+    let plain = request(&policy, &masks, (&states, &bytes), perturbation, families);
+    certify(&Request { cells: Some(cells), counterexample: true, ..plain }, key, &Silent)
+}
+
 /// Families alone: no regret, no points, no regions.
 pub fn request<'a>(
     policy: &'a PolicyDirectory,
@@ -331,6 +348,7 @@ pub fn request<'a>(
         regret: &NO_REGRET,
         band_from: 0,
         branch_steps: 200,
+        cells: None,
         counterexample: false,
         radii: &NO_RADII,
         regions: &[],

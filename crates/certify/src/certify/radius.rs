@@ -30,6 +30,7 @@ use crate::progress::Progress;
 use attack::{Breaker, Found, breaks, farther};
 pub use multiple::{LARGEST, RADIUS_CAP};
 use multiple::{multiple, position_at_most};
+pub(crate) use proved::softmax_change;
 use proved::{Evidence, Prover, evidence_tensor};
 
 /// How often a point that no longer breaks the claim on the final grids is moved out.

@@ -50,7 +50,7 @@ pub(crate) fn propose_trees(
         max_steps: steps,
         ..BranchOptions::default()
     };
-    let (states, total) = (local.states(), local.states() * targets.len());
+    let total = local.states() * targets.len();
     let done = AtomicUsize::new(0);
     let trees: Result<Vec<Vec<u8>>, WitnessError> = (0..total)
         .into_par_iter()
@@ -67,14 +67,19 @@ pub(crate) fn propose_trees(
         })
         .collect();
     let blocks: Vec<Vec<u8>> = trees?.chunks(targets.len()).map(|trees| trees.concat()).collect();
-    let mut bytes = Vec::with_capacity(states * 8);
+    Ok(table_of(format!("{}.{mask}", Family::Branch.name()), &blocks))
+}
+
+/// What holds for every state, with the table of ends before it.
+pub(crate) fn table_of(name: String, blocks: &[Vec<u8>]) -> TreeTable {
+    let mut bytes = Vec::with_capacity(blocks.len() * 8);
     let mut end = 0u64;
-    for block in &blocks {
+    for block in blocks {
         end += block.len() as u64;
         bytes.extend(end.to_le_bytes());
     }
     bytes.extend(blocks.concat());
-    Ok((format!("{}.{mask}", Family::Branch.name()), [bytes.len()], bytes))
+    (name, [bytes.len()], bytes)
 }
 
 /// The functionals whose least value is searched, in the checker's order: plus and minus each output (for its least and

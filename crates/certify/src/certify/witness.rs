@@ -11,6 +11,7 @@ use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Mask, Network};
 
 use crate::bound::FloatRegion;
+use crate::certify::cells::{CellRequest, propose_cells};
 use crate::certify::radius::RadiusTensor;
 use crate::certify::trees::propose_trees;
 pub use crate::certify::witness_error::WitnessError;
@@ -28,6 +29,8 @@ use crate::search::slopes::{SlopeOptions, SlopeSearch, search_slopes};
 pub struct Wanted<'a> {
     /// Regions that `branch` may bound for each of its trees.
     pub branch_steps: u64,
+    /// Cells of one tree a state and mask, which take the place of those trees.
+    pub cells: Option<&'a CellRequest>,
     /// The trees of the regions claimed.
     pub regions: &'a [Vec<u8>],
     /// Whether attack points are searched.
@@ -62,16 +65,22 @@ pub fn propose_witness(
             tables.push(slope_table(problem, local, *family, mask, progress)?);
         }
     }
+    let mut points = Vec::new();
+    for mask in (0..masks.len()).filter(|_| wanted.points) {
+        points.push(points_of(problem, mask, wanted.cells.is_some(), progress)?);
+    }
     let mut trees = Vec::new();
     if families.contains(&Family::Branch) {
-        for mask in 0..masks.len() {
-            trees.push(propose_trees(problem, local, mask, wanted.branch_steps, progress)?);
+        match wanted.cells {
+            Some(request) => trees.extend(propose_cells(problem, local, request, &mut points, progress)?),
+            None => {
+                for mask in 0..masks.len() {
+                    trees.push(propose_trees(problem, local, mask, wanted.branch_steps, progress)?);
+                }
+            }
         }
     }
-    let mut offsets = Vec::new();
-    for mask in (0..masks.len()).filter(|_| wanted.points) {
-        offsets.push(point_table(problem, mask, progress)?);
-    }
+    let offsets: Vec<Table> = points.iter().enumerate().map(|(mask, rows)| point_table(mask, rows)).collect();
     let mut tensors: BTreeMap<String, (&str, &[usize], &[u8])> =
         doubles.iter().map(|(n, shape, bytes)| (n.clone(), ("F64", &shape[..], &bytes[..]))).collect();
     tensors.extend(tables.iter().map(|(n, shape, bytes)| (n.clone(), ("U8", &shape[..], &bytes[..]))));
@@ -134,21 +143,33 @@ pub(super) fn slope_table(
 }
 
 /// One offset a state, at which the policy under this mask acts as differently as the search found.
-fn point_table(problem: &Problem<'_>, mask: usize, progress: &dyn Progress) -> Result<Table, WitnessError> {
+fn points_of(
+    problem: &Problem<'_>,
+    mask: usize,
+    everywhere: bool,
+    progress: &dyn Progress,
+) -> Result<Vec<Vec<f64>>, WitnessError> {
     let search = PointSearch::new(problem, mask)?;
     let (total, done) = (problem.states.values.rows, AtomicUsize::new(0));
-    let rows: Result<Vec<Vec<u8>>, WitnessError> = (0..total)
+    (0..total)
         .into_par_iter()
         .map(|state| {
             if progress.stopped() {
                 return Err(WitnessError::Interrupted);
             }
-            let offset = search.search(state);
+            let mut offset = search.search(state);
+            if everywhere {
+                offset = search.search_everywhere(state, offset);
+            }
             progress.advance("attacking", done.fetch_add(1, Ordering::Relaxed) + 1, total);
-            Ok(offset.iter().flat_map(|o| o.to_le_bytes()).collect())
+            Ok(offset)
         })
-        .collect();
-    Ok((format!("counterexample.{mask}"), [total, problem.policy.network.inputs()], rows?.concat()))
+        .collect()
+}
+
+fn point_table(mask: usize, rows: &[Vec<f64>]) -> Table {
+    let bytes = rows.iter().flatten().flat_map(|o| o.to_le_bytes()).collect();
+    (format!("counterexample.{mask}"), [rows.len(), rows.first().map_or(0, Vec::len)], bytes)
 }
 
 /// The box of inputs at a state; an l2 ball is searched by its box, which costs tightness only.

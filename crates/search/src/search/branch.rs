@@ -5,6 +5,7 @@
 //! depend on the number of threads, because a fixed number of regions is bounded at a time and entered in order.
 
 pub mod attack;
+pub mod cells;
 mod combine;
 mod narrow;
 mod node;

@@ -45,6 +45,11 @@ impl Lens {
         let seen = (point - mean) / std;
         if seen.abs() < self.clip { (seen, 1.0 / std) } else { (seen.clamp(-self.clip, self.clip), 0.0) }
     }
+
+    /// An offset at which this input is read, if it is one that the clip leaves.
+    fn offset(self, read: f64) -> f64 {
+        self.normaliser.map_or(read, |(mean, std)| read * std + mean) - self.origin
+    }
 }
 
 /// What a point is to change as much as it can.
@@ -113,22 +118,43 @@ impl<'a> PointSearch<'a> {
 
     /// The same in another set of the same units.
     pub fn search_in(&self, state: usize, set: &PerturbationSet) -> Vec<f64> {
-        let width = self.problem.policy.network.inputs();
-        let lenses: Option<Vec<Lens>> = (0..width).map(|j| self.lens(state, j)).collect();
-        let Some(lenses) = lenses else { return vec![0.0; width] };
-        let ball = self.ball(state, set);
-        let mut at = AtState {
-            search: self,
-            ball,
-            lenses,
-            clean: Vec::new(),
-            pass: PointPass::default(),
-            input: Vec::new(),
-            slopes: Vec::new(),
+        let Some(mut at) = self.at(state, set) else {
+            return vec![0.0; self.problem.policy.network.inputs()];
         };
-        at.clean = at.outputs(&vec![0.0; width]);
         let found = at.best(&mut SeededRng::new(0, self.stream + state as u64));
         at.ball.inside(found)
+    }
+
+    fn at(&self, state: usize, set: &PerturbationSet) -> Option<AtState<'_>> {
+        let width = self.problem.policy.network.inputs();
+        let lenses = (0..width).map(|j| self.lens(state, j)).collect::<Option<Vec<Lens>>>()?;
+        let (ball, pass) = (self.ball(state, set), PointPass::default());
+        let (clean, input, slopes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut at = AtState { search: self, ball, lenses, clean, pass, input, slopes };
+        at.clean = at.outputs(&vec![0.0; width]);
+        Some(at)
+    }
+
+    /// What the network reads at an offset from state `state`.
+    pub fn read(&self, state: usize, offset: &[f64]) -> Vec<f64> {
+        let lenses = offset.iter().enumerate().map(|(j, offset)| Some((self.lens(state, j)?, *offset)));
+        lenses.map(|lens| lens.map_or(0.0, |(lens, offset)| lens.read(offset).0)).collect()
+    }
+
+    /// The better of the offset `known` and of what gradient steps make of the point at which the network reads `input`.
+    pub fn search_from(&self, state: usize, known: Vec<f64>, input: &[f64]) -> Vec<f64> {
+        let Some(mut at) = self.at(state, self.problem.perturbation) else { return known };
+        let start = at.lenses.iter().zip(input).map(|(lens, read)| lens.offset(*read)).collect();
+        let start = at.ball.inside(start);
+        at.best_of(known, vec![start])
+    }
+
+    /// The better of the offset `known` and of what steps from every start lead to, of which [`Self::search`] takes a few
+    /// from the best ones.
+    pub fn search_everywhere(&self, state: usize, known: Vec<f64>) -> Vec<f64> {
+        let Some(mut at) = self.at(state, self.problem.perturbation) else { return known };
+        let starts = at.starts(&mut SeededRng::new(1, self.stream + state as u64));
+        at.best_of(known, starts)
     }
 
     /// The offsets that a set of the perturbation's units has at a state.
@@ -332,6 +358,34 @@ impl AtState<'_> {
             }
         }
         self.flip(best).1
+    }
+
+    fn valued(&mut self, offset: Vec<f64>) -> (f64, Vec<f64>) {
+        let outputs = self.outputs(&offset);
+        (self.value(&outputs), offset)
+    }
+
+    /// The best of the offset `known` and of what each start leads to when it takes steps for as long as they gain.
+    fn best_of(&mut self, known: Vec<f64>, starts: Vec<Vec<f64>>) -> Vec<f64> {
+        let known = self.valued(known);
+        let mut best = known.clone();
+        for start in starts {
+            let mut found = self.valued(start);
+            loop {
+                let before = found.0;
+                found = self.ascend(found);
+                if found.0.is_nan() || found.0 <= before {
+                    break;
+                }
+            }
+            if found.0 > best.0 {
+                best = found;
+            }
+        }
+        let found = self.flip(best);
+        let inside = self.ball.inside(found.1);
+        let found = self.valued(inside);
+        if found.0 > known.0 { found.1 } else { known.1 }
     }
 
     /// Steps towards the point of the ball that is farthest along the gradient; halved while they lose.

@@ -4,7 +4,7 @@ use num_bigint::BigInt;
 use secateur_kernel::number::Rational;
 use serde_json::{Value, json};
 
-use super::{Cases, around, layer, random_network, scale, with};
+use super::{Cases, around, float, layer, random_network, scale, with};
 use crate::adapter::{apply, least};
 use crate::json::{In, int, rational};
 use crate::random::Random;
@@ -287,5 +287,41 @@ pub fn branch(cases: &mut Cases) {
         let network = random_network(&mut random, &[2, 4, 2], &activations, number % 2 == 0);
         let grids = json!({ "network": network, "scale": scale(48, 46, &[52, 51]) });
         add("random", &grids, &square, [1, -1], cut("-2/7"));
+    }
+    cells(cases, &square, &ball);
+}
+
+fn cells(cases: &mut Cases, square: &Value, ball: &Value) {
+    let mut random = Random(19);
+    let mut add = |name: &str, grids: &Value, input: &Value, head: Value, nodes: Value| {
+        let fields =
+            json!({ "input": input, "center": [[0, 0], [0, ONE / 8]], "head": head, "nodes": nodes });
+        cases.add("branch.cells", name, with(grids.clone(), fields));
+    };
+    let (plain, leaf) = (network(), || json!({ "leaf": 0 }));
+    let cut = |at: &str| json!([{ "input": 0, "at": at, "children": [1, 2] }, leaf(), leaf()]);
+    let gaussian = || json!({ "log_std": [float(0, 0), float(-1, 0)] });
+    for (name, head) in [
+        ("deterministic", json!("deterministic")),
+        ("categorical", json!("categorical")),
+        ("gaussian", gaussian()),
+    ] {
+        add(&format!("{name}, a leaf"), &plain, square, head.clone(), json!([leaf()]));
+        add(&format!("{name}, a cut"), &plain, square, head.clone(), cut("1/3"));
+        add(&format!("{name}, a ball in two halves"), &plain, ball, head.clone(), cut("1/3"));
+        let sign = json!([{ "relu": [0, 0], "children": [1, 2] }, leaf(), leaf()]);
+        add(&format!("{name}, a sign"), &plain, square, head, sign);
+    }
+    let witness = json!({ "slopes": [[], []], "multipliers": [[], []] });
+    let own = json!([{ "leaf": 0, "witness": witness }]);
+    add("slopes of its own", &plain, square, gaussian(), own);
+    add("a node of another proof", &plain, square, gaussian(), json!(["empty"]));
+    add("a cut outside", &plain, square, gaussian(), cut("2"));
+    for number in 0..4 {
+        let activations = [json!(["relu", "tanh", "sigmoid", "relu"][number]), json!("identity")];
+        let network = random_network(&mut random, &[2, 4, 2], &activations, number % 2 == 0);
+        let grids = json!({ "network": network, "scale": scale(48, 46, &[52, 51]) });
+        let head = if number % 2 == 0 { json!("categorical") } else { gaussian() };
+        add("random", &grids, square, head, cut("-2/7"));
     }
 }

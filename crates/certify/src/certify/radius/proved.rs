@@ -170,7 +170,9 @@ impl Prover<'_> {
             deviation: deviation.into_iter().map(float_to_rational).collect::<Option<_>>()?,
             oscillation: float_to_rational(oscillation)?,
             euclidean: None,
-            policy: differences.and_then(|differences| softmax_change(clean, differences, oscillation)),
+            policy: differences
+                .and_then(|differences| softmax_change(clean, &differences.upper, oscillation)),
+            distance: None,
         };
         let bound = match self.target.quantity {
             Quantity::TotalVariation => self.head.total_variation(&change),
@@ -180,13 +182,13 @@ impl Prover<'_> {
     }
 }
 
-/// What differences of two outputs, in the order of [`pairs`], say of the softmax of the clean outputs.
-fn softmax_change(clean: &[f64], differences: &FloatBounds, oscillation: f64) -> Option<PolicyChange> {
+/// What upper bounds of differences of two outputs, in the order of [`pairs`], say of the softmax of the clean outputs.
+pub(crate) fn softmax_change(clean: &[f64], differences: &[f64], oscillation: f64) -> Option<PolicyChange> {
     const BITS: u32 = 40;
     let on_grid = |value: f64| (value.abs() < 2f64.powi(20)).then_some((value * 2f64.powi(40)) as i64);
     let logits = clean.iter().map(|value| on_grid(*value).map(|logit| (logit, logit)));
     let logits = GridBox::from_intervals(logits.collect::<Option<Vec<_>>>()?);
-    let mut upper = differences.upper.iter();
+    let mut upper = differences.iter();
     let mut gains = Vec::with_capacity(clean.len() * clean.len());
     for (i, own) in clean.iter().enumerate() {
         for (j, other) in clean.iter().enumerate() {

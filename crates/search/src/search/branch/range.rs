@@ -180,7 +180,7 @@ pub fn fits(network: &FloatNetwork) -> bool {
         && network.layers.iter().all(|l| l.outputs <= most)
 }
 
-fn emit_cut(cut: Cut, bytes: &mut Vec<u8>) {
+pub(super) fn emit_cut(cut: Cut, bytes: &mut Vec<u8>) {
     match cut {
         Cut::Relu { layer, neuron } => {
             bytes.push(2);
