@@ -5,6 +5,7 @@ pub mod band;
 pub mod details;
 pub mod document;
 pub mod force;
+pub mod networks;
 pub mod radius;
 pub mod regions;
 pub mod regret;

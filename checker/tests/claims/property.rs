@@ -13,7 +13,7 @@ use secateur_checker::check::{CHECKER_ID, NamedFile};
 use secateur_checker::kernel::fault::{Fault, Place};
 use secateur_checker::model::{Head, Normaliser, Policy};
 use secateur_checker::number::{Dyadic, Rational};
-use secateur_checker::property::{Decided, PropertySubject, check_property};
+use secateur_checker::property::{Decided, PropertyNetwork, PropertySubject, check_property};
 use secateur_checker::reader::certificate::{FileDigest, Program, SCHEMA_VERSION, WitnessRecord};
 use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::digest::{sha256_hex, weights_digest};
@@ -102,9 +102,8 @@ impl Case {
     fn check(&self) -> Result<Decided, Rejection> {
         let named = |i: usize| NamedFile { name: NAMES[i], bytes: &self.files[i] };
         let subject = PropertySubject {
-            policy: &self.policy,
-            names: None,
-            files: [named(0), named(1), named(2)],
+            networks: vec![PropertyNetwork { policy: &self.policy, names: None, files: [named(0), named(1)] }],
+            file: named(2),
             property: &self.property,
             proof: self.proof.as_deref().map(|bytes| NamedFile { name: "p.proof.json", bytes }),
         };

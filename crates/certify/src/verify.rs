@@ -6,9 +6,11 @@ pub mod kept;
 use secateur_checker::check::{CHECKER_ID, NamedFile};
 use secateur_checker::kernel::input::read_observation;
 use secateur_checker::kernel::split::{Case, check_sat};
-use secateur_checker::model::Normaliser;
+use secateur_checker::model::{Normaliser, Policy};
 use secateur_checker::number::Rational;
-use secateur_checker::property::{Decided, PropertySubject, check_property, prepare, read_property};
+use secateur_checker::property::{
+    Decided, PropertyNetwork, PropertySubject, beside, check_property, prepare, read_property,
+};
 use secateur_checker::reader::certificate::{
     FileDigest, Program, SCHEMA_VERSION, STATEMENT_TYPE, WitnessRecord,
 };
@@ -16,7 +18,9 @@ use secateur_checker::reader::digest::{sha256_hex, weights_digest};
 use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE};
 use secateur_checker::reader::json::Value;
 use secateur_checker::reader::policy::{PolicyFiles, parse_policy};
-use secateur_checker::reader::property::{PROOF_FORMAT, PROPERTY_FORMAT, Property, parse_property};
+use secateur_checker::reader::property::{
+    NamedNetwork, PROOF_FORMAT, PROPERTY_FORMAT, Property, parse_property,
+};
 use secateur_checker::reader::verdict::{Claimed, PREDICATE_TYPE, PropertyCertificate, parse_verdict};
 use secateur_checker::sentences::ASSUME_REAL;
 use secateur_checker::tables::tanh_table;
@@ -28,7 +32,10 @@ use crate::certify::keys::Key;
 use crate::certify::value::{list, object, text};
 use crate::float::{FloatNetwork, rational_to_float};
 use crate::search::branch::tree::{LeafSlopes, SplitLeaf, SplitNode, SplitTree};
-use crate::search::branch::{BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch_with};
+use crate::search::branch::together::{Together, search_together};
+use crate::search::branch::{
+    AUTO_INPUTS, BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch_with,
+};
 
 /// Why nothing was decided or signed.
 #[derive(Debug, thiserror::Error)]
@@ -45,16 +52,37 @@ pub enum VerifyError {
     Rejected(String),
 }
 
-/// A network and a property in the canonical files that a certificate speaks of.
-pub struct Question {
+/// A network in its canonical files.
+pub struct QuestionNetwork {
     /// `policy.json`.
     pub manifest: Vec<u8>,
     /// `policy.safetensors`.
     pub tensors: Vec<u8>,
+    /// What they say.
+    pub files: PolicyFiles,
+}
+
+impl QuestionNetwork {
+    /// Reads the canonical files, as the checker will.
+    ///
+    /// # Errors
+    /// [`VerifyError::Input`].
+    pub fn new(manifest: Vec<u8>, tensors: Vec<u8>) -> Result<Self, VerifyError> {
+        let files = parse_policy(&manifest, &tensors).map_err(|e| VerifyError::Input(e.to_string()))?;
+        Ok(Self { manifest, tensors, files })
+    }
+}
+
+/// Networks and a property in the canonical files that a certificate speaks of.
+pub struct Question {
+    /// The networks; several if the property names them.
+    pub networks: Vec<QuestionNetwork>,
     /// `property.json`.
     pub property: Vec<u8>,
-    /// The network.
-    pub policy: PolicyFiles,
+    /// The property.
+    pub stated: Property,
+    /// What is searched: the only network, or all of them beside each other.
+    pub policy: Policy,
     /// The cases.
     pub cases: Vec<Case>,
     /// The files it was imported from.
@@ -72,21 +100,55 @@ impl Question {
         cases: &[Case],
         inputs: Vec<FileDigest>,
     ) -> Result<Self, VerifyError> {
+        let property = Property { cases: cases.to_vec(), networks: Vec::new() };
+        Self::several(vec![QuestionNetwork::new(manifest, tensors)?], &property, inputs)
+    }
+
+    /// A question about the networks that the property names, in its order.
+    ///
+    /// # Errors
+    /// [`VerifyError::Input`].
+    pub fn several(
+        networks: Vec<QuestionNetwork>,
+        property: &Property,
+        inputs: Vec<FileDigest>,
+    ) -> Result<Self, VerifyError> {
         let wrong = |e: &dyn std::fmt::Display| VerifyError::Input(e.to_string());
-        let policy = parse_policy(&manifest, &tensors).map_err(|e| wrong(&e))?;
-        let property = emit_property(cases).into_bytes();
-        let cases = parse_property(&property).map_err(|e| wrong(&e))?.cases;
-        let network = &policy.policy.network;
+        let bytes = emit_property(property).into_bytes();
+        let stated = parse_property(&bytes).map_err(|e| wrong(&e))?;
+        let policies: Vec<&Policy> = networks.iter().map(|network| &network.files.policy).collect();
+        let policy = beside(&policies, &stated).map_err(|e| wrong(&e))?.into_owned();
+        let cases = stated.cases.clone();
+        let network = &policy.network;
+        let several = networks.len() > 1;
         for case in &cases {
             let outputs_fit = case.constraints.iter().all(|c| c.coefficients.len() == network.outputs());
             if case.lower.len() != network.inputs() || !outputs_fit {
                 let (inputs, outputs) = (network.inputs(), network.outputs());
+                let (what, have) = if several { ("networks", "together have") } else { ("network", "has") };
                 return Err(VerifyError::Input(format!(
-                    "the property does not fit the network, which has {inputs} inputs and {outputs} outputs"
+                    "the property does not fit the {what}, which {have} {inputs} inputs and {outputs} outputs"
                 )));
             }
         }
-        Ok(Self { manifest, tensors, property, policy, cases, inputs })
+        Ok(Self { networks, property: bytes, stated, policy, cases, inputs })
+    }
+
+    /// Folder names of the networks, with a slash; empty of the only one of a property without names.
+    pub fn folders(&self) -> Vec<String> {
+        match self.stated.networks.as_slice() {
+            [] => vec![String::new()],
+            named => named.iter().map(|network| format!("{}/", network.name)).collect(),
+        }
+    }
+
+    /// The canonical files under their names in a folder.
+    pub fn named_files(&self) -> Vec<(String, &[u8])> {
+        let files = self.folders().into_iter().zip(&self.networks).flat_map(|(folder, network)| {
+            let (manifest, tensors) = (network.manifest.as_slice(), network.tensors.as_slice());
+            [(format!("{folder}policy.json"), manifest), (format!("{folder}policy.safetensors"), tensors)]
+        });
+        files.chain([("property.json".to_owned(), self.property.as_slice())]).collect()
     }
 }
 
@@ -124,25 +186,44 @@ pub fn verify(
     proof_name: &str,
     stop: &dyn Fn() -> bool,
 ) -> Result<Answer, VerifyError> {
-    let network = FloatNetwork::from_model(&question.policy.policy.network, None)
+    let network = FloatNetwork::from_model(&question.policy.network, None)
         .map_err(|e| VerifyError::Input(e.to_string()))?;
     states.resize_with(question.cases.len(), BranchState::default);
-    let policy = &question.policy.policy;
+    let policy = &question.policy;
     let limit = |e: &dyn std::fmt::Display| VerifyError::Limit(e.to_string());
     // The search is about what the network reads; only a point found is put back in front of the normaliser.
-    let read = read_property(policy, &Property { cases: question.cases.clone() }).map_err(|e| limit(&e))?;
+    let read = read_property(policy, &question.stated).map_err(|e| limit(&e))?;
     let grid = prepare(policy, &read).map_err(|e| limit(&e))?;
     let table = tanh_table().map_err(|e| limit(&e))?;
     let mut trees = Vec::new();
     let mut open = None;
-    for (index, (case, state)) in read.cases.iter().zip(&mut states).enumerate() {
+    let mut searched = 0;
+    for cases in groups(&network, &read.cases) {
+        let (index, case, state) = (searched, &cases[0], &mut states[searched]);
+        searched += cases.len();
+        if cases.len() > 1 {
+            let accepts = |case: usize, point: &[Rational]| check_sat(&grid, table, &cases[case], point).is_ok();
+            match search_together(&network, cases, options, state, &accepts, stop) {
+                Together::Falsified { case, point } => {
+                    let case = index + case;
+                    let stated = &question.cases[case];
+                    let point = observation_of(policy.normaliser.as_ref(), stated, &point);
+                    return finish(question, Claimed::Sat { case, point }, None, key);
+                }
+                Together::Verified(tree) => trees.push((tree, cases.len())),
+                Together::Unknown { best_bound } => {
+                    open = Some(open.map_or(best_bound, |b: f64| b.min(best_bound)));
+                }
+            }
+            continue;
+        }
         let accepts = |point: &[Rational]| check_sat(&grid, table, case, point).is_ok();
         match search_case(&network, case, options, state, &accepts, stop) {
             BranchOutcome::Falsified(point) => {
                 let point = observation_of(policy.normaliser.as_ref(), &question.cases[index], &point);
                 return finish(question, Claimed::Sat { case: index, point }, None, key);
             }
-            BranchOutcome::Verified(tree) => trees.push(tree),
+            BranchOutcome::Verified(tree) => trees.push((tree, 1)),
             BranchOutcome::Unknown { best_bound } => {
                 open = Some(open.map_or(best_bound, |b: f64| b.min(best_bound)));
             }
@@ -155,6 +236,16 @@ pub fn verify(
     let proof = emit_proof(&trees, relu_only).into_bytes();
     let record = WitnessRecord { name: proof_name.to_owned(), sha256: sha256_hex(&proof), size: proof.len() };
     finish(question, Claimed::Unsat { proof: record }, Some(proof), key)
+}
+
+/// Cases that follow each other and are searched together: those of one box and one constraint each, where inputs are few.
+fn groups<'a>(network: &FloatNetwork, cases: &'a [Case]) -> Vec<&'a [Case]> {
+    let few = network.inputs() <= AUTO_INPUTS;
+    let joined = |a: &Case, b: &Case| {
+        let single = a.constraints.len() == 1 && b.constraints.len() == 1;
+        few && single && (&a.lower, &a.upper) == (&b.lower, &b.upper)
+    };
+    cases.chunk_by(joined).collect()
 }
 
 /// Steps between two looks at `stop`.
@@ -196,7 +287,7 @@ fn observation_of(normaliser: Option<&Normaliser>, case: &Case, point: &[Rationa
 
 /// The outputs at an observation, in floats: for people to read.
 pub fn outputs_at(question: &Question, observation: &[Rational]) -> Result<Vec<f64>, VerifyError> {
-    let policy = &question.policy.policy;
+    let policy = &question.policy;
     let wrong = |e: &dyn std::fmt::Display| VerifyError::Limit(e.to_string());
     let network = FloatNetwork::from_model(&policy.network, None).map_err(|e| wrong(&e))?;
     let read = read_observation(policy.normaliser.as_ref(), observation).map_err(|e| wrong(&e))?;
@@ -210,17 +301,14 @@ fn finish(
     key: &Key,
 ) -> Result<Answer, VerifyError> {
     let rejected = |e: &dyn std::fmt::Display| VerifyError::Rejected(e.to_string());
-    let files = question.files();
+    let subjects = question.named_files().into_iter().map(|(name, bytes)| FileDigest {
+        role: "subject".to_owned(),
+        name,
+        sha256: sha256_hex(bytes),
+    });
     let certificate = PropertyCertificate {
-        subjects: files
-            .iter()
-            .map(|f| FileDigest {
-                role: "subject".to_owned(),
-                name: f.name.to_owned(),
-                sha256: sha256_hex(f.bytes),
-            })
-            .collect(),
-        weights_digest: weights_digest(&question.policy.policy.network),
+        subjects: subjects.collect(),
+        weights_digest: weights_digest(&question.policy.network),
         claimed,
         assumptions: vec![ASSUME_REAL.to_owned()],
         inputs: question.inputs.clone(),
@@ -230,10 +318,17 @@ fn finish(
     let payload = emit_verdict(&certificate).into_bytes();
     let parsed = parse_verdict(&payload).map_err(|e| rejected(&e))?;
     let property = parse_property(&question.property).map_err(|e| rejected(&e))?;
+    let networks = question.networks.iter().map(|network| PropertyNetwork {
+        policy: &network.files.policy,
+        names: network.files.names.as_ref(),
+        files: [
+            NamedFile { name: "policy.json", bytes: &network.manifest },
+            NamedFile { name: "policy.safetensors", bytes: &network.tensors },
+        ],
+    });
     let subject = PropertySubject {
-        policy: &question.policy.policy,
-        names: question.policy.names.as_ref(),
-        files,
+        networks: networks.collect(),
+        file: NamedFile { name: "property.json", bytes: &question.property },
         property: &property,
         proof: proof.as_deref().map(|bytes| NamedFile { name: "proof", bytes }),
     };
@@ -241,22 +336,12 @@ fn finish(
     Ok(Answer::Decided { decided: Box::new(decided), envelope: key.sign(PAYLOAD_TYPE, payload), proof })
 }
 
-impl Question {
-    fn files(&self) -> [NamedFile<'_>; 3] {
-        [
-            NamedFile { name: "policy.json", bytes: &self.manifest },
-            NamedFile { name: "policy.safetensors", bytes: &self.tensors },
-            NamedFile { name: "property.json", bytes: &self.property },
-        ]
-    }
-}
-
 fn rationals(values: &[Rational]) -> Value {
     list(values, |v| text(v.to_string()))
 }
 
 /// The canonical property file.
-pub fn emit_property(cases: &[Case]) -> String {
+pub fn emit_property(property: &Property) -> String {
     let emit_case = |case: &Case| {
         let constraints = list(&case.constraints, |c| {
             object([("coefficients", rationals(&c.coefficients)), ("bound", text(c.bound.to_string()))])
@@ -267,13 +352,26 @@ pub fn emit_property(cases: &[Case]) -> String {
             ("constraints", constraints),
         ])
     };
-    canonical(&object([("format", text(PROPERTY_FORMAT)), ("cases", list(cases, emit_case))]))
+    let emit_network = |network: &NamedNetwork| {
+        let reads = list(&network.reads, |variable| text(variable.to_string()));
+        object([("name", text(network.name.as_str())), ("reads", reads)])
+    };
+    let (format, cases) = (("format", text(PROPERTY_FORMAT)), ("cases", list(&property.cases, emit_case)));
+    canonical(&match property.networks.as_slice() {
+        [] => object([format, cases]),
+        networks => object([format, cases, ("networks", list(networks, emit_network))]),
+    })
 }
 
 /// The canonical proof file; for piecewise linear networks the upper lines are derived by the checker.
-fn emit_proof(trees: &[SplitTree], relu_only: bool) -> String {
-    let emit_tree = |tree: &SplitTree| list(&tree.nodes, |node| emit_node(node, relu_only));
-    canonical(&object([("format", text(PROOF_FORMAT)), ("cases", list(trees, emit_tree))]))
+fn emit_proof(trees: &[(SplitTree, usize)], relu_only: bool) -> String {
+    let emit_tree = |(tree, _): &(SplitTree, usize)| list(&tree.nodes, |node| emit_node(node, relu_only));
+    let (format, cases) = (("format", text(PROOF_FORMAT)), ("cases", list(trees, emit_tree)));
+    canonical(&if trees.iter().all(|(_, cases)| *cases == 1) {
+        object([format, cases])
+    } else {
+        object([format, cases, ("together", list(trees, |(_, cases)| text(cases.to_string())))])
+    })
 }
 
 fn emit_node(node: &SplitNode, relu_only: bool) -> Value {

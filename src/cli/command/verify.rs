@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::certify::emit::emit_envelope;
 use clap::Args;
-use secateur_checker::answer::property_lines;
+use secateur_checker::answer::{property_lines, property_verdict};
 use secateur_checker::demand::Demands;
 use secateur_checker::load::{PropertyFiles, check_property_files, load_policy};
 use secateur_checker::property::Decided;
@@ -27,6 +27,7 @@ use crate::cli::context::streams::refuse_dash;
 use crate::cli::context::write;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::force::Force;
+use crate::cli::option::networks::NetworkOptions;
 use crate::import::{HeadKind, ImportOptions, import};
 use crate::mismatch::explain_property;
 use crate::outputs::{OutputPlan, Outputs};
@@ -37,7 +38,7 @@ use crate::progress::Progress;
 use crate::search::branch::{BranchOptions, BranchState};
 use crate::show::summary::FORMAT;
 use crate::verify::kept::{emit_search, parse_search};
-use crate::verify::{Answer, Question, VerifyError, outputs_at, verify};
+use crate::verify::{Answer, Question, QuestionNetwork, VerifyError, outputs_at, verify};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -47,6 +48,7 @@ Examples:
       --out proof.cert.dsse.json
   secateur check net.onnx prop.vnnlib --trust keys/trust.json \\
       proof.cert.dsse.json
+  secateur verify --network f=dense.onnx --network g=pruned.onnx pair.vnnlib
   # again and again, until it is decided
   secateur verify net.onnx prop.vnnlib --steps 5000 --resume search.json
 
@@ -54,10 +56,19 @@ The first line printed is unsat (no input satisfies the property; a proof is wri
 exact input does; printed in decimals with the outputs) or unknown (the step budget ended first; --resume keeps the search so that it can go on).
 Exit code 0 for sat and unsat, 1 for unknown.")]
 pub struct VerifyArguments {
-    /// ONNX network, or a policy directory; the property speaks of inputs before its normaliser, if it has one.
-    network: PathBuf,
-    /// VNN-LIB 1.0 property.
-    property: PathBuf,
+    /// ONNX network, or a policy directory, then a VNN-LIB property (1.0 or 2.0) or a property.json; with --network the property
+    /// alone. It speaks of inputs before a normaliser.
+    #[arg(required = true, num_args = 1..=2, value_names = ["NETWORK", "PROPERTY"])]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    networks: NetworkOptions,
+    #[command(flatten)]
+    decide: DecideOptions,
+}
+
+/// How a question is decided and where the answer goes.
+#[derive(Debug, Args)]
+pub struct DecideOptions {
     /// Signing key; without it nothing is written.
     #[arg(long, value_name = "FILE", requires = "out")]
     key: Option<PathBuf>,
@@ -83,29 +94,55 @@ pub struct VerifyArguments {
     force: Force,
 }
 
-/// Imports network and property into the canonical files a certificate speaks of.
-///
-/// # Errors
-/// Exit code 2.
-pub fn question(network: &Path, property: &Path) -> Result<Question, CliError> {
-    let (bytes, cases) = source::read_property(property)?;
-    let record = |role: &str, path: &Path, bytes: &[u8]| FileDigest {
+/// The record of a file that was imported.
+pub fn record(role: &str, path: &Path, bytes: &[u8]) -> FileDigest {
+    FileDigest {
         role: role.to_owned(),
         name: path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
         sha256: sha256_hex(bytes),
+    }
+}
+
+/// Imports networks and property into the canonical files a certificate speaks of: `files` are a network and a property, or
+/// the property of the networks that `networks` names.
+///
+/// # Errors
+/// Exit code 2.
+pub fn question(files: &[PathBuf], networks: &NetworkOptions) -> Result<Question, CliError> {
+    let given = networks.given()?;
+    let (network, property) = match (files, given.as_slice()) {
+        ([network, property], []) => (Some(network), property),
+        ([property], [_, ..]) => (None, property),
+        ([_], []) => {
+            return Err(CliError::input("give NETWORK and PROPERTY, or --network NAME=PATH... and PROPERTY"));
+        }
+        _ => return Err(CliError::input("with --network give no other network: only PROPERTY")),
     };
+    let (bytes, asked) = source::read_property(property)?;
     let mut inputs = vec![record("property-source", property, &bytes)];
-    let (manifest, tensors) = if network.is_dir() {
+    let (networks, stated) = match network {
+        Some(network) => (vec![read_network(network, &mut inputs)?], asked.of_one()?),
+        None => asked.of_named(&given, &mut inputs)?,
+    };
+    Question::several(networks, &stated, inputs).map_err(CliError::input)
+}
+
+/// A network in its canonical files; an imported file is added to `inputs`.
+///
+/// # Errors
+/// Exit code 2.
+pub fn read_network(path: &Path, inputs: &mut Vec<FileDigest>) -> Result<QuestionNetwork, CliError> {
+    let (manifest, tensors) = if path.is_dir() {
         let policy =
-            load_policy(network).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
+            load_policy(path).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
         (policy.manifest, policy.tensors)
     } else {
-        inputs.push(record("source", network, &source::read_network(network)?));
+        inputs.push(record("source", path, &source::read_network(path)?));
         let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
-        let data = import(network, &options).map_err(CliError::input)?;
+        let data = import(path, &options).map_err(CliError::input)?;
         (emit_manifest(&data), emit_tensors(&data))
     };
-    Question::new(manifest, tensors, &cases, inputs).map_err(CliError::input)
+    QuestionNetwork::new(manifest, tensors).map_err(CliError::input)
 }
 
 fn proof_name(out: Option<&PathBuf>) -> String {
@@ -126,16 +163,30 @@ fn read_states(path: Option<&PathBuf>, question: &Question) -> Result<Vec<Branch
 /// # Errors
 /// Exit codes 2 and 4; unknown is exit code 1 and no error.
 pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError> {
-    refuse_dash([
-        ("NETWORK", Some(arguments.network.as_path())),
-        ("PROPERTY", Some(arguments.property.as_path())),
-        ("--resume", arguments.state.as_deref()),
-    ])?;
+    refuse_dash(arguments.files.iter().map(|path| ("NETWORK or PROPERTY", Some(path.as_path()))))?;
+    let given = arguments.networks.given()?;
+    let networks = given.iter().flat_map(|network| [Some(&network.path), network.mask.as_ref()]).flatten();
+    let reads: Vec<&Path> = arguments.files.iter().chain(networks).map(PathBuf::as_path).collect();
+    decide(&arguments.decide, &reads, false, &|| question(&arguments.files, &arguments.networks), context)
+}
+
+/// Decides a question about the files `reads`, signs and writes; `beside`: the property too, beside the certificate.
+///
+/// # Errors
+/// Exit codes 2 and 4; unknown is exit code 1 and no error.
+pub fn decide(
+    arguments: &DecideOptions,
+    reads: &[&Path],
+    beside: bool,
+    question: &dyn Fn() -> Result<Question, CliError>,
+    context: Context,
+) -> Result<u8, CliError> {
+    refuse_dash([("--resume", arguments.state.as_deref())])?;
     let name = proof_name(arguments.out.as_ref());
     // Before the network is read, which may take long; what is in --canonical is compared once its files are known.
-    plan(arguments, &name).test()?;
-    let question = question(&arguments.network, &arguments.property)?;
-    let outputs = outputs(arguments, &name, &question)?;
+    plan(arguments, reads, beside, &name).test()?;
+    let question = question()?;
+    let outputs = outputs(arguments, plan(arguments, reads, beside, &name), &question)?;
     // Without --key the verdict is still checked; the signature of a key nobody knows is thrown away.
     let key = match &arguments.key {
         Some(path) => Key::read(path).map_err(CliError::input)?,
@@ -180,11 +231,17 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
                     None => set.remove(proof_path),
                 }
                 set.add(out, format!("{}\n", emit_envelope(&envelope)));
+                if beside {
+                    set.add(property_beside(out), question.property.as_slice());
+                }
             }
             write(set)?;
             drop(held);
             let mut text = decided.word().to_owned();
             let mut document = json!({"result": decided.word(), "certificate": arguments.out});
+            if decided.asked().is_some() {
+                text.push_str(&format!("\n{}", property_verdict(&decided)));
+            }
             match &decided.certificate().claimed {
                 Claimed::Unsat { proof } => {
                     text.push_str(&format!("\nchecked proof of {} bytes", proof.size))
@@ -205,24 +262,23 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
     }
 }
 
-fn canonical(question: &Question) -> [(&'static str, &[u8]); 3] {
-    [
-        ("policy.json", &question.manifest),
-        ("policy.safetensors", &question.tensors),
-        ("property.json", &question.property),
-    ]
+/// The property file that a certificate named by `--out` has beside it.
+fn property_beside(out: &Path) -> PathBuf {
+    let name = proof_name(Some(&out.to_path_buf()));
+    out.with_file_name(name.replace(".proof.json", ".property.json"))
 }
 
 /// What is read and written, but for the files in `--canonical`.
-fn plan(arguments: &VerifyArguments, proof_name: &str) -> OutputPlan {
-    let mut plan = OutputPlan::new(arguments.force.force).input(&arguments.property).inputs(&arguments.key);
-    plan = if arguments.network.is_dir() {
-        plan.policy(&arguments.network)
-    } else {
-        plan.input(&arguments.network)
-    };
+fn plan(arguments: &DecideOptions, reads: &[&Path], beside: bool, proof_name: &str) -> OutputPlan {
+    let mut plan = OutputPlan::new(arguments.force.force).inputs(&arguments.key);
+    for path in reads {
+        plan = if path.is_dir() { plan.policy(path) } else { plan.input(path) };
+    }
     if let Some(out) = &arguments.out {
         plan = plan.file("--out", out).file("--out", &out.with_file_name(proof_name));
+        if beside {
+            plan = plan.file("--out", &property_beside(out));
+        }
     }
     if let Some(path) = &arguments.state {
         plan = plan.state("--resume", path);
@@ -233,10 +289,9 @@ fn plan(arguments: &VerifyArguments, proof_name: &str) -> OutputPlan {
     plan
 }
 
-fn outputs(arguments: &VerifyArguments, proof_name: &str, question: &Question) -> Result<Outputs, CliError> {
-    let mut plan = plan(arguments, proof_name);
+fn outputs(arguments: &DecideOptions, mut plan: OutputPlan, question: &Question) -> Result<Outputs, CliError> {
     if let Some(directory) = &arguments.canonical {
-        for (name, bytes) in canonical(question) {
+        for (name, bytes) in question.named_files() {
             let path = directory.join(name);
             // The same files again, as a search that is resumed writes them, replace nothing.
             let same = read_bytes(&path, MAX_OWN).is_ok_and(|found| found == bytes);
@@ -247,52 +302,59 @@ fn outputs(arguments: &VerifyArguments, proof_name: &str, question: &Question) -
 }
 
 fn add_canonical(set: &mut FileSet, directory: &Path, question: &Question) {
-    for (name, bytes) in canonical(question) {
+    for (name, bytes) in question.named_files() {
         set.update(directory.join(name), bytes);
     }
 }
 
-/// `check NETWORK PROPERTY CERTIFICATE`: imports both again and checks the certificate against them.
+/// `check NETWORK PROPERTY CERTIFICATE`, or with `--network` `check PROPERTY CERTIFICATE`: imports all again and checks the
+/// certificate against them.
 ///
 /// # Errors
 /// Exit codes 2, 3 and 4.
 pub fn check(
-    network: &Path,
-    property: &Path,
+    files: &[PathBuf],
+    networks: &NetworkOptions,
     certificate: &Path,
     (witness, trust): (Option<&Path>, Option<&Path>),
     demands: &Demands,
     context: Context,
 ) -> Result<u8, CliError> {
-    let question = question(network, property)?;
-    let files = PropertyFiles {
-        manifest: &question.manifest,
-        tensors: &question.tensors,
-        property: &question.property,
-    };
+    let question = question(files, networks)?;
+    let given = networks.given()?;
+    let own = question.networks.iter().map(|network| [&*network.manifest, &*network.tensors]);
+    let own = PropertyFiles { policies: own.collect(), property: &question.property };
     // How many regions a proof has is known at its end.
     let bar = Bar::styled(context.progress, "{prefix:10} region {pos}");
     let mut progress = |regions| bar.advance("checking", regions, regions);
-    let checked = check_property_files(&files, certificate, witness, trust, &mut progress);
+    let checked = check_property_files(&own, certificate, witness, trust, &mut progress);
     bar.finish();
+    let property = files.last().map_or(Path::new(""), PathBuf::as_path);
+    let paths: Vec<&Path> = match files {
+        [network, _] => vec![network],
+        _ => given.iter().map(|network| network.path.as_path()).collect(),
+    };
     let (decided, signers) = checked.map_err(|e| {
         remember(&e.code());
         let word = if e.exit_code() == 3 { "rejected: " } else { "" };
-        let why = explain_property(&e, &files, (network, property));
+        let why = explain_property(&e, &own, (&paths, property));
         CliError { message: format!("{word}{e}{why}"), code: e.exit_code() }
     })?;
-    for stated in &decided.certificate().inputs {
-        let given = question.inputs.iter().find(|f| f.role == stated.role);
+    let mut imported = question.inputs.iter().collect::<Vec<_>>();
+    // What compare asked has no source: its property file is the property.
+    let stated = decided.certificate().inputs.iter().filter(|f| f.role != "mask" || imported.iter().any(|g| g.role == f.role));
+    for stated in stated {
+        let place = imported.iter().position(|given| given.role == stated.role);
+        let given = place.map(|place| imported.remove(place));
         let same = given.is_some_and(|f| f.sha256 == stated.sha256);
         // A policy directory stands for its source; then only the property's source is at hand.
-        let absent = stated.role == "source" && network.is_dir();
+        let absent = stated.role == "source" && given.is_none() && paths.iter().any(|path| path.is_dir());
         if !same && !absent {
-            let path = if stated.role == "source" { network } else { property };
+            let of = given.map_or(String::new(), |given| format!(" {}", Escaped(&given.name)));
             let message = format!(
-                "rejected: the {} file {} is another one: {} has SHA-256 {}, the certificate speaks of {}",
+                "rejected: the {} file {} is another one:{of} has SHA-256 {}, the certificate speaks of {}",
                 Escaped(&stated.role),
                 Escaped(&stated.name),
-                Escaped(&path.to_string_lossy()),
                 given.map_or("of no such file", |f| f.sha256.as_str()),
                 stated.sha256
             );
@@ -312,8 +374,12 @@ pub fn print_decided(
     demands: &Demands,
     context: Context,
 ) -> Result<u8, CliError> {
-    demands.meet_policy(decided.policy_digest()).map_err(unmet)?;
-    let mut text = format!("{}\nverified", decided.word());
+    demands.meet_property(decided).map_err(unmet)?;
+    let mut text = decided.word().to_owned();
+    if decided.asked().is_some() {
+        text.push_str(&format!("\n{}", property_verdict(decided)));
+    }
+    text.push_str("\nverified");
     if signers.is_empty() {
         text.push_str(", unsigned: no signature was checked");
     }
@@ -326,10 +392,15 @@ pub fn print_decided(
     let keys: Vec<&str> = signers.iter().map(|s| s.keyid()).collect();
     let files: Vec<_> =
         decided.certificate().subjects.iter().map(|f| json!({"name": f.name, "sha256": f.sha256})).collect();
-    context.print(
-        &text,
-        &json!({"format": FORMAT, "kind": "property", "result": decided.word(), "signed": !keys.is_empty(),
-                "keyids": keys, "policy": {"digest": decided.policy_digest()}, "subjects": files}),
-    )?;
+    let mut document = json!({"format": FORMAT, "kind": "property", "result": decided.word(),
+        "signed": !keys.is_empty(), "keyids": keys, "subjects": files});
+    match decided.policies() {
+        [(None, digest)] => document["policy"] = json!({"digest": digest}),
+        several => {
+            let policy = |(name, digest): &(Option<String>, String)| json!({"name": name, "digest": digest});
+            document["policies"] = json!(several.iter().map(policy).collect::<Vec<_>>());
+        }
+    }
+    context.print(&text, &document)?;
     Ok(0)
 }
