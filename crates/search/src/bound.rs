@@ -3,6 +3,7 @@
 
 use crate::float::FloatActivation;
 
+pub mod boxes;
 pub mod crown;
 pub mod ibp;
 pub mod kernel;
