@@ -11,8 +11,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 #[cfg(feature = "train")]
 use command::{attack, episodes, sweep, train};
 use command::{
-    audit, bundle, certify, check, decompose, diff, export, gate, import, keygen, keys, names, prune, report,
-    sa_mdp, show, states, verify,
+    audit, bundle, certify, check, compare, decompose, diff, export, gate, import, keygen, keys, names,
+    prune, report, sa_mdp, show, states, verify,
 };
 use context::error::failure_json;
 use context::streams::{complain, print_bytes};
@@ -66,6 +66,8 @@ enum Command {
     Certify(certify::CertifyArguments),
     /// Check a certificate against a policy, its masks and states.
     Check(check::CheckArguments),
+    /// Compare a pruned network with the dense one over boxes of inputs, and sign the proof or the counterexample.
+    Compare(compare::CompareArguments),
     /// Split measured returns into clean, pruning loss and robustness, beside certified bounds.
     Decompose(decompose::DecomposeArguments),
     /// Say what changed from one certificate to another, without checking them.
@@ -173,6 +175,7 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Bundle(arguments) => bundle::run(&arguments, context),
         Command::Certify(arguments) => certify::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context),
+        Command::Compare(arguments) => compare::run(&arguments, context),
         Command::Decompose(arguments) => decompose::run(&arguments, context),
         Command::Diff(arguments) => diff::run(&arguments, context),
         #[cfg(feature = "train")]

@@ -801,7 +801,8 @@ pub fn property_lines(decided: &Decided, signers: &[SignerInfo], details: bool) 
     let mut names = Vec::new();
     for (name, digest) in decided.policies() {
         // A name of letters, digits, _ and -.
-        let (word, folder) = name.as_ref().map(|name| (format!("{name} "), format!("{name}/"))).unwrap_or_default();
+        let (word, folder) =
+            name.as_ref().map(|name| (format!("{name} "), format!("{name}/"))).unwrap_or_default();
         lines.push(("policy", format!("{word}{digest}: its network and normaliser")));
         names.extend(["policy.json", "policy.safetensors"].map(|file| format!("{folder}{file}")));
     }

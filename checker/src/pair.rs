@@ -26,7 +26,8 @@ impl PairQuestion {
     pub fn cases(&self, outputs: usize, lower: &[Rational], upper: &[Rational]) -> Vec<Case> {
         // What is below `less` of the one network plus `bound`.
         let at_most = |network: usize, less: usize, (other, more): (usize, usize), bound: &Rational| {
-            let place = |network: usize, output: usize| network.saturating_mul(outputs).saturating_add(output);
+            let place =
+                |network: usize, output: usize| network.saturating_mul(outputs).saturating_add(output);
             let coefficient = |index: usize| match index {
                 one if one == place(network, less) => Rational::one(),
                 one if one == place(other, more) => Rational::one().neg(),
@@ -40,7 +41,9 @@ impl PairQuestion {
         match self {
             Self::Difference { delta } => {
                 let sides = all.flat_map(|output| [(0, 1, output), (1, 0, output)]);
-                sides.map(|(less, more, output)| case(vec![at_most(less, output, (more, output), delta)])).collect()
+                sides
+                    .map(|(less, more, output)| case(vec![at_most(less, output, (more, output), delta)]))
+                    .collect()
             }
             Self::Action { lead } => {
                 let pairs = all.clone().flat_map(|best| (0..outputs).map(move |other| (best, other)));

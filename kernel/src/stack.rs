@@ -149,8 +149,11 @@ mod tests {
 
     fn normalised(mean: i64, clip: i64) -> Policy {
         let clip = Some(Rational::from_integer(clip.into()));
-        let normaliser =
-            Normaliser { mean: vec![Dyadic::new(mean, 0), Dyadic::ZERO], std: vec![Rational::one(); 2], clip };
+        let normaliser = Normaliser {
+            mean: vec![Dyadic::new(mean, 0), Dyadic::ZERO],
+            std: vec![Rational::one(); 2],
+            clip,
+        };
         Policy { normaliser: Some(normaliser), ..policy(1, 1) }
     }
 
@@ -159,10 +162,15 @@ mod tests {
         let grid = GridNetwork::new(&policy.network, None, &scale).unwrap();
         let region = GridBox::point(point.iter().map(|x| x << scale.value_bits));
         let bounds = propagate(&grid, TanhTable::shared(), &region).unwrap();
-        bounds.outputs().unwrap().intervals().map(|(lower, upper)| {
-            assert_eq!(lower, upper);
-            lower >> scale.value_bits
-        }).collect()
+        bounds
+            .outputs()
+            .unwrap()
+            .intervals()
+            .map(|(lower, upper)| {
+                assert_eq!(lower, upper);
+                lower >> scale.value_bits
+            })
+            .collect()
     }
 
     /// f reads (x0, x1), g reads (x2, x0). At (2, -5, 7): f = relu(3*2 + 2*-5 + 1) + 3 = 3, g = relu(5*7 - 2 + 1) + 3 = 37.

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod bundle;
 pub mod certify;
 pub mod check;
+pub mod compare;
 pub mod decompose;
 pub mod diff;
 #[cfg(feature = "train")]

@@ -102,7 +102,11 @@ impl Case {
     fn check(&self) -> Result<Decided, Rejection> {
         let named = |i: usize| NamedFile { name: NAMES[i], bytes: &self.files[i] };
         let subject = PropertySubject {
-            networks: vec![PropertyNetwork { policy: &self.policy, names: None, files: [named(0), named(1)] }],
+            networks: vec![PropertyNetwork {
+                policy: &self.policy,
+                names: None,
+                files: [named(0), named(1)],
+            }],
             file: named(2),
             property: &self.property,
             proof: self.proof.as_deref().map(|bytes| NamedFile { name: "p.proof.json", bytes }),

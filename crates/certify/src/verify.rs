@@ -31,8 +31,8 @@ use crate::certify::json::canonical;
 use crate::certify::keys::Key;
 use crate::certify::value::{list, object, text};
 use crate::float::{FloatNetwork, rational_to_float};
-use crate::search::branch::tree::{LeafSlopes, SplitLeaf, SplitNode, SplitTree};
 use crate::search::branch::together::{Together, search_together};
+use crate::search::branch::tree::{LeafSlopes, SplitLeaf, SplitNode, SplitTree};
 use crate::search::branch::{
     AUTO_INPUTS, BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch_with,
 };
@@ -202,7 +202,8 @@ pub fn verify(
         let (index, case, state) = (searched, &cases[0], &mut states[searched]);
         searched += cases.len();
         if cases.len() > 1 {
-            let accepts = |case: usize, point: &[Rational]| check_sat(&grid, table, &cases[case], point).is_ok();
+            let accepts =
+                |case: usize, point: &[Rational]| check_sat(&grid, table, &cases[case], point).is_ok();
             match search_together(&network, cases, options, state, &accepts, stop) {
                 Together::Falsified { case, point } => {
                     let case = index + case;

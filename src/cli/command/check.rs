@@ -183,7 +183,9 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
     let (policy, certificate_path) = match arguments.files.as_slice() {
         [policy, certificate] if arguments.networks.is_empty() => (policy, certificate),
         _ if !arguments.networks.is_empty() && !arguments.source.is_empty() => {
-            return Err(CliError::input("--source has no effect with --network: networks are imported again"));
+            return Err(CliError::input(
+                "--source has no effect with --network: networks are imported again",
+            ));
         }
         [files @ .., certificate] if !arguments.networks.is_empty() => {
             let (witness, trust) = (arguments.witness.as_deref(), arguments.trust.as_deref());

@@ -1,7 +1,7 @@
 //! `secateur verify`: VNN-LIB properties of networks.
 
 mod point;
-mod source;
+pub mod source;
 
 use std::path::{Path, PathBuf};
 
@@ -119,7 +119,10 @@ pub fn question(files: &[PathBuf], networks: &NetworkOptions) -> Result<Question
         _ => return Err(CliError::input("with --network give no other network: only PROPERTY")),
     };
     let (bytes, asked) = source::read_property(property)?;
-    let mut inputs = vec![record("property-source", property, &bytes)];
+    // A canonical property file is the subject itself.
+    let canonical = bytes.starts_with(b"{");
+    let mut inputs =
+        if canonical { Vec::new() } else { vec![record("property-source", property, &bytes)] };
     let (networks, stated) = match network {
         Some(network) => (vec![read_network(network, &mut inputs)?], asked.of_one()?),
         None => asked.of_named(&given, &mut inputs)?,
@@ -289,7 +292,11 @@ fn plan(arguments: &DecideOptions, reads: &[&Path], beside: bool, proof_name: &s
     plan
 }
 
-fn outputs(arguments: &DecideOptions, mut plan: OutputPlan, question: &Question) -> Result<Outputs, CliError> {
+fn outputs(
+    arguments: &DecideOptions,
+    mut plan: OutputPlan,
+    question: &Question,
+) -> Result<Outputs, CliError> {
     if let Some(directory) = &arguments.canonical {
         for (name, bytes) in question.named_files() {
             let path = directory.join(name);
@@ -340,26 +347,26 @@ pub fn check(
         let why = explain_property(&e, &own, (&paths, property));
         CliError { message: format!("{word}{e}{why}"), code: e.exit_code() }
     })?;
-    let mut imported = question.inputs.iter().collect::<Vec<_>>();
-    // What compare asked has no source: its property file is the property.
-    let stated = decided.certificate().inputs.iter().filter(|f| f.role != "mask" || imported.iter().any(|g| g.role == f.role));
-    for stated in stated {
-        let place = imported.iter().position(|given| given.role == stated.role);
-        let given = place.map(|place| imported.remove(place));
-        let same = given.is_some_and(|f| f.sha256 == stated.sha256);
-        // A policy directory stands for its source; then only the property's source is at hand.
-        let absent = stated.role == "source" && given.is_none() && paths.iter().any(|path| path.is_dir());
-        if !same && !absent {
-            let of = given.map_or(String::new(), |given| format!(" {}", Escaped(&given.name)));
-            let message = format!(
-                "rejected: the {} file {} is another one:{of} has SHA-256 {}, the certificate speaks of {}",
-                Escaped(&stated.role),
-                Escaped(&stated.name),
-                given.map_or("of no such file", |f| f.sha256.as_str()),
-                stated.sha256
-            );
-            return Err(CliError { message, code: 3 });
+    let of_role = |files: &[FileDigest], role: &str| files.iter().filter(|f| f.role == role).count();
+    let stated = &decided.certificate().inputs;
+    for file in stated {
+        let mut given = question.inputs.iter().filter(|f| f.role == file.role);
+        // What is at hand in canonical form has no source here; its digest was compared already.
+        let canonical = file.role != "source" || paths.iter().any(|path| path.is_dir());
+        let fewer = of_role(&question.inputs, &file.role) < of_role(stated, &file.role);
+        if given.clone().any(|f| f.sha256 == file.sha256) || (canonical && fewer) {
+            continue;
         }
+        let given = given.next();
+        let name = given.map_or(String::new(), |given| format!(" {}", Escaped(&given.name)));
+        let message = format!(
+            "rejected: the {} file {} is another one:{name} has SHA-256 {}, the certificate speaks of {}",
+            Escaped(&file.role),
+            Escaped(&file.name),
+            given.map_or("of no such file", |f| f.sha256.as_str()),
+            file.sha256
+        );
+        return Err(CliError { message, code: 3 });
     }
     print_decided(&decided, &signers, demands, context)
 }

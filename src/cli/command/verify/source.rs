@@ -77,7 +77,10 @@ pub fn read_property(path: &Path) -> Result<(Vec<u8>, AskedProperty), CliError> 
     if bytes.starts_with(b"{") {
         let property = parse_property(&bytes).map_err(|e| wrong(&e))?;
         let named = !property.networks.is_empty();
-        return Ok((bytes, if named { AskedProperty::Named(property) } else { AskedProperty::One(property) }));
+        return Ok((
+            bytes,
+            if named { AskedProperty::Named(property) } else { AskedProperty::One(property) },
+        ));
     }
     // Comments may be in any encoding; anywhere else the replacement character is refused with its place.
     let text = String::from_utf8_lossy(&bytes);
@@ -103,7 +106,8 @@ impl AskedProperty {
     /// # Errors
     /// Exit code 2.
     pub fn of_one(self) -> Result<Property, CliError> {
-        let names = self.names().iter().map(|name| format!("--network {}=PATH", Escaped(name))).collect::<Vec<_>>();
+        let names =
+            self.names().iter().map(|name| format!("--network {}=PATH", Escaped(name))).collect::<Vec<_>>();
         match self {
             Self::One(property) => Ok(property),
             Self::Several(_) | Self::Named(_) => Err(CliError::input(format!(
@@ -125,7 +129,9 @@ impl AskedProperty {
     ) -> Result<(Vec<QuestionNetwork>, Property), CliError> {
         let names = self.names();
         if names.is_empty() {
-            return Err(CliError::input("the property is about one network: give it as NETWORK, without --network"));
+            return Err(CliError::input(
+                "the property is about one network: give it as NETWORK, without --network",
+            ));
         }
         if let Some(extra) = given.iter().find(|network| !names.contains(&network.name.as_str())) {
             let (name, known) = (Escaped(&extra.name), names.join(", "));
@@ -142,10 +148,14 @@ impl AskedProperty {
                 (Some(own), _) => read_named(own, inputs)?,
                 (None, Some(NetworkRelation::EqualTo(other))) => {
                     let other = &networks[*other];
-                    QuestionNetwork::new(other.manifest.clone(), other.tensors.clone()).map_err(CliError::input)?
+                    QuestionNetwork::new(other.manifest.clone(), other.tensors.clone())
+                        .map_err(CliError::input)?
                 }
                 (None, _) => {
-                    return Err(CliError::input(format!("the property names {0}: give --network {0}=PATH", Escaped(name))));
+                    return Err(CliError::input(format!(
+                        "the property names {0}: give --network {0}=PATH",
+                        Escaped(name)
+                    )));
                 }
             };
             related(name, &network, *relation, &networks)?;
@@ -198,7 +208,9 @@ fn related(
         layers.map(|l| (l.weight.rows, l.weight.columns, l.activation.clone())).collect::<Vec<_>>()
     };
     let wrong = match relation {
-        Some(NetworkRelation::EqualTo(other)) if earlier[other].files.policy.network != network.files.policy.network => {
+        Some(NetworkRelation::EqualTo(other))
+            if earlier[other].files.policy.network != network.files.policy.network =>
+        {
             "equal to another network than the one given"
         }
         Some(NetworkRelation::IsomorphicTo(other)) if shape(&earlier[other]) != shape(network) => {
