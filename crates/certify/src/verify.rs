@@ -59,6 +59,18 @@ pub struct Question {
     pub cases: Vec<Case>,
     /// The files it was imported from.
     pub inputs: Vec<FileDigest>,
+    /// What a counterexample is shown of where some comparison is strict; `cases` relax it to the closed one.
+    pub tightened: Option<Tightened>,
+}
+
+/// Closed cases that imply the stated ones, strict comparisons included.
+pub struct Tightened {
+    /// The property file of a certificate that says `sat`.
+    pub property: Vec<u8>,
+    /// The cases in it.
+    pub cases: Vec<Case>,
+    /// For each case of the question, its place among them; `None` if nothing is left of it.
+    pub places: Vec<Option<usize>>,
 }
 
 impl Question {
@@ -86,7 +98,28 @@ impl Question {
                 )));
             }
         }
-        Ok(Self { manifest, tensors, property, policy, cases, inputs })
+        Ok(Self { manifest, tensors, property, policy, cases, inputs, tightened: None })
+    }
+
+    /// The same where some comparison is strict: each case in closed comparisons that imply what is stated, as
+    /// [`crate::property::several::SeveralCase::tightened`] gives them.
+    #[must_use]
+    pub fn tightened(self, cases: Option<&[Option<Case>]>) -> Self {
+        let tightened = cases.map(|cases| {
+            let mut places = 0usize..;
+            let left: Vec<Case> = cases.iter().flatten().cloned().collect();
+            Tightened {
+                property: emit_property(&left).into_bytes(),
+                places: cases.iter().map(|case| case.as_ref().and(places.next())).collect(),
+                cases: left,
+            }
+        });
+        Self { tightened, ..self }
+    }
+
+    /// The property file of a certificate: that of `sat` states strict comparisons tightened, that of `unsat` relaxed.
+    pub fn property_file(&self, sat: bool) -> &[u8] {
+        self.tightened.as_ref().filter(|_| sat).map_or(&self.property, |tightened| &tightened.property)
     }
 }
 
@@ -133,17 +166,37 @@ pub fn verify(
     let read = read_property(policy, &Property { cases: question.cases.clone() }).map_err(|e| limit(&e))?;
     let grid = prepare(policy, &read).map_err(|e| limit(&e))?;
     let table = tanh_table().map_err(|e| limit(&e))?;
+    let tight = question.tightened.as_ref().filter(|t| !t.cases.is_empty());
+    let tight = tight.map(|tightened| -> Result<_, VerifyError> {
+        let read =
+            read_property(policy, &Property { cases: tightened.cases.clone() }).map_err(|e| limit(&e))?;
+        let grid = prepare(policy, &read).map_err(|e| limit(&e))?;
+        Ok((read, grid))
+    });
+    let tight = tight.transpose()?;
     let mut trees = Vec::new();
     let mut open = None;
     for (index, (case, state)) in read.cases.iter().zip(&mut states).enumerate() {
-        let accepts = |point: &[Rational]| check_sat(&grid, table, case, point).is_ok();
-        match search_case(&network, case, options, state, &accepts, stop) {
-            BranchOutcome::Falsified(point) => {
-                let point = observation_of(policy.normaliser.as_ref(), &question.cases[index], &point);
-                return finish(question, Claimed::Sat { case: index, point }, None, key);
+        // What a point has to satisfy: the case itself, or its tightened one; the stated box; its number in its file.
+        let target = match (&question.tightened, &tight) {
+            (None, _) => Some((&grid, case, &question.cases[index], index)),
+            (Some(tightened), Some((read, grid))) => tightened.places[index]
+                .map(|place| (grid, &read.cases[place], &tightened.cases[place], place)),
+            (Some(_), None) => None,
+        };
+        let accepts = |point: &[Rational]| {
+            target.is_some_and(|(grid, case, ..)| check_sat(grid, table, case, &within(case, point)).is_ok())
+        };
+        match (search_case(&network, case, options, state, &accepts, stop), target) {
+            (BranchOutcome::Falsified(point), Some((_, case, stated, place))) => {
+                let point = observation_of(policy.normaliser.as_ref(), stated, &within(case, &point));
+                return finish(question, Claimed::Sat { case: place, point }, None, key);
             }
-            BranchOutcome::Verified(tree) => trees.push(tree),
-            BranchOutcome::Unknown { best_bound } => {
+            (BranchOutcome::Falsified(_), None) => {
+                return Err(VerifyError::Rejected("a point of an empty box".to_owned()));
+            }
+            (BranchOutcome::Verified(tree), _) => trees.push(tree),
+            (BranchOutcome::Unknown { best_bound }, _) => {
                 open = Some(open.map_or(best_bound, |b: f64| b.min(best_bound)));
             }
         }
@@ -181,6 +234,12 @@ fn search_case(
     }
 }
 
+/// The point of a case's box that is nearest.
+fn within(case: &Case, point: &[Rational]) -> Vec<Rational> {
+    let sides = point.iter().zip(case.lower.iter().zip(&case.upper));
+    sides.map(|(x, (lower, upper))| x.clone().max(lower.clone()).min(upper.clone())).collect()
+}
+
 /// An observation of the case's box that the network reads as `point`, which lies in the box that it reads. Where the clip
 /// cuts the box, the nearest end is read as the same.
 fn observation_of(normaliser: Option<&Normaliser>, case: &Case, point: &[Rational]) -> Vec<Rational> {
@@ -210,7 +269,8 @@ fn finish(
     key: &Key,
 ) -> Result<Answer, VerifyError> {
     let rejected = |e: &dyn std::fmt::Display| VerifyError::Rejected(e.to_string());
-    let files = question.files();
+    let files = question.files(matches!(claimed, Claimed::Sat { .. }));
+    let property = parse_property(files[2].bytes).map_err(|e| rejected(&e))?;
     let certificate = PropertyCertificate {
         subjects: files
             .iter()
@@ -229,7 +289,6 @@ fn finish(
     };
     let payload = emit_verdict(&certificate).into_bytes();
     let parsed = parse_verdict(&payload).map_err(|e| rejected(&e))?;
-    let property = parse_property(&question.property).map_err(|e| rejected(&e))?;
     let subject = PropertySubject {
         policy: &question.policy.policy,
         names: question.policy.names.as_ref(),
@@ -242,11 +301,11 @@ fn finish(
 }
 
 impl Question {
-    fn files(&self) -> [NamedFile<'_>; 3] {
+    fn files(&self, sat: bool) -> [NamedFile<'_>; 3] {
         [
             NamedFile { name: "policy.json", bytes: &self.manifest },
             NamedFile { name: "policy.safetensors", bytes: &self.tensors },
-            NamedFile { name: "property.json", bytes: &self.property },
+            NamedFile { name: "property.json", bytes: self.property_file(sat) },
         ]
     }
 }

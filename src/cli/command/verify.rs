@@ -9,13 +9,14 @@ use crate::certify::emit::emit_envelope;
 use clap::Args;
 use secateur_checker::answer::property_lines;
 use secateur_checker::demand::Demands;
-use secateur_checker::load::{PropertyFiles, check_property_files, load_policy};
+use secateur_checker::load::{PropertyFiles, check_property_files, load_policy, read_file};
 use secateur_checker::property::Decided;
 use secateur_checker::reader::certificate::FileDigest;
 use secateur_checker::reader::digest::sha256_hex;
+use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
 use secateur_checker::reader::escaped::Escaped;
 use secateur_checker::reader::trust::SignerInfo;
-use secateur_checker::reader::verdict::Claimed;
+use secateur_checker::reader::verdict::{Claimed, parse_verdict};
 use serde_json::json;
 
 use crate::certify::keys::Key;
@@ -27,13 +28,14 @@ use crate::cli::context::streams::refuse_dash;
 use crate::cli::context::write;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::force::Force;
-use crate::import::{HeadKind, ImportOptions, import};
+use crate::import::{HeadKind, ImportOptions, import_bytes};
 use crate::mismatch::explain_property;
 use crate::outputs::{OutputPlan, Outputs};
 use crate::policy::emit::{emit_manifest, emit_tensors};
 use crate::policy::input::{MAX_OWN, read_bytes};
 use crate::policy::write::{FileSet, hold};
 use crate::progress::Progress;
+use crate::property::vnnlib::{Asked, VnnlibError};
 use crate::search::branch::{BranchOptions, BranchState};
 use crate::show::summary::FORMAT;
 use crate::verify::kept::{emit_search, parse_search};
@@ -56,7 +58,7 @@ Exit code 0 for sat and unsat, 1 for unknown.")]
 pub struct VerifyArguments {
     /// ONNX network, or a policy directory; the property speaks of inputs before its normaliser, if it has one.
     network: PathBuf,
-    /// VNN-LIB 1.0 property.
+    /// VNN-LIB property, version 1.0 or 2.0.
     property: PathBuf,
     /// Signing key; without it nothing is written.
     #[arg(long, value_name = "FILE", requires = "out")]
@@ -88,11 +90,20 @@ pub struct VerifyArguments {
 /// # Errors
 /// Exit code 2.
 pub fn question(network: &Path, property: &Path) -> Result<Question, CliError> {
-    let (bytes, cases) = source::read_property(property)?;
+    let (bytes, asked) = source::read_property(property)?;
     let record = |role: &str, path: &Path, bytes: &[u8]| FileDigest {
         role: role.to_owned(),
-        name: path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+        name: source::unpacked_name(path),
         sha256: sha256_hex(bytes),
+    };
+    let asked = match asked {
+        Asked::One(asked) => asked,
+        Asked::Several(several) => {
+            let names: Vec<&str> = several.networks.iter().map(|n| n.name.as_str()).collect();
+            let networks = format!("{} and of inputs among each other", names.join(", "));
+            let error = VnnlibError::Several { networks };
+            return Err(CliError::input(format!("{}: {error}", property.display())));
+        }
     };
     let mut inputs = vec![record("property-source", property, &bytes)];
     let (manifest, tensors) = if network.is_dir() {
@@ -100,12 +111,14 @@ pub fn question(network: &Path, property: &Path) -> Result<Question, CliError> {
             load_policy(network).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
         (policy.manifest, policy.tensors)
     } else {
-        inputs.push(record("source", network, &source::read_network(network)?));
+        let bytes = source::read_network(network)?;
+        inputs.push(record("source", network, &bytes));
         let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
-        let data = import(network, &options).map_err(CliError::input)?;
+        let data = import_bytes(network, &bytes, &options).map_err(CliError::input)?.policy;
         (emit_manifest(&data), emit_tensors(&data))
     };
-    Question::new(manifest, tensors, &cases, inputs).map_err(CliError::input)
+    let question = Question::new(manifest, tensors, &asked.cases, inputs).map_err(CliError::input)?;
+    Ok(question.tightened(asked.tightened.as_deref()))
 }
 
 fn proof_name(out: Option<&PathBuf>) -> String {
@@ -155,7 +168,8 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
     let held = hold();
     let mut set = outputs.set();
     if let Some(directory) = &arguments.canonical {
-        add_canonical(&mut set, directory, &question);
+        let sat = matches!(&answer, Answer::Decided { decided, .. } if decided.word() == "sat");
+        add_canonical(&mut set, directory, &question, sat);
     }
     match answer {
         Answer::Unknown { best_bound, states } => {
@@ -205,11 +219,11 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
     }
 }
 
-fn canonical(question: &Question) -> [(&'static str, &[u8]); 3] {
+fn canonical(question: &Question, sat: bool) -> [(&'static str, &[u8]); 3] {
     [
         ("policy.json", &question.manifest),
         ("policy.safetensors", &question.tensors),
-        ("property.json", &question.property),
+        ("property.json", question.property_file(sat)),
     ]
 }
 
@@ -236,18 +250,19 @@ fn plan(arguments: &VerifyArguments, proof_name: &str) -> OutputPlan {
 fn outputs(arguments: &VerifyArguments, proof_name: &str, question: &Question) -> Result<Outputs, CliError> {
     let mut plan = plan(arguments, proof_name);
     if let Some(directory) = &arguments.canonical {
-        for (name, bytes) in canonical(question) {
+        let either = canonical(question, false).into_iter().zip(canonical(question, true));
+        for ((name, bytes), (_, of_sat)) in either {
             let path = directory.join(name);
             // The same files again, as a search that is resumed writes them, replace nothing.
-            let same = read_bytes(&path, MAX_OWN).is_ok_and(|found| found == bytes);
+            let same = read_bytes(&path, MAX_OWN).is_ok_and(|found| found == bytes || found == of_sat);
             plan = if same { plan.state("--canonical", &path) } else { plan.file("--canonical", &path) };
         }
     }
     Ok(plan.test()?)
 }
 
-fn add_canonical(set: &mut FileSet, directory: &Path, question: &Question) {
-    for (name, bytes) in canonical(question) {
+fn add_canonical(set: &mut FileSet, directory: &Path, question: &Question, sat: bool) {
+    for (name, bytes) in canonical(question, sat) {
         set.update(directory.join(name), bytes);
     }
 }
@@ -265,10 +280,11 @@ pub fn check(
     context: Context,
 ) -> Result<u8, CliError> {
     let question = question(network, property)?;
+    let sat = says_sat(certificate);
     let files = PropertyFiles {
         manifest: &question.manifest,
         tensors: &question.tensors,
-        property: &question.property,
+        property: question.property_file(sat),
     };
     // How many regions a proof has is known at its end.
     let bar = Bar::styled(context.progress, "{prefix:10} region {pos}");
@@ -281,6 +297,10 @@ pub fn check(
         let why = explain_property(&e, &files, (network, property));
         CliError { message: format!("{word}{e}{why}"), code: e.exit_code() }
     })?;
+    if question.tightened.is_some() && sat != (decided.word() == "sat") {
+        let message = "rejected: the certificate changed while it was read".to_owned();
+        return Err(CliError { message, code: 3 });
+    }
     for stated in &decided.certificate().inputs {
         let given = question.inputs.iter().find(|f| f.role == stated.role);
         let same = given.is_some_and(|f| f.sha256 == stated.sha256);
@@ -300,6 +320,15 @@ pub fn check(
         }
     }
     print_decided(&decided, &signers, demands, context)
+}
+
+/// Whether a certificate says `sat`, which decides how strict comparisons are to be read. What cannot be read is refused by
+/// the check.
+fn says_sat(certificate: &Path) -> bool {
+    let bytes = read_file(certificate, MAX_ENVELOPE).ok();
+    let envelope = bytes.and_then(|bytes| parse_envelope(&bytes).ok());
+    let verdict = envelope.and_then(|envelope| parse_verdict(&envelope.payload).ok());
+    verdict.is_some_and(|verdict| matches!(verdict.claimed, Claimed::Sat { .. }))
 }
 
 /// Prints what was decided, and who signed it.

@@ -4,14 +4,13 @@
 use std::path::Path;
 
 use crate::cli::context::CliError;
-use crate::import::read_capped;
-use crate::property::vnnlib::{Case, parse_vnnlib};
+use crate::import::read_unpacked;
+use crate::property::vnnlib::{Asked, parse_property_text};
 
 /// First bytes, what they begin, and what to do.
 type Magic = (&'static [u8], &'static str, &'static str);
 
-const PACKED: [Magic; 4] = [
-    (b"\x1f\x8b", "is compressed by gzip", "unpack it first: gunzip --keep"),
+const PACKED: [Magic; 3] = [
     (b"BZh", "is compressed by bzip2", "unpack it first: bunzip2 --keep"),
     (b"\xfd7zXZ\x00", "is compressed by xz", "unpack it first: unxz --keep"),
     (b"\x28\xb5\x2f\xfd", "is compressed by zstd", "unpack it first: unzstd"),
@@ -35,26 +34,33 @@ fn refuse(path: &Path, bytes: &[u8], magics: &[Magic]) -> Result<(), CliError> {
     }
 }
 
-/// The bytes of a network file.
+/// The bytes of a network file, unpacked if it is compressed by gzip.
 ///
 /// # Errors
-/// Exit code 2 for a file that cannot be read or is compressed.
+/// Exit code 2 for a file that cannot be read or is compressed otherwise.
 pub fn read_network(path: &Path) -> Result<Vec<u8>, CliError> {
-    let bytes = read_capped(path).map_err(CliError::input)?;
+    let bytes = read_unpacked(path).map_err(CliError::input)?;
     refuse(path, &bytes, &PACKED)?;
     Ok(bytes)
 }
 
-/// The bytes of a property file and its cases.
+/// The bytes of a property file, unpacked if it is compressed by gzip, and what it asks.
 ///
 /// # Errors
 /// Exit code 2, with the place in the file or what the file is.
-pub fn read_property(path: &Path) -> Result<(Vec<u8>, Vec<Case>), CliError> {
-    let bytes = read_capped(path).map_err(CliError::input)?;
+pub fn read_property(path: &Path) -> Result<(Vec<u8>, Asked), CliError> {
+    let bytes = read_unpacked(path).map_err(CliError::input)?;
     refuse(path, &bytes, &PACKED)?;
     refuse(path, &bytes, &NO_PROPERTY)?;
     // Comments may be in any encoding; anywhere else the replacement character is refused with its place.
     let text = String::from_utf8_lossy(&bytes);
-    let property = parse_vnnlib(&text).map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
-    Ok((bytes, property.cases))
+    let asked = parse_property_text(&text);
+    let asked = asked.map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
+    Ok((bytes, asked))
+}
+
+/// What a file is called once it is unpacked.
+pub fn unpacked_name(path: &Path) -> String {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    name.strip_suffix(".gz").map_or(name.clone(), str::to_owned)
 }
