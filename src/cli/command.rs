@@ -6,6 +6,7 @@ pub mod audit;
 pub mod bundle;
 pub mod certify;
 pub mod check;
+pub mod check_witness;
 pub mod decompose;
 pub mod diff;
 #[cfg(feature = "train")]
@@ -26,3 +27,4 @@ pub mod sweep;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod verify;
+pub mod vnncomp;

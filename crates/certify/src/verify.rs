@@ -1,6 +1,8 @@
 //! Decides VNN-LIB properties of networks and signs what was decided. Untrusted: the search's tree or point goes through
 //! [`secateur_checker::property::check_property`] before a person sees a verdict. `spec/property.md`.
 
+pub mod assignment;
+pub mod judge;
 pub mod kept;
 
 use secateur_checker::check::{CHECKER_ID, NamedFile};

@@ -1,7 +1,8 @@
 //! `secateur verify`: VNN-LIB properties of networks.
 
+pub mod float32;
 mod point;
-mod source;
+pub mod source;
 
 use std::path::{Path, PathBuf};
 
@@ -72,6 +73,10 @@ pub struct VerifyArguments {
     /// File that an unfinished search (budget used up, or Ctrl-C) is kept in and taken up from; it may not exist yet.
     #[arg(long, visible_alias = "resume", value_name = "FILE")]
     state: Option<PathBuf>,
+    /// File for a counterexample of binary32 numbers, whose outputs an inference engine reproduces, beside the exact one: the
+    /// competition's format, or that of the VNN-LIB standard for a property of version 2.0.
+    #[arg(long, value_name = "FILE")]
+    float32_witness: Option<PathBuf>,
     /// Directory for the canonical files that `secateur-check --property` reads.
     #[arg(long, value_name = "DIR")]
     canonical: Option<PathBuf>,
@@ -187,6 +192,24 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
             Ok(1)
         }
         Answer::Decided { decided, envelope, proof } => {
+            let witness = arguments.float32_witness.as_deref().map(|path| {
+                float32::witness(
+                    &question,
+                    &decided.certificate().claimed,
+                    &arguments.property,
+                    path,
+                    arguments.seed,
+                )
+            });
+            let witness = witness.transpose()?.flatten();
+            if let (Some(path), Some(witness)) = (&arguments.float32_witness, &witness) {
+                match &witness.file {
+                    Some(file) => set.add(path, file.as_bytes()),
+                    None => set.remove(path),
+                }
+            }
+            let found32 =
+                witness.as_ref().and_then(|w| w.file.as_ref()).and(arguments.float32_witness.as_ref());
             if let Some(out) = &arguments.out {
                 let proof_path = out.with_file_name(&name);
                 match &proof {
@@ -208,6 +231,8 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
                     let found = point::Found { case: *case, inputs: point, outputs: &outputs };
                     text.push_str(&found.lines(arguments.details));
                     found.describe(&mut document);
+                    text.push_str(&witness.map_or(String::new(), |witness| witness.line));
+                    document["float32Witness"] = json!(found32);
                 }
             }
             if let Some(out) = &arguments.out {
@@ -240,6 +265,9 @@ fn plan(arguments: &VerifyArguments, proof_name: &str) -> OutputPlan {
     }
     if let Some(path) = &arguments.state {
         plan = plan.state("--resume", path);
+    }
+    if let Some(path) = &arguments.float32_witness {
+        plan = plan.file("--float32-witness", path);
     }
     if let Some(directory) = &arguments.canonical {
         plan = plan.folder("--canonical", directory);

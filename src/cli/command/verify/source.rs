@@ -3,9 +3,14 @@
 
 use std::path::Path;
 
+use secateur_checker::load::load_policy;
+use secateur_checker::reader::policy::{PolicyFiles, parse_policy};
+
 use crate::cli::context::CliError;
-use crate::import::read_unpacked;
-use crate::property::vnnlib::{Asked, parse_property_text};
+use crate::import::{HeadKind, ImportOptions, import_bytes, read_unpacked};
+use crate::policy::emit::{emit_manifest, emit_tensors};
+use crate::property::several::Several;
+use crate::property::vnnlib::{Asked, parse_as_several, parse_property_text};
 
 /// First bytes, what they begin, and what to do.
 type Magic = (&'static [u8], &'static str, &'static str);
@@ -49,14 +54,44 @@ pub fn read_network(path: &Path) -> Result<Vec<u8>, CliError> {
 /// # Errors
 /// Exit code 2, with the place in the file or what the file is.
 pub fn read_property(path: &Path) -> Result<(Vec<u8>, Asked), CliError> {
-    let bytes = read_unpacked(path).map_err(CliError::input)?;
-    refuse(path, &bytes, &PACKED)?;
-    refuse(path, &bytes, &NO_PROPERTY)?;
+    let bytes = property_bytes(path)?;
     // Comments may be in any encoding; anywhere else the replacement character is refused with its place.
     let text = String::from_utf8_lossy(&bytes);
     let asked = parse_property_text(&text);
     let asked = asked.map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
     Ok((bytes, asked))
+}
+
+/// A property of either version in the form of several networks, every comparison as it is stated.
+///
+/// # Errors
+/// As [`read_property`].
+pub fn read_stated(path: &Path) -> Result<Several, CliError> {
+    let bytes = property_bytes(path)?;
+    let stated = parse_as_several(&String::from_utf8_lossy(&bytes));
+    stated.map_err(|e| CliError::input(format!("{}: {e}", path.display())))
+}
+
+fn property_bytes(path: &Path) -> Result<Vec<u8>, CliError> {
+    let bytes = read_unpacked(path).map_err(CliError::input)?;
+    refuse(path, &bytes, &PACKED)?;
+    refuse(path, &bytes, &NO_PROPERTY)?;
+    Ok(bytes)
+}
+
+/// The policy in a directory, or imported from a file.
+///
+/// # Errors
+/// Exit code 2.
+pub fn read_policy(path: &Path) -> Result<PolicyFiles, CliError> {
+    if path.is_dir() {
+        let policy = load_policy(path);
+        return Ok(policy.map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?.files);
+    }
+    let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
+    let data = import_bytes(path, &read_network(path)?, &options).map_err(CliError::input)?.policy;
+    let files = parse_policy(&emit_manifest(&data), &emit_tensors(&data));
+    files.map_err(|e| CliError::input(format!("{}: {e}", path.display())))
 }
 
 /// What a file is called once it is unpacked.
