@@ -292,7 +292,7 @@ mod tests {
             OutputConstraint { coefficients: vec![number("1"), number("-2")], bound: number("1/2") };
         let case =
             Case { lower: vec![number("0")], upper: vec![number("1/3")], constraints: vec![constraint] };
-        assert_eq!(parsed, Property { cases: vec![case] });
+        assert_eq!(parsed, Property { cases: vec![case], networks: Vec::new() });
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Decides VNN-LIB properties of networks and signs what was decided. Untrusted: the search's tree or point goes through
 //! [`secateur_checker::property::check_property`] before a person sees a verdict. `spec/property.md`.
 
+pub mod assignment;
+pub mod judge;
 pub mod kept;
 
 use secateur_checker::check::{CHECKER_ID, NamedFile};
@@ -87,6 +89,18 @@ pub struct Question {
     pub cases: Vec<Case>,
     /// The files it was imported from.
     pub inputs: Vec<FileDigest>,
+    /// What a counterexample is shown of where some comparison is strict; `cases` relax it to the closed one.
+    pub tightened: Option<Tightened>,
+}
+
+/// Closed cases that imply the stated ones, strict comparisons included.
+pub struct Tightened {
+    /// The property file of a certificate that says `sat`.
+    pub property: Vec<u8>,
+    /// The cases in it.
+    pub cases: Vec<Case>,
+    /// For each case of the question, its place among them; `None` if nothing is left of it.
+    pub places: Vec<Option<usize>>,
 }
 
 impl Question {
@@ -131,7 +145,12 @@ impl Question {
                 )));
             }
         }
-        Ok(Self { networks, property: bytes, stated, policy, cases, inputs })
+        Ok(Self { networks, property: bytes, stated, policy, cases, inputs, tightened: None })
+    }
+
+    /// The property with other cases.
+    fn of_cases(&self, cases: &[Case]) -> Property {
+        Property { cases: cases.to_vec(), networks: self.stated.networks.clone() }
     }
 
     /// Folder names of the networks, with a slash; empty of the only one of a property without names.
@@ -142,13 +161,34 @@ impl Question {
         }
     }
 
-    /// The canonical files under their names in a folder.
-    pub fn named_files(&self) -> Vec<(String, &[u8])> {
+    /// The canonical files under their names in a folder, of a certificate that says `sat` or one that says `unsat`.
+    pub fn named_files(&self, sat: bool) -> Vec<(String, &[u8])> {
         let files = self.folders().into_iter().zip(&self.networks).flat_map(|(folder, network)| {
             let (manifest, tensors) = (network.manifest.as_slice(), network.tensors.as_slice());
             [(format!("{folder}policy.json"), manifest), (format!("{folder}policy.safetensors"), tensors)]
         });
-        files.chain([("property.json".to_owned(), self.property.as_slice())]).collect()
+        files.chain([("property.json".to_owned(), self.property_file(sat))]).collect()
+    }
+
+    /// The same where some comparison is strict: each case in closed comparisons that imply what is stated, as
+    /// [`crate::property::several::SeveralCase::tightened`] gives them.
+    #[must_use]
+    pub fn tightened(self, cases: Option<&[Option<Case>]>) -> Self {
+        let tightened = cases.map(|cases| {
+            let mut places = 0usize..;
+            let left: Vec<Case> = cases.iter().flatten().cloned().collect();
+            Tightened {
+                property: emit_property(&self.of_cases(&left)).into_bytes(),
+                places: cases.iter().map(|case| case.as_ref().and(places.next())).collect(),
+                cases: left,
+            }
+        });
+        Self { tightened, ..self }
+    }
+
+    /// The property file of a certificate: that of `sat` states strict comparisons tightened, that of `unsat` relaxed.
+    pub fn property_file(&self, sat: bool) -> &[u8] {
+        self.tightened.as_ref().filter(|_| sat).map_or(&self.property, |tightened| &tightened.property)
     }
 }
 
@@ -195,37 +235,48 @@ pub fn verify(
     let read = read_property(policy, &question.stated).map_err(|e| limit(&e))?;
     let grid = prepare(policy, &read).map_err(|e| limit(&e))?;
     let table = tanh_table().map_err(|e| limit(&e))?;
+    let tight = question.tightened.as_ref().filter(|t| !t.cases.is_empty());
+    let tight = tight.map(|tightened| -> Result<_, VerifyError> {
+        let read = read_property(policy, &question.of_cases(&tightened.cases)).map_err(|e| limit(&e))?;
+        let grid = prepare(policy, &read).map_err(|e| limit(&e))?;
+        Ok((read, grid))
+    });
+    let tight = tight.transpose()?;
     let mut trees = Vec::new();
     let mut open = None;
     let mut searched = 0;
     for cases in groups(&network, &read.cases) {
-        let (index, case, state) = (searched, &cases[0], &mut states[searched]);
+        let (first, state) = (searched, &mut states[searched]);
         searched += cases.len();
-        if cases.len() > 1 {
-            let accepts =
-                |case: usize, point: &[Rational]| check_sat(&grid, table, &cases[case], point).is_ok();
-            match search_together(&network, cases, options, state, &accepts, stop) {
-                Together::Falsified { case, point } => {
-                    let case = index + case;
-                    let stated = &question.cases[case];
-                    let point = observation_of(policy.normaliser.as_ref(), stated, &point);
-                    return finish(question, Claimed::Sat { case, point }, None, key);
-                }
-                Together::Verified(tree) => trees.push((tree, cases.len())),
-                Together::Unknown { best_bound } => {
-                    open = Some(open.map_or(best_bound, |b: f64| b.min(best_bound)));
-                }
+        // What a point has to satisfy: the case itself, or its tightened one; the stated box; its number in its file.
+        let target = |index: usize| match (&question.tightened, &tight) {
+            (None, _) => Some((&grid, &read.cases[index], &question.cases[index], index)),
+            (Some(tightened), Some((read, grid))) => tightened.places[index]
+                .map(|place| (grid, &read.cases[place], &tightened.cases[place], place)),
+            (Some(_), None) => None,
+        };
+        let accepts = |case: usize, point: &[Rational]| {
+            target(first + case)
+                .is_some_and(|(grid, case, ..)| check_sat(grid, table, case, &within(case, point)).is_ok())
+        };
+        let outcome = match cases {
+            [case] => match search_case(&network, case, options, state, &|point| accepts(0, point), stop) {
+                BranchOutcome::Falsified(point) => Together::Falsified { case: 0, point },
+                BranchOutcome::Verified(tree) => Together::Verified(tree),
+                BranchOutcome::Unknown { best_bound } => Together::Unknown { best_bound },
+            },
+            _ => search_together(&network, cases, options, state, &accepts, stop),
+        };
+        match outcome {
+            Together::Falsified { case, point } => {
+                let Some((_, case, stated, place)) = target(first + case) else {
+                    return Err(VerifyError::Rejected("a point of an empty box".to_owned()));
+                };
+                let point = observation_of(policy.normaliser.as_ref(), stated, &within(case, &point));
+                return finish(question, Claimed::Sat { case: place, point }, None, key);
             }
-            continue;
-        }
-        let accepts = |point: &[Rational]| check_sat(&grid, table, case, point).is_ok();
-        match search_case(&network, case, options, state, &accepts, stop) {
-            BranchOutcome::Falsified(point) => {
-                let point = observation_of(policy.normaliser.as_ref(), &question.cases[index], &point);
-                return finish(question, Claimed::Sat { case: index, point }, None, key);
-            }
-            BranchOutcome::Verified(tree) => trees.push((tree, 1)),
-            BranchOutcome::Unknown { best_bound } => {
+            Together::Verified(tree) => trees.push((tree, cases.len())),
+            Together::Unknown { best_bound } => {
                 open = Some(open.map_or(best_bound, |b: f64| b.min(best_bound)));
             }
         }
@@ -273,6 +324,12 @@ fn search_case(
     }
 }
 
+/// The point of a case's box that is nearest.
+fn within(case: &Case, point: &[Rational]) -> Vec<Rational> {
+    let sides = point.iter().zip(case.lower.iter().zip(&case.upper));
+    sides.map(|(x, (lower, upper))| x.clone().max(lower.clone()).min(upper.clone())).collect()
+}
+
 /// An observation of the case's box that the network reads as `point`, which lies in the box that it reads. Where the clip
 /// cuts the box, the nearest end is read as the same.
 fn observation_of(normaliser: Option<&Normaliser>, case: &Case, point: &[Rational]) -> Vec<Rational> {
@@ -302,7 +359,9 @@ fn finish(
     key: &Key,
 ) -> Result<Answer, VerifyError> {
     let rejected = |e: &dyn std::fmt::Display| VerifyError::Rejected(e.to_string());
-    let subjects = question.named_files().into_iter().map(|(name, bytes)| FileDigest {
+    let sat = matches!(claimed, Claimed::Sat { .. });
+    let property = parse_property(question.property_file(sat)).map_err(|e| rejected(&e))?;
+    let subjects = question.named_files(sat).into_iter().map(|(name, bytes)| FileDigest {
         role: "subject".to_owned(),
         name,
         sha256: sha256_hex(bytes),
@@ -318,7 +377,6 @@ fn finish(
     };
     let payload = emit_verdict(&certificate).into_bytes();
     let parsed = parse_verdict(&payload).map_err(|e| rejected(&e))?;
-    let property = parse_property(&question.property).map_err(|e| rejected(&e))?;
     let networks = question.networks.iter().map(|network| PropertyNetwork {
         policy: &network.files.policy,
         names: network.files.names.as_ref(),
@@ -329,7 +387,7 @@ fn finish(
     });
     let subject = PropertySubject {
         networks: networks.collect(),
-        file: NamedFile { name: "property.json", bytes: &question.property },
+        file: NamedFile { name: "property.json", bytes: question.property_file(sat) },
         property: &property,
         proof: proof.as_deref().map(|bytes| NamedFile { name: "proof", bytes }),
     };

@@ -145,7 +145,7 @@ pub fn run(arguments: &CompareArguments, context: Context) -> Result<u8, CliErro
     let radii = crate::cli::option::adversary::radii_file(arguments.radii.as_deref());
     let paths = arguments.networks.iter().chain(&arguments.masks).chain(given).chain(&radii);
     let reads: Vec<&Path> = paths.map(PathBuf::as_path).collect();
-    decide(&arguments.decide, &reads, true, &|| question(arguments, &asked), context)
+    decide(&arguments.decide, &reads, None, &|| question(arguments, &asked), context)
 }
 
 fn question(arguments: &CompareArguments, asked: &PairQuestion) -> Result<Question, CliError> {

@@ -1,5 +1,6 @@
 //! `secateur verify`: VNN-LIB properties of networks.
 
+pub mod float32;
 mod point;
 pub mod source;
 
@@ -9,13 +10,14 @@ use crate::certify::emit::emit_envelope;
 use clap::Args;
 use secateur_checker::answer::{property_lines, property_verdict};
 use secateur_checker::demand::Demands;
-use secateur_checker::load::{PropertyFiles, check_property_files, load_policy};
+use secateur_checker::load::{PropertyFiles, check_property_files, load_policy, read_file};
 use secateur_checker::property::Decided;
 use secateur_checker::reader::certificate::FileDigest;
 use secateur_checker::reader::digest::sha256_hex;
+use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
 use secateur_checker::reader::escaped::Escaped;
 use secateur_checker::reader::trust::SignerInfo;
-use secateur_checker::reader::verdict::Claimed;
+use secateur_checker::reader::verdict::{Claimed, parse_verdict};
 use serde_json::json;
 
 use crate::certify::keys::Key;
@@ -28,7 +30,7 @@ use crate::cli::context::write;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::force::Force;
 use crate::cli::option::networks::NetworkOptions;
-use crate::import::{HeadKind, ImportOptions, import};
+use crate::import::{HeadKind, ImportOptions, import_bytes};
 use crate::mismatch::explain_property;
 use crate::outputs::{OutputPlan, Outputs};
 use crate::policy::emit::{emit_manifest, emit_tensors};
@@ -81,6 +83,10 @@ pub struct DecideOptions {
     /// File that an unfinished search (budget used up, or Ctrl-C) is kept in and taken up from; it may not exist yet.
     #[arg(long, visible_alias = "resume", value_name = "FILE")]
     state: Option<PathBuf>,
+    /// File for a counterexample of binary32 numbers, whose outputs an inference engine reproduces, beside the exact one: the
+    /// competition's format, or that of the VNN-LIB standard for a property of version 2.0.
+    #[arg(long, value_name = "FILE")]
+    float32_witness: Option<PathBuf>,
     /// Directory for the canonical files that `secateur-check --property` reads.
     #[arg(long, value_name = "DIR")]
     canonical: Option<PathBuf>,
@@ -96,11 +102,15 @@ pub struct DecideOptions {
 
 /// The record of a file that was imported.
 pub fn record(role: &str, path: &Path, bytes: &[u8]) -> FileDigest {
-    FileDigest {
-        role: role.to_owned(),
-        name: path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
-        sha256: sha256_hex(bytes),
-    }
+    FileDigest { role: role.to_owned(), name: source::unpacked_name(path), sha256: sha256_hex(bytes) }
+}
+
+/// [`asked`] of one network.
+///
+/// # Errors
+/// Exit code 2.
+pub fn question(network: &Path, property: &Path) -> Result<Question, CliError> {
+    asked(&[network.to_owned(), property.to_owned()], &NetworkOptions::default())
 }
 
 /// Imports networks and property into the canonical files a certificate speaks of: `files` are a network and a property, or
@@ -108,7 +118,7 @@ pub fn record(role: &str, path: &Path, bytes: &[u8]) -> FileDigest {
 ///
 /// # Errors
 /// Exit code 2.
-pub fn question(files: &[PathBuf], networks: &NetworkOptions) -> Result<Question, CliError> {
+pub fn asked(files: &[PathBuf], networks: &NetworkOptions) -> Result<Question, CliError> {
     let given = networks.given()?;
     let (network, property) = match (files, given.as_slice()) {
         ([network, property], []) => (Some(network), property),
@@ -118,16 +128,16 @@ pub fn question(files: &[PathBuf], networks: &NetworkOptions) -> Result<Question
         }
         _ => return Err(CliError::input("with --network give no other network: only PROPERTY")),
     };
-    let (bytes, asked) = source::read_property(property)?;
+    let (bytes, asked) = source::read_asked(property)?;
     // A canonical property file is the subject itself.
     let canonical = bytes.starts_with(b"{");
-    let mut inputs =
-        if canonical { Vec::new() } else { vec![record("property-source", property, &bytes)] };
+    let mut inputs = if canonical { Vec::new() } else { vec![record("property-source", property, &bytes)] };
     let (networks, stated) = match network {
         Some(network) => (vec![read_network(network, &mut inputs)?], asked.of_one()?),
         None => asked.of_named(&given, &mut inputs)?,
     };
-    Question::several(networks, &stated, inputs).map_err(CliError::input)
+    let question = Question::several(networks, &stated.property, inputs).map_err(CliError::input)?;
+    Ok(question.tightened(stated.tightened.as_deref()))
 }
 
 /// A network in its canonical files; an imported file is added to `inputs`.
@@ -140,9 +150,10 @@ pub fn read_network(path: &Path, inputs: &mut Vec<FileDigest>) -> Result<Questio
             load_policy(path).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
         (policy.manifest, policy.tensors)
     } else {
-        inputs.push(record("source", path, &source::read_network(path)?));
+        let bytes = source::read_network(path)?;
+        inputs.push(record("source", path, &bytes));
         let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
-        let data = import(path, &options).map_err(CliError::input)?;
+        let data = import_bytes(path, &bytes, &options).map_err(CliError::input)?.policy;
         (emit_manifest(&data), emit_tensors(&data))
     };
     QuestionNetwork::new(manifest, tensors).map_err(CliError::input)
@@ -170,22 +181,24 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
     let given = arguments.networks.given()?;
     let networks = given.iter().flat_map(|network| [Some(&network.path), network.mask.as_ref()]).flatten();
     let reads: Vec<&Path> = arguments.files.iter().chain(networks).map(PathBuf::as_path).collect();
-    decide(&arguments.decide, &reads, false, &|| question(&arguments.files, &arguments.networks), context)
+    let property = arguments.files.last().map(PathBuf::as_path);
+    decide(&arguments.decide, &reads, property, &|| asked(&arguments.files, &arguments.networks), context)
 }
 
-/// Decides a question about the files `reads`, signs and writes; `beside`: the property too, beside the certificate.
+/// Decides a question about the files `reads`, signs and writes. Where `property` names no file that states it, the property
+/// is written too, beside the certificate.
 ///
 /// # Errors
 /// Exit codes 2 and 4; unknown is exit code 1 and no error.
 pub fn decide(
     arguments: &DecideOptions,
     reads: &[&Path],
-    beside: bool,
+    property: Option<&Path>,
     question: &dyn Fn() -> Result<Question, CliError>,
     context: Context,
 ) -> Result<u8, CliError> {
     refuse_dash([("--resume", arguments.state.as_deref())])?;
-    let name = proof_name(arguments.out.as_ref());
+    let (name, beside) = (proof_name(arguments.out.as_ref()), property.is_none());
     // Before the network is read, which may take long; what is in --canonical is compared once its files are known.
     plan(arguments, reads, beside, &name).test()?;
     let question = question()?;
@@ -209,7 +222,8 @@ pub fn decide(
     let held = hold();
     let mut set = outputs.set();
     if let Some(directory) = &arguments.canonical {
-        add_canonical(&mut set, directory, &question);
+        let sat = matches!(&answer, Answer::Decided { decided, .. } if decided.word() == "sat");
+        add_canonical(&mut set, directory, &question, sat);
     }
     match answer {
         Answer::Unknown { best_bound, states } => {
@@ -227,6 +241,18 @@ pub fn decide(
             Ok(1)
         }
         Answer::Decided { decided, envelope, proof } => {
+            let witness = arguments.float32_witness.as_deref().map(|path| {
+                float32::witness(&question, &decided.certificate().claimed, property, path, arguments.seed)
+            });
+            let witness = witness.transpose()?.flatten();
+            if let (Some(path), Some(witness)) = (&arguments.float32_witness, &witness) {
+                match &witness.file {
+                    Some(file) => set.add(path, file.as_bytes()),
+                    None => set.remove(path),
+                }
+            }
+            let found32 =
+                witness.as_ref().and_then(|w| w.file.as_ref()).and(arguments.float32_witness.as_ref());
             if let Some(out) = &arguments.out {
                 let proof_path = out.with_file_name(&name);
                 match &proof {
@@ -235,7 +261,7 @@ pub fn decide(
                 }
                 set.add(out, format!("{}\n", emit_envelope(&envelope)));
                 if beside {
-                    set.add(property_beside(out), question.property.as_slice());
+                    set.add(property_beside(out), question.property_file(decided.word() == "sat"));
                 }
             }
             write(set)?;
@@ -254,6 +280,8 @@ pub fn decide(
                     let found = point::Found { case: *case, inputs: point, outputs: &outputs };
                     text.push_str(&found.lines(arguments.details));
                     found.describe(&mut document);
+                    text.push_str(&witness.map_or(String::new(), |witness| witness.line));
+                    document["float32Witness"] = json!(found32);
                 }
             }
             if let Some(out) = &arguments.out {
@@ -286,6 +314,9 @@ fn plan(arguments: &DecideOptions, reads: &[&Path], beside: bool, proof_name: &s
     if let Some(path) = &arguments.state {
         plan = plan.state("--resume", path);
     }
+    if let Some(path) = &arguments.float32_witness {
+        plan = plan.file("--float32-witness", path);
+    }
     if let Some(directory) = &arguments.canonical {
         plan = plan.folder("--canonical", directory);
     }
@@ -298,18 +329,19 @@ fn outputs(
     question: &Question,
 ) -> Result<Outputs, CliError> {
     if let Some(directory) = &arguments.canonical {
-        for (name, bytes) in question.named_files() {
+        let either = question.named_files(false).into_iter().zip(question.named_files(true));
+        for ((name, bytes), (_, of_sat)) in either {
             let path = directory.join(name);
             // The same files again, as a search that is resumed writes them, replace nothing.
-            let same = read_bytes(&path, MAX_OWN).is_ok_and(|found| found == bytes);
+            let same = read_bytes(&path, MAX_OWN).is_ok_and(|found| found == bytes || found == of_sat);
             plan = if same { plan.state("--canonical", &path) } else { plan.file("--canonical", &path) };
         }
     }
     Ok(plan.test()?)
 }
 
-fn add_canonical(set: &mut FileSet, directory: &Path, question: &Question) {
-    for (name, bytes) in question.named_files() {
+fn add_canonical(set: &mut FileSet, directory: &Path, question: &Question, sat: bool) {
+    for (name, bytes) in question.named_files(sat) {
         set.update(directory.join(name), bytes);
     }
 }
@@ -327,10 +359,11 @@ pub fn check(
     demands: &Demands,
     context: Context,
 ) -> Result<u8, CliError> {
-    let question = question(files, networks)?;
+    let question = asked(files, networks)?;
     let given = networks.given()?;
+    let sat = says_sat(certificate);
     let own = question.networks.iter().map(|network| [&*network.manifest, &*network.tensors]);
-    let own = PropertyFiles { policies: own.collect(), property: &question.property };
+    let own = PropertyFiles { policies: own.collect(), property: question.property_file(sat) };
     // How many regions a proof has is known at its end.
     let bar = Bar::styled(context.progress, "{prefix:10} region {pos}");
     let mut progress = |regions| bar.advance("checking", regions, regions);
@@ -347,6 +380,10 @@ pub fn check(
         let why = explain_property(&e, &own, (&paths, property));
         CliError { message: format!("{word}{e}{why}"), code: e.exit_code() }
     })?;
+    if question.tightened.is_some() && sat != (decided.word() == "sat") {
+        let message = "rejected: the certificate changed while it was read".to_owned();
+        return Err(CliError { message, code: 3 });
+    }
     let of_role = |files: &[FileDigest], role: &str| files.iter().filter(|f| f.role == role).count();
     let stated = &decided.certificate().inputs;
     for file in stated {
@@ -369,6 +406,15 @@ pub fn check(
         return Err(CliError { message, code: 3 });
     }
     print_decided(&decided, &signers, demands, context)
+}
+
+/// Whether a certificate says `sat`, which decides how strict comparisons are to be read. What cannot be read is refused by
+/// the check.
+fn says_sat(certificate: &Path) -> bool {
+    let bytes = read_file(certificate, MAX_ENVELOPE).ok();
+    let envelope = bytes.and_then(|bytes| parse_envelope(&bytes).ok());
+    let verdict = envelope.and_then(|envelope| parse_verdict(&envelope.payload).ok());
+    verdict.is_some_and(|verdict| matches!(verdict.claimed, Claimed::Sat { .. }))
 }
 
 /// Prints what was decided, and who signed it.

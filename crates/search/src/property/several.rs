@@ -140,7 +140,38 @@ impl Several {
         let cases = self.relaxed().into_iter().map(of_outputs).collect();
         let strict = self.is_strict();
         let tightened = strict.then(|| self.tightened().into_iter().map(|c| c.map(of_outputs)).collect());
-        Some(Property { inputs, outputs, cases, tightened })
+        let tensors = Some([network.input.clone(), network.output.clone()]);
+        Some(Property { inputs, outputs, cases, tightened, tensors })
+    }
+}
+
+impl From<Property> for Several {
+    /// A property of VNN-LIB 1.0, whose comparisons are closed; its tensors are called X and Y.
+    fn from(property: Property) -> Self {
+        let (inputs, outputs) = (property.inputs, property.outputs);
+        let tensor = |name: &str, size| DeclaredTensor {
+            name: name.to_owned(),
+            element: "real".to_owned(),
+            shape: vec![size],
+        };
+        let case = |mut case: Case| {
+            let strict = vec![false; case.constraints.len()];
+            case.constraints
+                .iter_mut()
+                .for_each(|c| c.coefficients.resize(outputs + inputs, Rational::zero()));
+            SeveralCase { case, strict, open: vec![[false; 2]; inputs] }
+        };
+        Self {
+            networks: vec![DeclaredNetwork {
+                name: "network".to_owned(),
+                relation: None,
+                input: tensor("X", inputs),
+                output: tensor("Y", outputs),
+                reads: (0..inputs).collect(),
+            }],
+            variables: (0..inputs).map(|input| format!("X_{input}")).collect(),
+            cases: property.cases.into_iter().map(case).collect(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! Reference: VNN-LIB 1.0, Guidotti, Demarchi, Tacchella, Pulina (2023), the subset of VNN-COMP. Limits: every input
 //! has a constant lower and upper bound in every disjunct; no constraint reads two inputs, or inputs and outputs.
 
-mod expression;
+pub mod expression;
 pub mod version2;
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub use secateur_checker::kernel::split::{Case, OutputConstraint};
 use secateur_checker::number::{NumberError, Rational, cost};
 use secateur_checker::reader::fields::MAX_DIGITS;
 
-use super::several::Several;
+use super::several::{DeclaredTensor, Several};
 use expression::{Expression, Node, parse_expressions};
 
 /// Most disjuncts of a normal form.
@@ -299,6 +299,8 @@ pub struct Property {
     /// Where some comparison is strict, `cases` has it relaxed to the closed one; these imply what is stated, one a case,
     /// `None` where nothing is left.
     pub tightened: Option<Vec<Option<Case>>>,
+    /// The input and the output tensor that VNN-LIB 2.0 declares.
+    pub tensors: Option<[DeclaredTensor; 2]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -356,7 +358,7 @@ pub fn parse_vnnlib(text: &str) -> Result<Property, VnnlibError> {
     if kept.is_empty() {
         return Err(VnnlibError::Vacuous);
     }
-    Ok(Property { inputs, outputs, cases: kept, tightened: None })
+    Ok(Property { inputs, outputs, cases: kept, tightened: None, tensors: None })
 }
 
 /// Either version of the format: a property of one network's outputs, or of several networks or of inputs among each other.
@@ -366,6 +368,14 @@ pub enum Asked {
     One(Property),
     /// The rest.
     Several(Several),
+}
+
+/// As [`parse_property_text`], with one network's property in the form of several: every comparison as it is stated.
+///
+/// # Errors
+/// [`VnnlibError`].
+pub fn parse_as_several(text: &str) -> Result<Several, VnnlibError> {
+    if is_version_2(text) { version2::parse_several(text) } else { parse_vnnlib(text).map(Several::from) }
 }
 
 /// Reads a property of either version exactly; VNN-LIB 2.0 is told by its first word.

@@ -7,21 +7,22 @@ use secateur_checker::load::load_policy;
 use secateur_checker::reader::certificate::FileDigest;
 use secateur_checker::reader::escaped::Escaped;
 use secateur_checker::reader::mask::parse_mask;
+use secateur_checker::reader::policy::{PolicyFiles, parse_policy};
 use secateur_checker::reader::property::{NamedNetwork, Property, parse_property};
 
 use crate::cli::context::CliError;
 use crate::cli::option::networks::GivenNetwork;
 use crate::export::pruned_files;
-use crate::import::read_capped;
+use crate::import::{HeadKind, ImportOptions, import_bytes, read_capped, read_unpacked};
+use crate::policy::emit::{emit_manifest, emit_tensors};
 use crate::property::several::{DeclaredNetwork, NetworkRelation, Several};
-use crate::property::vnnlib::{Asked, parse_property_text};
+use crate::property::vnnlib::{Asked, Case, parse_as_several, parse_property_text};
 use crate::verify::QuestionNetwork;
 
 /// First bytes, what they begin, and what to do.
 type Magic = (&'static [u8], &'static str, &'static str);
 
-const PACKED: [Magic; 4] = [
-    (b"\x1f\x8b", "is compressed by gzip", "unpack it first: gunzip --keep"),
+const PACKED: [Magic; 3] = [
     (b"BZh", "is compressed by bzip2", "unpack it first: bunzip2 --keep"),
     (b"\xfd7zXZ\x00", "is compressed by xz", "unpack it first: unxz --keep"),
     (b"\x28\xb5\x2f\xfd", "is compressed by zstd", "unpack it first: unzstd"),
@@ -45,59 +46,53 @@ fn refuse(path: &Path, bytes: &[u8], magics: &[Magic]) -> Result<(), CliError> {
     }
 }
 
-/// The bytes of a network file.
+/// The bytes of a network file, unpacked if it is compressed by gzip.
 ///
 /// # Errors
-/// Exit code 2 for a file that cannot be read or is compressed.
+/// Exit code 2 for a file that cannot be read or is compressed otherwise.
 pub fn read_network(path: &Path) -> Result<Vec<u8>, CliError> {
-    let bytes = read_capped(path).map_err(CliError::input)?;
+    let bytes = read_unpacked(path).map_err(CliError::input)?;
     refuse(path, &bytes, &PACKED)?;
     Ok(bytes)
 }
 
 /// What a property file asks.
 pub enum AskedProperty {
-    /// Of one network.
-    One(Property),
-    /// Of networks that it declares.
-    Several(Several),
-    /// A canonical property file that names its networks.
-    Named(Property),
+    /// VNN-LIB.
+    Text(Asked),
+    /// A canonical property file.
+    Canonical(Property),
 }
 
-/// The bytes of a property file and what it asks.
+/// A property, and each of its cases tightened where some comparison is strict.
+pub struct Stated {
+    /// The property.
+    pub property: Property,
+    /// As [`Question::tightened`](crate::verify::Question::tightened) takes them.
+    pub tightened: Option<Vec<Option<Case>>>,
+}
+
+/// The bytes of a property file and what it asks, of one network or of several; also of a canonical property file.
 ///
 /// # Errors
-/// Exit code 2, with the place in the file or what the file is.
-pub fn read_property(path: &Path) -> Result<(Vec<u8>, AskedProperty), CliError> {
-    let bytes = read_capped(path).map_err(CliError::input)?;
-    refuse(path, &bytes, &PACKED)?;
-    refuse(path, &bytes, &NO_PROPERTY)?;
-    let wrong = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
-    if bytes.starts_with(b"{") {
-        let property = parse_property(&bytes).map_err(|e| wrong(&e))?;
-        let named = !property.networks.is_empty();
-        return Ok((
-            bytes,
-            if named { AskedProperty::Named(property) } else { AskedProperty::One(property) },
-        ));
+/// As [`read_property`].
+pub fn read_asked(path: &Path) -> Result<(Vec<u8>, AskedProperty), CliError> {
+    let bytes = property_bytes(path)?;
+    if !bytes.starts_with(b"{") {
+        let (bytes, asked) = read_property(path)?;
+        return Ok((bytes, AskedProperty::Text(asked)));
     }
-    // Comments may be in any encoding; anywhere else the replacement character is refused with its place.
-    let text = String::from_utf8_lossy(&bytes);
-    let asked = match parse_property_text(&text).map_err(|e| wrong(&e))? {
-        Asked::One(one) => AskedProperty::One(Property { cases: one.cases, networks: Vec::new() }),
-        Asked::Several(several) => AskedProperty::Several(several),
-    };
-    Ok((bytes, asked))
+    let property = parse_property(&bytes).map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
+    Ok((bytes, AskedProperty::Canonical(property)))
 }
 
 impl AskedProperty {
     /// Names of the networks; none of a property of one.
     fn names(&self) -> Vec<&str> {
         match self {
-            Self::One(_) => Vec::new(),
-            Self::Several(several) => several.networks.iter().map(|network| network.name.as_str()).collect(),
-            Self::Named(named) => named.networks.iter().map(|network| network.name.as_str()).collect(),
+            Self::Text(Asked::One(_)) => Vec::new(),
+            Self::Text(Asked::Several(several)) => several.networks.iter().map(|n| n.name.as_str()).collect(),
+            Self::Canonical(property) => property.networks.iter().map(|n| n.name.as_str()).collect(),
         }
     }
 
@@ -105,12 +100,15 @@ impl AskedProperty {
     ///
     /// # Errors
     /// Exit code 2.
-    pub fn of_one(self) -> Result<Property, CliError> {
-        let names =
-            self.names().iter().map(|name| format!("--network {}=PATH", Escaped(name))).collect::<Vec<_>>();
+    pub fn of_one(self) -> Result<Stated, CliError> {
+        let names = self.names().iter().map(|n| format!("--network {}=PATH", Escaped(n))).collect::<Vec<_>>();
         match self {
-            Self::One(property) => Ok(property),
-            Self::Several(_) | Self::Named(_) => Err(CliError::input(format!(
+            Self::Text(Asked::One(one)) => {
+                let property = Property { cases: one.cases, networks: Vec::new() };
+                Ok(Stated { property, tightened: one.tightened })
+            }
+            Self::Canonical(property) if names.is_empty() => Ok(Stated { property, tightened: None }),
+            Self::Text(Asked::Several(_)) | Self::Canonical(_) => Err(CliError::input(format!(
                 "the property names its networks: give {} and no other network",
                 names.join(" ")
             ))),
@@ -126,7 +124,7 @@ impl AskedProperty {
         self,
         given: &[GivenNetwork],
         inputs: &mut Vec<FileDigest>,
-    ) -> Result<(Vec<QuestionNetwork>, Property), CliError> {
+    ) -> Result<(Vec<QuestionNetwork>, Stated), CliError> {
         let names = self.names();
         if names.is_empty() {
             return Err(CliError::input(
@@ -138,8 +136,8 @@ impl AskedProperty {
             return Err(CliError::input(format!("--network {name}: the property names {known}")));
         }
         let relations = match &self {
-            Self::Several(several) => several.networks.iter().map(|n| n.relation).collect(),
-            Self::One(_) | Self::Named(_) => vec![None; names.len()],
+            Self::Text(Asked::Several(several)) => several.networks.iter().map(|n| n.relation).collect(),
+            Self::Text(Asked::One(_)) | Self::Canonical(_) => vec![None; names.len()],
         };
         let mut networks: Vec<QuestionNetwork> = Vec::new();
         for (name, relation) in names.iter().zip(&relations) {
@@ -161,11 +159,14 @@ impl AskedProperty {
             related(name, &network, *relation, &networks)?;
             networks.push(network);
         }
-        let property = match self {
-            Self::Several(several) => property_of(&several, &networks)?,
-            Self::Named(property) | Self::One(property) => property,
+        let stated = match self {
+            Self::Text(Asked::Several(several)) => property_of(&several, &networks)?,
+            Self::Canonical(property) => Stated { property, tightened: None },
+            Self::Text(Asked::One(_)) => {
+                return Err(CliError::internal("a property of one network has no names"));
+            }
         };
-        Ok((networks, property))
+        Ok((networks, stated))
     }
 }
 
@@ -222,7 +223,7 @@ fn related(
 }
 
 /// The canonical property, once the networks are known to have the inputs and outputs declared.
-fn property_of(several: &Several, networks: &[QuestionNetwork]) -> Result<Property, CliError> {
+fn property_of(several: &Several, networks: &[QuestionNetwork]) -> Result<Stated, CliError> {
     for (declared, network) in several.networks.iter().zip(networks) {
         let network = &network.files.policy.network;
         let (found, wanted) =
@@ -239,11 +240,68 @@ fn property_of(several: &Several, networks: &[QuestionNetwork]) -> Result<Proper
         }
     }
     let (outputs, carries) = (several.outputs(), several.constrains_variables());
-    let mut cases = several.relaxed();
-    if !carries {
-        let constraints = cases.iter_mut().flat_map(|case| &mut case.constraints);
-        constraints.for_each(|constraint| constraint.coefficients.truncate(outputs));
-    }
+    let of_outputs = |mut case: Case| {
+        if !carries {
+            case.constraints.iter_mut().for_each(|constraint| constraint.coefficients.truncate(outputs));
+        }
+        case
+    };
+    let cases = several.relaxed().into_iter().map(of_outputs).collect();
+    let tightened = several
+        .is_strict()
+        .then(|| several.tightened().into_iter().map(|case| case.map(of_outputs)).collect());
     let named = |n: &DeclaredNetwork| NamedNetwork { name: n.name.clone(), reads: n.reads.clone() };
-    Ok(Property { cases, networks: several.networks.iter().map(named).collect() })
+    let property = Property { cases, networks: several.networks.iter().map(named).collect() };
+    Ok(Stated { property, tightened })
+}
+
+/// The bytes of a property file, unpacked if it is compressed by gzip, and what it asks.
+///
+/// # Errors
+/// Exit code 2, with the place in the file or what the file is.
+pub fn read_property(path: &Path) -> Result<(Vec<u8>, Asked), CliError> {
+    let bytes = property_bytes(path)?;
+    // Comments may be in any encoding; anywhere else the replacement character is refused with its place.
+    let text = String::from_utf8_lossy(&bytes);
+    let asked = parse_property_text(&text);
+    let asked = asked.map_err(|e| CliError::input(format!("{}: {e}", path.display())))?;
+    Ok((bytes, asked))
+}
+
+/// A property of either version in the form of several networks, every comparison as it is stated.
+///
+/// # Errors
+/// As [`read_property`].
+pub fn read_stated(path: &Path) -> Result<Several, CliError> {
+    let bytes = property_bytes(path)?;
+    let stated = parse_as_several(&String::from_utf8_lossy(&bytes));
+    stated.map_err(|e| CliError::input(format!("{}: {e}", path.display())))
+}
+
+fn property_bytes(path: &Path) -> Result<Vec<u8>, CliError> {
+    let bytes = read_unpacked(path).map_err(CliError::input)?;
+    refuse(path, &bytes, &PACKED)?;
+    refuse(path, &bytes, &NO_PROPERTY)?;
+    Ok(bytes)
+}
+
+/// The policy in a directory, or imported from a file.
+///
+/// # Errors
+/// Exit code 2.
+pub fn read_policy(path: &Path) -> Result<PolicyFiles, CliError> {
+    if path.is_dir() {
+        let policy = load_policy(path);
+        return Ok(policy.map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?.files);
+    }
+    let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
+    let data = import_bytes(path, &read_network(path)?, &options).map_err(CliError::input)?.policy;
+    let files = parse_policy(&emit_manifest(&data), &emit_tensors(&data));
+    files.map_err(|e| CliError::input(format!("{}: {e}", path.display())))
+}
+
+/// What a file is called once it is unpacked.
+pub fn unpacked_name(path: &Path) -> String {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    name.strip_suffix(".gz").map_or(name.clone(), str::to_owned)
 }
