@@ -19,7 +19,7 @@ use secateur_kernel::input::{
     read_observation,
 };
 use secateur_kernel::interval::GridBox;
-use secateur_kernel::model::{Activation, Layer, Mask, Matrix, Network, Perturbation, States};
+use secateur_kernel::model::{Activation, Head, Layer, Mask, Matrix, Network, Perturbation, Policy, States};
 use secateur_kernel::nested::check_nested;
 use secateur_kernel::norm::{
     NormFamily, NormProduct, SpectralWitness, norm_product, norm_product_abs_spectral, norm_product_chain,
@@ -33,7 +33,8 @@ use secateur_kernel::relax::{Line, Relaxation, SlopeChoice, relax};
 use secateur_kernel::scaled::ScaledNetwork;
 use secateur_kernel::sensitivity::sensitivity;
 use secateur_kernel::softmax::{PolicyChange, Softmax};
-use secateur_kernel::split::{check_sat, check_unsat};
+use secateur_kernel::split::{check_sat, check_tree, check_unsat};
+use secateur_kernel::stack::{Reading, stack};
 use secateur_kernel::statistic::{Confidence, Sample, Sampler, bernstein, hoeffding};
 use serde_json::{Value, json};
 
@@ -136,8 +137,26 @@ pub fn apply(rule: &str, input: In<'_>) -> Outcome {
         "split.input" | "split.relu" | "split.leaf" | "split.combination" | "split.empty"
         | "split.farkas" => {
             let nodes = input.at("nodes").list(objects::node);
-            let case = objects::case(input.at("case"));
-            check_unsat(&grid(input)?, table(), &case, &nodes, &mut |_| {}).map(accepted)
+            let Some(cases) = input.maybe("cases") else {
+                let case = objects::case(input.at("case"));
+                return check_unsat(&grid(input)?, table(), &case, &nodes, &mut |_| {}).map(accepted);
+            };
+            let mut node = |index: usize| Ok((index, nodes[index].clone()));
+            let cases = cases.list(objects::case);
+            check_tree(&grid(input)?, table(), &cases, &mut node, &mut |_| {}).map(accepted)
+        }
+        "stack.networks" => {
+            let policies = input.at("networks").list(|part| Policy {
+                network: objects::network(part.at("network")),
+                head: Head::Deterministic,
+                normaliser: part.maybe("normaliser").map(objects::normaliser),
+                source: None,
+            });
+            let reads = input.at("networks").list(|part| part.at("reads").ints::<usize>());
+            let parts: Vec<Reading<'_>> = policies.iter().zip(reads.iter().map(Vec::as_slice)).collect();
+            let carried = input.maybe("carried").map(In::rationals);
+            let stacked = stack(&parts, input.at("variables").int(), carried.as_deref())?;
+            Ok(objects::stacked_value(&stacked))
         }
         "branch.tree" => {
             let nodes = input.at("nodes").list(objects::node);
