@@ -11,6 +11,7 @@ A line an instance: verdict, seconds and CPU seconds of the search with its own 
 import argparse
 import csv
 import json
+import os
 import random
 import resource
 import subprocess
@@ -19,7 +20,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BINARIES = ROOT / "target" / "release"
+BINARIES = Path(os.environ.get("SECATEUR_BINARIES", ROOT / "target" / "release"))
 
 
 def timed(command, seconds):

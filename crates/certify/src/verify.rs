@@ -244,40 +244,36 @@ pub fn verify(
     let tight = tight.transpose()?;
     let mut trees = Vec::new();
     let mut open = None;
+    // What a point has to satisfy: the case itself, or its tightened one; the stated box; its number in its file.
+    let target = |index: usize| match (&question.tightened, &tight) {
+        (None, _) => Some((&grid, &read.cases[index], &question.cases[index], index)),
+        (Some(tightened), Some((read, grid))) => {
+            tightened.places[index].map(|place| (grid, &read.cases[place], &tightened.cases[place], place))
+        }
+        (Some(_), None) => None,
+    };
+    let accepts = |index: usize, point: &[Rational]| {
+        let case = target(index);
+        case.is_some_and(|(grid, case, ..)| check_sat(grid, table, case, &within(case, point)).is_ok())
+    };
     let mut searched = 0;
-    for cases in groups(&network, &read.cases) {
-        let (first, state) = (searched, &mut states[searched]);
+    for cases in groups(question, &read.cases) {
+        let first = searched;
         searched += cases.len();
-        // What a point has to satisfy: the case itself, or its tightened one; the stated box; its number in its file.
-        let target = |index: usize| match (&question.tightened, &tight) {
-            (None, _) => Some((&grid, &read.cases[index], &question.cases[index], index)),
-            (Some(tightened), Some((read, grid))) => tightened.places[index]
-                .map(|place| (grid, &read.cases[place], &tightened.cases[place], place)),
-            (Some(_), None) => None,
-        };
-        let accepts = |case: usize, point: &[Rational]| {
-            target(first + case)
-                .is_some_and(|(grid, case, ..)| check_sat(grid, table, case, &within(case, point)).is_ok())
-        };
-        let outcome = match cases {
-            [case] => match search_case(&network, case, options, state, &|point| accepts(0, point), stop) {
-                BranchOutcome::Falsified(point) => Together::Falsified { case: 0, point },
-                BranchOutcome::Verified(tree) => Together::Verified(tree),
-                BranchOutcome::Unknown { best_bound } => Together::Unknown { best_bound },
-            },
-            _ => search_together(&network, cases, options, state, &accepts, stop),
-        };
-        match outcome {
-            Together::Falsified { case, point } => {
-                let Some((_, case, stated, place)) = target(first + case) else {
-                    return Err(VerifyError::Rejected("a point of an empty box".to_owned()));
-                };
-                let point = observation_of(policy.normaliser.as_ref(), stated, &within(case, &point));
-                return finish(question, Claimed::Sat { case: place, point }, None, key);
-            }
-            Together::Verified(tree) => trees.push((tree, cases.len())),
-            Together::Unknown { best_bound } => {
-                open = Some(open.map_or(best_bound, |b: f64| b.min(best_bound)));
+        let own = &mut states[first..searched];
+        for (index, count, outcome) in search_group(&network, (first, cases), options, own, &accepts, stop) {
+            match outcome {
+                Together::Falsified { case, point } => {
+                    let Some((_, case, stated, place)) = target(index + case) else {
+                        return Err(VerifyError::Rejected("a point of an empty box".to_owned()));
+                    };
+                    let point = observation_of(policy.normaliser.as_ref(), stated, &within(case, &point));
+                    return finish(question, Claimed::Sat { case: place, point }, None, key);
+                }
+                Together::Verified(tree) => trees.push((tree, count)),
+                Together::Unknown { best_bound } => {
+                    open = Some(open.map_or(best_bound, |b: f64| b.min(best_bound)));
+                }
             }
         }
     }
@@ -290,14 +286,58 @@ pub fn verify(
     finish(question, Claimed::Unsat { proof: record }, Some(proof), key)
 }
 
-/// Cases that follow each other and are searched together: those of one box and one constraint each, where inputs are few.
-fn groups<'a>(network: &FloatNetwork, cases: &'a [Case]) -> Vec<&'a [Case]> {
-    let few = network.inputs() <= AUTO_INPUTS;
+/// Most inputs of networks whose cases are searched together first.
+const TOGETHER_INPUTS: usize = 40;
+/// Regions that are bounded together where there are more than [`AUTO_INPUTS`] inputs, before each case is searched alone.
+const TOGETHER_STEPS: u64 = 1 << 13;
+
+/// Cases that follow each other and are searched together: those of several networks, one box and one constraint each.
+fn groups<'a>(question: &Question, cases: &'a [Case]) -> Vec<&'a [Case]> {
+    let several = question.networks.len() > 1 && question.policy.network.inputs() <= TOGETHER_INPUTS;
     let joined = |a: &Case, b: &Case| {
         let single = a.constraints.len() == 1 && b.constraints.len() == 1;
-        few && single && (&a.lower, &a.upper) == (&b.lower, &b.upper)
+        several && single && (&a.lower, &a.upper) == (&b.lower, &b.upper)
     };
     cases.chunk_by(joined).collect()
+}
+
+/// What became of cases that [`groups`] put together: the first of some, their number, and what was found of these.
+fn search_group(
+    network: &FloatNetwork,
+    (first, cases): (usize, &[Case]),
+    options: &BranchOptions,
+    states: &mut [BranchState],
+    accepts: &dyn Fn(usize, &[Rational]) -> bool,
+    stop: &dyn Fn() -> bool,
+) -> Vec<(usize, usize, Together)> {
+    if cases.len() > 1 {
+        let few = network.inputs() <= AUTO_INPUTS;
+        let of_case = |case: usize, point: &[Rational]| accepts(first + case, point);
+        // With many inputs the tree is thrown away where it does not close, so that each case has a state of its own.
+        let mut passing = BranchState::default();
+        let most = if few { u64::MAX } else { TOGETHER_STEPS };
+        let options = BranchOptions { max_steps: options.max_steps.min(most), ..*options };
+        let state = if few { &mut states[0] } else { &mut passing };
+        let found = search_together(network, cases, &options, state, &of_case, stop);
+        if few || !matches!(found, Together::Unknown { .. }) {
+            return vec![(first, cases.len(), found)];
+        }
+    }
+    let mut found = Vec::new();
+    for (index, (case, state)) in (first..).zip(cases.iter().zip(states)) {
+        let accepts = |point: &[Rational]| accepts(index, point);
+        let outcome = match search_case(network, case, options, state, &accepts, stop) {
+            BranchOutcome::Falsified(point) => Together::Falsified { case: 0, point },
+            BranchOutcome::Verified(tree) => Together::Verified(tree),
+            BranchOutcome::Unknown { best_bound } => Together::Unknown { best_bound },
+        };
+        let decided = matches!(outcome, Together::Falsified { .. });
+        found.push((index, 1, outcome));
+        if decided {
+            break;
+        }
+    }
+    found
 }
 
 /// Steps between two looks at `stop`.

@@ -17,6 +17,8 @@ use crate::float::FloatNetwork;
 
 /// Regions bounded at a time.
 const BATCH: usize = 1024;
+/// Regions bounded before points are looked for by gradients.
+const ATTACK_AFTER: u64 = 1500;
 /// Regions of a batch in which a point is looked for.
 const LOOKED_INTO: usize = 8;
 
@@ -61,16 +63,17 @@ pub fn search_together(
     stop: &dyn Fn() -> bool,
 ) -> Together {
     let search = Search::new(network, cases, options, accepts);
-    if !state.attacked {
-        state.attacked = true;
-        if let Some(found) = search.attack(options.seed) {
-            return found;
-        }
-    }
     let limit = state.steps.saturating_add(options.max_steps);
     while !state.open.is_empty() {
         if state.steps >= limit || stop() {
             return Together::Unknown { best_bound: state.lowest() };
+        }
+        // What is proved by few boxes needs no attack, which costs as much as thousands.
+        if !state.attacked && state.steps >= ATTACK_AFTER {
+            state.attacked = true;
+            if let Some(found) = search.attack(options.seed) {
+                return found;
+            }
         }
         match search.batch(state) {
             Ok(()) => {}
