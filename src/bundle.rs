@@ -89,6 +89,11 @@ pub fn pack(parts: &Parts<'_>) -> Result<Vec<u8>, BundleError> {
             members.extend(masks.files.into_iter().map(|(file, bytes)| (name(&file), bytes)));
             members.push((STATES.to_owned(), read_file(states, MAX_BUNDLE).map_err(load)?));
         }
+        (Statement::Property(certificate), ..) if certificate.subjects.len() > 3 => {
+            let words = "the certificate is about several networks, of which no bundle is made: hand over the folders \
+                         that --canonical wrote, the property and the certificate";
+            return Err(BundleError::Other(words));
+        }
         (Statement::Property(_), None, Some(property)) => {
             members.push((PROPERTY.to_owned(), read_file(property, MAX_BUNDLE).map_err(load)?));
         }

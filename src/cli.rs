@@ -12,8 +12,8 @@ use secateur_checker::threads::use_threads;
 #[cfg(feature = "train")]
 use command::{attack, episodes, sweep, train};
 use command::{
-    audit, bundle, certify, check, decompose, diff, export, gate, import, keygen, keys, names, prune, report,
-    sa_mdp, show, states, verify,
+    audit, bundle, certify, check, check_witness, compare, decompose, diff, export, gate, import, keygen,
+    keys, names, prune, report, sa_mdp, show, states, verify, vnncomp,
 };
 use context::error::failure_json;
 use context::streams::{complain, print_bytes};
@@ -67,6 +67,10 @@ enum Command {
     Certify(certify::CertifyArguments),
     /// Check a certificate against a policy, its masks and states.
     Check(check::CheckArguments),
+    /// Decide exactly whether a counterexample to a VNN-LIB property, whoever found it, is one.
+    CheckWitness(check_witness::CheckWitnessArguments),
+    /// Compare a pruned network with the dense one over boxes of inputs, and sign the proof or the counterexample.
+    Compare(compare::CompareArguments),
     /// Split measured returns into clean, pruning loss and robustness, beside certified bounds.
     Decompose(decompose::DecomposeArguments),
     /// Say what changed from one certificate to another, without checking them.
@@ -103,7 +107,9 @@ enum Command {
     /// Train a policy with PPO: the reference trainer.
     Train(train::TrainArguments),
     /// Decide a VNN-LIB property of a network and sign the proof or the counterexample.
-    Verify(verify::VerifyArguments),
+    Verify(Box<verify::VerifyArguments>),
+    /// Decide a list of VNN-LIB instances, each within its time, and write the competition's result lines.
+    Vnncomp(vnncomp::VnncompArguments),
     /// Print the JSON Schema of a certificate's payload.
     #[command(hide = true)]
     Schema(DocumentOutput),
@@ -175,6 +181,8 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         Command::Bundle(arguments) => bundle::run(&arguments, context),
         Command::Certify(arguments) => certify::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context),
+        Command::CheckWitness(arguments) => check_witness::run(&arguments, context),
+        Command::Compare(arguments) => compare::run(&arguments, context),
         Command::Decompose(arguments) => decompose::run(&arguments, context),
         Command::Diff(arguments) => diff::run(&arguments, context),
         #[cfg(feature = "train")]
@@ -195,6 +203,7 @@ fn dispatch(command: Command, context: Context) -> Result<u8, CliError> {
         #[cfg(feature = "train")]
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Verify(arguments) => verify::run(&arguments, context),
+        Command::Vnncomp(arguments) => vnncomp::run(&arguments, context),
         Command::Schema(out) => {
             out.emit_bytes(&out.test([])?, include_bytes!("../spec/certificate.schema.json"))?;
             Ok(0)

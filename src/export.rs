@@ -93,6 +93,18 @@ pub fn export(policy: &PolicyDirectory, mask: &Mask, format: ExportFormat) -> Re
     Ok(bytes)
 }
 
+/// The canonical files, manifest and tensors, of the policy with every pruned weight 0.
+///
+/// # Errors
+/// [`ExportError::NotLoaded`].
+pub fn pruned_files(policy: &PolicyDirectory, mask: &Mask) -> Result<(Vec<u8>, Vec<u8>), ExportError> {
+    let mut data = policy_data(policy).ok_or(ExportError::NotLoaded)?;
+    for (layer, kept) in data.layers.iter_mut().zip(&mask.layers) {
+        clear(&mut layer.weight, kept);
+    }
+    Ok((emit_manifest(&data), emit_tensors(&data)))
+}
+
 /// Sets every number that is not kept to 0.
 fn clear(tensor: &mut TensorData, kept: &[bool]) {
     for (number, _) in tensor.bytes.chunks_mut(tensor.dtype.width()).zip(kept).filter(|(_, kept)| !**kept) {

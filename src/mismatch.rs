@@ -99,12 +99,13 @@ pub fn explain(failure: &Failure, paths: &CheckPaths) -> String {
 pub fn explain_property(
     failure: &Failure,
     files: &PropertyFiles<'_>,
-    (network, property): (&Path, &Path),
+    (networks, property): (&[&Path], &Path),
 ) -> String {
     let Some(Wrong { found, .. }) = wrong_file(failure) else { return String::new() };
     let made = |bytes: &[u8]| sha256_hex(bytes) == found;
-    let (path, other) = if made(files.manifest) || made(files.tensors) {
-        (network, "another network")
+    let of_network = files.policies.iter().zip(networks).find(|(own, _)| own.iter().any(|bytes| made(bytes)));
+    let (path, other) = if let Some((_, network)) = of_network {
+        (*network, "another network")
     } else if made(files.property) {
         (property, "another property")
     } else {

@@ -10,6 +10,7 @@ use crate::family::Family;
 use crate::kernel::regret::RewardRange;
 use crate::model::{Perturbation, PerturbationSet, SensorSet, SharedOffset, Units};
 use crate::number::{Rational, Rounding, claim_decimal};
+use crate::pair::PairQuestion;
 use crate::property::Decided;
 use crate::radii;
 use crate::reader::certificate::{Certificate, Claim, ClaimLists, FileDigest, Program};
@@ -748,6 +749,9 @@ fn program_line(program: &Program) -> Line {
 /// What was decided of a property.
 pub fn property_verdict(decided: &Decided) -> String {
     let cases = decided.cases();
+    if let (Some((asked, boxes)), Some(names)) = (decided.asked(), pair_names(decided)) {
+        return pair_verdict(&decided.certificate().claimed, asked, *boxes, names);
+    }
     match &decided.certificate().claimed {
         Claimed::Unsat { .. } => format!("verified: unsat: no input satisfies the property; cases: {cases}"),
         Claimed::Sat { case, .. } => {
@@ -756,12 +760,54 @@ pub fn property_verdict(decided: &Decided) -> String {
     }
 }
 
+/// The names of two networks.
+fn pair_names(decided: &Decided) -> Option<[&str; 2]> {
+    let names = decided.policies().iter().map(|(name, _)| name.as_deref()).collect::<Option<Vec<_>>>()?;
+    <[&str; 2]>::try_from(names).ok()
+}
+
+fn pair_verdict(claimed: &Claimed, asked: &PairQuestion, boxes: usize, [f, g]: [&str; 2]) -> String {
+    let place = if boxes == 1 { "in the box".to_owned() } else { format!("in {boxes} boxes") };
+    match (claimed, asked) {
+        (Claimed::Unsat { .. }, PairQuestion::Difference { delta }) => format!(
+            "verified: unsat: {place} every output of {f} and {g} differs by less than {}",
+            exactly(delta)
+        ),
+        (Claimed::Sat { case, .. }, PairQuestion::Difference { delta }) => format!(
+            "verified: sat: at an input some output of {f} and {g} differs by {} or more; case {case}",
+            exactly(delta)
+        ),
+        (Claimed::Unsat { .. }, PairQuestion::Action { lead }) => format!(
+            "verified: unsat: {place} an output that is greatest in {f}{} is greatest in {g}, alone",
+            led(lead)
+        ),
+        (Claimed::Sat { case, .. }, PairQuestion::Action { lead }) => format!(
+            "verified: sat: at an input an output that is greatest in {f}{} is not greatest in {g}, or not alone; \
+             case {case}",
+            led(lead)
+        ),
+    }
+}
+
+/// By how much an output leads the others.
+fn led(lead: &Rational) -> String {
+    if lead.is_zero() { String::new() } else { format!(" by {} or more", exactly(lead)) }
+}
+
 /// The same of a property, beside [`property_verdict`].
 pub fn property_lines(decided: &Decided, signers: &[SignerInfo], details: bool) -> Vec<Line> {
     let certificate = decided.certificate();
     let mut lines = signed_lines(signers);
-    lines.push(("policy", format!("{}: its network and normaliser", decided.policy_digest())));
-    let files = certificate.subjects.iter().zip(["policy.json", "policy.safetensors", "property.json"]);
+    let mut names = Vec::new();
+    for (name, digest) in decided.policies() {
+        // A name of letters, digits, _ and -.
+        let (word, folder) =
+            name.as_ref().map(|name| (format!("{name} "), format!("{name}/"))).unwrap_or_default();
+        lines.push(("policy", format!("{word}{digest}: its network and normaliser")));
+        names.extend(["policy.json", "policy.safetensors"].map(|file| format!("{folder}{file}")));
+    }
+    names.push("property.json".to_owned());
+    let files = certificate.subjects.iter().zip(names);
     lines.extend(files.map(|(file, name)| ("file", format!("{name} {}", file.sha256))));
     if let Claimed::Sat { point, .. } = &certificate.claimed {
         let shown = if details { point.len() } else { SHOWN };

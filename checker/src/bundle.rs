@@ -203,8 +203,8 @@ pub fn check_bytes(
         Some(property) => {
             let policy = load_policy_by(&read, &path.join("policy"))?;
             let property = read(&property, MAX_PROPERTY)?;
-            let (manifest, tensors) = (policy.manifest.as_slice(), policy.tensors.as_slice());
-            let files = PropertyFiles { manifest, tensors, property: &property };
+            let policies = vec![[policy.manifest.as_slice(), policy.tensors.as_slice()]];
+            let files = PropertyFiles { policies, property: &property };
             let proof = given(PROOF);
             let proof = proof.as_deref();
             let mut nodes = |done| progress(done, 0);

@@ -4,6 +4,7 @@ use crate::answer::{Claims, exactly, outward, quantity_words, shape_word, states
 use crate::check::Verified;
 use crate::model::{Perturbation, Units};
 use crate::number::{Rational, Rounding};
+use crate::property::Decided;
 use crate::table::Quantity;
 
 /// The options, each with a value.
@@ -140,6 +141,15 @@ impl Demands {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// Accepts iff a policy of a property certificate has the digest demanded.
+    ///
+    /// # Errors
+    /// [`Unmet`].
+    pub fn meet_property(&self, decided: &Decided) -> Result<(), Unmet> {
+        let met = decided.policies().iter().map(|(_, digest)| self.meet_policy(digest));
+        met.reduce(Result::or).unwrap_or_else(|| self.meet_policy("none"))
     }
 
     /// Accepts iff every demand is met.

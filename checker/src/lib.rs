@@ -16,6 +16,7 @@ pub mod family;
 pub(crate) mod global;
 pub mod load;
 pub mod local;
+pub mod pair;
 pub mod property;
 pub mod radii;
 pub mod reader;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::check::{NamedFile, Subject, Verified, check};
 use crate::kernel::fault::{Class, Code, kebab};
 use crate::model::{Mask, Network, States, Units};
-use crate::property::{Decided, PropertySubject, check_property};
+use crate::property::{Decided, PropertyNetwork, PropertySubject, check_property};
 use crate::reader::certificate::{Certificate, WitnessRecord, parse_certificate};
 use crate::reader::clause::Clause;
 use crate::reader::dsse::{MAX_ENVELOPE, parse_envelope};
@@ -425,12 +425,10 @@ fn open_envelope<T>(
 }
 
 /// The files a property certificate is checked against, already in memory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PropertyFiles<'a> {
-    /// `policy.json`.
-    pub manifest: &'a [u8],
-    /// `policy.safetensors`.
-    pub tensors: &'a [u8],
+    /// `policy.json` and `policy.safetensors` of each network, in the order of the property's list.
+    pub policies: Vec<[&'a [u8]; 2]>,
     /// `property.json`.
     pub property: &'a [u8],
 }
@@ -460,20 +458,26 @@ pub(crate) fn check_property_by(
 ) -> Result<(Decided, Vec<SignerInfo>), Failure> {
     let (verdict, signers, _) =
         open_envelope(read, certificate, trust, parse_verdict, |v| v.verifier.id.clone())?;
-    let policy = in_file(Path::new("policy.json"), parse_policy(files.manifest, files.tensors))?;
+    let policies = files.policies.iter().map(|&[manifest, tensors]| {
+        Ok((in_file(Path::new("policy.json"), parse_policy(manifest, tensors))?, manifest, tensors))
+    });
+    let policies = policies.collect::<Result<Vec<_>, Failure>>()?;
     let property = in_file(Path::new("property.json"), parse_property(files.property))?;
     let proof = match &verdict.claimed {
         Claimed::Sat { .. } => None,
         Claimed::Unsat { proof: named } => side_file(read, proof, Some(named), certificate, MAX_PROOF)?,
     };
-    let subject = PropertySubject {
-        policy: &policy.policy,
-        names: policy.names.as_ref(),
+    let networks = policies.iter().map(|(read, manifest, tensors)| PropertyNetwork {
+        policy: &read.policy,
+        names: read.names.as_ref(),
         files: [
-            NamedFile { name: "policy.json", bytes: files.manifest },
-            NamedFile { name: "policy.safetensors", bytes: files.tensors },
-            NamedFile { name: "property.json", bytes: files.property },
+            NamedFile { name: "policy.json", bytes: manifest },
+            NamedFile { name: "policy.safetensors", bytes: tensors },
         ],
+    });
+    let subject = PropertySubject {
+        networks: networks.collect(),
+        file: NamedFile { name: "property.json", bytes: files.property },
         property: &property,
         proof: proof.as_ref().map(|(name, bytes)| NamedFile { name, bytes }),
     };

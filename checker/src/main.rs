@@ -24,13 +24,14 @@ const USAGE: &str = "\
 usage: secateur-check BUNDLE (--trust FILE.json | --unsigned) [DEMAND...]
        secateur-check POLICY_DIR --states FILE.npy (--trust FILE.json | --unsigned)
                       [--masks DIR] [--witness FILE] [DEMAND...] CERTIFICATE
-       secateur-check POLICY_DIR --property FILE.json (--trust FILE.json | --unsigned)
+       secateur-check POLICY_DIR... --property FILE.json (--trust FILE.json | --unsigned)
                       [--witness PROOF.json] [--policy-digest D] CERTIFICATE
 
 Recomputes every bound of CERTIFICATE (a DSSE envelope) from the policy, the masks and the states, exactly, and
 prints what was verified. What is in quotes is somebody else's word.
   BUNDLE         one file with all of it but the trust file (secateur bundle)
-  POLICY_DIR     directory with policy.json and policy.safetensors
+  POLICY_DIR     directory with policy.json and policy.safetensors; of a property of several networks one for each,
+                 in the order in which the property names them
   --states       the states the certificate speaks of
   --masks        directory with chain.json and the masks it lists; without it, the dense policy
   --property     the property a sat or unsat certificate speaks of, instead of states
@@ -97,7 +98,8 @@ fn main() -> ExitCode {
 
 #[derive(Default)]
 struct Given {
-    policy: PathBuf,
+    /// One, or of a property one or more.
+    policies: Vec<PathBuf>,
     certificate: PathBuf,
     states: Option<PathBuf>,
     masks: Option<PathBuf>,
@@ -139,9 +141,9 @@ fn check_one_file(given: &Given, bundle: &Path) -> Result<String, Ended> {
 }
 
 fn check_policy(given: &Given) -> Result<String, Ended> {
-    let Given { policy, certificate, states, masks, trust, witness, .. } = given;
+    let Given { policies, certificate, states, masks, trust, witness, .. } = given;
     let paths = CheckPaths {
-        policy: policy.clone(),
+        policy: policies.first().cloned().unwrap_or_default(),
         masks: masks.clone(),
         states: states.clone().unwrap_or_default(),
         trust: trust.clone(),
@@ -158,9 +160,10 @@ fn policy_answer(given: &Given, outcome: &Outcome) -> Result<String, Ended> {
 }
 
 fn check_property(given: &Given, property: &Path) -> Result<String, Ended> {
-    let policy = load_policy(&given.policy)?;
+    let loaded = given.policies.iter().map(|policy| load_policy(policy)).collect::<Result<Vec<_>, _>>()?;
     let property = read_file(property, MAX_PROPERTY)?;
-    let files = PropertyFiles { manifest: &policy.manifest, tensors: &policy.tensors, property: &property };
+    let policies = loaded.iter().map(|policy| [policy.manifest.as_slice(), policy.tensors.as_slice()]);
+    let files = PropertyFiles { policies: policies.collect(), property: &property };
     let (witness, trust) = (given.witness.as_deref(), given.trust.as_deref());
     let (decided, signers) = watched(given.quiet, |progress| {
         check_property_files(&files, &given.certificate, witness, trust, &mut |done| progress(done, 0))
@@ -172,7 +175,7 @@ fn property_answer(given: &Given, decided: &Decided, signers: &[SignerInfo]) -> 
     if !given.demands.is_about_policy() {
         return Err(Ended::Unmet(format!("not met (unmet-kind): {PROPERTY_DEMANDS}")));
     }
-    given.demands.meet_policy(decided.policy_digest())?;
+    given.demands.meet_property(decided)?;
     let lines = text(&property_lines(decided, signers, given.details));
     Ok(format!("{}\n{lines}", property_verdict(decided)))
 }
@@ -243,10 +246,11 @@ fn parse_arguments(arguments: Vec<OsString>) -> Result<Given, String> {
         return Ok(given);
     }
     let found = plain.len();
-    let [policy, certificate] = <[PathBuf; 2]>::try_from(plain).map_err(|_| {
+    let fits = found == 2 || (found > 2 && given.property.is_some());
+    given.certificate = plain.pop().filter(|_| fits).ok_or_else(|| {
         format!("give BUNDLE alone, or POLICY_DIR and CERTIFICATE; there are {found} such arguments")
     })?;
-    (given.policy, given.certificate) = (policy, certificate);
+    given.policies = plain;
     match (&given.states, &given.property) {
         (None, None) => Err("give --states FILE.npy, or --property FILE.json")?,
         (Some(_), Some(_)) => Err("give --states or --property, not both")?,

@@ -1,13 +1,17 @@
 //! The check of a property certificate: a network, a property and a proof or a point in, a [`Decided`] or a typed reason
 //! out. Trusted. `spec/property.md`.
 
+use std::borrow::Cow;
+
 use crate::check::{MAX_EXTRA_SENTENCES, NamedFile, check_checker, check_file, check_record, same};
 use crate::kernel::fault::{Fault, Place};
 use crate::kernel::grid::{GridNetwork, GridScale};
 use crate::kernel::input::read_observation;
 use crate::kernel::split::{Case, check_inside, check_sat, check_shape, check_tree};
+use crate::kernel::stack::{Reading, stack};
 use crate::model::Policy;
 use crate::number::Rational;
+use crate::pair::PairQuestion;
 use crate::reader::digest::{policy_digest, weights_digest};
 use crate::reader::names::Names;
 use crate::reader::property::{Property, parse_proof};
@@ -16,15 +20,24 @@ use crate::rejection::{Reason, Rejection};
 use crate::sentences::ASSUME_REAL;
 use crate::tables::tanh_table;
 
-/// What a property certificate is about.
-pub struct PropertySubject<'a> {
+/// A network that a property certificate is about.
+#[derive(Clone, Copy)]
+pub struct PropertyNetwork<'a> {
     /// The network (its head does not matter) and its normaliser.
     pub policy: &'a Policy,
     /// What its inputs and outputs are called.
     pub names: Option<&'a Names>,
-    /// `policy.json`, `policy.safetensors`, `property.json`.
-    pub files: [NamedFile<'a>; 3],
-    /// The property in the last of them.
+    /// `policy.json`, `policy.safetensors`.
+    pub files: [NamedFile<'a>; 2],
+}
+
+/// What a property certificate is about.
+pub struct PropertySubject<'a> {
+    /// The networks in the order of the property's list; one of a property without a list.
+    pub networks: Vec<PropertyNetwork<'a>>,
+    /// `property.json`.
+    pub file: NamedFile<'a>,
+    /// The property in it.
     pub property: &'a Property,
     /// The proof file, if there is one.
     pub proof: Option<NamedFile<'a>>,
@@ -34,8 +47,9 @@ pub struct PropertySubject<'a> {
 #[derive(Clone, Debug)]
 pub struct Decided {
     certificate: PropertyCertificate,
-    policy_digest: String,
+    policies: Vec<(Option<String>, String)>,
     cases: usize,
+    asked: Option<(PairQuestion, usize)>,
 }
 
 impl Decided {
@@ -44,9 +58,14 @@ impl Decided {
         &self.certificate
     }
 
-    /// Digest of all that defines the policy.
-    pub fn policy_digest(&self) -> &str {
-        &self.policy_digest
+    /// The policies: the name in the property, if it has names, and the digest of all that defines the policy.
+    pub fn policies(&self) -> &[(Option<String>, String)] {
+        &self.policies
+    }
+
+    /// The question about two networks that the property asks, and over how many boxes, if it is a known one.
+    pub fn asked(&self) -> Option<&(PairQuestion, usize)> {
+        self.asked.as_ref()
     }
 
     /// Number of the property's cases.
@@ -80,10 +99,12 @@ pub fn check_property(
     if extra > MAX_EXTRA_SENTENCES {
         return Err(Reason::TooManySentences { extra, most: MAX_EXTRA_SENTENCES }.into());
     }
+    let policies: Vec<&Policy> = subject.networks.iter().map(|network| network.policy).collect();
+    let policy = &*beside(&policies, subject.property)?;
     check_files(&certificate, subject)?;
-    same("the weights digest", &certificate.weights_digest, &weights_digest(&subject.policy.network))?;
-    let read = read_property(subject.policy, subject.property)?;
-    let grid = prepare(subject.policy, &read)?;
+    same("the weights digest", &certificate.weights_digest, &weights_digest(&policy.network))?;
+    let read = read_property(policy, subject.property)?;
+    let grid = prepare(policy, &read)?;
     let table = tanh_table()?;
     match &certificate.claimed {
         Claimed::Sat { case, point } => {
@@ -91,7 +112,7 @@ pub fn check_property(
             // A clip reads observations outside the box as some inside it.
             let stated = subject.property.cases.get(*case).ok_or(Reason::NoSuchCase)?;
             check_inside(stated, point).map_err(at)?;
-            let point = read_observation(subject.policy.normaliser.as_ref(), point)?;
+            let point = read_observation(policy.normaliser.as_ref(), point)?;
             let seen = read.cases.get(*case).ok_or(Reason::NoSuchCase)?;
             check_sat(&grid, table, seen, &point).map_err(at)?;
         }
@@ -99,19 +120,60 @@ pub fn check_property(
             let proof = subject.proof.ok_or(Reason::ProofMissing)?;
             let proof = parse_proof(proof.bytes).map_err(Reason::from)?;
             let trees = proof.trees().map_err(Reason::from)?;
-            let (found, cases) = (trees.len(), read.cases.len());
+            let found = trees.iter().fold(0usize, |sum, tree| sum.saturating_add(tree.cases));
+            let cases = read.cases.len();
             if found != cases {
                 return Err(Reason::ProofCases { trees: found, cases }.into());
             }
-            for (case, (stated, tree)) in read.cases.iter().zip(&trees).enumerate() {
+            let mut first = 0usize;
+            for tree in &trees {
+                // They add up to the number of cases.
+                let end = first.saturating_add(tree.cases);
+                let stated = read.cases.get(first..end).ok_or(Reason::NoSuchCase)?;
                 check_shape(tree.children.iter().copied())
                     .and_then(|()| check_tree(&grid, table, stated, &mut |node| tree.node(node), progress))
-                    .map_err(|fault| fault.at(Place::Case(case)))?;
+                    .map_err(|fault| fault.at(Place::Case(first)))?;
+                first = end;
             }
         }
     }
-    let cases = subject.property.cases.len();
-    Ok(Decided { certificate, policy_digest: policy_digest(subject.policy, subject.names), cases })
+    let property = subject.property;
+    let outputs: Vec<usize> = policies.iter().map(|policy| policy.network.outputs()).collect();
+    let mut named = property.networks.iter();
+    let digest = |network: &PropertyNetwork<'_>| {
+        (named.next().map(|named| named.name.clone()), policy_digest(network.policy, network.names))
+    };
+    let policies = subject.networks.iter().map(digest).collect();
+    let (cases, asked) = (property.cases.len(), PairQuestion::of(property, &outputs));
+    Ok(Decided { certificate, policies, cases, asked })
+}
+
+/// What the property is about as one policy: the only one, or those that it names beside each other (rule
+/// `stack.networks`), with the variables among the outputs if a constraint has more coefficients than there are outputs.
+///
+/// # Errors
+/// [`Reason`].
+pub fn beside<'a>(policies: &[&'a Policy], property: &Property) -> Result<Cow<'a, Policy>, Reason> {
+    let (given, stated) = (policies.len(), property.networks.len().max(1));
+    if given != stated {
+        return Err(Reason::NetworkCount { given, stated });
+    }
+    if let ([policy], []) = (policies, property.networks.as_slice()) {
+        return Ok(Cow::Borrowed(policy));
+    }
+    let reads = property.networks.iter().map(|network| network.reads.as_slice());
+    let parts: Vec<Reading<'_>> = policies.iter().copied().zip(reads).collect();
+    let outputs = policies.iter().fold(0usize, |sum, p| sum.saturating_add(p.network.outputs()));
+    let mut least = property.cases.first().map(|case| case.lower.clone()).unwrap_or_default();
+    for case in &property.cases {
+        // Cases of different lengths do not fit the network, which [`read_property`] refuses.
+        for (least, lower) in least.iter_mut().zip(&case.lower) {
+            *least = lower.clone().min(least.clone());
+        }
+    }
+    let mut constraints = property.cases.iter().flat_map(|case| &case.constraints);
+    let carries = constraints.any(|constraint| constraint.coefficients.len() > outputs);
+    Ok(Cow::Owned(stack(&parts, least.len(), carries.then_some(least.as_slice()))?))
 }
 
 /// The property in what the network reads (rule `input.observation`): boxes behind the normaliser, outputs as they are.
@@ -130,7 +192,7 @@ pub fn read_property(policy: &Policy, property: &Property) -> Result<Property, F
         }
         Ok(Case { lower: read(lower)?, upper: read(upper)?, constraints: constraints.clone() })
     });
-    Ok(Property { cases: cases.collect::<Result<_, _>>()? })
+    Ok(Property { cases: cases.collect::<Result<_, _>>()?, networks: property.networks.clone() })
 }
 
 /// The network on the grids that the boxes of a property, as [`read_property`] gives them, fix.
@@ -144,10 +206,11 @@ pub fn prepare(policy: &Policy, property: &Property) -> Result<GridNetwork, Faul
 }
 
 fn check_files(certificate: &PropertyCertificate, subject: &PropertySubject<'_>) -> Result<(), Reason> {
-    if certificate.subjects.len() != subject.files.len() {
+    let files: Vec<_> = subject.networks.iter().flat_map(|n| &n.files).chain([&subject.file]).collect();
+    if certificate.subjects.len() != files.len() {
         return Err(Reason::ProofMissing);
     }
-    for (stated, file) in certificate.subjects.iter().zip(&subject.files) {
+    for (stated, file) in certificate.subjects.iter().zip(files) {
         check_file(stated, file)?;
     }
     match (&certificate.claimed, &subject.proof) {

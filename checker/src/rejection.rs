@@ -94,6 +94,8 @@ conditions! {
 
         // Properties.
         ProofMissing => Evidence, "the certificate is about other files, or its proof file is missing";
+        NetworkCount { given: usize, stated: usize } => Evidence,
+            "the property speaks of {stated} networks, and {given} are given";
         ProofCases { trees: usize, cases: usize } => Evidence, "the proof has {trees} trees for {cases} cases";
         NoSuchCase => Evidence, "the counterexample names a case that does not exist";
     }

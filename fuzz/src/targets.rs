@@ -11,7 +11,7 @@ use secateur::certify::json::canonical;
 use secateur::certify::keys::{Key, public_pem};
 use secateur::import::{HeadKind, ImportOptions, import_accounted, read_arrays};
 use secateur::policy::ActivationSpec;
-use secateur::property::vnnlib::parse_vnnlib;
+use secateur::property::vnnlib::parse_property_text;
 use secateur_checker::bundle::{Bundle, header};
 use secateur_checker::load::{CheckPaths, check_paths};
 use secateur_checker::model::Units;
@@ -204,7 +204,7 @@ fn proof(bytes: &[u8]) -> String {
 
 fn vnnlib(bytes: &[u8]) -> String {
     let Ok(text) = std::str::from_utf8(bytes) else { return "not text".to_owned() };
-    word(parse_vnnlib(text))
+    word(parse_property_text(text))
 }
 
 /// What is imported, the checker's reader takes.

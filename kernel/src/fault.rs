@@ -185,6 +185,18 @@ conditions! {
         SlopesOutOfOrder => Evidence, "it lists slopes out of order";
         NoTree => Evidence, "it is no tree";
         CaseShape => Evidence, "a case does not fit the network";
+        CasesApart => Evidence, "a tree stands for cases of different boxes, or for none";
+        StackDepth { network: usize } => Evidence, "network {network} has another number of layers than the first";
+        StackActivation { network: usize, layer: usize } => Evidence,
+            "network {network} has another activation at layer {layer} than the first";
+        StackReads { network: usize } => Evidence,
+            "the inputs of network {network} do not read one variable each, every one another";
+        StackUnread { variable: usize } => Evidence, "no network reads variable {variable}";
+        StackNormaliser { variable: usize } => Evidence,
+            "variable {variable} is read behind another normaliser than the rest";
+        StackObserved => Evidence, "constraints on inputs are not read behind a normaliser";
+        StackCarried { layer: usize } => Evidence,
+            "constraints on inputs need ReLU layers and a last one without activation; layer {layer} is neither";
         BadChild { node: usize } => Evidence, "node {node}: a child is missing, comes before it or has two parents";
         Orphan { node: usize } => Evidence, "node {node} has no parent";
         CutOutside { node: usize } => Evidence, "node {node} cuts an input outside its interval";

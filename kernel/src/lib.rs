@@ -37,6 +37,7 @@ pub mod scaled;
 pub mod sensitivity;
 pub mod softmax;
 pub mod split;
+pub mod stack;
 pub mod statistic;
 mod table;
 mod wide;

@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::slice;
 
 use crate::back::{Functional, Multipliers, SplitMultiplier};
 use crate::crown::{CrownLayers, RowWitness, Slopes, Witness, bound_row, crown_layers};
@@ -135,24 +136,31 @@ pub fn check_unsat(
 ) -> Result<(), Fault> {
     check_shape(nodes.iter().map(Node::children))?;
     let node = |index: usize| nodes.get(index).cloned().ok_or(Fault::Orphan { node: index });
-    check_tree(network, table, case, &mut |index| Ok((index, node(index)?)), progress)
+    check_tree(network, table, slice::from_ref(case), &mut |index| Ok((index, node(index)?)), progress)
 }
 
-/// As [`check_unsat`], for nodes that are read when they are asked for and are known to be a tree.
+/// As [`check_unsat`], for nodes that are read when they are asked for and are known to be a tree. It proves every one of
+/// the cases, which have one box: each leaf holds of each case.
 ///
 /// # Errors
 /// [`Fault`].
 pub fn check_tree(
     network: &GridNetwork,
     table: &TanhTable,
-    case: &Case,
+    cases: &[Case],
     nodes: &mut NodeAt<'_>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<(), Fault> {
-    check_case(network, case)?;
+    let case = cases.first().ok_or(Fault::CasesApart)?;
+    for other in cases {
+        check_case(network, other)?;
+        if (&other.lower, &other.upper) != (&case.lower, &case.upper) {
+            return Err(Fault::CasesApart);
+        }
+    }
     let root = Region { lower: case.lower.clone(), upper: case.upper.clone(), signs: Vec::new() };
     walk(network, root, nodes, &mut |index, region, leaf| {
-        check_leaf(network, table, case, region, leaf, index)?;
+        check_leaf(network, table, cases, region, leaf, index)?;
         progress(index.saturating_add(1));
         Ok(())
     })
@@ -303,7 +311,7 @@ fn input_of(region: &Region, bits: u32) -> Result<InputSet, Fault> {
 fn check_leaf(
     network: &GridNetwork,
     table: &TanhTable,
-    case: &Case,
+    cases: &[Case],
     region: &Region,
     leaf: &Node,
     node: usize,
@@ -323,7 +331,7 @@ fn check_leaf(
         }
         Err(Fault::NotProved { node, least: Box::new(least), bound: Box::new(bound.clone()) })
     };
-    match leaf {
+    cases.iter().try_for_each(|case| match leaf {
         Node::Leaf { constraint, witness } => {
             let constraint = case.constraints.get(*constraint).ok_or(Fault::NoSuchPlace { node })?;
             violated(constraint, witness.as_ref())
@@ -337,7 +345,7 @@ fn check_leaf(
             if least(&zero, Some(witness))?.is_positive() { Ok(()) } else { Err(Fault::NotEmpty { node }) }
         }
         Node::Empty | Node::Input { .. } | Node::Relu { .. } => Err(Fault::NotEmpty { node }),
-    }
+    })
 }
 
 /// Rule `split.combination`: the sum of the multiples of the constraints, exactly.

@@ -6,6 +6,8 @@ pub mod audit;
 pub mod bundle;
 pub mod certify;
 pub mod check;
+pub mod check_witness;
+pub mod compare;
 pub mod decompose;
 pub mod diff;
 #[cfg(feature = "train")]
@@ -26,3 +28,4 @@ pub mod sweep;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod verify;
+pub mod vnncomp;

@@ -6,6 +6,7 @@ pub mod details;
 pub mod document;
 pub mod force;
 pub mod gap;
+pub mod networks;
 pub mod radius;
 pub mod regions;
 pub mod regret;

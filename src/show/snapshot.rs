@@ -398,7 +398,10 @@ pub fn statistical_words(claim: &StatisticalClaim) -> String {
 }
 
 fn property_lines(certificate: &PropertyCertificate, lines: &mut Vec<String>) {
-    lines.push("about: a network and a property".to_owned());
+    let several = certificate.subjects.len() > 3;
+    let about =
+        if several { "about: several networks and a property" } else { "about: a network and a property" };
+    lines.push(about.to_owned());
     lines.extend(certificate.subjects.iter().map(|file| file_line("subject", file)));
     lines.push(format!("weights: {}", digest(&certificate.weights_digest)));
     lines.extend(certificate.inputs.iter().map(input_line));

@@ -34,7 +34,7 @@ fn judge(paths: &CheckPaths, sidecar: &cases::Sidecar) -> Result<usize, Failure>
     };
     let policy = load_policy(&paths.policy)?;
     let property = std::fs::read(property_file(paths, property, "property.json")).expect("a property");
-    let files = PropertyFiles { manifest: &policy.manifest, tensors: &policy.tensors, property: &property };
+    let files = PropertyFiles { policies: vec![[&policy.manifest, &policy.tensors]], property: &property };
     let trust = paths.trust.as_deref();
     check_property_files(&files, &paths.certificate, None, trust, &mut |_| {})
         .map(|(_, signers)| signers.len())

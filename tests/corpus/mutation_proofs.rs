@@ -40,8 +40,7 @@ fn proved(network: &str, property: &str) -> Proved {
     let proof = parse_proof(&proof).expect("a proof");
     let nodes = |t: &ProofTree<'_>| (0..t.children.len()).map(|i| t.node(i).expect("a node").1).collect();
     let trees = proof.trees().expect("trees").iter().map(nodes).collect();
-    let stated = Property { cases: asked.cases.clone() };
-    let grid = prepare(&asked.policy.policy, &stated).expect("a grid");
+    let grid = prepare(&asked.policy, &asked.stated).expect("a grid");
     let (attained, near) = asked.cases.iter().map(|case| attained(&grid, case)).unzip();
     Proved { grid, cases: asked.cases, trees, attained, near }
 }

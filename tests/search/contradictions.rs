@@ -20,7 +20,7 @@ use secateur_checker::kernel::relax::SlopeChoice;
 use secateur_checker::kernel::split::{LeafWitness, Node, check_sat, check_unsat};
 use secateur_checker::number::Rational;
 use secateur_checker::property::prepare;
-use secateur_checker::reader::property::{Property, parse_proof};
+use secateur_checker::reader::property::parse_proof;
 use secateur_checker::reader::trees::Trees;
 use secateur_checker::tables::tanh_table;
 use secateur_testkit::problem::{Spec, random_policy};
@@ -67,7 +67,7 @@ fn asked(seed: u64) -> Asked {
         Question::new(emit_manifest(&policy), emit_tensors(&policy), &[case], Vec::new()).expect("a question")
     };
     let rough = ask(case(4, 2, RADIUS, 0.0));
-    let network = FloatNetwork::from_model(&rough.policy.policy.network, None).expect("floats");
+    let network = FloatNetwork::from_model(&rough.policy.network, None).expect("floats");
     let least =
         search_minimum(&BranchProblem::new(&network, &rough.cases[0]), 0.05, &BranchOptions::default());
     assert!(least.complete);
@@ -139,7 +139,7 @@ fn trees_are_smaller_where_contradictions_are_seen() {
 fn changed_contradictions_prove_nothing_false() {
     let (asked, table) = (asked(FRUITFUL), tanh_table().unwrap());
     let case = &asked.question.cases[0];
-    let grid = prepare(&asked.question.policy.policy, &Property { cases: asked.question.cases.clone() });
+    let grid = prepare(&asked.question.policy, &asked.question.stated);
     let grid = grid.expect("a grid");
     let proof = asked.proof();
     assert_eq!(check_unsat(&grid, table, case, &proof, &mut |_| {}), Ok(()));
@@ -231,7 +231,7 @@ fn policies_gain_by_multiples_of_contradictions() {
 
 /// The least value of the first output that the checker reads off a tree.
 fn checked_bound(asked: &Asked, bytes: &[u8]) -> f64 {
-    let network = &asked.question.policy.policy.network;
+    let network = &asked.question.policy.network;
     let scale = GridScale::new(network, &Rational::one()).expect("a scale");
     let grid = GridNetwork::new(network, None, &scale).expect("on the grid");
     let mut trees = Trees::new(bytes);

@@ -1,5 +1,7 @@
 //! Properties of a network and proofs about them, as strict JSON. Trusted. `spec/property.md`.
 
+use std::collections::BTreeSet;
+
 use crate::kernel::fault::Fault;
 use crate::kernel::relax::SlopeChoice;
 use crate::kernel::split::{Case, LeafWitness, Node, OutputConstraint};
@@ -8,7 +10,7 @@ use crate::reader::clause::Clause;
 use crate::reader::fields::{Document, Field, Fields};
 use crate::reader::json::{self, Numbers};
 use crate::reader::policy::MAX_WIDTH;
-use crate::reader::record::{Read, Record, rationals, record};
+use crate::reader::record::{Read, Record, list_or_absent, rationals, record};
 use crate::reader::witness::SLOPE_UNIT;
 
 /// Value of `format` in a property file.
@@ -19,6 +21,10 @@ pub const PROOF_FORMAT: &str = "secateur.proof/1";
 pub const MAX_PROPERTY: usize = 4 << 20;
 /// Longest proof file.
 pub(crate) const MAX_PROOF: usize = 64 << 20;
+/// Most networks that a property speaks of.
+pub const MAX_NETWORKS: usize = 16;
+/// Longest name of one, in bytes.
+const MAX_NETWORK_NAME: usize = 64;
 /// Most digits of a slope or multiplier.
 const MAX_UNIT_DIGITS: usize = 12;
 
@@ -28,7 +34,34 @@ record! {
         "format" = PROPERTY_FORMAT;
         /// The cases.
         cases: Vec<Case>,
+        /// The networks, if the property names them: then a box is one of variables, and a constraint is on the outputs of
+        /// all networks in turn, or on these and then the variables.
+        networks: Vec<NamedNetwork> => networks,
     }
+}
+
+record! {
+    /// A network that a property names.
+    pub struct NamedNetwork {
+        /// Its name in the property.
+        name: String,
+        /// The variable that each of its inputs reads, from 0.
+        reads: Vec<usize>,
+    }
+}
+
+/// Networks under different names, each fit to be a folder's.
+fn networks(fields: &mut Fields<'_>, key: &str) -> Result<Vec<NamedNetwork>, Clause> {
+    let networks: Vec<NamedNetwork> = list_or_absent("networks", MAX_NETWORKS)(fields, key)?;
+    let names: BTreeSet<&str> = networks.iter().map(|network| network.name.as_str()).collect();
+    let plain = |name: &&str| {
+        let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        letters && !name.is_empty() && name.len() <= MAX_NETWORK_NAME
+    };
+    if names.len() == networks.len() && names.iter().all(plain) {
+        return Ok(networks);
+    }
+    Err(fields.required(key)?.out_of_range("networks of different names, each of letters, digits, _ and -"))
 }
 
 record! {
@@ -60,7 +93,7 @@ pub fn parse_property(bytes: &[u8]) -> Result<Property, Clause> {
     if property.cases.is_empty() { Err(Clause::NoCases) } else { Ok(property) }
 }
 
-/// A proof file that was read: one split tree per case. It is kept as text, and a node's numbers are made again whenever it
+/// A proof file that was read: split trees, one per case or per several cases of one box. It is kept as text, and a node's numbers are made again whenever it
 /// is asked for, so that they take memory for one leaf at a time.
 #[derive(Clone, Debug)]
 pub struct Proof {
@@ -71,6 +104,8 @@ pub struct Proof {
 #[derive(Debug)]
 pub struct ProofTree<'a> {
     nodes: Vec<Field<'a>>,
+    /// How many cases it is about: those that follow the ones of the tree before.
+    pub cases: usize,
     /// The children that each node names.
     pub children: Vec<Option<[usize; 2]>>,
 }
@@ -88,23 +123,32 @@ impl ProofTree<'_> {
 }
 
 impl Proof {
-    /// The trees, in the order of the cases, every node of them read once.
+    /// The trees, in the order of the cases, every node of them read once. Without `together` each is about one case.
     ///
     /// # Errors
     /// [`Clause`].
     pub fn trees(&self) -> Result<Vec<ProofTree<'_>>, Clause> {
         let mut fields = self.document.root().object()?;
         fields.required("format")?.word(PROOF_FORMAT)?;
-        let trees = fields.required("cases")?.array()?;
+        let field = fields.required("cases")?;
+        let trees = field.array()?;
+        let together = fields.optional("together");
         fields.finish()?;
-        trees.iter().map(tree).collect()
+        let cases: Vec<usize> = match &together {
+            Some(list) => Vec::read(list)?,
+            None => vec![1; trees.len()],
+        };
+        if cases.len() != trees.len() {
+            return Err(field.out_of_range("one tree for each number under together"));
+        }
+        trees.iter().zip(cases).map(|(field, cases)| tree(field, cases)).collect()
     }
 }
 
-fn tree<'a>(field: &Field<'a>) -> Result<ProofTree<'a>, Clause> {
+fn tree<'a>(field: &Field<'a>, cases: usize) -> Result<ProofTree<'a>, Clause> {
     let nodes = field.array()?;
     let children = nodes.iter().map(|n| Ok(Node::read(n)?.children())).collect::<Result<_, Clause>>()?;
-    Ok(ProofTree { nodes, children })
+    Ok(ProofTree { nodes, cases, children })
 }
 
 /// Reads a proof file.
@@ -248,7 +292,7 @@ mod tests {
             OutputConstraint { coefficients: vec![number("1"), number("-2")], bound: number("1/2") };
         let case =
             Case { lower: vec![number("0")], upper: vec![number("1/3")], constraints: vec![constraint] };
-        assert_eq!(parsed, Property { cases: vec![case] });
+        assert_eq!(parsed, Property { cases: vec![case], networks: Vec::new() });
     }
 
     #[test]

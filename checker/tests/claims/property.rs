@@ -9,11 +9,13 @@
     clippy::panic
 )]
 
+use secateur_checker::answer::property_verdict;
 use secateur_checker::check::{CHECKER_ID, NamedFile};
 use secateur_checker::kernel::fault::{Fault, Place};
 use secateur_checker::model::{Head, Normaliser, Policy};
 use secateur_checker::number::{Dyadic, Rational};
-use secateur_checker::property::{Decided, PropertySubject, check_property};
+use secateur_checker::pair::PairQuestion;
+use secateur_checker::property::{Decided, PropertyNetwork, PropertySubject, beside, check_property};
 use secateur_checker::reader::certificate::{FileDigest, Program, SCHEMA_VERSION, WitnessRecord};
 use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::digest::{sha256_hex, weights_digest};
@@ -102,9 +104,12 @@ impl Case {
     fn check(&self) -> Result<Decided, Rejection> {
         let named = |i: usize| NamedFile { name: NAMES[i], bytes: &self.files[i] };
         let subject = PropertySubject {
-            policy: &self.policy,
-            names: None,
-            files: [named(0), named(1), named(2)],
+            networks: vec![PropertyNetwork {
+                policy: &self.policy,
+                names: None,
+                files: [named(0), named(1)],
+            }],
+            file: named(2),
             property: &self.property,
             proof: self.proof.as_deref().map(|bytes| NamedFile { name: "p.proof.json", bytes }),
         };
@@ -337,4 +342,240 @@ fn the_point_names_a_case_that_exists() {
         *case = 2;
     });
     assert_eq!(beyond.refused(), Reason::NoSuchCase);
+}
+
+/// `relu(x + y) + relu(x - y)` as f and with twice the second hinge as g: `g - f = relu(x - y)`, in [0, 2] over the box.
+struct Pair {
+    policies: [Policy; 2],
+    property: Vec<u8>,
+    proof: Option<Vec<u8>>,
+    certificate: PropertyCertificate,
+}
+
+impl Pair {
+    /// Whether the outputs of f and g differ by `delta` or more, in the form that the checker knows.
+    fn new(delta: &str, claimed: Claimed, proof: Option<Vec<u8>>) -> Self {
+        let case = |signs: &str| {
+            format!(
+                r#"{{"constraints":[{{"bound":"-{delta}","coefficients":[{signs}]}}],"lower":["1/4","-1"],"upper":["1","1"]}}"#
+            )
+        };
+        let cases = [r#""1","-1""#, r#""-1","1""#].map(case).join(",");
+        let networks = r#"[{"name":"f","reads":["0","1"]},{"name":"g","reads":["0","1"]}]"#;
+        let property =
+            format!(r#"{{"cases":[{cases}],"format":"secateur.property/1","networks":{networks}}}"#);
+        let plain = Policy {
+            network: sum_and_difference(),
+            head: Head::Deterministic,
+            normaliser: None,
+            source: None,
+        };
+        let mut doubled = plain.clone();
+        doubled.network.layers[1].weight.values[1] = Dyadic::new(2, 0);
+        let certificate = Case::sat().certificate;
+        let mut pair = Self {
+            policies: [plain, doubled],
+            property: property.into_bytes(),
+            proof,
+            certificate: PropertyCertificate { claimed, ..certificate },
+        };
+        let policies = pair.policies.iter().collect::<Vec<_>>();
+        let stacked = beside(&policies, &parse_property(&pair.property).unwrap()).unwrap();
+        pair.certificate.weights_digest = weights_digest(&stacked.network);
+        pair.certificate.subjects = pair
+            .files()
+            .map(|bytes| FileDigest {
+                role: "subject".into(),
+                name: "file".into(),
+                sha256: sha256_hex(&bytes),
+            })
+            .to_vec();
+        pair
+    }
+
+    /// Stand-ins for the files of f and g, which differ as f and g do, and the property.
+    fn files(&self) -> [Vec<u8>; 5] {
+        let [f, g] = self.policies.each_ref().map(|p| weights_digest(&p.network).into_bytes());
+        [b"f".to_vec(), f, b"g".to_vec(), g, self.property.clone()]
+    }
+
+    fn unsat(delta: &str, proof: &str) -> Self {
+        let proof = proof.as_bytes().to_vec();
+        let record =
+            WitnessRecord { name: "p.proof.json".into(), sha256: sha256_hex(&proof), size: proof.len() };
+        Self::new(delta, Claimed::Unsat { proof: record }, Some(proof))
+    }
+
+    /// At (1, -1) the difference is 2.
+    fn sat(delta: &str) -> Self {
+        let point = vec![Rational::one(), Rational::one().neg()];
+        Self::new(delta, Claimed::Sat { case: 0, point }, None)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn check_in(&self, order: &[usize]) -> Result<Decided, Rejection> {
+        let files = self.files();
+        let network = |place: &usize| PropertyNetwork {
+            policy: &self.policies[*place],
+            names: None,
+            files: [2 * place, 2 * place + 1].map(|i| NamedFile { name: "file", bytes: &files[i] }),
+        };
+        let property = parse_property(&self.property).unwrap();
+        let subject = PropertySubject {
+            networks: order.iter().map(network).collect(),
+            file: NamedFile { name: "property.json", bytes: &files[4] },
+            property: &property,
+            proof: self.proof.as_deref().map(|bytes| NamedFile { name: "p.proof.json", bytes }),
+        };
+        check_property(self.certificate.clone(), &subject, &mut |_| {})
+    }
+
+    fn refused(&self) -> Reason {
+        self.check_in(&[0, 1]).expect_err("refused").reason
+    }
+}
+
+/// One tree for both cases. `x - y` is at most 2, so that 3 is out of reach everywhere.
+const TOGETHER: &str =
+    r#"{"cases":[[{"constraint":"0","node":"leaf"}]],"format":"secateur.proof/1","together":["2"]}"#;
+
+#[test]
+fn two_networks_are_compared() {
+    let decided = Pair::unsat("3", TOGETHER).check_in(&[0, 1]).unwrap();
+    let delta = Rational::parse("3").unwrap();
+    assert_eq!(decided.asked(), Some(&(PairQuestion::Difference { delta }, 1)));
+    let verdict = "verified: unsat: in the box every output of f and g differs by less than 3";
+    assert_eq!(property_verdict(&decided), verdict);
+    let names: Vec<_> = decided.policies().iter().map(|(name, _)| name.as_deref().unwrap()).collect();
+    assert_eq!(names, ["f", "g"]);
+    assert_ne!(decided.policies()[0].1, decided.policies()[1].1);
+    // One tree a case says the same.
+    let apart = format!(r#"{{"cases":[{LEAF},{LEAF}],"format":"secateur.proof/1"}}"#);
+    assert!(Pair::unsat("3", &apart).check_in(&[0, 1]).is_ok());
+    assert!(Pair::sat("2").check_in(&[0, 1]).is_ok());
+    let fails = Fault::PointFails { constraint: 0 };
+    assert_eq!(Pair::sat("17/8").refused(), in_case(0, fails));
+}
+
+#[test]
+fn a_smaller_difference_is_not_proved() {
+    let refused = Pair::unsat("3/2", TOGETHER).refused();
+    assert!(matches!(refused.fault(), Some(Fault::NotProved { node: 0, .. })), "{refused:?}");
+}
+
+/// The certificate of f and g is none of g and f, of g twice, or of one of them.
+#[test]
+fn networks_are_bound_in_their_order() {
+    let pair = Pair::unsat("3", TOGETHER);
+    for order in [[1, 0], [0, 0], [1, 1]] {
+        let refused = pair.check_in(&order).expect_err("refused").reason;
+        assert!(matches!(refused, Reason::WrongFile { .. }), "{refused:?}");
+    }
+    for order in [&[0][..], &[], &[0, 1, 1]] {
+        let refused = pair.check_in(order).expect_err("refused").reason;
+        assert_eq!(refused, Reason::NetworkCount { given: order.len(), stated: 2 });
+    }
+    let other = pair.with(|p| p.policies[1].network.layers[1].weight.values[1] = Dyadic::new(1, 0));
+    assert!(matches!(other.refused(), Reason::WrongFile { .. }));
+}
+
+/// Reads are part of the property, whose digest is signed; with the digest of another property they change the stack, whose
+/// weights are signed too.
+#[test]
+fn reads_are_bound() {
+    let exchange = |pair: &mut Pair| {
+        let text = String::from_utf8(pair.property.clone()).unwrap();
+        pair.property = text.replacen(r#"["0","1"]}]}"#, r#"["1","0"]}]}"#, 1).into_bytes();
+    };
+    let exchanged = Pair::unsat("3", TOGETHER).with(exchange);
+    assert!(matches!(exchanged.refused(), Reason::WrongFile { .. }));
+    let signed = exchanged.with(|p| p.certificate.subjects[4].sha256 = sha256_hex(&p.property));
+    assert!(matches!(signed.refused(), Reason::Model { field: "the weights digest", .. }));
+}
+
+#[test]
+fn trees_stand_for_all_cases() {
+    let refused = |proof: &str| Pair::unsat("3", proof).refused();
+    let with = |counts: &str| TOGETHER.replace(r#"["2"]"#, counts);
+    assert_eq!(refused(&with(r#"["1"]"#)), Reason::ProofCases { trees: 1, cases: 2 });
+    assert_eq!(refused(&with(r#"["3"]"#)), Reason::ProofCases { trees: 3, cases: 2 });
+    let empty = format!(r#"{{"cases":[{LEAF},{LEAF}],"format":"secateur.proof/1","together":["2","0"]}}"#);
+    assert_eq!(refused(&empty), in_case(2, Fault::CasesApart));
+    for counts in ["[]", r#"["1","1"]"#] {
+        assert_eq!(refused(&with(counts)).code(), "out-of-range");
+    }
+}
+
+/// Only the very cases of a named question have its words: `2f - g <= -3`, which a leaf refutes, is another one.
+#[test]
+fn other_questions_have_no_name() {
+    let one = Pair::unsat("3", TOGETHER).with(|p| {
+        let text = String::from_utf8(p.property.clone()).unwrap();
+        p.property = text.replacen(r#""1","-1""#, r#""2","-1""#, 1).into_bytes();
+        p.certificate.subjects[4].sha256 = sha256_hex(&p.property);
+    });
+    let decided = one.check_in(&[0, 1]).unwrap();
+    assert_eq!(decided.asked(), None);
+    assert_eq!(property_verdict(&decided), "verified: unsat: no input satisfies the property; cases: 2");
+    let networks = r#","networks":[{"name":"f","reads":["0","1"]},{"name":"g","reads":["0","1"]}]"#;
+    let parsed = |from: &str, to: &str| {
+        let text = String::from_utf8(Pair::sat("2").property).unwrap();
+        assert!(text.contains(from));
+        parse_property(text.replacen(from, to, 1).as_bytes())
+    };
+    let asked = |property: &Property| PairQuestion::of(property, &[1, 1]);
+    assert!(asked(&parse_property(&Pair::sat("2").property).unwrap()).is_some());
+    assert_eq!(asked(&parsed(r#""1","-1""#, r#""1","-2""#).unwrap()), None);
+    assert_eq!(asked(&parsed(r#""-2""#, r#""-1""#).unwrap()), None);
+    assert_eq!(asked(&parsed(networks, "").unwrap()), None);
+    assert_eq!(asked(&parsed(r#""reads":["0","1"]}]"#, r#""reads":["1","0"]}]"#).unwrap()), None);
+    for (from, to) in [
+        (r#""name":"g""#, r#""name":"f""#),
+        (r#""name":"g""#, r#""name":"""#),
+        (r#""name":"g""#, r#""name":"../g""#),
+    ] {
+        assert_eq!(parsed(from, to).map_err(|e| e.code()), Err("out-of-range".to_owned()));
+    }
+    assert_eq!(parsed(networks, r#","networks":[]"#).map_err(|e| e.code()), Err("list-empty".to_owned()));
+}
+
+/// Monotone in x: no x_f <= x_g with f above g by 1/8, where f and g are the same network at x's of their own and one y.
+#[test]
+fn inequalities_between_inputs_are_constraints() {
+    let case = |bound: &str| {
+        format!(
+            r#"{{"constraints":[{{"bound":"0","coefficients":["0","0","1","0","-1"]}},{{"bound":"{bound}","coefficients":["-1","1","0","0","0"]}}],"lower":["1/4","-1","1/4"],"upper":["1","1","1"]}}"#
+        )
+    };
+    let networks = r#"[{"name":"f","reads":["0","1"]},{"name":"g","reads":["2","1"]}]"#;
+    let property = |bound: &str| {
+        format!(r#"{{"cases":[{}],"format":"secateur.property/1","networks":{networks}}}"#, case(bound))
+    };
+    let at = |bound: &str, point: [&str; 3]| {
+        let point = point.map(|x| Rational::parse(x).unwrap()).to_vec();
+        Pair::sat("2")
+            .with(|p| {
+                p.policies[1] = p.policies[0].clone();
+                p.property = property(bound).into_bytes();
+                let policies = p.policies.iter().collect::<Vec<_>>();
+                let stacked = beside(&policies, &parse_property(&p.property).unwrap()).unwrap();
+                assert_eq!((stacked.network.inputs(), stacked.network.outputs()), (3, 5));
+                p.certificate.weights_digest = weights_digest(&stacked.network);
+                p.certificate.claimed = Claimed::Sat { case: 0, point };
+                p.certificate.subjects = p
+                    .files()
+                    .map(|b| FileDigest { role: "s".into(), name: "n".into(), sha256: sha256_hex(&b) })
+                    .to_vec();
+            })
+            .check_in(&[0, 1])
+            .map_err(|e| e.reason)
+    };
+    // Equal inputs give equal outputs; a larger x_f breaks the first constraint, a larger x_g has the larger output.
+    assert!(at("0", ["1/2", "0", "1/2"]).is_ok());
+    assert_eq!(at("-1/8", ["3/4", "0", "1/2"]).unwrap_err(), in_case(0, Fault::PointFails { constraint: 0 }));
+    assert_eq!(at("-1/8", ["1/2", "0", "3/4"]).unwrap_err(), in_case(0, Fault::PointFails { constraint: 1 }));
 }

@@ -6,4 +6,4 @@ pub mod certify;
 pub mod verify;
 
 use secateur_policy::{float, policy, progress};
-use secateur_search::{bound, search};
+use secateur_search::{bound, property, search};

@@ -1,14 +1,18 @@
 //! Decides VNN-LIB properties of networks and signs what was decided. Untrusted: the search's tree or point goes through
 //! [`secateur_checker::property::check_property`] before a person sees a verdict. `spec/property.md`.
 
+pub mod assignment;
+pub mod judge;
 pub mod kept;
 
 use secateur_checker::check::{CHECKER_ID, NamedFile};
 use secateur_checker::kernel::input::read_observation;
 use secateur_checker::kernel::split::{Case, check_sat};
-use secateur_checker::model::Normaliser;
+use secateur_checker::model::{Normaliser, Policy};
 use secateur_checker::number::Rational;
-use secateur_checker::property::{Decided, PropertySubject, check_property, prepare, read_property};
+use secateur_checker::property::{
+    Decided, PropertyNetwork, PropertySubject, beside, check_property, prepare, read_property,
+};
 use secateur_checker::reader::certificate::{
     FileDigest, Program, SCHEMA_VERSION, STATEMENT_TYPE, WitnessRecord,
 };
@@ -16,7 +20,9 @@ use secateur_checker::reader::digest::{sha256_hex, weights_digest};
 use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE};
 use secateur_checker::reader::json::Value;
 use secateur_checker::reader::policy::{PolicyFiles, parse_policy};
-use secateur_checker::reader::property::{PROOF_FORMAT, PROPERTY_FORMAT, Property, parse_property};
+use secateur_checker::reader::property::{
+    NamedNetwork, PROOF_FORMAT, PROPERTY_FORMAT, Property, parse_property,
+};
 use secateur_checker::reader::verdict::{Claimed, PREDICATE_TYPE, PropertyCertificate, parse_verdict};
 use secateur_checker::sentences::ASSUME_REAL;
 use secateur_checker::tables::tanh_table;
@@ -27,8 +33,11 @@ use crate::certify::json::canonical;
 use crate::certify::keys::Key;
 use crate::certify::value::{list, object, text};
 use crate::float::{FloatNetwork, rational_to_float};
+use crate::search::branch::together::{Together, search_together};
 use crate::search::branch::tree::{LeafSlopes, SplitLeaf, SplitNode, SplitTree};
-use crate::search::branch::{BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch_with};
+use crate::search::branch::{
+    AUTO_INPUTS, BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch_with,
+};
 
 /// Why nothing was decided or signed.
 #[derive(Debug, thiserror::Error)]
@@ -45,20 +54,53 @@ pub enum VerifyError {
     Rejected(String),
 }
 
-/// A network and a property in the canonical files that a certificate speaks of.
-pub struct Question {
+/// A network in its canonical files.
+pub struct QuestionNetwork {
     /// `policy.json`.
     pub manifest: Vec<u8>,
     /// `policy.safetensors`.
     pub tensors: Vec<u8>,
+    /// What they say.
+    pub files: PolicyFiles,
+}
+
+impl QuestionNetwork {
+    /// Reads the canonical files, as the checker will.
+    ///
+    /// # Errors
+    /// [`VerifyError::Input`].
+    pub fn new(manifest: Vec<u8>, tensors: Vec<u8>) -> Result<Self, VerifyError> {
+        let files = parse_policy(&manifest, &tensors).map_err(|e| VerifyError::Input(e.to_string()))?;
+        Ok(Self { manifest, tensors, files })
+    }
+}
+
+/// Networks and a property in the canonical files that a certificate speaks of.
+pub struct Question {
+    /// The networks; several if the property names them.
+    pub networks: Vec<QuestionNetwork>,
     /// `property.json`.
     pub property: Vec<u8>,
-    /// The network.
-    pub policy: PolicyFiles,
+    /// The property.
+    pub stated: Property,
+    /// What is searched: the only network, or all of them beside each other.
+    pub policy: Policy,
     /// The cases.
     pub cases: Vec<Case>,
     /// The files it was imported from.
     pub inputs: Vec<FileDigest>,
+    /// What a counterexample is shown of where some comparison is strict; `cases` relax it to the closed one.
+    pub tightened: Option<Tightened>,
+}
+
+/// Closed cases that imply the stated ones, strict comparisons included.
+pub struct Tightened {
+    /// The property file of a certificate that says `sat`.
+    pub property: Vec<u8>,
+    /// The cases in it.
+    pub cases: Vec<Case>,
+    /// For each case of the question, its place among them; `None` if nothing is left of it.
+    pub places: Vec<Option<usize>>,
 }
 
 impl Question {
@@ -72,21 +114,81 @@ impl Question {
         cases: &[Case],
         inputs: Vec<FileDigest>,
     ) -> Result<Self, VerifyError> {
+        let property = Property { cases: cases.to_vec(), networks: Vec::new() };
+        Self::several(vec![QuestionNetwork::new(manifest, tensors)?], &property, inputs)
+    }
+
+    /// A question about the networks that the property names, in its order.
+    ///
+    /// # Errors
+    /// [`VerifyError::Input`].
+    pub fn several(
+        networks: Vec<QuestionNetwork>,
+        property: &Property,
+        inputs: Vec<FileDigest>,
+    ) -> Result<Self, VerifyError> {
         let wrong = |e: &dyn std::fmt::Display| VerifyError::Input(e.to_string());
-        let policy = parse_policy(&manifest, &tensors).map_err(|e| wrong(&e))?;
-        let property = emit_property(cases).into_bytes();
-        let cases = parse_property(&property).map_err(|e| wrong(&e))?.cases;
-        let network = &policy.policy.network;
+        let bytes = emit_property(property).into_bytes();
+        let stated = parse_property(&bytes).map_err(|e| wrong(&e))?;
+        let policies: Vec<&Policy> = networks.iter().map(|network| &network.files.policy).collect();
+        let policy = beside(&policies, &stated).map_err(|e| wrong(&e))?.into_owned();
+        let cases = stated.cases.clone();
+        let network = &policy.network;
+        let several = networks.len() > 1;
         for case in &cases {
             let outputs_fit = case.constraints.iter().all(|c| c.coefficients.len() == network.outputs());
             if case.lower.len() != network.inputs() || !outputs_fit {
                 let (inputs, outputs) = (network.inputs(), network.outputs());
+                let (what, have) = if several { ("networks", "together have") } else { ("network", "has") };
                 return Err(VerifyError::Input(format!(
-                    "the property does not fit the network, which has {inputs} inputs and {outputs} outputs"
+                    "the property does not fit the {what}, which {have} {inputs} inputs and {outputs} outputs"
                 )));
             }
         }
-        Ok(Self { manifest, tensors, property, policy, cases, inputs })
+        Ok(Self { networks, property: bytes, stated, policy, cases, inputs, tightened: None })
+    }
+
+    /// The property with other cases.
+    fn of_cases(&self, cases: &[Case]) -> Property {
+        Property { cases: cases.to_vec(), networks: self.stated.networks.clone() }
+    }
+
+    /// Folder names of the networks, with a slash; empty of the only one of a property without names.
+    pub fn folders(&self) -> Vec<String> {
+        match self.stated.networks.as_slice() {
+            [] => vec![String::new()],
+            named => named.iter().map(|network| format!("{}/", network.name)).collect(),
+        }
+    }
+
+    /// The canonical files under their names in a folder, of a certificate that says `sat` or one that says `unsat`.
+    pub fn named_files(&self, sat: bool) -> Vec<(String, &[u8])> {
+        let files = self.folders().into_iter().zip(&self.networks).flat_map(|(folder, network)| {
+            let (manifest, tensors) = (network.manifest.as_slice(), network.tensors.as_slice());
+            [(format!("{folder}policy.json"), manifest), (format!("{folder}policy.safetensors"), tensors)]
+        });
+        files.chain([("property.json".to_owned(), self.property_file(sat))]).collect()
+    }
+
+    /// The same where some comparison is strict: each case in closed comparisons that imply what is stated, as
+    /// [`crate::property::several::SeveralCase::tightened`] gives them.
+    #[must_use]
+    pub fn tightened(self, cases: Option<&[Option<Case>]>) -> Self {
+        let tightened = cases.map(|cases| {
+            let mut places = 0usize..;
+            let left: Vec<Case> = cases.iter().flatten().cloned().collect();
+            Tightened {
+                property: emit_property(&self.of_cases(&left)).into_bytes(),
+                places: cases.iter().map(|case| case.as_ref().and(places.next())).collect(),
+                cases: left,
+            }
+        });
+        Self { tightened, ..self }
+    }
+
+    /// The property file of a certificate: that of `sat` states strict comparisons tightened, that of `unsat` relaxed.
+    pub fn property_file(&self, sat: bool) -> &[u8] {
+        self.tightened.as_ref().filter(|_| sat).map_or(&self.property, |tightened| &tightened.property)
     }
 }
 
@@ -124,27 +226,54 @@ pub fn verify(
     proof_name: &str,
     stop: &dyn Fn() -> bool,
 ) -> Result<Answer, VerifyError> {
-    let network = FloatNetwork::from_model(&question.policy.policy.network, None)
+    let network = FloatNetwork::from_model(&question.policy.network, None)
         .map_err(|e| VerifyError::Input(e.to_string()))?;
     states.resize_with(question.cases.len(), BranchState::default);
-    let policy = &question.policy.policy;
+    let policy = &question.policy;
     let limit = |e: &dyn std::fmt::Display| VerifyError::Limit(e.to_string());
     // The search is about what the network reads; only a point found is put back in front of the normaliser.
-    let read = read_property(policy, &Property { cases: question.cases.clone() }).map_err(|e| limit(&e))?;
+    let read = read_property(policy, &question.stated).map_err(|e| limit(&e))?;
     let grid = prepare(policy, &read).map_err(|e| limit(&e))?;
     let table = tanh_table().map_err(|e| limit(&e))?;
+    let tight = question.tightened.as_ref().filter(|t| !t.cases.is_empty());
+    let tight = tight.map(|tightened| -> Result<_, VerifyError> {
+        let read = read_property(policy, &question.of_cases(&tightened.cases)).map_err(|e| limit(&e))?;
+        let grid = prepare(policy, &read).map_err(|e| limit(&e))?;
+        Ok((read, grid))
+    });
+    let tight = tight.transpose()?;
     let mut trees = Vec::new();
     let mut open = None;
-    for (index, (case, state)) in read.cases.iter().zip(&mut states).enumerate() {
-        let accepts = |point: &[Rational]| check_sat(&grid, table, case, point).is_ok();
-        match search_case(&network, case, options, state, &accepts, stop) {
-            BranchOutcome::Falsified(point) => {
-                let point = observation_of(policy.normaliser.as_ref(), &question.cases[index], &point);
-                return finish(question, Claimed::Sat { case: index, point }, None, key);
-            }
-            BranchOutcome::Verified(tree) => trees.push(tree),
-            BranchOutcome::Unknown { best_bound } => {
-                open = Some(open.map_or(best_bound, |b: f64| b.min(best_bound)));
+    // What a point has to satisfy: the case itself, or its tightened one; the stated box; its number in its file.
+    let target = |index: usize| match (&question.tightened, &tight) {
+        (None, _) => Some((&grid, &read.cases[index], &question.cases[index], index)),
+        (Some(tightened), Some((read, grid))) => {
+            tightened.places[index].map(|place| (grid, &read.cases[place], &tightened.cases[place], place))
+        }
+        (Some(_), None) => None,
+    };
+    let accepts = |index: usize, point: &[Rational]| {
+        let case = target(index);
+        case.is_some_and(|(grid, case, ..)| check_sat(grid, table, case, &within(case, point)).is_ok())
+    };
+    let mut searched = 0;
+    for cases in groups(question, &read.cases) {
+        let first = searched;
+        searched += cases.len();
+        let own = &mut states[first..searched];
+        for (index, count, outcome) in search_group(&network, (first, cases), options, own, &accepts, stop) {
+            match outcome {
+                Together::Falsified { case, point } => {
+                    let Some((_, case, stated, place)) = target(index + case) else {
+                        return Err(VerifyError::Rejected("a point of an empty box".to_owned()));
+                    };
+                    let point = observation_of(policy.normaliser.as_ref(), stated, &within(case, &point));
+                    return finish(question, Claimed::Sat { case: place, point }, None, key);
+                }
+                Together::Verified(tree) => trees.push((tree, count)),
+                Together::Unknown { best_bound } => {
+                    open = Some(open.map_or(best_bound, |b: f64| b.min(best_bound)));
+                }
             }
         }
     }
@@ -155,6 +284,60 @@ pub fn verify(
     let proof = emit_proof(&trees, relu_only).into_bytes();
     let record = WitnessRecord { name: proof_name.to_owned(), sha256: sha256_hex(&proof), size: proof.len() };
     finish(question, Claimed::Unsat { proof: record }, Some(proof), key)
+}
+
+/// Most inputs of networks whose cases are searched together first.
+const TOGETHER_INPUTS: usize = 40;
+/// Regions that are bounded together where there are more than [`AUTO_INPUTS`] inputs, before each case is searched alone.
+const TOGETHER_STEPS: u64 = 1 << 13;
+
+/// Cases that follow each other and are searched together: those of several networks, one box and one constraint each.
+fn groups<'a>(question: &Question, cases: &'a [Case]) -> Vec<&'a [Case]> {
+    let several = question.networks.len() > 1 && question.policy.network.inputs() <= TOGETHER_INPUTS;
+    let joined = |a: &Case, b: &Case| {
+        let single = a.constraints.len() == 1 && b.constraints.len() == 1;
+        several && single && (&a.lower, &a.upper) == (&b.lower, &b.upper)
+    };
+    cases.chunk_by(joined).collect()
+}
+
+/// What became of cases that [`groups`] put together: the first of some, their number, and what was found of these.
+fn search_group(
+    network: &FloatNetwork,
+    (first, cases): (usize, &[Case]),
+    options: &BranchOptions,
+    states: &mut [BranchState],
+    accepts: &dyn Fn(usize, &[Rational]) -> bool,
+    stop: &dyn Fn() -> bool,
+) -> Vec<(usize, usize, Together)> {
+    if cases.len() > 1 {
+        let few = network.inputs() <= AUTO_INPUTS;
+        let of_case = |case: usize, point: &[Rational]| accepts(first + case, point);
+        // With many inputs the tree is thrown away where it does not close, so that each case has a state of its own.
+        let mut passing = BranchState::default();
+        let most = if few { u64::MAX } else { TOGETHER_STEPS };
+        let options = BranchOptions { max_steps: options.max_steps.min(most), ..*options };
+        let state = if few { &mut states[0] } else { &mut passing };
+        let found = search_together(network, cases, &options, state, &of_case, stop);
+        if few || !matches!(found, Together::Unknown { .. }) {
+            return vec![(first, cases.len(), found)];
+        }
+    }
+    let mut found = Vec::new();
+    for (index, (case, state)) in (first..).zip(cases.iter().zip(states)) {
+        let accepts = |point: &[Rational]| accepts(index, point);
+        let outcome = match search_case(network, case, options, state, &accepts, stop) {
+            BranchOutcome::Falsified(point) => Together::Falsified { case: 0, point },
+            BranchOutcome::Verified(tree) => Together::Verified(tree),
+            BranchOutcome::Unknown { best_bound } => Together::Unknown { best_bound },
+        };
+        let decided = matches!(outcome, Together::Falsified { .. });
+        found.push((index, 1, outcome));
+        if decided {
+            break;
+        }
+    }
+    found
 }
 
 /// Steps between two looks at `stop`.
@@ -181,6 +364,12 @@ fn search_case(
     }
 }
 
+/// The point of a case's box that is nearest.
+fn within(case: &Case, point: &[Rational]) -> Vec<Rational> {
+    let sides = point.iter().zip(case.lower.iter().zip(&case.upper));
+    sides.map(|(x, (lower, upper))| x.clone().max(lower.clone()).min(upper.clone())).collect()
+}
+
 /// An observation of the case's box that the network reads as `point`, which lies in the box that it reads. Where the clip
 /// cuts the box, the nearest end is read as the same.
 fn observation_of(normaliser: Option<&Normaliser>, case: &Case, point: &[Rational]) -> Vec<Rational> {
@@ -196,7 +385,7 @@ fn observation_of(normaliser: Option<&Normaliser>, case: &Case, point: &[Rationa
 
 /// The outputs at an observation, in floats: for people to read.
 pub fn outputs_at(question: &Question, observation: &[Rational]) -> Result<Vec<f64>, VerifyError> {
-    let policy = &question.policy.policy;
+    let policy = &question.policy;
     let wrong = |e: &dyn std::fmt::Display| VerifyError::Limit(e.to_string());
     let network = FloatNetwork::from_model(&policy.network, None).map_err(|e| wrong(&e))?;
     let read = read_observation(policy.normaliser.as_ref(), observation).map_err(|e| wrong(&e))?;
@@ -210,17 +399,16 @@ fn finish(
     key: &Key,
 ) -> Result<Answer, VerifyError> {
     let rejected = |e: &dyn std::fmt::Display| VerifyError::Rejected(e.to_string());
-    let files = question.files();
+    let sat = matches!(claimed, Claimed::Sat { .. });
+    let property = parse_property(question.property_file(sat)).map_err(|e| rejected(&e))?;
+    let subjects = question.named_files(sat).into_iter().map(|(name, bytes)| FileDigest {
+        role: "subject".to_owned(),
+        name,
+        sha256: sha256_hex(bytes),
+    });
     let certificate = PropertyCertificate {
-        subjects: files
-            .iter()
-            .map(|f| FileDigest {
-                role: "subject".to_owned(),
-                name: f.name.to_owned(),
-                sha256: sha256_hex(f.bytes),
-            })
-            .collect(),
-        weights_digest: weights_digest(&question.policy.policy.network),
+        subjects: subjects.collect(),
+        weights_digest: weights_digest(&question.policy.network),
         claimed,
         assumptions: vec![ASSUME_REAL.to_owned()],
         inputs: question.inputs.clone(),
@@ -229,11 +417,17 @@ fn finish(
     };
     let payload = emit_verdict(&certificate).into_bytes();
     let parsed = parse_verdict(&payload).map_err(|e| rejected(&e))?;
-    let property = parse_property(&question.property).map_err(|e| rejected(&e))?;
+    let networks = question.networks.iter().map(|network| PropertyNetwork {
+        policy: &network.files.policy,
+        names: network.files.names.as_ref(),
+        files: [
+            NamedFile { name: "policy.json", bytes: &network.manifest },
+            NamedFile { name: "policy.safetensors", bytes: &network.tensors },
+        ],
+    });
     let subject = PropertySubject {
-        policy: &question.policy.policy,
-        names: question.policy.names.as_ref(),
-        files,
+        networks: networks.collect(),
+        file: NamedFile { name: "property.json", bytes: question.property_file(sat) },
         property: &property,
         proof: proof.as_deref().map(|bytes| NamedFile { name: "proof", bytes }),
     };
@@ -241,22 +435,12 @@ fn finish(
     Ok(Answer::Decided { decided: Box::new(decided), envelope: key.sign(PAYLOAD_TYPE, payload), proof })
 }
 
-impl Question {
-    fn files(&self) -> [NamedFile<'_>; 3] {
-        [
-            NamedFile { name: "policy.json", bytes: &self.manifest },
-            NamedFile { name: "policy.safetensors", bytes: &self.tensors },
-            NamedFile { name: "property.json", bytes: &self.property },
-        ]
-    }
-}
-
 fn rationals(values: &[Rational]) -> Value {
     list(values, |v| text(v.to_string()))
 }
 
 /// The canonical property file.
-pub fn emit_property(cases: &[Case]) -> String {
+pub fn emit_property(property: &Property) -> String {
     let emit_case = |case: &Case| {
         let constraints = list(&case.constraints, |c| {
             object([("coefficients", rationals(&c.coefficients)), ("bound", text(c.bound.to_string()))])
@@ -267,13 +451,26 @@ pub fn emit_property(cases: &[Case]) -> String {
             ("constraints", constraints),
         ])
     };
-    canonical(&object([("format", text(PROPERTY_FORMAT)), ("cases", list(cases, emit_case))]))
+    let emit_network = |network: &NamedNetwork| {
+        let reads = list(&network.reads, |variable| text(variable.to_string()));
+        object([("name", text(network.name.as_str())), ("reads", reads)])
+    };
+    let (format, cases) = (("format", text(PROPERTY_FORMAT)), ("cases", list(&property.cases, emit_case)));
+    canonical(&match property.networks.as_slice() {
+        [] => object([format, cases]),
+        networks => object([format, cases, ("networks", list(networks, emit_network))]),
+    })
 }
 
 /// The canonical proof file; for piecewise linear networks the upper lines are derived by the checker.
-fn emit_proof(trees: &[SplitTree], relu_only: bool) -> String {
-    let emit_tree = |tree: &SplitTree| list(&tree.nodes, |node| emit_node(node, relu_only));
-    canonical(&object([("format", text(PROOF_FORMAT)), ("cases", list(trees, emit_tree))]))
+fn emit_proof(trees: &[(SplitTree, usize)], relu_only: bool) -> String {
+    let emit_tree = |(tree, _): &(SplitTree, usize)| list(&tree.nodes, |node| emit_node(node, relu_only));
+    let (format, cases) = (("format", text(PROOF_FORMAT)), ("cases", list(trees, emit_tree)));
+    canonical(&if trees.iter().all(|(_, cases)| *cases == 1) {
+        object([format, cases])
+    } else {
+        object([format, cases, ("together", list(trees, |(_, cases)| text(cases.to_string())))])
+    })
 }
 
 fn emit_node(node: &SplitNode, relu_only: bool) -> Value {

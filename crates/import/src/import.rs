@@ -33,6 +33,7 @@ pub mod reimport;
 pub mod safetensors;
 mod stable_baselines;
 mod torch;
+mod unpacked;
 pub mod words;
 
 pub use kind::read_arrays;
@@ -40,6 +41,7 @@ pub use normaliser::read_normaliser;
 pub use onnx::write_onnx;
 pub use problem::{HeadKind, ImportError, ImportOptions, LogStd, MAX_FILE, Problem, read_capped};
 pub use record::{ACTIVATIONS, activation_text, parse_activation};
+pub use unpacked::read_unpacked;
 
 /// A policy and what became of the file's tensors.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,6 +4,7 @@
 pub mod branch;
 pub mod counterexample;
 pub mod cover;
+pub mod float32;
 #[cfg(feature = "lp")]
 pub mod lp;
 pub mod norm_witness;

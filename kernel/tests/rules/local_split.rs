@@ -10,7 +10,7 @@ use crate::tanh_table;
 use secateur_kernel::fault::{Class, Fault, Place};
 use secateur_kernel::grid::{GridNetwork, GridScale};
 use secateur_kernel::number::Rational;
-use secateur_kernel::split::{Case, LeafWitness, Node, OutputConstraint, check_sat, check_unsat};
+use secateur_kernel::split::{Case, LeafWitness, Node, OutputConstraint, check_sat, check_tree, check_unsat};
 use secateur_testkit::hinges::sum_and_difference;
 
 fn r(text: &str) -> Rational {
@@ -195,6 +195,27 @@ fn multipliers_refute_an_empty_region() {
     free.lower[0] = r("-1");
     free.constraints[0].bound = r("-3");
     assert_eq!(unsat(&free, &tree([65536, 65536])), Err(Fault::NotEmpty { node: 4 }));
+}
+
+/// The output is above -1 and, by the lines below, above 1/4, which one leaf says of both cases; not above 1/2.
+#[test]
+fn a_leaf_of_several_cases_holds_of_each() {
+    let both = |cases: &[Case]| {
+        let mut node = |index: usize| Ok((index, leaf()));
+        check_tree(&network(), tanh_table(), cases, &mut node, &mut |_| {})
+    };
+    assert_eq!(both(&[case("1", "-1"), case("1", "1/4")]), Ok(()));
+    for cases in [[case("1", "1/2"), case("1", "-1")], [case("1", "-1"), case("1", "1/2")]] {
+        assert!(matches!(both(&cases), Err(Fault::NotProved { node: 0, .. })));
+    }
+    let mut apart = case("1", "-1");
+    apart.upper[1] = r("1/2");
+    for cases in [&[case("1", "-1"), apart][..], &[]] {
+        assert_eq!(both(cases), Err(Fault::CasesApart));
+    }
+    let mut wide = case("1", "-1");
+    wide.constraints[0].coefficients.push(r("1"));
+    assert_eq!(both(&[case("1", "-1"), wide]), Err(Fault::CaseShape));
 }
 
 #[test]

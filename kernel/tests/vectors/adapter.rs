@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use secateur_kernel::back::{Functional, Multipliers, RelaxedLayer, SplitMultiplier, upper_bound};
 use secateur_kernel::band::{BandBounds, BandNetwork, band_bounds};
 use secateur_kernel::bounds::{Asked, StateBounds, envelope, margin, margin_of_change, policies_of_later};
-use secateur_kernel::branch::{CellOutputs, bound_cells, bound_tree};
+use secateur_kernel::branch::bound_tree;
 use secateur_kernel::crown::{CrownLayers, RowWitness, Witness, bound_outputs, crown_layers};
 use secateur_kernel::enclose::{self, Enclosure, Enclosures, TanhTable};
 use secateur_kernel::fault::Fault;
@@ -19,7 +19,7 @@ use secateur_kernel::input::{
     read_observation,
 };
 use secateur_kernel::interval::GridBox;
-use secateur_kernel::model::{Activation, Head, Layer, Mask, Matrix, Network, Perturbation, States};
+use secateur_kernel::model::{Activation, Head, Layer, Mask, Matrix, Network, Perturbation, Policy, States};
 use secateur_kernel::nested::check_nested;
 use secateur_kernel::norm::{
     NormFamily, NormProduct, SpectralWitness, norm_product, norm_product_abs_spectral, norm_product_chain,
@@ -33,7 +33,8 @@ use secateur_kernel::relax::{Line, Relaxation, SlopeChoice, relax};
 use secateur_kernel::scaled::ScaledNetwork;
 use secateur_kernel::sensitivity::sensitivity;
 use secateur_kernel::softmax::{PolicyChange, Softmax};
-use secateur_kernel::split::{check_sat, check_unsat};
+use secateur_kernel::split::{check_sat, check_tree, check_unsat};
+use secateur_kernel::stack::{Reading, stack};
 use secateur_kernel::statistic::{Confidence, Sample, Sampler, bernstein, hoeffding};
 use serde_json::{Value, json};
 
@@ -136,8 +137,26 @@ pub fn apply(rule: &str, input: In<'_>) -> Outcome {
         "split.input" | "split.relu" | "split.leaf" | "split.combination" | "split.empty"
         | "split.farkas" => {
             let nodes = input.at("nodes").list(objects::node);
-            let case = objects::case(input.at("case"));
-            check_unsat(&grid(input)?, table(), &case, &nodes, &mut |_| {}).map(accepted)
+            let Some(cases) = input.maybe("cases") else {
+                let case = objects::case(input.at("case"));
+                return check_unsat(&grid(input)?, table(), &case, &nodes, &mut |_| {}).map(accepted);
+            };
+            let mut node = |index: usize| Ok((index, nodes[index].clone()));
+            let cases = cases.list(objects::case);
+            check_tree(&grid(input)?, table(), &cases, &mut node, &mut |_| {}).map(accepted)
+        }
+        "stack.networks" => {
+            let policies = input.at("networks").list(|part| Policy {
+                network: objects::network(part.at("network")),
+                head: Head::Deterministic,
+                normaliser: part.maybe("normaliser").map(objects::normaliser),
+                source: None,
+            });
+            let reads = input.at("networks").list(|part| part.at("reads").ints::<usize>());
+            let parts: Vec<Reading<'_>> = policies.iter().zip(reads.iter().map(Vec::as_slice)).collect();
+            let carried = input.maybe("carried").map(In::rationals);
+            let stacked = stack(&parts, input.at("variables").int(), carried.as_deref())?;
+            Ok(objects::stacked_value(&stacked))
         }
         "branch.tree" => {
             let nodes = input.at("nodes").list(objects::node);
@@ -145,7 +164,6 @@ pub fn apply(rule: &str, input: In<'_>) -> Outcome {
             let (network, set) = (grid(input)?, set_of(input.at("input")));
             Ok(int(bound_tree(&network, table(), &set, &input.at("weights").ints::<i64>(), &mut node)?))
         }
-        "branch.cells" => cells(input),
         "counterexample.property" => {
             let point = input.at("point").rationals();
             check_sat(&grid(input)?, table(), &objects::case(input.at("case")), &point).map(accepted)
@@ -556,19 +574,6 @@ fn paired(input: In<'_>) -> Outcome {
 
 // ---- what bounds say ----
 
-fn cells(input: In<'_>) -> Outcome {
-    let nodes = input.at("nodes").list(objects::node);
-    let mut node = |index: usize| Ok((index, nodes[index].clone()));
-    let (network, set) = (grid(input)?, set_of(input.at("input")));
-    let (head, center) = (objects::head(input.at("head")), grid_box(input.at("center")));
-    let gaussian = matches!(head, Head::Gaussian { .. }).then(|| HeadBounds::new(&head)).transpose()?;
-    let softmax =
-        (head == Head::Categorical).then(|| Softmax::new(&center, network.value_bits)).transpose()?;
-    let (softmax, gaussian) = (softmax.as_ref(), gaussian.as_ref());
-    let outputs = CellOutputs { center: &center, margins: gaussian.is_none(), softmax, gaussian };
-    Ok(joint_value(&bound_cells(&network, table(), &set, &outputs, &mut node)?))
-}
-
 fn state(value: In<'_>) -> StateBounds {
     StateBounds {
         deviation: value.at("deviation").ints(),
@@ -576,7 +581,6 @@ fn state(value: In<'_>) -> StateBounds {
         margin: value.maybe("margin").map(In::int),
         gains: value.maybe("gains").map_or_else(Vec::new, In::ints),
         policy: value.maybe("policy").map(objects::policy_change),
-        distance: value.maybe("distance").map(In::rational),
     }
 }
 
@@ -588,13 +592,6 @@ fn state_value(state: &StateBounds) -> Value {
         "gains": ints(state.gains.iter().copied()),
         "policy": state.policy.as_ref().map(objects::policy_value),
     })
-}
-
-/// With what is joint of a Gaussian, where a rule says that.
-fn joint_value(state: &StateBounds) -> Value {
-    let mut value = state_value(state);
-    value["distance"] = json!(state.distance.as_ref().map(rational));
-    value
 }
 
 fn change(input: In<'_>) -> Result<StateBounds, Fault> {

@@ -80,6 +80,7 @@ pub fn all() -> Vec<(&'static str, &'static str, Vec<Case>)> {
         ),
         file("norm", "Products of operator norms", global::norm),
         file("split", "Trees that refute a property, and points that satisfy one", trees::split),
+        file("stack", "Several networks over shared variables as one", trees::stack),
         file("branch", "Bounds by cutting the inputs into regions", trees::branch),
         file("regret", "From total variation to the value that an adversary can take", regret::regret),
         file("statistic", "Confidence bounds of a mean", regret::statistic),

@@ -7,12 +7,13 @@ use secateur_kernel::model::{
     Activation, Head, InputLimit, Layer, Mask, Matrix, Network, Normaliser, Perturbation, PerturbationSet,
     Policy, SensorSet, SharedOffset, Units,
 };
+use secateur_kernel::number::Dyadic;
 use secateur_kernel::relax::SlopeChoice;
 use secateur_kernel::softmax::PolicyChange;
 use secateur_kernel::split::{Case, LeafWitness, Node, OutputConstraint};
 use serde_json::{Value, json};
 
-use crate::json::{In, rational, rationals};
+use crate::json::{In, int, rational, rationals};
 
 /// `"tanh"`, or `{"leaky-relu": slope}`, `{"clip": [lower, upper]}`.
 pub fn activation(value: In<'_>) -> Activation {
@@ -127,6 +128,23 @@ pub fn normaliser(value: In<'_>) -> Normaliser {
         std: value.at("std").rationals(),
         clip: value.maybe("clip").map(In::rational),
     }
+}
+
+/// A policy's layers without their activations, and its normaliser.
+pub fn stacked_value(policy: &Policy) -> Value {
+    let float = |x: &Dyadic| json!([int(x.mantissa), x.exponent]);
+    let layer = |layer: &Layer| {
+        let weight: Vec<Value> = layer.weight.values.iter().map(float).collect();
+        let bias: Vec<Value> = layer.bias.iter().map(float).collect();
+        json!({ "rows": layer.weight.rows, "columns": layer.weight.columns, "weight": weight, "bias": bias })
+    };
+    let layers: Vec<Value> = policy.network.layers.iter().map(layer).collect();
+    let normaliser = policy.normaliser.as_ref().map(|normaliser| {
+        let mean: Vec<Value> = normaliser.mean.iter().map(float).collect();
+        let clip = normaliser.clip.as_ref().map(rational);
+        json!({ "mean": mean, "std": rationals(&normaliser.std), "clip": clip })
+    });
+    json!({ "network": layers, "normaliser": normaliser })
 }
 
 /// A policy that reads `inputs` numbers: only its width and its normaliser matter to input sets.

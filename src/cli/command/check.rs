@@ -20,6 +20,7 @@ use crate::cli::context::streams::refuse_dash;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::band::band_limit;
 use crate::cli::option::details::DetailOptions;
+use crate::cli::option::networks::NetworkOptions;
 use crate::mismatch::explain;
 use crate::progress::Progress;
 use crate::show::band::{add_bands, answer};
@@ -36,6 +37,9 @@ Examples:
   secateur check hopper.secateur --trust keys/trust.json
   secateur check net.onnx prop.vnnlib --trust keys/trust.json \\
       proof.cert.dsse.json
+  secateur check --network dense=hopper/ --network pruned=hopper/ \\
+      --network-mask pruned=hopper/masks/mask-50.safetensors \\
+      same.property.json --trust keys/trust.json same.cert.dsse.json
 
 `secateur-check`, the trusted crate's own small program, does the same check.")]
 pub struct CheckArguments {
@@ -60,6 +64,8 @@ pub struct CheckArguments {
     /// A file that the policy or a mask was imported from, told by its digest: imports it again and compares; repeat it.
     #[arg(long, value_name = "FILE")]
     source: Vec<PathBuf>,
+    #[command(flatten)]
+    networks: NetworkOptions,
     #[command(flatten)]
     demands: DemandOptions,
     #[command(flatten)]
@@ -177,24 +183,42 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
         demands: arguments.demands.read()?,
         limit: arguments.band_limit.as_deref().map(band_limit).transpose()?,
     };
-    if let [bundle] = arguments.files.as_slice() {
+    if let ([bundle], true) = (arguments.files.as_slice(), arguments.networks.is_empty()) {
         return check_one_file(arguments, bundle, &wanted, context);
     }
     let (policy, certificate_path) = match arguments.files.as_slice() {
-        [policy, certificate] => (policy, certificate),
+        [policy, certificate] if arguments.networks.is_empty() => (policy, certificate),
+        _ if !arguments.networks.is_empty() && !arguments.source.is_empty() => {
+            return Err(CliError::input(
+                "--source has no effect with --network: networks are imported again",
+            ));
+        }
+        [files @ .., certificate] if !arguments.networks.is_empty() => {
+            let (witness, trust) = (arguments.witness.as_deref(), arguments.trust.as_deref());
+            wanted.of_property()?;
+            return verify::check(
+                files,
+                &arguments.networks,
+                certificate,
+                (witness, trust),
+                &wanted.demands,
+                context,
+            );
+        }
         [_, _, _] if !arguments.source.is_empty() => {
             let message = "--source has no effect with NETWORK PROPERTY: both are imported again in any case";
             return Err(CliError::input(message));
         }
-        [network, property, certificate] => {
+        [files @ .., certificate] if files.len() == 2 => {
             let (witness, trust) = (arguments.witness.as_deref(), arguments.trust.as_deref());
             wanted.of_property()?;
-            let demands = &wanted.demands;
-            return verify::check(network, property, certificate, (witness, trust), demands, context);
+            let networks = &arguments.networks;
+            return verify::check(files, networks, certificate, (witness, trust), &wanted.demands, context);
         }
         _ => {
             return Err(CliError::input(
-                "give BUNDLE, POLICY_DIR CERTIFICATE, or NETWORK PROPERTY CERTIFICATE",
+                "give BUNDLE, POLICY_DIR CERTIFICATE, NETWORK PROPERTY CERTIFICATE, or --network NAME=PATH... \
+                 PROPERTY CERTIFICATE",
             ));
         }
     };

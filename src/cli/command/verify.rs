@@ -1,21 +1,23 @@
 //! `secateur verify`: VNN-LIB properties of networks.
 
+pub mod float32;
 mod point;
-mod source;
+pub mod source;
 
 use std::path::{Path, PathBuf};
 
 use crate::certify::emit::emit_envelope;
 use clap::Args;
-use secateur_checker::answer::property_lines;
+use secateur_checker::answer::{property_lines, property_verdict};
 use secateur_checker::demand::Demands;
-use secateur_checker::load::{PropertyFiles, check_property_files, load_policy};
+use secateur_checker::load::{PropertyFiles, check_property_files, load_policy, read_file};
 use secateur_checker::property::Decided;
 use secateur_checker::reader::certificate::FileDigest;
 use secateur_checker::reader::digest::sha256_hex;
+use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
 use secateur_checker::reader::escaped::Escaped;
 use secateur_checker::reader::trust::SignerInfo;
-use secateur_checker::reader::verdict::Claimed;
+use secateur_checker::reader::verdict::{Claimed, parse_verdict};
 use serde_json::json;
 
 use crate::certify::keys::Key;
@@ -27,7 +29,8 @@ use crate::cli::context::streams::refuse_dash;
 use crate::cli::context::write;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::force::Force;
-use crate::import::{HeadKind, ImportOptions, import};
+use crate::cli::option::networks::NetworkOptions;
+use crate::import::{HeadKind, ImportOptions, import_bytes};
 use crate::mismatch::explain_property;
 use crate::outputs::{OutputPlan, Outputs};
 use crate::policy::emit::{emit_manifest, emit_tensors};
@@ -37,7 +40,7 @@ use crate::progress::Progress;
 use crate::search::branch::{BranchOptions, BranchState};
 use crate::show::summary::FORMAT;
 use crate::verify::kept::{emit_search, parse_search};
-use crate::verify::{Answer, Question, VerifyError, outputs_at, verify};
+use crate::verify::{Answer, Question, QuestionNetwork, VerifyError, outputs_at, verify};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -47,6 +50,7 @@ Examples:
       --out proof.cert.dsse.json
   secateur check net.onnx prop.vnnlib --trust keys/trust.json \\
       proof.cert.dsse.json
+  secateur verify --network f=dense.onnx --network g=pruned.onnx pair.vnnlib
   # again and again, until it is decided
   secateur verify net.onnx prop.vnnlib --steps 5000 --resume search.json
 
@@ -54,10 +58,19 @@ The first line printed is unsat (no input satisfies the property; a proof is wri
 exact input does; printed in decimals with the outputs) or unknown (the step budget ended first; --resume keeps the search so that it can go on).
 Exit code 0 for sat and unsat, 1 for unknown.")]
 pub struct VerifyArguments {
-    /// ONNX network, or a policy directory; the property speaks of inputs before its normaliser, if it has one.
-    network: PathBuf,
-    /// VNN-LIB 1.0 property.
-    property: PathBuf,
+    /// ONNX network, or a policy directory, then a VNN-LIB property (1.0 or 2.0) or a property.json; with --network the property
+    /// alone. It speaks of inputs before a normaliser.
+    #[arg(required = true, num_args = 1..=2, value_names = ["NETWORK", "PROPERTY"])]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    networks: NetworkOptions,
+    #[command(flatten)]
+    decide: DecideOptions,
+}
+
+/// How a question is decided and where the answer goes.
+#[derive(Debug, Args)]
+pub struct DecideOptions {
     /// Signing key; without it nothing is written.
     #[arg(long, value_name = "FILE", requires = "out")]
     key: Option<PathBuf>,
@@ -70,6 +83,10 @@ pub struct VerifyArguments {
     /// File that an unfinished search (budget used up, or Ctrl-C) is kept in and taken up from; it may not exist yet.
     #[arg(long, visible_alias = "resume", value_name = "FILE")]
     state: Option<PathBuf>,
+    /// File for a counterexample of binary32 numbers, whose outputs an inference engine reproduces, beside the exact one: the
+    /// competition's format, or that of the VNN-LIB standard for a property of version 2.0.
+    #[arg(long, value_name = "FILE")]
+    float32_witness: Option<PathBuf>,
     /// Directory for the canonical files that `secateur-check --property` reads.
     #[arg(long, value_name = "DIR")]
     canonical: Option<PathBuf>,
@@ -83,29 +100,63 @@ pub struct VerifyArguments {
     force: Force,
 }
 
-/// Imports network and property into the canonical files a certificate speaks of.
+/// The record of a file that was imported.
+pub fn record(role: &str, path: &Path, bytes: &[u8]) -> FileDigest {
+    FileDigest { role: role.to_owned(), name: source::unpacked_name(path), sha256: sha256_hex(bytes) }
+}
+
+/// [`asked`] of one network.
 ///
 /// # Errors
 /// Exit code 2.
 pub fn question(network: &Path, property: &Path) -> Result<Question, CliError> {
-    let (bytes, cases) = source::read_property(property)?;
-    let record = |role: &str, path: &Path, bytes: &[u8]| FileDigest {
-        role: role.to_owned(),
-        name: path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
-        sha256: sha256_hex(bytes),
+    asked(&[network.to_owned(), property.to_owned()], &NetworkOptions::default())
+}
+
+/// Imports networks and property into the canonical files a certificate speaks of: `files` are a network and a property, or
+/// the property of the networks that `networks` names.
+///
+/// # Errors
+/// Exit code 2.
+pub fn asked(files: &[PathBuf], networks: &NetworkOptions) -> Result<Question, CliError> {
+    let given = networks.given()?;
+    let (network, property) = match (files, given.as_slice()) {
+        ([network, property], []) => (Some(network), property),
+        ([property], [_, ..]) => (None, property),
+        ([_], []) => {
+            return Err(CliError::input("give NETWORK and PROPERTY, or --network NAME=PATH... and PROPERTY"));
+        }
+        _ => return Err(CliError::input("with --network give no other network: only PROPERTY")),
     };
-    let mut inputs = vec![record("property-source", property, &bytes)];
-    let (manifest, tensors) = if network.is_dir() {
+    let (bytes, asked) = source::read_asked(property)?;
+    // A canonical property file is the subject itself.
+    let canonical = bytes.starts_with(b"{");
+    let mut inputs = if canonical { Vec::new() } else { vec![record("property-source", property, &bytes)] };
+    let (networks, stated) = match network {
+        Some(network) => (vec![read_network(network, &mut inputs)?], asked.of_one()?),
+        None => asked.of_named(&given, &mut inputs)?,
+    };
+    let question = Question::several(networks, &stated.property, inputs).map_err(CliError::input)?;
+    Ok(question.tightened(stated.tightened.as_deref()))
+}
+
+/// A network in its canonical files; an imported file is added to `inputs`.
+///
+/// # Errors
+/// Exit code 2.
+pub fn read_network(path: &Path, inputs: &mut Vec<FileDigest>) -> Result<QuestionNetwork, CliError> {
+    let (manifest, tensors) = if path.is_dir() {
         let policy =
-            load_policy(network).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
+            load_policy(path).map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?;
         (policy.manifest, policy.tensors)
     } else {
-        inputs.push(record("source", network, &source::read_network(network)?));
+        let bytes = source::read_network(path)?;
+        inputs.push(record("source", path, &bytes));
         let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
-        let data = import(network, &options).map_err(CliError::input)?;
+        let data = import_bytes(path, &bytes, &options).map_err(CliError::input)?.policy;
         (emit_manifest(&data), emit_tensors(&data))
     };
-    Question::new(manifest, tensors, &cases, inputs).map_err(CliError::input)
+    QuestionNetwork::new(manifest, tensors).map_err(CliError::input)
 }
 
 fn proof_name(out: Option<&PathBuf>) -> String {
@@ -126,16 +177,32 @@ fn read_states(path: Option<&PathBuf>, question: &Question) -> Result<Vec<Branch
 /// # Errors
 /// Exit codes 2 and 4; unknown is exit code 1 and no error.
 pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError> {
-    refuse_dash([
-        ("NETWORK", Some(arguments.network.as_path())),
-        ("PROPERTY", Some(arguments.property.as_path())),
-        ("--resume", arguments.state.as_deref()),
-    ])?;
-    let name = proof_name(arguments.out.as_ref());
+    refuse_dash(arguments.files.iter().map(|path| ("NETWORK or PROPERTY", Some(path.as_path()))))?;
+    let given = arguments.networks.given()?;
+    let networks = given.iter().flat_map(|network| [Some(&network.path), network.mask.as_ref()]).flatten();
+    let reads: Vec<&Path> = arguments.files.iter().chain(networks).map(PathBuf::as_path).collect();
+    let property = arguments.files.last().map(PathBuf::as_path);
+    decide(&arguments.decide, &reads, property, &|| asked(&arguments.files, &arguments.networks), context)
+}
+
+/// Decides a question about the files `reads`, signs and writes. Where `property` names no file that states it, the property
+/// is written too, beside the certificate.
+///
+/// # Errors
+/// Exit codes 2 and 4; unknown is exit code 1 and no error.
+pub fn decide(
+    arguments: &DecideOptions,
+    reads: &[&Path],
+    property: Option<&Path>,
+    question: &dyn Fn() -> Result<Question, CliError>,
+    context: Context,
+) -> Result<u8, CliError> {
+    refuse_dash([("--resume", arguments.state.as_deref())])?;
+    let (name, beside) = (proof_name(arguments.out.as_ref()), property.is_none());
     // Before the network is read, which may take long; what is in --canonical is compared once its files are known.
-    plan(arguments, &name).test()?;
-    let question = question(&arguments.network, &arguments.property)?;
-    let outputs = outputs(arguments, &name, &question)?;
+    plan(arguments, reads, beside, &name).test()?;
+    let question = question()?;
+    let outputs = outputs(arguments, plan(arguments, reads, beside, &name), &question)?;
     // Without --key the verdict is still checked; the signature of a key nobody knows is thrown away.
     let key = match &arguments.key {
         Some(path) => Key::read(path).map_err(CliError::input)?,
@@ -155,7 +222,8 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
     let held = hold();
     let mut set = outputs.set();
     if let Some(directory) = &arguments.canonical {
-        add_canonical(&mut set, directory, &question);
+        let sat = matches!(&answer, Answer::Decided { decided, .. } if decided.word() == "sat");
+        add_canonical(&mut set, directory, &question, sat);
     }
     match answer {
         Answer::Unknown { best_bound, states } => {
@@ -173,6 +241,18 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
             Ok(1)
         }
         Answer::Decided { decided, envelope, proof } => {
+            let witness = arguments.float32_witness.as_deref().map(|path| {
+                float32::witness(&question, &decided.certificate().claimed, property, path, arguments.seed)
+            });
+            let witness = witness.transpose()?.flatten();
+            if let (Some(path), Some(witness)) = (&arguments.float32_witness, &witness) {
+                match &witness.file {
+                    Some(file) => set.add(path, file.as_bytes()),
+                    None => set.remove(path),
+                }
+            }
+            let found32 =
+                witness.as_ref().and_then(|w| w.file.as_ref()).and(arguments.float32_witness.as_ref());
             if let Some(out) = &arguments.out {
                 let proof_path = out.with_file_name(&name);
                 match &proof {
@@ -180,11 +260,17 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
                     None => set.remove(proof_path),
                 }
                 set.add(out, format!("{}\n", emit_envelope(&envelope)));
+                if beside {
+                    set.add(property_beside(out), question.property_file(decided.word() == "sat"));
+                }
             }
             write(set)?;
             drop(held);
             let mut text = decided.word().to_owned();
             let mut document = json!({"result": decided.word(), "certificate": arguments.out});
+            if decided.asked().is_some() {
+                text.push_str(&format!("\n{}", property_verdict(&decided)));
+            }
             match &decided.certificate().claimed {
                 Claimed::Unsat { proof } => {
                     text.push_str(&format!("\nchecked proof of {} bytes", proof.size))
@@ -194,6 +280,8 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
                     let found = point::Found { case: *case, inputs: point, outputs: &outputs };
                     text.push_str(&found.lines(arguments.details));
                     found.describe(&mut document);
+                    text.push_str(&witness.map_or(String::new(), |witness| witness.line));
+                    document["float32Witness"] = json!(found32);
                 }
             }
             if let Some(out) = &arguments.out {
@@ -205,27 +293,29 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
     }
 }
 
-fn canonical(question: &Question) -> [(&'static str, &[u8]); 3] {
-    [
-        ("policy.json", &question.manifest),
-        ("policy.safetensors", &question.tensors),
-        ("property.json", &question.property),
-    ]
+/// The property file that a certificate named by `--out` has beside it.
+fn property_beside(out: &Path) -> PathBuf {
+    let name = proof_name(Some(&out.to_path_buf()));
+    out.with_file_name(name.replace(".proof.json", ".property.json"))
 }
 
 /// What is read and written, but for the files in `--canonical`.
-fn plan(arguments: &VerifyArguments, proof_name: &str) -> OutputPlan {
-    let mut plan = OutputPlan::new(arguments.force.force).input(&arguments.property).inputs(&arguments.key);
-    plan = if arguments.network.is_dir() {
-        plan.policy(&arguments.network)
-    } else {
-        plan.input(&arguments.network)
-    };
+fn plan(arguments: &DecideOptions, reads: &[&Path], beside: bool, proof_name: &str) -> OutputPlan {
+    let mut plan = OutputPlan::new(arguments.force.force).inputs(&arguments.key);
+    for path in reads {
+        plan = if path.is_dir() { plan.policy(path) } else { plan.input(path) };
+    }
     if let Some(out) = &arguments.out {
         plan = plan.file("--out", out).file("--out", &out.with_file_name(proof_name));
+        if beside {
+            plan = plan.file("--out", &property_beside(out));
+        }
     }
     if let Some(path) = &arguments.state {
         plan = plan.state("--resume", path);
+    }
+    if let Some(path) = &arguments.float32_witness {
+        plan = plan.file("--float32-witness", path);
     }
     if let Some(directory) = &arguments.canonical {
         plan = plan.folder("--canonical", directory);
@@ -233,73 +323,98 @@ fn plan(arguments: &VerifyArguments, proof_name: &str) -> OutputPlan {
     plan
 }
 
-fn outputs(arguments: &VerifyArguments, proof_name: &str, question: &Question) -> Result<Outputs, CliError> {
-    let mut plan = plan(arguments, proof_name);
+fn outputs(
+    arguments: &DecideOptions,
+    mut plan: OutputPlan,
+    question: &Question,
+) -> Result<Outputs, CliError> {
     if let Some(directory) = &arguments.canonical {
-        for (name, bytes) in canonical(question) {
+        let either = question.named_files(false).into_iter().zip(question.named_files(true));
+        for ((name, bytes), (_, of_sat)) in either {
             let path = directory.join(name);
             // The same files again, as a search that is resumed writes them, replace nothing.
-            let same = read_bytes(&path, MAX_OWN).is_ok_and(|found| found == bytes);
+            let same = read_bytes(&path, MAX_OWN).is_ok_and(|found| found == bytes || found == of_sat);
             plan = if same { plan.state("--canonical", &path) } else { plan.file("--canonical", &path) };
         }
     }
     Ok(plan.test()?)
 }
 
-fn add_canonical(set: &mut FileSet, directory: &Path, question: &Question) {
-    for (name, bytes) in canonical(question) {
+fn add_canonical(set: &mut FileSet, directory: &Path, question: &Question, sat: bool) {
+    for (name, bytes) in question.named_files(sat) {
         set.update(directory.join(name), bytes);
     }
 }
 
-/// `check NETWORK PROPERTY CERTIFICATE`: imports both again and checks the certificate against them.
+/// `check NETWORK PROPERTY CERTIFICATE`, or with `--network` `check PROPERTY CERTIFICATE`: imports all again and checks the
+/// certificate against them.
 ///
 /// # Errors
 /// Exit codes 2, 3 and 4.
 pub fn check(
-    network: &Path,
-    property: &Path,
+    files: &[PathBuf],
+    networks: &NetworkOptions,
     certificate: &Path,
     (witness, trust): (Option<&Path>, Option<&Path>),
     demands: &Demands,
     context: Context,
 ) -> Result<u8, CliError> {
-    let question = question(network, property)?;
-    let files = PropertyFiles {
-        manifest: &question.manifest,
-        tensors: &question.tensors,
-        property: &question.property,
-    };
+    let question = asked(files, networks)?;
+    let given = networks.given()?;
+    let sat = says_sat(certificate);
+    let own = question.networks.iter().map(|network| [&*network.manifest, &*network.tensors]);
+    let own = PropertyFiles { policies: own.collect(), property: question.property_file(sat) };
     // How many regions a proof has is known at its end.
     let bar = Bar::styled(context.progress, "{prefix:10} region {pos}");
     let mut progress = |regions| bar.advance("checking", regions, regions);
-    let checked = check_property_files(&files, certificate, witness, trust, &mut progress);
+    let checked = check_property_files(&own, certificate, witness, trust, &mut progress);
     bar.finish();
+    let property = files.last().map_or(Path::new(""), PathBuf::as_path);
+    let paths: Vec<&Path> = match files {
+        [network, _] => vec![network],
+        _ => given.iter().map(|network| network.path.as_path()).collect(),
+    };
     let (decided, signers) = checked.map_err(|e| {
         remember(&e.code());
         let word = if e.exit_code() == 3 { "rejected: " } else { "" };
-        let why = explain_property(&e, &files, (network, property));
+        let why = explain_property(&e, &own, (&paths, property));
         CliError { message: format!("{word}{e}{why}"), code: e.exit_code() }
     })?;
-    for stated in &decided.certificate().inputs {
-        let given = question.inputs.iter().find(|f| f.role == stated.role);
-        let same = given.is_some_and(|f| f.sha256 == stated.sha256);
-        // A policy directory stands for its source; then only the property's source is at hand.
-        let absent = stated.role == "source" && network.is_dir();
-        if !same && !absent {
-            let path = if stated.role == "source" { network } else { property };
-            let message = format!(
-                "rejected: the {} file {} is another one: {} has SHA-256 {}, the certificate speaks of {}",
-                Escaped(&stated.role),
-                Escaped(&stated.name),
-                Escaped(&path.to_string_lossy()),
-                given.map_or("of no such file", |f| f.sha256.as_str()),
-                stated.sha256
-            );
-            return Err(CliError { message, code: 3 });
+    if question.tightened.is_some() && sat != (decided.word() == "sat") {
+        let message = "rejected: the certificate changed while it was read".to_owned();
+        return Err(CliError { message, code: 3 });
+    }
+    let of_role = |files: &[FileDigest], role: &str| files.iter().filter(|f| f.role == role).count();
+    let stated = &decided.certificate().inputs;
+    for file in stated {
+        let mut given = question.inputs.iter().filter(|f| f.role == file.role);
+        // What is at hand in canonical form has no source here; its digest was compared already.
+        let canonical = file.role != "source" || paths.iter().any(|path| path.is_dir());
+        let fewer = of_role(&question.inputs, &file.role) < of_role(stated, &file.role);
+        if given.clone().any(|f| f.sha256 == file.sha256) || (canonical && fewer) {
+            continue;
         }
+        let given = given.next();
+        let name = given.map_or(String::new(), |given| format!(" {}", Escaped(&given.name)));
+        let message = format!(
+            "rejected: the {} file {} is another one:{name} has SHA-256 {}, the certificate speaks of {}",
+            Escaped(&file.role),
+            Escaped(&file.name),
+            given.map_or("of no such file", |f| f.sha256.as_str()),
+            file.sha256
+        );
+        return Err(CliError { message, code: 3 });
     }
     print_decided(&decided, &signers, demands, context)
+}
+
+/// Whether a certificate says `sat`, which decides how strict comparisons are to be read. What cannot be read is refused by
+/// the check.
+fn says_sat(certificate: &Path) -> bool {
+    let bytes = read_file(certificate, MAX_ENVELOPE).ok();
+    let envelope = bytes.and_then(|bytes| parse_envelope(&bytes).ok());
+    let verdict = envelope.and_then(|envelope| parse_verdict(&envelope.payload).ok());
+    verdict.is_some_and(|verdict| matches!(verdict.claimed, Claimed::Sat { .. }))
 }
 
 /// Prints what was decided, and who signed it.
@@ -312,8 +427,12 @@ pub fn print_decided(
     demands: &Demands,
     context: Context,
 ) -> Result<u8, CliError> {
-    demands.meet_policy(decided.policy_digest()).map_err(unmet)?;
-    let mut text = format!("{}\nverified", decided.word());
+    demands.meet_property(decided).map_err(unmet)?;
+    let mut text = decided.word().to_owned();
+    if decided.asked().is_some() {
+        text.push_str(&format!("\n{}", property_verdict(decided)));
+    }
+    text.push_str("\nverified");
     if signers.is_empty() {
         text.push_str(", unsigned: no signature was checked");
     }
@@ -326,10 +445,15 @@ pub fn print_decided(
     let keys: Vec<&str> = signers.iter().map(|s| s.keyid()).collect();
     let files: Vec<_> =
         decided.certificate().subjects.iter().map(|f| json!({"name": f.name, "sha256": f.sha256})).collect();
-    context.print(
-        &text,
-        &json!({"format": FORMAT, "kind": "property", "result": decided.word(), "signed": !keys.is_empty(),
-                "keyids": keys, "policy": {"digest": decided.policy_digest()}, "subjects": files}),
-    )?;
+    let mut document = json!({"format": FORMAT, "kind": "property", "result": decided.word(),
+        "signed": !keys.is_empty(), "keyids": keys, "subjects": files});
+    match decided.policies() {
+        [(None, digest)] => document["policy"] = json!({"digest": digest}),
+        several => {
+            let policy = |(name, digest): &(Option<String>, String)| json!({"name": name, "digest": digest});
+            document["policies"] = json!(several.iter().map(policy).collect::<Vec<_>>());
+        }
+    }
+    context.print(&text, &document)?;
     Ok(0)
 }

@@ -112,7 +112,11 @@ impl RegionOptions {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<RegionSettings>, CliError> {
+/// The boxes of a TOML file.
+///
+/// # Errors
+/// Exit code 2, with the place in the file.
+pub fn read(path: &Path) -> Result<Vec<RegionSettings>, CliError> {
     let text = read_text(path, MAX_TEXT)
         .map_err(|e| CliError::input(format!("{}: {e}; it must hold tables [[region]]", path.display())))?;
     let parsed: Result<RegionFile, _> = toml::from_str(&text);

@@ -4,7 +4,7 @@
 use secateur_checker::reader::digest::sha256_hex;
 use serde::{Deserialize, Serialize};
 
-use super::Question;
+use super::{Question, QuestionNetwork};
 use crate::search::branch::BranchState;
 
 /// Value of `format`.
@@ -32,11 +32,16 @@ pub enum KeptError {
 #[serde(deny_unknown_fields)]
 struct Kept {
     format: String,
-    /// SHA-256 of `policy.json`, `policy.safetensors` and `property.json`.
+    /// SHA-256 of each `policy.json`, each `policy.safetensors` and `property.json`.
     manifest: String,
     tensors: String,
     property: String,
     states: Vec<BranchState>,
+}
+
+/// SHA-256 of a file of each network, with a space between.
+fn digests(question: &Question, file: fn(&QuestionNetwork) -> &Vec<u8>) -> String {
+    question.networks.iter().map(|network| sha256_hex(file(network))).collect::<Vec<_>>().join(" ")
 }
 
 /// The file's contents: one state per case and the digests of what they are about.
@@ -46,8 +51,8 @@ struct Kept {
 pub fn emit_search(question: &Question, states: Vec<BranchState>) -> Result<Vec<u8>, KeptError> {
     let kept = Kept {
         format: FORMAT.to_owned(),
-        manifest: sha256_hex(&question.manifest),
-        tensors: sha256_hex(&question.tensors),
+        manifest: digests(question, |network| &network.manifest),
+        tensors: digests(question, |network| &network.tensors),
         property: sha256_hex(&question.property),
         states,
     };
@@ -63,15 +68,15 @@ pub fn parse_search(question: &Question, bytes: &[u8]) -> Result<Vec<BranchState
     if kept.format != FORMAT {
         return Err(KeptError::Format);
     }
-    let network_matches =
-        kept.manifest == sha256_hex(&question.manifest) && kept.tensors == sha256_hex(&question.tensors);
+    let network_matches = kept.manifest == digests(question, |network| &network.manifest)
+        && kept.tensors == digests(question, |network| &network.tensors);
     if !network_matches {
         return Err(KeptError::Other("network"));
     }
     if kept.property != sha256_hex(&question.property) || kept.states.len() != question.cases.len() {
         return Err(KeptError::Other("property"));
     }
-    let network = &question.policy.policy.network;
+    let network = &question.policy.network;
     let widths: Vec<usize> = network.layers.iter().map(|l| l.weight.rows).collect();
     let broken = kept.states.iter().position(|s| !s.fits(network.inputs(), &widths));
     broken.map_or(Ok(kept.states), |case| Err(KeptError::Broken(case)))

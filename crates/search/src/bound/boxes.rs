@@ -163,6 +163,8 @@ struct Scratch<T> {
     middle: Vec<Lane<T>>,
     half: Vec<Lane<T>>,
     packed: Vec<Lane<T>>,
+    /// Neurons that a row reads.
+    live: Vec<u32>,
     current: Vec<Lane<T>>,
     /// Coefficients of a row at each layer's activations, for the losses.
     passed: Vec<Vec<Lane<T>>>,
@@ -246,6 +248,7 @@ impl<T: Real> BoxBounder<T> {
             middle: vec![zero; widest],
             half: vec![zero; widest],
             packed: Vec::with_capacity(widest),
+            live: Vec::with_capacity(widest),
             current: Vec::with_capacity(widest),
             passed: self.layers.iter().map(|_| Vec::new()).collect(),
         }
@@ -364,6 +367,9 @@ impl<T: Real> BoxBounder<T> {
             let mut m = [layer.bias[n]; SIDE_BY_SIDE];
             let mut h = [T::default(); SIDE_BY_SIDE];
             for ((w, middle), half) in row.iter().zip(middle.iter()).zip(half.iter()) {
+                if *w == T::default() {
+                    continue;
+                }
                 let size = w.size();
                 for p in 0..SIDE_BY_SIDE {
                     m[p] = multiplied::<T, FUSED>(*w, middle[p], m[p]);
@@ -474,7 +480,7 @@ impl<T: Real> BoxBounder<T> {
         scratch: &mut Scratch<T>,
         keep: bool,
     ) -> Lane<T> {
-        let Scratch { layers, center, radius, packed, current, passed, .. } = scratch;
+        let Scratch { layers, center, radius, packed, live, current, passed, .. } = scratch;
         let mut sum = [constant; SIDE_BY_SIDE];
         for index in (0..=last).rev() {
             let (layer, state) = (&self.layers[index], &layers[index]);
@@ -483,9 +489,14 @@ impl<T: Real> BoxBounder<T> {
                 passed[index].extend_from_slice(current);
             }
             packed.clear();
-            for n in &state.used {
-                let n = *n as usize;
+            live.clear();
+            for used in &state.used {
+                let n = *used as usize;
                 let (source, bias) = (&current[n], layer.bias[n]);
+                if source.iter().all(|c| *c == T::default()) {
+                    continue;
+                }
+                live.push(*used);
                 if state.kind[n] == Kind::Exact {
                     for p in 0..SIDE_BY_SIDE {
                         sum[p] = multiplied::<T, FUSED>(source[p], bias, sum[p]);
@@ -507,7 +518,7 @@ impl<T: Real> BoxBounder<T> {
                 }
                 packed.push(target);
             }
-            product::<T, FUSED>(&layer.weight, layer.inputs, &state.used, packed, current);
+            product::<T, FUSED>(&layer.weight, layer.inputs, live, packed, current);
         }
         let slack = T::from_f64(T::SLACK);
         let mut value = sum.map(|s| s - slack * s.size());
@@ -613,6 +624,10 @@ fn block<T: Real, const FUSED: bool, const J: usize>(
     for (row, lane) in rows.iter().zip(packed) {
         let start = *row as usize * width + j;
         let Some(weights) = weight.get(start..start + J) else { return sums };
+        // Networks beside each other share few weights, and pruned ones have few.
+        if weights.iter().all(|w| *w == T::default()) {
+            continue;
+        }
         for (sum, w) in sums.iter_mut().zip(weights) {
             for (s, c) in sum.iter_mut().zip(lane) {
                 *s = multiplied::<T, FUSED>(*w, *c, *s);

@@ -1,11 +1,12 @@
-//! VNN-LIB 1.0: `declare-const` of `X_i` and `Y_j`, `assert` of `<=`, `>=`, `and`, `or` over linear terms, put into
+//! VNN-LIB 1.0 (2.0: [`version2`]): `declare-const` of `X_i` and `Y_j`, `assert` of `<=`, `>=`, `and`, `or` over linear terms, put into
 //! disjunctive normal form with exact numbers. Untrusted; what cannot be read is an error, never an empty property.
 //! `spec/semantics.md#properties`.
 //!
 //! Reference: VNN-LIB 1.0, Guidotti, Demarchi, Tacchella, Pulina (2023), the subset of VNN-COMP. Limits: every input
 //! has a constant lower and upper bound in every disjunct; no constraint reads two inputs, or inputs and outputs.
 
-mod expression;
+pub mod expression;
+pub mod version2;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ pub use secateur_checker::kernel::split::{Case, OutputConstraint};
 use secateur_checker::number::{NumberError, Rational, cost};
 use secateur_checker::reader::fields::MAX_DIGITS;
 
+use super::several::{DeclaredTensor, Several};
 use expression::{Expression, Node, parse_expressions};
 
 /// Most disjuncts of a normal form.
@@ -67,14 +69,133 @@ pub enum VnnlibError {
         /// Its code point; U+FFFD for bytes that are no UTF-8.
         code: u32,
     },
-    /// A file of the next version of the format.
+    /// A word of the next version of the format in a file of this one.
     #[error(
-        "{at}: this is VNN-LIB 2.0, which is not read; write VNN-LIB 1.0: (declare-const X_0 Real), (declare-const Y_0 Real), \
-         (assert FORMULA)"
+        "{at}: this is a word of VNN-LIB 2.0 in a file that begins as VNN-LIB 1.0; begin it with (vnnlib-version <2.0>) and \
+         declare-network, and leave declare-const out"
     )]
     Version2 {
         /// Its first word of that version.
         at: Position,
+    },
+    /// VNN-LIB 2.0 without its first line.
+    #[error("{at}: VNN-LIB 2.0 begins with (vnnlib-version <2.0>); write that line first")]
+    NoVersion {
+        /// The first command.
+        at: Position,
+    },
+    /// Another version, or the line a second time.
+    #[error("{at}: only VNN-LIB 1.0 and 2.x are read; the line is (vnnlib-version <2.0>), once")]
+    Version {
+        /// Where it stands.
+        at: Position,
+    },
+    /// Not a command of VNN-LIB 2.0.
+    #[error("{at}: expected (declare-network NAME ...), then (assert FORMULA)")]
+    Command2 {
+        /// Where it starts.
+        at: Position,
+    },
+    /// A network behind an assertion.
+    #[error("{at}: networks are declared before the first assert")]
+    Late {
+        /// Where it starts.
+        at: Position,
+    },
+    /// Not a network's declaration.
+    #[error(
+        "{at}: expected (declare-network NAME (declare-input NAME TYPE [SHAPE]) (declare-output NAME TYPE [SHAPE])), with \
+         (equal-to NAME) or (isomorphic-to NAME) behind the network's name if need be"
+    )]
+    Network {
+        /// Where it starts.
+        at: Position,
+    },
+    /// Not a name.
+    #[error("{at}: expected a name: a letter, then letters, digits and underscores")]
+    Name {
+        /// Where it stands.
+        at: Position,
+    },
+    /// A name for the second time.
+    #[error("{at}: {name} is declared twice")]
+    Twice {
+        /// Where it stands.
+        at: Position,
+        /// The name.
+        name: String,
+    },
+    /// A network that is not declared before.
+    #[error("{at}: no network {name} is declared before this one")]
+    NoNetwork {
+        /// Where it is named.
+        at: Position,
+        /// Its name.
+        name: String,
+    },
+    /// A network whose tensors differ from those of the one that it is equal or isomorphic to.
+    #[error("{at}: its tensors have other types or shapes than those of {name}, which it is said to equal")]
+    OtherShape {
+        /// Where the network starts.
+        at: Position,
+        /// The other network.
+        name: String,
+    },
+    /// An element type that is not read.
+    #[error("{at}: elements of type {name} are not read; write real, float32 or float64")]
+    Element {
+        /// Where it stands.
+        at: Position,
+        /// Its first characters.
+        name: String,
+    },
+    /// A dimension of 0, or too many elements.
+    #[error("{at}: every dimension is at least 1, and all tensors together have at most 1,048,576 elements")]
+    Shape {
+        /// Where the tensor's type stands.
+        at: Position,
+    },
+    /// Brackets that hold no numbers, or that follow no word.
+    #[error("{at}: expected numbers in brackets behind a word: X[0,1] or real [1,5]")]
+    Brackets {
+        /// Where they open, or the stray one.
+        at: Position,
+    },
+    /// An index outside the tensor.
+    #[error(
+        "{at}: there is no such element of {name}, whose shape is [{shape}]; indices count from 0, one a dimension"
+    )]
+    Index {
+        /// Where it stands.
+        at: Position,
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        shape: String,
+    },
+    /// Not a formula of VNN-LIB 2.0.
+    #[error("{at}: expected (and ...), (or ...), or one of <=, <, >=, >, ==, != of two terms")]
+    Formula2 {
+        /// Where it starts.
+        at: Position,
+    },
+    /// Not a term of VNN-LIB 2.0.
+    #[error("{at}: expected an element of a declared tensor, a decimal number, or +, -, * of such")]
+    Term2 {
+        /// Where it starts.
+        at: Position,
+    },
+    /// An input without a lower or upper bound.
+    #[error("input {name} has no lower or no upper bound in some case")]
+    UnboundedVariable {
+        /// The input.
+        name: String,
+    },
+    /// A property of several networks, or one with constraints between inputs, where one network is asked about.
+    #[error("the property speaks of {networks}; name a file for each of them: --network NAME=FILE")]
+    Several {
+        /// Names of the networks.
+        networks: String,
     },
     /// Declarations of SMT-LIB.
     #[error("{at}: declare-fun is SMT-LIB and not read; write (declare-const X_0 Real)")]
@@ -175,6 +296,11 @@ pub struct Property {
     pub outputs: usize,
     /// The cases, at least one; those with an empty box are left out.
     pub cases: Vec<Case>,
+    /// Where some comparison is strict, `cases` has it relaxed to the closed one; these imply what is stated, one a case,
+    /// `None` where nothing is left.
+    pub tightened: Option<Vec<Option<Case>>>,
+    /// The input and the output tensor that VNN-LIB 2.0 declares.
+    pub tensors: Option<[DeclaredTensor; 2]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -199,10 +325,7 @@ type Declared<'a> = BTreeMap<&'a str, Variable>;
 /// # Errors
 /// [`VnnlibError`], one variant per reason.
 pub fn parse_vnnlib(text: &str) -> Result<Property, VnnlibError> {
-    let words = text.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')'));
-    if words.map(cost).sum::<usize>() > MAX_DIGITS {
-        return Err(VnnlibError::TooManyDigits);
-    }
+    within_digits(text)?;
     let expressions = parse_expressions(text)?;
     let mut declared = Declared::new();
     let mut cases: Option<Vec<Vec<Atom>>> = None;
@@ -235,7 +358,55 @@ pub fn parse_vnnlib(text: &str) -> Result<Property, VnnlibError> {
     if kept.is_empty() {
         return Err(VnnlibError::Vacuous);
     }
-    Ok(Property { inputs, outputs, cases: kept })
+    Ok(Property { inputs, outputs, cases: kept, tightened: None, tensors: None })
+}
+
+/// Either version of the format: a property of one network's outputs, or of several networks or of inputs among each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// One network, constraints on its outputs.
+    One(Property),
+    /// The rest.
+    Several(Several),
+}
+
+/// As [`parse_property_text`], with one network's property in the form of several: every comparison as it is stated.
+///
+/// # Errors
+/// [`VnnlibError`].
+pub fn parse_as_several(text: &str) -> Result<Several, VnnlibError> {
+    if is_version_2(text) { version2::parse_several(text) } else { parse_vnnlib(text).map(Several::from) }
+}
+
+/// Reads a property of either version exactly; VNN-LIB 2.0 is told by its first word.
+///
+/// # Errors
+/// [`VnnlibError`], one variant per reason.
+pub fn parse_property_text(text: &str) -> Result<Asked, VnnlibError> {
+    if !is_version_2(text) {
+        return parse_vnnlib(text).map(Asked::One);
+    }
+    let several = version2::parse_several(text)?;
+    Ok(several.single().map_or(Asked::Several(several), Asked::One))
+}
+
+/// Whether the first word is one of VNN-LIB 2.0.
+pub fn is_version_2(text: &str) -> bool {
+    let code = text.lines().map(|line| line.split(';').next().unwrap_or(""));
+    let mut words = code.flat_map(|l| l.split(|c: char| c.is_whitespace() || c == '(' || c == ')'));
+    words.find(|word| !word.is_empty()).is_some_and(|word| VERSION_2.contains(&word))
+}
+
+fn within_digits(text: &str) -> Result<(), VnnlibError> {
+    let words = text.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')'));
+    if words.map(cost).sum::<usize>() > MAX_DIGITS {
+        return Err(VnnlibError::TooManyDigits);
+    }
+    Ok(())
+}
+
+fn within_disjuncts(cases: usize) -> Result<(), VnnlibError> {
+    if cases > MAX_DISJUNCTS { Err(VnnlibError::TooManyCases) } else { Ok(()) }
 }
 
 /// Words that only VNN-LIB 2.0 has.
@@ -246,7 +417,7 @@ fn refuse_command(at: Position, parts: &[Expression<'_>]) -> VnnlibError {
     match parts.first().map(|p| &p.node) {
         Some(Node::Atom(word)) if VERSION_2.contains(word) => VnnlibError::Version2 { at },
         Some(Node::Atom("declare-fun")) => VnnlibError::DeclareFun { at },
-        Some(Node::Atom("declare-const" | "assert")) | Some(Node::List(_)) | None => {
+        Some(Node::Atom("declare-const" | "assert") | Node::List(_) | Node::Indexed(..)) | None => {
             VnnlibError::Command { at }
         }
         Some(Node::Atom(word)) => VnnlibError::UnknownCommand { at, name: word.chars().take(40).collect() },
@@ -315,9 +486,7 @@ fn normal_form(formula: &Expression<'_>, declared: &Declared<'_>) -> Result<Vec<
             let mut cases = Vec::new();
             for part in arguments {
                 cases.extend(normal_form(part, declared)?);
-                if cases.len() > MAX_DISJUNCTS {
-                    return Err(VnnlibError::TooManyCases);
-                }
+                within_disjuncts(cases.len())?;
             }
             Ok(cases)
         }
@@ -327,11 +496,11 @@ fn normal_form(formula: &Expression<'_>, declared: &Declared<'_>) -> Result<Vec<
     }
 }
 
-fn product(left: &[Vec<Atom>], right: &[Vec<Atom>]) -> Result<Vec<Vec<Atom>>, VnnlibError> {
+fn product<T: Clone>(left: &[Vec<T>], right: &[Vec<T>]) -> Result<Vec<Vec<T>>, VnnlibError> {
     if left.len().checked_mul(right.len()).is_none_or(|n| n > MAX_DISJUNCTS) {
         return Err(VnnlibError::TooManyCases);
     }
-    let joined = |l: &Vec<Atom>, r: &Vec<Atom>| l.iter().chain(r).cloned().collect();
+    let joined = |l: &Vec<T>, r: &Vec<T>| l.iter().chain(r).cloned().collect();
     Ok(left.iter().flat_map(|l| right.iter().map(move |r| joined(l, r))).collect())
 }
 
@@ -375,6 +544,7 @@ fn term(expression: &Expression<'_>, declared: &Declared<'_>) -> Result<Term, Vn
     let parts = match &expression.node {
         Node::Atom(atom) => return atom_term(at, atom, declared),
         Node::List(parts) => parts,
+        Node::Indexed(..) => return Err(VnnlibError::Term { at }),
     };
     let Some((Node::Atom(head), arguments)) = parts.split_first().map(|(h, a)| (&h.node, a)) else {
         return Err(VnnlibError::Term { at });
@@ -401,14 +571,19 @@ fn atom_term(at: Position, atom: &str, declared: &Declared<'_>) -> Result<Term, 
         let coefficients = BTreeMap::from([(*variable, Rational::one())]);
         return Ok(Term { coefficients, constant: Rational::zero() });
     }
+    constant_term(at, atom).ok_or(VnnlibError::Term { at })?
+}
+
+/// A number; `None` for what is none.
+fn constant_term(at: Position, atom: &str) -> Option<Result<Term, VnnlibError>> {
     // A fraction is a number of ours, but not of this format.
     if atom.contains('/') {
-        return Err(VnnlibError::Term { at });
+        return None;
     }
     match Rational::parse(atom) {
-        Ok(value) => Ok(Term::constant(value)),
-        Err(NumberError::Malformed) => Err(VnnlibError::Term { at }),
-        Err(reason) => Err(VnnlibError::Number { at, reason }),
+        Ok(value) => Some(Ok(Term::constant(value))),
+        Err(NumberError::Malformed) => None,
+        Err(reason) => Some(Err(VnnlibError::Number { at, reason })),
     }
 }
 

@@ -12,6 +12,7 @@ mod node;
 pub mod point;
 mod problem;
 pub mod range;
+pub mod together;
 pub mod tree;
 
 pub use point::FloatConstraint;

@@ -125,6 +125,12 @@ fn at_sum(
     cases.add(rule, format!("{name}: the bound is just below it"), input(&least.sub(&step)));
 }
 
+/// With a bound below every output.
+fn lowered(mut case: Value) -> Value {
+    case["case"]["constraints"][0]["bound"] = json!("-9");
+    case
+}
+
 fn leaves(cases: &mut Cases) {
     let rule = "split.leaf";
     let square = |c: [&str; 2]| case(["-1", "-2/3"], ["1", "1/7"], &[(c, "0")]);
@@ -162,6 +168,16 @@ fn leaves(cases: &mut Cases) {
     add("a coefficient too many", case(["0", "0"], ["1", "1"], &[(["0", "1"], "-1")]), plain.clone());
     add("a box beyond the grid", case(["0", "0"], ["1", "32768"], &[(["0", "1"], "-1")]), plain.clone());
     add("a coefficient beyond the grid", square(["0", "1000000000000000000000"]), plain);
+
+    let together = |cases: &[Value]| {
+        let cases: Vec<Value> = cases.iter().map(|case| case["case"].clone()).collect();
+        with(network(), json!({ "cases": cases, "nodes": [{ "leaf": 0 }] }))
+    };
+    cases.add(rule, "two cases of one box", together(&[square(["0", "1"]), square(["1", "1"])].map(lowered)));
+    cases.add(rule, "the second of two cases", together(&[lowered(square(["0", "1"])), square(["1", "1"])]));
+    let apart = case(["-1", "-1"], ["1", "1"], &[(["0", "1"], "-9")]);
+    cases.add(rule, "two cases of two boxes", together(&[lowered(square(["0", "1"])), apart]));
+    cases.add(rule, "no case", together(&[]));
 
     let rule = "split.combination";
     let both = |bound: &str| case(["-1", "-1"], ["1", "1"], &[(["1", "-1/3"], bound), (["-1", "1"], "-1/8")]);
@@ -233,6 +249,64 @@ fn property(cases: &mut Cases) {
     add("beyond the grid", case(["-1", "-1"], ["1", "40000"], &[]), &["0", "40000"]);
     let two = case(["-1", "-1"], ["1", "1"], &[(["1", "0"], "0"), (["0", "1"], "1/2")]);
     add("the second of two fails", two, &["1/2", "1/4"]);
+}
+
+/// Two networks of two inputs each over three variables, and what does not stack.
+pub fn stack(cases: &mut Cases) {
+    let network = |a: i64, b: i64, last: &str| {
+        json!([
+            layer(2, &[(a, 0), (b, -1), (1, 2), (-3, 0)], &[(1, 0), (-5, -3)], json!("relu")),
+            layer(1, &[(b, 0), (1, -4)], &[(a, 1)], json!(last)),
+        ])
+    };
+    let part = |network: Value, reads: &[i64]| json!({ "network": network, "reads": reads });
+    let normalised = |mut part: Value, mean: i64, clip: Option<&str>| {
+        part["normaliser"] = json!({ "mean": [[mean.to_string(), 0], ["1", -1]], "std": ["1/3", "2"] });
+        if let Some(clip) = clip {
+            part["normaliser"]["clip"] = json!(clip);
+        }
+        part
+    };
+    let mut add = |name: &str, parts: Vec<Value>, variables: i64, carried: Option<&[&str]>| {
+        let mut input = json!({ "networks": parts, "variables": variables.to_string() });
+        if let Some(carried) = carried {
+            input["carried"] = json!(carried);
+        }
+        cases.add("stack.networks", name, input);
+    };
+    let (f, g) = (network(3, -2, "identity"), network(-1, 7, "identity"));
+    let both = |reads: &[i64]| vec![part(f.clone(), &[0, 1]), part(g.clone(), reads)];
+    add("one network", vec![part(f.clone(), &[0, 1])], 2, None);
+    add("one network whose inputs are exchanged", vec![part(f.clone(), &[1, 0])], 2, None);
+    add("two networks of the same inputs", both(&[0, 1]), 2, None);
+    add("two networks that share an input", both(&[2, 0]), 3, None);
+    add("two networks of inputs of their own", both(&[2, 3]), 4, None);
+    add("variables among the outputs", both(&[2, 0]), 3, Some(&["-7/2", "0", "11/3"]));
+    let before = |mean, clip| {
+        vec![
+            normalised(part(f.clone(), &[0, 1]), 4, Some("5")),
+            normalised(part(g.clone(), &[0, 1]), mean, clip),
+        ]
+    };
+    add("one normaliser", before(4, Some("5")), 2, None);
+    add("two normalisers", before(3, Some("5")), 2, None);
+    add("two clips", before(4, Some("6")), 2, None);
+    add("a clip and none", before(4, None), 2, None);
+    add("a normaliser and none", vec![before(4, None).remove(1), part(f.clone(), &[0, 1])], 2, None);
+    add("variables behind a normaliser", before(4, Some("5")), 2, Some(&["0", "0"]));
+    add("no network", Vec::new(), 0, None);
+    add("a variable that nobody reads", both(&[0, 1]), 3, None);
+    add("an input twice", both(&[0, 0]), 2, None);
+    add("a variable that does not exist", both(&[0, 2]), 2, None);
+    add("too few reads", both(&[0]), 2, None);
+    let mut short = f.clone();
+    short.as_array_mut().unwrap().pop();
+    add("two depths", vec![part(f.clone(), &[0, 1]), part(short, &[0, 1])], 2, None);
+    let squashed = network(1, 1, "relu");
+    add("two activations", vec![part(f.clone(), &[0, 1]), part(squashed.clone(), &[0, 1])], 2, None);
+    add("variables through a last relu", vec![part(squashed, &[0, 1])], 2, Some(&["0", "0"]));
+    add("too few least values", vec![part(f.clone(), &[0, 1])], 2, Some(&["0"]));
+    add("a least value beyond 64 bits", vec![part(f, &[0, 1])], 2, Some(&["0", "1e30"]));
 }
 
 pub fn branch(cases: &mut Cases) {

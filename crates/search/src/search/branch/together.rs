@@ -1,0 +1,223 @@
+//! Several cases of one box and one constraint each, decided by one tree: a region is done where every constraint is violated
+//! by default slopes. Untrusted. `spec/rules/split.md#splitinput`.
+//!
+//! Many cheap boxes: [`crate::bound::boxes`] bounds all constraints over a batch of regions; those that are left are halved. The
+//! tree depends neither on the number of threads nor on where a search was interrupted between batches.
+
+use secateur_checker::kernel::split::Case;
+use secateur_checker::number::Rational;
+
+use super::attack::search_point;
+use super::point::FloatConstraint;
+use super::problem::{BranchOptions, BranchProblem};
+use super::tree::{Cut, SplitLeaf, SplitNode};
+use super::{BranchState, Open, SplitTree};
+use crate::bound::boxes::{BoxBounder, BoxBounds, OutputRows};
+use crate::float::FloatNetwork;
+
+/// Regions bounded at a time.
+const BATCH: usize = 1024;
+/// Regions bounded before points are looked for by gradients.
+const ATTACK_AFTER: u64 = 1500;
+/// Regions of a batch in which a point is looked for.
+const LOOKED_INTO: usize = 8;
+
+/// What became of the cases.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Together {
+    /// No input satisfies any of them: each leaf violates all.
+    Verified(SplitTree),
+    /// This point satisfies this one of them.
+    Falsified {
+        /// Which, from 0.
+        case: usize,
+        /// The point, in what the network reads.
+        point: Vec<Rational>,
+    },
+    /// The budget is used up.
+    Unknown {
+        /// In every region left open every constraint is at least this.
+        best_bound: f64,
+    },
+}
+
+/// The cases, and their constraints as rows.
+struct Search<'a> {
+    problems: Vec<BranchProblem<'a>>,
+    bounder: BoxBounder<f64>,
+    weight: Vec<f64>,
+    constant: Vec<f64>,
+    /// What a row has to exceed.
+    enough: Vec<f64>,
+    accepts: &'a dyn Fn(usize, &[Rational]) -> bool,
+}
+
+/// Searches the cases, which have one box and one constraint each, until a verdict, the budget of steps or `stop`; `accepts`
+/// has the last word on a point.
+pub fn search_together(
+    network: &FloatNetwork,
+    cases: &[Case],
+    options: &BranchOptions,
+    state: &mut BranchState,
+    accepts: &dyn Fn(usize, &[Rational]) -> bool,
+    stop: &dyn Fn() -> bool,
+) -> Together {
+    let search = Search::new(network, cases, options, accepts);
+    let limit = state.steps.saturating_add(options.max_steps);
+    while !state.open.is_empty() {
+        if state.steps >= limit || stop() {
+            return Together::Unknown { best_bound: state.lowest() };
+        }
+        // What is proved by few boxes needs no attack, which costs as much as thousands.
+        if !state.attacked && state.steps >= ATTACK_AFTER {
+            state.attacked = true;
+            if let Some(found) = search.attack(options.seed) {
+                return found;
+            }
+        }
+        match search.batch(state) {
+            Ok(()) => {}
+            Err(Some(found)) => return found,
+            Err(None) => return Together::Unknown { best_bound: state.lowest() },
+        }
+    }
+    Together::Verified(state.tree.clone())
+}
+
+impl<'a> Search<'a> {
+    fn new(
+        network: &'a FloatNetwork,
+        cases: &'a [Case],
+        options: &BranchOptions,
+        accepts: &'a dyn Fn(usize, &[Rational]) -> bool,
+    ) -> Self {
+        let problems: Vec<BranchProblem<'a>> =
+            cases.iter().map(|case| BranchProblem::new(network, case)).collect();
+        let constraints: Vec<&FloatConstraint> =
+            problems.iter().filter_map(|p| p.constraints.first()).collect();
+        let size =
+            |c: &FloatConstraint| c.coefficients.iter().fold(c.bound.abs(), |size, c| size.max(c.abs()));
+        Self {
+            bounder: BoxBounder::new(network),
+            weight: constraints.iter().flat_map(|c| c.coefficients.iter().copied()).collect(),
+            constant: constraints.iter().map(|c| -c.bound).collect(),
+            enough: constraints.iter().map(|c| options.margin * size(c)).collect(),
+            problems,
+            accepts,
+        }
+    }
+
+    /// Signed gradient steps for each case.
+    fn attack(&self, seed: u64) -> Option<Together> {
+        self.problems.iter().enumerate().find_map(|(case, problem)| {
+            let (lower, upper) = &problem.inner;
+            let found = search_point(problem.network, lower, upper, &problem.constraints, seed);
+            self.accepted(case, &found.0, found.1)
+        })
+    }
+
+    /// The point, if the case's constraint holds there.
+    fn accepted(&self, case: usize, x: &[f64], value: f64) -> Option<Together> {
+        let point = (value <= 0.0).then(|| self.problems[case].in_box(x)).flatten()?;
+        (self.accepts)(case, &point).then_some(Together::Falsified { case, point })
+    }
+
+    /// Bounds the regions cut last, closes those where every constraint is violated and halves the others. An error ends the
+    /// search: a point, or a region too small to be cut.
+    fn batch(&self, state: &mut BranchState) -> Result<(), Option<Together>> {
+        let first = &self.problems[0];
+        let inputs = first.network.inputs();
+        let batch = state.open.split_off(state.open.len().saturating_sub(BATCH));
+        let places: Vec<_> =
+            batch.iter().map(|open| state.tree.place(open.node, &first.lower, &first.upper)).collect();
+        let corners = |side: fn(&super::tree::Place) -> &Vec<f64>| -> Vec<f64> {
+            places.iter().flat_map(|place| side(place).iter().copied()).collect()
+        };
+        let (lower, upper) = (corners(|p| &p.lower), corners(|p| &p.upper));
+        let rows = OutputRows { weight: &self.weight, constant: &self.constant };
+        let found = self.bounder.bound(&lower, &upper, rows, false);
+        let mut left: Vec<(f64, usize)> = Vec::new();
+        for (index, (open, bounds)) in
+            batch.iter().zip(found.lower.chunks_exact(self.constant.len())).enumerate()
+        {
+            state.steps += 1;
+            let short = bounds.iter().zip(&self.enough).map(|(bound, enough)| bound - enough);
+            let least = short.fold(f64::INFINITY, f64::min);
+            if least > 0.0 {
+                state.tree.nodes[open.node] =
+                    SplitNode::Leaf(SplitLeaf::Constraint { constraint: 0, slopes: None });
+            } else {
+                left.push((least, index));
+            }
+        }
+        let mut worst = left.clone();
+        worst.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for (_, index) in worst.into_iter().take(LOOKED_INTO) {
+            if let Some(point) =
+                self.look(&found, index, (&lower[index * inputs..], &upper[index * inputs..]))
+            {
+                state.open.extend(batch);
+                return Err(Some(point));
+            }
+        }
+        let mut stuck = false;
+        for (bound, index) in left {
+            let (open, place) = (batch[index], &places[index]);
+            match self.cut(&found, index, place) {
+                Some(cut) => {
+                    let children = state.tree.cut(open.node, cut);
+                    state.open.extend(children.map(|node| Open { node, bound }));
+                }
+                None => {
+                    state.open.push(Open { bound, ..open });
+                    stuck = true;
+                }
+            }
+        }
+        if stuck { Err(None) } else { Ok(()) }
+    }
+
+    /// A point of a region at which a case holds: where the linear bound of an open constraint is least.
+    fn look(&self, found: &BoxBounds, index: usize, (lower, upper): (&[f64], &[f64])) -> Option<Together> {
+        let network = self.problems[0].network;
+        let (inputs, rows) = (network.inputs(), self.constant.len());
+        let bounds = &found.lower[index * rows..][..rows];
+        let row = (0..rows).min_by(|a, b| bounds[*a].total_cmp(&bounds[*b]))?;
+        let coefficients = &found.coefficients[(index * rows + row) * inputs..][..inputs];
+        let (inner_lower, inner_upper) = &self.problems[row].inner;
+        let ends = lower.iter().zip(upper).zip(inner_lower.iter().zip(inner_upper));
+        let point: Vec<f64> = ends
+            .zip(coefficients)
+            .map(|(((l, u), (il, iu)), c)| if *c > 0.0 { *l } else { *u }.clamp(*il, *iu))
+            .collect();
+        let value = self.problems[row].constraints[0].value(&network.forward(&point));
+        self.accepted(row, &point, value)
+    }
+
+    /// Halves the input that the open constraints' bounds depend on most.
+    fn cut(&self, found: &BoxBounds, index: usize, place: &super::tree::Place) -> Option<Cut> {
+        let first = &self.problems[0];
+        let (inputs, rows) = (first.network.inputs(), self.constant.len());
+        let bounds = &found.lower[index * rows..][..rows];
+        let coefficients = found.coefficients[index * rows * inputs..].chunks_exact(inputs);
+        let mut reach = vec![0.0f64; inputs];
+        for ((bound, enough), coefficients) in bounds.iter().zip(&self.enough).zip(coefficients) {
+            if bound <= enough {
+                reach.iter_mut().zip(coefficients).for_each(|(sum, c)| *sum += c.abs());
+            }
+        }
+        let mut best = (0.0, None);
+        // Strictly inside the exact box too, of which the floats are the outside.
+        let inner = first.inner.0.iter().zip(&first.inner.1);
+        let sides = place.lower.iter().zip(&place.upper).zip(inner);
+        for ((coordinate, reach), ((l, u), (il, iu))) in (0u32..).zip(reach).zip(sides) {
+            let (l, u) = (l.max(*il), u.min(*iu));
+            let at = 0.5 * (l + u);
+            let score = (reach + 1e-9) * (u - l);
+            if l < at && at < u && score > best.0 {
+                best = (score, Some(Cut::Input { coordinate, at }));
+            }
+        }
+        best.1
+    }
+}

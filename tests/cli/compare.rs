@@ -1,0 +1,257 @@
+//! `secateur compare`, `secateur verify --network` and the checks of what they write, as a person runs them, on two
+//! fixtures and their masks.
+
+use std::path::Path;
+
+use secateur::certify::json::canonical;
+use secateur_testkit::programs::{Ran, run, secateur, secateur_check};
+use tempfile::TempDir;
+
+const OUT: &str = "p.cert.dsse.json";
+/// Around the upright position: cosine, sine, velocity.
+const BOX: [&str; 2] = ["--lower=0.9,-0.2,-0.5", "--upper=1,0.2,0.5"];
+
+fn fixture(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+/// A folder with keys, in which commands run.
+struct Bench(TempDir);
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let made = run(secateur(folder.path()).args(["keygen", "--out", "keys"]));
+        assert_eq!(made.code, 0, "{made:?}");
+        Self(folder)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        run(secateur(self.0.path()).arg("--quiet").args(arguments))
+    }
+
+    /// `compare` of the pendulum under one of its masks, written with its canonical files.
+    fn compare(&self, mask: &str, more: &[&str]) -> Ran {
+        let (policy, mask) = (fixture("pendulum-relu-sa"), pendulum_mask(mask));
+        let mut arguments = vec!["compare", &policy, "--mask", &mask, "--key", "keys/secateur.pem", "--out", OUT];
+        arguments.extend(["--canonical", "canonical"].iter().chain(more));
+        self.run(&arguments)
+    }
+
+    /// `check` against the policy and its mask, with the property that lies beside the certificate.
+    fn check(&self, mask: &str) -> Ran {
+        let policy = fixture("pendulum-relu-sa");
+        let (dense, pruned) = (format!("dense={policy}"), format!("pruned={policy}"));
+        let mask = format!("pruned={}", pendulum_mask(mask));
+        let trust = ["p.property.json", "--trust", "keys/trust.json", OUT];
+        let mut arguments = vec!["check", "--network", &dense, "--network", &pruned, "--network-mask", &mask];
+        arguments.extend(trust);
+        self.run(&arguments)
+    }
+
+    /// The trusted program on canonical folders in this order.
+    fn check_canonical(&self, folders: &[&str]) -> Ran {
+        let rest = ["--property", "canonical/property.json", "--trust", "keys/trust.json", OUT];
+        run(secateur_check(self.0.path()).args(folders).args(rest))
+    }
+}
+
+fn pendulum_mask(name: &str) -> String {
+    fixture(&format!("pendulum-relu-sa/masks/{name}"))
+}
+
+const FOLDERS: [&str; 2] = ["canonical/dense", "canonical/pruned"];
+
+fn assert_rejected(ran: &Ran, words: &[&str]) {
+    assert_eq!(ran.code, 3, "{ran:?}");
+    for word in words {
+        assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_difference_is_proved_and_checked() {
+    let bench = Bench::new();
+    let ran = bench.compare(MASK, &[&BOX[..], &["--delta", PROVED]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let says = format!("in the box every output of dense and pruned differs by less than {PROVED}");
+    assert!(ran.stdout.starts_with("unsat\n") && ran.stdout.contains(&says), "{}", ran.stdout);
+    for checked in [bench.check(MASK), bench.check_canonical(&FOLDERS)] {
+        assert_eq!(checked.code, 0, "{checked:?}");
+        assert!(checked.stdout.contains(&says), "{}", checked.stdout);
+        let policies = checked.stdout.lines().filter(|line| line.starts_with("policy ")).count();
+        assert_eq!(policies, 2, "{}", checked.stdout);
+    }
+    // Another mask, the networks exchanged, one of them twice, one alone.
+    assert_rejected(&bench.check(OTHER), &["policy.safetensors"]);
+    assert_rejected(&bench.check_canonical(&["canonical/pruned", "canonical/dense"]), &["policy.safetensors"]);
+    assert_rejected(&bench.check_canonical(&["canonical/dense"; 2]), &["policy.safetensors"]);
+    assert_rejected(&bench.check_canonical(&["canonical/dense"]), &["2 networks, and 1 are given"]);
+    // A smaller difference, an exchange of what is read: the property is another one.
+    let path = bench.0.path().join("canonical/property.json");
+    let text = std::fs::read_to_string(&path).expect("property");
+    for (from, to) in [(format!("-{PROVED}"), "-1e-9".to_owned()), (READS.to_owned(), EXCHANGED.to_owned())] {
+        assert!(text.contains(&from), "{text}");
+        std::fs::write(&path, text.replace(&from, &to)).expect("write");
+        assert_rejected(&bench.check_canonical(&FOLDERS), &["property.json"]);
+    }
+    let refused = run(secateur(bench.0.path()).args(["bundle", FOLDERS[0], "--property", "p.property.json", OUT, "--out", "b"]));
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("several networks"), "{refused:?}");
+}
+
+const READS: &str = r#"{"name":"pruned","reads":["0","1","2"]}"#;
+const EXCHANGED: &str = r#"{"name":"pruned","reads":["1","0","2"]}"#;
+
+#[test]
+fn a_difference_is_shown_at_an_exact_input() {
+    let bench = Bench::new();
+    let ran = bench.compare(MASK, &[&BOX[..], &["--delta", SHOWN]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let says = format!("at an input some output of dense and pruned differs by {SHOWN} or more");
+    assert!(ran.stdout.starts_with("sat\n") && ran.stdout.contains(&says), "{}", ran.stdout);
+    for checked in [bench.check(MASK), bench.check_canonical(&FOLDERS)] {
+        assert_eq!(checked.code, 0, "{checked:?}");
+        assert!(checked.stdout.contains(&says), "{}", checked.stdout);
+    }
+}
+
+/// Two masks of a chain, around states, with fewer steps than it takes.
+#[test]
+fn masks_are_compared_around_states() {
+    let bench = Bench::new();
+    let (policy, states) = (fixture("pendulum-relu-sa"), fixture("pendulum-relu-sa/states.npy"));
+    let (loose, tight) = (pendulum_mask(MASK), pendulum_mask(OTHER));
+    let plain = ["compare", &policy, "--mask", &loose, "--mask", &tight, "--states", &states, "--limit", "2"];
+    let ask = |more: &[&str]| bench.run(&[&plain[..], more].concat());
+    let ran = ask(&["--epsilon", "0.001", "--delta", "5"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains("unsat: in 2 boxes every output"), "{}", ran.stdout);
+    let wide = ask(&["--radii", "0.5,0.5,4", "--delta", "3", "--steps", "1"]);
+    assert!(wide.code == 1 && wide.stdout.starts_with("unknown\n"), "{wide:?}");
+    for (more, word) in [
+        (&["--epsilon", "0.001", "--delta", "0"][..], "must be above 0"),
+        (&["--epsilon", "0.001", "--same-action"], "one action"),
+        (&["--delta", "1"], "epsilon"),
+        (&["--epsilon", "0.001"], "--delta"),
+    ] {
+        let refused = ask(more);
+        assert_eq!(refused.code, 2, "{refused:?}");
+        assert!(refused.stderr.contains(word), "{word}: {}", refused.stderr);
+    }
+}
+
+/// The cart pole's two actions, between a tanh policy and its mask: the same far from where it changes its mind, the more so
+/// where it is confident.
+#[test]
+fn actions_are_compared() {
+    let bench = Bench::new();
+    let (policy, mask) = (fixture("cartpole-tanh"), fixture(&format!("cartpole-tanh/masks/{CARTPOLE_MASK}")));
+    let ask = |velocity: [&str; 2], question: &[&str]| {
+        let (lower, upper) =
+            (format!("--lower=-0.1,{0},0.05,{0}", velocity[0]), format!("--upper=0.1,{0},0.1,{0}", velocity[1]));
+        bench.run(&[&["compare", &policy, "--mask", &mask, &lower, &upper], question].concat())
+    };
+    let ran = ask(["0.9", "1"], &["--same-action"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains("an output that is greatest in dense is greatest in pruned, alone"), "{ran:?}");
+    let ran = ask(["-1", "1"], &["--same-action"]);
+    assert!(ran.code == 0 && ran.stdout.starts_with("sat\n"), "{ran:?}");
+    let ran = ask(["-1", "1"], &["--same-action-above", "0.999"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    // ln 999 is 6.906754..., and a millionth is taken off what is rounded down.
+    assert!(ran.stdout.contains("greatest in dense by 6.906753 or more"), "{ran:?}");
+    for p in ["0.4", "1"] {
+        let refused = ask(["0.9", "1"], &["--same-action-above", p]);
+        assert!(refused.code == 2 && refused.stderr.contains("at least 1/2 and below 1"), "{refused:?}");
+    }
+}
+
+/// VNN-LIB 2.0 over two networks: the pendulum and its mask, exported; `equal-to` needs no second file.
+#[test]
+fn properties_of_two_networks_are_verified() {
+    let bench = Bench::new();
+    let (policy, mask) = (fixture("pendulum-relu-sa"), pendulum_mask(MASK));
+    let export = |mask: &[&str], out: &str| {
+        let ran = bench.run(&[&["export", &policy, "--out", out], mask].concat());
+        assert_eq!(ran.code, 0, "{ran:?}");
+    };
+    export(&[], "f.onnx");
+    export(&["--mask", &mask], "g.onnx");
+    let property = |relation: &str, delta: &str| {
+        let text = format!(
+            "(vnnlib-version <2.0>)
+             (declare-network f (declare-input X real [1,3]) (declare-output Y real [1,1]))
+             (declare-network g ({relation} f) (declare-input U real [1,3]) (declare-output V real [1,1]))
+             (assert (and (>= X[0,0] 0.9) (<= X[0,0] 1) (>= X[0,1] -0.2) (<= X[0,1] 0.2)))
+             (assert (and (>= X[0,2] -0.5) (<= X[0,2] 0.5)))
+             (assert (and (== U[0,0] X[0,0]) (== U[0,1] X[0,1]) (== U[0,2] X[0,2])))
+             (assert (or (> V[0,0] (+ Y[0,0] {delta})) (< V[0,0] (- Y[0,0] {delta}))))"
+        );
+        std::fs::write(bench.0.path().join("p.vnnlib"), text).expect("write");
+    };
+    let verify = |networks: &[&str]| {
+        let fixed = ["verify", "p.vnnlib", "--key", "keys/secateur.pem", "--out", OUT, "--canonical", "canonical", "--force"];
+        bench.run(&[&fixed[..], networks].concat())
+    };
+    let check = |networks: &[&str]| {
+        bench.run(&[&["check", "p.vnnlib", OUT, "--trust", "keys/trust.json"], networks].concat())
+    };
+    let (f, g, swapped) = (["--network", "f=f.onnx"], ["--network", "g=g.onnx"], ["--network", "f=g.onnx"]);
+    let both = [f, g].concat();
+    property("isomorphic-to", PROVED);
+    let ran = verify(&both);
+    assert!(ran.code == 0 && ran.stdout.starts_with("unsat\n"), "{ran:?}");
+    assert!(ran.stdout.contains(&format!("every output of f and g differs by less than {PROVED}")), "{ran:?}");
+    assert_eq!(check(&both).code, 0);
+    assert_eq!(check(&[g, f].concat()).code, 0, "names count, not their order");
+    assert_rejected(&check(&[swapped, ["--network", "g=f.onnx"]].concat()), &["policy.safetensors"]);
+    property("isomorphic-to", SHOWN);
+    assert_rejected(&check(&both), &["property.json"]);
+    let ran = verify(&both);
+    assert!(ran.code == 0 && ran.stdout.starts_with("sat\n"), "{ran:?}");
+    assert_eq!(check(&both).code, 0);
+    property("equal-to", SHOWN);
+    let ran = verify(&f);
+    assert!(ran.code == 0 && ran.stdout.starts_with("unsat\n"), "{ran:?}");
+    for (networks, word) in [
+        (&both[..], "equal to another network"),
+        (&g, "give --network f=PATH"),
+        (&["--network", "h=f.onnx"], "the property names f, g"),
+        (&["--network", "f"], "NAME=PATH"),
+        (&[], "--network"),
+    ] {
+        let refused = verify(networks);
+        assert_eq!(refused.code, 2, "{refused:?}");
+        assert!(refused.stderr.contains(word), "{word}: {}", refused.stderr);
+    }
+}
+
+/// A certificate whose second network is another file than the one that is handed over, signed by the right key.
+#[test]
+fn another_network_under_a_true_signature_is_refused() {
+    let bench = Bench::new();
+    let ran = bench.compare(MASK, &[&BOX[..], &["--delta", PROVED]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let path = bench.0.path().join(OUT);
+    let bytes = std::fs::read(&path).expect("certificate");
+    let envelope = secateur_checker::reader::dsse::parse_envelope(&bytes).expect("envelope");
+    let numbers = secateur_checker::reader::json::Numbers::Refused;
+    let mut payload = secateur_checker::reader::json::parse(&envelope.payload, 1 << 24, numbers).expect("JSON");
+    let text = canonical(&payload);
+    // The digest of the dense tensors stands where that of the pruned ones was.
+    let digests: Vec<String> = [FOLDERS[0], FOLDERS[1]]
+        .map(|folder| bench.0.path().join(folder).join("policy.safetensors"))
+        .map(|path| secateur_checker::reader::digest::sha256_hex(&std::fs::read(path).expect("tensors")))
+        .to_vec();
+    let lied = text.replace(&digests[1], &digests[0]);
+    assert_ne!(text, lied);
+    payload = secateur_checker::reader::json::parse(lied.as_bytes(), 1 << 24, numbers).expect("JSON");
+    let key = secateur::certify::keys::Key::read(&bench.0.path().join("keys/secateur.pem")).expect("key");
+    let signed = key.sign(&envelope.payload_type, canonical(&payload).into_bytes());
+    std::fs::write(&path, secateur::certify::emit::emit_envelope(&signed)).expect("write");
+    assert_rejected(&bench.check_canonical(&FOLDERS), &["policy.safetensors"]);
+    // Handed over as it lies: the files fit, their stack has other weights.
+    assert_rejected(&bench.check_canonical(&[FOLDERS[0], FOLDERS[0]]), &[]);
+}
