@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use secateur_kernel::back::{Functional, Multipliers, RelaxedLayer, SplitMultiplier, upper_bound};
 use secateur_kernel::band::{BandBounds, BandNetwork, band_bounds};
 use secateur_kernel::bounds::{Asked, StateBounds, envelope, margin, margin_of_change, policies_of_later};
-use secateur_kernel::branch::bound_tree;
+use secateur_kernel::branch::{CellOutputs, bound_cells, bound_tree};
 use secateur_kernel::crown::{CrownLayers, RowWitness, Witness, bound_outputs, crown_layers};
 use secateur_kernel::enclose::{self, Enclosure, Enclosures, TanhTable};
 use secateur_kernel::fault::Fault;
@@ -164,6 +164,7 @@ pub fn apply(rule: &str, input: In<'_>) -> Outcome {
             let (network, set) = (grid(input)?, set_of(input.at("input")));
             Ok(int(bound_tree(&network, table(), &set, &input.at("weights").ints::<i64>(), &mut node)?))
         }
+        "branch.cells" => cells(input),
         "counterexample.property" => {
             let point = input.at("point").rationals();
             check_sat(&grid(input)?, table(), &objects::case(input.at("case")), &point).map(accepted)
@@ -574,6 +575,19 @@ fn paired(input: In<'_>) -> Outcome {
 
 // ---- what bounds say ----
 
+fn cells(input: In<'_>) -> Outcome {
+    let nodes = input.at("nodes").list(objects::node);
+    let mut node = |index: usize| Ok((index, nodes[index].clone()));
+    let (network, set) = (grid(input)?, set_of(input.at("input")));
+    let (head, center) = (objects::head(input.at("head")), grid_box(input.at("center")));
+    let gaussian = matches!(head, Head::Gaussian { .. }).then(|| HeadBounds::new(&head)).transpose()?;
+    let softmax =
+        (head == Head::Categorical).then(|| Softmax::new(&center, network.value_bits)).transpose()?;
+    let (softmax, gaussian) = (softmax.as_ref(), gaussian.as_ref());
+    let outputs = CellOutputs { center: &center, margins: gaussian.is_none(), softmax, gaussian };
+    Ok(joint_value(&bound_cells(&network, table(), &set, &outputs, &mut node)?))
+}
+
 fn state(value: In<'_>) -> StateBounds {
     StateBounds {
         deviation: value.at("deviation").ints(),
@@ -581,6 +595,7 @@ fn state(value: In<'_>) -> StateBounds {
         margin: value.maybe("margin").map(In::int),
         gains: value.maybe("gains").map_or_else(Vec::new, In::ints),
         policy: value.maybe("policy").map(objects::policy_change),
+        distance: value.maybe("distance").map(In::rational),
     }
 }
 
@@ -592,6 +607,13 @@ fn state_value(state: &StateBounds) -> Value {
         "gains": ints(state.gains.iter().copied()),
         "policy": state.policy.as_ref().map(objects::policy_value),
     })
+}
+
+/// With what is joint of a Gaussian, where a rule says that.
+fn joint_value(state: &StateBounds) -> Value {
+    let mut value = state_value(state);
+    value["distance"] = json!(state.distance.as_ref().map(rational));
+    value
 }
 
 fn change(input: In<'_>) -> Result<StateBounds, Fault> {
