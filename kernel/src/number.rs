@@ -474,7 +474,8 @@ mod tests {
             }
             if bits & 2 == 0 { -value } else { value }
         };
-        let mut numbers = vec![(BigInt::zero(), BigInt::one()), (BigInt::from(-6), BigInt::from(-4))];
+        let small = |top: i64, bottom: i64| (BigInt::from(top), BigInt::from(bottom));
+        let mut numbers = vec![small(0, 1), small(-6, -4), small(3, 4)];
         for size in [1, 1, 2, 3, 4, 5] {
             let (top, bottom): (BigInt, BigInt) = (draw(size), draw(6 - size));
             numbers.push((top.clone(), bottom.clone()));
