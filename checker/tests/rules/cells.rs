@@ -32,7 +32,7 @@ fn network() -> GridNetwork {
         fixed: false,
         weight: Matrix {
             rows,
-            columns: weights.len() / rows,
+            columns: weights.len().div_euclid(rows),
             values: weights.iter().map(|&w| Dyadic::new(w, 0)).collect(),
         },
         bias: bias.iter().map(|&b| Dyadic::new(b, 0)).collect(),
@@ -106,7 +106,7 @@ fn outputs_that_never_move_together_by_hand() {
         assert!(near(bounds.deviation[2], r("0")) && bounds.policy.is_none() && bounds.gains.is_empty());
         assert!(r("1") <= distance(bounds) && distance(bounds) < r("1.000001"), "{bounds:?}");
     }
-    for unequal in [interval(-ONE, ONE / 2), interval(-ONE / 2, ONE)] {
+    for unequal in [interval(-ONE, ONE >> 1), interval(-(ONE >> 1), ONE)] {
         let found = distance(&at(unequal, &cut_at_zero));
         assert!(r("1") <= found && found < r("1.000001"), "{found}");
     }
@@ -197,7 +197,7 @@ fn margins_are_those_of_the_whole_set() {
     for bytes in [vec![0], cut(0, 0.125, [&[0], &[0]]), cut(0, 0.0, [&[0], &[0]])] {
         let mut trees = Trees::new(&bytes);
         trees.begin();
-        let input = interval(-ONE / 4, ONE);
+        let input = interval(-(ONE >> 2), ONE);
         let mut next = |_: usize| trees.node(&linear);
         let found = bound_cells(&linear, tanh_table().unwrap(), &input, &outputs, &mut next).unwrap();
         assert!(near(found.oscillation, r("1")), "{found:?}");

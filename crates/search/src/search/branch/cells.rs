@@ -126,6 +126,9 @@ pub struct CellSearch {
     attained: (f64, Option<Vec<f64>>),
 }
 
+/// How bad the halves of a cut are together, its coordinate and place, and the halves.
+type Trial = (f64, u16, f64, [Found; 2]);
+
 /// What was found of one box.
 struct Found {
     bound: f64,
@@ -230,7 +233,7 @@ impl CellSearch {
             }
         }
         let mut found = problem.bound(&lower, &upper).into_iter();
-        let mut best: Vec<Option<(f64, u16, f64, [Found; 2])>> = chosen.iter().map(|_| None).collect();
+        let mut best: Vec<Option<Trial>> = chosen.iter().map(|_| None).collect();
         for (order, coordinate, at) in trials {
             let (Some(below), Some(above)) = (found.next(), found.next()) else { break };
             let score = below.bound + above.bound;
