@@ -40,6 +40,7 @@ use crate::property::vnnlib::{Asked, VnnlibError};
 use crate::search::branch::{BranchOptions, BranchState};
 use crate::show::summary::FORMAT;
 use crate::verify::kept::{emit_search, parse_search};
+use crate::verify::leaves::states_of_leaves;
 use crate::verify::{Answer, Question, VerifyError, outputs_at, verify};
 
 /// Arguments of `verify`.
@@ -73,6 +74,10 @@ pub struct VerifyArguments {
     /// File that an unfinished search (budget used up, or Ctrl-C) is kept in and taken up from; it may not exist yet.
     #[arg(long, visible_alias = "resume", value_name = "FILE")]
     state: Option<PathBuf>,
+    /// Where the search begins: leaves that another tool found (JSON, spec/leaves.md), or the proof of an earlier run, of this
+    /// network or of one much like it. Every leaf is proved again; what is not proved is searched.
+    #[arg(long, value_name = "FILE", conflicts_with = "state")]
+    leaves: Option<PathBuf>,
     /// File for a counterexample of binary32 numbers, whose outputs an inference engine reproduces, beside the exact one: the
     /// competition's format, or that of the VNN-LIB standard for a property of version 2.0.
     #[arg(long, value_name = "FILE")]
@@ -139,6 +144,22 @@ fn read_states(path: Option<&PathBuf>, question: &Question) -> Result<Vec<Branch
     parse_search(question, &bytes).map_err(|e| at(&e))
 }
 
+/// The states that a file of leaves leads to, and a line about them after a line break.
+fn begin(
+    path: &Path,
+    question: &Question,
+    options: &BranchOptions,
+) -> Result<(Vec<BranchState>, String), CliError> {
+    let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
+    let bytes = read_bytes(path, MAX_OWN).map_err(|e| at(&e))?;
+    let (states, counts) = states_of_leaves(question, options, &bytes).map_err(|e| at(&e))?;
+    let line = format!(
+        "\n{} leaves given: {} regions proved with their slopes, {} searched anew, {} that no leaf covers",
+        counts.leaves, counts.proved, counts.searched, counts.uncovered
+    );
+    Ok((states, line))
+}
+
 /// Decides, signs, writes.
 ///
 /// # Errors
@@ -148,6 +169,7 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
         ("NETWORK", Some(arguments.network.as_path())),
         ("PROPERTY", Some(arguments.property.as_path())),
         ("--resume", arguments.state.as_deref()),
+        ("--leaves", arguments.leaves.as_deref()),
     ])?;
     let name = proof_name(arguments.out.as_ref());
     // Before the network is read, which may take long; what is in --canonical is compared once its files are known.
@@ -159,13 +181,21 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
         Some(path) => Key::read(path).map_err(CliError::input)?,
         None => Key::generate().map_err(CliError::internal)?,
     };
-    let states = read_states(arguments.state.as_ref(), &question)?;
     let options =
         BranchOptions { max_steps: arguments.steps, seed: arguments.seed, ..BranchOptions::default() };
+    let (states, given) = match &arguments.leaves {
+        Some(path) => begin(path, &question, &options)?,
+        None => (read_states(arguments.state.as_ref(), &question)?, String::new()),
+    };
     if let Some(path) = &arguments.state {
         kept(format!("the search of this run was not kept; {} is as it was", path.display()));
     }
-    let answer = verify(&question, &options, states, &key, &name, &stop_requested).map_err(|e| match e {
+    let mut answer = verify(&question, &options, states, &key, &name, &stop_requested);
+    if arguments.leaves.is_some() && matches!(answer, Err(VerifyError::Rejected(_))) {
+        // What floats took for proved the checker has refused: nothing of the file is relied on any more.
+        answer = verify(&question, &options, Vec::new(), &key, &name, &stop_requested);
+    }
+    let answer = answer.map_err(|e| match e {
         VerifyError::Input(_) => CliError::input(e),
         _ => CliError::internal(e),
     })?;
@@ -188,6 +218,7 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
             }
             write(set)?;
             drop(held);
+            text.push_str(&given);
             context.print(&text, &json!({"result": "unknown", "bestBound": best_bound}))?;
             Ok(1)
         }
@@ -235,6 +266,7 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
                     document["float32Witness"] = json!(found32);
                 }
             }
+            text.push_str(&given);
             if let Some(out) = &arguments.out {
                 text.push_str(&format!("\nwritten to {}", out.display()));
             }
@@ -255,6 +287,7 @@ fn canonical(question: &Question, sat: bool) -> [(&'static str, &[u8]); 3] {
 /// What is read and written, but for the files in `--canonical`.
 fn plan(arguments: &VerifyArguments, proof_name: &str) -> OutputPlan {
     let mut plan = OutputPlan::new(arguments.force.force).input(&arguments.property).inputs(&arguments.key);
+    plan = plan.inputs(&arguments.leaves);
     plan = if arguments.network.is_dir() {
         plan.policy(&arguments.network)
     } else {
