@@ -200,7 +200,7 @@ fn a_counterexample_is_judged_exactly_whoever_found_it() {
     assert!(judged.stdout.contains("differ from these by at most"), "{judged:?}");
     // The same inputs, and one that leaves the box by the last digit.
     let inputs: Vec<&str> = text.lines().filter(|line| line.contains("X_")).collect();
-    bench.write("outside", &format!("sat\n((X_0 1.0000000000000000000000001) {}", inputs[1]));
+    bench.write("outside", &format!("sat\n((X_0 1.0000000000000000000000001) {})", inputs[1]));
     let judged = bench.run(&["check-witness", &network, &property, "outside"]);
     assert_eq!((judged.code, first_line(&judged)), (1, "no counterexample"), "{judged:?}");
     assert!(judged.stdout.contains("X_0 is outside its interval by 1.000e-25"), "{judged:?}");

@@ -29,7 +29,6 @@ use crate::cli::context::streams::refuse_dash;
 use crate::cli::context::write;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::force::Force;
-use crate::import::{HeadKind, ImportOptions, import_bytes};
 use crate::mismatch::explain_property;
 use crate::outputs::{OutputPlan, Outputs};
 use crate::policy::emit::{emit_manifest, emit_tensors};
@@ -123,8 +122,7 @@ pub fn question(network: &Path, property: &Path) -> Result<Question, CliError> {
     } else {
         let bytes = source::read_network(network)?;
         inputs.push(record("source", network, &bytes));
-        let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
-        let data = import_bytes(network, &bytes, &options).map_err(CliError::input)?.policy;
+        let data = source::import_network(network, &bytes)?;
         (emit_manifest(&data), emit_tensors(&data))
     };
     let question = Question::new(manifest, tensors, &asked.cases, inputs).map_err(CliError::input)?;
