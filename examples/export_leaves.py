@@ -60,6 +60,15 @@ def from_lirpa_alpha(relus, output, row=0, batch=0):
     return [*slopes, []]
 
 
+def certify_slopes(alpha):
+    """One array of `certify --witness-from` from auto_LiRPA's alpha of a ReLU for a bounded node.
+
+    `alpha`: 2 x rows x batch x neurons, the batch being the states. Save it by `np.savez` as `slopes.MASK.TARGET.LAYER`.
+    """
+    alpha = array(alpha)
+    return np.transpose(alpha.reshape(*alpha.shape[:3], -1), (2, 0, 1, 3))
+
+
 def from_bab_domain(history, layer_of, betas=None, widths=()):
     """`splits` and `multipliers` of a domain of alpha-beta-CROWN.
 

@@ -566,3 +566,82 @@ fn the_exporter_writes_what_is_read() {
         "{found:?}"
     );
 }
+
+/// Slopes of 0 and of 1 are not the default ones, so that numbers move; what is given twice gives the same.
+#[test]
+fn slopes_of_another_tool_are_certified() {
+    let Some(python) = python("numpy") else { return };
+    let bench = Bench::new();
+    let imported = bench.run(&["import", &fixture("narrow.onnx"), "--head", "deterministic", "--out", "p"]);
+    assert_eq!(imported.code, 0, "{imported:?}");
+    let manifest: serde_json::Value = serde_json::from_str(&bench.read("p/policy.json")).expect("JSON");
+    let layers = manifest["layers"].as_array().expect("layers").len();
+    let last = layers - 1;
+    let make = format!(
+        "import json, numpy as np
+from safetensors.numpy import load_file
+import sys
+t = load_file('p/policy.safetensors'); m = json.load(open('p/policy.json'))
+w = [t[l['weight']].shape[0] for l in m['layers']]
+np.save('states.npy', np.array([[0.1, 0.2], [-0.3, 0.4], [0.5, -0.6]], np.float32))
+for name, value in (('zero', 0.0), ('one', 1.0)):
+    np.savez(name + '.npz', **{{f'slopes.0.{last}.{{l}}': np.full((3, 2, w[{last}], w[l]), value) for l in range({last})}})
+np.savez('shape.npz', **{{'slopes.0.{last}.0': np.zeros((2, 2, w[{last}], w[0]))}})
+np.savez('place.npz', **{{'slopes.1.{last}.0': np.zeros((3, 2, w[{last}], w[0]))}})
+np.savez('name.npz', **{{'alpha': np.zeros(3)}})
+np.savez('nan.npz', **{{'slopes.0.{last}.0': np.full((3, 2, w[{last}], w[0]), np.nan)}})"
+    );
+    let made = run(Command::new(&python).current_dir(bench.folder.path()).args(["-c", &make]));
+    if made.stderr.contains("No module named 'safetensors'") {
+        println!("skipped: {python} has no safetensors");
+        return;
+    }
+    assert_eq!(made.code, 0, "{made:?}");
+    let certify = |from: Option<&str>, family: &str, out: &str| {
+        let mut arguments = vec![
+            "certify",
+            "p",
+            "--states",
+            "states.npy",
+            "--epsilon",
+            "0.2",
+            "--key",
+            "keys/secateur.pem",
+            "--out",
+            out,
+            "--no-counterexample",
+            "--family",
+            family,
+        ];
+        arguments.extend(from.into_iter().flat_map(|from| ["--witness-from", from]));
+        bench.run(&arguments)
+    };
+    let mut shown = Vec::new();
+    for (from, out) in
+        [(None, "own"), (Some("zero.npz"), "zero"), (Some("one.npz"), "one"), (Some("one.npz"), "again")]
+    {
+        let file = format!("{out}.cert.dsse.json");
+        let made = certify(from, "crown-optimised", &file);
+        assert_eq!(made.code, 0, "{made:?}");
+        let checked =
+            bench.run(&["check", "p", "--states", "states.npy", "--trust", "keys/trust.json", &file]);
+        assert_eq!(checked.code, 0, "{checked:?}");
+        let snapshot = bench.run(&["--format", "snapshot", "show", &file]);
+        assert_eq!(snapshot.code, 0, "{snapshot:?}");
+        let lines = snapshot.stdout.lines().filter(|line| line.contains("crown-optimised"));
+        shown.push(lines.map(str::to_owned).collect::<Vec<_>>());
+    }
+    assert!(!shown[0].is_empty());
+    assert!(shown[0] != shown[1] && shown[1] != shown[2] && shown[2] == shown[3], "{shown:?}");
+    for (from, family, words) in [
+        ("zero.npz", "crown", "its slopes are of family crown-optimised"),
+        ("shape.npz", "crown-optimised", "has shape [2, 2"),
+        ("place.npz", "crown-optimised", "mask, target or layer that is not there"),
+        ("name.npz", "crown-optimised", "the array alpha means nothing here"),
+        ("nan.npz", "crown-optimised", "not finite"),
+        ("states.npy", "crown-optimised", "states.npy"),
+    ] {
+        let refused = certify(Some(from), family, "no.cert.dsse.json");
+        assert!(refused.code == 2 && refused.stderr.contains(words), "{from}: {refused:?}");
+    }
+}
