@@ -206,7 +206,9 @@ fn a_counterexample_is_judged_exactly_whoever_found_it() {
     assert!(judged.stdout.contains("X_0 is outside its interval by 1.000e-25"), "{judged:?}");
     assert!(judged.stdout.contains("it states no outputs"), "{judged:?}");
     // Inside the box of a property that nothing satisfies; what the file says of the outputs changes nothing.
-    bench.write("lie", &text.replace("(Y_0 ", "(Y_0 -9"));
+    let lie =
+        |line: &str| if line.starts_with("(Y_0 ") { "(Y_0 -9)\n".to_owned() } else { format!("{line}\n") };
+    bench.write("lie", &text.lines().map(lie).collect::<String>());
     let judged = bench.run(&["check-witness", &network, &fixture("narrow-unsat.vnnlib"), "lie"]);
     assert_eq!((judged.code, first_line(&judged)), (1, "no counterexample"), "{judged:?}");
     assert!(judged.stdout.contains("constraint 0 is missed by"), "{judged:?}");
@@ -528,15 +530,14 @@ fn an_earlier_proof_begins_a_search() {
     let checked =
         bench.run(&["check", &network, &property, "--trust", "keys/trust.json", "b.cert.dsse.json"]);
     assert_eq!(checked.code, 0, "{checked:?}");
-    // Of another network it is no tree.
-    let other = bench.run(&[
-        "verify",
-        &fixture("narrow.onnx"),
-        &fixture("narrow-sat.vnnlib"),
-        "--leaves",
-        "a.proof.json",
-    ]);
-    assert!(other.code == 2 && other.stderr.contains("no tree over this network"), "{other:?}");
+    // Cuts that are no tree, and a proof of another number of cases.
+    let proof = bench.read("a.proof.json");
+    bench.write("broken.json", &proof.replacen(r#""children":["1","2"]"#, r#""children":["1","1"]"#, 1));
+    let broken = bench.run(&["verify", &network, &property, "--leaves", "broken.json"]);
+    assert!(broken.code == 2 && broken.stderr.contains("case 0: its nodes are no tree"), "{broken:?}");
+    let (narrow, two) = (fixture("narrow.onnx"), fixture("narrow-unsat.vnnlib"));
+    let other = bench.run(&["verify", &narrow, &two, "--leaves", "a.proof.json"]);
+    assert!(other.code == 2 && other.stderr.contains("it has 1 cases, the property 2"), "{other:?}");
 }
 
 /// The exporter's archive means what it says.
@@ -644,4 +645,26 @@ np.savez('nan.npz', **{{'slopes.0.{last}.0': np.full((3, 2, w[{last}], w[0]), np
         let refused = certify(Some(from), family, "no.cert.dsse.json");
         assert!(refused.code == 2 && refused.stderr.contains(words), "{from}: {refused:?}");
     }
+}
+
+/// The 324 properties of pairs of networks in `../shared/vnncomp/pairs`, all of one form; skipped where they are not there.
+#[test]
+fn properties_of_pairs_share_their_inputs() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vnncomp/pairs/vnnlib");
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        println!("skipped: {} is not there", folder.display());
+        return;
+    };
+    let mut read = 0;
+    for entry in entries {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("read");
+        let asked = secateur::property::vnnlib::version2::parse_several(&text).expect("a property");
+        let names: Vec<_> = asked.networks.iter().map(|n| (n.name.as_str(), n.reads.clone())).collect();
+        assert_eq!(names, [("f", vec![0, 1, 2, 3, 4]), ("g", vec![0, 1, 2, 3, 4])], "{}", path.display());
+        assert_eq!((asked.variables.len(), asked.cases.len(), asked.outputs()), (5, 10, 10));
+        assert!(asked.is_strict() && !asked.constrains_variables() && asked.single().is_none());
+        read += 1;
+    }
+    assert!(read > 0);
 }
