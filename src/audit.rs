@@ -239,6 +239,7 @@ pub fn audit(options: &AuditOptions, progress: &dyn Progress) -> Result<AuditOut
         branch_steps: options.branch_steps,
         cells: options.cells.as_ref(),
         counterexample: options.counterexample,
+        slopes: None,
         witness_name: &witness_name,
         seed: "0",
     };

@@ -18,3 +18,4 @@ mod sweep;
 mod train;
 mod truth;
 mod verify;
+mod vnnlib;

@@ -4,6 +4,7 @@
 pub mod assignment;
 pub mod judge;
 pub mod kept;
+pub mod leaves;
 
 use secateur_checker::check::{CHECKER_ID, NamedFile};
 use secateur_checker::kernel::input::read_observation;

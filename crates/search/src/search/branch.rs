@@ -7,6 +7,7 @@
 pub mod attack;
 pub mod cells;
 mod combine;
+pub mod given;
 mod narrow;
 mod node;
 pub mod point;
