@@ -213,6 +213,7 @@ pub fn audit(options: &AuditOptions, progress: &dyn Progress) -> Result<AuditOut
         regions: &options.regions,
         branch_steps: options.branch_steps,
         counterexample: options.counterexample,
+        slopes: None,
         witness_name: &witness_name,
         seed: "0",
     };

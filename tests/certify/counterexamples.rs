@@ -251,6 +251,7 @@ fn certify_files(policy: &Path, masks: &Path, states: &Path, radius: &str, limit
         families: &[Family::Crown],
         regret: &RegretRequest::default(),
         band_from: 0,
+        slopes: None,
         witness_name: "w.witness.safetensors",
         branch_steps: 200,
         radii: &RadiusRequest::default(),

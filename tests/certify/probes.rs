@@ -64,7 +64,7 @@ fn tables(case: &Case, label: &str) -> Vec<FamilyTable> {
         families.retain(|f| !f.is_float32());
     }
     let local = LocalProblem::new(&case.policy, &case.masks, &case.states, &case.set).expect("a grid");
-    let wanted = Wanted { branch_steps: BRANCH_STEPS, regions: &[], points: false, radii: &[] };
+    let wanted = Wanted { branch_steps: BRANCH_STEPS, regions: &[], points: false, radii: &[], slopes: None };
     let witness = match propose_witness(&problem, &local, &families, &wanted, &Silent) {
         Err(WitnessError::Lp(LpError::Activation { .. })) => {
             families.retain(|f| *f != Family::Lp);

@@ -165,8 +165,7 @@ fn masks_are_compared_around_states() {
 #[test]
 fn actions_are_compared() {
     let bench = Bench::new();
-    let (policy, mask) =
-        (fixture("cartpole-tanh"), fixture(&format!("cartpole-tanh/masks/mask-01.safetensors")));
+    let (policy, mask) = (fixture("cartpole-tanh"), fixture("cartpole-tanh/masks/mask-01.safetensors"));
     let ask = |velocity: [&str; 2], question: &[&str]| {
         let (lower, upper) = (
             format!("--lower=-0.1,{0},0.05,{0}", velocity[0]),

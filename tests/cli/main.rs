@@ -19,3 +19,4 @@ mod sweep;
 mod train;
 mod truth;
 mod verify;
+mod vnnlib;

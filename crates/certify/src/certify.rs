@@ -5,6 +5,7 @@ pub mod band;
 pub mod base64;
 pub mod counterexample;
 pub mod emit;
+pub mod given_slopes;
 pub mod json;
 pub mod keys;
 pub mod radius;
@@ -47,6 +48,7 @@ use secateur_checker::table::{FamilyTable, Quantity};
 
 use crate::certify::counterexample::{CounterexampleError, add_counterexample};
 use crate::certify::emit::{emit_certificate, emit_envelope};
+use crate::certify::given_slopes::GivenSlopes;
 use crate::certify::keys::Key;
 use crate::certify::radius::{RadiusError, RadiusRequest, propose_radii, validate_radii};
 use crate::certify::regions::{RegionError, RegionRequest, RegionSubject, propose_regions, validate_regions};
@@ -225,6 +227,8 @@ pub struct Request<'a> {
     pub radii: &'a RadiusRequest,
     /// Regions that the family `branch` may bound for each of its trees.
     pub branch_steps: u64,
+    /// Slopes that another tool found, for `crown-optimised` in place of a search.
+    pub slopes: Option<&'a GivenSlopes>,
     /// File name of the witness side file, if one is needed.
     pub witness_name: &'a str,
     /// Whether to search points that bound the true quantities from below, and to claim what they show.
@@ -294,7 +298,8 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
     let witness = if searched || families.iter().any(|f| f.entry().witness != WitnessKind::None) {
         let local = local_problem(&problem, &families)?;
         let (trees, radii) = (&regions.trees, &radii.tensors);
-        let wanted = Wanted { branch_steps: request.branch_steps, regions: trees, points, radii };
+        let (branch_steps, slopes) = (request.branch_steps, request.slopes);
+        let wanted = Wanted { branch_steps, regions: trees, points, radii, slopes };
         Some(propose_witness(&problem, &local, &families, &wanted, progress)?)
     } else {
         None

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use secateur_checker::check::NamedFile;
 use secateur_checker::family::Family;
-use secateur_checker::load::{MaskDirectory, load_masks, load_policy, load_states};
+use secateur_checker::load::{MaskDirectory, PolicyDirectory, load_masks, load_policy, load_states};
 use serde_json::json;
 
 use crate::certify::band::{families_under, find_bands, fits_head};
+use crate::certify::given_slopes::GivenSlopes;
 use crate::certify::keys::Key;
 use crate::certify::sigstore::emit_sigstore_bundle;
 use crate::certify::trees::{BRANCH_STEPS, MAX_BRANCH_STEPS};
@@ -24,6 +25,7 @@ use crate::cli::option::force::Force;
 use crate::cli::option::radius::RadiusOptions;
 use crate::cli::option::regions::RegionOptions;
 use crate::cli::option::regret::RegretOptions;
+use crate::import::read_arrays;
 use crate::outputs::OutputPlan;
 use crate::show::band::{add_bands, answer};
 use crate::show::radius::capped_text;
@@ -109,6 +111,9 @@ pub struct CertifyArguments {
     /// deviation=L (largest change of an output). Without --family, nothing else.
     #[arg(long, value_name = "tv=L|deviation=L", conflicts_with = "band")]
     band_limit: Option<String>,
+    /// Slopes that another tool found (NPZ or safetensors, spec/leaves.md), for family crown-optimised in place of a search.
+    #[arg(long, value_name = "FILE")]
+    witness_from: Option<PathBuf>,
     /// Search no points that bound the true quantities from below, and claim nothing from below.
     #[arg(long)]
     no_counterexample: bool,
@@ -127,6 +132,31 @@ pub struct CertifyArguments {
     force: Force,
 }
 
+/// The slopes of `--witness-from`.
+fn given_slopes(
+    arguments: &CertifyArguments,
+    families: &[Family],
+    policy: &PolicyDirectory,
+    masks: usize,
+    states: usize,
+) -> Result<Option<GivenSlopes>, CliError> {
+    let Some(path) = &arguments.witness_from else { return Ok(None) };
+    if !families.contains(&Family::CrownOptimised) {
+        return Err(CliError::input(
+            "--witness-from: its slopes are of family crown-optimised; name it by --family",
+        ));
+    }
+    let read = read_arrays(path).map_err(CliError::input)?;
+    let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
+    let arrays = read.named.iter().map(|(name, array)| {
+        let tensor = array.floats(name).map_err(|e| at(&e))?;
+        Ok((name.clone(), tensor.shape.clone(), tensor.floats()))
+    });
+    let arrays = arrays.collect::<Result<Vec<_>, CliError>>()?;
+    let given = GivenSlopes::new(&policy.files.policy.network, masks, states, arrays);
+    Ok(Some(given.map_err(|e| at(&e))?))
+}
+
 /// Certifies and writes.
 ///
 /// # Errors
@@ -143,6 +173,7 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         .input(&arguments.key)
         .inputs(&arguments.regret.episodes)
         .inputs(&arguments.regions.file)
+        .inputs(&arguments.witness_from)
         .inputs(&radii_file(arguments.radii.as_deref()))
         .file("--out", &arguments.out)
         .file("--out", &arguments.out.with_file_name(&witness_name))
@@ -173,6 +204,7 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
     keep_first(&mut states, arguments.limit, &regret)?;
     let states_name =
         arguments.states.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let slopes = given_slopes(arguments, &families, &policy, masks.masks.len(), states.values.rows)?;
     let bar = Bar::new(context.progress);
     let mut reaches = Vec::new();
     if let Some(limit) = &limit {
@@ -193,6 +225,7 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         regions: &arguments.regions.requests()?,
         branch_steps: arguments.branch_steps,
         counterexample: !arguments.no_counterexample,
+        slopes: slopes.as_ref(),
         witness_name: &witness_name,
         seed: "0",
     };

@@ -30,7 +30,6 @@ use crate::cli::context::write;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::force::Force;
 use crate::cli::option::networks::NetworkOptions;
-use crate::import::{HeadKind, ImportOptions, import_bytes};
 use crate::mismatch::explain_property;
 use crate::outputs::{OutputPlan, Outputs};
 use crate::policy::emit::{emit_manifest, emit_tensors};
@@ -40,6 +39,7 @@ use crate::progress::Progress;
 use crate::search::branch::{BranchOptions, BranchState};
 use crate::show::summary::FORMAT;
 use crate::verify::kept::{emit_search, parse_search};
+use crate::verify::leaves::states_of_leaves;
 use crate::verify::{Answer, Question, QuestionNetwork, VerifyError, outputs_at, verify};
 
 /// Arguments of `verify`.
@@ -83,6 +83,10 @@ pub struct DecideOptions {
     /// File that an unfinished search (budget used up, or Ctrl-C) is kept in and taken up from; it may not exist yet.
     #[arg(long, visible_alias = "resume", value_name = "FILE")]
     state: Option<PathBuf>,
+    /// Where the search begins: leaves that another tool found (JSON, spec/leaves.md), or the proof of an earlier run, of this
+    /// network or of one much like it. Every leaf is proved again; what is not proved is searched.
+    #[arg(long, value_name = "FILE", conflicts_with = "state")]
+    leaves: Option<PathBuf>,
     /// File for a counterexample of binary32 numbers, whose outputs an inference engine reproduces, beside the exact one: the
     /// competition's format, or that of the VNN-LIB standard for a property of version 2.0.
     #[arg(long, value_name = "FILE")]
@@ -152,8 +156,7 @@ pub fn read_network(path: &Path, inputs: &mut Vec<FileDigest>) -> Result<Questio
     } else {
         let bytes = source::read_network(path)?;
         inputs.push(record("source", path, &bytes));
-        let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
-        let data = import_bytes(path, &bytes, &options).map_err(CliError::input)?.policy;
+        let data = source::import_network(path, &bytes)?;
         (emit_manifest(&data), emit_tensors(&data))
     };
     QuestionNetwork::new(manifest, tensors).map_err(CliError::input)
@@ -170,6 +173,22 @@ fn read_states(path: Option<&PathBuf>, question: &Question) -> Result<Vec<Branch
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
     let bytes = read_bytes(path, MAX_OWN).map_err(|e| at(&e))?;
     parse_search(question, &bytes).map_err(|e| at(&e))
+}
+
+/// The states that a file of leaves leads to, and a line about them after a line break.
+fn begin(
+    path: &Path,
+    question: &Question,
+    options: &BranchOptions,
+) -> Result<(Vec<BranchState>, String), CliError> {
+    let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
+    let bytes = read_bytes(path, MAX_OWN).map_err(|e| at(&e))?;
+    let (states, counts) = states_of_leaves(question, options, &bytes).map_err(|e| at(&e))?;
+    let line = format!(
+        "\n{} leaves given: {} regions proved with their slopes, {} searched anew, {} that no leaf covers",
+        counts.leaves, counts.proved, counts.searched, counts.uncovered
+    );
+    Ok((states, line))
 }
 
 /// Decides, signs, writes.
@@ -197,7 +216,7 @@ pub fn decide(
     question: &dyn Fn() -> Result<Question, CliError>,
     context: Context,
 ) -> Result<u8, CliError> {
-    refuse_dash([("--resume", arguments.state.as_deref())])?;
+    refuse_dash([("--resume", arguments.state.as_deref()), ("--leaves", arguments.leaves.as_deref())])?;
     let (name, beside) = (proof_name(arguments.out.as_ref()), property.is_none());
     // Before the network is read, which may take long; what is in --canonical is compared once its files are known.
     plan(arguments, reads, beside, &name).test()?;
@@ -208,13 +227,21 @@ pub fn decide(
         Some(path) => Key::read(path).map_err(CliError::input)?,
         None => Key::generate().map_err(CliError::internal)?,
     };
-    let states = read_states(arguments.state.as_ref(), &question)?;
     let options =
         BranchOptions { max_steps: arguments.steps, seed: arguments.seed, ..BranchOptions::default() };
+    let (states, given) = match &arguments.leaves {
+        Some(path) => begin(path, &question, &options)?,
+        None => (read_states(arguments.state.as_ref(), &question)?, String::new()),
+    };
     if let Some(path) = &arguments.state {
         kept(format!("the search of this run was not kept; {} is as it was", path.display()));
     }
-    let answer = verify(&question, &options, states, &key, &name, &stop_requested).map_err(|e| match e {
+    let mut answer = verify(&question, &options, states, &key, &name, &stop_requested);
+    if arguments.leaves.is_some() && matches!(answer, Err(VerifyError::Rejected(_))) {
+        // What floats took for proved the checker has refused: nothing of the file is relied on any more.
+        answer = verify(&question, &options, Vec::new(), &key, &name, &stop_requested);
+    }
+    let answer = answer.map_err(|e| match e {
         VerifyError::Input(_) => CliError::input(e),
         _ => CliError::internal(e),
     })?;
@@ -237,6 +264,7 @@ pub fn decide(
             }
             write(set)?;
             drop(held);
+            text.push_str(&given);
             context.print(&text, &json!({"result": "unknown", "bestBound": best_bound}))?;
             Ok(1)
         }
@@ -284,6 +312,7 @@ pub fn decide(
                     document["float32Witness"] = json!(found32);
                 }
             }
+            text.push_str(&given);
             if let Some(out) = &arguments.out {
                 text.push_str(&format!("\nwritten to {}", out.display()));
             }
@@ -301,7 +330,7 @@ fn property_beside(out: &Path) -> PathBuf {
 
 /// What is read and written, but for the files in `--canonical`.
 fn plan(arguments: &DecideOptions, reads: &[&Path], beside: bool, proof_name: &str) -> OutputPlan {
-    let mut plan = OutputPlan::new(arguments.force.force).inputs(&arguments.key);
+    let mut plan = OutputPlan::new(arguments.force.force).inputs(&arguments.key).inputs(&arguments.leaves);
     for path in reads {
         plan = if path.is_dir() { plan.policy(path) } else { plan.input(path) };
     }

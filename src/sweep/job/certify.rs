@@ -196,6 +196,7 @@ pub(super) fn run(spec: &Spec, context: &JobContext<'_>) -> Result<(), JobError>
         radii: &RadiusRequest::default(),
         regions: &[],
         band_from: 0,
+        slopes: None,
         witness_name: WITNESS,
         seed: "0",
     };

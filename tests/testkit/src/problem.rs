@@ -334,6 +334,7 @@ pub fn request<'a>(
         counterexample: false,
         radii: &NO_RADII,
         regions: &[],
+        slopes: None,
         witness_name: WITNESS,
         seed: "0",
     }

@@ -11,6 +11,7 @@ use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Mask, Network};
 
 use crate::bound::FloatRegion;
+use crate::certify::given_slopes::GivenSlopes;
 use crate::certify::radius::RadiusTensor;
 use crate::certify::trees::propose_trees;
 pub use crate::certify::witness_error::WitnessError;
@@ -34,6 +35,8 @@ pub struct Wanted<'a> {
     pub points: bool,
     /// What proves the radii claimed.
     pub radii: &'a [RadiusTensor],
+    /// Slopes that another tool found.
+    pub slopes: Option<&'a GivenSlopes>,
 }
 
 /// The witness file for these families: `abs-spectral.MASK.LAYER`, `spectral.MASK.LAYER.factor` and `.rho`, and
@@ -59,7 +62,7 @@ pub fn propose_witness(
     let mut tables = Vec::new();
     for family in families.iter().filter(|f| f.entry().witness == WitnessKind::Slopes) {
         for mask in 0..masks.len() {
-            tables.push(slope_table(problem, local, *family, mask, progress)?);
+            tables.push(slope_table(problem, local, (*family, wanted.slopes), mask, progress)?);
         }
     }
     let mut trees = Vec::new();
@@ -105,12 +108,18 @@ fn improve(_: &FloatNetwork, _: &FloatRegion, _: SlopeSearch) -> Result<SlopeSea
 pub(super) fn slope_table(
     problem: &Problem<'_>,
     local: &LocalProblem<'_>,
-    family: Family,
+    (family, given): (Family, Option<&GivenSlopes>),
     mask: usize,
     progress: &dyn Progress,
 ) -> Result<Table, WitnessError> {
     let network = FloatNetwork::from_model(&problem.policy.network, problem.masks.get(mask))?;
+    let given = given.filter(|_| family == Family::CrownOptimised);
     let options = SlopeOptions::for_network(&network);
+    // What is given replaces the default slopes, and no step is taken.
+    let options = match given {
+        Some(_) => SlopeOptions { hidden_steps: 0, output_steps: 0, ..options },
+        None => options,
+    };
     let total = local.states();
     let done = AtomicUsize::new(0);
     let rows: Result<Vec<Vec<u8>>, WitnessError> = (0..total)
@@ -123,6 +132,9 @@ pub(super) fn slope_table(
             let mut search = search_slopes(&network, &region, &options);
             if family == Family::Lp {
                 search = improve(&network, &region, search)?;
+            }
+            if let Some(given) = given {
+                given.replace(&mut search.witness, mask, state);
             }
             progress.advance("slopes", done.fetch_add(1, Ordering::Relaxed) + 1, total);
             Ok(emit_state(&network, &search.witness))

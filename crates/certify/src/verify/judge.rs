@@ -127,7 +127,8 @@ pub fn judge(asked: &Several, assignment: &Assignment, outputs: &[Vec<Enclosure>
     let variables: Vec<&Rational> = variables.iter().flatten().map(|(value, _)| *value).collect();
     let mut values: Vec<Enclosure> = outputs.concat();
     values.extend(variables.iter().map(|v| ((*v).clone(), (*v).clone())));
-    let (mut open, mut nearest): (Option<usize>, Option<(Rational, usize, Vec<Miss>)>) = (None, None);
+    let mut open: Option<usize> = None;
+    let mut nearest: Option<(Rational, usize, Vec<Miss>)> = None;
     for (index, case) in asked.cases.iter().enumerate() {
         let mut misses = misses_of_box(case, &variables, &asked.variables);
         let undecided = misses_of_constraints(case, &values, &mut misses);

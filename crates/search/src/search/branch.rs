@@ -6,6 +6,7 @@
 
 pub mod attack;
 mod combine;
+pub mod given;
 mod narrow;
 mod node;
 pub mod point;

@@ -14,6 +14,7 @@ use crate::cli::context::CliError;
 use crate::cli::option::networks::GivenNetwork;
 use crate::export::pruned_files;
 use crate::import::{HeadKind, ImportOptions, import_bytes, read_capped, read_unpacked};
+use crate::policy::PolicyData;
 use crate::policy::emit::{emit_manifest, emit_tensors};
 use crate::property::several::{DeclaredNetwork, NetworkRelation, Several};
 use crate::property::vnnlib::{Asked, Case, parse_as_several, parse_property_text};
@@ -294,10 +295,21 @@ pub fn read_policy(path: &Path) -> Result<PolicyFiles, CliError> {
         let policy = load_policy(path);
         return Ok(policy.map_err(|e| CliError { message: e.to_string(), code: e.exit_code() })?.files);
     }
-    let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
-    let data = import_bytes(path, &read_network(path)?, &options).map_err(CliError::input)?.policy;
+    let data = import_network(path, &read_network(path)?)?;
     let files = parse_policy(&emit_manifest(&data), &emit_tensors(&data));
     files.map_err(|e| CliError::input(format!("{}: {e}", path.display())))
+}
+
+/// Imports the unpacked bytes of a network file. The policy records the name of the unpacked file, so that it is the same
+/// whichever of the two was read.
+///
+/// # Errors
+/// Exit code 2.
+pub fn import_network(path: &Path, bytes: &[u8]) -> Result<PolicyData, CliError> {
+    let options = ImportOptions { head: Some(HeadKind::Deterministic), ..ImportOptions::default() };
+    let named = path.with_file_name(unpacked_name(path));
+    let imported = import_bytes(&named, bytes, &options).or_else(|_| import_bytes(path, bytes, &options));
+    Ok(imported.map_err(CliError::input)?.policy)
 }
 
 /// What a file is called once it is unpacked.

@@ -98,7 +98,7 @@ impl Prover<'_> {
             // The tree's end goes; that of the whole table is another.
             return Ok(bytes.get(8..).unwrap_or_default().to_vec());
         }
-        let (.., bytes) = slope_table(at, local, self.target.family, 0, &quiet)?;
+        let (.., bytes) = slope_table(at, local, (self.target.family, None), 0, &quiet)?;
         Ok(bytes)
     }
 

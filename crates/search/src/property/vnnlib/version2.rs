@@ -134,10 +134,10 @@ impl<'a> Reader<'a> {
                         _ => NetworkRelation::IsomorphicTo(index),
                     });
                 }
-                Some(("declare-input", [tensor @ ..])) if input.is_none() && output.is_none() => {
+                Some(("declare-input", tensor)) if input.is_none() && output.is_none() => {
                     input = Some(self.tensor(at, tensor, false)?);
                 }
-                Some(("declare-output", [tensor @ ..])) if input.is_some() && output.is_none() => {
+                Some(("declare-output", tensor)) if input.is_some() && output.is_none() => {
                     output = Some(self.tensor(at, tensor, true)?);
                 }
                 Some(("declare-input", _)) if output.is_none() => {

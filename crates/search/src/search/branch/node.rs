@@ -12,6 +12,7 @@ use crate::search::slopes::state::LayerContext;
 use crate::search::slopes::witness::{FixedSlopes, SLOPE_DENOMINATOR, TargetSlopes};
 
 use super::combine::search_shares;
+use super::given::GivenEvidence;
 use super::point::FloatConstraint;
 use super::problem::{AUTO_INPUTS, BranchOptions, BranchProblem, SplitRule};
 use super::tree::{Cut, LeafSlopes, Place, SplitLeaf};
@@ -132,6 +133,39 @@ pub(super) fn bound_region(
         Ok(node) => node.bound(scratch),
         Err(_) => Bounded { bound: f64::INFINITY, leaf: None, cut: None, point: (Vec::new(), f64::INFINITY) },
     }
+}
+
+/// The leaf of a region that slopes and multipliers which came with it prove, once rounded.
+pub(super) fn close_with(
+    problem: &BranchProblem<'_>,
+    options: &BranchOptions,
+    place: &Place,
+    given: &GivenEvidence,
+    scratch: &mut NodeScratch,
+) -> Option<SplitLeaf> {
+    let node = match Node::new(problem, options, place, 0.0, scratch) {
+        Ok(node) => node,
+        Err(split) => return Some(SplitLeaf::Empty { layer: split.layer, neuron: split.neuron }),
+    };
+    let columns = node.columns_of(vec![Asked::Constraint(given.constraint)]);
+    let column = vec![Column { row: 0, upper: false }];
+    let mut target = TargetSlopes::empty(node.layers.len(), column, &node.layers);
+    let unit = |v: f64| v / f64::from(SLOPE_DENOMINATOR);
+    for (table, rows) in [
+        (&mut target.lower_slope, &given.slopes.lower_slope),
+        (&mut target.upper_slope, &given.slopes.upper_slope),
+    ] {
+        for (entries, row) in table.iter_mut().zip(rows).filter(|(entries, row)| entries.len() == row.len()) {
+            entries.iter_mut().zip(row).for_each(|(entry, v)| *entry = unit(f64::from(*v)));
+        }
+    }
+    for (entries, row) in target.multipliers.iter_mut().zip(&given.slopes.multipliers) {
+        entries.iter_mut().zip(row).for_each(|(entry, v)| *entry = unit(f64::from(*v)));
+    }
+    let value = node.value(&target, &columns.weights(0), columns.constant[0]);
+    let constraint = given.constraint;
+    (value > 0.5 * options.margin * columns.size)
+        .then(|| SplitLeaf::Constraint { constraint, slopes: Some(in_units(&target)) })
 }
 
 /// Slopes and multipliers in the units of a proof.
