@@ -2,6 +2,7 @@
 
 mod attack;
 mod bundle;
+mod compare;
 mod diff;
 mod episodes;
 mod keys;

@@ -15,7 +15,7 @@ use secateur_checker::kernel::relax::SlopeChoice;
 use secateur_checker::kernel::split::{Case, LeafWitness, Node, check_sat, check_unsat};
 use secateur_checker::number::Rational;
 use secateur_checker::property::prepare;
-use secateur_checker::reader::property::{ProofTree, Property, parse_proof};
+use secateur_checker::reader::property::{ProofTree, parse_proof};
 use secateur_checker::tables::tanh_table;
 
 /// A network, the cases it was proved to have no answer to, their trees, and the same cases with a right-hand side at which

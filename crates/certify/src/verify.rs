@@ -311,7 +311,9 @@ fn search_group(
     accepts: &dyn Fn(usize, &[Rational]) -> bool,
     stop: &dyn Fn() -> bool,
 ) -> Vec<(usize, usize, Together)> {
-    if cases.len() > 1 {
+    // Leaves that were given of each case are gone on with alone.
+    let fresh = states.iter().skip(1).all(|state| *state == BranchState::default());
+    if cases.len() > 1 && fresh {
         let few = network.inputs() <= AUTO_INPUTS;
         let of_case = |case: usize, point: &[Rational]| accepts(first + case, point);
         // With many inputs the tree is thrown away where it does not close, so that each case has a state of its own.

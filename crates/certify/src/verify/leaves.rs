@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use secateur_checker::number::Rational;
 use secateur_checker::property::read_property;
-use secateur_checker::reader::property::{PROOF_FORMAT, Property};
+use secateur_checker::reader::property::PROOF_FORMAT;
 use serde::Deserialize;
 
 use super::{Question, VerifyError};
@@ -127,8 +127,7 @@ pub fn states_of_leaves(
     let policy = &question.policy;
     let wrong = |e: &dyn std::fmt::Display| VerifyError::Input(e.to_string());
     let network = FloatNetwork::from_model(&policy.network, None).map_err(|e| wrong(&e))?;
-    let property = Property { cases: question.cases.clone(), networks: question.stated.networks.clone() };
-    let read = read_property(policy, &property).map_err(|e| wrong(&e))?;
+    let read = read_property(policy, &question.stated).map_err(|e| wrong(&e))?;
     let problems: Vec<BranchProblem<'_>> =
         read.cases.iter().map(|case| BranchProblem::new(&network, case)).collect();
     let expected = problems.len();
