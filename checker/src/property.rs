@@ -1,7 +1,10 @@
 //! The check of a property certificate: a network, a property and a proof or a point in, a [`Decided`] or a typed reason
 //! out. Trusted. `spec/property.md`.
 
+use std::num::NonZero;
+
 use crate::check::{MAX_EXTRA_SENTENCES, NamedFile, check_checker, check_file, check_record, same};
+use crate::kernel::enclose::TanhTable;
 use crate::kernel::fault::{Fault, Place};
 use crate::kernel::grid::{GridNetwork, GridScale};
 use crate::kernel::input::read_observation;
@@ -15,6 +18,11 @@ use crate::reader::verdict::{Claimed, PropertyCertificate};
 use crate::rejection::{Reason, Rejection};
 use crate::sentences::ASSUME_REAL;
 use crate::tables::tanh_table;
+
+/// Most threads that check a proof.
+const MAX_THREADS: usize = 8;
+/// Bytes of a proof that one thread checks before a second has begun.
+const SMALL_PROOF: usize = 4096;
 
 /// What a property certificate is about.
 pub struct PropertySubject<'a> {
@@ -97,21 +105,77 @@ pub fn check_property(
         }
         Claimed::Unsat { .. } => {
             let proof = subject.proof.ok_or(Reason::ProofMissing)?;
-            let proof = parse_proof(proof.bytes).map_err(Reason::from)?;
-            let trees = proof.trees().map_err(Reason::from)?;
-            let (found, cases) = (trees.len(), read.cases.len());
-            if found != cases {
-                return Err(Reason::ProofCases { trees: found, cases }.into());
-            }
-            for (case, (stated, tree)) in read.cases.iter().zip(&trees).enumerate() {
-                check_shape(tree.children.iter().copied())
-                    .and_then(|()| check_tree(&grid, table, stated, &mut |node| tree.node(node), progress))
-                    .map_err(|fault| fault.at(Place::Case(case)))?;
-            }
+            check_proof(proof.bytes, &grid, table, &read.cases, progress)?;
         }
     }
     let cases = subject.property.cases.len();
     Ok(Decided { certificate, policy_digest: policy_digest(subject.policy, subject.names), cases })
+}
+
+/// Accepts iff every tree of a proof proves its case. On up to [`MAX_THREADS`] threads, of which each walks all trees and checks
+/// its share of the leaves; what is said is what one thread would meet first.
+fn check_proof(
+    bytes: &[u8],
+    grid: &GridNetwork,
+    table: &TanhTable,
+    cases: &[Case],
+    progress: &mut dyn FnMut(usize),
+) -> Result<(), Rejection> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
+    let threads = if bytes.len() < SMALL_PROOF { 1 } else { threads };
+    let check = |own, progress: &mut dyn FnMut(usize)| {
+        check_share(bytes, (grid, table), cases, (own, threads), progress)
+    };
+    let mut shares: Vec<Option<Result<(), Refused>>> = (0..threads).map(|_| None).collect();
+    std::thread::scope(|scope| {
+        let mut others = shares.iter_mut().enumerate();
+        let first = others.next();
+        for (own, share) in others {
+            // The share of a thread that cannot be had is checked below.
+            let task = move || *share = Some(check(own, &mut |_| {}));
+            std::thread::Builder::new().spawn_scoped(scope, task).ok();
+        }
+        if let Some((own, share)) = first {
+            *share = Some(check(own, progress));
+        }
+    });
+    let shares = shares.into_iter().enumerate();
+    let shares = shares.map(|(own, share)| share.unwrap_or_else(|| check(own, &mut |_| {})));
+    shares.filter_map(Result::err).min_by_key(|(at, _)| *at).map_or(Ok(()), |(_, rejection)| Err(rejection))
+}
+
+/// What is refused, behind the case and the place in its walk.
+type Refused = ((usize, usize), Rejection);
+
+/// The leaves that are the `own`-th of every `threads`.
+fn check_share(
+    bytes: &[u8],
+    (grid, table): (&GridNetwork, &TanhTable),
+    cases: &[Case],
+    (own, threads): (usize, usize),
+    progress: &mut dyn FnMut(usize),
+) -> Result<(), Refused> {
+    let first = |reason: Reason| ((0, 0), Rejection::from(reason));
+    let proof = parse_proof(bytes).map_err(|clause| first(clause.into()))?;
+    let trees = proof.trees().map_err(|clause| first(clause.into()))?;
+    if trees.len() != cases.len() {
+        return Err(first(Reason::ProofCases { trees: trees.len(), cases: cases.len() }));
+    }
+    for (case, (stated, tree)) in cases.iter().zip(&trees).enumerate() {
+        // A leaf comes before the cuts behind it, which every thread sees.
+        let (mut leaves, mut at) = (0usize, 0usize);
+        let mut mine = || {
+            let mine = leaves.checked_rem(threads) == Some(own);
+            leaves = leaves.saturating_add(1);
+            at = leaves.saturating_mul(2).saturating_sub(mine.into());
+            mine
+        };
+        let mut node = |index| tree.node(index);
+        check_shape(tree.children.iter().copied())
+            .and_then(|()| check_tree(grid, table, stated, &mut node, &mut mine, progress))
+            .map_err(|fault| ((case, at), fault.at(Place::Case(case)).into()))?;
+    }
+    Ok(())
 }
 
 /// The property in what the network reads (rule `input.observation`): boxes behind the normaliser, outputs as they are.

@@ -135,10 +135,11 @@ pub fn check_unsat(
 ) -> Result<(), Fault> {
     check_shape(nodes.iter().map(Node::children))?;
     let node = |index: usize| nodes.get(index).cloned().ok_or(Fault::Orphan { node: index });
-    check_tree(network, table, case, &mut |index| Ok((index, node(index)?)), progress)
+    check_tree(network, table, case, &mut |index| Ok((index, node(index)?)), &mut || true, progress)
 }
 
-/// As [`check_unsat`], for nodes that are read when they are asked for and are known to be a tree.
+/// As [`check_unsat`], for nodes that are read when they are asked for and are known to be a tree. Of the leaves, in the order of
+/// the walk, only those are checked for which `mine` says so: every leaf must be somebody's.
 ///
 /// # Errors
 /// [`Fault`].
@@ -147,12 +148,15 @@ pub fn check_tree(
     table: &TanhTable,
     case: &Case,
     nodes: &mut NodeAt<'_>,
+    mine: &mut dyn FnMut() -> bool,
     progress: &mut dyn FnMut(usize),
 ) -> Result<(), Fault> {
     check_case(network, case)?;
     let root = Region { lower: case.lower.clone(), upper: case.upper.clone(), signs: Vec::new() };
     walk(network, root, nodes, &mut |index, region, leaf| {
-        check_leaf(network, table, case, region, leaf, index)?;
+        if mine() {
+            check_leaf(network, table, case, region, leaf, index)?;
+        }
         progress(index.saturating_add(1));
         Ok(())
     })
