@@ -2,8 +2,11 @@
 //! out. Trusted. `spec/property.md`.
 
 use std::borrow::Cow;
+use std::io;
+use std::thread::{self, ScopedJoinHandle};
 
 use crate::check::{MAX_EXTRA_SENTENCES, NamedFile, check_checker, check_file, check_record, same};
+use crate::kernel::enclose::TanhTable;
 use crate::kernel::fault::{Fault, Place};
 use crate::kernel::grid::{GridNetwork, GridScale};
 use crate::kernel::input::read_observation;
@@ -19,6 +22,12 @@ use crate::reader::verdict::{Claimed, PropertyCertificate};
 use crate::rejection::{Reason, Rejection};
 use crate::sentences::ASSUME_REAL;
 use crate::tables::tanh_table;
+use crate::threads::threads;
+
+/// Bytes of a proof that one thread checks before a second has begun.
+const SMALL_PROOF: usize = 4096;
+/// Most threads that check a proof, each of which keeps the whole of it.
+const MAX_THREADS: usize = 8;
 
 /// A network that a property certificate is about.
 #[derive(Clone, Copy)]
@@ -118,23 +127,7 @@ pub fn check_property(
         }
         Claimed::Unsat { .. } => {
             let proof = subject.proof.ok_or(Reason::ProofMissing)?;
-            let proof = parse_proof(proof.bytes).map_err(Reason::from)?;
-            let trees = proof.trees().map_err(Reason::from)?;
-            let found = trees.iter().fold(0usize, |sum, tree| sum.saturating_add(tree.cases));
-            let cases = read.cases.len();
-            if found != cases {
-                return Err(Reason::ProofCases { trees: found, cases }.into());
-            }
-            let mut first = 0usize;
-            for tree in &trees {
-                // They add up to the number of cases.
-                let end = first.saturating_add(tree.cases);
-                let stated = read.cases.get(first..end).ok_or(Reason::NoSuchCase)?;
-                check_shape(tree.children.iter().copied())
-                    .and_then(|()| check_tree(&grid, table, stated, &mut |node| tree.node(node), progress))
-                    .map_err(|fault| fault.at(Place::Case(first)))?;
-                first = end;
-            }
+            check_proof(proof.bytes, &grid, table, &read.cases, progress)?;
         }
     }
     let property = subject.property;
@@ -174,6 +167,64 @@ pub fn beside<'a>(policies: &[&'a Policy], property: &Property) -> Result<Cow<'a
     let mut constraints = property.cases.iter().flat_map(|case| &case.constraints);
     let carries = constraints.any(|constraint| constraint.coefficients.len() > outputs);
     Ok(Cow::Owned(stack(&parts, least.len(), carries.then_some(least.as_slice()))?))
+}
+
+/// Accepts iff every tree of a proof proves its cases. Every thread walks all trees and checks its share of the leaves; where one
+/// refuses or cannot be had, this one checks them all, so that what is said does not depend on the threads.
+fn check_proof(
+    bytes: &[u8],
+    grid: &GridNetwork,
+    table: &TanhTable,
+    cases: &[Case],
+    progress: &mut dyn FnMut(usize),
+) -> Result<(), Rejection> {
+    let threads = if bytes.len() < SMALL_PROOF { 1 } else { threads().min(MAX_THREADS) };
+    let check = |own, of, progress: &mut dyn FnMut(usize)| {
+        check_share(bytes, (grid, table), cases, (own, of), progress)
+    };
+    if threads > 1 {
+        let accepted = thread::scope(|scope| {
+            let share =
+                |own| thread::Builder::new().spawn_scoped(scope, move || check(own, threads, &mut |_| {}));
+            let others: Vec<_> = (1..threads).map(share).collect();
+            let own = check(0, threads, progress).is_ok();
+            let accepts = |other: io::Result<ScopedJoinHandle<'_, Result<(), Rejection>>>| {
+                other.is_ok_and(|handle| handle.join().is_ok_and(|found| found.is_ok()))
+            };
+            others.into_iter().map(accepts).fold(own, |all, one| all && one)
+        });
+        if accepted {
+            return Ok(());
+        }
+    }
+    check(0, 1, progress)
+}
+
+/// The share `own` of `of` of the leaves of every tree.
+fn check_share(
+    bytes: &[u8],
+    (grid, table): (&GridNetwork, &TanhTable),
+    cases: &[Case],
+    share: (usize, usize),
+    progress: &mut dyn FnMut(usize),
+) -> Result<(), Rejection> {
+    let proof = parse_proof(bytes).map_err(Reason::from)?;
+    let trees = proof.trees().map_err(Reason::from)?;
+    let found = trees.iter().fold(0usize, |sum, tree| sum.saturating_add(tree.cases));
+    if found != cases.len() {
+        return Err(Reason::ProofCases { trees: found, cases: cases.len() }.into());
+    }
+    let mut first = 0usize;
+    for tree in &trees {
+        // They add up to the number of cases.
+        let end = first.saturating_add(tree.cases);
+        let stated = cases.get(first..end).ok_or(Reason::NoSuchCase)?;
+        check_shape(tree.children.iter().copied())
+            .and_then(|()| check_tree(grid, table, stated, &mut |node| tree.node(node), share, progress))
+            .map_err(|fault| fault.at(Place::Case(first)))?;
+        first = end;
+    }
+    Ok(())
 }
 
 /// The property in what the network reads (rule `input.observation`): boxes behind the normaliser, outputs as they are.

@@ -16,6 +16,14 @@ pub fn use_threads(threads: usize) {
     THREADS.store(threads, Ordering::Relaxed);
 }
 
+/// How many threads to use.
+pub(crate) fn threads() -> usize {
+    match THREADS.load(Ordering::Relaxed) {
+        0 => thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        threads => threads,
+    }
+}
+
 /// `part(0)`, `part(1)` and so on to `count` parts, or the error of the first part that has one. `progress(done, count)` is
 /// called by this thread: now and then, and at the end.
 ///
@@ -37,10 +45,7 @@ pub fn in_order<T: Send + Sync, E: Send + Sync>(
         }
         Some(done.fetch_add(1, Ordering::Relaxed).saturating_add(1))
     };
-    let threads = match THREADS.load(Ordering::Relaxed) {
-        0 => thread::available_parallelism().map_or(1, NonZeroUsize::get),
-        threads => threads,
-    };
+    let threads = threads();
     thread::scope(|scope| {
         for _ in 1..threads.min(count) {
             let other = thread::Builder::new().stack_size(STACK);

@@ -579,3 +579,58 @@ fn inequalities_between_inputs_are_constraints() {
     assert_eq!(at("-1/8", ["3/4", "0", "1/2"]).unwrap_err(), in_case(0, Fault::PointFails { constraint: 0 }));
     assert_eq!(at("-1/8", ["1/2", "0", "3/4"]).unwrap_err(), in_case(0, Fault::PointFails { constraint: 1 }));
 }
+
+/// A proof of many leaves, `x <= at`, `x >= at` and so on, long enough for several threads: whoever meets it, what is refused is what
+/// comes first in the walk, a leaf before the cuts behind it.
+#[test]
+fn shares_refuse_what_comes_first() {
+    const CUTS: usize = 60;
+    let long = |change: &dyn Fn(usize) -> Option<String>| {
+        let nodes = (0..2 * CUTS + 1).map(|node| {
+            let cut = |at: usize| {
+                let (below, above) = (node + 1, node + 2);
+                let at = Rational::parse(&format!("{at}/400")).unwrap().to_string();
+                format!(r#"{{"at":"{at}","children":["{below}","{above}"],"coordinate":"0","node":"input"}}"#)
+            };
+            let plain = if node % 2 == 0 && node < 2 * CUTS {
+                cut(101 + node)
+            } else {
+                r#"{"constraint":"0","node":"leaf"}"#.to_owned()
+            };
+            change(node).unwrap_or(plain)
+        });
+        let tree = nodes.collect::<Vec<_>>().join(",");
+        Case::unsat_by(proof(&format!("{LEAF},[{tree}]")))
+    };
+    let whole = long(&|_| None);
+    assert!(whole.proof.as_ref().unwrap().len() > 4096);
+    assert_eq!(whole.check().unwrap().word(), "unsat");
+    let empty = r#"{"node":"empty"}"#;
+    for first in [1, 3, 5, 57, 2 * CUTS] {
+        for second in [first, 7, 63, 66, 119] {
+            let other =
+                long(&|node| (node == first || node == second && node % 2 == 1).then(|| empty.into()));
+            let node = if second % 2 == 1 { first.min(second) } else { first };
+            assert_eq!(other.refused(), in_case(1, Fault::NotEmpty { node }), "{first} {second}");
+        }
+    }
+    for cut in [2, 4, 58] {
+        let outside = format!(
+            r#"{{"at":"0","children":["{}","{}"],"coordinate":"0","node":"input"}}"#,
+            cut + 1,
+            cut + 2
+        );
+        for (leaf, fault) in [
+            (cut - 1, Fault::NotEmpty { node: cut - 1 }),
+            (cut + 1, Fault::CutOutside { node: cut }),
+            (cut + 3, Fault::CutOutside { node: cut }),
+        ] {
+            let other = long(&|node| match node {
+                _ if node == leaf => Some(empty.into()),
+                _ if node == cut => Some(outside.clone()),
+                _ => None,
+            });
+            assert_eq!(other.refused(), in_case(1, fault), "{cut} {leaf}");
+        }
+    }
+}

@@ -6,6 +6,8 @@
     clippy::disallowed_types
 )]
 
+use std::slice;
+
 use crate::tanh_table;
 use secateur_kernel::fault::{Class, Fault, Place};
 use secateur_kernel::grid::{GridNetwork, GridScale};
@@ -197,12 +199,27 @@ fn multipliers_refute_an_empty_region() {
     assert_eq!(unsat(&free, &tree([65536, 65536])), Err(Fault::NotEmpty { node: 4 }));
 }
 
+/// Two leaves, of which the second proves nothing: it is in the second of two shares, and in one that is none.
+#[test]
+fn each_leaf_is_in_a_share() {
+    let goal = case("1", "-1");
+    let nodes = [cut(1, "0", [1, 2]), leaf(), Node::Empty];
+    let share = |share| {
+        let mut node = |index: usize| Ok((index, nodes[index].clone()));
+        check_tree(&network(), tanh_table(), slice::from_ref(&goal), &mut node, share, &mut |_| {})
+    };
+    assert_eq!(share((0, 2)), Ok(()));
+    for all in [(1, 2), (0, 1), (2, 2), (0, 0)] {
+        assert_eq!(share(all), Err(Fault::NotEmpty { node: 2 }), "{all:?}");
+    }
+}
+
 /// The output is above -1 and, by the lines below, above 1/4, which one leaf says of both cases; not above 1/2.
 #[test]
 fn a_leaf_of_several_cases_holds_of_each() {
     let both = |cases: &[Case]| {
         let mut node = |index: usize| Ok((index, leaf()));
-        check_tree(&network(), tanh_table(), cases, &mut node, &mut |_| {})
+        check_tree(&network(), tanh_table(), cases, &mut node, (0, 1), &mut |_| {})
     };
     assert_eq!(both(&[case("1", "-1"), case("1", "1/4")]), Ok(()));
     for cases in [[case("1", "1/2"), case("1", "-1")], [case("1", "-1"), case("1", "1/2")]] {

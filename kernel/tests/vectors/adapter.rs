@@ -143,7 +143,7 @@ pub fn apply(rule: &str, input: In<'_>) -> Outcome {
             };
             let mut node = |index: usize| Ok((index, nodes[index].clone()));
             let cases = cases.list(objects::case);
-            check_tree(&grid(input)?, table(), &cases, &mut node, &mut |_| {}).map(accepted)
+            check_tree(&grid(input)?, table(), &cases, &mut node, (0, 1), &mut |_| {}).map(accepted)
         }
         "stack.networks" => {
             let policies = input.at("networks").list(|part| Policy {

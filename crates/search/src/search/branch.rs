@@ -6,6 +6,7 @@
 
 pub mod attack;
 pub mod cells;
+mod cheap;
 mod combine;
 pub mod given;
 mod narrow;
@@ -26,6 +27,7 @@ use secateur_checker::number::Rational;
 use serde::{Deserialize, Serialize};
 
 use attack::search_point;
+use cheap::Cheap;
 use narrow::Trail;
 use node::{NodeScratch, Verdict};
 use point::worst;
@@ -33,6 +35,10 @@ use tree::{SplitNode, SplitTree};
 
 /// Regions bounded between two looks at the queue.
 const BATCH: usize = 8;
+/// Boxes bounded with default slopes before slopes are optimised in those that are still open.
+const CHEAP_STEPS: u64 = 1 << 18;
+/// The same where constraints must hold together: maybe only their sum fails, which no such box shows.
+const CHEAP_STEPS_TOGETHER: u64 = 1 << 15;
 
 /// What the search found.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,11 +123,16 @@ pub fn search_branch_with(
             return BranchOutcome::Falsified(point);
         }
     }
+    let cheap = Cheap::new(problem, options);
     while !state.open.is_empty() {
         if state.steps >= options.max_steps {
             return BranchOutcome::Unknown { best_bound: state.lowest() };
         }
-        let (mut points, stuck) = state.round(problem, options, 0.0);
+        let (mut points, stuck) = if state.is_cheap(problem, options) {
+            state.cheap_round(problem, &cheap)
+        } else {
+            state.round(problem, options, 0.0)
+        };
         points.extend(between(problem, &points));
         if let Some(point) = points.into_iter().find_map(found) {
             return BranchOutcome::Falsified(point);
@@ -134,6 +145,13 @@ pub fn search_branch_with(
 }
 
 impl BranchState {
+    /// Whether boxes are bounded with default slopes next: the root is not, which signs, slopes or sums may close at once.
+    fn is_cheap(&self, problem: &BranchProblem<'_>, options: &BranchOptions) -> bool {
+        let by_input = matches!(options.rule, SplitRule::Auto | SplitRule::Input);
+        let most = if problem.constraints.len() > 1 { CHEAP_STEPS_TOGETHER } else { CHEAP_STEPS };
+        by_input && problem.network.inputs() <= AUTO_INPUTS && (1..most).contains(&self.steps)
+    }
+
     /// The lowest bound of an open region.
     fn lowest(&self) -> f64 {
         self.open.iter().fold(f64::INFINITY, |m, o| m.min(o.bound))
