@@ -367,7 +367,8 @@ fn shares_refuse_what_comes_first() {
     let empty = r#"{"node":"empty"}"#;
     for first in [1, 3, 5, 57, 2 * CUTS] {
         for second in [first, 7, 63, 66, 119] {
-            let other = long(&|node| (node == first || node == second && node % 2 == 1).then(|| empty.into()));
+            let other =
+                long(&|node| (node == first || node == second && node % 2 == 1).then(|| empty.into()));
             let node = if second % 2 == 1 { first.min(second) } else { first };
             assert_eq!(other.refused(), in_case(1, Fault::NotEmpty { node }), "{first} {second}");
         }
