@@ -45,6 +45,14 @@ const PROPERTY: &str = "
 (assert (>= X_2 -0.1))(assert (<= X_2 0.1))(assert (>= Y_0 1000.0))
 ";
 
+/// What every input of the box satisfies.
+const ANY: &str = "
+(declare-const X_0 Real)(declare-const X_1 Real)(declare-const X_2 Real)
+(declare-const Y_0 Real)(declare-const Y_1 Real)
+(assert (>= X_0 -0.1))(assert (<= X_0 0.1))(assert (>= X_1 -0.1))(assert (<= X_1 0.1))
+(assert (>= X_2 -0.1))(assert (<= X_2 0.1))(assert (<= Y_0 1000.0))
+";
+
 const AUDIT: &str =
     "states = \"../states.npy\"\nepsilon = \"0.05\"\nfamilies = [\"ibp\"]\nmasks = \"../masks\"\n";
 
@@ -66,6 +74,9 @@ fn bench() -> TempDir {
         ("settings.toml", SETTINGS.to_owned()),
         ("sweep.toml", SWEEP.to_owned()),
         ("p.vnnlib", PROPERTY.to_owned()),
+        ("any.vnnlib", ANY.to_owned()),
+        ("w.txt", "sat\n((X_0 0) (X_1 0) (X_2 0))\n".to_owned()),
+        ("i.csv", "policy,any.vnnlib,60\n".to_owned()),
         ("policy/audit.toml", AUDIT.to_owned()),
     ];
     for (name, text) in texts {
@@ -287,13 +298,14 @@ fn help_fits_a_terminal() {
 }
 
 /// A command line of each command that ends well; `gate` reads the file that the one before it writes.
-const GOOD: [&str; 29] = [
+const GOOD: [&str; 31] = [
     "attack CARTPOLE --attack random --epsilon 0.1 --episodes 3 --out attacked",
     "audit policy --out audited",
     "bundle policy c.cert.dsse.json --masks masks --states states.npy --out x.secateur",
     "bundle --open x.secateur --to opened",
     "certify policy --masks masks --states states.npy --epsilon 0.05 --family ibp --key k.pem --out n.json",
     "check policy --masks masks --states states.npy --trust trust.json c.cert.dsse.json",
+    "check-witness policy any.vnnlib w.txt",
     "decompose m.json",
     "diff c.cert.dsse.json c.cert.dsse.json",
     "episodes CARTPOLE --env CartPole-v1 --discount 0.9 --episodes 20 --out drawn",
@@ -317,6 +329,7 @@ const GOOD: [&str; 29] = [
     "train --config settings.toml --out trained",
     "verify policy p.vnnlib --key k.pem --out v.json",
     "show v.json",
+    "vnncomp i.csv --out r.csv",
 ];
 
 /// Every command prints one document on standard output, when it ends well, when its input is none, when its options are.
@@ -387,6 +400,7 @@ fn every_failure_is_a_document() {
         "named",
         "opened",
         "pruned",
+        "r.csv",
         "swept",
         "trained",
     ] {

@@ -309,7 +309,9 @@ pub fn decide(
                     text.push_str(&found.lines(arguments.details));
                     found.describe(&mut document);
                     text.push_str(&witness.map_or(String::new(), |witness| witness.line));
-                    document["float32Witness"] = json!(found32);
+                    if arguments.float32_witness.is_some() {
+                        document["float32Witness"] = json!(found32);
+                    }
                 }
             }
             text.push_str(&given);
