@@ -15,7 +15,7 @@ pub struct NetworkOptions {
     networks: Vec<String>,
     /// A mask for the policy directory of a network: what it prunes counts as 0; repeat it.
     #[arg(long = "network-mask", value_name = "NAME=FILE", requires = "networks")]
-    masks: Vec<String>,
+    network_masks: Vec<String>,
 }
 
 /// A network as it is given.
@@ -48,7 +48,7 @@ impl NetworkOptions {
             }
             given.push(GivenNetwork { name: name.to_owned(), path: PathBuf::from(path), mask: None });
         }
-        for text in &self.masks {
+        for text in &self.network_masks {
             let (name, path) = parts("--network-mask", text)?;
             let place = given.iter_mut().find(|network| network.name == name);
             let network = place.filter(|network| network.path.is_dir()).ok_or_else(|| {
