@@ -4,7 +4,7 @@
 usage: benches/pairs.py FOLDER [--sample N] [--seed S] [--seconds T] [--kind WORD] [--out TABLE.md]
 
 FOLDER has `instances.csv` with the columns f, g, property and verdict (paths in FOLDER; `sat`, `unsat` or anything else), as the
-benchmark `acasxu-isomorphic-networks-benchmark` turned into pairs. The release binaries are built first: `cargo build --release`.
+benchmark `acasxu-isomorphic-networks-benchmark` turned into pairs. The release binaries are built first: `cargo build --release --workspace --bins`.
 A line an instance: verdict, seconds and CPU seconds of the search with its own check, bytes of the proof, seconds of the check.
 """
 

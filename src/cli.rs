@@ -64,7 +64,7 @@ enum Command {
     /// Put a certificate and all that it is checked against into one file, or take such a file apart.
     Bundle(bundle::BundleArguments),
     /// Bound a policy under an adversary and sign what was proved.
-    Certify(certify::CertifyArguments),
+    Certify(Box<certify::CertifyArguments>),
     /// Check a certificate against a policy, its masks and states.
     Check(check::CheckArguments),
     /// Decide exactly whether a counterexample to a VNN-LIB property, whoever found it, is one.

@@ -297,7 +297,9 @@ pub fn decide(
             let mut text = decided.word().to_owned();
             let mut document = json!({"result": decided.word(), "certificate": arguments.out});
             if decided.asked().is_some() {
-                text.push_str(&format!("\n{}", property_verdict(&decided)));
+                let verdict = property_verdict(&decided);
+                text.push_str(&format!("\n{verdict}"));
+                document["verdict"] = json!(verdict);
             }
             match &decided.certificate().claimed {
                 Claimed::Unsat { proof } => {
