@@ -168,6 +168,7 @@ pub fn bound_cells(
             }
             Ok(bounds)
         })?;
+        let first = largest.is_none();
         if let Some(known) = &largest {
             found = zip_exact(known, found, 0)?.map(|(known, own)| own.max(*known)).collect();
         }
@@ -180,10 +181,9 @@ pub fn bound_cells(
             distance = distance.take().max(Some(by_outputs.min(together)));
         }
         let own = leaf.known(softmax)?.policy;
-        policy = match (policy.take(), own) {
-            (Some(known), Some(own)) => Some(known.with(&own, Ord::max)),
-            (known, own) => known.or(own),
-        };
+        // What one leaf does not say, the tree does not say.
+        let both = policy.take().zip(own.as_ref()).map(|(known, own)| known.with(own, Ord::max));
+        policy = if first { own } else { both };
         Ok(())
     })?;
     let mut largest = largest.ok_or(EMPTY)?.into_iter();
