@@ -10,7 +10,6 @@ A line an instance: verdict, seconds and CPU seconds of the search with its own 
 
 import argparse
 import csv
-import json
 import os
 import random
 import resource
@@ -71,7 +70,7 @@ def main():
                 checked, check_cpu = f"{check_wall:.2f}" if code == 0 else "REFUSED", f"{check_cpu:.2f}"
             name = Path(row["property"]).stem
             lines.append(f"| {name} | {row['verdict']} | {verdict} | {wall:.2f} | {cpu:.2f} | {size} | {checked} | {check_cpu} |")
-            print(json.dumps(lines[-1]), flush=True)
+            print(lines[-1], flush=True)
     if options.out:
         options.out.write_text("\n".join(lines) + "\n")
 
