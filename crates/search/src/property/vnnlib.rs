@@ -191,12 +191,6 @@ pub enum VnnlibError {
         /// The input.
         name: String,
     },
-    /// A property of several networks, or one with constraints between inputs, where one network is asked about.
-    #[error("the property speaks of {networks}; name a file for each of them: --network NAME=FILE")]
-    Several {
-        /// Names of the networks.
-        networks: String,
-    },
     /// Declarations of SMT-LIB.
     #[error("{at}: declare-fun is SMT-LIB and not read; write (declare-const X_0 Real)")]
     DeclareFun {
