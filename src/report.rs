@@ -170,7 +170,7 @@ pub fn bounds(
     let mut rows = Vec::new();
     for (mask, record) in certificate.masks.iter().enumerate() {
         for quantity in [Quantity::TotalVariation, Quantity::ActionDeviation, Quantity::Divergence] {
-            let (at_most, at_least) = (claims.most(mask, quantity), claims.least(mask, quantity).cloned());
+            let (at_most, at_least) = (claims.most(mask, quantity), claims.least(mask, quantity));
             if at_most.is_some() || at_least.is_some() {
                 let pruned = [record.pruned, record.total];
                 rows.push(BoundRow {

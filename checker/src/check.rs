@@ -67,6 +67,8 @@ pub struct Facts {
     pub policy_digest: String,
     /// What its inputs and outputs are called: the words of whoever made the policy's files.
     pub names: Option<Names>,
+    /// Its head's word.
+    pub head: &'static str,
     /// Inputs of the policy.
     pub inputs: usize,
     /// Outputs of the policy.
@@ -200,10 +202,10 @@ fn check_listed(certificate: &Certificate, subject: &Subject<'_>, rows: usize) -
     if extra > MAX_EXTRA_SENTENCES {
         return Err(Reason::TooManySentences { extra, most: MAX_EXTRA_SENTENCES }.into());
     }
-    let (network, normaliser) = (&policy.network, policy.normaliser.is_some());
-    let (inputs, outputs, policy_digest) =
-        (network.inputs(), network.outputs(), policy_digest(policy, subject.names));
-    Ok(Facts { policy_digest, names, inputs, outputs, normaliser, rows, assumptions, limits })
+    let (head, normaliser) = (head_name(&policy.head), policy.normaliser.is_some());
+    let (inputs, outputs) = (policy.network.inputs(), policy.network.outputs());
+    let policy_digest = policy_digest(policy, subject.names);
+    Ok(Facts { policy_digest, names, head, inputs, outputs, normaliser, rows, assumptions, limits })
 }
 
 fn verdict_words(v: &StepVerdict) -> String {

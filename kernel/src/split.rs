@@ -6,7 +6,6 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::slice;
 
 use crate::back::{Functional, Multipliers, SplitMultiplier};
 use crate::crown::{CrownLayers, RowWitness, Slopes, Witness, bound_row, crown_layers};
@@ -122,33 +121,10 @@ impl Region {
     }
 }
 
-/// Accepts iff the tree proves that no input of the case's box satisfies every constraint; `progress` is called after
-/// every leaf with the number of nodes done.
-///
-/// # Errors
-/// [`Fault`].
-pub fn check_unsat(
-    network: &GridNetwork,
-    table: &TanhTable,
-    case: &Case,
-    nodes: &[Node],
-    progress: &mut dyn FnMut(usize),
-) -> Result<(), Fault> {
-    check_shape(nodes.iter().map(Node::children))?;
-    let node = |index: usize| nodes.get(index).cloned().ok_or(Fault::Orphan { node: index });
-    check_tree(
-        network,
-        table,
-        slice::from_ref(case),
-        &mut |index| Ok((index, node(index)?)),
-        (0, 1),
-        progress,
-    )
-}
-
-/// As [`check_unsat`], for nodes that are read when they are asked for and are known to be a tree. It proves every one of
-/// the cases, which have one box: each leaf holds of each case. Of the leaves, in the order of the walk, it checks every
-/// `of`-th from `own` on: the cases are proved once each share from 0 to `of` is accepted.
+/// Accepts iff the nodes, which are read when they are asked for and are known to be a tree (see [`check_shape`]), prove of
+/// every one of the cases, which have one box, that no input of it satisfies every constraint; `progress` is called after
+/// every leaf with the number of nodes done. Of the leaves, in the order of the walk, it checks every `of`-th from `own` on:
+/// the cases are proved once each share from 0 to `of` is accepted.
 ///
 /// # Errors
 /// [`Fault`].

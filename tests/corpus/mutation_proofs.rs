@@ -12,11 +12,12 @@ use secateur::verify::{Answer, Question, verify};
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::grid::GridNetwork;
 use secateur_checker::kernel::relax::SlopeChoice;
-use secateur_checker::kernel::split::{Case, LeafWitness, Node, check_sat, check_unsat};
+use secateur_checker::kernel::split::{Case, LeafWitness, Node, check_sat};
 use secateur_checker::number::Rational;
 use secateur_checker::property::prepare;
 use secateur_checker::reader::property::{ProofTree, parse_proof};
 use secateur_checker::tables::tanh_table;
+use secateur_testkit::proof::check_unsat;
 
 /// A network, the cases it was proved to have no answer to, their trees, and the same cases with a right-hand side at which
 /// a point satisfies them.

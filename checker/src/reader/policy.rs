@@ -314,7 +314,7 @@ pub(super) fn parse_source_file(role: &'static str, mut fields: Fields<'_>) -> R
 }
 
 /// Whether a text is a plain SHA-256: 64 lower-case hexadecimal digits.
-pub(super) fn is_hex_digest(text: &str) -> bool {
+pub(crate) fn is_hex_digest(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 

@@ -12,8 +12,9 @@ use crate::tanh_table;
 use secateur_kernel::fault::{Class, Fault, Place};
 use secateur_kernel::grid::{GridNetwork, GridScale};
 use secateur_kernel::number::Rational;
-use secateur_kernel::split::{Case, LeafWitness, Node, OutputConstraint, check_sat, check_tree, check_unsat};
+use secateur_kernel::split::{Case, LeafWitness, Node, OutputConstraint, check_sat, check_tree};
 use secateur_testkit::hinges::sum_and_difference;
+use secateur_testkit::proof::check_unsat;
 
 fn r(text: &str) -> Rational {
     Rational::parse(text).unwrap()

@@ -33,9 +33,10 @@ use secateur_kernel::relax::{Line, Relaxation, SlopeChoice, relax};
 use secateur_kernel::scaled::ScaledNetwork;
 use secateur_kernel::sensitivity::sensitivity;
 use secateur_kernel::softmax::{PolicyChange, Softmax};
-use secateur_kernel::split::{check_sat, check_tree, check_unsat};
+use secateur_kernel::split::{check_sat, check_tree};
 use secateur_kernel::stack::{Reading, stack};
 use secateur_kernel::statistic::{Confidence, Sample, Sampler, bernstein, hoeffding};
+use secateur_testkit::proof::check_unsat;
 use serde_json::{Value, json};
 
 use crate::json::{In, int, intervals, ints, rational, rationals};
