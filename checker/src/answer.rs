@@ -13,7 +13,9 @@ use crate::number::{Rational, Rounding, claim_decimal};
 use crate::pair::PairQuestion;
 use crate::property::Decided;
 use crate::radii;
-use crate::reader::certificate::{Certificate, Claim, ClaimLists, FileDigest, MaskRecord, Program};
+use crate::reader::certificate::{
+    Certificate, Claim, ClaimLists, FileDigest, MaskRecord, Program, units_word,
+};
 use crate::reader::escaped::{Escaped, EscapedSentence};
 use crate::reader::names::{InputGroup, Names, OutputName};
 use crate::reader::policy::is_hex_digest;
@@ -249,16 +251,6 @@ pub fn quantity_words(quantity: Quantity) -> &'static str {
 /// A quantity in words, by its name; a name that no checker knows in quotes.
 pub(crate) fn named_quantity(name: &str) -> String {
     Quantity::parse(name).map_or_else(|| Escaped(name).to_string(), |known| quantity_words(known).to_owned())
-}
-
-/// A family by its name; a name that no checker knows in quotes.
-pub(crate) fn named_family(name: &str) -> String {
-    Family::parse(name).map_or_else(|| Escaped(name).to_string(), Family::name)
-}
-
-/// The word for units.
-pub fn units_word(units: Units) -> &'static str {
-    if units == Units::Raw { "raw" } else { "normalised" }
 }
 
 /// The word for a shape.
@@ -618,7 +610,7 @@ fn reward_words(rewards: &RewardRange) -> String {
 
 /// A regret claim with what it assumes.
 pub fn regret_words(claim: &RegretClaim) -> String {
-    let family = named_family(&claim.family);
+    let family = Family::words(&claim.family);
     let of = match &claim.form {
         RegretForm::Sup { discount } | RegretForm::Expectation { discount } => {
             format!("return discounted by {}", exactly(discount))
@@ -640,7 +632,7 @@ pub fn regret_words(claim: &RegretClaim) -> String {
 fn statistical_lines(claims: &[StatisticalClaim]) -> Vec<Line> {
     let mut lines = Vec::new();
     for claim in claims {
-        let (mask, family, method) = (claim.mask, named_family(&claim.family), claim.method.name());
+        let (mask, family, method) = (claim.mask, Family::words(&claim.family), claim.method.name());
         let level = outward(&claim.confidence.level, Rounding::Down);
         let value = number(&claim.value, Rounding::Up);
         lines.push(("sampled", format!(

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::answer::{Line, exactly, named_family, named_quantity, outward};
+use crate::answer::{Line, exactly, named_quantity, outward};
+use crate::family::Family;
 use crate::number::{Rational, Rounding};
 use crate::reader::radius::RadiusClaim;
 use crate::table::Quantity;
@@ -136,7 +137,7 @@ fn claim_lines(claim: &RadiusClaim, target: &str, details: bool) -> Vec<Line> {
     let Some(Spread { least, median, mean, broken, broken_median }) = spread(claim) else {
         return Vec::new();
     };
-    let family = named_family(&claim.family);
+    let family = Family::words(&claim.family);
     let [least, median, mean] = [least, median, mean].map(|number| outward(&number, Rounding::Down));
     let (mask, states) = (claim.mask, claim.proved.len());
     let mut text = format!(

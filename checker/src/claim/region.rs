@@ -116,8 +116,7 @@ pub struct Proved {
 
 impl Proved {
     fn new(claim: &RegionClaim) -> Result<Self, Reason> {
-        let unknown = || Reason::UnknownQuantity { quantity: claim.quantity.as_str().into() };
-        let quantity = Quantity::parse(&claim.quantity).ok_or_else(unknown)?;
+        let quantity = Quantity::named(&claim.quantity)?;
         let shares = claim.shares.iter().map(|s| (s.threshold.clone(), Rational::zero())).collect();
         Ok(Self { quantity, output: claim.output, worst: None, shares })
     }
