@@ -807,3 +807,29 @@ pub fn text(lines: &[Line]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::certificate::parse_certificate;
+    use crate::reader::dsse::parse_envelope;
+
+    /// Before a check the digest of the weights is what the signer wrote: a sentence in its place stands in quotes.
+    #[test]
+    fn a_digest_that_is_none_stands_in_quotes() {
+        let envelope = include_bytes!("../../certificates/accepted/small.cert.dsse.json");
+        let mut certificate = parse_certificate(&parse_envelope(envelope).unwrap().payload).unwrap();
+        let mut weights = |digest: &str| {
+            certificate.weights_digest = digest.to_owned();
+            let lines = lines(&certificate, None, false);
+            lines.into_iter().find(|(word, _)| *word == "weights").unwrap().1
+        };
+        let digest = format!("sha256:{}", "0".repeat(64));
+        assert_eq!(weights(&digest), format!("{digest} (the dense weights alone)"));
+        for claimed in
+            ["verified by everybody", "sha256:0", &digest.to_uppercase(), &format!("{digest} verified")]
+        {
+            assert_eq!(weights(claimed), format!("{} (the dense weights alone)", Escaped(claimed)));
+        }
+    }
+}

@@ -92,6 +92,19 @@ mod tests {
         assert_eq!(claim_decimal(&r("3/40"), Rounding::Up), "0.075");
         assert_eq!(claim_decimal(&r("12e20"), Rounding::Down), "1.2e21");
         assert_eq!(claim_decimal(&r("1e-6"), Rounding::Down), "0.000001");
+        for (text, up, down) in [
+            ("0", "0", "0"),
+            ("-25/2", "-12.5", "-12.5"),
+            ("1.25e-7", "1.25e-7", "1.25e-7"),
+            ("9.999999999995e-7", "0.000001", "9.99999999999e-7"),
+            ("123456789012345", "123456789013000", "123456789012000"),
+            ("999999999999999.5", "1e15", "999999999999000"),
+            ("-1234567890123456789", "-1.23456789012e18", "-1.23456789013e18"),
+            ("7e-9", "7e-9", "7e-9"),
+        ] {
+            let spelled = [Rounding::Up, Rounding::Down].map(|rounding| claim_decimal(&r(text), rounding));
+            assert_eq!(spelled, [up, down], "{text}");
+        }
         for text in ["1/3", "-22/7", "123456789123456789", "5e-31"] {
             let v = r(text);
             assert!(r(&claim_decimal(&v, Rounding::Up)) >= v && r(&claim_decimal(&v, Rounding::Down)) <= v);

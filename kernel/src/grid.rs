@@ -351,32 +351,29 @@ fn grid_activation(activation: &Activation, value_bits: u32, layer: usize) -> Re
         let small = value.to_i64().filter(|v| v.unsigned_abs() <= 1 << 30);
         small.ok_or(Fault::ParameterTooLong { layer })
     };
-    let out_of_range = Fault::ParameterOutOfRange { layer };
-    let parts = |fraction: &Rational, least: bool| {
-        let within = least && *fraction <= Rational::one();
-        if within {
-            Ok((short(fraction.numerator())?, short(fraction.denominator())?))
-        } else {
-            Err(out_of_range.clone())
-        }
-    };
     Ok(match activation {
         Activation::Identity => GridActivation::Identity,
         Activation::Relu => GridActivation::Relu,
         Activation::Tanh => GridActivation::Tanh,
         Activation::Sigmoid => GridActivation::Sigmoid,
         Activation::LeakyRelu { slope } => {
-            let (numerator, denominator) = parts(slope, !slope.is_negative())?;
+            if slope.is_negative() || *slope > Rational::one() {
+                return Err(Fault::ParameterOutOfRange { layer });
+            }
+            let (numerator, denominator) = (short(slope.numerator())?, short(slope.denominator())?);
             GridActivation::LeakyRelu { numerator, denominator }
         }
         Activation::Elu { alpha } => {
-            let (numerator, denominator) = parts(alpha, alpha.is_positive())?;
+            if !alpha.is_positive() || *alpha > Rational::one() {
+                return Err(Fault::ParameterOutOfRange { layer });
+            }
+            let (numerator, denominator) = (short(alpha.numerator())?, short(alpha.denominator())?);
             GridActivation::Elu { numerator, denominator }
         }
         Activation::Silu => GridActivation::Silu,
         Activation::Clip { lower, upper } => {
             if lower > upper {
-                return Err(out_of_range);
+                return Err(Fault::ParameterOutOfRange { layer });
             }
             GridActivation::Clip {
                 lower: rational_entry(lower, value_bits).within(layer)?,

@@ -133,11 +133,8 @@ impl Proved {
                 *sum = sum.add(share);
             }
         }
-        self.worst = Some(match self.worst.take() {
-            None => value,
-            Some(worst) if from_above => worst.max(value),
-            Some(worst) => worst.min(value),
-        });
+        let all = self.worst.take().into_iter().chain([value]);
+        self.worst = if from_above { all.max() } else { all.min() };
         Ok(())
     }
 

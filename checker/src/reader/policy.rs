@@ -184,19 +184,16 @@ fn parse_activation(field: &Field<'_>) -> Result<Activation, Clause> {
     }
     let mut fields = field.object()?;
     let kind = fields.required("kind")?;
+    let mut parameter = |key, expected, least: fn(&Rational) -> bool| {
+        let place = fields.required(key)?;
+        place.allowed(place.rational()?, expected, |number| least(number) && *number <= Rational::one())
+    };
     let activation = match kind.string()? {
         "leaky_relu" => {
-            let (place, one) = (fields.required("slope")?, Rational::one());
-            let within = |slope: &Rational| !slope.is_negative() && *slope <= one;
-            let slope = place.allowed(place.rational()?, "a slope in [0, 1]", within)?;
+            let slope = parameter("slope", "a slope in [0, 1]", |slope| !slope.is_negative())?;
             Activation::LeakyRelu { slope }
         }
-        "elu" => {
-            let (place, one) = (fields.required("alpha")?, Rational::one());
-            let within = |alpha: &Rational| alpha.is_positive() && *alpha <= one;
-            let alpha = place.allowed(place.rational()?, "an alpha in (0, 1]", within)?;
-            Activation::Elu { alpha }
-        }
+        "elu" => Activation::Elu { alpha: parameter("alpha", "an alpha in (0, 1]", Rational::is_positive)? },
         "clip" => {
             let lower = fields.required("lower")?.rational()?;
             let place = fields.required("upper")?;
