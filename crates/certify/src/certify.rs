@@ -182,6 +182,17 @@ fn next_step(reason: &Reason) -> &'static str {
 }
 
 impl CertifyError {
+    /// Whether the user stopped it.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(
+            self,
+            Self::Interrupted
+                | Self::Region(RegionError::Interrupted)
+                | Self::Witness(WitnessError::Interrupted)
+                | Self::Radius(RadiusError::Interrupted | RadiusError::Witness(WitnessError::Interrupted))
+        )
+    }
+
     /// The exit code of a command that ends for this reason.
     pub fn exit_code(&self) -> u8 {
         match self {
