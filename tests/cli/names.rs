@@ -175,9 +175,9 @@ fn reports_and_gates_speak_of_outputs_in_their_units() {
     let rule = |limit: &str| {
         format!(
             "schema = \"secateur.gate/1\"\n[[policy]]\nname = \"p\"\ndirectory = \"named\"\nmasks = \"masks\"\nstates = \"states.npy\"\n\
-             certificate = \"c.cert.dsse.json\"\nunsigned = true\n[policy.about]\n{}\n\
+             certificate = \"c.cert.dsse.json\"\nunsigned = true\nabout = {}\n\
              [[rule]]\nid = \"calm\"\nquantity = \"action-deviation\"\nmax = \"{limit}\"\n",
-            toml::to_string(&About::of(&certificate)).expect("TOML")
+            toml::Value::try_from(About::of(&certificate)).expect("TOML")
         )
     };
     write("secateur.toml", &rule("0"));
