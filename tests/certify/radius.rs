@@ -386,21 +386,22 @@ fn a_stopped_search_goes_on() {
         assert!(error.to_string().contains("radii.json: it was kept for another search"), "{error}");
         assert_eq!(error.exit_code(), 2);
     }
-    let broken: [(&str, &dyn Fn(&mut serde_json::Value)); 6] = [
-        ("its format is not", &|document| document["format"] = "x".into()),
-        ("not a kept search", &|document| document["more"] = 1.into()),
-        ("its entry 2 is broken", &|document| document["found"][2]["state"] = 3.into()),
-        ("its entry 1 is broken", &|document| document["found"][1]["evidence"] = "?".into()),
-        ("its entry 0 is broken", &|document| {
+    type Damage = fn(&mut serde_json::Value);
+    let broken: [(&str, Damage); 6] = [
+        ("its format is not", |document| document["format"] = "x".into()),
+        ("not a kept search", |document| document["more"] = 1.into()),
+        ("its entry 2 is broken", |document| document["found"][2]["state"] = 3.into()),
+        ("its entry 1 is broken", |document| document["found"][1]["evidence"] = "?".into()),
+        ("its entry 0 is broken", |document| {
             document["found"][0]["broken"] = serde_json::json!({"at": 1, "offset": "AAAAAAAAAAA="});
         }),
-        ("its entry 0 is broken", &|document| {
+        ("its entry 0 is broken", |document| {
             document["found"][0]["broken"] = serde_json::json!({"at": 1, "offset": "AAAA"});
         }),
     ];
     for (words, damage) in broken {
         back();
-        change(damage);
+        change(&damage);
         let error = certified(&problem, &set, &request, &Silent).err().expect("refused");
         assert!(error.to_string().contains(words), "{words}: {error}");
     }
