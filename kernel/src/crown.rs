@@ -153,21 +153,20 @@ fn with_splits(
     Ok(possible.then(|| GridBox::from_intervals(ends)))
 }
 
-/// An upper bound of a functional, with the row's own slopes where its witness names them.
+/// Upper bounds of functionals of the network's outputs, with the row's own slopes where its witness names them.
 ///
 /// # Errors
-/// [`Fault`].
-pub fn bound_row(
+/// [`Fault`]: that of the first which is refused.
+pub fn bound_rows(
     network: &GridNetwork,
     table: &TanhTable,
-    functional: Functional,
+    functionals: Vec<Functional>,
     bounds: &CrownLayers,
     input: &InputSet,
     row: Option<&RowWitness>,
-) -> Result<i64, Fault> {
-    let depth = functional.layer;
-    let target = target(network, table, functional, bounds, row);
-    upper_bounds(network, depth, [target], input)?.pop().shaped(depth)?
+) -> Result<Vec<i64>, Fault> {
+    let targets = functionals.into_iter().map(|functional| target(network, table, functional, bounds, row));
+    upper_bounds(network, network.layers.len(), targets, input)?.into_iter().collect()
 }
 
 /// A functional with the lines and multipliers that its row asks for.

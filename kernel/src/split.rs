@@ -3,13 +3,14 @@
 //!
 //! The children's regions are built here from (coordinate, point) or (layer, neuron), never taken from a certificate.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::slice;
 
 use crate::back::{Functional, Multipliers, SplitMultiplier};
-use crate::crown::{CrownLayers, RowWitness, Slopes, Witness, bound_row, crown_layers};
+use crate::crown::{CrownLayers, RowWitness, Slopes, Witness, bound_rows, crown_layers};
 use crate::enclose::TanhTable;
 use crate::fault::{Fault, Place};
 use crate::grid::{GridNetwork, rational_entry};
@@ -322,10 +323,10 @@ fn input_of(region: &Region, bits: u32) -> Result<InputSet, Fault> {
     Ok(InputSet { region, center: GridBox::default(), radii: Vec::new(), ball: None })
 }
 
-fn check_leaf(
+fn check_leaf<'a>(
     network: &GridNetwork,
     table: &TanhTable,
-    cases: &[Case],
+    cases: &'a [Case],
     region: &Region,
     leaf: &Node,
     node: usize,
@@ -335,31 +336,36 @@ fn check_leaf(
     let bounds = crown_layers(network, table, &input, region.witness()).map_err(at)?;
     // An empty region satisfies nothing, whatever the leaf says about it.
     let Some(bounds) = bounds else { return Ok(()) };
-    let least = |coefficients: &[Rational], witness| {
-        least(network, table, &bounds, &input, region, coefficients, witness).map_err(at)
-    };
-    let violated = |constraint: &OutputConstraint, witness| {
-        let (least, bound) = (least(&constraint.coefficients, witness)?, &constraint.bound);
-        if least > *bound {
-            return Ok(());
+    let violated = |case: &'a Case| match leaf {
+        Node::Leaf { constraint, .. } => {
+            case.constraints.get(*constraint).map(Cow::Borrowed).ok_or(Fault::NoSuchPlace { node })
         }
-        Err(Fault::NotProved { node, least: Box::new(least), bound: Box::new(bound.clone()) })
-    };
-    cases.iter().try_for_each(|case| match leaf {
-        Node::Leaf { constraint, witness } => {
-            let constraint = case.constraints.get(*constraint).ok_or(Fault::NoSuchPlace { node })?;
-            violated(constraint, witness.as_ref())
+        Node::Combination { multipliers, .. } => {
+            combine(case, multipliers, network.outputs(), node).map(Cow::Owned)
         }
-        Node::Combination { multipliers, witness } => {
-            violated(&combine(case, multipliers, network.outputs(), node)?, witness.as_ref())
-        }
-        Node::Farkas { witness } => {
-            // 0 is at least its own lower bound over the region, unless the region is empty.
-            let zero = vec![Rational::zero(); network.outputs()];
-            if least(&zero, Some(witness))?.is_positive() { Ok(()) } else { Err(Fault::NotEmpty { node }) }
+        // 0 is at least its own lower bound over the region, unless the region is empty.
+        Node::Farkas { .. } => {
+            let coefficients = vec![Rational::zero(); network.outputs()];
+            Ok(Cow::Owned(OutputConstraint { coefficients, bound: Rational::zero() }))
         }
         Node::Empty | Node::Input { .. } | Node::Relu { .. } => Err(Fault::NotEmpty { node }),
-    })
+    };
+    let violated = cases.iter().map(violated).collect::<Result<Vec<_>, _>>()?;
+    let witness = match leaf {
+        Node::Leaf { witness, .. } | Node::Combination { witness, .. } => witness.as_ref(),
+        Node::Farkas { witness } => Some(witness),
+        Node::Empty | Node::Input { .. } | Node::Relu { .. } => None,
+    };
+    let least = least(network, table, &bounds, &input, region, &violated, witness).map_err(at)?;
+    for (constraint, least) in zip_exact(&violated, least, 0)? {
+        if least <= constraint.bound {
+            let bound = Box::new(constraint.bound.clone());
+            let empty = matches!(leaf, Node::Farkas { .. });
+            let unproved = Fault::NotProved { node, least: Box::new(least), bound };
+            return Err(if empty { Fault::NotEmpty { node } } else { unproved });
+        }
+    }
+    Ok(())
 }
 
 /// Rule `split.combination`: the sum of the multiples of the constraints, exactly.
@@ -381,33 +387,33 @@ fn combine(case: &Case, multipliers: &[i64], outputs: usize, node: usize) -> Res
     Ok(sum)
 }
 
-/// Rule `split.leaf`: a lower bound of `coefficients . outputs` over the region.
+/// Rule `split.leaf`: lower bounds of each constraint's `coefficients . outputs` over the region.
 fn least(
     network: &GridNetwork,
     table: &TanhTable,
     bounds: &CrownLayers,
     input: &InputSet,
     region: &Region,
-    coefficients: &[Rational],
+    constraints: &[Cow<'_, OutputConstraint>],
     witness: Option<&LeafWitness>,
-) -> Result<Rational, Fault> {
+) -> Result<Vec<Rational>, Fault> {
     let layer = network.layers.len();
     let outputs = bounds.post.last().ok_or(Fault::EmptyNetwork)?;
-    let entries = coefficients.iter().map(|c| rational_entry(&c.neg(), network.coefficient_bits));
-    let entries = entries.collect::<Option<Vec<_>>>().within(layer)?;
-    // One grid step of an inexact coefficient is paid by the magnitude of all outputs.
-    let cut = entries.iter().filter(|(floor, ceil)| floor != ceil).map(|_| outputs.total_magnitude());
-    let constant = total(cut).get().within(layer)?;
-    let coefficients = entries.iter().map(|(floor, _)| *floor).collect();
-    let functional = Functional { coefficients, constant, layer };
-    let upper = match witness {
-        Some(witness) => {
-            let row = row_of(region, witness, network.coefficient_bits)?;
-            bound_row(network, table, functional, bounds, input, Some(&row)).map_err(witness_fault)?
-        }
-        None => bound_row(network, table, functional, bounds, input, None)?,
+    let functional = |constraint: &Cow<'_, OutputConstraint>| {
+        let entries = constraint.coefficients.iter();
+        let entries = entries.map(|c| rational_entry(&c.neg(), network.coefficient_bits));
+        let entries = entries.collect::<Option<Vec<_>>>().within(layer)?;
+        // One grid step of an inexact coefficient is paid by the magnitude of all outputs.
+        let cut = entries.iter().filter(|(floor, ceil)| floor != ceil).map(|_| outputs.total_magnitude());
+        let constant = total(cut).get().within(layer)?;
+        let coefficients = entries.iter().map(|(floor, _)| *floor).collect();
+        Ok(Functional { coefficients, constant, layer })
     };
-    Ok(Rational::on_grid(upper, network.value_bits).neg())
+    let functionals = constraints.iter().map(functional).collect::<Result<Vec<_>, _>>()?;
+    let row = witness.map(|witness| row_of(region, witness, network.coefficient_bits)).transpose()?;
+    let bounded = bound_rows(network, table, functionals, bounds, input, row.as_ref());
+    let uppers = if witness.is_some() { bounded.map_err(witness_fault) } else { bounded }?;
+    Ok(uppers.into_iter().map(|upper| Rational::on_grid(upper, network.value_bits).neg()).collect())
 }
 
 /// What a witness's slopes and multipliers drive out of range is the witness's fault, no limit.
