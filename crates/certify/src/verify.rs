@@ -2,6 +2,7 @@
 //! [`secateur_checker::property::check_property`] before a person sees a verdict. `spec/property.md`.
 
 pub mod assignment;
+pub mod difference;
 pub mod judge;
 pub mod kept;
 pub mod leaves;
@@ -317,7 +318,7 @@ fn search_group(
         let few = network.inputs() <= AUTO_INPUTS;
         let of_case = |case: usize, point: &[Rational]| accepts(first + case, point);
         // With many inputs the tree is thrown away where it does not close, so that each case has a state of its own.
-        let mut passing = BranchState::default();
+        let mut passing = if few { BranchState::default() } else { std::mem::take(&mut states[0]) };
         let most = if few { u64::MAX } else { TOGETHER_STEPS };
         let options = BranchOptions { max_steps: options.max_steps.min(most), ..*options };
         let state = if few { &mut states[0] } else { &mut passing };
@@ -354,6 +355,10 @@ fn search_case(
     accepts: &dyn Fn(&[Rational]) -> bool,
     stop: &dyn Fn() -> bool,
 ) -> BranchOutcome {
+    // Of many cases, those that time has run out for are not looked at.
+    if stop() {
+        return BranchOutcome::Unknown { best_bound: f64::NEG_INFINITY };
+    }
     let problem = BranchProblem::new(network, case);
     let limit = state.steps().saturating_add(options.max_steps);
     loop {

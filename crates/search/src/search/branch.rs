@@ -9,6 +9,7 @@ pub mod cells;
 mod cheap;
 mod combine;
 pub mod given;
+pub mod largest;
 mod narrow;
 mod node;
 pub mod point;
