@@ -15,6 +15,9 @@ use crate::float::FloatNetwork;
 const BATCH: (u64, u64) = (1, 128);
 /// Inputs whose cuts are tried on a box, the likeliest first.
 const CANDIDATES: usize = 3;
+/// Only inputs with at least this share of the best score are tried, as in [`super::cheap`]: a cut that raises the lower half by
+/// next to nothing would else be taken again and again, where another one is needed first.
+const LEAST_SHARE: f64 = 0.2;
 /// Nothing more is cut once the bound is within this share of what is attained.
 const NEAR: f64 = 0.01;
 
@@ -70,7 +73,7 @@ pub fn search_largest(
             break;
         }
         let batch = queue.split_off(queue.len() - wanted);
-        let (cut, seen, stuck) = search.halve(&mut state, batch);
+        let (cut, seen, stuck) = search.halve(&mut state, batch, attained);
         queue.extend(cut);
         attained = attained.min(seen);
         if stuck {
@@ -123,9 +126,9 @@ impl Search<'_> {
         Entry { open, coefficients: of_row(&found.coefficients), losses: of_row(&found.losses) }
     }
 
-    /// Halves the boxes where that raises the lower of the halves' bounds most. The halves, the lowest value met at a point, and
+    /// Halves the boxes where the halves need the fewest more, as far as their bounds tell. The halves, the lowest value met at a point, and
     /// whether a box is too small to be cut.
-    fn halve(&self, state: &mut BranchState, batch: Vec<Entry>) -> (Vec<Entry>, f64, bool) {
+    fn halve(&self, state: &mut BranchState, batch: Vec<Entry>, attained: f64) -> (Vec<Entry>, f64, bool) {
         let problem = self.first;
         let (mut tried, mut sides, mut seen) = (Vec::new(), Vec::new(), f64::INFINITY);
         let (mut left, mut stuck) = (Vec::new(), false);
@@ -149,12 +152,13 @@ impl Search<'_> {
         let found = self.bounds(&boxes);
         let mut place = 0;
         for (entry, cuts) in tried {
-            let worst = |which: usize| {
-                let half = |side: usize| self.lowest(&found, place + 2 * which + side).1;
-                half(0).min(half(1))
+            // A box that lacks four times as much takes about twice as many more.
+            let need = |which: usize| -> f64 {
+                let halves = [0, 1].map(|side| self.lowest(&found, place + 2 * which + side).1);
+                halves.iter().map(|bound| (attained - bound).max(0.0).sqrt()).sum()
             };
             let best =
-                (0..cuts.len()).fold(0, |best, which| if worst(which) > worst(best) { which } else { best });
+                (0..cuts.len()).fold(0, |best, which| if need(which) < need(best) { which } else { best });
             let (input, at) = cuts[best];
             let nodes = state.tree.cut(entry.open.node, Cut::Input { coordinate: input as u32, at });
             for (side, node) in nodes.into_iter().enumerate() {
@@ -196,7 +200,8 @@ impl Search<'_> {
             }
         }
         cuts.sort_by(|a, b| b.0.total_cmp(&a.0));
-        cuts.into_iter().take(CANDIDATES).map(|(_, cut)| cut).collect()
+        let least = cuts.first().map_or(0.0, |best| LEAST_SHARE * best.0);
+        cuts.into_iter().take_while(|cut| cut.0 >= least).take(CANDIDATES).map(|(_, cut)| cut).collect()
     }
 }
 
