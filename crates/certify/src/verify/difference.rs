@@ -64,17 +64,17 @@ impl Compared {
     ) -> Result<Difference, VerifyError> {
         let wrong = |e: &dyn std::fmt::Display| VerifyError::Input(e.to_string());
         let (named, boxes, inputs) = (self.named.clone(), self.boxes.clone(), self.inputs.clone());
-        let one = PairQuestion::Difference { delta: Rational::one() };
-        let asked = self.question(&one)?;
+        // A constraint less its right-hand side is then an output of one network less that of the other.
+        let none = PairQuestion::Difference { delta: Rational::zero() };
+        let asked = self.question(&none)?;
         let network = FloatNetwork::from_model(&asked.policy.network, None).map_err(|e| wrong(&e))?;
         let read =
             read_property(&asked.policy, &asked.stated).map_err(|e| VerifyError::Limit(e.to_string()))?;
         let (mut states, mut bound, mut attained) = (Vec::new(), 0.0f64, 0.0f64);
         for cases in groups(&asked, &read.cases) {
             let found = search_largest(&network, cases, options, stop);
-            // A constraint is an output of one network less that of the other, plus the difference asked about: 1.
-            bound = bound.max(1.0 - found.bound);
-            attained = attained.max(1.0 - found.attained);
+            bound = bound.max(-found.bound);
+            attained = attained.max(-found.attained);
             states.push(found.state);
             states.extend(cases.iter().skip(1).map(|_| BranchState::default()));
         }
