@@ -2,7 +2,8 @@
 //! a vector. Untrusted; the checker recomputes what it is given. `spec/rules/README.md` (families `ibp`, `crown`).
 //!
 //! A neuron is followed back to the inputs only where the sign of a ReLU is open after interval bounds, as in the checker's
-//! `crown.layers`. In `f32` the lines of tanh and the logistic function are rough ([`crate::bound::lanes`]). What is found for a box does not depend on its neighbours nor on the number of threads.
+//! `crown.layers`. What is found for a box does not depend on its neighbours nor on the number of threads. In `f32` the lines
+//! of tanh and the logistic function are rough ([`crate::bound::lanes::rough_tanh`]).
 
 use rayon::prelude::*;
 
