@@ -1,5 +1,6 @@
-//! Rules `split.input`, `split.relu`, `split.leaf`, `split.combination`, `split.empty`, `split.farkas`: a split tree proves
-//! that no input of a box satisfies a conjunction of linear constraints on the outputs. Trusted. `spec/rules/split.md`.
+//! Rules `split.input`, `split.relu`, `split.leaf`, `split.combination`, `split.empty`, `split.farkas`,
+//! `split.kept`: a split tree proves that no input of a box satisfies a conjunction of linear constraints on the outputs.
+//! Trusted. `spec/rules/split.md`.
 //!
 //! The children's regions are built here from (coordinate, point) or (layer, neuron), never taken from a certificate.
 
@@ -9,7 +10,7 @@ use alloc::vec::Vec;
 use core::slice;
 
 use crate::back::{Functional, Multipliers, SplitMultiplier};
-use crate::crown::{CrownLayers, RowWitness, Slopes, Witness, bound_row, crown_layers};
+use crate::crown::{CrownLayers, RowWitness, Rows, Slopes, Witness, bound_row, crown_layers, with_signs};
 use crate::enclose::TanhTable;
 use crate::fault::{Fault, Place};
 use crate::grid::{GridNetwork, rational_entry};
@@ -81,6 +82,15 @@ pub enum Node {
         /// Slopes and multipliers.
         witness: LeafWitness,
     },
+    /// As [`Node::Leaf`], from the bounds that were kept of the root's region.
+    Kept {
+        /// Constraint, from 0.
+        constraint: usize,
+        /// Slopes of the lines; an empty layer takes the derived ones.
+        slopes: Slopes,
+        /// One per sign of the region, outermost first, in units of 1/65536.
+        multipliers: Vec<i64>,
+    },
 }
 
 impl Node {
@@ -88,7 +98,11 @@ impl Node {
     pub fn children(&self) -> Option<[usize; 2]> {
         match self {
             Self::Input { children, .. } | Self::Relu { children, .. } => Some(*children),
-            Self::Leaf { .. } | Self::Combination { .. } | Self::Empty | Self::Farkas { .. } => None,
+            Self::Leaf { .. }
+            | Self::Combination { .. }
+            | Self::Empty
+            | Self::Farkas { .. }
+            | Self::Kept { .. } => None,
         }
     }
 }
@@ -122,6 +136,35 @@ impl Region {
     }
 }
 
+/// Bounds of every layer over a case's whole box, from which leaves may go on.
+pub struct Kept {
+    lower: Vec<Rational>,
+    upper: Vec<Rational>,
+    bounds: CrownLayers,
+}
+
+impl Kept {
+    /// Rule `crown.layers` over the box, with the slopes that rows ask for.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn new(network: &GridNetwork, table: &TanhTable, case: &Case, rows: &Rows) -> Result<Self, Fault> {
+        check_case(network, case)?;
+        let region = Region { lower: case.lower.clone(), upper: case.upper.clone(), signs: Vec::new() };
+        let input = input_of(&region, network.value_bits)?;
+        let bounds =
+            crown_layers(network, table, &input, Witness { rows, signs: &[] }).map_err(witness_fault)?;
+        let Region { lower, upper, .. } = region;
+        // A box has points, and without signs they have values.
+        Ok(Self { lower, upper, bounds: bounds.shaped(0)? })
+    }
+
+    /// The bounds.
+    pub fn bounds(&self) -> &CrownLayers {
+        &self.bounds
+    }
+}
+
 /// Accepts iff the tree proves that no input of the case's box satisfies every constraint; `progress` is called after
 /// every leaf with the number of nodes done.
 ///
@@ -139,7 +182,7 @@ pub fn check_unsat(
     check_tree(
         network,
         table,
-        slice::from_ref(case),
+        (slice::from_ref(case), None),
         &mut |index| Ok((index, node(index)?)),
         (0, 1),
         progress,
@@ -147,7 +190,7 @@ pub fn check_unsat(
 }
 
 /// As [`check_unsat`], for nodes that are read when they are asked for and are known to be a tree. It proves every one of
-/// the cases, which have one box: each leaf holds of each case. Of the leaves, in the order of the walk, it checks every
+/// the cases, which have one box, that of the bounds kept if there are any: each leaf holds of each case. Of the leaves, in the order of the walk, it checks every
 /// `of`-th from `own` on: the cases are proved once each share from 0 to `of` is accepted.
 ///
 /// # Errors
@@ -155,7 +198,7 @@ pub fn check_unsat(
 pub fn check_tree(
     network: &GridNetwork,
     table: &TanhTable,
-    cases: &[Case],
+    (cases, kept): (&[Case], Option<&Kept>),
     nodes: &mut NodeAt<'_>,
     (own, of): (usize, usize),
     progress: &mut dyn FnMut(usize),
@@ -167,13 +210,16 @@ pub fn check_tree(
             return Err(Fault::CasesApart);
         }
     }
+    if kept.is_some_and(|kept| (&kept.lower, &kept.upper) != (&case.lower, &case.upper)) {
+        return Err(Fault::CasesApart);
+    }
     let root = Region { lower: case.lower.clone(), upper: case.upper.clone(), signs: Vec::new() };
     let mut leaves = 0usize;
     walk(network, root, nodes, &mut |index, region, leaf| {
         let other = own < of && leaves.checked_rem(of).is_some_and(|place| place != own);
         leaves = leaves.checked_add(1).within(0)?;
         if !other {
-            check_leaf(network, table, cases, region, leaf, index)?;
+            check_leaf(network, table, (cases, kept), region, leaf, index)?;
         }
         progress(index.saturating_add(1));
         Ok(())
@@ -260,7 +306,11 @@ pub fn walk(
                     steps.extend([Step::Unsign, Step::Visit(child), Step::Sign(layer, neuron, sign)]);
                 }
             }
-            Node::Leaf { .. } | Node::Combination { .. } | Node::Empty | Node::Farkas { .. } => {
+            Node::Leaf { .. }
+            | Node::Combination { .. }
+            | Node::Empty
+            | Node::Farkas { .. }
+            | Node::Kept { .. } => {
                 at_leaf(index, &region, &node)?;
             }
         }
@@ -325,21 +375,31 @@ fn input_of(region: &Region, bits: u32) -> Result<InputSet, Fault> {
 fn check_leaf(
     network: &GridNetwork,
     table: &TanhTable,
-    cases: &[Case],
+    (cases, kept): (&[Case], Option<&Kept>),
     region: &Region,
     leaf: &Node,
     node: usize,
 ) -> Result<(), Fault> {
     let at = |fault: Fault| fault.at(Place::Node(node));
     let input = input_of(region, network.value_bits).map_err(at)?;
-    let bounds = crown_layers(network, table, &input, region.witness()).map_err(at)?;
+    let bounds = match leaf {
+        Node::Kept { .. } => {
+            let kept = kept.ok_or(Fault::NothingKept { node })?;
+            with_signs(network, table, &kept.bounds, &region.signs)
+        }
+        _ => crown_layers(network, table, &input, region.witness()),
+    };
+    let bounds = bounds.map_err(at)?;
     // An empty region satisfies nothing, whatever the leaf says about it.
     let Some(bounds) = bounds else { return Ok(()) };
-    let least = |coefficients: &[Rational], witness| {
-        least(network, table, &bounds, &input, region, coefficients, witness).map_err(at)
+    let row = |witness: Option<&LeafWitness>| {
+        witness.map(|witness| row_of(region, witness, network.coefficient_bits)).transpose().map_err(at)
     };
-    let violated = |constraint: &OutputConstraint, witness| {
-        let (least, bound) = (least(&constraint.coefficients, witness)?, &constraint.bound);
+    let least = |coefficients: &[Rational], row: Option<&RowWitness>| {
+        least(network, table, &bounds, &input, coefficients, row).map_err(at)
+    };
+    let violated = |constraint: &OutputConstraint, row: Option<&RowWitness>| {
+        let (least, bound) = (least(&constraint.coefficients, row)?, &constraint.bound);
         if least > *bound {
             return Ok(());
         }
@@ -348,15 +408,25 @@ fn check_leaf(
     cases.iter().try_for_each(|case| match leaf {
         Node::Leaf { constraint, witness } => {
             let constraint = case.constraints.get(*constraint).ok_or(Fault::NoSuchPlace { node })?;
-            violated(constraint, witness.as_ref())
+            violated(constraint, row(witness.as_ref())?.as_ref())
+        }
+        Node::Kept { constraint, slopes, multipliers } => {
+            let constraint = case.constraints.get(*constraint).ok_or(Fault::NoSuchPlace { node })?;
+            let signs = zip_exact(&region.signs, multipliers, 0).map_err(|_| Fault::NoSuchPlace { node })?;
+            violated(constraint, Some(&row_in_order(signs, slopes, network.coefficient_bits).map_err(at)?))
         }
         Node::Combination { multipliers, witness } => {
-            violated(&combine(case, multipliers, network.outputs(), node)?, witness.as_ref())
+            let row = row(witness.as_ref())?;
+            violated(&combine(case, multipliers, network.outputs(), node)?, row.as_ref())
         }
         Node::Farkas { witness } => {
             // 0 is at least its own lower bound over the region, unless the region is empty.
             let zero = vec![Rational::zero(); network.outputs()];
-            if least(&zero, Some(witness))?.is_positive() { Ok(()) } else { Err(Fault::NotEmpty { node }) }
+            if least(&zero, row(Some(witness))?.as_ref())?.is_positive() {
+                Ok(())
+            } else {
+                Err(Fault::NotEmpty { node })
+            }
         }
         Node::Empty | Node::Input { .. } | Node::Relu { .. } => Err(Fault::NotEmpty { node }),
     })
@@ -387,9 +457,8 @@ fn least(
     table: &TanhTable,
     bounds: &CrownLayers,
     input: &InputSet,
-    region: &Region,
     coefficients: &[Rational],
-    witness: Option<&LeafWitness>,
+    row: Option<&RowWitness>,
 ) -> Result<Rational, Fault> {
     let layer = network.layers.len();
     let outputs = bounds.post.last().ok_or(Fault::EmptyNetwork)?;
@@ -400,13 +469,8 @@ fn least(
     let constant = total(cut).get().within(layer)?;
     let coefficients = entries.iter().map(|(floor, _)| *floor).collect();
     let functional = Functional { coefficients, constant, layer };
-    let upper = match witness {
-        Some(witness) => {
-            let row = row_of(region, witness, network.coefficient_bits)?;
-            bound_row(network, table, functional, bounds, input, Some(&row)).map_err(witness_fault)?
-        }
-        None => bound_row(network, table, functional, bounds, input, None)?,
-    };
+    let upper = bound_row(network, table, functional, bounds, input, row);
+    let upper = if row.is_some() { upper.map_err(witness_fault)? } else { upper? };
     Ok(Rational::on_grid(upper, network.value_bits).neg())
 }
 
@@ -417,17 +481,29 @@ pub(crate) fn witness_fault(reason: Fault) -> Fault {
 
 /// The witness of a bound over the region. Only neurons that the region has split carry a multiplier; others are not read.
 pub(crate) fn row_of(region: &Region, witness: &LeafWitness, bits: u32) -> Result<RowWitness, Fault> {
-    let mut layers: Vec<Vec<SplitMultiplier>> = Vec::new();
-    for &(layer, neuron, positive) in &region.signs {
+    let listed = region.signs.iter().map(|sign| {
+        let &(layer, neuron, _) = sign;
         // A multiplier that is not listed is 0: the bound makes no use of that sign.
-        let listed = witness.multipliers.get(layer).and_then(|list| list.get(neuron)).copied().unwrap_or(0);
+        (sign, witness.multipliers.get(layer).and_then(|list| list.get(neuron)).unwrap_or(&0))
+    });
+    row_in_order(listed, &witness.slopes, bits)
+}
+
+/// The same of signs with their multipliers.
+fn row_in_order<'a>(
+    signs: impl Iterator<Item = (&'a (usize, usize, bool), &'a i64)>,
+    slopes: &Slopes,
+    bits: u32,
+) -> Result<RowWitness, Fault> {
+    let mut layers: Vec<Vec<SplitMultiplier>> = Vec::new();
+    for (&(layer, neuron, positive), &listed) in signs {
         let value = scale(listed, bits).ok_or(Fault::WitnessTooLarge { layer })?;
         if layers.len() <= layer {
             layers.resize(layer.checked_add(1).shaped(layer)?, Vec::new());
         }
         layers.get_mut(layer).shaped(layer)?.push(SplitMultiplier { neuron, positive, value });
     }
-    Ok(RowWitness { slopes: witness.slopes.clone(), multipliers: Multipliers { layers } })
+    Ok(RowWitness { slopes: slopes.clone(), multipliers: Multipliers { layers } })
 }
 
 /// A multiplier in units of 1/65536 on the coefficient grid; any rounding is sound as long as it stays not negative.
