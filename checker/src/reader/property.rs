@@ -408,6 +408,39 @@ mod tests {
         assert_eq!(witness_with("", "0 65536"), Ok(vec![vec![Node::Farkas { witness: multipliers }]]));
     }
 
+    fn with_kept(node: &str, kept: &str) -> Result<Vec<Vec<Node>>, Clause> {
+        let kept = format!(r#","kept":{{"rows":[],"slopes":{kept}}}"#);
+        read(format!(r#"{{"cases":[[{node}]],"format":"secateur.proof/1"{kept}}}"#).as_bytes())
+    }
+
+    /// `0` is slope 0, `g` is 16 sixteenths: 65536 units. Tables are named by number.
+    #[test]
+    fn shared_slopes_are_sixteenths() {
+        let node = |slopes: &str| {
+            format!(r#"{{"constraint":"1","multipliers":"7 0","node":"kept","slopes":"{slopes}"}}"#)
+        };
+        let slope = |parts: i64| SlopeChoice { lower: Some(parts * 4096 * SLOPE_UNIT), upper: None };
+        let expected =
+            Node::Kept { constraint: 1, slopes: vec![vec![slope(0), slope(16)], vec![]], multipliers: vec![7, 0] };
+        assert_eq!(with_kept(&node("1"), r#"[["8"],["0g",""]]"#), Ok(vec![vec![expected]]));
+        assert_eq!(at(with_kept(&node("2"), r#"[["8"],["0g",""]]"#)), refused("range", "cases[0][0].slopes"));
+        assert_eq!(at(proof(&node("0"))), refused("range", "cases[0][0].slopes"));
+        for wrong in ["h", "G", "-", " "] {
+            let found = with_kept(&node("0"), &format!(r#"[["0{wrong}"]]"#));
+            assert_eq!(at(found).0, "range", "{wrong:?}");
+        }
+        let rows = |text: &str| {
+            let file = format!(r#"{{"cases":[],"format":"secateur.proof/1","kept":{text}}}"#);
+            parse_proof(file.as_bytes()).unwrap().kept()
+        };
+        let found = rows(r#"{"rows":[[],[["8","g"],[]]],"slopes":[]}"#).unwrap().unwrap();
+        let side = |parts| RowWitness { slopes: vec![vec![slope(parts)]], ..RowWitness::default() };
+        assert_eq!(found, vec![vec![], vec![[side(8), side(16)], <[RowWitness; 2]>::default()]]);
+        for wrong in [r#"{"rows":[]}"#, r#"{"slopes":[]}"#, r#"{"more":"","rows":[],"slopes":[]}"#] {
+            assert!(rows(wrong).is_err(), "{wrong}");
+        }
+    }
+
     #[test]
     fn nodes_are_refused_by_clause() {
         let node = |text: &str| at(proof(text));

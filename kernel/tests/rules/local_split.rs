@@ -265,6 +265,21 @@ fn kept_bounds_are_met_with_signs() {
     assert!(matches!(keep(&wide, &[]), Err(Fault::CaseShape)));
 }
 
+/// At x = 1/4 and y = 0 the output is 1/2, so that no leaf, whatever its slopes and multipliers, may refute `output <= 1/2`.
+#[test]
+fn no_kept_leaf_refutes_what_holds() {
+    let goal = case("1", "1/2");
+    let kept = keep(&goal, &[]).unwrap();
+    let steps = [-65_536, -1, 0, 1, 30_000, 65_536, 1 << 20];
+    for (first, second) in steps.iter().flat_map(|a| steps.iter().map(move |b| (*a, *b))) {
+        for slopes in (0..5).flat_map(|a| (0..5).map(move |b| [a, b])) {
+            let leaf = |count: usize| kept_leaf(slopes, &[first, second][..count]);
+            let tree = [relu(0, [1, 2]), leaf(1), relu(1, [3, 4]), leaf(2), leaf(2)];
+            assert!(unsat_from(&goal, Some(&kept), &tree).is_err(), "{slopes:?} {first} {second}");
+        }
+    }
+}
+
 /// Over `y` in `[0, 1/8]` and `x` in `[1/4, 1]` no sum is below 0: a sign says so from what was kept, and the other does not.
 #[test]
 fn kept_bounds_know_what_is_empty() {
