@@ -420,8 +420,11 @@ mod tests {
             format!(r#"{{"constraint":"1","multipliers":"7 0","node":"kept","slopes":"{slopes}"}}"#)
         };
         let slope = |parts: i64| SlopeChoice { lower: Some(parts * 4096 * SLOPE_UNIT), upper: None };
-        let expected =
-            Node::Kept { constraint: 1, slopes: vec![vec![slope(0), slope(16)], vec![]], multipliers: vec![7, 0] };
+        let expected = Node::Kept {
+            constraint: 1,
+            slopes: vec![vec![slope(0), slope(16)], vec![]],
+            multipliers: vec![7, 0],
+        };
         assert_eq!(with_kept(&node("1"), r#"[["8"],["0g",""]]"#), Ok(vec![vec![expected]]));
         assert_eq!(at(with_kept(&node("2"), r#"[["8"],["0g",""]]"#)), refused("range", "cases[0][0].slopes"));
         assert_eq!(at(proof(&node("0"))), refused("range", "cases[0][0].slopes"));

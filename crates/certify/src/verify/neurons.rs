@@ -26,17 +26,19 @@ pub(super) struct KeptSearch {
     pub rows: KeptRows,
 }
 
-/// Whether cases are searched here: the states may hold no cuts of inputs, and the options ask for none.
+/// Whether cases are searched here: the states may hold no cuts of inputs, and the options no other way to cut.
 pub(super) fn is_asked(
     network: &FloatNetwork,
     cases: &[Case],
     options: &BranchOptions,
     states: &[BranchState],
 ) -> bool {
-    let by_sign = matches!(options.rule, SplitRule::Auto | SplitRule::Relu);
     let uncut =
         |state: &BranchState| state.tree().nodes.iter().all(|n| !matches!(n, SplitNode::Input { .. }));
-    by_sign && network.inputs() > AUTO_INPUTS && is_for(network, cases) && states.iter().all(uncut)
+    options.rule == SplitRule::Auto
+        && network.inputs() > AUTO_INPUTS
+        && is_for(network, cases)
+        && states.iter().all(uncut)
 }
 
 /// Searches all cases: first what default slopes of the hidden layers prove at the root, then with slopes of their own.

@@ -30,11 +30,11 @@ use crate::search::slopes::{SlopeOptions, search_slopes};
 
 /// Panels of regions in a round.
 const PANELS: usize = 4;
-/// Gradient steps at the root, and in a region that begins where its parent ended.
+/// Gradient steps in a region that begins anew, and in one that begins where its parent ended.
 const ROOT_STEPS: usize = 100;
 const STEPS: usize = 16;
 /// First steps of slopes and multipliers, and the factor from step to step.
-const ROOT_RATE: (f64, f64) = (0.25, 0.0);
+const ROOT_RATE: (f64, f64) = (0.25, 0.25);
 const RATE: (f64, f64) = (0.1, 0.25);
 const ROOT_DECAY: f64 = 0.97;
 const DECAY: f64 = 0.92;
@@ -316,7 +316,8 @@ impl Search<'_> {
         let cases: Vec<usize> =
             (0..PANEL).map(|lane| jobs.get(lane).or(jobs.first()).map_or(0, |j| j.case)).collect();
         let objective = self.objective(&cases);
-        let root = jobs.iter().all(|job| job.place.splits.is_empty());
+        // At the root, and where a search is gone on with.
+        let root = jobs.iter().any(|job| job.warm.is_none());
         // Lanes beyond the jobs repeat the first case's root and are not waited for.
         let objective = Objective {
             constant: core::array::from_fn(|i| {
