@@ -353,7 +353,7 @@ fn decide(
             WitnessRecord { name: proof_name.to_owned(), sha256: sha256_hex(&proof), size: proof.len() };
         finish(question, Claimed::Unsat { proof: record }, Some(proof), key)
     };
-    if neurons::is_asked(&network, &read.cases, options, states) {
+    if question.networks.len() == 1 && neurons::is_asked(&network, &read.cases, options, states) {
         let at = (&grid, table);
         let search = neurons::search(&network, at, &read.cases, options, states, &accepts, stop)?;
         return match search.found {

@@ -146,7 +146,7 @@ pub fn search_branch_with(
         };
         points.extend(between(problem, &points));
         rounds += 1;
-        if rounds % DESCEND_EVERY == 0 {
+        if rounds.is_multiple_of(DESCEND_EVERY) {
             points.extend(state.descend(problem, None));
             points.extend(state.descend(problem, Some(&mut random)));
         }

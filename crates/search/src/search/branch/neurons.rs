@@ -297,7 +297,7 @@ impl Search<'_> {
                 };
                 let depth = job.place.splits.len();
                 let noted = job.warm.as_ref().and_then(|warm| warm.noted);
-                begun.noted = if depth % NOTED == 0 { Some(state.tree.note(slopes)) } else { noted };
+                begun.noted = if depth.is_multiple_of(NOTED) { Some(state.tree.note(slopes)) } else { noted };
                 let begun = Rc::new(begun);
                 for child in state.tree.cut(node, cut) {
                     state.open.push(Open { node: child, bound });
