@@ -12,6 +12,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use ndarray::Array1;
 use secateur::bound::FloatRegion;
+use secateur::bound::boxes::BoxBounder;
 use secateur::bound::crown::{CrownScratch, bound_crown, bound_crown_all};
 use secateur::search::slopes::{SlopeOptions, search_slopes};
 
@@ -55,6 +56,17 @@ fn slopes(c: &mut Criterion) {
     }
 }
 
+/// The least and the greatest inputs of boxes, one after the other.
+fn corners(regions: &[FloatRegion]) -> (Vec<f64>, Vec<f64>) {
+    let end = |sign: f64| {
+        let of = |r: &FloatRegion| -> Vec<f64> {
+            r.center().iter().enumerate().map(|(i, c)| c + sign * r.reach(i)).collect()
+        };
+        regions.iter().flat_map(of).collect()
+    };
+    (end(-1.0), end(1.0))
+}
+
 /// Times are for the whole batch: 1000 states (f: 50).
 fn batch(c: &mut Criterion) {
     let mut group = c.benchmark_group("batch");
@@ -66,8 +78,13 @@ fn batch(c: &mut Criterion) {
             for threads in [1, 2] {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let name = format!("{short}/{}/threads{threads}", mask.unwrap_or("dense"));
-                group.bench_function(name, |b| {
+                group.bench_function(format!("{name}/one_by_one"), |b| {
                     b.iter(|| pool.install(|| bound_crown_all(&network, black_box(&all))));
+                });
+                let (lower, upper) = corners(&all);
+                let bounder = BoxBounder::<f32>::new(&network);
+                group.bench_function(format!("{name}/side_by_side"), |b| {
+                    b.iter(|| pool.install(|| bounder.outputs(black_box(&lower), black_box(&upper))));
                 });
             }
         }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs `secateur verify` and `secateur check` over benchmark instances and prints one line for each, as Markdown.
 
-The instances are a CSV with a head line: network, property, verdict (may be empty), seconds. Paths are looked for beside the CSV, and in
+The instances are a CSV: network, property, verdict (may be missing), seconds; a head line is passed over. Paths are looked for beside the CSV, and in
 `onnx/` and `vnnlib/` there. Seconds are wall-clock, CPU seconds those of all threads; `verify` includes its own check of the
 proof. An instance that is not decided in its time, or in --limit, is `timeout`. Exit code 1 if a verdict differs or a proof is refused.
 
@@ -11,6 +11,7 @@ proof. An instance that is not decided in its time, or in --limit, is `timeout`.
 
 import argparse
 import csv
+import random
 import resource
 import subprocess
 import sys
@@ -65,10 +66,15 @@ def main():
     parser.add_argument("instances", type=Path, help="CSV of instances")
     parser.add_argument("--limit", type=float, help="seconds for each, in place of those in the CSV")
     parser.add_argument("--only", help="only instances whose network and property, joined by a space, contain this")
+    parser.add_argument("--sample", type=int, help="only so many instances, drawn at random")
+    parser.add_argument("--seed", type=int, default=7, help="of the draw (default 7)")
     arguments = parser.parse_args()
     secateur, folder = arguments.secateur.resolve(), arguments.instances.resolve().parent
     with open(arguments.instances, newline="", encoding="utf-8") as file:
-        instances = [row for row in csv.reader(file) if row][1:]
+        instances = [row for row in csv.reader(file) if row and row[0].endswith((".onnx", ".onnx.gz"))]
+    if arguments.sample:
+        chosen = random.Random(arguments.seed).sample(range(len(instances)), arguments.sample)
+        instances = [instances[place] for place in sorted(chosen)]
     print("| network | property | agreed | verdict | s | CPU s | proof bytes | check s | check CPU s |")
     print("|---|---|---|---|---|---|---|---|---|")
     wrong, decided, seconds = [], 0, []

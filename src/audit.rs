@@ -312,5 +312,6 @@ fn plan(options: &AuditOptions, folder: &AuditFolder) -> OutputPlan {
         .inputs(&options.key)
         .inputs(&options.inputs)
         .inputs(recipe.into_iter().flat_map(Recipe::files));
+    let plan = options.radii.keep.iter().fold(plan, |plan, path| plan.state("--resume", path));
     folder.plan(plan, recipe.map(Recipe::names).unwrap_or_default())
 }

@@ -9,6 +9,7 @@ use secateur_checker::family::Family;
 use secateur_checker::number::Rational;
 use secateur_checker::radii::{Spread, spread};
 use secateur_checker::reader::certificate::Certificate;
+use secateur_checker::reader::names::OutputName;
 use secateur_checker::table::Quantity;
 
 /// What is known of a certificate.
@@ -170,7 +171,7 @@ pub fn bounds(
     let mut rows = Vec::new();
     for (mask, record) in certificate.masks.iter().enumerate() {
         for quantity in [Quantity::TotalVariation, Quantity::ActionDeviation, Quantity::Divergence] {
-            let (at_most, at_least) = (claims.most(mask, quantity), claims.least(mask, quantity).cloned());
+            let (at_most, at_least) = (claims.most(mask, quantity), claims.least(mask, quantity));
             if at_most.is_some() || at_least.is_some() {
                 let pruned = [record.pruned, record.total];
                 rows.push(BoundRow {
@@ -186,6 +187,55 @@ pub fn bounds(
         }
     }
     rows
+}
+
+/// What a certificate says of one output that the policy names, in the output's unit.
+#[derive(Clone, Debug)]
+pub struct OutputRow {
+    /// Name of the policy.
+    pub policy: String,
+    /// Whether the certificate was checked.
+    pub standing: Standing,
+    /// The output's name, unit and scale.
+    pub output: OutputName,
+    /// By mask where it is bounded, the largest change at the listed states by the best families.
+    pub masks: Vec<(usize, Bound)>,
+    /// What an attack reaches, under the mask where it reaches most.
+    pub at_least: Option<Rational>,
+}
+
+impl OutputRow {
+    /// The mask under which the bound is largest, the first of equals, and the bound.
+    pub fn worst(&self) -> Option<&(usize, Bound)> {
+        self.masks.iter().rev().max_by(|a, b| a.1.value.cmp(&b.1.value))
+    }
+}
+
+/// The named outputs of one certificate, the largest change first; none without the policy, whose names these are.
+pub fn outputs(
+    policy: &str,
+    standing: Standing,
+    certificate: &Certificate,
+    facts: Option<&Facts>,
+) -> Vec<OutputRow> {
+    let claims = Claims::new(certificate, facts);
+    let reached = |output: usize| {
+        let of_output = certificate.counterexample.iter().filter(|claim| {
+            claim.output == Some(output) && claim.quantity == Quantity::ActionDeviation.name()
+        });
+        of_output.flat_map(|claim| &claim.at_least).filter_map(|value| Rational::parse(value).ok()).max()
+    };
+    let row = |(named, masks): (&OutputName, Vec<(usize, Bound)>)| OutputRow {
+        policy: policy.to_owned(),
+        standing,
+        output: named.clone(),
+        masks,
+        at_least: reached(named.output).map(|most| match &named.scale {
+            Some(scale) => most.mul(scale),
+            None => most,
+        }),
+    };
+    claims.named_outputs(facts.and_then(|facts| facts.names.as_ref())).into_iter().map(row).collect()
 }
 
 /// What a certificate says of one radius under one mask.

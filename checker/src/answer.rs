@@ -13,9 +13,12 @@ use crate::number::{Rational, Rounding, claim_decimal};
 use crate::pair::PairQuestion;
 use crate::property::Decided;
 use crate::radii;
-use crate::reader::certificate::{Certificate, Claim, ClaimLists, FileDigest, Program};
+use crate::reader::certificate::{
+    Certificate, Claim, ClaimLists, FileDigest, MaskRecord, Program, units_word,
+};
 use crate::reader::escaped::{Escaped, EscapedSentence};
 use crate::reader::names::{InputGroup, Names, OutputName};
+use crate::reader::policy::is_hex_digest;
 use crate::reader::regions::RegionEntry;
 use crate::reader::regret::{Region, RegretClaim, RegretForm, StatisticalClaim};
 use crate::reader::trust::SignerInfo;
@@ -54,6 +57,22 @@ pub fn exactly(value: &Rational) -> String {
     if fraction.len() > 60 { format!("a little more than {decimal}") } else { fraction }
 }
 
+/// The first items of a list, and dots for the others.
+fn listed(items: impl ExactSizeIterator<Item = String>, between: &str) -> String {
+    let others = if items.len() > SHOWN { format!("{between}...") } else { String::new() };
+    format!("{}{others}", items.take(SHOWN).collect::<Vec<_>>().join(between))
+}
+
+/// Adds lines: all of them with `details`, else the first ones and how many there are besides.
+fn push(lines: &mut Vec<Line>, all: impl ExactSizeIterator<Item = Line>, what: &str, details: bool) {
+    let shown = if details { all.len() } else { SHOWN };
+    let others = all.len().saturating_sub(shown);
+    lines.extend(all.take(shown));
+    if others > 0 {
+        lines.push(("", format!("{others} more {what}: --details")));
+    }
+}
+
 /// A bound on a quantity at every listed state under one mask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bound {
@@ -73,7 +92,6 @@ pub struct Claims<'a> {
     /// Of the policy, if it is at hand.
     outputs: Option<usize>,
     index: BTreeMap<(usize, Quantity, Option<usize>), Vec<Named<'a>>>,
-    below: BTreeMap<(usize, Quantity), Rational>,
     main: Option<Quantity>,
 }
 
@@ -93,17 +111,8 @@ impl<'a> Claims<'a> {
                 index.entry((claim.mask, quantity, claim.output)).or_default().push((family, claim));
             }
         }
-        let mut below: BTreeMap<_, Rational> = BTreeMap::new();
-        for claim in &certificate.counterexample {
-            let Some(quantity) = Quantity::parse(&claim.quantity) else { continue };
-            let most = numbers(&claim.at_least).and_then(|values| values.into_iter().max());
-            if let Some(most) = most {
-                let entry = below.entry((claim.mask, quantity)).or_insert_with(|| most.clone());
-                *entry = entry.clone().max(most);
-            }
-        }
         let outputs = facts.map(|facts| facts.outputs);
-        let mut claims = Self { certificate, outputs, index, below, main: None };
+        let mut claims = Self { certificate, outputs, index, main: None };
         let wanted = [Quantity::TotalVariation, Quantity::ActionDeviation, Quantity::Divergence];
         let bounded = |q: Quantity| (0..certificate.masks.len()).any(|mask| claims.most(mask, q).is_some());
         claims.main = wanted.into_iter().find(|quantity| bounded(*quantity));
@@ -201,8 +210,10 @@ impl<'a> Claims<'a> {
     }
 
     /// What an attack reaches, at least, at the listed state where it reaches most.
-    pub fn least(&self, mask: usize, quantity: Quantity) -> Option<&Rational> {
-        self.below.get(&(mask, quantity))
+    pub fn least(&self, mask: usize, quantity: Quantity) -> Option<Rational> {
+        let claims = self.certificate.counterexample.iter();
+        let claims = claims.filter(|claim| claim.mask == mask && claim.quantity == quantity.name());
+        claims.filter_map(|claim| numbers(&claim.at_least)).flatten().max()
     }
 
     /// At how many of the listed states the action cannot change.
@@ -237,9 +248,9 @@ pub fn quantity_words(quantity: Quantity) -> &'static str {
     }
 }
 
-/// The word for units.
-pub fn units_word(units: Units) -> &'static str {
-    if units == Units::Raw { "raw" } else { "normalised" }
+/// A quantity in words, by its name; a name that no checker knows in quotes.
+pub(crate) fn named_quantity(name: &str) -> String {
+    Quantity::parse(name).map_or_else(|| Escaped(name).to_string(), |known| quantity_words(known).to_owned())
 }
 
 /// The word for a shape.
@@ -300,9 +311,8 @@ fn box_words(radii: &[Rational], named: NamedUnits<'_>) -> String {
     let Some((names, units)) = named.filter(|(names, _)| !names.inputs.is_empty()) else {
         let ends = radii.iter().min().zip(radii.iter().max());
         let ends = ends.map(|(least, most)| format!("{} to {}", exactly(least), exactly(most)));
-        let listed = radii.iter().take(SHOWN).map(exactly).collect::<Vec<_>>().join(", ");
-        let more = if radii.len() > SHOWN { ", ..." } else { "" };
-        return format!("box of {} radii, {}: {listed}{more}", radii.len(), ends.unwrap_or_default());
+        let (count, listed) = (radii.len(), listed(radii.iter().map(exactly), ", "));
+        return format!("box of {count} radii, {}: {listed}", ends.unwrap_or_default());
     };
     let mut parts = Vec::new();
     for group in &names.inputs {
@@ -332,9 +342,8 @@ fn offset_words(shared: &[SharedOffset], named: NamedUnits<'_>) -> String {
         if let Some((group, member)) = member {
             groups.entry((group.first, radius)).or_insert_with(|| (group, Vec::new())).1.push(member);
         } else {
-            let listed = inputs.iter().take(SHOWN).map(usize::to_string).collect::<Vec<_>>().join(", ");
-            let more = if inputs.len() > SHOWN { ", ..." } else { "" };
-            parts.push(format!("inputs {listed}{more} by {}", exactly(radius)));
+            let inputs = listed(inputs.iter().map(usize::to_string), ", ");
+            parts.push(format!("inputs {inputs} by {}", exactly(radius)));
         }
     }
     for ((_, radius), (group, members)) in groups {
@@ -345,13 +354,10 @@ fn offset_words(shared: &[SharedOffset], named: NamedUnits<'_>) -> String {
         let names = if all { vec![name.to_string()] } else { members.iter().map(one).collect() };
         parts.push(format!("{} by {size}", names.join(", ")));
     }
-    let more = if parts.len() > SHOWN { ", ..." } else { "" };
-    parts.truncate(SHOWN);
     if parts.is_empty() {
-        String::new()
-    } else {
-        format!("; bias, the same in all copies: {}{more}", parts.join(", "))
+        return String::new();
     }
+    format!("; bias, the same in all copies: {}", listed(parts.into_iter(), ", "))
 }
 
 /// How many of which states.
@@ -385,18 +391,16 @@ fn mask_words(claims: &Claims<'_>, mask: usize) -> String {
             parts.push(format!("{words} at most {value} ({})", by(family)));
         }
         None => {
-            let outputs = claims.outputs(mask);
-            let listed = outputs.iter().take(SHOWN).map(usize::to_string).collect::<Vec<_>>().join(", ");
-            let more = if outputs.len() > SHOWN { ", ..." } else { "" };
-            parts.push(match outputs.as_slice() {
-                [] => "no bound from above".to_owned(),
-                _ => format!("bounds of the outputs {listed}{more} only, none of any output"),
+            let outputs = listed(claims.outputs(mask).iter().map(usize::to_string), ", ");
+            parts.push(match outputs.as_str() {
+                "" => "no bound from above".to_owned(),
+                _ => format!("bounds of the outputs {outputs} only, none of any output"),
             });
         }
     }
     if let Some((quantity, least)) = quantity.and_then(|q| claims.least(mask, q).map(|least| (q, least))) {
         let words = if parts.is_empty() { quantity_words(quantity) } else { "an attack reaches" };
-        parts.push(format!("{words} at least {}", outward(least, Rounding::Down)));
+        parts.push(format!("{words} at least {}", outward(&least, Rounding::Down)));
     }
     if let Some(same) = claims.same_action(mask) {
         parts.push(format!("same action at {same} of {} states", claims.certificate.states));
@@ -410,10 +414,8 @@ pub fn headline(certificate: &Certificate, facts: Option<&Facts>) -> String {
     let claims = Claims::new(certificate, facts);
     let masks = certificate.masks.len();
     let Some(quantity) = claims.main() else {
-        return format!(
-            "{} claims, none of which bounds what an adversary changes from above",
-            certificate.claims.len()
-        );
+        let count = certificate.claims.len();
+        return format!("{count} claims, none of which bounds what an adversary changes from above");
     };
     let bounds = (0..masks).filter_map(|mask| claims.most(mask, quantity).map(|bound| (mask, bound)));
     let bounds: Vec<(usize, Bound)> = bounds.collect();
@@ -455,77 +457,58 @@ pub fn signed_lines(signers: &[SignerInfo]) -> Vec<Line> {
     signers.iter().map(|signer| ("signed", line(signer))).collect()
 }
 
-fn start(digest: &str) -> &str {
-    digest.get(..16).unwrap_or(digest)
+/// A digest, or with `details` unset its beginning.
+fn digest_words(digest: &str, details: bool) -> &str {
+    digest.get(..16).filter(|_| !details).unwrap_or(digest)
 }
 
 /// Policy, adversary, states, masks, steps that hurt.
 pub fn lines(certificate: &Certificate, facts: Option<&Facts>, details: bool) -> Vec<Line> {
     let claims = Claims::new(certificate, facts);
     let mut lines = Vec::new();
-    let shown = |length: usize| if details { length } else { SHOWN };
-    if let Some(facts) = facts {
-        let head = Escaped(&certificate.head).to_string();
-        let (inputs, outputs) = (facts.inputs, facts.outputs);
-        let normaliser = if facts.normaliser { ", with a normaliser" } else { "" };
-        lines.push(("policy", facts.policy_digest.clone()));
-        lines.push((
-            "",
-            format!("{} head, {inputs} inputs, {outputs} outputs{normaliser}", head.trim_matches('"')),
-        ));
+    if let Some(Facts { policy_digest, head, inputs, outputs, normaliser, .. }) = facts {
+        let normaliser = if *normaliser { ", with a normaliser" } else { "" };
+        lines.push(("policy", policy_digest.clone()));
+        lines.push(("", format!("{head} head, {inputs} inputs, {outputs} outputs{normaliser}")));
     }
     let files = certificate.subjects.iter().zip(["policy.json", "policy.safetensors"]);
-    let files = files
-        .map(|(file, name)| format!("{name} {}", if details { &file.sha256 } else { start(&file.sha256) }));
+    let files = files.map(|(file, name)| format!("{name} {}", digest_words(&file.sha256, details)));
     lines.push(("files", format!("{} (SHA-256)", files.collect::<Vec<_>>().join(", "))));
     if details || facts.is_none() {
-        lines.push((
-            "weights",
-            format!("{} (the dense weights alone)", certificate_digest(&certificate.weights_digest)),
-        ));
+        let digest = weights_words(&certificate.weights_digest);
+        lines.push(("weights", format!("{digest} (the dense weights alone)")));
     }
     lines.push(("adversary", adversary_words(&certificate.perturbation, facts)));
     let file = certificate.inputs.iter().find(|file| file.role == "states");
-    let file = file.map_or("", |file| if details { &file.sha256 } else { start(&file.sha256) });
+    let file = file.map_or("", |file| digest_words(&file.sha256, details));
     let units = units_word(certificate.state_units);
     let states = states_words(certificate, facts);
     lines.push(("states", format!("{states} {file}, read as {units}, which is the signer's word")));
     let masks = certificate.masks.len();
-    lines.extend((0..masks).take(shown(masks)).map(|mask| ("mask", mask_words(&claims, mask))));
-    more(&mut lines, masks, shown(masks), "masks");
+    push(&mut lines, (0..masks).map(|mask| ("mask", mask_words(&claims, mask))), "masks", details);
     let named = claims.named_outputs(facts.and_then(|facts| facts.names.as_ref()));
-    let each = named.iter().take(shown(named.len()));
-    lines.extend(each.flat_map(|(named, bounds)| output_lines(named, bounds, masks, details)));
-    more(&mut lines, named.len(), shown(named.len()), "outputs with a name");
+    let each = named.iter().flat_map(|(named, bounds)| output_lines(named, bounds, masks, details));
+    push(&mut lines, each.collect::<Vec<_>>().into_iter(), "outputs with a name", details);
     let hurt = certificate.brackets.iter().filter(|bracket| bracket.at.is_some());
     lines.extend(hurt.map(|b| ("hurt", hurt_words(b))));
     // The masks' lines speak of the first two.
     let ClaimLists { claims: _, counterexample: _, regions, regret, statistical, radius } =
         certificate.lists();
-    let radii = radii::lines(radius, details);
-    let count = radii.len();
-    lines.extend(radii.into_iter().take(shown(count)));
-    more(&mut lines, count, shown(count), "lines about radii");
+    push(&mut lines, radii::lines(radius, details).into_iter(), "lines about radii", details);
     let mut rest: Vec<Line> = region_lines(regions);
     rest.extend(regret.iter().map(|claim| ("regret", regret_words(claim))));
     rest.extend(statistical_lines(statistical));
-    let count = rest.len();
-    lines.extend(rest.into_iter().take(shown(count)));
-    more(&mut lines, count, shown(count), "claims about regions, regret or samples");
+    push(&mut lines, rest.into_iter(), "claims about regions, regret or samples", details);
     if details {
         lines.extend(claim_lines(&claims));
     }
     lines
 }
 
-fn certificate_digest(text: &str) -> String {
-    Escaped(text).to_string().trim_matches('"').to_owned()
-}
-
-fn more(lines: &mut Vec<Line>, count: usize, shown: usize, what: &str) {
-    if let Some(left) = count.checked_sub(shown).filter(|left| *left > 0) {
-        lines.push(("", format!("{left} more {what}: --details")));
-    }
+/// The digest of the weights, which is the signer's word until it was compared: in quotes unless it is one.
+fn weights_words(text: &str) -> String {
+    let hex = text.strip_prefix("sha256:").filter(|hex| is_hex_digest(hex));
+    hex.map_or_else(|| Escaped(text).to_string(), |_| text.to_owned())
 }
 
 /// The largest change of an output in its own unit and, with `details`, that under each mask.
@@ -555,9 +538,7 @@ fn output_lines(named: &OutputName, bounds: &[(usize, Bound)], masks: usize, det
 
 /// A step that the certificate shows to have hurt.
 fn hurt_words(b: &crate::reader::counterexample::BracketVerdict) -> String {
-    let quantity = Quantity::parse(&b.of);
-    let words =
-        quantity.map_or_else(|| Escaped(&b.of).to_string(), |quantity| quantity_words(quantity).to_owned());
+    let words = named_quantity(&b.of);
     let (state, output) = b.at.as_ref().map_or((None, None), |at| (at.state, at.index));
     let output = output.map_or_else(String::new, |output| format!(", output {output}"));
     let state = state.map_or_else(String::new, |state| format!(" at state {state}{output}"));
@@ -603,9 +584,8 @@ fn region_lines(regions: &[RegionEntry]) -> Vec<Line> {
         let side = |(l, u): (&Rational, &Rational)| {
             format!("[{}, {}]", outward(l, Rounding::Up), outward(u, Rounding::Down))
         };
-        let sides = lower.iter().zip(upper).take(SHOWN).map(side).collect::<Vec<_>>().join(" x ");
-        let more = if lower.len() > SHOWN { " x ..." } else { "" };
-        lines.push(("region", format!("{index}: every state of {sides}{more}")));
+        let sides = listed(lower.iter().zip(upper).map(side), " x ");
+        lines.push(("region", format!("{index}: every state of {sides}")));
         for (mask, claim) in entries.iter().flat_map(|e| e.claims.iter().map(|claim| (e.mask, claim))) {
             let (words, side, rounding) = quantity_of(&claim.quantity);
             let (output, value) = (of_output(claim.output), number(&claim.value, rounding));
@@ -630,8 +610,7 @@ fn reward_words(rewards: &RewardRange) -> String {
 
 /// A regret claim with what it assumes.
 pub fn regret_words(claim: &RegretClaim) -> String {
-    let family =
-        Family::parse(&claim.family).map_or_else(|| Escaped(&claim.family).to_string(), Family::name);
+    let family = Family::words(&claim.family);
     let of = match &claim.form {
         RegretForm::Sup { discount } | RegretForm::Expectation { discount } => {
             format!("return discounted by {}", exactly(discount))
@@ -653,10 +632,8 @@ pub fn regret_words(claim: &RegretClaim) -> String {
 fn statistical_lines(claims: &[StatisticalClaim]) -> Vec<Line> {
     let mut lines = Vec::new();
     for claim in claims {
-        let family =
-            Family::parse(&claim.family).map_or_else(|| Escaped(&claim.family).to_string(), Family::name);
-        let (mask, method, level) =
-            (claim.mask, claim.method.name(), outward(&claim.confidence.level, Rounding::Down));
+        let (mask, family, method) = (claim.mask, Family::words(&claim.family), claim.method.name());
+        let level = outward(&claim.confidence.level, Rounding::Down);
         let value = number(&claim.value, Rounding::Up);
         lines.push(("sampled", format!(
             "no proof: mask {mask}: expected total variation at most {value} with confidence {level} ({family}, {method}), assuming the draw below"
@@ -674,27 +651,20 @@ fn statistical_lines(claims: &[StatisticalClaim]) -> Vec<Line> {
 fn claim_lines(claims: &Claims<'_>) -> Vec<Line> {
     let mut lines = Vec::new();
     for ((mask, quantity, output), named) in &claims.index {
+        let (words, side, rounding) = quantity_of(quantity.name());
+        let output = of_output(*output);
         for (family, claim) in named {
             let Some(values) = numbers(&claim.values) else { continue };
-            let end =
-                if quantity.rounding() == Rounding::Up { values.iter().max() } else { values.iter().min() };
-            let (words, side, rounding) = quantity_of(quantity.name());
+            let end = if rounding == Rounding::Up { values.iter().max() } else { values.iter().min() };
             let Some(end) = end else { continue };
-            let (decimal, place) = (
-                outward(end, rounding),
-                if values.len() == 1 && !family.is_local() { "every state" } else { "every listed state" },
-            );
-            let place = if family.bounds_adversary() {
-                place.to_owned()
-            } else {
-                format!("{place}, of the dense policy from the pruned one")
-            };
-            let output = of_output(*output);
+            let everywhere = values.len() == 1 && !family.is_local();
+            let place = if everywhere { "every state" } else { "every listed state" };
+            let of = if family.bounds_adversary() { "" } else { ", of the dense policy from the pruned one" };
+            let (family, decimal) = (family.name(), outward(end, rounding));
             lines.push((
                 "claim",
                 format!(
-                    "mask {mask}, {}: {words}{output} {side} {decimal}, exactly {end}, at {place}",
-                    family.name()
+                    "mask {mask}, {family}: {words}{output} {side} {decimal}, exactly {end}, at {place}{of}"
                 ),
             ));
         }
@@ -708,38 +678,39 @@ pub fn sentence_lines(facts: &Facts) -> Vec<Line> {
     assumed.chain(facts.limits.iter().map(|line| ("limit", line.clone()))).collect()
 }
 
-fn said<'a>(list: &'a [String], required: &BTreeSet<&str>, seen: &mut Vec<&'a str>) {
-    seen.extend(list.iter().map(String::as_str).filter(|line| !required.contains(line)));
+/// The signer's sentences that are not required.
+fn push_sentences<'a>(
+    lines: &mut Vec<Line>,
+    all: impl Iterator<Item = &'a String>,
+    required: &BTreeSet<&str>,
+    details: bool,
+) {
+    let others: Vec<&String> = all.filter(|sentence| !required.contains(sentence.as_str())).collect();
+    let said = others.into_iter().map(|sentence| ("signer", EscapedSentence(sentence).to_string()));
+    push(lines, said, "sentences of the signer", details);
 }
 
 /// What the signer says besides, none of it verified: further sentences and, with `details`, names.
 pub fn signer_lines(certificate: &Certificate, facts: Option<&Facts>, details: bool) -> Vec<Line> {
     let required = facts.map(|f| f.assumptions.iter().chain(&f.limits).map(String::as_str).collect());
     let required: BTreeSet<&str> = required.unwrap_or_default();
-    let mut extra = Vec::new();
-    said(&certificate.assumptions, &required, &mut extra);
-    said(&certificate.limits, &required, &mut extra);
-    let shown = if details { extra.len() } else { SHOWN };
-    let mut lines: Vec<Line> =
-        extra.iter().take(shown).map(|line| ("signer", EscapedSentence(line).to_string())).collect();
-    more(&mut lines, extra.len(), shown, "sentences of the signer");
+    let mut lines = Vec::new();
+    push_sentences(&mut lines, certificate.assumptions.iter().chain(&certificate.limits), &required, details);
     if details {
-        let names = certificate.masks.iter().enumerate();
-        lines.extend(
-            names.map(|(mask, record)| ("signer", format!("calls mask {mask} {}", Escaped(&record.name)))),
-        );
-        lines.extend(file_lines(&certificate.subjects, &certificate.inputs));
+        let named =
+            |(mask, record): (usize, &MaskRecord)| format!("calls mask {mask} {}", Escaped(&record.name));
+        lines.extend(certificate.masks.iter().enumerate().map(|mask| ("signer", named(mask))));
+        let files = certificate.subjects.iter().chain(&certificate.inputs);
+        lines.extend(files.map(|file| file_line("names a file", file)));
         lines.push(("signer", format!("seed {}", Escaped(&certificate.seed))));
         lines.push(program_line(&certificate.verifier));
     }
     lines
 }
 
-fn file_lines(subjects: &[FileDigest], inputs: &[FileDigest]) -> Vec<Line> {
-    let line = |file: &FileDigest| {
-        format!("names a file {} {}, SHA-256 {}", Escaped(&file.role), Escaped(&file.name), file.sha256)
-    };
-    subjects.iter().chain(inputs).map(|file| ("signer", line(file))).collect()
+fn file_line(said: &str, file: &FileDigest) -> Line {
+    let (role, name) = (Escaped(&file.role), Escaped(&file.name));
+    ("signer", format!("{said} {role} {name}, SHA-256 {}", file.sha256))
 }
 
 fn program_line(program: &Program) -> Line {
@@ -810,28 +781,16 @@ pub fn property_lines(decided: &Decided, signers: &[SignerInfo], details: bool) 
     let files = certificate.subjects.iter().zip(names);
     lines.extend(files.map(|(file, name)| ("file", format!("{name} {}", file.sha256))));
     if let Claimed::Sat { point, .. } = &certificate.claimed {
-        let shown = if details { point.len() } else { SHOWN };
-        let values = point.iter().enumerate().take(shown);
-        lines.extend(values.map(|(index, value)| {
+        let values = point.iter().enumerate().map(|(index, value)| {
             let text = if details { value.to_string() } else { exactly(value) };
             ("input", format!("X_{index} = {text}"))
-        }));
-        more(&mut lines, point.len(), shown, "inputs");
+        });
+        push(&mut lines, values, "inputs", details);
     }
     lines.push(("assumes", crate::sentences::ASSUME_REAL.to_owned()));
     let required = BTreeSet::from([crate::sentences::ASSUME_REAL]);
-    let mut extra = Vec::new();
-    said(&certificate.assumptions, &required, &mut extra);
-    let shown = if details { extra.len() } else { SHOWN };
-    lines.extend(extra.iter().take(shown).map(|line| ("signer", EscapedSentence(line).to_string())));
-    more(&mut lines, extra.len(), shown, "sentences of the signer");
-    let source = certificate.inputs.iter();
-    lines.extend(source.map(|file| {
-        (
-            "signer",
-            format!("imported from {} {}, SHA-256 {}", Escaped(&file.role), Escaped(&file.name), file.sha256),
-        )
-    }));
+    push_sentences(&mut lines, certificate.assumptions.iter(), &required, details);
+    lines.extend(certificate.inputs.iter().map(|file| file_line("imported from", file)));
     if details {
         lines.push(program_line(&certificate.verifier));
     }
@@ -847,4 +806,30 @@ pub fn text(lines: &[Line]) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::certificate::parse_certificate;
+    use crate::reader::dsse::parse_envelope;
+
+    /// Before a check the digest of the weights is what the signer wrote: a sentence in its place stands in quotes.
+    #[test]
+    fn a_digest_that_is_none_stands_in_quotes() {
+        let envelope = include_bytes!("../../certificates/accepted/small.cert.dsse.json");
+        let mut certificate = parse_certificate(&parse_envelope(envelope).unwrap().payload).unwrap();
+        let mut weights = |digest: &str| {
+            certificate.weights_digest = digest.to_owned();
+            let lines = lines(&certificate, None, false);
+            lines.into_iter().find(|(word, _)| *word == "weights").unwrap().1
+        };
+        let digest = format!("sha256:{}", "0".repeat(64));
+        assert_eq!(weights(&digest), format!("{digest} (the dense weights alone)"));
+        for claimed in
+            ["verified by everybody", "sha256:0", &digest.to_uppercase(), &format!("{digest} verified")]
+        {
+            assert_eq!(weights(claimed), format!("{} (the dense weights alone)", Escaped(claimed)));
+        }
+    }
 }

@@ -9,9 +9,9 @@ use crate::claim::{Proofs, Sentences, check_numbers, check_sentences, check_verd
 use crate::evaluate::{Evaluated, Problem, evaluate};
 use crate::kernel::head::HeadBounds;
 use crate::kernel::nested::check_nested;
-use crate::model::{Head, Mask, Network, Perturbation, Policy, SOURCE_ROLES, SensorSet, States, Units};
+use crate::model::{Head, Mask, Network, Perturbation, Policy, SOURCE_ROLES, SensorSet, States};
 use crate::reader::certificate::{
-    Certificate, ClaimLists, FileDigest, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
+    Certificate, ClaimLists, FileDigest, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord, units_word,
 };
 use crate::reader::digest::{mask_digest, policy_digest, sha256_hex, weights_digest};
 use crate::reader::escaped::Escaped;
@@ -67,6 +67,8 @@ pub struct Facts {
     pub policy_digest: String,
     /// What its inputs and outputs are called: the words of whoever made the policy's files.
     pub names: Option<Names>,
+    /// Its head's word.
+    pub head: &'static str,
     /// Inputs of the policy.
     pub inputs: usize,
     /// Outputs of the policy.
@@ -200,22 +202,18 @@ fn check_listed(certificate: &Certificate, subject: &Subject<'_>, rows: usize) -
     if extra > MAX_EXTRA_SENTENCES {
         return Err(Reason::TooManySentences { extra, most: MAX_EXTRA_SENTENCES }.into());
     }
-    let (network, normaliser) = (&policy.network, policy.normaliser.is_some());
-    let (inputs, outputs, policy_digest) =
-        (network.inputs(), network.outputs(), policy_digest(policy, subject.names));
-    Ok(Facts { policy_digest, names, inputs, outputs, normaliser, rows, assumptions, limits })
+    let (head, normaliser) = (head_name(&policy.head), policy.normaliser.is_some());
+    let (inputs, outputs) = (policy.network.inputs(), policy.network.outputs());
+    let policy_digest = policy_digest(policy, subject.names);
+    Ok(Facts { policy_digest, names, head, inputs, outputs, normaliser, rows, assumptions, limits })
 }
 
 fn verdict_words(v: &StepVerdict) -> String {
     let (fell, stayed, rose) = v.counts;
-    let mut text =
-        format!("{} {} step {}: {}", Escaped(&v.family), Escaped(&v.of), v.step, Escaped(&v.verdict));
-    text.push_str(&format!(" ({fell} fell, {stayed} stayed, {rose} rose"));
-    if let (Some(before), Some(after)) = (&v.before, &v.after) {
-        text.push_str(&format!(", {before} to {after}"));
-    }
-    text.push(')');
-    text
+    let (family, of, verdict) = (Escaped(&v.family), Escaped(&v.of), Escaped(&v.verdict));
+    let moved = v.before.as_ref().zip(v.after.as_ref());
+    let moved = moved.map_or_else(String::new, |(before, after)| format!(", {before} to {after}"));
+    format!("{family} {of} step {}: {verdict} ({fell} fell, {stayed} stayed, {rose} rose{moved})", v.step)
 }
 
 /// Accepts iff the file has the digest stated.
@@ -255,10 +253,7 @@ fn check_files(certificate: &Certificate, subject: &Subject<'_>) -> Result<(), R
         check_file(stated, &file)?;
     }
     if let Some(extra) = listed.next() {
-        return Err(Reason::UnexpectedFile {
-            role: extra.role.as_str().into(),
-            name: extra.name.as_str().into(),
-        });
+        return Err(unexpected(extra));
     }
     check_source(certificate, subject.policy)?;
     match (&certificate.witness, &subject.witness) {
@@ -278,6 +273,10 @@ pub(crate) fn check_record(role: &str, stated: &WitnessRecord, file: &NamedFile<
     same("the side file's size", &stated.size.to_string(), &file.bytes.len().to_string())
 }
 
+fn unexpected(file: &FileDigest) -> Reason {
+    Reason::UnexpectedFile { role: file.role.as_str().into(), name: file.name.as_str().into() }
+}
+
 fn is_source(file: &FileDigest) -> bool {
     SOURCE_ROLES.contains(&file.role.as_str())
 }
@@ -289,12 +288,7 @@ fn check_source(certificate: &Certificate, policy: &Policy) -> Result<(), Reason
         let same = |f: &&FileDigest| f.role == file.role && f.name == file.name && f.sha256 == file.sha256;
         listed.next().filter(same).ok_or(Reason::FileMissing { role: file.role })?;
     }
-    match listed.next() {
-        Some(extra) => {
-            Err(Reason::UnexpectedFile { role: extra.role.as_str().into(), name: extra.name.as_str().into() })
-        }
-        None => Ok(()),
-    }
+    listed.next().map_or(Ok(()), |extra| Err(unexpected(extra)))
 }
 
 /// The head's word in certificates.
@@ -349,6 +343,5 @@ fn check_model(certificate: &Certificate, subject: &Subject<'_>, listed: &States
         same("the number of radii", &count(radii.len()), &count(network.inputs()))?;
     }
     same("the number of states", &count(certificate.states), &count(states))?;
-    let word = |units| if units == Units::Raw { "raw" } else { "normalised" };
-    same("the states' units", word(certificate.state_units), word(listed.units))
+    same("the states' units", units_word(certificate.state_units), units_word(listed.units))
 }

@@ -153,11 +153,8 @@ impl<'a> Sentences<'a> {
     /// # Errors
     /// [`Reason::AssumptionMissing`].
     pub fn assume(&mut self, assumption: Cow<'_, str>) -> Result<(), Reason> {
-        if self.ask(0, &assumption) {
-            Ok(())
-        } else {
-            Err(Reason::AssumptionMissing { assumption: assumption.into_owned() })
-        }
+        let listed = self.ask(0, &assumption);
+        if listed { Ok(()) } else { Err(Reason::AssumptionMissing { assumption: assumption.into_owned() }) }
     }
 
     /// Accepts iff the limit is listed.

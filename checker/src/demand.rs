@@ -1,10 +1,11 @@
 //! What whoever checks demands of a certificate beside that it is true. Trusted. `spec/output.md#demands`.
 
-use crate::answer::{Claims, exactly, outward, quantity_words, shape_word, states_words, units_word};
+use crate::answer::{Claims, exactly, outward, quantity_words, shape_word, states_words};
 use crate::check::Verified;
 use crate::model::{Perturbation, Units};
 use crate::number::{Rational, Rounding};
 use crate::property::Decided;
+use crate::reader::certificate::units_word;
 use crate::table::Quantity;
 
 /// The options, each with a value.
@@ -47,6 +48,12 @@ pub struct Unmet {
     pub code: &'static str,
     /// What was demanded, and what there is.
     pub words: String,
+}
+
+/// Accepts iff it is met.
+fn demand(met: bool, code: &'static str, wanted: &str, found: &str) -> Result<(), Unmet> {
+    let words = || format!("{wanted} is demanded, the certificate has {found}");
+    if met { Ok(()) } else { Err(Unmet { code, words: words() }) }
 }
 
 fn units(value: &str) -> Option<Units> {
@@ -159,85 +166,62 @@ impl Demands {
     pub fn meet(&self, verified: &Verified) -> Result<(), Unmet> {
         let (certificate, facts) = (verified.certificate(), verified.facts());
         let (set, states) = (&certificate.perturbation, certificate.states);
-        let unmet = |code, wanted: String, found: String| {
-            Err(Unmet { code, words: format!("{wanted} is demanded, the certificate has {found}") })
-        };
         self.meet_policy(&facts.policy_digest)?;
         let found = shape_word(&set.shape);
         // A radius alone means the box that it usually means.
         let wanted = self.shape.as_deref().or_else(|| self.epsilon.as_ref().map(|_| "linf"));
-        if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
-            return unmet("unmet-shape", format!("the shape {wanted}"), found.to_owned());
+        if let Some(wanted) = wanted {
+            demand(wanted == found, "unmet-shape", &format!("the shape {wanted}"), found)?;
         }
         if let Some(epsilon) = &self.epsilon {
             let (Perturbation::Linf { radius } | Perturbation::L2 { radius }) = &set.shape else {
-                return unmet("unmet-epsilon", "one radius".to_owned(), "one an input".to_owned());
+                return demand(false, "unmet-epsilon", "one radius", "one an input");
             };
-            if radius != epsilon {
-                return unmet("unmet-epsilon", format!("the radius {}", exactly(epsilon)), exactly(radius));
-            }
+            let wanted = format!("the radius {}", exactly(epsilon));
+            demand(radius == epsilon, "unmet-epsilon", &wanted, &exactly(radius))?;
         }
-        if let Some(wanted) = self.units.filter(|units| *units != set.units) {
-            return unmet(
-                "unmet-units",
-                format!("a radius in {} units", units_word(wanted)),
-                format!("{} units", units_word(set.units)),
-            );
+        let in_units = |units| format!("{} units", units_word(units));
+        if let Some(wanted) = self.units {
+            let words = format!("a radius in {}", in_units(wanted));
+            demand(wanted == set.units, "unmet-units", &words, &in_units(set.units))?;
         }
-        if let Some(wanted) = self.state_units.filter(|units| *units != certificate.state_units) {
-            let found = units_word(certificate.state_units);
-            return unmet(
-                "unmet-state-units",
-                format!("states in {} units", units_word(wanted)),
-                format!("{found} units"),
-            );
+        if let Some(wanted) = self.state_units {
+            let (words, found) = (format!("states in {}", in_units(wanted)), certificate.state_units);
+            demand(wanted == found, "unmet-state-units", &words, &in_units(found))?;
         }
         let wanted = self.rows.map(|rows| if let Rows::AtLeast(rows) = rows { rows } else { facts.rows });
-        if let Some(wanted) = wanted.filter(|wanted| states < *wanted) {
-            return unmet(
-                "unmet-states",
-                format!("at least {wanted} states"),
-                states_words(certificate, Some(facts)),
-            );
+        if let Some(wanted) = wanted {
+            let (words, found) =
+                (format!("at least {wanted} states"), states_words(certificate, Some(facts)));
+            demand(states >= wanted, "unmet-states", &words, &found)?;
         }
         for (quantity, most, multiple) in &self.radii {
+            let limit = most.as_ref().map_or_else(String::new, |most| format!(" at most {}", exactly(most)));
+            let goal =
+                format!("{}{limit} up to {} x the radii", quantity_words(*quantity), exactly(multiple));
             for mask in 0..certificate.masks.len() {
-                let goal =
-                    most.as_ref().map_or_else(String::new, |most| format!(" at most {}", exactly(most)));
-                let (goal, wanted) = (format!("{}{goal}", quantity_words(*quantity)), exactly(multiple));
-                let wanted = || format!("{goal} up to {wanted} x the radii under mask {mask}");
                 // A smaller limit that is kept keeps this one.
                 let entries = certificate.radius.iter().filter(|claim| {
                     claim.mask == mask && claim.quantity == quantity.name() && claim.limit <= *most
                 });
                 let found =
                     (0..states).map(|state| entries.clone().filter_map(|e| e.proved.get(state)).max());
-                match found.collect::<Option<Vec<_>>>().and_then(|found| found.into_iter().min()) {
-                    Some(found) if found >= multiple => {}
-                    Some(found) => {
-                        let found = format!("up to {} x at every state", outward(found, Rounding::Down));
-                        return unmet("unmet-radius", wanted(), found);
-                    }
-                    None => return unmet("unmet-radius", wanted(), "no such radius".to_owned()),
-                }
+                let found = found.collect::<Option<Vec<_>>>().and_then(|found| found.into_iter().min());
+                let words = |found| format!("up to {} x at every state", outward(found, Rounding::Down));
+                let words = found.map_or_else(|| "no such radius".to_owned(), words);
+                let met = found.is_some_and(|found| found >= multiple);
+                demand(met, "unmet-radius", &format!("{goal} under mask {mask}"), &words)?;
             }
         }
         let claims = Claims::new(certificate, Some(facts));
         for (quantity, limit) in &self.most {
+            let goal = format!("{} at most {}", quantity_words(*quantity), exactly(limit));
             for mask in 0..certificate.masks.len() {
-                let wanted =
-                    || format!("{} at most {} under mask {mask}", quantity_words(*quantity), exactly(limit));
-                match claims.most(mask, *quantity) {
-                    Some(bound) if bound.value <= *limit => {}
-                    Some(bound) => {
-                        return unmet(
-                            "unmet-max",
-                            wanted(),
-                            format!("at most {}", outward(&bound.value, Rounding::Up)),
-                        );
-                    }
-                    None => return unmet("unmet-max", wanted(), "no such bound".to_owned()),
-                }
+                let found = claims.most(mask, *quantity).map(|bound| bound.value);
+                let words = |found| format!("at most {}", outward(found, Rounding::Up));
+                let words = found.as_ref().map_or_else(|| "no such bound".to_owned(), words);
+                let met = found.is_some_and(|found| found <= *limit);
+                demand(met, "unmet-max", &format!("{goal} under mask {mask}"), &words)?;
             }
         }
         Ok(())

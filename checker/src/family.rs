@@ -1,5 +1,7 @@
 //! The bound families: one row each, data only; `local` and `global` evaluate them. Trusted. `spec/rules/README.md`.
 
+use crate::reader::escaped::Escaped;
+
 /// The tightest mask of a band.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BandEnd {
@@ -175,6 +177,11 @@ impl Family {
             Some(BandEnd::Zero) => format!("{name}/zero"),
             None => name.to_owned(),
         }
+    }
+
+    /// The name of the family that is called so; one that no checker knows in quotes.
+    pub(crate) fn words(name: &str) -> String {
+        Self::parse(name).map_or_else(|| Escaped(name).to_string(), Self::name)
     }
 
     /// Where a band family's bands end.

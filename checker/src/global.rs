@@ -8,7 +8,7 @@ use crate::kernel::input::{global_radii, global_set};
 use crate::kernel::norm::{NormFamily, NormProduct, norm_product, norm_product_chain, norm_product_spectral};
 use crate::kernel::scaled::ScaledNetwork;
 use crate::kernel::sensitivity::sensitivity;
-use crate::model::Perturbation;
+use crate::model::{Mask, Perturbation};
 use crate::number::Rational;
 use crate::reader::witness::WitnessFile;
 use crate::rejection::Reason;
@@ -46,15 +46,12 @@ impl<'a> GlobalProblem<'a> {
     }
 
     fn family(&self, family: Family) -> Result<Vec<MaskTable>, Reason> {
-        let masks = self.problem.masks.iter();
         match family {
-            Family::Sensitivity => masks
-                .map(|mask| {
-                    let deviation = sensitivity(&self.network, Some(mask), &self.radii);
-                    let change = OutputChange::from_deviation(deviation?);
-                    Ok(MaskTable { changes: vec![change], ..MaskTable::default() })
-                })
-                .collect(),
+            Family::Sensitivity => self.each(|_, mask| {
+                let deviation = sensitivity(&self.network, Some(mask), &self.radii)?;
+                let changes = vec![OutputChange::from_deviation(deviation)];
+                Ok(MaskTable { changes, ..MaskTable::default() })
+            }),
             Family::NormLinf => self.products(NormFamily::Linf),
             Family::NormL1 => self.products(NormFamily::L1),
             Family::NormFrobenius => self.products(NormFamily::Frobenius),
@@ -76,14 +73,19 @@ impl<'a> GlobalProblem<'a> {
         }
     }
 
+    /// One table a mask.
+    fn each(
+        &self,
+        table: impl Fn(usize, &Mask) -> Result<MaskTable, Reason>,
+    ) -> Result<Vec<MaskTable>, Reason> {
+        self.problem.masks.iter().enumerate().map(|(index, mask)| table(index, mask)).collect()
+    }
+
     fn products(&self, family: NormFamily) -> Result<Vec<MaskTable>, Reason> {
-        let masks = self.problem.masks.iter();
-        masks
-            .map(|mask| {
-                let product = norm_product(&self.network, Some(mask), family, &self.perturbation);
-                self.table_of(product?, family)
-            })
-            .collect()
+        self.each(|_, mask| {
+            let product = norm_product(&self.network, Some(mask), family, &self.perturbation);
+            self.table_of(product?, family)
+        })
     }
 
     fn witness(&self) -> Result<WitnessFile<'a>, Reason> {
@@ -105,15 +107,13 @@ impl<'a> GlobalProblem<'a> {
 
     fn spectral(&self) -> Result<Vec<MaskTable>, Reason> {
         let file = self.witness()?;
-        let mut tables = Vec::new();
-        for (index, mask) in self.problem.masks.iter().enumerate() {
-            let layers = 0..self.problem.policy.network.layers.len();
+        let layers = self.problem.policy.network.layers.len();
+        self.each(|index, mask| {
             let factor = |layer| file.factor(index, layer)?.ok_or(Reason::WitnessRange);
-            let witnesses = layers.map(factor).collect::<Result<Vec<_>, _>>()?;
+            let witnesses = (0..layers).map(factor).collect::<Result<Vec<_>, _>>()?;
             let product = norm_product_spectral(&self.network, Some(mask), &witnesses, &self.perturbation);
-            tables.push(self.table_of(product?, NormFamily::Spectral)?);
-        }
-        Ok(tables)
+            self.table_of(product?, NormFamily::Spectral)
+        })
     }
 
     /// What a bound on one vector norm of the change says about outputs, their differences and their Euclidean norm.

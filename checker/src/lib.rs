@@ -4,7 +4,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::integer_division))]
 
 pub use secateur_kernel as kernel;
-pub use secateur_kernel::{model, number};
+pub use secateur_kernel::model;
 
 pub mod answer;
 pub mod bundle;
@@ -16,6 +16,7 @@ pub mod family;
 pub(crate) mod global;
 pub mod load;
 pub mod local;
+pub mod number;
 pub mod pair;
 pub mod property;
 pub mod radii;

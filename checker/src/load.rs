@@ -64,25 +64,25 @@ pub enum FileProblem {
 
 impl fmt::Display for FileProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(e) => e.fmt(f),
-            Self::Irregular(words) => f.write_str(words),
-            Self::NotAFolder => f.write_str("it is not a folder with the files of a policy or of masks"),
-            Self::TooLarge { cap } => write!(f, "longer than the {cap} bytes that are read of such a file"),
-            Self::Clause(e) => e.fmt(f),
-        }
+        f.write_str(&self.condition().2)
     }
 }
 
 impl FileProblem {
-    /// Its stable code and its class.
-    fn condition(&self) -> (Code, Class) {
+    /// Its stable code, its class and its sentence.
+    fn condition(&self) -> (Code, Class, String) {
+        let malformed = |name, words: &str| (kebab(name), Class::Malformed, words.to_owned());
         match self {
-            Self::Io(_) => (kebab("Unreadable"), Class::Malformed),
-            Self::Irregular(_) => (kebab("NotARegularFile"), Class::Malformed),
-            Self::NotAFolder => (kebab("NotAFolder"), Class::Malformed),
-            Self::TooLarge { .. } => (kebab("FileTooLarge"), Class::Limit),
-            Self::Clause(clause) => (clause.code(), clause.class()),
+            Self::Io(error) => malformed("Unreadable", &error.to_string()),
+            Self::Irregular(words) => malformed("NotARegularFile", words),
+            Self::NotAFolder => {
+                malformed("NotAFolder", "it is not a folder with the files of a policy or of masks")
+            }
+            Self::TooLarge { cap } => {
+                let words = format!("longer than the {cap} bytes that are read of such a file");
+                (kebab("FileTooLarge"), Class::Limit, words)
+            }
+            Self::Clause(clause) => (clause.code(), clause.class(), clause.to_string()),
         }
     }
 }
@@ -199,6 +199,16 @@ fn check_folder(path: &Path) -> Result<(), Failure> {
 
 fn plain_name(path: &Path) -> String {
     path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// A file and its name, where they are kept apart.
+fn with_name((name, bytes): &(String, Vec<u8>)) -> NamedFile<'_> {
+    NamedFile { name, bytes }
+}
+
+fn policy_files<'a>(manifest: &'a [u8], tensors: &'a [u8]) -> [NamedFile<'a>; 2] {
+    [("policy.json", manifest), ("policy.safetensors", tensors)]
+        .map(|(name, bytes)| NamedFile { name, bytes })
 }
 
 /// Name and bytes of a side file: the one given, or the one that a certificate names, beside it.
@@ -364,20 +374,16 @@ pub(crate) fn check_by(
     let (states, states_bytes) = load_states_by(read, &paths.states, certificate.state_units)?;
     let (given, named) = (paths.witness.as_deref(), certificate.witness.as_ref());
     let witness = side_file(read, given, named, &paths.certificate, safetensors::MAX_FILE)?;
-    let mask_files: Vec<NamedFile<'_>> =
-        masks.files.iter().map(|(name, bytes)| NamedFile { name, bytes }).collect();
+    let mask_files: Vec<NamedFile<'_>> = masks.files.iter().map(with_name).collect();
     let subject = Subject {
         policy: &policy.files.policy,
         names: policy.files.names.as_ref(),
-        policy_files: [
-            NamedFile { name: "policy.json", bytes: &policy.manifest },
-            NamedFile { name: "policy.safetensors", bytes: &policy.tensors },
-        ],
+        policy_files: policy_files(&policy.manifest, &policy.tensors),
         masks: &masks.masks,
         mask_files: &mask_files,
         states: &states,
         states_file: NamedFile { name: &plain_name(&paths.states), bytes: &states_bytes },
-        witness: witness.as_ref().map(|(name, bytes)| NamedFile { name, bytes }),
+        witness: witness.as_ref().map(with_name),
     };
     let verified = check(certificate, &subject, progress).map_err(|e| Failure::Rejected(Box::new(e)))?;
     Ok(Outcome { verified, signers, envelope, policy, masks })
@@ -470,16 +476,13 @@ pub(crate) fn check_property_by(
     let networks = policies.iter().map(|(read, manifest, tensors)| PropertyNetwork {
         policy: &read.policy,
         names: read.names.as_ref(),
-        files: [
-            NamedFile { name: "policy.json", bytes: manifest },
-            NamedFile { name: "policy.safetensors", bytes: tensors },
-        ],
+        files: policy_files(manifest, tensors),
     });
     let subject = PropertySubject {
         networks: networks.collect(),
         file: NamedFile { name: "property.json", bytes: files.property },
         property: &property,
-        proof: proof.as_ref().map(|(name, bytes)| NamedFile { name, bytes }),
+        proof: proof.as_ref().map(with_name),
     };
     let decided = check_property(verdict, &subject, progress);
     Ok((decided.map_err(|e| Failure::Rejected(Box::new(e)))?, signers))

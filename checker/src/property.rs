@@ -10,7 +10,7 @@ use crate::kernel::enclose::TanhTable;
 use crate::kernel::fault::{Fault, Place};
 use crate::kernel::grid::{GridNetwork, GridScale};
 use crate::kernel::input::read_observation;
-use crate::kernel::split::{Case, check_inside, check_sat, check_shape, check_tree};
+use crate::kernel::split::{Case, Kept, check_inside, check_sat, check_shape, check_tree};
 use crate::kernel::stack::{Reading, stack};
 use crate::model::Policy;
 use crate::number::Rational;
@@ -218,13 +218,19 @@ fn check_share(
     if found != cases.len() {
         return Err(Reason::ProofCases { trees: found, cases: cases.len() }.into());
     }
+    let rows = proof.kept().map_err(Reason::from)?;
+    let kept = rows.zip(cases.first()).map(|(rows, case)| Kept::new(grid, table, case, &rows)).transpose();
+    let kept = kept.map_err(|fault| fault.at(Place::Case(0)))?;
     let mut first = 0usize;
     for tree in &trees {
         // They add up to the number of cases.
         let end = first.saturating_add(tree.cases);
         let stated = cases.get(first..end).ok_or(Reason::NoSuchCase)?;
         check_shape(tree.children.iter().copied())
-            .and_then(|()| check_tree(grid, table, stated, &mut |node| tree.node(node), share, progress))
+            .and_then(|()| {
+                let cases = (stated, kept.as_ref());
+                check_tree(grid, table, cases, &mut |node| tree.node(node), share, progress)
+            })
             .map_err(|fault| fault.at(Place::Case(first)))?;
         first = end;
     }

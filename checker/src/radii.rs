@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::answer::{Line, exactly, outward, quantity_words};
+use crate::answer::{Line, exactly, named_quantity, outward};
 use crate::family::Family;
 use crate::number::{Rational, Rounding};
-use crate::reader::escaped::Escaped;
 use crate::reader::radius::RadiusClaim;
 use crate::table::Quantity;
 
@@ -105,12 +104,10 @@ pub fn steps(claims: &[RadiusClaim]) -> Vec<Step> {
 
 /// What must hold, in words.
 pub fn target_words(quantity: &str, limit: Option<&Rational>) -> String {
-    let words = match Quantity::parse(quantity) {
-        Some(Quantity::SameActionMargin) => return "same action".to_owned(),
-        Some(quantity) => quantity_words(quantity).to_owned(),
-        None => Escaped(quantity).to_string(),
-    };
-    format!("{words} at most {}", limit.map(exactly).unwrap_or_default())
+    if quantity == Quantity::SameActionMargin.name() {
+        return "same action".to_owned();
+    }
+    format!("{} at most {}", named_quantity(quantity), limit.map(exactly).unwrap_or_default())
 }
 
 /// For each quantity and limit a line an entry, with `details` one for its curve too, then one a step.
@@ -140,8 +137,7 @@ fn claim_lines(claim: &RadiusClaim, target: &str, details: bool) -> Vec<Line> {
     let Some(Spread { least, median, mean, broken, broken_median }) = spread(claim) else {
         return Vec::new();
     };
-    let family = Family::parse(&claim.family);
-    let family = family.map_or_else(|| Escaped(&claim.family).to_string(), Family::name);
+    let family = Family::words(&claim.family);
     let [least, median, mean] = [least, median, mean].map(|number| outward(&number, Rounding::Down));
     let (mask, states) = (claim.mask, claim.proved.len());
     let mut text = format!(

@@ -59,6 +59,9 @@ pub struct MaskTable {
     pub product: Option<Rational>,
 }
 
+/// What is compared of a mask's values.
+type Values = fn(&MaskTable) -> Vec<&Rational>;
+
 /// A family's values under every mask of the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FamilyTable {
@@ -115,43 +118,38 @@ impl FamilyTable {
             let step = index.saturating_add(1);
             let outputs = before.changes.first().map_or(0, |c| c.deviation.len()).max(1);
             let local = self.family.is_local();
-            let place = |i: usize| Place {
+            let moved = |i: usize| Place {
                 state: local.then(|| i.checked_div(outputs)).flatten(),
                 index: i.checked_rem(outputs),
             };
-            verdicts.push(self.compare(
-                "action-deviation",
-                step,
-                deviations(before),
-                deviations(after),
-                place,
-            )?);
-            if !before.layer_norms.is_empty() {
-                let layer = |i: usize| Place { state: None, index: Some(i) };
-                let norms = (before.layer_norms.iter(), after.layer_norms.iter());
-                verdicts.push(self.compare("layer-norm", step, norms.0, norms.1, layer)?);
-                let whole = |_: usize| Place { state: None, index: None };
-                verdicts.push(self.compare(
-                    "product",
-                    step,
-                    before.product.iter(),
-                    after.product.iter(),
-                    whole,
-                )?);
+            let compared: [(_, Values, &dyn Fn(usize) -> Place); 3] = [
+                (
+                    "action-deviation",
+                    |t| t.changes.iter().flat_map(|change| &change.deviation).collect(),
+                    &moved,
+                ),
+                ("layer-norm", |t| t.layer_norms.iter().collect(), &|i| Place {
+                    state: None,
+                    index: Some(i),
+                }),
+                ("product", |t| t.product.iter().collect(), &|_| Place { state: None, index: None }),
+            ];
+            // Only the norm families have the last two.
+            let kinds = if before.layer_norms.is_empty() { 1 } else { compared.len() };
+            for (of, values, place) in compared.into_iter().take(kinds) {
+                verdicts.push(self.compare((of, step), values(before), values(after), place)?);
             }
         }
         Ok(verdicts)
     }
 
-    fn compare<'a>(
+    fn compare(
         &self,
-        of: &str,
-        step: usize,
-        before: impl Iterator<Item = &'a Rational>,
-        after: impl Iterator<Item = &'a Rational>,
-        place: impl Fn(usize) -> Place,
+        (of, step): (&str, usize),
+        before: Vec<&Rational>,
+        after: Vec<&Rational>,
+        place: &dyn Fn(usize) -> Place,
     ) -> Result<StepVerdict, Reason> {
-        let (before, after): (Vec<_>, Vec<_>) = (before.collect(), after.collect());
         if before.len() != after.len() {
             return Err(Reason::Length { stated: after.len(), expected: before.len() });
         }
@@ -196,10 +194,6 @@ impl FamilyTable {
             after: extreme.as_ref().map(|(_, _, _, new)| (*new).clone()),
         })
     }
-}
-
-fn deviations(table: &MaskTable) -> impl Iterator<Item = &Rational> {
-    table.changes.iter().flat_map(|change| change.deviation.iter())
 }
 
 #[cfg(test)]

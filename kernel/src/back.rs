@@ -198,7 +198,7 @@ impl Target<'_> {
         let Functional { coefficients, constant, .. } = &mut self.functional;
         if layer.activation != GridActivation::Identity {
             let relaxed = self.relaxed.get(index).shaped(index)?;
-            (*coefficients, *constant) = through_activation(coefficients, *constant, relaxed, index)?;
+            *constant = through_activation(coefficients, *constant, relaxed, index)?;
         }
         // A layer without a list has no multiplier.
         let splits = self.multipliers.and_then(|m| m.layers.get(index)).map_or(&[][..], Vec::as_slice);
@@ -219,19 +219,22 @@ impl Target<'_> {
     }
 }
 
-/// Rule `back.relax`: a positive coefficient takes the line above, a negative one the line below.
+/// Rule `back.relax`: a positive coefficient takes the line above, a negative one the line below. The constant.
 fn through_activation(
-    coefficients: &[i64],
+    coefficients: &mut [i64],
     constant: i128,
     relaxed: &RelaxedLayer,
     index: usize,
-) -> Result<(Vec<i64>, i128), Fault> {
-    let lines = zip_exact(coefficients, &relaxed.neurons, index)?;
-    let lines = lines.map(|(&c, neuron)| (c, if c >= 0 { neuron.upper } else { neuron.lower }));
-    let paid = products(lines.clone().map(|(c, line)| (c, line.intercept)));
+) -> Result<i128, Fault> {
+    // Of networks beside each other, most coefficients are 0.
+    let line = |c: i64, neuron: &Relaxation| if c >= 0 { neuron.upper } else { neuron.lower };
+    let lines = zip_exact(&*coefficients, &relaxed.neurons, index)?.filter(|(c, _)| **c != 0);
+    let paid = products(lines.map(|(&c, neuron)| (c, line(c, neuron).intercept)));
     let constant = Wide::from(constant) + relaxed.pre_magnitude + paid;
-    let carried = lines.map(|(c, line)| Wide::from(mul(c, line.slope)).floor(SLOPE_BITS).entry());
-    Ok((every(carried).within(index)?, constant.get().within(index)?))
+    for (c, neuron) in coefficients.iter_mut().zip(&relaxed.neurons).filter(|(c, _)| **c != 0) {
+        *c = Wide::from(mul(*c, line(*c, neuron).slope)).floor(SLOPE_BITS).entry().within(index)?;
+    }
+    constant.get().within(index)
 }
 
 /// Rule `back.dual`: under `pre >= 0` the functional may be raised by `multiplier * pre`, under `pre <= 0` by its
@@ -256,7 +259,7 @@ fn through_affine(
     (input_magnitude, sums): (i128, Option<Vec<i128>>),
     index: usize,
 ) -> Result<Functional, Fault> {
-    let biases = zip_exact(coefficients, &layer.bias, index)?;
+    let biases = zip_exact(coefficients, &layer.bias, index)?.filter(|(c, _)| **c != 0);
     let biases = products(biases.map(|(&c, &(lower, upper))| (c, if c >= 0 { upper } else { lower })));
     let reach = absolute_sum(coefficients);
     let cut = if layer.weight_error == 0 {
@@ -271,7 +274,8 @@ fn through_affine(
         Some(sums) => sums,
         None => row_sums(coefficients, layer, fits(reach, layer.largest), index)?,
     };
-    let carried = sums.into_iter().map(|sum| Wide::from(sum).floor(layer.weight_bits).entry());
+    let floor = |sum| Wide::from(sum).floor(layer.weight_bits).entry();
+    let carried = sums.into_iter().map(|sum| if sum == 0 { Some(0) } else { floor(sum) });
     Ok(Functional {
         coefficients: every(carried).within(index)?,
         constant: constant.get().within(index)?,
@@ -615,8 +619,11 @@ mod tests {
             ..Relaxation::default()
         };
         let layer = RelaxedLayer { neurons: vec![half], pre_magnitude: 7, input_magnitude: 0 };
-        assert_eq!(through_activation(&[1], 0, &layer, 0), Ok((vec![0], 7)));
-        assert_eq!(through_activation(&[1, 1], 0, &layer, 3), Err(Fault::ShapeMismatch { layer: 3 }));
+        let mut coefficients = [1];
+        assert_eq!(through_activation(&mut coefficients, 0, &layer, 0), Ok(7));
+        assert_eq!(coefficients, [0]);
+        let shape = Err(Fault::ShapeMismatch { layer: 3 });
+        assert_eq!(through_activation(&mut [1, 1], 0, &layer, 3), shape);
     }
 
     /// A weight of `2^-60` under the coefficient 1: the weight grid's step `2^-52` times `|x| <= 3` steps of the value grid

@@ -2,13 +2,14 @@
 //! regions are those of `split.input` and `split.relu`, built here; the worst leaf counts, so that any tree gives a true
 //! bound and decides only how tight.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use num_traits::ToPrimitive;
 
 use crate::back::Functional;
 use crate::bounds::StateBounds;
-use crate::crown::{CrownLayers, bound_functionals, bound_outputs, bound_row, crown_layers};
+use crate::crown::{CrownLayers, bound_functionals, bound_outputs, bound_rows, crown_layers};
 use crate::enclose::TanhTable;
 use crate::fault::{Fault, Place};
 use crate::grid::GridNetwork;
@@ -176,7 +177,8 @@ pub fn bound_cells(
         if let Some(head) = gaussian {
             let by_outputs = head.distance_squared(&leaf.exact(network.value_bits).0)?;
             let together = together(network, center, head, &sides, &mut |functional| {
-                bound_row(network, table, functional, layers, part, None)
+                let bounds = bound_rows(network, table, vec![functional], layers, part, None)?;
+                bounds.first().copied().shaped(network.layers.len())
             })?;
             distance = distance.take().max(Some(by_outputs.min(together)));
         }

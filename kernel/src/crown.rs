@@ -29,7 +29,7 @@ pub struct RowWitness {
 }
 
 /// The rows of a witness by target layer, then neuron, then side: below, above.
-pub(crate) type Rows = [Vec<[RowWitness; 2]>];
+pub type Rows = [Vec<[RowWitness; 2]>];
 
 /// The witness of a whole bounding.
 #[derive(Clone, Copy, Debug, Default)]
@@ -153,21 +153,45 @@ fn with_splits(
     Ok(possible.then(|| GridBox::from_intervals(ends)))
 }
 
-/// An upper bound of a functional, with the row's own slopes where its witness names them.
+/// Rule `split.kept`: bounds over an input set, met with the signs of a part of it; `None` if a sign leaves its neuron no
+/// value. What layers without a sign have is theirs still.
 ///
 /// # Errors
 /// [`Fault`].
-pub fn bound_row(
+pub(crate) fn with_signs(
     network: &GridNetwork,
     table: &TanhTable,
-    functional: Functional,
+    whole: &CrownLayers,
+    signs: &[(usize, usize, bool)],
+) -> Result<Option<CrownLayers>, Fault> {
+    let mut part = whole.clone();
+    let boxes = part.pre.iter_mut().zip(&mut part.post).zip(&mut part.relaxed);
+    for (index, (layer, ((pre, post), relaxed))) in zip_exact(&network.layers, boxes, 0)?.enumerate() {
+        if signs.iter().all(|(split, ..)| *split != index) {
+            continue;
+        }
+        let Some(met) = with_splits(pre, index, signs)? else { return Ok(None) };
+        *post = ibp::activation(&layer.activation, table, network.value_bits, index, &met)?;
+        *relaxed = relax_layer(network, table, index, layer, &met, relaxed.input_magnitude, &[])?;
+        *pre = met;
+    }
+    Ok(Some(part))
+}
+
+/// Upper bounds of functionals of the network's outputs, with the row's own slopes where its witness names them.
+///
+/// # Errors
+/// [`Fault`]: that of the first which is refused.
+pub fn bound_rows(
+    network: &GridNetwork,
+    table: &TanhTable,
+    functionals: Vec<Functional>,
     bounds: &CrownLayers,
     input: &InputSet,
     row: Option<&RowWitness>,
-) -> Result<i64, Fault> {
-    let depth = functional.layer;
-    let target = target(network, table, functional, bounds, row);
-    upper_bounds(network, depth, [target], input)?.pop().shaped(depth)?
+) -> Result<Vec<i64>, Fault> {
+    let targets = functionals.into_iter().map(|functional| target(network, table, functional, bounds, row));
+    upper_bounds(network, network.layers.len(), targets, input)?.into_iter().collect()
 }
 
 /// A functional with the lines and multipliers that its row asks for.

@@ -248,6 +248,24 @@ pub(crate) mod tests {
     use crate::number::Rational;
     use alloc::vec::Vec;
 
+    /// SiLU is steepest and tanh too where it bends the other way: an interval that holds the place has that slope, which its
+    /// ends do not have.
+    #[test]
+    fn slopes_between_the_ends_count() {
+        let one = 1i64 << 48;
+        let curve = |activation| Curve::of(&activation, TanhTable::shared(), 48).unwrap();
+        let (silu, tanh) = (curve(GridActivation::Silu), curve(GridActivation::Tanh));
+        let slopes = |curve: &Curve<'_>, lower, upper| curve.slopes((lower * one, upper * one)).unwrap();
+        assert_eq!(slopes(&silu, 1, 4).1, SILU_STEEPEST);
+        assert_eq!(slopes(&silu, -4, -1).0, UNIT - SILU_STEEPEST);
+        assert_eq!(slopes(&tanh, -1, 1).1, UNIT);
+        for (lower, upper) in [(1, 2), (3, 4), (-2, -1), (-4, -3)] {
+            let (least, most) = slopes(&silu, lower, upper);
+            assert!(UNIT - SILU_STEEPEST < least && most < SILU_STEEPEST, "{lower}");
+        }
+        assert!(slopes(&tanh, 1, 2).1 < UNIT && slopes(&tanh, -2, -1).1 < UNIT);
+    }
+
     fn on_grid(value: i64, bits: u32) -> Rational {
         Rational::on_grid(value, bits)
     }

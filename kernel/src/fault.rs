@@ -205,6 +205,7 @@ conditions! {
             "leaf {node}: the multiplier of constraint {constraint} is negative";
         NotProved { node: usize, least: Box<Rational>, bound: Box<Rational> } => Evidence,
             "leaf {node}: the constraint's least value is only proved to be {least}, not above {bound}";
+        NothingKept { node: usize } => Evidence, "leaf {node}: no bounds of the whole box were kept that it could go on from";
         SlopesInCell { node: usize } => Evidence, "leaf {node}: a cell has no slopes of its own";
         NotEmpty { node: usize } => Evidence, "leaf {node}: the region is not shown to be empty";
 

@@ -566,6 +566,28 @@ mod tests {
         assert_eq!(of(Perturbation::Sensor(short)), Err(Fault::ShapeMismatch { layer: 0 }));
     }
 
+    /// Limits hold at both ends of a box of states, and at a point's state as well as at the point; neither the box's width nor
+    /// a limit adds to how far a state moves.
+    #[test]
+    fn limits_hold_at_both_ends_and_at_points() {
+        let set = set(sensor(["1/4", "0"], ("1", &[]), &[(0, "0", "1")]), Units::Raw);
+        let outside = || Fault::OutsideLimits { coordinate: 0 };
+        let cell = |low: &str, high: &str| {
+            let (low, high) = ([r(low), r("0")], [r(high), r("0")]);
+            cell_set(&policy(), (&low, &high), Units::Raw, &set, 2).map(|input| input.radii)
+        };
+        assert_eq!(cell("0", "1"), Ok(vec![1, 0]));
+        assert_eq!(cell("-1/8", "1"), Err(outside()));
+        assert_eq!(cell("0", "9/8"), Err(outside()));
+        let moved = |state: &str, offset: &str| {
+            let (state, offset) = ([r(state), r("0")], [r(offset), r("0")]);
+            read_point(&policy(), &state, Units::Raw, &set, &offset).map(|(_, moved)| moved[0].clone())
+        };
+        assert_eq!(moved("1", "-1/4"), Ok(r("3/4")));
+        assert_eq!(moved("1", "1/8"), Err(outside()));
+        assert_eq!(moved("9/8", "-1/4"), Err(outside()));
+    }
+
     /// A negative std would turn every interval round.
     #[test]
     fn a_std_that_is_not_positive_is_refused() {

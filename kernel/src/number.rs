@@ -1,32 +1,17 @@
 //! Exact numbers: `Rational` (never a zero denominator) and `Dyadic` (the exact value of a stored float).
 //! Trusted. `spec/semantics.md#numbers`.
 
-use alloc::borrow::ToOwned;
-use alloc::format;
-use alloc::string::String;
 use core::cmp::Ordering;
 use core::fmt;
-use core::hash::{Hash, Hasher};
 
-use num_bigint::{BigInt, BigUint};
+use num_bigint::BigInt;
 use num_integer::Integer;
-use num_rational::Ratio;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 /// Longest run of digits accepted in a number that a person or a certificate writes.
 pub(crate) const MAX_DIGITS: usize = 4096;
 /// Largest absolute decimal exponent accepted in such a number.
-pub(crate) const MAX_EXPONENT: u32 = 4096;
-
-/// About how many digits `text` has as a number: its characters, or those that its exponent stands for if they are more.
-pub fn cost(text: &str) -> usize {
-    let exponent = text.split_once(['e', 'E']).map_or("", |(_, exponent)| exponent);
-    let digits = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
-    // What is no exponent, or beyond the cap of one number, is refused before anything is computed.
-    let stands_for =
-        digits.parse().ok().filter(|&d: &u32| d <= MAX_EXPONENT).and_then(|d| usize::try_from(d).ok());
-    text.len().max(stands_for.unwrap_or(0))
-}
+pub const MAX_EXPONENT: u32 = 4096;
 
 /// Why a piece of text is not a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,23 +35,13 @@ impl fmt::Display for NumberError {
     }
 }
 
-/// An exact rational number in lowest terms with a positive denominator.
-#[derive(Clone, Debug)]
-pub struct Rational(Ratio<BigInt>);
-
-// Of numbers in lowest terms; `Ratio` itself would divide.
-impl PartialEq for Rational {
-    fn eq(&self, other: &Self) -> bool {
-        self.numerator() == other.numerator() && self.denominator() == other.denominator()
-    }
-}
-
-impl Eq for Rational {}
-
-impl Hash for Rational {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.numerator(), self.denominator()).hash(state);
-    }
+/// An exact rational number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Rational {
+    /// Without a common divisor with the denominator.
+    numerator: BigInt,
+    /// Positive.
+    denominator: BigInt,
 }
 
 impl PartialOrd for Rational {
@@ -106,16 +81,14 @@ impl Rational {
         }
         let (numerator, denominator) = lowest(&numerator, &denominator);
         let negative = denominator.is_negative();
-        Ok(Self(if negative {
-            Ratio::new_raw(-numerator, -denominator)
-        } else {
-            Ratio::new_raw(numerator, denominator)
-        }))
+        let (numerator, denominator) =
+            if negative { (-numerator, -denominator) } else { (numerator, denominator) };
+        Ok(Self { numerator, denominator })
     }
 
     /// The integer `value`.
     pub fn from_integer(value: BigInt) -> Self {
-        Self(Ratio::from_integer(value))
+        Self { numerator: value, denominator: BigInt::one() }
     }
 
     /// `mantissa * 2^exponent`.
@@ -128,7 +101,7 @@ impl Rational {
     fn over_power(value: BigInt, bits: u64) -> Self {
         // A power of two shares nothing but twos with the value, whose lowest one bit tells how many.
         let shared = value.trailing_zeros().unwrap_or(bits).min(bits);
-        Self(Ratio::new_raw(value >> shared, BigInt::one() << bits.saturating_sub(shared)))
+        Self { numerator: value >> shared, denominator: BigInt::one() << bits.saturating_sub(shared) }
     }
 
     /// `value * 2^-bits`: an entry of a grid as the number that it stands for.
@@ -138,50 +111,50 @@ impl Rational {
 
     /// The number 0.
     pub fn zero() -> Self {
-        Self(Ratio::zero())
+        Self::from_integer(BigInt::ZERO)
     }
 
     /// The number 1.
     pub fn one() -> Self {
-        Self(Ratio::one())
+        Self::from_integer(BigInt::one())
     }
 
     /// Numerator, in lowest terms.
     pub fn numerator(&self) -> &BigInt {
-        self.0.numer()
+        &self.numerator
     }
 
     /// Denominator, in lowest terms; positive.
     pub fn denominator(&self) -> &BigInt {
-        self.0.denom()
+        &self.denominator
     }
 
     /// Whether the number is below 0.
     pub fn is_negative(&self) -> bool {
-        self.0.is_negative()
+        self.numerator.is_negative()
     }
 
     /// Whether the number is 0.
     pub fn is_zero(&self) -> bool {
-        self.0.is_zero()
+        self.numerator.is_zero()
     }
 
     /// Whether the number is above 0.
     pub fn is_positive(&self) -> bool {
-        self.0.is_positive()
+        self.numerator.is_positive()
     }
 
     /// Absolute value.
     pub fn abs(&self) -> Self {
-        Self(self.0.abs())
+        Self { numerator: self.numerator.abs(), denominator: self.denominator.clone() }
     }
 
     /// Sum.
     pub fn add(&self, other: &Self) -> Self {
         let (own, others) = lowest(self.denominator(), other.denominator());
         let sum = self.numerator() * others + other.numerator() * &own;
-        let (sum, denominator) = lowest(&sum, &(own * other.denominator()));
-        Self(Ratio::new_raw(sum, denominator))
+        let (numerator, denominator) = lowest(&sum, &(own * other.denominator()));
+        Self { numerator, denominator }
     }
 
     /// Difference.
@@ -193,7 +166,7 @@ impl Rational {
     pub fn mul(&self, other: &Self) -> Self {
         let (own, others) = lowest(self.numerator(), other.denominator());
         let (theirs, owns) = lowest(other.numerator(), self.denominator());
-        Self(Ratio::new_raw(own * theirs, others * owns))
+        Self { numerator: own * theirs, denominator: others * owns }
     }
 
     /// Quotient.
@@ -206,8 +179,7 @@ impl Rational {
 
     /// Negation.
     pub fn neg(&self) -> Self {
-        #[allow(clippy::arithmetic_side_effects)] // big integers do not overflow
-        Self(-self.0.clone())
+        Self { numerator: -&self.numerator, denominator: self.denominator.clone() }
     }
 
     /// `floor(self * 2^bits)`.
@@ -369,89 +341,12 @@ impl Dyadic {
     }
 }
 
-/// Significant digits of a published claim.
-pub(crate) const CLAIM_DIGITS: u32 = 12;
-
-/// Which way a published decimal is rounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rounding {
-    /// Towards minus infinity: for lower bounds.
-    Down,
-    /// Towards plus infinity: for upper bounds.
-    Up,
-}
-
-/// The decimal with `CLAIM_DIGITS` significant digits next to `value` in the given direction, in the canonical
-/// spelling of certificates: `0`, `-12.5`, `1.25e-7`; no trailing zeros, an exponent only below `1e-6` or from `1e15`.
-pub fn claim_decimal(value: &Rational, rounding: Rounding) -> String {
-    if value.is_zero() {
-        return "0".to_owned();
-    }
-    let negative = value.is_negative();
-    let magnitude = value.abs();
-    // Rounding a negative number up shortens its magnitude.
-    let grow = (rounding == Rounding::Up) != negative;
-    let mut power = decimal_exponent(&magnitude);
-    let mut significand = scaled_digits(&magnitude, power, grow);
-    let limit = BigUint::from(10u8).pow(CLAIM_DIGITS);
-    if significand >= limit {
-        power = power.saturating_add(1);
-        significand = scaled_digits(&magnitude, power, grow);
-    }
-    spell(negative, &significand, power)
-}
-
-/// The `e` with `10^e <= magnitude < 10^(e+1)`.
-fn decimal_exponent(magnitude: &Rational) -> i64 {
-    let length = |n: &BigInt| i64::try_from(n.magnitude().to_str_radix(10).len()).unwrap_or(i64::MAX);
-    let guess = length(magnitude.numerator()).saturating_sub(length(magnitude.denominator()));
-    if magnitude.cmp(&power_of_ten(guess)) == Ordering::Less { guess.saturating_sub(1) } else { guess }
-}
-
-fn power_of_ten(power: i64) -> Rational {
-    let scale = BigInt::from(10u8).pow(u32::try_from(power.unsigned_abs()).unwrap_or(u32::MAX));
-    let value = Rational::from_integer(scale);
-    if power < 0 { Rational::one().div(&value).unwrap_or(value) } else { value }
-}
-
-fn scaled_digits(magnitude: &Rational, power: i64, grow: bool) -> BigUint {
-    let places = i64::from(CLAIM_DIGITS).saturating_sub(1).saturating_sub(power);
-    let scaled = magnitude.mul(&power_of_ten(places));
-    let rounded = if grow { scaled.ceil_scaled(0) } else { scaled.floor_scaled(0) };
-    rounded.magnitude().clone()
-}
-
-fn spell(negative: bool, significand: &BigUint, power: i64) -> String {
-    let text = significand.to_str_radix(10);
-    let trimmed = text.trim_end_matches('0');
-    let body = if trimmed.is_empty() {
-        return "0".to_owned();
-    } else if (-6..15).contains(&power) {
-        plain(trimmed, power)
-    } else {
-        let (head, tail) = trimmed.split_at_checked(1).unwrap_or((trimmed, ""));
-        if tail.is_empty() { format!("{head}e{power}") } else { format!("{head}.{tail}e{power}") }
-    };
-    if negative { format!("-{body}") } else { body }
-}
-
-fn plain(digits: &str, power: i64) -> String {
-    let before = usize::try_from(power.saturating_add(1)).unwrap_or(0);
-    if power < 0 {
-        let zeros = usize::try_from(power.unsigned_abs().saturating_sub(1)).unwrap_or(0);
-        return format!("0.{}{digits}", "0".repeat(zeros));
-    }
-    match digits.split_at_checked(before) {
-        Some((whole, "")) => whole.to_owned(),
-        Some((whole, fraction)) => format!("{whole}.{fraction}"),
-        None => format!("{digits}{}", "0".repeat(before.saturating_sub(digits.len()))),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::disallowed_types, clippy::as_conversions, clippy::float_arithmetic)]
 mod tests {
     use alloc::vec;
+
+    use num_rational::Ratio;
 
     use super::*;
 
@@ -537,21 +432,5 @@ mod tests {
         assert_eq!(Dyadic::from_ieee(u64::from(f32::INFINITY.to_bits()), 23, 8), None);
         assert_eq!(Dyadic::from_ieee(0x3C00, 10, 5), Some(Dyadic::new(1, 0)));
         assert_eq!(Dyadic::from_ieee(0xBF80, 7, 8), Some(Dyadic::new(-1, 0)));
-    }
-
-    #[test]
-    fn claims_are_rounded_outward() {
-        assert_eq!(claim_decimal(&r("1/3"), Rounding::Up), "0.333333333334");
-        assert_eq!(claim_decimal(&r("1/3"), Rounding::Down), "0.333333333333");
-        assert_eq!(claim_decimal(&r("-1/3"), Rounding::Up), "-0.333333333333");
-        assert_eq!(claim_decimal(&r("999999999999.5"), Rounding::Up), "1000000000000");
-        assert_eq!(claim_decimal(&r("1/3000000000"), Rounding::Up), "3.33333333334e-10");
-        assert_eq!(claim_decimal(&r("3/40"), Rounding::Up), "0.075");
-        assert_eq!(claim_decimal(&r("12e20"), Rounding::Down), "1.2e21");
-        assert_eq!(claim_decimal(&r("1e-6"), Rounding::Down), "0.000001");
-        for text in ["1/3", "-22/7", "123456789123456789", "5e-31"] {
-            let v = r(text);
-            assert!(r(&claim_decimal(&v, Rounding::Up)) >= v && r(&claim_decimal(&v, Rounding::Down)) <= v);
-        }
     }
 }

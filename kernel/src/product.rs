@@ -23,6 +23,7 @@ mod vector {
     use alloc::vec;
     use alloc::vec::Vec;
     use core::arch::x86_64::{__m256i, __m512i};
+    use core::ops::Range;
 
     use pulp::bytemuck::Pod;
     use pulp::x86::{V3, V4};
@@ -137,6 +138,7 @@ mod vector {
                         panel.push(packed::<N>(weights));
                     }
                 }
+                let spans: Vec<_> = panels.iter().map(|panel| span(panel, &[0; N])).collect();
                 for (lists, sums) in lists.chunks(LISTS).zip(sums.chunks_mut(LISTS)) {
                     let mut limbs = vec![[[0; 3]; LISTS]; terms.len()];
                     for (limbs, &term) in limbs.iter_mut().zip(terms) {
@@ -146,10 +148,20 @@ mod vector {
                             *limbs = [low, high, low.wrapping_add(high)];
                         }
                     }
+                    let own = span(&limbs, &[[0; 3]; LISTS]);
                     let mut places = sums.iter_mut().map(|sums| sums.chunks_mut(N)).collect::<Vec<_>>();
-                    for weights in &panels {
-                        for (places, found) in places.iter_mut().zip(panel_sums(lanes, &limbs, weights)) {
-                            for (sum, part) in places.next()?.iter_mut().zip(found) {
+                    for (weights, span) in panels.iter().zip(&spans) {
+                        // Networks beside each other are apart: most panels have no weight where a list has a number.
+                        let both = own.start.max(span.start)..own.end.min(span.end);
+                        let columns = places.iter_mut().map(Iterator::next);
+                        let Some(terms) =
+                            limbs.get(both.clone()).zip(weights.get(both)).filter(|t| !t.0.is_empty())
+                        else {
+                            columns.for_each(drop);
+                            continue;
+                        };
+                        for (sums, found) in columns.zip(panel_sums(lanes, terms)) {
+                            for (sum, part) in sums?.iter_mut().zip(found) {
                                 // Every sum is in range, and so is what is between.
                                 *sum = sum.wrapping_add(part);
                             }
@@ -159,6 +171,14 @@ mod vector {
             }
             Some(sums)
         }
+    }
+
+    /// The least range of items outside which all are 0.
+    #[inline(always)]
+    fn span<T: PartialEq>(items: &[T], zero: &T) -> Range<usize> {
+        let counts = |item: &T| item != zero;
+        let start = items.iter().position(counts).unwrap_or(items.len());
+        start..items.iter().rposition(counts).map_or(start, |last| last.saturating_add(1))
     }
 
     /// Up to `N` weights, each with its low limb in the lower half of a lane and its high one in the upper.
@@ -177,8 +197,7 @@ mod vector {
     #[inline(always)]
     fn panel_sums<L: Lanes, const N: usize>(
         lanes: L,
-        limbs: &[[[i64; 3]; LISTS]],
-        weights: &[[i64; N]],
+        (limbs, weights): (&[[[i64; 3]; LISTS]], &[[i64; N]]),
     ) -> [[i128; N]; LISTS]
     where
         [i64; N]: Pod,
@@ -285,6 +304,30 @@ mod vector {
                     for sums in found(&lists, &weight, terms) {
                         assert_eq!(sums, Some(plain(&lists, &weight)));
                     }
+                }
+            }
+        }
+
+        /// Two blocks beside each other, with the edge inside a vector of columns, after more terms than are packed at once, or at the
+        /// end: what is passed over is 0 and nothing else is.
+        #[test]
+        fn blocks_beside_each_other_are_passed_over() {
+            for (height, columns, edge) in [(6, 20, 3), (300, 30, 140), (5, 16, 0), (5, 16, 5)] {
+                let entry = |i: usize, j: usize, first: bool| {
+                    let value = i64::try_from((7 * i + 3 * j) % 11).unwrap() - 5;
+                    if (i < edge) == first { value << 27 } else { 0 }
+                };
+                let lists: Vec<Vec<i64>> =
+                    (0..9).map(|k| (0..height).map(|i| entry(i, k, k < 4)).collect()).collect();
+                let lists: Vec<&[i64]> = lists.iter().map(|list| &**list).collect();
+                let weights =
+                    (0..height).flat_map(|i| (0..columns).map(move |j| entry(i, j, j < columns / 2)));
+                let weights: Vec<i64> = weights.collect();
+                let most = largest(&weights);
+                let weight = Table::new(height, columns, weights, 0).unwrap();
+                let terms = terms_in_64_bits(&lists, most).unwrap();
+                for sums in found(&lists, &weight, terms) {
+                    assert_eq!(sums, Some(plain(&lists, &weight)), "{height} {columns} {edge}");
                 }
             }
         }

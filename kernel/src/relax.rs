@@ -78,32 +78,24 @@ pub fn relax(
                 lower: line(choice.lower.unwrap_or(below), Side::Below)?,
             })
         }
-        GridActivation::Tanh | GridActivation::Elu { .. } | GridActivation::Silu => {
-            let curve = Curve::of(activation, table, value_bits)?;
-            let (above, mirrored) = smooth(curve, (lower, upper), choice)?;
-            let shift = OFFSET_BITS.checked_sub(value_bits)?;
-            let line = |line: Offset, intercept: Wide| {
-                Some(Line { slope: line.slope, intercept: intercept.entry()? })
-            };
-            Some(Relaxation {
-                upper: line(above, above.offset.ceil(shift))?,
-                lower: line(mirrored, -mirrored.offset.ceil(shift))?,
-            })
-        }
-        GridActivation::Sigmoid => {
+        GridActivation::Tanh
+        | GridActivation::Sigmoid
+        | GridActivation::Elu { .. }
+        | GridActivation::Silu => {
             // sigmoid(x) = (1 + tanh(x / 2)) / 2: the same integers with one more fraction bit, a quarter of the slope.
-            let quadruple = |slope: Option<i64>| match slope {
-                Some(slope) => Some(Some(slope.checked_mul(4)?)),
+            // Slopes of lines for tanh are multiples of 4 (see `smooth_above`), so the quarter is exact.
+            let half = *activation == GridActivation::Sigmoid;
+            let (one, quarter) = (Wide::from(i64::from(half)).scaled(OFFSET_BITS), if half { 2 } else { 0 });
+            let asked = |slope: Option<i64>| match slope {
+                Some(slope) => Some(Some(slope.checked_mul(if half { 4 } else { 1 })?)),
                 None => Some(None),
             };
-            let choice = SlopeChoice { upper: quadruple(choice.upper)?, lower: quadruple(choice.lower)? };
+            let choice = SlopeChoice { upper: asked(choice.upper)?, lower: asked(choice.lower)? };
             let curve = Curve::of(activation, table, value_bits)?;
             let (above, mirrored) = smooth(curve, (lower, upper), choice)?;
-            let one = Wide::from(1i64).scaled(OFFSET_BITS);
-            let shift = OFFSET_BITS.checked_add(1)?.checked_sub(value_bits)?;
-            // Slopes of lines for tanh are multiples of 4 (see `smooth_above`), so the quarter is exact.
+            let shift = OFFSET_BITS.checked_add(half.into())?.checked_sub(value_bits)?;
             let line = |line: Offset, intercept: Wide| {
-                Some(Line { slope: line.slope.checked_shr(2)?, intercept: intercept.entry()? })
+                Some(Line { slope: line.slope.checked_shr(quarter)?, intercept: intercept.entry()? })
             };
             Some(Relaxation {
                 upper: line(above, (one + above.offset).ceil(shift))?,

@@ -1,15 +1,16 @@
-//! Rules `split.input`, `split.relu`, `split.leaf`, `split.combination`, `split.empty`, `split.farkas`: a split tree proves
-//! that no input of a box satisfies a conjunction of linear constraints on the outputs. Trusted. `spec/rules/split.md`.
+//! Rules `split.input`, `split.relu`, `split.leaf`, `split.combination`, `split.empty`, `split.farkas`,
+//! `split.kept`: a split tree proves that no input of a box satisfies a conjunction of linear constraints on the outputs.
+//! Trusted. `spec/rules/split.md`.
 //!
 //! The children's regions are built here from (coordinate, point) or (layer, neuron), never taken from a certificate.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::slice;
 
 use crate::back::{Functional, Multipliers, SplitMultiplier};
-use crate::crown::{CrownLayers, RowWitness, Slopes, Witness, bound_row, crown_layers};
+use crate::crown::{CrownLayers, RowWitness, Rows, Slopes, Witness, bound_rows, crown_layers, with_signs};
 use crate::enclose::TanhTable;
 use crate::fault::{Fault, Place};
 use crate::grid::{GridNetwork, rational_entry};
@@ -81,6 +82,15 @@ pub enum Node {
         /// Slopes and multipliers.
         witness: LeafWitness,
     },
+    /// As [`Node::Leaf`], from the bounds that were kept of the root's region.
+    Kept {
+        /// Constraint, from 0.
+        constraint: usize,
+        /// Slopes of the lines; an empty layer takes the derived ones.
+        slopes: Slopes,
+        /// One per sign of the region, outermost first, in units of 1/65536.
+        multipliers: Vec<i64>,
+    },
 }
 
 impl Node {
@@ -88,7 +98,11 @@ impl Node {
     pub fn children(&self) -> Option<[usize; 2]> {
         match self {
             Self::Input { children, .. } | Self::Relu { children, .. } => Some(*children),
-            Self::Leaf { .. } | Self::Combination { .. } | Self::Empty | Self::Farkas { .. } => None,
+            Self::Leaf { .. }
+            | Self::Combination { .. }
+            | Self::Empty
+            | Self::Farkas { .. }
+            | Self::Kept { .. } => None,
         }
     }
 }
@@ -122,40 +136,46 @@ impl Region {
     }
 }
 
-/// Accepts iff the tree proves that no input of the case's box satisfies every constraint; `progress` is called after
-/// every leaf with the number of nodes done.
-///
-/// # Errors
-/// [`Fault`].
-pub fn check_unsat(
-    network: &GridNetwork,
-    table: &TanhTable,
-    case: &Case,
-    nodes: &[Node],
-    progress: &mut dyn FnMut(usize),
-) -> Result<(), Fault> {
-    check_shape(nodes.iter().map(Node::children))?;
-    let node = |index: usize| nodes.get(index).cloned().ok_or(Fault::Orphan { node: index });
-    check_tree(
-        network,
-        table,
-        slice::from_ref(case),
-        &mut |index| Ok((index, node(index)?)),
-        (0, 1),
-        progress,
-    )
+/// Bounds of every layer over a case's whole box, from which leaves may go on.
+pub struct Kept {
+    lower: Vec<Rational>,
+    upper: Vec<Rational>,
+    bounds: CrownLayers,
 }
 
-/// As [`check_unsat`], for nodes that are read when they are asked for and are known to be a tree. It proves every one of
-/// the cases, which have one box: each leaf holds of each case. Of the leaves, in the order of the walk, it checks every
-/// `of`-th from `own` on: the cases are proved once each share from 0 to `of` is accepted.
+impl Kept {
+    /// Rule `crown.layers` over the box, with the slopes that rows ask for.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn new(network: &GridNetwork, table: &TanhTable, case: &Case, rows: &Rows) -> Result<Self, Fault> {
+        check_case(network, case)?;
+        let region = Region { lower: case.lower.clone(), upper: case.upper.clone(), signs: Vec::new() };
+        let input = input_of(&region, network.value_bits)?;
+        let bounds =
+            crown_layers(network, table, &input, Witness { rows, signs: &[] }).map_err(witness_fault)?;
+        let Region { lower, upper, .. } = region;
+        // A box has points, and without signs they have values.
+        Ok(Self { lower, upper, bounds: bounds.shaped(0)? })
+    }
+
+    /// The bounds.
+    pub fn bounds(&self) -> &CrownLayers {
+        &self.bounds
+    }
+}
+
+/// Accepts iff the nodes, which are read when they are asked for and are known to be a tree (see [`check_shape`]), prove of
+/// every one of the cases, which have one box (that of the bounds kept, if there are any), that no input of it satisfies every constraint; `progress` is called after
+/// every leaf with the number of nodes done. Of the leaves, in the order of the walk, it checks every `of`-th from `own` on:
+/// the cases are proved once each share from 0 to `of` is accepted.
 ///
 /// # Errors
 /// [`Fault`].
 pub fn check_tree(
     network: &GridNetwork,
     table: &TanhTable,
-    cases: &[Case],
+    (cases, kept): (&[Case], Option<&Kept>),
     nodes: &mut NodeAt<'_>,
     (own, of): (usize, usize),
     progress: &mut dyn FnMut(usize),
@@ -167,13 +187,16 @@ pub fn check_tree(
             return Err(Fault::CasesApart);
         }
     }
+    if kept.is_some_and(|kept| (&kept.lower, &kept.upper) != (&case.lower, &case.upper)) {
+        return Err(Fault::CasesApart);
+    }
     let root = Region { lower: case.lower.clone(), upper: case.upper.clone(), signs: Vec::new() };
     let mut leaves = 0usize;
     walk(network, root, nodes, &mut |index, region, leaf| {
         let other = own < of && leaves.checked_rem(of).is_some_and(|place| place != own);
         leaves = leaves.checked_add(1).within(0)?;
         if !other {
-            check_leaf(network, table, cases, region, leaf, index)?;
+            check_leaf(network, table, (cases, kept), region, leaf, index)?;
         }
         progress(index.saturating_add(1));
         Ok(())
@@ -260,7 +283,11 @@ pub fn walk(
                     steps.extend([Step::Unsign, Step::Visit(child), Step::Sign(layer, neuron, sign)]);
                 }
             }
-            Node::Leaf { .. } | Node::Combination { .. } | Node::Empty | Node::Farkas { .. } => {
+            Node::Leaf { .. }
+            | Node::Combination { .. }
+            | Node::Empty
+            | Node::Farkas { .. }
+            | Node::Kept { .. } => {
                 at_leaf(index, &region, &node)?;
             }
         }
@@ -325,41 +352,63 @@ fn input_of(region: &Region, bits: u32) -> Result<InputSet, Fault> {
 fn check_leaf(
     network: &GridNetwork,
     table: &TanhTable,
-    cases: &[Case],
+    (cases, kept): (&[Case], Option<&Kept>),
     region: &Region,
     leaf: &Node,
     node: usize,
 ) -> Result<(), Fault> {
     let at = |fault: Fault| fault.at(Place::Node(node));
     let input = input_of(region, network.value_bits).map_err(at)?;
-    let bounds = crown_layers(network, table, &input, region.witness()).map_err(at)?;
+    let bounds = if matches!(leaf, Node::Kept { .. }) {
+        let kept = kept.ok_or(Fault::NothingKept { node })?;
+        with_signs(network, table, &kept.bounds, &region.signs)
+    } else {
+        crown_layers(network, table, &input, region.witness())
+    };
+    let bounds = bounds.map_err(at)?;
     // An empty region satisfies nothing, whatever the leaf says about it.
     let Some(bounds) = bounds else { return Ok(()) };
-    let least = |coefficients: &[Rational], witness| {
-        least(network, table, &bounds, &input, region, coefficients, witness).map_err(at)
-    };
-    let violated = |constraint: &OutputConstraint, witness| {
-        let (least, bound) = (least(&constraint.coefficients, witness)?, &constraint.bound);
-        if least > *bound {
-            return Ok(());
+    let violated = cases.iter().map(|case| match leaf {
+        Node::Leaf { constraint, .. } | Node::Kept { constraint, .. } => {
+            case.constraints.get(*constraint).map(Cow::Borrowed).ok_or(Fault::NoSuchPlace { node })
         }
-        Err(Fault::NotProved { node, least: Box::new(least), bound: Box::new(bound.clone()) })
-    };
-    cases.iter().try_for_each(|case| match leaf {
-        Node::Leaf { constraint, witness } => {
-            let constraint = case.constraints.get(*constraint).ok_or(Fault::NoSuchPlace { node })?;
-            violated(constraint, witness.as_ref())
+        Node::Combination { multipliers, .. } => {
+            combine(case, multipliers, network.outputs(), node).map(Cow::Owned)
         }
-        Node::Combination { multipliers, witness } => {
-            violated(&combine(case, multipliers, network.outputs(), node)?, witness.as_ref())
-        }
-        Node::Farkas { witness } => {
-            // 0 is at least its own lower bound over the region, unless the region is empty.
-            let zero = vec![Rational::zero(); network.outputs()];
-            if least(&zero, Some(witness))?.is_positive() { Ok(()) } else { Err(Fault::NotEmpty { node }) }
+        // 0 is at least its own lower bound over the region, unless the region is empty.
+        Node::Farkas { .. } => {
+            let coefficients = vec![Rational::zero(); network.outputs()];
+            Ok(Cow::Owned(OutputConstraint { coefficients, bound: Rational::zero() }))
         }
         Node::Empty | Node::Input { .. } | Node::Relu { .. } => Err(Fault::NotEmpty { node }),
-    })
+    });
+    let violated = violated.collect::<Result<Vec<_>, _>>()?;
+    let bits = network.coefficient_bits;
+    let row = match leaf {
+        Node::Leaf { witness: Some(witness), .. }
+        | Node::Combination { witness: Some(witness), .. }
+        | Node::Farkas { witness } => Some(row_of(region, witness, bits)),
+        Node::Kept { slopes, multipliers, .. } => {
+            let signs = zip_exact(&region.signs, multipliers, 0).map_err(|_| Fault::NoSuchPlace { node })?;
+            Some(row_in_order(signs, slopes, bits))
+        }
+        Node::Leaf { .. }
+        | Node::Combination { .. }
+        | Node::Empty
+        | Node::Input { .. }
+        | Node::Relu { .. } => None,
+    };
+    let row = row.transpose().map_err(at)?;
+    let least = least(network, table, &bounds, &input, &violated, row.as_ref()).map_err(at)?;
+    for (constraint, least) in zip_exact(&violated, least, 0)? {
+        if least <= constraint.bound {
+            let bound = Box::new(constraint.bound.clone());
+            let empty = matches!(leaf, Node::Farkas { .. });
+            let unproved = Fault::NotProved { node, least: Box::new(least), bound };
+            return Err(if empty { Fault::NotEmpty { node } } else { unproved });
+        }
+    }
+    Ok(())
 }
 
 /// Rule `split.combination`: the sum of the multiples of the constraints, exactly.
@@ -381,33 +430,31 @@ fn combine(case: &Case, multipliers: &[i64], outputs: usize, node: usize) -> Res
     Ok(sum)
 }
 
-/// Rule `split.leaf`: a lower bound of `coefficients . outputs` over the region.
+/// Rule `split.leaf`: lower bounds of each constraint's `coefficients . outputs` over the region.
 fn least(
     network: &GridNetwork,
     table: &TanhTable,
     bounds: &CrownLayers,
     input: &InputSet,
-    region: &Region,
-    coefficients: &[Rational],
-    witness: Option<&LeafWitness>,
-) -> Result<Rational, Fault> {
+    constraints: &[Cow<'_, OutputConstraint>],
+    row: Option<&RowWitness>,
+) -> Result<Vec<Rational>, Fault> {
     let layer = network.layers.len();
     let outputs = bounds.post.last().ok_or(Fault::EmptyNetwork)?;
-    let entries = coefficients.iter().map(|c| rational_entry(&c.neg(), network.coefficient_bits));
-    let entries = entries.collect::<Option<Vec<_>>>().within(layer)?;
-    // One grid step of an inexact coefficient is paid by the magnitude of all outputs.
-    let cut = entries.iter().filter(|(floor, ceil)| floor != ceil).map(|_| outputs.total_magnitude());
-    let constant = total(cut).get().within(layer)?;
-    let coefficients = entries.iter().map(|(floor, _)| *floor).collect();
-    let functional = Functional { coefficients, constant, layer };
-    let upper = match witness {
-        Some(witness) => {
-            let row = row_of(region, witness, network.coefficient_bits)?;
-            bound_row(network, table, functional, bounds, input, Some(&row)).map_err(witness_fault)?
-        }
-        None => bound_row(network, table, functional, bounds, input, None)?,
+    let functional = |constraint: &Cow<'_, OutputConstraint>| {
+        let entries = constraint.coefficients.iter();
+        let entries = entries.map(|c| rational_entry(&c.neg(), network.coefficient_bits));
+        let entries = entries.collect::<Option<Vec<_>>>().within(layer)?;
+        // One grid step of an inexact coefficient is paid by the magnitude of all outputs.
+        let cut = entries.iter().filter(|(floor, ceil)| floor != ceil).map(|_| outputs.total_magnitude());
+        let constant = total(cut).get().within(layer)?;
+        let coefficients = entries.iter().map(|(floor, _)| *floor).collect();
+        Ok(Functional { coefficients, constant, layer })
     };
-    Ok(Rational::on_grid(upper, network.value_bits).neg())
+    let functionals = constraints.iter().map(functional).collect::<Result<Vec<_>, _>>()?;
+    let bounded = bound_rows(network, table, functionals, bounds, input, row);
+    let uppers = if row.is_some() { bounded.map_err(witness_fault) } else { bounded }?;
+    Ok(uppers.into_iter().map(|upper| Rational::on_grid(upper, network.value_bits).neg()).collect())
 }
 
 /// What a witness's slopes and multipliers drive out of range is the witness's fault, no limit.
@@ -417,17 +464,29 @@ pub(crate) fn witness_fault(reason: Fault) -> Fault {
 
 /// The witness of a bound over the region. Only neurons that the region has split carry a multiplier; others are not read.
 pub(crate) fn row_of(region: &Region, witness: &LeafWitness, bits: u32) -> Result<RowWitness, Fault> {
-    let mut layers: Vec<Vec<SplitMultiplier>> = Vec::new();
-    for &(layer, neuron, positive) in &region.signs {
+    let listed = region.signs.iter().map(|sign| {
+        let &(layer, neuron, _) = sign;
         // A multiplier that is not listed is 0: the bound makes no use of that sign.
-        let listed = witness.multipliers.get(layer).and_then(|list| list.get(neuron)).copied().unwrap_or(0);
+        (sign, witness.multipliers.get(layer).and_then(|list| list.get(neuron)).unwrap_or(&0))
+    });
+    row_in_order(listed, &witness.slopes, bits)
+}
+
+/// The same of signs with their multipliers.
+fn row_in_order<'a>(
+    signs: impl Iterator<Item = (&'a (usize, usize, bool), &'a i64)>,
+    slopes: &Slopes,
+    bits: u32,
+) -> Result<RowWitness, Fault> {
+    let mut layers: Vec<Vec<SplitMultiplier>> = Vec::new();
+    for (&(layer, neuron, positive), &listed) in signs {
         let value = scale(listed, bits).ok_or(Fault::WitnessTooLarge { layer })?;
         if layers.len() <= layer {
             layers.resize(layer.checked_add(1).shaped(layer)?, Vec::new());
         }
         layers.get_mut(layer).shaped(layer)?.push(SplitMultiplier { neuron, positive, value });
     }
-    Ok(RowWitness { slopes: witness.slopes.clone(), multipliers: Multipliers { layers } })
+    Ok(RowWitness { slopes: slopes.clone(), multipliers: Multipliers { layers } })
 }
 
 /// A multiplier in units of 1/65536 on the coefficient grid; any rounding is sound as long as it stays not negative.

@@ -18,29 +18,22 @@ impl<T: Into<i128>> From<T> for Wide {
     }
 }
 
-impl<T: Into<Self>> Add<T> for Wide {
-    type Output = Self;
-    #[inline]
-    fn add(self, other: T) -> Self {
-        Self(self.0.zip(other.into().0).and_then(|(a, b)| a.checked_add(b)))
-    }
+/// An operator that has no value where one of its sides has none, or the result leaves 128 bits.
+macro_rules! operator {
+    ($operator:ident, $method:ident, $checked:ident) => {
+        impl<T: Into<Self>> $operator<T> for Wide {
+            type Output = Self;
+            #[inline]
+            fn $method(self, other: T) -> Self {
+                Self(self.0.zip(other.into().0).and_then(|(a, b)| a.$checked(b)))
+            }
+        }
+    };
 }
 
-impl<T: Into<Self>> Sub<T> for Wide {
-    type Output = Self;
-    #[inline]
-    fn sub(self, other: T) -> Self {
-        Self(self.0.zip(other.into().0).and_then(|(a, b)| a.checked_sub(b)))
-    }
-}
-
-impl<T: Into<Self>> Mul<T> for Wide {
-    type Output = Self;
-    #[inline]
-    fn mul(self, other: T) -> Self {
-        Self(self.0.zip(other.into().0).and_then(|(a, b)| a.checked_mul(b)))
-    }
-}
+operator!(Add, add, checked_add);
+operator!(Sub, sub, checked_sub);
+operator!(Mul, mul, checked_mul);
 
 impl Neg for Wide {
     type Output = Self;

@@ -133,6 +133,7 @@ fn finding(test: &str, policy: Option<&str>, line: usize, kind: Kind, says: Stri
         mask: None,
         state: None,
         output: None,
+        called: None,
         have: None,
         need: None,
         says,

@@ -76,11 +76,11 @@ fn pretty(document: &serde_json::Value) -> String {
 /// What a finding says, with its numbers, in one line.
 pub fn sentence(finding: &Finding) -> String {
     let mut text = printable(&finding.says);
-    if let Some(have) = &finding.have {
-        text.push_str(&format!("; have {}", have.words()));
-    }
-    if let Some(need) = &finding.need {
-        text.push_str(&format!("; need {}", need.words()));
+    for (word, number) in [("have", &finding.have), ("need", &finding.need)] {
+        let Some(number) = number else { continue };
+        let unit = finding.called.as_ref().and_then(|called| number.in_unit(called));
+        let unit = unit.map_or_else(String::new, |unit| format!(", that is {unit}"));
+        text.push_str(&format!("; {word} {}{unit}", number.words()));
     }
     let place = finding.place();
     if !place.is_empty() {

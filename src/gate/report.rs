@@ -3,7 +3,10 @@
 
 use std::path::PathBuf;
 
+use secateur_checker::answer::outward;
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
+use secateur_checker::reader::escaped::Escaped;
+use secateur_checker::reader::names::OutputName;
 
 use super::bind::BoundFile;
 use super::date::Day;
@@ -183,6 +186,16 @@ impl Number {
         claim_decimal(&self.exact, self.rounding)
     }
 
+    /// The same in an output's unit, rounded the same way; nothing if that is no other number.
+    pub fn in_unit(&self, called: &OutputName) -> Option<String> {
+        if called.unit.is_none() && called.scale.is_none() {
+            return None;
+        }
+        let scaled = called.scale.as_ref().map_or_else(|| self.exact.clone(), |scale| self.exact.mul(scale));
+        let unit = called.unit.as_ref().map_or_else(String::new, |unit| format!(" {unit}"));
+        Some(format!("{}{unit}", outward(&scaled, self.rounding)))
+    }
+
     /// The decimal, and the exact number where that is another.
     pub fn words(&self) -> String {
         let (decimal, exact) = (self.decimal(), self.exact.to_string());
@@ -206,6 +219,8 @@ pub struct Finding {
     pub state: Option<usize>,
     /// Output.
     pub output: Option<usize>,
+    /// What the policy calls it, with the unit and the scale in which people speak of its changes.
+    pub called: Option<OutputName>,
     /// What is there.
     pub have: Option<Number>,
     /// What the rule allows.
@@ -225,7 +240,11 @@ impl Finding {
     pub fn place(&self) -> String {
         let parts = [("mask", self.mask), ("state", self.state), ("output", self.output)];
         let words = parts.iter().filter_map(|(word, n)| Some(format!("{word} {}", (*n)?)));
-        words.collect::<Vec<_>>().join(", ")
+        let mut words = words.collect::<Vec<_>>().join(", ");
+        if let Some(called) = &self.called {
+            words.push_str(&format!(" {}", Escaped(&called.name)));
+        }
+        words
     }
 
     /// The same for the same finding of another run: neither numbers nor the state where they are worst.

@@ -331,7 +331,7 @@ fn answers_json(claims: &Claims<'_>, mask: usize) -> Value {
         let document = json!({"words": quantity_words(quantity), "family": family,
             "atMost": most.as_ref().map(|bound| both(&bound.value, Rounding::Up)),
             "everyState": most.as_ref().map(|bound| bound.everywhere),
-            "attackAtLeast": least.map(|least| both(least, Rounding::Down))});
+            "attackAtLeast": least.map(|least| both(&least, Rounding::Down))});
         Some((quantity.name().to_owned(), document))
     };
     Value::Object(quantities.into_iter().filter_map(entry).collect())

@@ -238,3 +238,41 @@ fn the_command_line_takes_a_gap() {
         );
     }
 }
+
+/// `audit` takes the gap from its file, or from its command line instead; what it writes has cells, brackets and is accepted.
+#[test]
+fn an_audit_closes_the_gap() {
+    let (folder, _problem) = written(&Spec::small(39));
+    let root = folder.path();
+    let write = |more: &str| {
+        let common = "states = \"../states.npy\"\nstate-units = \"normalised\"\nepsilon = \"0.25\"\n";
+        let settings = format!("{common}families = [\"ibp\", \"branch\"]\n{more}");
+        std::fs::write(root.join("policy/audit.toml"), settings).expect("settings written");
+    };
+    let audit = |out: &str, options: &[&str]| {
+        let mut command = secateur(root);
+        run(command.args(["--quiet", "audit", "policy", "--out", out]).args(options))
+    };
+    let with_cells = |out: &str| {
+        let witness = std::fs::read(root.join(out).join("policy.witness.safetensors")).expect("a witness");
+        witness.windows(8).any(|w| w == b"\"cells.0")
+    };
+    write("");
+    let ran = audit("plain", &[]);
+    assert!(ran.code == 0 && !with_cells("plain"), "{ran:?}");
+    let ran = audit("line", &["--gap", "0.5", "--cells", "40"]);
+    assert!(ran.code == 0 && with_cells("line"), "{ran:?}");
+    write("gap = \"0.2\"\ncells = 300\n");
+    let ran = audit("cells", &[]);
+    assert!(ran.code == 0 && with_cells("cells"), "{ran:?}");
+    assert!(ran.stdout.contains("an attack reaches at least"), "{ran:?}");
+    let files = ["--states", "states.npy", "--trust", "cells/trust.json", "cells/policy.cert.dsse.json"];
+    let ran = run(secateur(root).args(["--quiet", "check", "policy"]).args(files));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for wrong in ["gap = \"2\"\n", "cells = 10\n", "gap = \"0.1\"\ncounterexample = false\n"] {
+        write(wrong);
+        let ran = audit("wrong", &[]);
+        assert!(ran.code == 2 && ran.stderr.contains("gap"), "{ran:?}");
+        assert!(!root.join("wrong/policy.cert.dsse.json").exists(), "{wrong}");
+    }
+}

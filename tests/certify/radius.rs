@@ -306,3 +306,103 @@ fn neighbours_by_hand() {
         );
     }
 }
+
+/// Stops as soon as so many states of radii are searched.
+struct StopAfter {
+    states: usize,
+    done: std::sync::atomic::AtomicUsize,
+}
+
+impl Progress for StopAfter {
+    fn advance(&self, phase: &str, done: usize, _: usize) {
+        if phase == "radii" {
+            self.done.fetch_max(done, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.done.load(std::sync::atomic::Ordering::SeqCst) >= self.states
+    }
+}
+
+/// A search that was stopped half way and gone on with ends in the bytes of one that was not, with points, slopes and trees;
+/// what was kept is used, is bound to its search, and is no evidence.
+#[test]
+fn a_stopped_search_goes_on() {
+    let (folder, problem) = written(&Spec { gaussian: false, states: 3, masks: 2, ..Spec::small(8) });
+    let keep = folder.path().join("radii.json");
+    let plain = asked(&["deviation=0.1"], &[Family::Crown, Family::CrownOptimised, Family::Branch]);
+    let set = linf("1/20");
+    let whole = certified(&problem, &set, &plain, &Silent).expect("certified");
+    let request = RadiusRequest { keep: Some(keep.clone()), ..plain.clone() };
+    let read = || -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(&keep).expect("kept")).expect("JSON")
+    };
+    let entries = || read()["found"].as_array().expect("entries").len();
+    for states in [2, 10] {
+        let stop = StopAfter { states, done: Default::default() };
+        let error = certified(&problem, &set, &request, &stop).err().expect("stopped");
+        assert!(error.is_interrupted() && error.exit_code() == 4, "{error}");
+        // Of the states under way at that time some may be finished too.
+        assert!((states..18).contains(&entries()), "{}", entries());
+    }
+    let gone_on = certified(&problem, &set, &request, &Silent).expect("certified");
+    assert_eq!((&gone_on.envelope, &gone_on.witness), (&whole.envelope, &whole.witness));
+    assert_eq!(entries(), 18);
+    // Nothing is searched again.
+    let stop = StopAfter { states: usize::MAX, done: Default::default() };
+    let again = certified(&problem, &set, &request, &stop).expect("certified");
+    assert_eq!(again.envelope, whole.envelope);
+
+    let change = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut document = read();
+        change(&mut document);
+        std::fs::write(&keep, document.to_string()).expect("written");
+    };
+    let kept = std::fs::read(&keep).expect("kept");
+    let back = || std::fs::write(&keep, &kept).expect("written");
+    // A smaller multiple than was found is claimed, so the file was read; a larger one is not believed.
+    change(&|document| document["found"][0]["proved"] = 1.into());
+    let smaller = certified(&problem, &set, &request, &Silent).expect("certified");
+    assert_eq!(radii(&smaller)[0].proved[0], rational("0.000001"));
+    back();
+    change(&|document| {
+        let proved = document["found"][0]["proved"].as_u64().expect("a position");
+        document["found"][0]["proved"] = (proved + 3).into();
+    });
+    let lowered = certified(&problem, &set, &request, &Silent).expect("certified");
+    assert_eq!(radii(&lowered), radii(&whole));
+    back();
+    // Another search: radii, goals, families, cap, attack.
+    let others = [
+        (linf("1/10"), request.clone()),
+        (set.clone(), RadiusRequest { goals: vec![goal("deviation=0.2")], ..request.clone() }),
+        (set.clone(), RadiusRequest { families: vec![Family::Crown], ..request.clone() }),
+        (set.clone(), RadiusRequest { cap: rational("2"), ..request.clone() }),
+        (set.clone(), RadiusRequest { attack: false, ..request.clone() }),
+    ];
+    for (set, other) in others {
+        let error = certified(&problem, &set, &other, &Silent).err().expect("refused");
+        assert!(error.to_string().contains("radii.json: it was kept for another search"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+    type Damage = fn(&mut serde_json::Value);
+    let broken: [(&str, Damage); 6] = [
+        ("its format is not", |document| document["format"] = "x".into()),
+        ("not a kept search", |document| document["more"] = 1.into()),
+        ("its entry 2 is broken", |document| document["found"][2]["state"] = 3.into()),
+        ("its entry 1 is broken", |document| document["found"][1]["evidence"] = "?".into()),
+        ("its entry 0 is broken", |document| {
+            document["found"][0]["broken"] = serde_json::json!({"at": 1, "offset": "AAAAAAAAAAA="});
+        }),
+        ("its entry 0 is broken", |document| {
+            document["found"][0]["broken"] = serde_json::json!({"at": 1, "offset": "AAAA"});
+        }),
+    ];
+    for (words, damage) in broken {
+        back();
+        change(&damage);
+        let error = certified(&problem, &set, &request, &Silent).err().expect("refused");
+        assert!(error.to_string().contains(words), "{words}: {error}");
+    }
+}

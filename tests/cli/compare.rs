@@ -121,6 +121,83 @@ fn a_difference_is_proved_and_checked() {
     assert!(refused.stderr.contains("several networks"), "{refused:?}");
 }
 
+/// The smallest difference that a few boxes prove lies between what is met at a point and what intervals say, sinks with more
+/// of them, and is proved, signed and checked as any other.
+#[test]
+fn the_smallest_difference_is_found_and_proved() {
+    let bench = Bench::new();
+    let decimals = |text: &str, before: &str| -> f64 {
+        let after = text.split(before).nth(1).unwrap_or_else(|| panic!("{before}: {text}"));
+        let number = after.trim_start().split([' ', '\n']).next().expect("a number");
+        number.trim_end_matches(',').parse().unwrap_or_else(|_| panic!("{number}: {text}"))
+    };
+    let mut found = Vec::new();
+    for boxes in ["1", "40", "400"] {
+        let ran = bench.compare(MASK, &[&BOX[..], &["--smallest-delta", boxes, "--force"]].concat());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(ran.stdout.starts_with("unsat\n"), "{}", ran.stdout);
+        let (proved, met) = (decimals(&ran.stdout, "by less than"), decimals(&ran.stdout, "a difference of"));
+        let shown: f64 = SHOWN.parse().expect("a number");
+        assert!(met > shown && proved > met, "{}", ran.stdout);
+        found.push(proved);
+        for checked in [bench.check(MASK), bench.check_canonical(&FOLDERS)] {
+            assert_eq!(checked.code, 0, "{checked:?}");
+            assert_eq!(decimals(&checked.stdout, "by less than"), proved);
+        }
+    }
+    assert!(found[0] > 1.2 * found[1] && found[1] >= found[2], "{found:?}");
+    for (more, word) in [
+        (&["--smallest-delta", "0"][..], "--smallest-delta"),
+        (&["--smallest-delta", "--delta", "1"], "cannot be used with"),
+        (&["--smallest-delta", "--resume", "s.json"], "cannot be used with"),
+    ] {
+        let refused = bench.compare(MASK, &[&BOX[..], more].concat());
+        assert!(refused.code == 2 && refused.stderr.contains(word), "{word}: {refused:?}");
+    }
+}
+
+/// The proof for one mask begins that for another, though one tree proves all cases of a box; what is no such proof is refused.
+#[test]
+fn a_proof_of_a_pair_begins_the_next() {
+    let bench = Bench::new();
+    let asked = [&BOX[..], &["--delta", "0.22"]].concat();
+    assert_eq!(bench.compare(OTHER, &asked).code, 0);
+    let proof = bench.0.path().join("p.proof.json");
+    let earlier = std::fs::read_to_string(&proof).expect("proof");
+    assert!(earlier.contains("\"together\":[\"2\"]"), "{earlier}");
+    std::fs::write(bench.0.path().join("earlier.json"), &earlier).expect("write");
+    let ran = bench.compare(MASK, &[&asked[..], &["--leaves", "earlier.json", "--force"]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.starts_with("unsat\n") && ran.stdout.contains("leaves given"), "{}", ran.stdout);
+    let now = std::fs::read_to_string(&proof).expect("proof");
+    // Its cuts are the first of what is proved now, which takes more of them.
+    let cuts = |proof: &str| proof.matches("children").count();
+    assert!(cuts(&earlier) > 1 && cuts(&now) > cuts(&earlier), "{earlier}\n{now}");
+    assert!(ran.stdout.contains(&format!("\n{} leaves given", cuts(&earlier) + 1)), "{}", ran.stdout);
+    assert_eq!(bench.check(MASK).code, 0);
+    for (to, word) in [("[\"3\"]", "3 cases"), ("[\"0\"]", "0 cases"), ("[]", "0 cases")] {
+        let other = earlier.replace("[\"2\"]", to);
+        std::fs::write(bench.0.path().join("other.json"), other).expect("write");
+        let refused = bench.compare(MASK, &[&asked[..], &["--leaves", "other.json", "--force"]].concat());
+        assert!(refused.code == 2 && refused.stderr.contains(word), "{word}: {refused:?}");
+    }
+}
+
+/// A search whose time is over answers unknown.
+#[test]
+fn time_that_runs_out_is_no_answer() {
+    let bench = Bench::new();
+    let asked = [&BOX[..], &["--delta", PROVED, "--seconds"]].concat();
+    let ran = bench.compare(MASK, &[&asked[..], &["0.000001"]].concat());
+    assert!(ran.code == 1 && ran.stdout.starts_with("unknown\n"), "{ran:?}");
+    assert!(ran.stdout.contains("before it had looked everywhere"), "{ran:?}");
+    assert_eq!(bench.compare(MASK, &[&asked[..], &["600"]].concat()).code, 0);
+    for seconds in ["0", "-1", "soon", "inf"] {
+        let refused = bench.compare(MASK, &[&asked[..], &[seconds, "--force"]].concat());
+        assert_eq!(refused.code, 2, "{refused:?}");
+    }
+}
+
 const READS: &str = r#"{"name":"pruned","reads":["0","1","2"]}"#;
 const EXCHANGED: &str = r#"{"name":"pruned","reads":["1","0","2"]}"#;
 
@@ -131,9 +208,21 @@ fn a_difference_is_shown_at_an_exact_input() {
     assert_eq!(ran.code, 0, "{ran:?}");
     let says = format!("at an input some output of dense and pruned differs by {SHOWN} or more");
     assert!(ran.stdout.starts_with("sat\n") && ran.stdout.contains(&says), "{}", ran.stdout);
+    // Each network's own output, which differ by that much.
+    let output = |network: &str| -> f64 {
+        let line = ran.stdout.lines().find_map(|line| line.trim().strip_prefix(&format!("{network}.Y_0 = ")));
+        line.unwrap_or_else(|| panic!("{network}: {}", ran.stdout)).parse().expect("a number")
+    };
+    assert!((output("dense") - output("pruned")).abs() > 0.099, "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches("Y_").count(), 2, "{}", ran.stdout);
     for checked in [bench.check(MASK), bench.check_canonical(&FOLDERS)] {
         assert_eq!(checked.code, 0, "{checked:?}");
         assert!(checked.stdout.contains(&says), "{}", checked.stdout);
+    }
+    let ran = bench.compare(MASK, &[&BOX[..], &["--delta", SHOWN, "--force", "--format", "json"]].concat());
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    for network in ["dense", "pruned"] {
+        assert_eq!(document["outputs"][network].as_array().map(Vec::len), Some(1), "{document}");
     }
 }
 

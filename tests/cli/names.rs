@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use secateur::gate::about::About;
+use secateur_checker::reader::certificate::{Certificate, parse_certificate};
+use secateur_checker::reader::dsse::parse_envelope;
 use secateur_testkit::problem::{Problem, Spec, key};
 use secateur_testkit::programs::{Ran, check_both, run, secateur, secateur_check};
 use serde_json::Value;
@@ -38,6 +41,11 @@ fn bench() -> TempDir {
 
 fn named(folder: &Path) -> Ran {
     run(secateur(folder).args(["names", "policy", "--names", "names.toml", "--out", "named"]))
+}
+
+fn certificate(folder: &Path) -> Certificate {
+    let bytes = std::fs::read(folder.join("c.cert.dsse.json")).expect("read");
+    parse_certificate(&parse_envelope(&bytes).expect("an envelope").payload).expect("a certificate")
 }
 
 const CERTIFY: [&str; 16] = [
@@ -119,6 +127,88 @@ fn a_policy_gets_names_and_its_answer_speaks_of_them() {
     };
     assert!(worst(&outputs[0]) >= worst(&outputs[1]), "the largest first");
     assert_eq!(document["adversary"]["shared"].as_array().map(Vec::len), Some(2));
+}
+
+/// `report` and `gate` say an output's change in the policy's own words, scaled and rounded outward.
+#[test]
+fn reports_and_gates_speak_of_outputs_in_their_units() {
+    let folder = bench();
+    assert_eq!(named(folder.path()).code, 0);
+    assert_eq!(run(secateur(folder.path()).args(CERTIFY)).code, 0);
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    write(
+        "list.toml",
+        "[[policy]]\nname = \"p\"\ncertificate = \"c.cert.dsse.json\"\npolicy = \"named\"\nmasks = \"masks\"\nstates = \"states.npy\"\n",
+    );
+    let report = ["report", "--list", "list.toml", "--unsigned"];
+    let json = run(secateur(folder.path()).args(report).args(["--format", "json"]));
+    let document: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    let check =
+        ["check", "named", "--masks", "masks", "--states", "states.npy", "c.cert.dsse.json", "--unsigned"];
+    let checked = run(secateur(folder.path()).args(check).args(["--format", "json"]));
+    let checked: Value = serde_json::from_str(&checked.stdout).expect("JSON");
+    let outputs = document["outputs"].as_array().expect("outputs");
+    assert_eq!(outputs.len(), 2);
+    let at = |value: &Value| value["value"].as_f64().expect("a number");
+    for (entry, known) in outputs.iter().zip(checked["outputs"].as_array().expect("outputs")) {
+        assert_eq!((&entry["name"], &entry["masks"]), (&known["name"], &known["masks"]));
+        let most =
+            entry["masks"].as_array().expect("masks").iter().map(|m| at(&m["atMost"])).fold(0.0, f64::max);
+        let least = at(&entry["attackAtLeast"]);
+        assert!(0.0 < least && least <= most, "{entry}");
+    }
+    // The attack's own claims of output 0, a quarter of the largest.
+    let certificate = certificate(folder.path());
+    let own =
+        certificate.counterexample.iter().filter(|c| c.quantity == "action-deviation" && c.output == Some(0));
+    let own = own.flat_map(|c| &c.at_least).map(|v| v.parse::<f64>().expect("a decimal")).fold(0.0, f64::max);
+    let entry = outputs.iter().find(|entry| entry["output"] == 0).expect("output 0");
+    assert!((at(&entry["attackAtLeast"]) - own * 0.25).abs() < 1e-9 * own, "{entry} {own}");
+    let text = run(secateur(folder.path()).args(report));
+    let row = text.stdout.lines().find(|line| line.contains("left hip pitch")).expect("a row");
+    assert!(row.matches(" rad ").count() == 2 && row.contains("mask "), "{row}");
+    // Without the policy there are no names.
+    let bare = run(secateur(folder.path()).args(["report", "c.cert.dsse.json", "--format", "json"]));
+    let bare: Value = serde_json::from_str(&bare.stdout).expect("JSON");
+    assert!(bare.get("outputs").is_none(), "{bare}");
+
+    let rule = |limit: &str| {
+        format!(
+            "schema = \"secateur.gate/1\"\n[[policy]]\nname = \"p\"\ndirectory = \"named\"\nmasks = \"masks\"\nstates = \"states.npy\"\n\
+             certificate = \"c.cert.dsse.json\"\nunsigned = true\nabout = {}\n\
+             [[rule]]\nid = \"calm\"\nquantity = \"action-deviation\"\nmax = \"{limit}\"\n",
+            toml::Value::try_from(About::of(&certificate)).expect("TOML")
+        )
+    };
+    write("secateur.toml", &rule("0"));
+    let gate = run(secateur(folder.path()).arg("gate"));
+    let said =
+        gate.stdout.lines().find(|line| line.contains("above-limit")).unwrap_or_else(|| panic!("{gate:?}"));
+    let json = run(secateur(folder.path()).args(["gate", "--output", "json"]));
+    let document: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    let findings: Vec<&Value> = document["tests"]
+        .as_array()
+        .expect("tests")
+        .iter()
+        .flat_map(|t| t["findings"].as_array().expect("findings"))
+        .collect();
+    let found = findings.iter().find(|f| f["code"] == "above-limit").expect("a finding");
+    let (have, name) = (
+        found["have"]["number"].as_f64().expect("a number"),
+        found["called"]["name"].as_str().expect("a name"),
+    );
+    let scale = if name == "knee" { 1.0 } else { 0.25 };
+    let words = said.split(", that is ").nth(1).and_then(|rest| rest.split(" rad;").next()).expect(said);
+    let spoken: f64 = words.parse().expect(words);
+    assert!(spoken >= have * scale && spoken <= have * scale + 1e-5, "{said}");
+    assert!(said.ends_with(&format!("output {} {name:?}", found["output"])), "{said}");
+    write("secateur.toml", &rule("1000"));
+    let gate = run(secateur(folder.path()).arg("gate"));
+    let said = gate.stdout.lines().find(|line| line.contains("p/calm")).expect("a line");
+    assert!(
+        gate.code == 0 && said.contains(&format!("({name:?} by ")) && said.ends_with(" rad)"),
+        "{gate:?}"
+    );
 }
 
 #[test]

@@ -298,7 +298,7 @@ fn help_fits_a_terminal() {
 }
 
 /// A command line of each command that ends well; `gate` reads the file that the one before it writes.
-const GOOD: [&str; 32] = [
+const GOOD: [&str; 33] = [
     "attack CARTPOLE --attack random --epsilon 0.1 --episodes 3 --out attacked",
     "audit policy --out audited",
     "bundle policy c.cert.dsse.json --masks masks --states states.npy --out x.secateur",
@@ -307,6 +307,7 @@ const GOOD: [&str; 32] = [
     "check policy --masks masks --states states.npy --trust trust.json c.cert.dsse.json",
     "check-witness policy any.vnnlib w.txt",
     "compare policy --mask masks/mask-01.safetensors --states states.npy --epsilon 0.001 --delta 9",
+    "compare policy --mask masks/mask-01.safetensors --states states.npy --epsilon 0.001 --smallest-delta 20 --seconds 60",
     "decompose m.json",
     "diff c.cert.dsse.json c.cert.dsse.json",
     "episodes CARTPOLE --env CartPole-v1 --discount 0.9 --episodes 20 --out drawn",

@@ -182,6 +182,8 @@ fn what_cannot_be_asked_is_named() {
         (&["--radius-for", "same-action", "--radius-family", "sensitivity"], "at each listed state"),
         (&["--radius-family", "crown"], "--radius-for"),
         (&["--radius-cap", "2"], "--radius-for"),
+        (&["--resume", "r.json"], "resume keeps a search of radii"),
+        (&["--radius-for", "same-action", "--resume", "-"], "--resume"),
     ] {
         let ran = certify(folder.path(), more);
         assert!(ran.code == 2 && ran.stderr.contains(words), "{more:?}: {ran:?}");
@@ -213,4 +215,27 @@ fn audits_claim_radii() {
     write("radius-cap = \"2\"\n");
     let ran = secateur(root, &["audit", "policy", "--out", "c"]);
     assert!(ran.code == 2 && ran.stderr.contains("need radius-for"), "{ran:?}");
+}
+
+/// The file of a search stays beside the certificate, is gone on from, and is refused for another search and as another output.
+#[test]
+fn searches_of_radii_are_kept() {
+    let (folder, _problem) = written();
+    let root = folder.path();
+    let asked = ["--radius-for", "deviation=0.2", "--resume", "r.json"];
+    let ran = certify(root, &asked);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let bytes = |name: &str| std::fs::read(root.join(name)).expect(name);
+    let (first, kept) = (bytes("c.cert.dsse.json"), bytes("r.json"));
+    let ran = certify(root, &asked);
+    assert_eq!((ran.code, bytes("c.cert.dsse.json"), bytes("r.json")), (0, first, kept), "{}", ran.stderr);
+    let ran = certify(root, &["--radius-for", "deviation=0.3", "--resume", "r.json"]);
+    assert!(ran.code == 2 && ran.stderr.contains("r.json: it was kept for another search"), "{ran:?}");
+    let ran = certify(root, &["--radius-for", "deviation=0.2", "--resume", "c.cert.dsse.json"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    let settings = "states = \"../states.npy\"\nstate-units = \"normalised\"\nepsilon = \"0.05\"\nfamilies = [\"ibp\"]\n\
+                    radius-for = [\"same-action\"]\n";
+    std::fs::write(root.join("policy/audit.toml"), settings).expect("written");
+    let ran = secateur(root, &["audit", "policy", "--out", "a", "--resume", "audit.json"]);
+    assert!(ran.code == 0 && root.join("audit.json").exists(), "{ran:?}");
 }

@@ -7,16 +7,17 @@ use std::path::Path;
 use proptest::prelude::*;
 use secateur::certify::keys::Key;
 use secateur::cli::command::verify::question;
-use secateur::search::branch::BranchOptions;
+use secateur::search::branch::{AUTO_INPUTS, BranchOptions, SplitRule};
 use secateur::verify::{Answer, Question, verify};
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::grid::GridNetwork;
 use secateur_checker::kernel::relax::SlopeChoice;
-use secateur_checker::kernel::split::{Case, LeafWitness, Node, check_sat, check_unsat};
+use secateur_checker::kernel::split::{Case, LeafWitness, Node, check_sat};
 use secateur_checker::number::Rational;
 use secateur_checker::property::prepare;
 use secateur_checker::reader::property::{ProofTree, parse_proof};
 use secateur_checker::tables::tanh_table;
+use secateur_testkit::proof::check_unsat;
 
 /// A network, the cases it was proved to have no answer to, their trees, and the same cases with a right-hand side at which
 /// a point satisfies them.
@@ -33,7 +34,10 @@ fn proved(network: &str, property: &str) -> Proved {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/properties");
     let asked: Question = question(&fixtures.join(network), &fixtures.join(property)).expect("a question");
     let key = Key::from_seed([7; 32]);
-    let answer = verify(&asked, &BranchOptions::default(), Vec::new(), &key, "p", &|| false);
+    // Leaves of their own bounds, whatever the number of inputs.
+    let rule = if asked.policy.network.inputs() > AUTO_INPUTS { SplitRule::Relu } else { SplitRule::Auto };
+    let options = BranchOptions { rule, ..BranchOptions::default() };
+    let answer = verify(&asked, &options, Vec::new(), &key, "p", &|| false);
     let Answer::Decided { proof: Some(proof), .. } = answer.expect("an answer") else {
         panic!("{property} is unsat");
     };

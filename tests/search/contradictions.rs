@@ -17,13 +17,14 @@ use secateur_checker::kernel::grid::{GridNetwork, GridScale};
 use secateur_checker::kernel::input::InputSet;
 use secateur_checker::kernel::interval::GridBox;
 use secateur_checker::kernel::relax::SlopeChoice;
-use secateur_checker::kernel::split::{LeafWitness, Node, check_sat, check_unsat};
+use secateur_checker::kernel::split::{LeafWitness, Node, check_sat};
 use secateur_checker::number::Rational;
 use secateur_checker::property::prepare;
 use secateur_checker::reader::property::parse_proof;
 use secateur_checker::reader::trees::Trees;
 use secateur_checker::tables::tanh_table;
 use secateur_testkit::problem::{Spec, random_policy};
+use secateur_testkit::proof::check_unsat;
 use secateur_testkit::reference;
 
 fn rational(value: f64) -> Rational {

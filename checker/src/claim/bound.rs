@@ -12,8 +12,11 @@ use crate::rejection::{Entry, Reason, Rejection};
 use crate::sentences::{family_assumptions, family_limits};
 use crate::table::Quantity;
 
-fn family_of(claim: &BoundClaim) -> Result<Family, Reason> {
-    Family::parse(&claim.family).ok_or_else(|| Reason::UnknownFamily { family: claim.family.as_str().into() })
+impl Family {
+    /// The family that a claim names.
+    pub(crate) fn named(name: &str) -> Result<Self, Reason> {
+        Self::parse(name).ok_or_else(|| Reason::UnknownFamily { family: name.into() })
+    }
 }
 
 /// The families that claims name, each once, in their order.
@@ -25,7 +28,7 @@ pub(crate) fn claimed_families(claims: &[BoundClaim], masks: usize) -> Result<Ve
     for (position, claim) in claims.iter().enumerate() {
         let entry = Entry { kind: BoundClaim::KIND, position, part: String::new() };
         let refused = |reason| Rejection { entry: Some(entry.clone()), reason };
-        let family = family_of(claim).map_err(refused)?;
+        let family = Family::named(&claim.family).map_err(refused)?;
         if claim.mask >= family.covers(masks) {
             return Err(refused(Reason::NoMask));
         }
@@ -42,13 +45,14 @@ impl Claim for BoundClaim {
     }
 
     fn limits(claims: &[Self]) -> Result<Vec<&'static str>, Reason> {
-        let families: Vec<Family> = claims.iter().map(family_of).collect::<Result<_, _>>()?;
+        let families =
+            claims.iter().map(|claim| Family::named(&claim.family)).collect::<Result<Vec<_>, _>>()?;
         let margins = claims.iter().any(|c| c.quantity == Quantity::SameActionMargin.name());
         Ok(family_limits(&families, margins))
     }
 
     fn assumptions(&self, _: &Certificate) -> Vec<Cow<'static, str>> {
-        let family = family_of(self).ok();
+        let family = Family::parse(&self.family);
         family.map_or_else(Vec::new, |f| family_assumptions(&[f]).into_iter().map(Cow::Borrowed).collect())
     }
 
@@ -57,16 +61,14 @@ impl Claim for BoundClaim {
     }
 
     fn part(&self, number: usize) -> String {
-        let family = family_of(self).map_or_else(|_| Escaped(&self.family).to_string(), Family::name);
         let quantity = Quantity::parse(&self.quantity).map(|quantity| quantity.name().to_owned());
         let quantity = quantity.unwrap_or_else(|| Escaped(&self.quantity).to_string());
+        let family = Family::words(&self.family);
         format!(" ({family}, {quantity}, mask {}), value {number}", self.mask)
     }
 
     fn prove(&self, _: usize, proofs: &mut Proofs<'_>) -> Result<Vec<Bound>, Reason> {
-        let unknown = || Reason::UnknownQuantity { quantity: self.quantity.as_str().into() };
-        let quantity = Quantity::parse(&self.quantity).ok_or_else(unknown)?;
-        let family = family_of(self)?;
+        let (quantity, family) = (Quantity::named(&self.quantity)?, Family::named(&self.family)?);
         let unclaimed = || Reason::UnknownFamily { family: self.family.as_str().into() };
         let table = proofs.tables.iter().find(|t| t.family == family).ok_or_else(unclaimed)?;
         let values = table.values(proofs.head, quantity, self.mask, self.output)?;
@@ -75,6 +77,11 @@ impl Claim for BoundClaim {
 }
 
 impl Quantity {
+    /// The quantity that a claim names.
+    pub(crate) fn named(name: &str) -> Result<Self, Reason> {
+        Self::parse(name).ok_or_else(|| Reason::UnknownQuantity { quantity: name.into() })
+    }
+
     /// A value of this quantity as a bound: a margin from below, everything else from above.
     pub(crate) fn bound(self, value: crate::number::Rational) -> Bound {
         match self.rounding() {

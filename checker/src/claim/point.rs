@@ -245,10 +245,10 @@ fn bracket(
         }
     }
     let verdict = if hurt > 0 { "hurt" } else { "not-shown" };
-    let (mut at, mut at_most_before, mut at_least_after) = (None, None, None);
-    if let Some((_, place, most, least)) = largest {
-        (at, at_most_before, at_least_after) = (Some(place), Some(most), Some(least));
-    }
+    let (at, at_most_before, at_least_after) = match largest {
+        Some((_, place, most, least)) => (Some(place), Some(most), Some(least)),
+        None => (None, None, None),
+    };
     Ok(BracketVerdict {
         of: quantity.name().to_owned(),
         step: after,
@@ -263,10 +263,8 @@ fn bracket(
 
 /// A bracket in words.
 pub(crate) fn bracket_words(v: &BracketVerdict) -> String {
-    let mut text = format!("{} step {}: {}", Escaped(&v.of), v.step, Escaped(&v.verdict));
-    text.push_str(&format!(" at {} of {} places", v.hurt, v.places));
-    if let (Some(before), Some(after)) = (&v.at_most_before, &v.at_least_after) {
-        text.push_str(&format!(", at most {before} before, at least {after} after"));
-    }
-    text
+    let (of, verdict, BracketVerdict { step, hurt, places, .. }) = (Escaped(&v.of), Escaped(&v.verdict), v);
+    let ends = v.at_most_before.as_ref().zip(v.at_least_after.as_ref());
+    let ends = ends.map(|(before, after)| format!(", at most {before} before, at least {after} after"));
+    format!("{of} step {step}: {verdict} at {hurt} of {places} places{}", ends.unwrap_or_default())
 }

@@ -63,11 +63,7 @@ impl RadiusTarget {
     /// # Errors
     /// [`Reason`]: a family, quantity, mask or limit that no radius can be claimed of.
     pub fn new(claim: &RadiusClaim, masks: usize) -> Result<Self, Reason> {
-        let family = Family::parse(&claim.family);
-        let family = family.ok_or_else(|| Reason::UnknownFamily { family: claim.family.as_str().into() })?;
-        let quantity = Quantity::parse(&claim.quantity);
-        let unknown = || Reason::UnknownQuantity { quantity: claim.quantity.as_str().into() };
-        let quantity = quantity.ok_or_else(unknown)?;
+        let (family, quantity) = (Family::named(&claim.family)?, Quantity::named(&claim.quantity)?);
         if !family.is_local() || !family.bounds_adversary() {
             return Err(Reason::RadiusFamily { family: claim.family.as_str().into() });
         }

@@ -116,8 +116,7 @@ pub struct Proved {
 
 impl Proved {
     fn new(claim: &RegionClaim) -> Result<Self, Reason> {
-        let unknown = || Reason::UnknownQuantity { quantity: claim.quantity.as_str().into() };
-        let quantity = Quantity::parse(&claim.quantity).ok_or_else(unknown)?;
+        let quantity = Quantity::named(&claim.quantity)?;
         let shares = claim.shares.iter().map(|s| (s.threshold.clone(), Rational::zero())).collect();
         Ok(Self { quantity, output: claim.output, worst: None, shares })
     }
@@ -134,11 +133,8 @@ impl Proved {
                 *sum = sum.add(share);
             }
         }
-        self.worst = Some(match self.worst.take() {
-            None => value,
-            Some(worst) if from_above => worst.max(value),
-            Some(worst) => worst.min(value),
-        });
+        let all = self.worst.take().into_iter().chain([value]);
+        self.worst = if from_above { all.max() } else { all.min() };
         Ok(())
     }
 

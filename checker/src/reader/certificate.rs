@@ -210,33 +210,16 @@ pub struct ClaimLists<'a> {
 }
 
 impl Certificate {
-    /// The lists of claims. A new field of the certificate is one of them, or is named here as none.
+    /// The lists of claims; a test names every other field as none of them.
     pub fn lists(&self) -> ClaimLists<'_> {
-        let Self {
-            claims,
-            regret,
-            statistical,
-            regions,
-            counterexample,
-            radius,
-            weights_digest: _,
-            head: _,
-            masks: _,
-            perturbation: _,
-            state_units: _,
-            states: _,
-            verdicts: _,
-            brackets: _,
-            subjects: _,
-            witness: _,
-            assumptions: _,
-            limits: _,
-            inputs: _,
-            verifier: _,
-            checker: _,
-            seed: _,
-        } = self;
-        ClaimLists { claims, regret, statistical, regions, counterexample, radius }
+        ClaimLists {
+            claims: &self.claims,
+            regret: &self.regret,
+            statistical: &self.statistical,
+            regions: &self.regions,
+            counterexample: &self.counterexample,
+            radius: &self.radius,
+        }
     }
 }
 
@@ -309,6 +292,11 @@ fn counts(fields: &mut Fields<'_>, _key: &str) -> Result<(usize, usize, usize), 
     Ok((count("tightened")?, count("unchanged")?, count("loosened")?))
 }
 
+/// The word for units.
+pub fn units_word(units: Units) -> &'static str {
+    if units == Units::Raw { "raw" } else { "normalised" }
+}
+
 impl Read for Units {
     fn read(field: &Field<'_>) -> Result<Self, Clause> {
         match field.string()? {
@@ -370,5 +358,65 @@ record! {
         input: usize,
         lower: Rational,
         upper: Rational,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever handles every kind of claim asks for [`Certificate::lists`]: a new field of the certificate is one of them, or
+    /// is named here as none, and what is not named is not compiled.
+    #[test]
+    fn every_list_of_claims_is_among_the_lists() {
+        let lengths = |certificate: &Certificate| {
+            let Certificate {
+                claims,
+                regret,
+                statistical,
+                regions,
+                counterexample,
+                radius,
+                weights_digest: _,
+                head: _,
+                masks: _,
+                perturbation: _,
+                state_units: _,
+                states: _,
+                verdicts: _,
+                brackets: _,
+                subjects: _,
+                witness: _,
+                assumptions: _,
+                limits: _,
+                inputs: _,
+                verifier: _,
+                checker: _,
+                seed: _,
+            } = certificate;
+            let own = [
+                claims.len(),
+                regret.len(),
+                statistical.len(),
+                regions.len(),
+                counterexample.len(),
+                radius.len(),
+            ];
+            let ClaimLists { claims, regret, statistical, regions, counterexample, radius } =
+                certificate.lists();
+            let listed = [
+                claims.len(),
+                regret.len(),
+                statistical.len(),
+                regions.len(),
+                counterexample.len(),
+                radius.len(),
+            ];
+            (own, listed)
+        };
+        let envelope = include_bytes!("../../../certificates/accepted/radius.cert.dsse.json");
+        let payload = crate::reader::dsse::parse_envelope(envelope).unwrap().payload;
+        let (own, listed) = lengths(&parse_certificate(&payload).unwrap());
+        assert!(own == listed && own[0] > 0 && own[5] > 0);
     }
 }

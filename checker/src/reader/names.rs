@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use super::clause::Clause;
-use super::escaped::Escaped;
 use super::fields::Fields;
 use super::policy::MAX_WIDTH;
 use super::record::{list_or_absent, record};
@@ -118,13 +117,6 @@ impl Names {
             (member < group.count && frame < group.frames).then_some(member)
         };
         self.inputs.iter().find_map(|group| Some((group, member(group)?)))
-    }
-
-    /// An input's name in quotes: of its group, and which it is in it.
-    pub fn input_word(&self, input: usize) -> Option<String> {
-        let (group, member) = self.group_of(input)?;
-        let place = if group.count == 1 { String::new() } else { format!("[{member}]") };
-        Some(format!("{}{place}", Escaped(&group.name)))
     }
 
     /// Accepts iff every group covers inputs, every name outputs that exist, and nothing has two names.

@@ -57,13 +57,15 @@ pub fn parse_policy(manifest: &[u8], tensors: &[u8]) -> Result<PolicyFiles, Clau
     let mut fields = document.root().object()?;
     fields.required("format")?.word(FORMAT)?;
     // The head comes first: a policy that is not supported at all should say so before its shapes are judged.
-    let head = parse_head(&fields.required("head")?)?;
+    let (mut head, log_std_name) = parse_head(&fields.required("head")?)?;
     let (layers, weight_names) = parse_layers(&fields.required("layers")?, &mut reader)?;
     if layers.iter().all(|layer| layer.fixed) {
         return Err(Clause::AllFixed);
     }
     let network = Network { layers };
-    let head = read_head(head, network.outputs(), &mut reader)?;
+    if let Head::Gaussian { log_std } = &mut head {
+        *log_std = read_log_std(log_std_name, network.outputs(), &mut reader)?;
+    }
     let normaliser = fields.optional("normaliser");
     let normaliser = normaliser.map(|n| parse_normaliser(&n, network.inputs(), &mut reader)).transpose()?;
     let source = fields.optional("source").map(|s| parse_source(&s)).transpose()?;
@@ -182,19 +184,16 @@ fn parse_activation(field: &Field<'_>) -> Result<Activation, Clause> {
     }
     let mut fields = field.object()?;
     let kind = fields.required("kind")?;
+    let mut parameter = |key, expected, least: fn(&Rational) -> bool| {
+        let place = fields.required(key)?;
+        place.allowed(place.rational()?, expected, |number| least(number) && *number <= Rational::one())
+    };
     let activation = match kind.string()? {
         "leaky_relu" => {
-            let (place, one) = (fields.required("slope")?, Rational::one());
-            let within = |slope: &Rational| !slope.is_negative() && *slope <= one;
-            let slope = place.allowed(place.rational()?, "a slope in [0, 1]", within)?;
+            let slope = parameter("slope", "a slope in [0, 1]", |slope| !slope.is_negative())?;
             Activation::LeakyRelu { slope }
         }
-        "elu" => {
-            let (place, one) = (fields.required("alpha")?, Rational::one());
-            let within = |alpha: &Rational| alpha.is_positive() && *alpha <= one;
-            let alpha = place.allowed(place.rational()?, "an alpha in (0, 1]", within)?;
-            Activation::Elu { alpha }
-        }
+        "elu" => Activation::Elu { alpha: parameter("alpha", "an alpha in (0, 1]", Rational::is_positive)? },
         "clip" => {
             let lower = fields.required("lower")?.rational()?;
             let place = fields.required("upper")?;
@@ -207,20 +206,14 @@ fn parse_activation(field: &Field<'_>) -> Result<Activation, Clause> {
     Ok(activation)
 }
 
-/// A head as the manifest spells it.
-enum StatedHead<'a> {
-    Gaussian { log_std: &'a str },
-    Categorical,
-    Deterministic,
-}
-
-fn parse_head<'a>(field: &Field<'a>) -> Result<StatedHead<'a>, Clause> {
+/// A head as the manifest spells it; of a Gaussian, whose numbers are read later, with the name of their tensor.
+fn parse_head<'a>(field: &Field<'a>) -> Result<(Head, &'a str), Clause> {
     let mut fields = field.object()?;
     let kind = fields.required("kind")?;
     let head = match kind.string()? {
-        "gaussian" => StatedHead::Gaussian { log_std: fields.required("logStd")?.string()? },
-        "categorical" => StatedHead::Categorical,
-        "deterministic" => StatedHead::Deterministic,
+        "gaussian" => (Head::Gaussian { log_std: Vec::new() }, fields.required("logStd")?.string()?),
+        "categorical" => (Head::Categorical, ""),
+        "deterministic" => (Head::Deterministic, ""),
         // Refused whatever else the object holds.
         "gsde" => return Err(Clause::StateDependentStd),
         "squashed_gaussian" => return Err(Clause::SquashedGaussian),
@@ -231,18 +224,11 @@ fn parse_head<'a>(field: &Field<'a>) -> Result<StatedHead<'a>, Clause> {
     Ok(head)
 }
 
-fn read_head(head: StatedHead<'_>, outputs: usize, reader: &mut Reader<'_>) -> Result<Head, Clause> {
-    match head {
-        StatedHead::Categorical => Ok(Head::Categorical),
-        StatedHead::Deterministic => Ok(Head::Deterministic),
-        StatedHead::Gaussian { log_std } => match reader.vector(log_std, outputs) {
-            Ok(log_std) => Ok(Head::Gaussian { log_std }),
-            Err(clause) if matches!(clause.condition(), Clause::WrongRank { found: 2, .. }) => {
-                Err(Clause::StateDependentStd)
-            }
-            Err(clause) => Err(clause),
-        },
-    }
+fn read_log_std(name: &str, outputs: usize, reader: &mut Reader<'_>) -> Result<Vec<Dyadic>, Clause> {
+    reader.vector(name, outputs).map_err(|clause| match clause.condition() {
+        Clause::WrongRank { found: 2, .. } => Clause::StateDependentStd,
+        _ => clause,
+    })
 }
 
 fn parse_normaliser(field: &Field<'_>, inputs: usize, reader: &mut Reader<'_>) -> Result<Normaliser, Clause> {
@@ -314,7 +300,7 @@ pub(super) fn parse_source_file(role: &'static str, mut fields: Fields<'_>) -> R
 }
 
 /// Whether a text is a plain SHA-256: 64 lower-case hexadecimal digits.
-pub(super) fn is_hex_digest(text: &str) -> bool {
+pub(crate) fn is_hex_digest(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 

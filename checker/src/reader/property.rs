@@ -1,7 +1,9 @@
 //! Properties of a network and proofs about them, as strict JSON. Trusted. `spec/property.md`.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
+use crate::kernel::crown::{RowWitness, Slopes};
 use crate::kernel::fault::Fault;
 use crate::kernel::relax::SlopeChoice;
 use crate::kernel::split::{Case, LeafWitness, Node, OutputConstraint};
@@ -25,6 +27,10 @@ pub(crate) const MAX_PROOF: usize = 64 << 20;
 pub const MAX_NETWORKS: usize = 16;
 /// Longest name of one, in bytes.
 const MAX_NETWORK_NAME: usize = 64;
+/// A slope of one character: 0 to 9, then a to g for 16, is so many sixteenths.
+const SIXTEENTH: i64 = SLOPE_UNIT << 12;
+/// One more than the largest.
+const SIXTEENTHS: u32 = 17;
 /// Most digits of a slope or multiplier.
 const MAX_UNIT_DIGITS: usize = 12;
 
@@ -104,6 +110,8 @@ pub struct Proof {
 #[derive(Debug)]
 pub struct ProofTree<'a> {
     nodes: Vec<Field<'a>>,
+    /// Slopes that nodes name by number.
+    shared: Rc<[Field<'a>]>,
     /// How many cases it is about: those that follow the ones of the tree before.
     pub cases: usize,
     /// The children that each node names.
@@ -117,7 +125,7 @@ impl ProofTree<'_> {
     /// [`Fault::Orphan`] if there is no such node.
     pub fn node(&self, index: usize) -> Result<(usize, Node), Fault> {
         // `Proof::trees` has read every node; what it can lack now is digits, which count again.
-        let read = self.nodes.get(index).and_then(|field| Node::read(field).ok());
+        let read = self.nodes.get(index).and_then(|field| node(field, &self.shared).ok());
         Ok((index, read.ok_or(Fault::Orphan { node: index })?))
     }
 }
@@ -132,8 +140,10 @@ impl Proof {
         fields.required("format")?.word(PROOF_FORMAT)?;
         let field = fields.required("cases")?;
         let trees = field.array()?;
-        let together = fields.optional("together");
+        let (together, kept) = (fields.optional("together"), fields.optional("kept"));
         fields.finish()?;
+        let shared = kept.map(|kept| kept.object()?.required("slopes")?.array()).transpose()?;
+        let shared: Rc<[Field<'_>]> = shared.unwrap_or_default().into();
         let cases: Vec<usize> = match &together {
             Some(list) => Vec::read(list)?,
             None => vec![1; trees.len()],
@@ -141,14 +151,49 @@ impl Proof {
         if cases.len() != trees.len() {
             return Err(field.out_of_range("one tree for each number under together"));
         }
-        trees.iter().zip(cases).map(|(field, cases)| tree(field, cases)).collect()
+        trees.iter().zip(cases).map(|(field, cases)| tree(field, shared.clone(), cases)).collect()
+    }
+
+    /// Rows of slopes for the bounds of each layer over the box of the first case, if leaves go on from these: by layer,
+    /// neuron and side (below, above).
+    ///
+    /// # Errors
+    /// [`Clause`].
+    pub fn kept(&self) -> Result<Option<Vec<Vec<[RowWitness; 2]>>>, Clause> {
+        let Some(kept) = self.document.root().object()?.optional("kept") else { return Ok(None) };
+        let mut fields = kept.object()?;
+        fields.required("slopes")?;
+        let layers = fields.required("rows")?.array()?;
+        fields.finish()?;
+        let rows = |layer: &Field<'_>| layer.array()?.iter().map(sides).collect();
+        layers.iter().map(rows).collect::<Result<_, Clause>>().map(Some)
     }
 }
 
-fn tree<'a>(field: &Field<'a>, cases: usize) -> Result<ProofTree<'a>, Clause> {
+/// The slopes of one neuron's bounds: one string per layer below it for the bound below, then as many for the one above.
+fn sides(field: &Field<'_>) -> Result<[RowWitness; 2], Clause> {
+    let mut below = sixteenths(field)?;
+    let above = below.split_off(below.len().div_euclid(2));
+    Ok([below, above].map(|slopes| RowWitness { slopes, ..RowWitness::default() }))
+}
+
+/// One string per layer, one character per neuron: the slope of its line below.
+fn sixteenths(field: &Field<'_>) -> Result<Slopes, Clause> {
+    let slopes = |layer: &Field<'_>| {
+        let slope = |c: char| {
+            let digit = c.to_digit(SIXTEENTHS).filter(|_| !c.is_ascii_uppercase())?;
+            Some(SlopeChoice { upper: None, lower: Some(SIXTEENTH.checked_mul(digit.into())?) })
+        };
+        let slopes: Option<_> = layer.string()?.chars().map(slope).collect();
+        slopes.ok_or_else(|| layer.out_of_range("characters 0 to 9 and a to g"))
+    };
+    field.array()?.iter().map(slopes).collect()
+}
+
+fn tree<'a>(field: &Field<'a>, shared: Rc<[Field<'a>]>, cases: usize) -> Result<ProofTree<'a>, Clause> {
     let nodes = field.array()?;
-    let children = nodes.iter().map(|n| Ok(Node::read(n)?.children())).collect::<Result<_, Clause>>()?;
-    Ok(ProofTree { nodes, cases, children })
+    let children = nodes.iter().map(|n| Ok(node(n, &shared)?.children())).collect::<Result<_, Clause>>()?;
+    Ok(ProofTree { nodes, shared, cases, children })
 }
 
 /// Reads a proof file.
@@ -159,33 +204,43 @@ pub fn parse_proof(bytes: &[u8]) -> Result<Proof, Clause> {
     Ok(Proof { document: document(bytes, MAX_PROOF)? })
 }
 
-impl Record for Node {
-    fn part(fields: &mut Fields<'_>) -> Result<Self, Clause> {
-        let kind = fields.required("node")?;
-        Ok(match kind.string()? {
-            "input" => Self::Input {
-                coordinate: usize::under(fields, "coordinate")?,
-                at: Rational::under(fields, "at")?,
-                children: children(fields)?,
-            },
-            "relu" => Self::Relu {
-                layer: usize::under(fields, "layer")?,
-                neuron: usize::under(fields, "neuron")?,
-                children: children(fields)?,
-            },
-            "leaf" => Self::Leaf {
-                constraint: usize::under(fields, "constraint")?,
-                witness: Option::under(fields, "witness")?,
-            },
-            "combination" => Self::Combination {
-                multipliers: numbers(&fields.required("multipliers")?, 1)?,
-                witness: Option::under(fields, "witness")?,
-            },
-            "empty" => Self::Empty,
-            "farkas" => Self::Farkas { witness: LeafWitness::under(fields, "witness")? },
-            _ => return Err(kind.unknown_word("input, relu, leaf, combination, empty or farkas")),
-        })
-    }
+fn node(field: &Field<'_>, shared: &[Field<'_>]) -> Result<Node, Clause> {
+    let mut own = field.object()?;
+    let kind = own.required("node")?;
+    let node = match kind.string()? {
+        "input" => Node::Input {
+            coordinate: usize::under(&mut own, "coordinate")?,
+            at: Rational::under(&mut own, "at")?,
+            children: children(&mut own)?,
+        },
+        "relu" => Node::Relu {
+            layer: usize::under(&mut own, "layer")?,
+            neuron: usize::under(&mut own, "neuron")?,
+            children: children(&mut own)?,
+        },
+        "leaf" => Node::Leaf {
+            constraint: usize::under(&mut own, "constraint")?,
+            witness: Option::under(&mut own, "witness")?,
+        },
+        "combination" => Node::Combination {
+            multipliers: numbers(&own.required("multipliers")?, 1)?,
+            witness: Option::under(&mut own, "witness")?,
+        },
+        "empty" => Node::Empty,
+        "farkas" => Node::Farkas { witness: LeafWitness::under(&mut own, "witness")? },
+        "kept" => {
+            let number = own.required("slopes")?;
+            let slopes = shared.get(number.count()?);
+            Node::Kept {
+                constraint: usize::under(&mut own, "constraint")?,
+                slopes: sixteenths(slopes.ok_or_else(|| number.out_of_range("a number of shared slopes"))?)?,
+                multipliers: numbers(&own.required("multipliers")?, 1)?,
+            }
+        }
+        _ => return Err(kind.unknown_word("input, relu, leaf, combination, empty, farkas or kept")),
+    };
+    own.finish()?;
+    Ok(node)
 }
 
 fn children(fields: &mut Fields<'_>) -> Result<[usize; 2], Clause> {
@@ -351,6 +406,42 @@ mod tests {
         assert_eq!(proof(&nodes.join(",")), Ok(vec![expected]));
         let multipliers = LeafWitness { slopes: vec![vec![]], multipliers: vec![vec![0, 65536]] };
         assert_eq!(witness_with("", "0 65536"), Ok(vec![vec![Node::Farkas { witness: multipliers }]]));
+    }
+
+    fn with_kept(node: &str, kept: &str) -> Result<Vec<Vec<Node>>, Clause> {
+        let kept = format!(r#","kept":{{"rows":[],"slopes":{kept}}}"#);
+        read(format!(r#"{{"cases":[[{node}]],"format":"secateur.proof/1"{kept}}}"#).as_bytes())
+    }
+
+    /// `0` is slope 0, `g` is 16 sixteenths: 65536 units. Tables are named by number.
+    #[test]
+    fn shared_slopes_are_sixteenths() {
+        let node = |slopes: &str| {
+            format!(r#"{{"constraint":"1","multipliers":"7 0","node":"kept","slopes":"{slopes}"}}"#)
+        };
+        let slope = |parts: i64| SlopeChoice { lower: Some(parts * 4096 * SLOPE_UNIT), upper: None };
+        let expected = Node::Kept {
+            constraint: 1,
+            slopes: vec![vec![slope(0), slope(16)], vec![]],
+            multipliers: vec![7, 0],
+        };
+        assert_eq!(with_kept(&node("1"), r#"[["8"],["0g",""]]"#), Ok(vec![vec![expected]]));
+        assert_eq!(at(with_kept(&node("2"), r#"[["8"],["0g",""]]"#)), refused("range", "cases[0][0].slopes"));
+        assert_eq!(at(proof(&node("0"))), refused("range", "cases[0][0].slopes"));
+        for wrong in ["h", "G", "-", " "] {
+            let found = with_kept(&node("0"), &format!(r#"[["0{wrong}"]]"#));
+            assert_eq!(at(found).0, "range", "{wrong:?}");
+        }
+        let rows = |text: &str| {
+            let file = format!(r#"{{"cases":[],"format":"secateur.proof/1","kept":{text}}}"#);
+            parse_proof(file.as_bytes()).unwrap().kept()
+        };
+        let found = rows(r#"{"rows":[[],[["8","g"],[]]],"slopes":[]}"#).unwrap().unwrap();
+        let side = |parts| RowWitness { slopes: vec![vec![slope(parts)]], ..RowWitness::default() };
+        assert_eq!(found, vec![vec![], vec![[side(8), side(16)], <[RowWitness; 2]>::default()]]);
+        for wrong in [r#"{"rows":[]}"#, r#"{"slopes":[]}"#, r#"{"more":"","rows":[],"slopes":[]}"#] {
+            assert!(rows(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

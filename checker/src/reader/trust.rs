@@ -10,6 +10,7 @@ use super::dsse::Envelope;
 use super::fields::{Document, Field};
 use super::json::Numbers;
 use super::pem::PublicKey;
+use super::record::{Read, words};
 
 /// Value of `format` in `trust.json`.
 pub(crate) const FORMAT: &str = "secateur.trust/1";
@@ -26,21 +27,16 @@ const GROUP_ORDER: [u8; 32] = [
     0x12, 0x63, 0x1a, 0x5c, 0xf5, 0xd3, 0xed,
 ];
 
-/// Whether a key's signatures count.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyStatus {
-    /// They do.
-    Active,
-    /// They are passed over.
-    Expired {
-        /// Why, if the trust file says so.
-        reason: Option<String>,
-    },
-    /// They spoil an envelope.
-    Revoked {
-        /// Why, if the trust file says so.
-        reason: Option<String>,
-    },
+words! {
+    /// Whether a key's signatures count.
+    pub enum KeyStatus, "active, revoked or expired" {
+        /// They do.
+        Active = "active",
+        /// They spoil an envelope.
+        Revoked = "revoked",
+        /// They are passed over.
+        Expired = "expired",
+    }
 }
 
 /// A key of the trust file.
@@ -54,6 +50,8 @@ pub struct TrustedKey {
     pub keyid: String,
     /// Whether its signatures count.
     pub status: KeyStatus,
+    /// Why they do not, if the trust file says so.
+    pub reason: Option<String>,
 }
 
 /// A trust file: distinct keys, at least `threshold` of them active, `threshold` at least 1.
@@ -124,10 +122,10 @@ pub fn parse_trust(bytes: &[u8]) -> Result<Trust, Clause> {
     }
     let (mut active, mut revoked, mut expired) = (0usize, Vec::new(), Vec::new());
     for key in &keys {
-        match &key.status {
+        match key.status {
             KeyStatus::Active => active = active.saturating_add(1),
-            KeyStatus::Revoked { .. } => revoked.push(Word::from(key.name.as_str())),
-            KeyStatus::Expired { .. } => expired.push(Word::from(key.name.as_str())),
+            KeyStatus::Revoked => revoked.push(Word::from(key.name.as_str())),
+            KeyStatus::Expired => expired.push(Word::from(key.name.as_str())),
         }
     }
     if threshold == 0 {
@@ -144,17 +142,12 @@ fn parse_key(index: usize, field: &Field<'_>) -> Result<TrustedKey, Clause> {
     let mut fields = field.object()?;
     let name = short_text(&fields.required("name")?)?;
     let pem = fields.required("publicKey")?.string()?;
-    let place = fields.required("status")?;
-    let mut reason = || fields.optional("reason").map(|r| short_text(&r)).transpose();
-    let status = match place.string()? {
-        "active" => KeyStatus::Active,
-        "revoked" => KeyStatus::Revoked { reason: reason()? },
-        "expired" => KeyStatus::Expired { reason: reason()? },
-        _ => return Err(place.unknown_word("active, revoked or expired")),
-    };
+    let status = KeyStatus::under(&mut fields, "status")?;
+    let reason = if status == KeyStatus::Active { None } else { fields.optional("reason") };
+    let reason = reason.map(|reason| short_text(&reason)).transpose()?;
     fields.finish()?;
     let key = PublicKey::parse_pem(pem).map_err(|e| e.within(Part::TrustedKey(index)))?;
-    Ok(TrustedKey { name, key, keyid: key.keyid(), status })
+    Ok(TrustedKey { name, key, keyid: key.keyid(), status, reason })
 }
 
 fn parse_verifiers(field: &Field<'_>) -> Result<BTreeSet<String>, Clause> {
@@ -190,7 +183,7 @@ pub fn verify_envelope(envelope: &Envelope, trust: &Trust) -> Result<Vec<SignerI
             unknown.push(signature.keyid.as_str().into());
             continue;
         };
-        if let KeyStatus::Expired { .. } = key.status {
+        if key.status == KeyStatus::Expired {
             expired.push(key.name.as_str().into());
             continue;
         }
@@ -212,8 +205,8 @@ pub fn verify_envelope(envelope: &Envelope, trust: &Trust) -> Result<Vec<SignerI
 
 fn verify_signature(key: &TrustedKey, message: &[u8], signature: &[u8; 64]) -> Result<(), Clause> {
     let name = || Word::from(key.name.as_str());
-    if let KeyStatus::Revoked { reason } = &key.status {
-        return Err(match reason {
+    if key.status == KeyStatus::Revoked {
+        return Err(match &key.reason {
             Some(reason) => Clause::RevokedWithReason { name: name(), reason: reason.as_str().into() },
             None => Clause::RevokedKey { name: name() },
         });

@@ -22,7 +22,7 @@ use secateur_checker::evaluate::{Problem, evaluate};
 use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::kernel::back::{Functional, Multipliers, SplitMultiplier};
 use secateur_checker::kernel::crown::{
-    CrownLayers, RowWitness, Witness, bound_outputs, bound_row, crown_layers,
+    CrownLayers, RowWitness, Witness, bound_outputs, bound_rows, crown_layers,
 };
 use secateur_checker::kernel::grid::{GridNetwork, GridScale, SLOPE_BITS};
 use secateur_checker::kernel::input::{input_magnitude, input_set};
@@ -236,7 +236,7 @@ fn probe_witness(random: &mut Random, case: &Case, points: usize, label: &str) -
             let row = witness.outputs.as_ref();
             let least = bound_outputs(&network, table, layers, &set, &weights, row).unwrap();
             let functional = Functional::of_outputs(&network, &weights).unwrap();
-            let alone = bound_row(&network, table, functional, layers, &set, row).unwrap();
+            let alone = bound_rows(&network, table, vec![functional], layers, &set, row).unwrap()[0];
             assert!(least <= alone, "{label}");
             bounds.push((weights, least));
         }

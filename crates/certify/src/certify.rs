@@ -44,6 +44,8 @@ use secateur_checker::reader::certificate::{
 };
 use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::dsse::{Envelope, PAYLOAD_TYPE};
+use secateur_checker::reader::escaped::Escaped;
+use secateur_checker::reader::names::Names;
 use secateur_checker::reader::npy::parse_states;
 use secateur_checker::rejection::{Reason, Rejection};
 use secateur_checker::sentences::policy_assumptions;
@@ -182,6 +184,17 @@ fn next_step(reason: &Reason) -> &'static str {
 }
 
 impl CertifyError {
+    /// Whether the user stopped it.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(
+            self,
+            Self::Interrupted
+                | Self::Region(RegionError::Interrupted)
+                | Self::Witness(WitnessError::Interrupted)
+                | Self::Radius(RadiusError::Interrupted | RadiusError::Witness(WitnessError::Interrupted))
+        )
+    }
+
     /// The exit code of a command that ends for this reason.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -331,6 +344,13 @@ pub fn certify(request: &Request<'_>, key: &Key, progress: &dyn Progress) -> Res
     Ok(Certified { envelope, witness, verified })
 }
 
+/// An input's name in quotes: of its group, and which it is in it.
+fn input_word(names: &Names, input: usize) -> Option<String> {
+    let (group, member) = names.group_of(input)?;
+    let place = if group.count == 1 { String::new() } else { format!("[{member}]") };
+    Some(format!("{}{place}", Escaped(&group.name)))
+}
+
 /// Every listed state is within the limits of its inputs, if the perturbation has some.
 fn within_limits(request: &Request<'_>) -> Result<(), CertifyError> {
     let limited = matches!(&request.perturbation.shape, Perturbation::Sensor(set) if !set.limits.is_empty());
@@ -342,7 +362,7 @@ fn within_limits(request: &Request<'_>) -> Result<(), CertifyError> {
         // Any grid tells: limits are compared exactly.
         match input_set(&files.policy, row, request.states.units, request.perturbation, 16) {
             Err(Fault::OutsideLimits { coordinate }) => {
-                let name = files.names.as_ref().and_then(|names| names.input_word(coordinate));
+                let name = files.names.as_ref().and_then(|names| input_word(names, coordinate));
                 let name = name.map_or_else(String::new, |name| format!(", {name},"));
                 return Err(CertifyError::OutsideLimits { state, coordinate, name });
             }

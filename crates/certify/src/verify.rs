@@ -2,11 +2,14 @@
 //! [`secateur_checker::property::check_property`] before a person sees a verdict. `spec/property.md`.
 
 pub mod assignment;
+pub mod difference;
 pub mod judge;
 pub mod kept;
 pub mod leaves;
+mod neurons;
 
 use secateur_checker::check::{CHECKER_ID, NamedFile};
+use secateur_checker::kernel::fault::{Fault, Place};
 use secateur_checker::kernel::input::read_observation;
 use secateur_checker::kernel::split::{Case, check_sat};
 use secateur_checker::model::{Normaliser, Policy};
@@ -25,6 +28,7 @@ use secateur_checker::reader::property::{
     NamedNetwork, PROOF_FORMAT, PROPERTY_FORMAT, Property, parse_property,
 };
 use secateur_checker::reader::verdict::{Claimed, PREDICATE_TYPE, PropertyCertificate, parse_verdict};
+use secateur_checker::rejection::{Reason, Rejection};
 use secateur_checker::sentences::ASSUME_REAL;
 use secateur_checker::tables::tanh_table;
 
@@ -34,6 +38,7 @@ use crate::certify::json::canonical;
 use crate::certify::keys::Key;
 use crate::certify::value::{list, object, text};
 use crate::float::{FloatNetwork, rational_to_float};
+use crate::search::branch::neurons::Neurons;
 use crate::search::branch::together::{Together, search_together};
 use crate::search::branch::tree::{LeafSlopes, SplitLeaf, SplitNode, SplitTree};
 use crate::search::branch::{
@@ -213,7 +218,53 @@ pub enum Answer {
     },
 }
 
-/// Searches case by case within the step budget, then has the checker verify the evidence and signs it.
+/// How often leaves that the checker refuses are searched again before the search gives up.
+const REPAIRS: usize = 256;
+/// How much more a leaf has to be above its constraint after a refusal, and the least and the most that is asked for then.
+const MARGIN_GROWTH: f64 = 2.0;
+const REPAIRED_MARGIN: (f64, f64) = (1e-6, 1e-3);
+
+/// Why there is no answer.
+enum Failure {
+    /// The checker refused a leaf: the case that its tree begins with, the node, what it said.
+    Leaf(usize, usize, String),
+    Other(VerifyError),
+}
+
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl Failure {
+    /// What the checker refused: a leaf if it says which.
+    fn of(rejection: &Rejection) -> Self {
+        let said = rejection.to_string();
+        let Reason::Rule { fault } = &rejection.reason else {
+            return Self::Other(VerifyError::Rejected(said));
+        };
+        let (mut inner, mut case, mut node) = (fault, None, None);
+        while let Fault::At { place, fault } = inner {
+            match place {
+                Place::Case(at) => case = Some(*at),
+                Place::Node(at) => node = Some(*at),
+                _ => {}
+            }
+            inner = fault;
+        }
+        if let Fault::NotProved { node: at, .. } | Fault::NotEmpty { node: at } = inner {
+            node = Some(*at);
+        }
+        match case.zip(node) {
+            Some((case, node)) => Self::Leaf(case, node, said),
+            None => Self::Other(VerifyError::Rejected(said)),
+        }
+    }
+}
+
+/// Searches case by case within the step budget, then has the checker verify the evidence and signs it. A leaf that the
+/// checker refuses, because floats took for proved what is not, is searched again with more distance.
 ///
 /// `stop` is asked between batches of steps.
 ///
@@ -227,9 +278,41 @@ pub fn verify(
     proof_name: &str,
     stop: &dyn Fn() -> bool,
 ) -> Result<Answer, VerifyError> {
+    states.resize_with(question.cases.len(), BranchState::default);
+    let (mut options, mut together) = (*options, true);
+    let mut repairs = 0;
+    loop {
+        match decide(question, &options, &mut states, together, (key, proof_name), stop) {
+            Ok(answer) => return Ok(answer),
+            Err(Failure::Other(error)) => return Err(error),
+            Err(Failure::Leaf(case, node, said)) => {
+                repairs += 1;
+                if !states.get_mut(case).is_some_and(|state| state.reopen(node)) {
+                    // The tree of cases that were searched together was not kept.
+                    if !std::mem::take(&mut together) {
+                        return Err(VerifyError::Rejected(said));
+                    }
+                } else if repairs > REPAIRS {
+                    return Err(VerifyError::Rejected(said));
+                }
+                let (least, most) = REPAIRED_MARGIN;
+                options.margin = (MARGIN_GROWTH * options.margin).clamp(least, most);
+            }
+        }
+    }
+}
+
+/// One search of [`verify`] and its check; `together` says whether cases may share a tree that is thrown away.
+fn decide(
+    question: &Question,
+    options: &BranchOptions,
+    states: &mut Vec<BranchState>,
+    together: bool,
+    (key, proof_name): (&Key, &str),
+    stop: &dyn Fn() -> bool,
+) -> Result<Answer, Failure> {
     let network = FloatNetwork::from_model(&question.policy.network, None)
         .map_err(|e| VerifyError::Input(e.to_string()))?;
-    states.resize_with(question.cases.len(), BranchState::default);
     let policy = &question.policy;
     let limit = |e: &dyn std::fmt::Display| VerifyError::Limit(e.to_string());
     // The search is about what the network reads; only a point found is put back in front of the normaliser.
@@ -257,19 +340,44 @@ pub fn verify(
         let case = target(index);
         case.is_some_and(|(grid, case, ..)| check_sat(grid, table, case, &within(case, point)).is_ok())
     };
+    let finish_sat = |case: usize, point: Vec<Rational>| {
+        let Some((_, case, stated, place)) = target(case) else {
+            return Err(VerifyError::Rejected("a point of an empty box".to_owned()).into());
+        };
+        let point = observation_of(policy.normaliser.as_ref(), stated, &within(case, &point));
+        finish(question, Claimed::Sat { case: place, point }, None, key)
+    };
+    let relu_only = network.layers.iter().all(|l| l.activation.is_piecewise_linear());
+    let finish_unsat = |trees: &[(SplitTree, usize)], rows: Option<&neurons::KeptRows>| {
+        let proof = emit_proof(trees, rows, relu_only).into_bytes();
+        let record =
+            WitnessRecord { name: proof_name.to_owned(), sha256: sha256_hex(&proof), size: proof.len() };
+        finish(question, Claimed::Unsat { proof: record }, Some(proof), key)
+    };
+    if question.networks.len() == 1 && neurons::is_asked(&network, &read.cases, options, states) {
+        let at = (&grid, table);
+        let search = neurons::search(&network, at, &read.cases, options, states, &accepts, stop)?;
+        return match search.found {
+            Neurons::Falsified { case, point } => finish_sat(case, point),
+            Neurons::Unknown { best_bound } => {
+                Ok(Answer::Unknown { best_bound, states: std::mem::take(states) })
+            }
+            Neurons::Verified => {
+                let trees: Vec<_> = states.iter().map(|state| (state.tree().clone(), 1)).collect();
+                finish_unsat(&trees, Some(&search.rows))
+            }
+        };
+    }
     let mut searched = 0;
     for cases in groups(question, &read.cases) {
         let first = searched;
         searched += cases.len();
         let own = &mut states[first..searched];
-        for (index, count, outcome) in search_group(&network, (first, cases), options, own, &accepts, stop) {
+        let found = search_group(&network, (first, cases, together), options, own, &accepts, stop);
+        for (index, count, outcome) in found {
             match outcome {
                 Together::Falsified { case, point } => {
-                    let Some((_, case, stated, place)) = target(index + case) else {
-                        return Err(VerifyError::Rejected("a point of an empty box".to_owned()));
-                    };
-                    let point = observation_of(policy.normaliser.as_ref(), stated, &within(case, &point));
-                    return finish(question, Claimed::Sat { case: place, point }, None, key);
+                    return finish_sat(index + case, point);
                 }
                 Together::Verified(tree) => trees.push((tree, count)),
                 Together::Unknown { best_bound } => {
@@ -279,12 +387,9 @@ pub fn verify(
         }
     }
     if let Some(best_bound) = open {
-        return Ok(Answer::Unknown { best_bound, states });
+        return Ok(Answer::Unknown { best_bound, states: std::mem::take(states) });
     }
-    let relu_only = network.layers.iter().all(|l| l.activation.is_piecewise_linear());
-    let proof = emit_proof(&trees, relu_only).into_bytes();
-    let record = WitnessRecord { name: proof_name.to_owned(), sha256: sha256_hex(&proof), size: proof.len() };
-    finish(question, Claimed::Unsat { proof: record }, Some(proof), key)
+    finish_unsat(&trees, None)
 }
 
 /// Most inputs of networks whose cases are searched together first.
@@ -305,7 +410,7 @@ fn groups<'a>(question: &Question, cases: &'a [Case]) -> Vec<&'a [Case]> {
 /// What became of cases that [`groups`] put together: the first of some, their number, and what was found of these.
 fn search_group(
     network: &FloatNetwork,
-    (first, cases): (usize, &[Case]),
+    (first, cases, together): (usize, &[Case], bool),
     options: &BranchOptions,
     states: &mut [BranchState],
     accepts: &dyn Fn(usize, &[Rational]) -> bool,
@@ -313,11 +418,11 @@ fn search_group(
 ) -> Vec<(usize, usize, Together)> {
     // Leaves that were given of each case are gone on with alone.
     let fresh = states.iter().skip(1).all(|state| *state == BranchState::default());
-    if cases.len() > 1 && fresh {
-        let few = network.inputs() <= AUTO_INPUTS;
+    let few = network.inputs() <= AUTO_INPUTS;
+    if cases.len() > 1 && fresh && (few || together) {
         let of_case = |case: usize, point: &[Rational]| accepts(first + case, point);
         // With many inputs the tree is thrown away where it does not close, so that each case has a state of its own.
-        let mut passing = BranchState::default();
+        let mut passing = if few { BranchState::default() } else { std::mem::take(&mut states[0]) };
         let most = if few { u64::MAX } else { TOGETHER_STEPS };
         let options = BranchOptions { max_steps: options.max_steps.min(most), ..*options };
         let state = if few { &mut states[0] } else { &mut passing };
@@ -354,6 +459,10 @@ fn search_case(
     accepts: &dyn Fn(&[Rational]) -> bool,
     stop: &dyn Fn() -> bool,
 ) -> BranchOutcome {
+    // Of many cases, those that time has run out for are not looked at.
+    if stop() {
+        return BranchOutcome::Unknown { best_bound: f64::NEG_INFINITY };
+    }
     let problem = BranchProblem::new(network, case);
     let limit = state.steps().saturating_add(options.max_steps);
     loop {
@@ -400,7 +509,7 @@ fn finish(
     claimed: Claimed,
     proof: Option<Vec<u8>>,
     key: &Key,
-) -> Result<Answer, VerifyError> {
+) -> Result<Answer, Failure> {
     let rejected = |e: &dyn std::fmt::Display| VerifyError::Rejected(e.to_string());
     let sat = matches!(claimed, Claimed::Sat { .. });
     let property = parse_property(question.property_file(sat)).map_err(|e| rejected(&e))?;
@@ -434,7 +543,7 @@ fn finish(
         property: &property,
         proof: proof.as_deref().map(|bytes| NamedFile { name: "proof", bytes }),
     };
-    let decided = check_property(parsed, &subject, &mut |_| {}).map_err(|e| rejected(&e))?;
+    let decided = check_property(parsed, &subject, &mut |_| {}).map_err(|e| Failure::of(&e))?;
     Ok(Answer::Decided { decided: Box::new(decided), envelope: key.sign(PAYLOAD_TYPE, payload), proof })
 }
 
@@ -466,17 +575,26 @@ pub fn emit_property(property: &Property) -> String {
 }
 
 /// The canonical proof file; for piecewise linear networks the upper lines are derived by the checker.
-fn emit_proof(trees: &[(SplitTree, usize)], relu_only: bool) -> String {
-    let emit_tree = |(tree, _): &(SplitTree, usize)| list(&tree.nodes, |node| emit_node(node, relu_only));
-    let (format, cases) = (("format", text(PROOF_FORMAT)), ("cases", list(trees, emit_tree)));
-    canonical(&if trees.iter().all(|(_, cases)| *cases == 1) {
-        object([format, cases])
-    } else {
-        object([format, cases, ("together", list(trees, |(_, cases)| text(cases.to_string())))])
-    })
+fn emit_proof(trees: &[(SplitTree, usize)], rows: Option<&neurons::KeptRows>, relu_only: bool) -> String {
+    let (slopes, numbers) = neurons::named_slopes(trees);
+    let emitted = trees
+        .iter()
+        .zip(&numbers)
+        .map(|((tree, _), numbers)| list(&tree.nodes, |node| emit_node(node, numbers, relu_only)));
+    let (format, cases) = (("format", text(PROOF_FORMAT)), ("cases", Value::Array(emitted.collect())));
+    let kept = rows.map(|rows| ("kept", neurons::emit_kept(rows, &slopes)));
+    let apart = trees.iter().all(|(_, cases)| *cases == 1);
+    let together = (!apart).then(|| ("together", list(trees, |(_, cases)| text(cases.to_string()))));
+    canonical(&Value::Object(
+        [Some(format), Some(cases), kept, together]
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
+    ))
 }
 
-fn emit_node(node: &SplitNode, relu_only: bool) -> Value {
+fn emit_node(node: &SplitNode, shared: &[u32], relu_only: bool) -> Value {
     let number = |n: usize| text(n.to_string());
     let pair = |a: usize, b: usize| Value::Array(vec![number(a), number(b)]);
     match node {
@@ -507,6 +625,12 @@ fn emit_node(node: &SplitNode, relu_only: bool) -> Value {
                 Some(slopes) => object([kind, parts, ("witness", emit_slopes(slopes, relu_only))]),
             }
         }
+        SplitNode::Leaf(SplitLeaf::Kept { constraint, slopes, multipliers }) => object([
+            ("node", text("kept")),
+            ("constraint", text(constraint.to_string())),
+            ("slopes", text(shared.get(*slopes as usize).map(u32::to_string).unwrap_or_default())),
+            ("multipliers", words(multipliers)),
+        ]),
         SplitNode::Leaf(SplitLeaf::Farkas { slopes }) => {
             object([("node", text("farkas")), ("witness", emit_slopes(slopes, relu_only))])
         }

@@ -7,6 +7,7 @@ pub mod boxes;
 pub mod crown;
 pub mod ibp;
 pub mod kernel;
+pub mod lanes;
 pub mod relax;
 
 /// What is taken off every bound, relative to the terms it was summed from: well above the rounding of the sums, though

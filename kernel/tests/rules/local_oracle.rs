@@ -13,7 +13,7 @@ use num_traits::{Signed, Zero};
 use std::collections::BTreeMap;
 
 use secateur_kernel::back::Functional;
-use secateur_kernel::crown::{Witness, bound_row, crown_layers};
+use secateur_kernel::crown::{Witness, bound_rows, crown_layers};
 use secateur_kernel::grid::{GridNetwork, GridScale};
 use secateur_kernel::hull::{deviation, hull_slopes};
 use secateur_kernel::ibp::propagate;
@@ -241,7 +241,8 @@ fn backward_bounds_agree_with_the_exact_ones() {
                     let mut weights = vec![0; case.policy.network.outputs()];
                     weights[output] = sign;
                     let functional = Functional::of_outputs(grid, &weights).unwrap();
-                    let found = bound_row(grid, table, functional, &layers, &both.set, None).unwrap();
+                    let found =
+                        bound_rows(grid, table, vec![functional], &layers, &both.set, None).unwrap()[0];
                     let weights = weights.iter().map(|&w| on_grid(w, 0)).collect();
                     let exact = network.carry(&exact, &layers, bits, depth, weights, &both.input);
                     let excess = on_grid(found, bits) - &exact;

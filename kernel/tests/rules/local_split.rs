@@ -9,11 +9,14 @@
 use std::slice;
 
 use crate::tanh_table;
+use secateur_kernel::crown::RowWitness;
 use secateur_kernel::fault::{Class, Fault, Place};
 use secateur_kernel::grid::{GridNetwork, GridScale};
 use secateur_kernel::number::Rational;
-use secateur_kernel::split::{Case, LeafWitness, Node, OutputConstraint, check_sat, check_tree, check_unsat};
+use secateur_kernel::relax::SlopeChoice;
+use secateur_kernel::split::{Case, Kept, LeafWitness, Node, OutputConstraint, check_sat, check_tree};
 use secateur_testkit::hinges::sum_and_difference;
+use secateur_testkit::proof::check_unsat;
 
 fn r(text: &str) -> Rational {
     Rational::parse(text).unwrap()
@@ -199,6 +202,98 @@ fn multipliers_refute_an_empty_region() {
     assert_eq!(unsat(&free, &tree([65536, 65536])), Err(Fault::NotEmpty { node: 4 }));
 }
 
+fn keep(of: &Case, rows: &[Vec<[RowWitness; 2]>]) -> Result<Kept, Fault> {
+    Kept::new(&network(), tanh_table(), of, rows)
+}
+
+fn unsat_from(of: &Case, kept: Option<&Kept>, nodes: &[Node]) -> Result<(), Fault> {
+    let mut node = |index: usize| Ok((index, nodes[index].clone()));
+    let cases = (slice::from_ref(of), kept);
+    check_tree(&network(), tanh_table(), cases, &mut node, (0, 1), &mut |_| {})
+}
+
+fn kept_leaf(slopes: [i64; 2], multipliers: &[i64]) -> Node {
+    let slope = |quarters: i64| SlopeChoice { lower: Some(quarters << 22), upper: None };
+    Node::Kept { constraint: 0, slopes: vec![slopes.map(slope).to_vec()], multipliers: multipliers.to_vec() }
+}
+
+/// Over the box the slopes `s, t` below give `s (x + y) + t (x - y)`: 1 and 1 say `2x >= 1/2`, 0 and 0 say 0. Under the signs
+/// `x + y <= 0` and `x - y <= 0` one multiplier each adds `2x`; the box that was kept still reaches to 2.
+#[test]
+fn kept_bounds_are_met_with_signs() {
+    let goal = |bound: &str| case("1", bound);
+    let kept = keep(&goal("0"), &[]).unwrap();
+    let below = |bound: &str, slopes| unsat_from(&goal(bound), Some(&kept), &[kept_leaf(slopes, &[])]);
+    // A slope of 4 quarters is 1.
+    assert_eq!(below("499/1000", [4, 4]), Ok(()));
+    assert!(matches!(below("1/2", [4, 4]), Err(Fault::NotProved { node: 0, .. })));
+    assert!(matches!(below("499/1000", [0, 0]), Err(Fault::NotProved { node: 0, .. })));
+    assert_eq!(below("-1/1000", [0, 0]), Ok(()));
+    // Where both are off the output is 0, which signs alone refute: 3/4 of each multiplier add up to 3/8.
+    let tree = |multipliers: &[i64]| {
+        let end = kept_leaf([0, 0], multipliers);
+        vec![relu(0, [1, 2]), kept_leaf([4, 4], &[0]), relu(1, [3, 4]), kept_leaf([4, 4], &[65_536, 0]), end]
+    };
+    let under = |multipliers: &[i64]| unsat_from(&goal("3/8"), Some(&kept), &tree(multipliers));
+    assert_eq!(under(&[49_153, 49_153]), Ok(()));
+    for weak in [[49_151, 49_151], [0, 0], [65_536, 0], [0, 65_536]] {
+        assert!(matches!(under(&weak), Err(Fault::NotProved { node: 4, .. })), "{weak:?}");
+    }
+    assert_eq!(
+        under(&[-1, 65_536]),
+        Err(Fault::NegativeMultiplier { layer: 0, neuron: 0 }.at(Place::Node(4)))
+    );
+    // As many multipliers as signs.
+    for count in [&[][..], &[49_153], &[49_153, 49_153, 0]] {
+        assert_eq!(under(count), Err(Fault::NoSuchPlace { node: 4 }));
+    }
+    let nowhere = Node::Kept { constraint: 1, slopes: Vec::new(), multipliers: Vec::new() };
+    assert_eq!(unsat_from(&goal("-1"), Some(&kept), &[nowhere]), Err(Fault::NoSuchPlace { node: 0 }));
+    // Nothing is kept, or of another box, which may be too small.
+    let leaf = [kept_leaf([4, 4], &[])];
+    assert_eq!(unsat_from(&goal("-1"), None, &leaf), Err(Fault::NothingKept { node: 0 }));
+    let mut small = goal("0");
+    small.upper[1] = r("0");
+    let small = keep(&small, &[]).unwrap();
+    assert_eq!(unsat_from(&goal("-1"), Some(&small), &leaf), Err(Fault::CasesApart));
+    // A slope outside the grid's range, of a leaf and of what is kept; a box that does not fit.
+    let steep = unsat_from(&goal("-1"), Some(&kept), &[kept_leaf([5, 0], &[])]);
+    assert_eq!(steep, Err(Fault::SlopeOutOfRange { layer: 0, neuron: 0 }.at(Place::Node(0))));
+    let mut wide = goal("0");
+    wide.lower.pop();
+    assert!(matches!(keep(&wide, &[]), Err(Fault::CaseShape)));
+}
+
+/// At x = 1/4 and y = 0 the output is 1/2, so that no leaf, whatever its slopes and multipliers, may refute `output <= 1/2`.
+#[test]
+fn no_kept_leaf_refutes_what_holds() {
+    let goal = case("1", "1/2");
+    let kept = keep(&goal, &[]).unwrap();
+    let steps = [-65_536, -1, 0, 1, 30_000, 65_536, 1 << 20];
+    for (first, second) in steps.iter().flat_map(|a| steps.iter().map(move |b| (*a, *b))) {
+        for slopes in (0..5).flat_map(|a| (0..5).map(move |b| [a, b])) {
+            let leaf = |count: usize| kept_leaf(slopes, &[first, second][..count]);
+            let tree = [relu(0, [1, 2]), leaf(1), relu(1, [3, 4]), leaf(2), leaf(2)];
+            assert!(unsat_from(&goal, Some(&kept), &tree).is_err(), "{slopes:?} {first} {second}");
+        }
+    }
+}
+
+/// Over `y` in `[0, 1/8]` and `x` in `[1/4, 1]` no sum is below 0: a sign says so from what was kept, and the other does not.
+#[test]
+fn kept_bounds_know_what_is_empty() {
+    let mut goal = case("1", "-1");
+    (goal.lower[1], goal.upper[1]) = (r("0"), r("1/8"));
+    let kept = keep(&goal, &[]).unwrap();
+    let tree = |bound: &str, children| {
+        let goal = Case { constraints: case("1", bound).constraints, ..goal.clone() };
+        unsat_from(&goal, Some(&kept), &[relu(0, children), kept_leaf([4, 4], &[0]), kept_leaf([0, 0], &[0])])
+    };
+    // The output is 2x there, at least 1/2; the side below 0 is proved whatever its leaf says.
+    assert_eq!(tree("499/1000", [1, 2]), Ok(()));
+    assert!(tree("1", [1, 2]).is_err());
+}
+
 /// Two leaves, of which the second proves nothing: it is in the second of two shares, and in one that is none.
 #[test]
 fn each_leaf_is_in_a_share() {
@@ -206,7 +301,8 @@ fn each_leaf_is_in_a_share() {
     let nodes = [cut(1, "0", [1, 2]), leaf(), Node::Empty];
     let share = |share| {
         let mut node = |index: usize| Ok((index, nodes[index].clone()));
-        check_tree(&network(), tanh_table(), slice::from_ref(&goal), &mut node, share, &mut |_| {})
+        let cases = (slice::from_ref(&goal), None);
+        check_tree(&network(), tanh_table(), cases, &mut node, share, &mut |_| {})
     };
     assert_eq!(share((0, 2)), Ok(()));
     for all in [(1, 2), (0, 1), (2, 2), (0, 0)] {
@@ -219,7 +315,7 @@ fn each_leaf_is_in_a_share() {
 fn a_leaf_of_several_cases_holds_of_each() {
     let both = |cases: &[Case]| {
         let mut node = |index: usize| Ok((index, leaf()));
-        check_tree(&network(), tanh_table(), cases, &mut node, (0, 1), &mut |_| {})
+        check_tree(&network(), tanh_table(), (cases, None), &mut node, (0, 1), &mut |_| {})
     };
     assert_eq!(both(&[case("1", "-1"), case("1", "1/4")]), Ok(()));
     for cases in [[case("1", "1/2"), case("1", "-1")], [case("1", "-1"), case("1", "1/2")]] {

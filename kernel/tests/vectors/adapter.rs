@@ -33,9 +33,10 @@ use secateur_kernel::relax::{Line, Relaxation, SlopeChoice, relax};
 use secateur_kernel::scaled::ScaledNetwork;
 use secateur_kernel::sensitivity::sensitivity;
 use secateur_kernel::softmax::{PolicyChange, Softmax};
-use secateur_kernel::split::{check_sat, check_tree, check_unsat};
+use secateur_kernel::split::{Kept, check_sat, check_tree};
 use secateur_kernel::stack::{Reading, stack};
 use secateur_kernel::statistic::{Confidence, Sample, Sampler, bernstein, hoeffding};
+use secateur_testkit::proof::check_unsat;
 use serde_json::{Value, json};
 
 use crate::json::{In, int, intervals, ints, rational, rationals};
@@ -135,15 +136,22 @@ pub fn apply(rule: &str, input: In<'_>) -> Outcome {
         "head.softmax-tv" => Ok(rational(&softmax(input)?.total_variation)),
         "head.softmax-kl" => Ok(rational(&softmax(input)?.divergence)),
         "split.input" | "split.relu" | "split.leaf" | "split.combination" | "split.empty"
-        | "split.farkas" => {
+        | "split.farkas" | "split.kept" => {
             let nodes = input.at("nodes").list(objects::node);
+            if let Some(of) = input.maybe("kept") {
+                let (grid, case) = (grid(input)?, objects::case(input.at("case")));
+                let kept = Kept::new(&grid, table(), &objects::case(of), &[])?;
+                let mut node = |index: usize| Ok((index, nodes[index].clone()));
+                let cases = (std::slice::from_ref(&case), Some(&kept));
+                return check_tree(&grid, table(), cases, &mut node, (0, 1), &mut |_| {}).map(accepted);
+            }
             let Some(cases) = input.maybe("cases") else {
                 let case = objects::case(input.at("case"));
                 return check_unsat(&grid(input)?, table(), &case, &nodes, &mut |_| {}).map(accepted);
             };
             let mut node = |index: usize| Ok((index, nodes[index].clone()));
             let cases = cases.list(objects::case);
-            check_tree(&grid(input)?, table(), &cases, &mut node, (0, 1), &mut |_| {}).map(accepted)
+            check_tree(&grid(input)?, table(), (&cases, None), &mut node, (0, 1), &mut |_| {}).map(accepted)
         }
         "stack.networks" => {
             let policies = input.at("networks").list(|part| Policy {

@@ -224,7 +224,7 @@ fn witness(value: In<'_>) -> LeafWitness {
     LeafWitness { slopes: slopes(value.at("slopes")), multipliers: value.at("multipliers").list(In::ints) }
 }
 
-/// A node of a split tree: `input`, `relu`, `leaf`, `combination`, `farkas` or the text `empty`.
+/// A node of a split tree: `input`, `relu`, `leaf`, `combination`, `kept`, `farkas` or the text `empty`.
 pub fn node(value: In<'_>) -> Node {
     let children = |node: In<'_>| {
         let (first, second) = node.at("children").pair();
@@ -247,6 +247,11 @@ pub fn node(value: In<'_>) -> Node {
     }
     if let Some(multipliers) = value.maybe("combination") {
         return Node::Combination { multipliers: multipliers.ints(), witness: own };
+    }
+    if let Some(constraint) = value.maybe("kept") {
+        let own = own.unwrap_or_default();
+        let multipliers = value.at("multipliers").ints();
+        return Node::Kept { constraint: constraint.int(), slopes: own.slopes, multipliers };
     }
     match value.maybe("farkas") {
         Some(own) => Node::Farkas { witness: witness(own) },

@@ -6,10 +6,11 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::audit::{AuditMasks, AuditOptions, AuditOutcome, audit, name_of};
+use crate::audit::{AuditError, AuditMasks, AuditOptions, AuditOutcome, audit, name_of};
 use crate::certify::radius::RadiusRequest;
 use crate::certify::trees::{BRANCH_STEPS, MAX_BRANCH_STEPS};
 use crate::cli::context::bar::Bar;
+use crate::cli::context::interrupt::kept;
 use crate::cli::context::shell::path_in_shell;
 use crate::cli::context::streams::refuse_dash;
 use crate::cli::context::{CliError, Context};
@@ -18,7 +19,7 @@ use crate::cli::option::band::band_limit;
 use crate::cli::option::details::DetailOptions;
 use crate::cli::option::force::Force;
 use crate::cli::option::gap::GapOptions;
-use crate::cli::option::radius::RadiusOptions;
+use crate::cli::option::radius::{RadiusOptions, radii_kept};
 use crate::cli::option::regions::RegionSettings;
 use crate::cli::option::regret::RegretOptions;
 use crate::policy::input::{MAX_TEXT, read_text};
@@ -334,6 +335,7 @@ fn multiples(settings: &Settings, options: &RadiusOptions) -> Result<RadiusReque
         radius_for: settings.radius_for.clone(),
         radius_family: settings.radius_families.clone(),
         radius_cap: settings.radius_cap.clone(),
+        resume: options.resume.clone(),
     };
     let options = if options.radius_for.is_empty() { &own } else { options };
     options.request(settings.counterexample)
@@ -403,6 +405,7 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
     refuse_dash([("DIR", Some(arguments.directory.as_path()))])?;
     let stated = &arguments.stated;
     refuse_dash([
+        ("--resume", arguments.radius.resume.as_deref()),
         ("--states", stated.states.as_deref()),
         ("--masks", stated.masks.as_deref()),
         ("--key", stated.key.as_deref()),
@@ -412,10 +415,17 @@ pub fn run(arguments: &AuditArguments, context: Context) -> Result<u8, CliError>
         let place = if file.exists() { format!("{}: ", file.display()) } else { String::new() };
         CliError { message: format!("{place}{}", error.message), ..error }
     })?;
+    let going_on = options.radii.keep.as_deref().map(radii_kept);
+    going_on.iter().for_each(kept);
     let bar = Bar::new(context.progress);
     let outcome = audit(&options, &bar);
     bar.finish();
-    let outcome = outcome?;
+    let outcome = outcome.map_err(|error| match (&error, &going_on) {
+        (AuditError::Certify(cause), Some(words)) if cause.is_interrupted() => {
+            CliError { message: format!("interrupted; {words}"), code: error.exit_code() }
+        }
+        _ => error.into(),
+    })?;
     let mut text = verified_text(&outcome.verified, None, &arguments.details.wanted());
     let mut document = verified_json(&outcome.verified);
     add_bands((&mut text, &mut document), &outcome.verified, &outcome.bands, options.band_limit.as_ref());

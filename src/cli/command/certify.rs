@@ -15,6 +15,8 @@ use crate::certify::sigstore::emit_sigstore_bundle;
 use crate::certify::trees::{BRANCH_STEPS, MAX_BRANCH_STEPS};
 use crate::certify::{CertifyError, Request, certify, keep_first, witness_name};
 use crate::cli::context::bar::Bar;
+use crate::cli::context::interrupt::kept;
+use crate::cli::context::streams::refuse_dash;
 use crate::cli::context::write;
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::adversary::UnitsWord;
@@ -23,7 +25,7 @@ use crate::cli::option::band::band_limit;
 use crate::cli::option::details::DetailOptions;
 use crate::cli::option::force::Force;
 use crate::cli::option::gap::GapOptions;
-use crate::cli::option::radius::RadiusOptions;
+use crate::cli::option::radius::{RadiusOptions, radii_kept};
 use crate::cli::option::regions::RegionOptions;
 use crate::cli::option::regret::RegretOptions;
 use crate::import::read_arrays;
@@ -166,9 +168,11 @@ fn given_slopes(
 /// Exit codes 2 and 4. A limit that no band keeps is exit code 1; what was found is signed all the same.
 pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliError> {
     let load = CertifyError::Load;
+    refuse_dash([("--resume", arguments.radius.resume.as_deref())])?;
     let witness_name = witness_name(&arguments.out);
     let plan = OutputPlan::new(arguments.force.force);
     let plan = arguments.bundle.iter().fold(plan, |plan, path| plan.file("--bundle", path));
+    let plan = arguments.radius.resume.iter().fold(plan, |plan, path| plan.state("--resume", path));
     let outputs = plan
         .policy(&arguments.policy)
         .masks(arguments.masks.as_deref())
@@ -235,9 +239,16 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
         witness_name: &witness_name,
         seed: "0",
     };
+    let going_on = radii.keep.as_deref().map(radii_kept);
+    going_on.iter().for_each(kept);
     let certified = certify(&request, &key, &bar);
     bar.finish();
-    let certified = certified?;
+    let certified = certified.map_err(|error| match &going_on {
+        Some(words) if error.is_interrupted() => {
+            CliError { message: format!("interrupted; {words}"), code: error.exit_code() }
+        }
+        _ => error.into(),
+    })?;
     let mut set = outputs.set();
     certified.add_to(&mut set, &arguments.out, &witness_name);
     if let (Some(path), Some(bundle)) = (&arguments.bundle, emit_sigstore_bundle(&certified.envelope)) {
@@ -259,6 +270,6 @@ pub fn run(arguments: &CertifyArguments, context: Context) -> Result<u8, CliErro
     document["witness"] =
         json!(certified.witness.as_ref().map(|_| arguments.out.with_file_name(&witness_name)));
     context.print(&text, &document)?;
-    let kept = limit.is_none_or(|limit| answer(&certified.verified, &limit).widest.is_some());
-    Ok(u8::from(!kept))
+    let keeps = limit.is_none_or(|limit| answer(&certified.verified, &limit).widest.is_some());
+    Ok(u8::from(!keeps))
 }

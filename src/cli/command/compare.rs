@@ -9,14 +9,16 @@ use secateur_checker::number::Rational;
 use secateur_checker::pair::PairQuestion;
 use secateur_checker::reader::certificate::FileDigest;
 use secateur_checker::reader::escaped::Escaped;
-use secateur_checker::reader::property::{NamedNetwork, Property};
+use secateur_checker::reader::property::NamedNetwork;
 
 use crate::cli::command::verify::source::read_masked;
-use crate::cli::command::verify::{DecideOptions, decide, read_network, record};
+use crate::cli::command::verify::{Begun, DecideOptions, decide, read_network, record};
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::adversary::{Norm, UnitsWord, exact, exact_list, perturbation};
 use crate::cli::option::regions::read as read_boxes;
-use crate::verify::{Question, QuestionNetwork};
+use crate::search::branch::BranchOptions;
+use crate::verify::difference::{Compared, Difference};
+use crate::verify::{QuestionNetwork, VerifyError};
 
 /// What a property calls the two.
 const NAMES: [&str; 2] = ["dense", "pruned"];
@@ -29,6 +31,9 @@ Examples:
       --delta 0.05 --key keys/secateur.pem --out pair.cert.dsse.json
   secateur compare hopper/ --mask hopper/masks/mask-30.safetensors \\
       --states states.npy --limit 20 --epsilon 0.01 --delta 0.2
+  # how far apart can they be?
+  secateur compare hopper/ --mask hopper/masks/mask-30.safetensors \\
+      --states states.npy --limit 1 --epsilon 0.05 --smallest-delta
   secateur compare cartpole/ --mask loose.safetensors --mask tight.safetensors \\
       --box box.toml --same-action
   secateur check --network dense=dense.onnx --network pruned=pruned.onnx \\
@@ -92,6 +97,17 @@ pub struct QuestionOptions {
     /// Does any output of the two differ by this much or more?
     #[arg(long, value_name = "D")]
     delta: Option<String>,
+    /// Find the smallest D, and prove it: of the box of inputs given, or of each, N boxes are bounded, those first in which the
+    /// two may differ most.
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        default_missing_value = "2000",
+        value_parser = clap::value_parser!(u64).range(1..),
+        conflicts_with_all = ["state", "leaves"]
+    )]
+    smallest_delta: Option<u64>,
     /// Is DENSE's greatest output PRUNED's greatest too, alone?
     #[arg(long)]
     same_action: bool,
@@ -106,6 +122,13 @@ impl QuestionOptions {
     ///
     /// # Errors
     /// Exit code 2.
+    fn asked(&self) -> Result<Asked, CliError> {
+        Ok(match self.smallest_delta {
+            Some(boxes) => Asked::Smallest { boxes },
+            None => Asked::Question(self.question()?),
+        })
+    }
+
     fn question(&self) -> Result<PairQuestion, CliError> {
         if let Some(delta) = &self.delta {
             let delta = exact("--delta", delta)?;
@@ -140,15 +163,43 @@ fn below_logarithm(odds: &Rational) -> Result<Rational, CliError> {
 /// # Errors
 /// Exit codes 2 and 4; unknown is exit code 1 and no error.
 pub fn run(arguments: &CompareArguments, context: Context) -> Result<u8, CliError> {
-    let asked = arguments.question.question()?;
+    let asked = arguments.question.asked()?;
     let given = [&arguments.boxes, &arguments.states].into_iter().flatten();
     let radii = crate::cli::option::adversary::radii_file(arguments.radii.as_deref());
     let paths = arguments.networks.iter().chain(&arguments.masks).chain(given).chain(&radii);
     let reads: Vec<&Path> = paths.map(PathBuf::as_path).collect();
-    decide(&arguments.decide, &reads, None, &|| question(arguments, &asked), context)
+    let question = |options: &BranchOptions, stop: &dyn Fn() -> bool| {
+        let compared = compared(arguments, &asked)?;
+        let wrong = |e: VerifyError| match e {
+            VerifyError::Input(_) => CliError::input(e),
+            _ => CliError::internal(e),
+        };
+        match &asked {
+            Asked::Question(asked) => compared.question(asked).map(Begun::from).map_err(wrong),
+            Asked::Smallest { boxes } => {
+                let options = BranchOptions { max_steps: *boxes, ..*options };
+                let Difference { question, states, attained, .. } =
+                    compared.smallest(&options, stop).map_err(wrong)?;
+                let note = format!("\na difference of {attained:.6} is met, so no smaller one can be proved");
+                Ok(Begun { question, states, note })
+            }
+        }
+    };
+    decide(&arguments.decide, &reads, None, &question, context)
 }
 
-fn question(arguments: &CompareArguments, asked: &PairQuestion) -> Result<Question, CliError> {
+/// What is asked of the two.
+enum Asked {
+    /// A question with a number of its own.
+    Question(PairQuestion),
+    /// The smallest difference that so many boxes a box prove.
+    Smallest {
+        /// Boxes bounded.
+        boxes: u64,
+    },
+}
+
+fn compared(arguments: &CompareArguments, asked: &Asked) -> Result<Compared, CliError> {
     let mut inputs = Vec::new();
     let networks = networks(arguments, &mut inputs)?;
     let policies = [&networks[0].files.policy, &networks[1].files.policy];
@@ -159,27 +210,25 @@ fn question(arguments: &CompareArguments, asked: &PairQuestion) -> Result<Questi
             other.0, other.1
         )));
     }
-    if outputs < 2 && matches!(asked, PairQuestion::Action { .. }) {
+    if outputs < 2 && matches!(asked, Asked::Question(PairQuestion::Action { .. })) {
         return Err(CliError::input("a network of one output has one action: ask for --delta"));
     }
-    let mut cases = Vec::new();
-    for (number, (lower, upper)) in boxes(arguments, policies[0], &mut inputs)?.into_iter().enumerate() {
+    let boxes = boxes(arguments, policies[0], &mut inputs)?;
+    for (number, (lower, upper)) in boxes.iter().enumerate() {
         if lower.len() != width || upper.len() != width {
             let found = lower.len();
             return Err(CliError::input(format!(
                 "box {number} has {found} ends, the networks have {width} inputs"
             )));
         }
-        if let Some(input) = lower.iter().zip(&upper).position(|(l, u)| l > u) {
+        if let Some(input) = lower.iter().zip(upper).position(|(l, u)| l > u) {
             return Err(CliError::input(format!(
                 "box {number}: the lower end of input {input} is above the upper"
             )));
         }
-        cases.extend(asked.cases(outputs, &lower, &upper));
     }
     let named = NAMES.map(|name| NamedNetwork { name: name.to_owned(), reads: (0..width).collect() });
-    let property = Property { cases, networks: named.to_vec() };
-    Question::several(networks, &property, inputs).map_err(CliError::input)
+    Ok(Compared { networks, named: named.to_vec(), boxes, inputs })
 }
 
 fn networks(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
-use secateur_checker::answer::{headline, percent, quantity_words};
+use secateur_checker::answer::{Bound, headline, percent, quantity_words};
 use secateur_checker::load::{CheckPaths, check_paths};
 use secateur_checker::number::Rounding;
 use secateur_checker::radii::target_words;
@@ -22,7 +22,9 @@ use crate::cli::option::document::DocumentOutput;
 use crate::outputs::{OutputPlan, is_dash};
 use crate::policy::input::{MAX_TEXT, read_text};
 use crate::progress::Progress;
-use crate::report::{BoundRow, RadiusRow, Row, Standing, bounds, radii, rows, sums, theorem_steps};
+use crate::report::{
+    BoundRow, OutputRow, RadiusRow, Row, Standing, bounds, outputs, radii, rows, sums, theorem_steps,
+};
 use crate::show::summary::{FORMAT, both};
 use crate::show::survival::survival_plot;
 use crate::show::words::short;
@@ -125,6 +127,8 @@ struct Read {
     headlines: Vec<(String, String)>,
     /// By mask and quantity, what is bounded.
     bounds: Vec<BoundRow>,
+    /// By output that has a name, how far it moves in its unit.
+    outputs: Vec<OutputRow>,
     /// By entry, how far a claim is proved.
     radii: Vec<RadiusRow>,
     /// The certificates with radii, by policy.
@@ -170,6 +174,7 @@ fn checked(arguments: &ReportArguments, entries: Vec<Entry>, bar: &Bar) -> Resul
         let headline = headline(certificate, facts);
         read.headlines.push((name.clone(), format!("{}: {headline}", standing.words())));
         read.bounds.extend(bounds(&name, standing, certificate, facts));
+        read.outputs.extend(outputs(&name, standing, certificate, facts));
         read.rows.extend(rows(&name, standing, certificate));
         read.radii(&name, standing, certificate);
     }
@@ -207,14 +212,14 @@ pub fn run(arguments: &ReportArguments, context: Context) -> Result<u8, CliError
     let given = arguments.certificates.iter().map(PathBuf::as_path).chain(listed).chain(trust);
     let plan = given.fold(arguments.out.plan(), OutputPlan::document);
     let plan = arguments.plot.iter().fold(plan, |plan, path| plan.file("--plot", path));
-    let outputs = arguments.out.test_with(entries.iter().fold(plan, |plan, entry| entry.read_by(plan)))?;
+    let files = arguments.out.test_with(entries.iter().fold(plan, |plan, entry| entry.read_by(plan)))?;
     let bar = Bar::new(context.progress);
     let all = match &arguments.list {
         Some(_) => checked(arguments, entries, &bar),
         None => read_only(&arguments.certificates),
     };
     bar.finish();
-    let Read { rows: all, headlines, bounds, radii, certificates } = all?;
+    let Read { rows: all, headlines, bounds, outputs, radii, certificates } = all?;
     let sums = sums(&all);
     let (steps, violated) = theorem_steps(&all);
     // One policy's rows are their own sums.
@@ -223,6 +228,7 @@ pub fn run(arguments: &ReportArguments, context: Context) -> Result<u8, CliError
     let mut text = format!("{}\n{gap}{STEPS}\n{gap}", table(&all, shown, arguments.markdown));
     text.push_str(&bound_table(&bounds, arguments.markdown));
     text.push_str(gap);
+    text.push_str(&output_table(&outputs, arguments.markdown));
     text.push_str(&radius_table(&radii, arguments.markdown));
     for (name, headline) in &headlines {
         text.push_str(&format!("{}: {headline}\n", plain(name)));
@@ -236,6 +242,9 @@ pub fn run(arguments: &ReportArguments, context: Context) -> Result<u8, CliError
         "headlines": headlines.iter().map(|(name, words)| json!({"policy": name, "headline": words})).collect::<Vec<_>>(),
         "bounds": bounds.iter().map(bound_json).collect::<Vec<_>>(), "rows": list(&all), "sums": list(&sums),
         "theoremSteps": steps, "violations": violated});
+    if !outputs.is_empty() {
+        document["outputs"] = outputs.iter().map(output_json).collect();
+    }
     if !radii.is_empty() {
         document["radii"] = radii.iter().map(radius_json).collect();
     }
@@ -244,11 +253,11 @@ pub fn run(arguments: &ReportArguments, context: Context) -> Result<u8, CliError
             certificates.iter().map(|(name, c)| (name.as_str(), c)).collect();
         let plot = survival_plot(&named, arguments.list.is_some())
             .ok_or_else(|| CliError::input("--plot: no certificate has radii; certify with --radius-for"))?;
-        let mut set = outputs.set();
+        let mut set = files.set();
         set.add(path, plot);
         write(set)?;
     }
-    arguments.out.emit(&outputs, context, &text, &document)?;
+    arguments.out.emit(&files, context, &text, &document)?;
     Ok(u8::from(violated > 0))
 }
 
@@ -310,6 +319,29 @@ fn bound_table(bounds: &[BoundRow], markdown: bool) -> String {
     format!("bounds at the listed states, {words}:\n{}{table}\n{more}", if markdown { "\n" } else { "" })
 }
 
+/// How far outputs with names move, in their units; nothing without names.
+fn output_table(outputs: &[OutputRow], markdown: bool) -> String {
+    let Some(words) = outputs.first().map(|row| standing_words(row.standing)) else { return String::new() };
+    let mut table = empty_table(markdown);
+    table.set_header(["policy", "output", "moves by at most", "most under", "attack at least"]);
+    for row in outputs.iter().take(MAX_ROWS) {
+        let Some((mask, most)) = row.worst() else { continue };
+        let unit = row.output.unit.as_ref().map_or_else(String::new, |unit| format!(" {unit}"));
+        let at_least = row.at_least.as_ref().map(|value| format!("{}{unit}", short(value, Rounding::Down)));
+        table.add_row([
+            plain(&row.policy),
+            plain(&row.output.name),
+            format!("{}{unit}", short(&most.value, Rounding::Up)),
+            format!("mask {mask}"),
+            at_least.unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    let left = outputs.len().saturating_sub(MAX_ROWS);
+    let more = if left > 0 { format!("{left} more rows: --format json\n") } else { String::new() };
+    let gap = if markdown { "\n" } else { "" };
+    format!("outputs in their units, at the listed states, {words}:\n{gap}{table}\n{more}{gap}")
+}
+
 /// How far claims are proved, by policy and mask; nothing without radii.
 fn radius_table(radii: &[RadiusRow], markdown: bool) -> String {
     let Some(words) = radii.first().map(|row| standing_words(row.standing)) else { return String::new() };
@@ -360,6 +392,15 @@ fn radius_json(row: &RadiusRow) -> Value {
            "limit": row.limit.as_ref().map(down), "states": row.states, "least": down(&spread.least),
            "median": down(&spread.median), "mean": down(&spread.mean), "brokenStates": spread.broken,
            "brokenMedian": spread.broken_median.as_ref().map(|multiple| both(multiple, Rounding::Up))})
+}
+
+fn output_json(row: &OutputRow) -> Value {
+    let mask = |(mask, bound): &(usize, Bound)| json!({"mask": mask, "atMost": both(&bound.value, Rounding::Up), "everyState": bound.everywhere});
+    let named = &row.output;
+    json!({"policy": row.policy, "evidence": row.standing.words(), "name": named.name, "output": named.output,
+           "unit": named.unit, "scale": named.scale.as_ref().map(|scale| both(scale, Rounding::Down)),
+           "masks": row.masks.iter().map(mask).collect::<Vec<_>>(),
+           "attackAtLeast": row.at_least.as_ref().map(|value| both(value, Rounding::Down))})
 }
 
 fn bound_json(row: &BoundRow) -> Value {

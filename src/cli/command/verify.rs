@@ -5,6 +5,7 @@ mod point;
 pub mod source;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::certify::emit::emit_envelope;
 use clap::Args;
@@ -80,6 +81,9 @@ pub struct DecideOptions {
     /// Most regions bounded per case.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     steps: u64,
+    /// Most seconds that the search takes, its own check of what it found apart: then the answer is unknown.
+    #[arg(long, value_name = "T", value_parser = seconds)]
+    seconds: Option<Duration>,
     /// File that an unfinished search (budget used up, or Ctrl-C) is kept in and taken up from; it may not exist yet.
     #[arg(long, visible_alias = "resume", value_name = "FILE")]
     state: Option<PathBuf>,
@@ -102,6 +106,29 @@ pub struct DecideOptions {
     seed: u64,
     #[command(flatten)]
     force: Force,
+}
+
+/// Seconds above 0.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0);
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| "a number of seconds above 0 is needed, such as 60".to_owned())
+}
+
+/// A question, and where its search begins.
+pub struct Begun {
+    /// The question.
+    pub question: Question,
+    /// Trees that are there already; none for a search from nothing.
+    pub states: Vec<BranchState>,
+    /// What is said of them: a line after a line break, or nothing.
+    pub note: String,
+}
+
+impl From<Question> for Begun {
+    fn from(question: Question) -> Self {
+        Self { question, states: Vec::new(), note: String::new() }
+    }
 }
 
 /// The record of a file that was imported.
@@ -168,8 +195,10 @@ fn proof_name(out: Option<&PathBuf>) -> String {
     format!("{}.proof.json", stem.unwrap_or(&name))
 }
 
-fn read_states(path: Option<&PathBuf>, question: &Question) -> Result<Vec<BranchState>, CliError> {
-    let Some(path) = path.filter(|p| p.exists()) else { return Ok(Vec::new()) };
+fn read_states(path: &Path, question: &Question) -> Result<Vec<BranchState>, CliError> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
     let bytes = read_bytes(path, MAX_OWN).map_err(|e| at(&e))?;
     parse_search(question, &bytes).map_err(|e| at(&e))
@@ -201,8 +230,14 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
     let networks = given.iter().flat_map(|network| [Some(&network.path), network.mask.as_ref()]).flatten();
     let reads: Vec<&Path> = arguments.files.iter().chain(networks).map(PathBuf::as_path).collect();
     let property = arguments.files.last().map(PathBuf::as_path);
-    decide(&arguments.decide, &reads, property, &|| asked(&arguments.files, &arguments.networks), context)
+    let question = |_: &BranchOptions, _: &dyn Fn() -> bool| {
+        asked(&arguments.files, &arguments.networks).map(Begun::from)
+    };
+    decide(&arguments.decide, &reads, property, &question, context)
 }
+
+/// Makes the question, given how to search and when to stop.
+pub type Ask<'a> = dyn Fn(&BranchOptions, &dyn Fn() -> bool) -> Result<Begun, CliError> + 'a;
 
 /// Decides a question about the files `reads`, signs and writes. Where `property` names no file that states it, the property
 /// is written too, beside the certificate.
@@ -213,33 +248,37 @@ pub fn decide(
     arguments: &DecideOptions,
     reads: &[&Path],
     property: Option<&Path>,
-    question: &dyn Fn() -> Result<Question, CliError>,
+    question: &Ask<'_>,
     context: Context,
 ) -> Result<u8, CliError> {
     refuse_dash([("--resume", arguments.state.as_deref()), ("--leaves", arguments.leaves.as_deref())])?;
     let (name, beside) = (proof_name(arguments.out.as_ref()), property.is_none());
     // Before the network is read, which may take long; what is in --canonical is compared once its files are known.
     plan(arguments, reads, beside, &name).test()?;
-    let question = question()?;
+    let options =
+        BranchOptions { max_steps: arguments.steps, seed: arguments.seed, ..BranchOptions::default() };
+    let begun = Instant::now();
+    let late = || arguments.seconds.is_some_and(|most| begun.elapsed() >= most);
+    let stop = || stop_requested() || late();
+    let Begun { question, states, note } = question(&options, &stop)?;
     let outputs = outputs(arguments, plan(arguments, reads, beside, &name), &question)?;
     // Without --key the verdict is still checked; the signature of a key nobody knows is thrown away.
     let key = match &arguments.key {
         Some(path) => Key::read(path).map_err(CliError::input)?,
         None => Key::generate().map_err(CliError::internal)?,
     };
-    let options =
-        BranchOptions { max_steps: arguments.steps, seed: arguments.seed, ..BranchOptions::default() };
-    let (states, given) = match &arguments.leaves {
-        Some(path) => begin(path, &question, &options)?,
-        None => (read_states(arguments.state.as_ref(), &question)?, String::new()),
+    let (states, given) = match (&arguments.leaves, &arguments.state) {
+        (Some(path), _) => begin(path, &question, &options)?,
+        (None, Some(path)) => (read_states(path, &question)?, note),
+        (None, None) => (states, note),
     };
     if let Some(path) = &arguments.state {
         kept(format!("the search of this run was not kept; {} is as it was", path.display()));
     }
-    let mut answer = verify(&question, &options, states, &key, &name, &stop_requested);
+    let mut answer = verify(&question, &options, states, &key, &name, &stop);
     if arguments.leaves.is_some() && matches!(answer, Err(VerifyError::Rejected(_))) {
         // What floats took for proved the checker has refused: nothing of the file is relied on any more.
-        answer = verify(&question, &options, Vec::new(), &key, &name, &stop_requested);
+        answer = verify(&question, &options, Vec::new(), &key, &name, &stop);
     }
     let answer = answer.map_err(|e| match e {
         VerifyError::Input(_) => CliError::input(e),
@@ -254,9 +293,13 @@ pub fn decide(
     }
     match answer {
         Answer::Unknown { best_bound, states } => {
-            let mut text = format!(
-                "unknown\nthe search stopped; some constraint is at least {best_bound:.6} where it is open"
-            );
+            let mut text = if best_bound.is_finite() {
+                format!(
+                    "unknown\nthe search stopped; some constraint is at least {best_bound:.6} where it is open"
+                )
+            } else {
+                "unknown\nthe search stopped before it had looked everywhere".to_owned()
+            };
             if let Some(path) = &arguments.state {
                 let kept = emit_search(&question, states).map_err(CliError::internal)?;
                 set.update(path, kept);
@@ -307,7 +350,8 @@ pub fn decide(
                 }
                 Claimed::Sat { case, point } => {
                     let outputs = outputs_at(&question, point).map_err(CliError::internal)?;
-                    let found = point::Found { case: *case, inputs: point, outputs: &outputs };
+                    let found =
+                        point::Found { question: &question, case: *case, inputs: point, outputs: &outputs };
                     text.push_str(&found.lines(arguments.details));
                     found.describe(&mut document);
                     text.push_str(&witness.map_or(String::new(), |witness| witness.line));

@@ -1,5 +1,7 @@
 //! Options that ask for radii, shared by `certify` and `audit`.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use secateur_checker::number::Rational;
 
@@ -21,6 +23,14 @@ pub struct RadiusOptions {
     /// The multiple at which the search stops; default 64.
     #[arg(long, value_name = "M", requires = "radius_for")]
     pub radius_cap: Option<String>,
+    /// File that keeps the search of radii, so that the same command goes on from there after an interruption.
+    #[arg(long, value_name = "FILE")]
+    pub resume: Option<PathBuf>,
+}
+
+/// What to say is kept of an interrupted search of radii.
+pub fn radii_kept(path: &Path) -> String {
+    format!("{} keeps the radii found so far; the same command goes on from there", path.display())
 }
 
 impl RadiusOptions {
@@ -29,7 +39,7 @@ impl RadiusOptions {
     /// # Errors
     /// Exit code 2 for a goal, family or number that cannot be read.
     pub fn request(&self, attack: bool) -> Result<RadiusRequest, CliError> {
-        let mut request = RadiusRequest { attack, ..RadiusRequest::default() };
+        let mut request = RadiusRequest { attack, keep: self.resume.clone(), ..RadiusRequest::default() };
         request.goals = self
             .radius_for
             .iter()
@@ -46,6 +56,11 @@ impl RadiusOptions {
                     "radius-cap {cap:?} is not above 0 and at most {LARGEST}; the default is {RADIUS_CAP}"
                 )));
             }
+        }
+        if request.goals.is_empty() && self.resume.is_some() {
+            return Err(CliError::input(
+                "resume keeps a search of radii and needs radius-for: what is to be proved, such as same-action",
+            ));
         }
         if request.goals.is_empty() && (!self.radius_family.is_empty() || self.radius_cap.is_some()) {
             return Err(CliError::input(

@@ -5,6 +5,7 @@ use secateur_checker::model::SOURCE_ROLES;
 use secateur_checker::number::{Rational, Rounding};
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::escaped::Escaped;
+use secateur_checker::reader::names::OutputName;
 use secateur_checker::table::Quantity;
 
 use super::finding;
@@ -34,6 +35,12 @@ impl Case<'_> {
         self.evidence.certificate()
     }
 
+    /// What the policy calls an output.
+    fn called(&self, output: usize) -> Option<&OutputName> {
+        let names = self.evidence.policy().files.names.as_ref()?;
+        names.outputs.iter().find(|named| named.output == output)
+    }
+
     /// `None` if no baseline was found at all, `Some(None)` if it does not have this policy.
     pub fn decide(&self, accepted: Option<Option<&Accepted>>) -> Test {
         let mut test = Test {
@@ -57,6 +64,9 @@ impl Case<'_> {
             self.sparsity(&masks, &mut test.findings);
         }
         self.origin(&mut test.findings);
+        for found in &mut test.findings {
+            found.called = found.output.and_then(|output| self.called(output)).cloned();
+        }
         test
     }
 
@@ -135,9 +145,14 @@ impl Case<'_> {
         }
         let (mask, have) = shown?;
         let rounding = values.quantity.rounding();
-        let number = Number { exact: have.value, rounding }.decimal();
+        let number = Number { exact: have.value, rounding };
         let way = if rounding == Rounding::Up { "at most" } else { "at least" };
-        Some(format!("{} {way} {number} by {}, mask {mask}", values.quantity.name(), values.choice.name()))
+        let (decimal, name, by) = (number.decimal(), values.quantity.name(), values.choice.name());
+        let called = have.output.and_then(|output| self.called(output)).map(|called| {
+            let unit = number.in_unit(called).map_or_else(String::new, |unit| format!(" by {unit}"));
+            format!(" ({}{unit})", Escaped(&called.name))
+        });
+        Some(format!("{name} {way} {decimal} by {by}, mask {mask}{}", called.unwrap_or_default()))
     }
 
     fn at(

@@ -1,5 +1,6 @@
 //! The report for programs. `spec/gate.md#json`.
 
+use secateur_checker::reader::names::OutputName;
 use serde_json::{Value, json};
 
 use super::super::report::{Finding, Number, PolicyReport, Report, Test};
@@ -49,9 +50,14 @@ pub fn number(number: &Number) -> Value {
            "exact": number.exact.to_string()})
 }
 
+/// An output as the policy calls it: a change of 1 is `scale` of the unit.
+pub fn called(named: &OutputName) -> Value {
+    json!({"name": named.name, "unit": named.unit, "scale": named.scale.as_ref().map(ToString::to_string)})
+}
+
 fn finding(finding: &Finding) -> Value {
     json!({"code": finding.kind.code(), "says": printable(&finding.says), "do": printable(&finding.advice), "mask": finding.mask,
-           "state": finding.state, "output": finding.output, "have": finding.have.as_ref().map(number),
+           "state": finding.state, "output": finding.output, "called": finding.called.as_ref().map(called), "have": finding.have.as_ref().map(number),
            "need": finding.need.as_ref().map(number), "line": finding.line, "excepted": finding.excepted.as_deref().map(printable),
            "exitCode": finding.kind.exit_code(), "fingerprint": fingerprint(finding)})
 }

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::super::report::{Finding, Kind, Report};
-use super::json::number;
+use super::json::{called, number};
 use super::{fingerprint, printable, rules_file, sentence};
 
 /// A plain text message: brackets would be a link, braces a placeholder.
@@ -70,7 +70,7 @@ fn result(finding: &Finding, file: &str) -> Value {
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": file}, "region": {"startLine": finding.line.max(1)}}}],
         "partialFingerprints": {"secateurGate/v1": fingerprint(finding)},
         "properties": {"test": finding.test, "policy": finding.policy, "mask": finding.mask, "state": finding.state,
-                       "output": finding.output, "have": finding.have.as_ref().map(number),
+                       "output": finding.output, "called": finding.called.as_ref().map(called), "have": finding.have.as_ref().map(number),
                        "need": finding.need.as_ref().map(number)},
     });
     if let Some(reason) = &finding.excepted {

@@ -11,6 +11,7 @@ pub mod oracle;
 #[cfg(feature = "program")]
 pub mod problem;
 pub mod programs;
+pub mod proof;
 pub mod random;
 #[cfg(feature = "program")]
 pub mod reference;

@@ -61,6 +61,29 @@ fn frames_repeat_their_inputs() {
     assert_eq!(InputGroup { stride: usize::MAX, ..group }.input(0, 2), None);
 }
 
+/// Inputs 3 and 4, 8 and 9, 13 and 14 are a group of frames, 6 is one alone, 16 to 18 are a single frame, whatever its stride
+/// says; no other input has a name.
+#[test]
+fn inputs_belong_to_a_group_as_one_of_its_members() {
+    let group = |name: &str, first, count, frames, stride| {
+        let (name, unit) = (name.to_owned(), None);
+        InputGroup { name, first, count, frames, stride, unit }
+    };
+    let inputs = vec![group("g", 3, 2, 3, 5), group("one", 6, 1, 1, 1), group("three", 16, 3, 1, 1)];
+    let names = Names { inputs, outputs: Vec::new() };
+    for input in 0..22 {
+        let wanted = match input {
+            3 | 8 | 13 => Some(("g", 0)),
+            4 | 9 | 14 => Some(("g", 1)),
+            6 => Some(("one", 0)),
+            16..=18 => Some(("three", input - 16)),
+            _ => None,
+        };
+        let found = names.group_of(input).map(|(group, member)| (&*group.name, member));
+        assert_eq!(found, wanted, "{input}");
+    }
+}
+
 #[test]
 fn what_is_covered_twice_or_not_there_is_refused() {
     let twice = refused(r#""first":"0""#, r#""first":"1""#);

@@ -2,10 +2,12 @@
 //! attack breaks it. Untrusted: every multiple is one that the checker's rule accepted. `spec/certificate-radius.md`.
 
 mod attack;
+mod kept;
 mod multiple;
 mod proved;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -28,6 +30,8 @@ use crate::policy::emit::emit_safetensors;
 use crate::progress::Progress;
 
 use attack::{Breaker, Found, breaks, farther};
+use kept::KeptRadii;
+pub use kept::KeptRadiiError;
 pub use multiple::{LARGEST, RADIUS_CAP};
 use multiple::{multiple, position_at_most};
 pub(crate) use proved::softmax_change;
@@ -91,13 +95,15 @@ pub struct RadiusRequest {
     pub cap: Rational,
     /// Whether to search points that break it.
     pub attack: bool,
+    /// A file that keeps what was found of each state; a search that finds it there goes on from it, to the same bytes.
+    pub keep: Option<PathBuf>,
 }
 
 impl Default for RadiusRequest {
     /// No goal; family `crown`, up to [`RADIUS_CAP`], with attacks.
     fn default() -> Self {
         let cap = Rational::parse(RADIUS_CAP).unwrap_or_else(|_| Rational::one());
-        Self { goals: Vec::new(), families: vec![Family::Crown], cap, attack: true }
+        Self { goals: Vec::new(), families: vec![Family::Crown], cap, attack: true, keep: None }
     }
 }
 
@@ -144,9 +150,23 @@ pub enum RadiusError {
     /// The checker's rule cannot be evaluated.
     #[error("radius: {0}")]
     Rule(Reason),
+    /// What was found cannot be kept, or what was kept cannot be gone on from.
+    #[error("{}: {error}", path.display())]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: KeptRadiiError,
+    },
     /// Interrupted by the user.
     #[error("interrupted; nothing was written")]
     Interrupted,
+}
+
+impl From<(PathBuf, KeptRadiiError)> for RadiusError {
+    fn from((path, error): (PathBuf, KeptRadiiError)) -> Self {
+        Self::Kept { path, error }
+    }
 }
 
 impl RadiusError {
@@ -235,14 +255,20 @@ pub(crate) fn propose_radii(
     }
     let searches = families.iter().map(|family| family.covers(problem.masks.len())).sum::<usize>();
     let total = searches * goals.len() * problem.states.values.rows;
-    let work = Work { problem, request, branch_steps, head, progress, done: AtomicUsize::new(0), total };
-    for goal in goals {
-        for mask in 0..problem.masks.len() {
-            let covering = families.iter().filter(|family| mask < family.covers(problem.masks.len()));
-            work.one_mask(goal, mask, &covering.copied().collect::<Vec<_>>(), &mut radii)?;
-        }
+    if total == 0 {
+        return Ok(radii);
     }
-    Ok(radii)
+    let kept = KeptRadii::open(problem, request, branch_steps)?;
+    let work =
+        Work { problem, request, branch_steps, head, progress, kept, done: AtomicUsize::new(0), total };
+    let searched = goals.into_iter().try_for_each(|goal| {
+        (0..problem.masks.len()).try_for_each(|mask| {
+            let covering = families.iter().filter(|family| mask < family.covers(problem.masks.len()));
+            work.one_mask(goal, mask, &covering.copied().collect::<Vec<_>>(), &mut radii)
+        })
+    });
+    work.kept.flush()?;
+    searched.map(|()| radii)
 }
 
 /// What one run of the search knows.
@@ -252,6 +278,7 @@ struct Work<'a> {
     branch_steps: u64,
     head: &'a HeadBounds,
     progress: &'a dyn Progress,
+    kept: KeptRadii,
     /// States searched, of every entry.
     done: AtomicUsize,
     total: usize,
@@ -292,20 +319,23 @@ impl Work<'_> {
                 branch_steps: self.branch_steps,
                 progress: self.progress,
             };
+            let part = radii.entries.len();
             let states: Result<Vec<AtState>, RadiusError> = points
                 .par_iter()
                 .enumerate()
                 .map(|(state, known)| {
-                    let (proved, evidence) = prover.find(state)?;
-                    let stop = || self.progress.stopped();
-                    let broken = match known {
-                        Some(known) => known.clone(),
-                        None if self.request.attack => breaker.find(state, proved, cap, &stop),
-                        None => None,
+                    let kept = self.kept.known(part, state, cap);
+                    let at = match kept {
+                        Some(at) => at,
+                        None => {
+                            let at = self.one_state(&prover, &breaker, state, known)?;
+                            self.kept.add(part, state, &at)?;
+                            at
+                        }
                     };
                     let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
                     self.progress.advance("radii", done, self.total);
-                    Ok(AtState { proved, evidence, broken })
+                    Ok(at)
                 })
                 .collect();
             let mut states = states?;
@@ -315,6 +345,25 @@ impl Work<'_> {
             radii.tensors.extend(tensors);
         }
         Ok(())
+    }
+
+    /// What is proved at a state, and a point that breaks the claim: the one that is `known`, or one that is searched.
+    fn one_state(
+        &self,
+        prover: &Prover<'_>,
+        breaker: &Breaker<'_>,
+        state: usize,
+        known: &Option<Option<Found>>,
+    ) -> Result<AtState, RadiusError> {
+        let (proved, evidence) = prover.find(state)?;
+        let stop = || self.progress.stopped();
+        let broken = match known {
+            Some(known) => known.clone(),
+            None if self.request.attack => breaker.find(state, proved, prover.cap, &stop),
+            None => None,
+        };
+        // A search for points that was cut short has found fewer.
+        if stop() { Err(RadiusError::Interrupted) } else { Ok(AtState { proved, evidence, broken }) }
     }
 
     /// The largest multiple searched, which is the cap unless the network would not fit the grids there, and its set.

@@ -93,6 +93,8 @@ struct Leaf {
 #[derive(Deserialize)]
 struct ProofFile {
     cases: Vec<Vec<ProofNode>>,
+    /// How many cases each tree is of; one each if it is not there.
+    together: Option<Vec<String>>,
 }
 
 /// A node of a proof; members that are not there are not looked at.
@@ -156,18 +158,31 @@ pub fn states_of_leaves(
             }
             PROOF_FORMAT => {
                 let file: ProofFile = serde_json::from_slice(bytes)?;
-                fits(file.cases.len())?;
-                let cases = file.cases.iter().zip(&problems).enumerate();
-                cases
-                    .map(|(case, (nodes, problem))| {
-                        state_of_proof(nodes, problem, options).ok_or(LeavesError::Tree { case })
-                    })
-                    .collect::<Result<_, LeavesError>>()?
+                let counts = cases_of_trees(&file).unwrap_or_default();
+                fits(counts.iter().fold(0, |sum: usize, count| sum.saturating_add(*count)))?;
+                let (mut begun, mut first) = (Vec::new(), 0);
+                for (nodes, count) in file.cases.iter().zip(counts) {
+                    // A tree of several cases begins the search of all of them, which takes it from the first.
+                    let tree = state_of_proof(nodes, &problems[first], options);
+                    begun.push(tree.ok_or(LeavesError::Tree { case: first })?);
+                    begun.resize_with(first + count, Default::default);
+                    first += count;
+                }
+                begun
             }
             _ => return Err(LeavesError::Format),
         };
     let counts = begun.iter().fold(GivenCounts::default(), |sum, (_, counts)| sum.plus(*counts));
     Ok((begun.into_iter().map(|(state, _)| state).collect(), counts))
+}
+
+/// Of how many cases each tree is, at least one; `None` if that is not said of every tree.
+fn cases_of_trees(file: &ProofFile) -> Option<Vec<usize>> {
+    let counts = match &file.together {
+        None => vec![1; file.cases.len()],
+        Some(counts) => counts.iter().map(|count| count.parse().ok()).collect::<Option<Vec<usize>>>()?,
+    };
+    (counts.len() == file.cases.len() && !counts.contains(&0)).then_some(counts)
 }
 
 fn given_leaf(leaf: &Leaf, problem: &BranchProblem<'_>) -> Result<GivenLeaf, &'static str> {

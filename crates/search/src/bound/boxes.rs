@@ -2,14 +2,16 @@
 //! a vector. Untrusted; the checker recomputes what it is given. `spec/rules/README.md` (families `ibp`, `crown`).
 //!
 //! A neuron is followed back to the inputs only where the sign of a ReLU is open after interval bounds, as in the checker's
-//! `crown.layers`. What is found for a box does not depend on its neighbours nor on the number of threads.
-
-use std::ops::{Add, AddAssign, Mul, Neg, Sub};
+//! `crown.layers`. What is found for a box does not depend on its neighbours nor on the number of threads. In `f32` the lines
+//! of tanh and the logistic function are rough ([`crate::bound::lanes::rough_tanh`]).
 
 use rayon::prelude::*;
 
+use crate::bound::FloatBounds;
 use crate::bound::crown::is_fixed;
 use crate::bound::kernel::{Work, dispatch};
+pub use crate::bound::lanes::Real;
+use crate::bound::lanes::{RealLayer, greater, lesser, multiplied, rough_sigmoid, rough_tanh, tanh};
 use crate::bound::relax::{FloatLines, lines};
 use crate::float::{FloatActivation, FloatNetwork};
 
@@ -18,92 +20,9 @@ pub const SIDE_BY_SIDE: usize = 32;
 
 type Lane<T> = [T; SIDE_BY_SIDE];
 
-/// The floats that boxes are bounded in: `f32` takes half the time, `f64` is for networks with large cancellations.
-pub trait Real:
-    Copy
-    + Default
-    + PartialOrd
-    + Send
-    + Sync
-    + Add<Output = Self>
-    + Sub<Output = Self>
-    + Mul<Output = Self>
-    + Neg<Output = Self>
-    + AddAssign
-{
-    /// What is taken off every bound, relative to the terms it was summed from.
-    const SLACK: f64;
-    /// The nearest float.
-    fn from_f64(value: f64) -> Self;
-    /// The same number.
-    fn to_f64(self) -> f64;
-    /// `self * by + to` with one rounding.
-    fn fused(self, by: Self, to: Self) -> Self;
-    /// `self / by`.
-    fn over(self, by: Self) -> Self;
-    /// The magnitude.
-    fn size(self) -> Self;
-}
-
-macro_rules! real {
-    ($float:ty, $slack:expr) => {
-        impl Real for $float {
-            const SLACK: f64 = $slack;
-            #[inline(always)]
-            fn from_f64(value: f64) -> Self {
-                value as Self
-            }
-            #[inline(always)]
-            fn to_f64(self) -> f64 {
-                self.into()
-            }
-            #[inline(always)]
-            fn fused(self, by: Self, to: Self) -> Self {
-                self.mul_add(by, to)
-            }
-            #[inline(always)]
-            fn over(self, by: Self) -> Self {
-                self / by
-            }
-            #[inline(always)]
-            fn size(self) -> Self {
-                self.abs()
-            }
-        }
-    };
-}
-
-real!(f32, 1.0 / (1u64 << 21) as f64);
-real!(f64, super::SLACK);
-
-#[inline(always)]
-fn greater<T: Real>(a: T, b: T) -> T {
-    if a > b { a } else { b }
-}
-
-#[inline(always)]
-fn lesser<T: Real>(a: T, b: T) -> T {
-    if a < b { a } else { b }
-}
-
-/// `a * b + c`.
-#[inline(always)]
-fn multiplied<T: Real, const FUSED: bool>(a: T, b: T, c: T) -> T {
-    if FUSED { a.fused(b, c) } else { a * b + c }
-}
-
-struct Layer<T> {
-    /// Row-major, outputs x inputs.
-    weight: Vec<T>,
-    bias: Vec<T>,
-    inputs: usize,
-    outputs: usize,
-    activation: FloatActivation,
-}
-
 /// A network whose outputs are bounded over many boxes at once.
 pub struct BoxBounder<T> {
-    layers: Vec<Layer<T>>,
+    layers: Vec<RealLayer<T>>,
     inputs: usize,
     outputs: usize,
 }
@@ -173,13 +92,7 @@ struct Scratch<T> {
 impl<T: Real> BoxBounder<T> {
     /// The network in these floats.
     pub fn new(network: &FloatNetwork) -> Self {
-        let layers = network.layers.iter().map(|layer| Layer {
-            weight: layer.weight.iter().map(|w| T::from_f64(*w)).collect(),
-            bias: layer.bias.iter().map(|b| T::from_f64(*b)).collect(),
-            inputs: layer.inputs,
-            outputs: layer.outputs,
-            activation: layer.activation,
-        });
+        let layers = network.layers.iter().map(RealLayer::new);
         Self { layers: layers.collect(), inputs: network.inputs(), outputs: network.outputs() }
     }
 
@@ -188,6 +101,18 @@ impl<T: Real> BoxBounder<T> {
     ///
     /// Approximate: bounds are widened by [`Real::SLACK`] of their terms, which is above the usual rounding but no proof.
     pub fn bound(&self, lower: &[f64], upper: &[f64], rows: OutputRows<'_>, losses: bool) -> BoxBounds {
+        self.bound_rows(lower, upper, rows, losses, false)
+    }
+
+    /// With `sides` row `2 o` is output `o` and the next its negation: interval bounds of the output are met too.
+    fn bound_rows(
+        &self,
+        lower: &[f64],
+        upper: &[f64],
+        rows: OutputRows<'_>,
+        losses: bool,
+        sides: bool,
+    ) -> BoxBounds {
         let (count, inputs) = (rows.constant.len(), self.inputs.max(1));
         let boxes = lower.len() / inputs;
         let mut found = BoxBounds {
@@ -214,6 +139,7 @@ impl<T: Real> BoxBounder<T> {
                     lower,
                     upper,
                     rows,
+                    sides,
                     scratch,
                     bounds,
                     coefficients,
@@ -223,6 +149,26 @@ impl<T: Real> BoxBounder<T> {
             },
         );
         found
+    }
+
+    /// Bounds of every output over each of the boxes with corners `lower` and `upper` (boxes x inputs).
+    ///
+    /// Approximate, as [`Self::bound`].
+    pub fn outputs(&self, lower: &[f64], upper: &[f64]) -> Vec<FloatBounds> {
+        let outputs = self.outputs;
+        let mut weight = vec![0.0; 2 * outputs * outputs];
+        for output in 0..outputs {
+            weight[2 * output * outputs + output] = 1.0;
+            weight[(2 * output + 1) * outputs + output] = -1.0;
+        }
+        let constant = vec![0.0; 2 * outputs];
+        let rows = OutputRows { weight: &weight, constant: &constant };
+        let found = self.bound_rows(lower, upper, rows, false, true);
+        let ends = found.lower.chunks_exact((2 * outputs).max(1)).map(|sides| FloatBounds {
+            lower: sides.iter().step_by(2).copied().collect(),
+            upper: sides.iter().skip(1).step_by(2).map(|below| -below).collect(),
+        });
+        ends.collect()
     }
 
     fn scratch(&self) -> Scratch<T> {
@@ -261,6 +207,7 @@ struct Part<'a, T> {
     lower: &'a [f64],
     upper: &'a [f64],
     rows: OutputRows<'a>,
+    sides: bool,
     scratch: &'a mut Scratch<T>,
     bounds: &'a mut [f64],
     coefficients: &'a mut [f64],
@@ -271,7 +218,7 @@ struct Part<'a, T> {
 impl<T: Real> Work for Part<'_, T> {
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        let Self { bounder, rows, scratch, .. } = self;
+        let Self { bounder, rows, sides, scratch, .. } = self;
         let (inputs, outputs, count) = (bounder.inputs, bounder.outputs, rows.constant.len());
         let boxes = self.loose.len();
         for i in 0..inputs {
@@ -298,8 +245,15 @@ impl<T: Real> Work for Part<'_, T> {
         for row in 0..count {
             let weights = &rows.weight[row * outputs..][..outputs];
             let keep = !self.losses.is_empty();
-            scratch.seed(last, 1.0, weights.iter().map(|w| T::from_f64(*w)));
-            let value = bounder.backward::<FUSED>(last, T::from_f64(rows.constant[row]), scratch, keep);
+            let weights: Vec<T> = weights.iter().map(|w| T::from_f64(*w)).collect();
+            let (one, constant) = (T::from_f64(1.0), T::from_f64(rows.constant[row]));
+            let mut value = bounder.backward::<FUSED>(last, one, &weights, constant, scratch, keep);
+            if sides {
+                let (state, activation) = (&scratch.layers[last], bounder.layers[last].activation);
+                let (low, high) = range(activation, &state.lower[row / 2], &state.upper[row / 2]);
+                let known = if row % 2 == 0 { low } else { high.map(|h| -h) };
+                value = core::array::from_fn(|p| greater(value[p], known[p]));
+            }
             for place in 0..boxes {
                 self.bounds[place * count + row] = value[place].to_f64();
                 for (i, lane) in scratch.current.iter().enumerate() {
@@ -319,6 +273,52 @@ impl<T: Real> Work for Part<'_, T> {
 }
 
 impl<T: Real> LayerState<T> {
+    /// The coefficients before neuron `n`, whose activation has the coefficient `c` in all boxes; what does not hang by the
+    /// inputs goes to `sum`.
+    #[inline(always)]
+    fn once<const FUSED: bool>(&self, n: usize, c: T, bias: T, sum: &mut Lane<T>) -> Lane<T> {
+        if self.kind[n] == Kind::Exact {
+            *sum = sum.map(|s| multiplied::<T, FUSED>(c, bias, s));
+            return [c; SIDE_BY_SIDE];
+        }
+        let rising = c > T::default();
+        let slope = if rising { &self.lower_slope[n] } else { &self.upper_slope[n] };
+        let intercept = if rising { &self.lower_intercept[n] } else { &self.upper_intercept[n] };
+        let mut target = [T::default(); SIDE_BY_SIDE];
+        for p in 0..SIDE_BY_SIDE {
+            target[p] = c * slope[p];
+            let with_bias = multiplied::<T, FUSED>(target[p], bias, sum[p]);
+            sum[p] = multiplied::<T, FUSED>(c, intercept[p], with_bias);
+        }
+        target
+    }
+
+    /// The same with a coefficient for each box.
+    #[inline(always)]
+    fn each<const FUSED: bool>(&self, n: usize, source: &Lane<T>, bias: T, sum: &mut Lane<T>) -> Lane<T> {
+        if self.kind[n] == Kind::Exact {
+            for p in 0..SIDE_BY_SIDE {
+                sum[p] = multiplied::<T, FUSED>(source[p], bias, sum[p]);
+            }
+            return *source;
+        }
+        let (below, above) = (&self.lower_slope[n], &self.upper_slope[n]);
+        let (below_at, above_at) = (&self.lower_intercept[n], &self.upper_intercept[n]);
+        let mut target = [T::default(); SIDE_BY_SIDE];
+        for p in 0..SIDE_BY_SIDE {
+            let c = source[p];
+            // All four are read, so that none is a branch.
+            let lines = (below[p], above[p], below_at[p], above_at[p]);
+            let rising = c > T::default();
+            let slope = if rising { lines.0 } else { lines.1 };
+            let intercept = if rising { lines.2 } else { lines.3 };
+            target[p] = c * slope;
+            let with_bias = multiplied::<T, FUSED>(target[p], bias, sum[p]);
+            sum[p] = multiplied::<T, FUSED>(c, intercept, with_bias);
+        }
+        target
+    }
+
     fn loose_at(&self, place: usize) -> u32 {
         let apart = |n: &&u32| {
             let n = **n as usize;
@@ -326,17 +326,6 @@ impl<T: Real> LayerState<T> {
                 || self.lower_intercept[n][place] != self.upper_intercept[n][place]
         };
         self.used.iter().filter(apart).count() as u32
-    }
-}
-
-impl<T: Real> Scratch<T> {
-    /// Takes `sign * row` as the coefficients of the activations after layer `last`, of those that are used.
-    #[inline(always)]
-    fn seed(&mut self, last: usize, sign: f64, row: impl Iterator<Item = T>) {
-        let sign = T::from_f64(sign);
-        self.current.clear();
-        self.current.extend(row.map(|w| [sign * w; SIDE_BY_SIDE]));
-        self.current.truncate(self.layers[last].lower.len());
     }
 }
 
@@ -401,10 +390,9 @@ impl<T: Real> BoxBounder<T> {
             if !(0..SIDE_BY_SIDE).any(open) {
                 continue;
             }
-            scratch.seed(index - 1, 1.0, row.iter().copied());
-            let below = self.backward::<FUSED>(index - 1, layer.bias[n], scratch, false);
-            scratch.seed(index - 1, -1.0, row.iter().copied());
-            let above = self.backward::<FUSED>(index - 1, -layer.bias[n], scratch, false);
+            let one = T::from_f64(1.0);
+            let below = self.backward::<FUSED>(index - 1, one, row, layer.bias[n], scratch, false);
+            let above = self.backward::<FUSED>(index - 1, -one, row, -layer.bias[n], scratch, false);
             let state = &mut scratch.layers[index];
             for p in (0..SIDE_BY_SIDE).filter(|p| open(*p)) {
                 state.lower[n][p] = greater(lower[p], below[p]);
@@ -435,7 +423,7 @@ impl<T: Real> BoxBounder<T> {
                     for p in 0..SIDE_BY_SIDE {
                         let (l, u) = (lower[p], upper[p]);
                         let (active, off) = (l >= zero, u <= zero && l < zero);
-                        let chord = if active { one } else { u.over(u - l) };
+                        let chord = if active { one } else { u / (u - l) };
                         let chord = if off { zero } else { chord };
                         let nearer = if u > -l { one } else { zero };
                         below[p] = if active || off { chord } else { nearer };
@@ -444,6 +432,16 @@ impl<T: Real> BoxBounder<T> {
                         above_at[p] = if active || off { zero } else { -(chord * l) };
                         dead &= off;
                         exact &= active;
+                    }
+                }
+                FloatActivation::Tanh | FloatActivation::Sigmoid if T::ROUGH => {
+                    dead = false;
+                    exact = false;
+                    for p in 0..SIDE_BY_SIDE {
+                        [below[p], below_at[p], above[p], above_at[p]] = match activation {
+                            FloatActivation::Tanh => rough_tanh(lower[p], upper[p]),
+                            _ => rough_sigmoid(lower[p], upper[p]),
+                        };
                     }
                 }
                 _ => {
@@ -470,12 +468,14 @@ impl<T: Real> BoxBounder<T> {
         }
     }
 
-    /// Carries `scratch.current`, coefficients of the activations after layer `last`, back to the inputs: the coefficients there
+    /// Carries `sign * row`, coefficients of the activations after layer `last`, back to the inputs: the coefficients there
     /// are left in `scratch.current`, the least value over the boxes is returned. `keep` keeps what passed each layer.
     #[inline(always)]
     fn backward<const FUSED: bool>(
         &self,
         last: usize,
+        sign: T,
+        row: &[T],
         constant: T,
         scratch: &mut Scratch<T>,
         keep: bool,
@@ -486,39 +486,41 @@ impl<T: Real> BoxBounder<T> {
             let (layer, state) = (&self.layers[index], &layers[index]);
             if keep {
                 passed[index].clear();
-                passed[index].extend_from_slice(current);
+                if index == last {
+                    passed[index].extend(row.iter().map(|w| [sign * *w; SIDE_BY_SIDE]));
+                } else {
+                    passed[index].extend_from_slice(current);
+                }
             }
+            let every = layer.tiles.every_row();
             packed.clear();
+            packed.resize(if every { layer.outputs } else { 0 }, [T::default(); SIDE_BY_SIDE]);
             live.clear();
             for used in &state.used {
                 let n = *used as usize;
-                let (source, bias) = (&current[n], layer.bias[n]);
-                if source.iter().all(|c| *c == T::default()) {
-                    continue;
-                }
-                live.push(*used);
-                if state.kind[n] == Kind::Exact {
-                    for p in 0..SIDE_BY_SIDE {
-                        sum[p] = multiplied::<T, FUSED>(source[p], bias, sum[p]);
+                let bias = layer.bias[n];
+                let target = if index == last {
+                    let c = sign * row[n];
+                    if c == T::default() {
+                        continue;
                     }
-                    packed.push(*source);
-                    continue;
+                    state.once::<FUSED>(n, c, bias, &mut sum)
+                } else {
+                    if current[n].iter().all(|c| *c == T::default()) {
+                        continue;
+                    }
+                    state.each::<FUSED>(n, &current[n], bias, &mut sum)
+                };
+                if every {
+                    packed[n] = target;
+                } else {
+                    live.push(*used);
+                    packed.push(target);
                 }
-                let (below, above) = (&state.lower_slope[n], &state.upper_slope[n]);
-                let (below_at, above_at) = (&state.lower_intercept[n], &state.upper_intercept[n]);
-                let mut target = [T::default(); SIDE_BY_SIDE];
-                for p in 0..SIDE_BY_SIDE {
-                    let c = source[p];
-                    let rising = c > T::default();
-                    let slope = if rising { below[p] } else { above[p] };
-                    let intercept = if rising { below_at[p] } else { above_at[p] };
-                    target[p] = c * slope;
-                    sum[p] = multiplied::<T, FUSED>(target[p], bias, sum[p]);
-                    sum[p] = multiplied::<T, FUSED>(c, intercept, sum[p]);
-                }
-                packed.push(target);
             }
-            product::<T, FUSED>(&layer.weight, layer.inputs, live, packed, current);
+            current.clear();
+            current.resize(layer.inputs, [T::default(); SIDE_BY_SIDE]);
+            T::add_product::<FUSED, SIDE_BY_SIDE>(&layer.tiles, live, packed, current);
         }
         let slack = T::from_f64(T::SLACK);
         let mut value = sum.map(|s| s - slack * s.size());
@@ -552,7 +554,7 @@ impl<T: Real> BoxBounder<T> {
                     let apart = (above - below) * half * (l + u) + state.upper_intercept[n][p]
                         - state.lower_intercept[n][p];
                     let own = passed[index][n][p].size() * apart;
-                    let own = if u > l && apart > T::default() { own.over(u - l) } else { T::default() };
+                    let own = if u > l && apart > T::default() { own / (u - l) } else { T::default() };
                     target[p] = own + above.size() * current[n][p];
                 }
                 packed.push(target);
@@ -576,10 +578,11 @@ impl<T: Real> BoxBounder<T> {
 /// The least and the greatest value of an activation.
 #[inline(always)]
 fn range<T: Real>(activation: FloatActivation, lower: &Lane<T>, upper: &Lane<T>) -> (Lane<T>, Lane<T>) {
-    let zero = T::default();
+    let (zero, off) = (T::default(), T::from_f64(T::SLACK));
     match activation {
         FloatActivation::Identity => (*lower, *upper),
         FloatActivation::Relu => (lower.map(|l| greater(l, zero)), upper.map(|u| greater(u, zero))),
+        FloatActivation::Tanh if T::ROUGH => (lower.map(|l| tanh(l) - off), upper.map(|u| tanh(u) + off)),
         _ => {
             let mut ends = (*lower, *upper);
             for p in 0..SIDE_BY_SIDE {
@@ -589,52 +592,6 @@ fn range<T: Real>(activation: FloatActivation, lower: &Lane<T>, upper: &Lane<T>)
             ends
         }
     }
-}
-
-/// `out[j] = sum_i weight[rows[i]][j] * packed[i]` for every column `j`.
-#[inline(always)]
-fn product<T: Real, const FUSED: bool>(
-    weight: &[T],
-    width: usize,
-    rows: &[u32],
-    packed: &[Lane<T>],
-    out: &mut Vec<Lane<T>>,
-) {
-    out.clear();
-    let mut j = 0;
-    while j + 4 <= width {
-        out.extend(block::<T, FUSED, 4>(weight, width, rows, packed, j));
-        j += 4;
-    }
-    while j < width {
-        out.extend(block::<T, FUSED, 1>(weight, width, rows, packed, j));
-        j += 1;
-    }
-}
-
-#[inline(always)]
-fn block<T: Real, const FUSED: bool, const J: usize>(
-    weight: &[T],
-    width: usize,
-    rows: &[u32],
-    packed: &[Lane<T>],
-    j: usize,
-) -> [Lane<T>; J] {
-    let mut sums = [[T::default(); SIDE_BY_SIDE]; J];
-    for (row, lane) in rows.iter().zip(packed) {
-        let start = *row as usize * width + j;
-        let Some(weights) = weight.get(start..start + J) else { return sums };
-        // Networks beside each other share few weights, and pruned ones have few.
-        if weights.iter().all(|w| *w == T::default()) {
-            continue;
-        }
-        for (sum, w) in sums.iter_mut().zip(weights) {
-            for (s, c) in sum.iter_mut().zip(lane) {
-                *s = multiplied::<T, FUSED>(*w, *c, *s);
-            }
-        }
-    }
-    sums
 }
 
 #[cfg(test)]
@@ -709,6 +666,16 @@ mod tests {
                     assert!((value - expected).abs() < 1e-9, "{activation:?} {place}: {value} {expected}");
                     let rough = rough.lower[2 * place + row];
                     assert!((rough - expected).abs() < 1e-3, "{activation:?} {place}: {rough} {expected}");
+                }
+                let outputs = bound_crown(&network, &region, &mut scratch).output;
+                let found_outputs = &bounder.outputs(l, u)[0];
+                for (a, b) in found_outputs
+                    .lower
+                    .iter()
+                    .zip(&outputs.lower)
+                    .chain(found_outputs.upper.iter().zip(&outputs.upper))
+                {
+                    assert!((a - b).abs() < 1e-9, "{activation:?} {place}: {a} {b}");
                 }
                 let alone = bounder.bound(l, u, rows, true);
                 assert_eq!(alone.lower, found.lower[2 * place..][..2]);

@@ -11,7 +11,7 @@ use crate::float::FloatActivation;
 /// Where in its interval a neuron that is bounded from below is likely to be at the minimum: a little under the middle,
 /// since the minimum over the inputs pushes it down. Widths of the reference networks a and b are least around here,
 /// 0.1 to 3 % under those with tangents at the middle.
-const LIKELY: f64 = 0.4375;
+pub(super) const LIKELY: f64 = 0.4375;
 
 /// Two lines around one activation: `lower_slope * z + lower_intercept <= act(z) <= upper_slope * z + upper_intercept`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -9,7 +9,10 @@ pub mod cells;
 mod cheap;
 mod combine;
 pub mod given;
+mod lanes;
+pub mod largest;
 mod narrow;
+pub mod neurons;
 mod node;
 pub mod point;
 mod problem;
@@ -22,9 +25,14 @@ pub use problem::{AUTO_INPUTS, BranchOptions, BranchProblem, SplitRule};
 
 use std::cmp::Ordering;
 
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 use secateur_checker::number::Rational;
 use serde::{Deserialize, Serialize};
+
+use crate::bound::kernel::PANEL;
 
 use attack::search_point;
 use cheap::Cheap;
@@ -38,6 +46,9 @@ const BATCH: usize = 8;
 /// Boxes bounded with default slopes before slopes are optimised in those that are still open. Property 2 of ACAS Xu on 3_3 was open
 /// after 40,000 such boxes, and closed by 18,000 regions with slopes after 6,000.
 const CHEAP_STEPS: u64 = 1 << 13;
+
+/// Rounds between two descents in the regions with the lowest bounds: one takes about as long as a batch of boxes.
+const DESCEND_EVERY: u64 = 4;
 
 /// What the search found.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,6 +134,8 @@ pub fn search_branch_with(
         }
     }
     let cheap = Cheap::new(problem, options);
+    let mut rounds = 0u64;
+    let mut random = ChaCha8Rng::seed_from_u64(options.seed ^ state.steps);
     while !state.open.is_empty() {
         if state.steps >= options.max_steps {
             return BranchOutcome::Unknown { best_bound: state.lowest() };
@@ -133,6 +146,11 @@ pub fn search_branch_with(
             state.round(problem, options, 0.0)
         };
         points.extend(between(problem, &points));
+        rounds += 1;
+        if rounds.is_multiple_of(DESCEND_EVERY) {
+            points.extend(state.descend(problem, None));
+            points.extend(state.descend(problem, Some(&mut random)));
+        }
         if let Some(point) = points.into_iter().find_map(found) {
             return BranchOutcome::Falsified(point);
         }
@@ -150,6 +168,29 @@ impl BranchState {
         by_input && problem.network.inputs() <= AUTO_INPUTS && (1..CHEAP_STEPS).contains(&self.steps)
     }
 
+    /// The best point that is met on the way down in some open regions: from the middles of those with the lowest bounds, or
+    /// from random points of random ones.
+    fn descend(
+        &self,
+        problem: &BranchProblem<'_>,
+        random: Option<&mut ChaCha8Rng>,
+    ) -> Option<(Vec<f64>, f64)> {
+        let mut open: Vec<Open> = self.open.clone();
+        let mut parts = vec![0.5; PANEL * problem.network.inputs()];
+        if let Some(random) = random {
+            if !open.is_empty() {
+                open = (0..PANEL).map(|_| open[random.random_range(0..open.len())]).collect();
+            }
+            parts.iter_mut().for_each(|part| *part = random.random());
+        } else if open.len() > PANEL {
+            open.select_nth_unstable_by(PANEL - 1, |a, b| b.order(a));
+            open.truncate(PANEL);
+        }
+        let places = open.iter().map(|o| self.tree.place(o.node, &problem.lower, &problem.upper));
+        let boxes: Vec<_> = places.map(|place| (place.lower, place.upper)).collect();
+        attack::search_boxes(problem, &boxes, &parts)
+    }
+
     /// The lowest bound of an open region.
     fn lowest(&self) -> f64 {
         self.open.iter().fold(f64::INFINITY, |m, o| m.min(o.bound))
@@ -162,6 +203,20 @@ impl BranchState {
         listed.sort_unstable();
         let open = self.tree.nodes.iter().enumerate().filter(|(_, n)| matches!(n, SplitNode::Open));
         open.map(|(index, _)| index).eq(listed) && self.tree.fits(inputs, widths)
+    }
+
+    /// Opens a leaf again whose proof the checker refused; false if there is no such leaf.
+    pub fn reopen(&mut self, node: usize) -> bool {
+        let leaf = self.tree.nodes.get_mut(node).filter(|n| matches!(n, SplitNode::Leaf(_)));
+        let Some(leaf) = leaf else { return false };
+        *leaf = SplitNode::Open;
+        self.open.push(Open { node, bound: f64::NEG_INFINITY });
+        true
+    }
+
+    /// The tree, with its open leaves.
+    pub fn tree(&self) -> &SplitTree {
+        &self.tree
     }
 
     /// Regions bounded so far.

@@ -21,6 +21,9 @@ use panel::{Panel, PanelScratch};
 use state::LayerContext;
 use witness::{SlopeWitness, TargetSlopes};
 
+/// Weights of a network whose panels are bounded on all threads.
+const LARGE: usize = 1 << 16;
+
 /// What a search of slopes gives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SlopeSearch {
@@ -82,17 +85,16 @@ struct Search<'a> {
     options: &'a SlopeOptions,
     layers: Vec<LayerContext>,
     reach: Vec<f64>,
-    scratch: PanelScratch,
 }
 
 impl<'a> Search<'a> {
     fn new(network: &'a FloatNetwork, region: &'a FloatRegion, options: &'a SlopeOptions) -> Self {
         let reach = reach_with_slack(region);
-        Self { network, region, options, layers: Vec::new(), reach, scratch: PanelScratch::default() }
+        Self { network, region, options, layers: Vec::new(), reach }
     }
 
     fn target(
-        &mut self,
+        &self,
         target: usize,
         columns: Vec<Column>,
         objectives: &Objectives<'_>,
@@ -100,9 +102,11 @@ impl<'a> Search<'a> {
         bounds: &mut FloatBounds,
     ) -> TargetSlopes {
         let mut found = TargetSlopes::empty(target, columns, &self.layers);
-        for first in (0..found.columns.len()).step_by(PANEL) {
-            let end = found.columns.len().min(first + PANEL);
-            let columns = &found.columns[first..end];
+        let panels = found.columns.len().div_ceil(PANEL);
+        // What does not fit into a few caches is worth the other threads; each panel is bounded on one.
+        let weights: usize = self.network.layers.iter().map(|layer| layer.weight.len()).sum();
+        let bound = |scratch: &mut PanelScratch, panel: usize| {
+            let columns = &found.columns[panel * PANEL..found.columns.len().min((panel + 1) * PANEL)];
             let mut values: Lane = [0.0; PANEL];
             dispatch(Panel {
                 network: self.network,
@@ -115,10 +119,21 @@ impl<'a> Search<'a> {
                 steps,
                 options: self.options,
                 enough: f64::INFINITY,
-                scratch: &mut self.scratch,
+                scratch,
                 values: &mut values,
             });
-            for (column, value) in columns.iter().zip(values) {
+            let mut own = TargetSlopes::empty(target, columns.to_vec(), &self.layers);
+            own.fill(0..columns.len(), &self.layers, scratch);
+            (values, own)
+        };
+        let bounded: Vec<(Lane, TargetSlopes)> = if panels > 1 && weights > LARGE {
+            (0..panels).into_par_iter().map_init(PanelScratch::default, bound).collect()
+        } else {
+            let mut scratch = PanelScratch::default();
+            (0..panels).map(|panel| bound(&mut scratch, panel)).collect()
+        };
+        for (panel, (values, own)) in bounded.into_iter().enumerate() {
+            for (column, value) in own.columns.iter().zip(values) {
                 let row = column.row as usize;
                 if column.upper {
                     bounds.upper[row] = bounds.upper[row].min(-value);
@@ -126,7 +141,7 @@ impl<'a> Search<'a> {
                     bounds.lower[row] = bounds.lower[row].max(value);
                 }
             }
-            found.fill(first..end, &self.layers, &self.scratch);
+            found.take(panel * PANEL, &own);
         }
         found
     }

@@ -229,6 +229,24 @@ fn empty(cases: &mut Cases) {
     add("no multipliers", tree([0, 0], "1/3"));
     add("unequal multipliers", tree([65536, 60000], "1/3"));
     add("negative multipliers", tree([-65536, -65536], "1/3"));
+
+    // The same signs from the bounds of the whole box, with the constraint's own multipliers.
+    let kept = |multipliers: &[i64], bound: &str, upper: &str| {
+        let leaf = |multipliers: &[i64]| json!({ "kept": 0, "multipliers": multipliers });
+        let nodes = json!([
+            { "relu": [0, 0], "children": [1, 2] }, leaf(&[0]), { "relu": [0, 1], "children": [3, 4] }, leaf(&[0, 0]), leaf(multipliers),
+        ]);
+        let goal = case(["1/4", "-1"], ["1", "1"], &[(["0", "1"], bound)]);
+        let of = json!({ "kept": case(["1/4", "-1"], [upper, "1"], &[(["0", "1"], bound)])["case"] });
+        with(problem(goal, nodes), of)
+    };
+    let mut add = |name: &str, input: Value| cases.add("split.kept", name, input);
+    add("signs and multipliers", kept(&[65536, 65536], "-5", "1"));
+    add("no multipliers", kept(&[0, 0], "-5", "1"));
+    add("a constraint that may hold", kept(&[65536, 65536], "5", "1"));
+    add("negative multipliers", kept(&[-65536, 65536], "-5", "1"));
+    add("a multiplier for each sign only", kept(&[65536, 65536, 0], "-5", "1"));
+    add("another box", kept(&[65536, 65536], "-5", "1/2"));
 }
 
 fn property(cases: &mut Cases) {

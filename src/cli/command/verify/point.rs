@@ -5,6 +5,7 @@ use secateur_checker::number::Rational;
 use serde_json::{Value, json};
 
 use crate::float::rational_to_float;
+use crate::verify::Question;
 
 /// Inputs that are all listed; of more, the first [`SHOWN`].
 const MOST_LISTED: usize = 32;
@@ -13,11 +14,13 @@ const SHOWN: usize = 16;
 
 /// An input that satisfies a case, which the checker accepted.
 pub struct Found<'a> {
+    /// What was asked: of several networks, outputs are named by their network's name in it.
+    pub question: &'a Question,
     /// Case, from 0.
     pub case: usize,
     /// The input, exactly.
     pub inputs: &'a [Rational],
-    /// The outputs there, in floats.
+    /// The outputs there, in floats: of the first network, of the second, ..., then the variables that constraints read.
     pub outputs: &'a [f64],
 }
 
@@ -45,10 +48,24 @@ impl Found<'_> {
         if shown < self.inputs.len() {
             text.push_str(&format!("\n  ... and {} more inputs", self.inputs.len() - shown));
         }
-        for (index, output) in self.outputs.iter().enumerate() {
-            text.push_str(&format!("\n  Y_{index} = {}", rounded(*output)));
+        for (network, outputs) in self.by_network() {
+            for (index, output) in outputs.iter().enumerate() {
+                text.push_str(&format!("\n  {network}Y_{index} = {}", rounded(*output)));
+            }
         }
         text
+    }
+
+    /// Each network's outputs and what stands before their names: its own in the property and a dot, if it has one.
+    fn by_network(&self) -> Vec<(String, &[f64])> {
+        let mut rest = self.outputs;
+        let named = self.question.folders().into_iter().zip(&self.question.networks);
+        let outputs = named.map(|(folder, network)| {
+            let (own, others) = rest.split_at(network.files.policy.network.outputs().min(rest.len()));
+            rest = others;
+            (folder.replace('/', "."), own)
+        });
+        outputs.collect()
     }
 
     /// Members of the JSON document: the exact input as fractions, then decimals.
@@ -57,6 +74,15 @@ impl Found<'_> {
         document["counterexample"] =
             json!(self.inputs.iter().map(ToString::to_string).collect::<Vec<String>>());
         document["inputs"] = json!(self.inputs.iter().map(rational_to_float).collect::<Vec<f64>>());
-        document["outputs"] = json!(self.outputs);
+        let by_network = self.by_network();
+        match by_network.as_slice() {
+            [(_, outputs)] => document["outputs"] = json!(outputs),
+            several => {
+                let named = several
+                    .iter()
+                    .map(|(name, outputs)| (name.trim_end_matches('.').to_owned(), json!(outputs)));
+                document["outputs"] = Value::Object(named.collect());
+            }
+        }
     }
 }

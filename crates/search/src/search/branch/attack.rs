@@ -7,8 +7,11 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::float::FloatNetwork;
 
+use super::lanes::{Descend, Objective};
 use super::narrow::Trail;
 use super::point::{FloatConstraint, Worst, worst};
+use super::problem::BranchProblem;
+use crate::bound::kernel::{Lane, PANEL, dispatch};
 
 /// Starts of an attack: the middle, then random points.
 const STARTS: usize = 12;
@@ -45,6 +48,60 @@ pub fn search_least(
     seed: u64,
 ) -> (Vec<f64>, f64) {
     descend(network, (lower, upper), constraints, seed, f64::NEG_INFINITY, &mut |_, _| {})
+}
+
+/// Steps from a point of a box of a search.
+const BOX_STEPS: usize = 24;
+
+/// Looks for a point of each of some boxes, at most sixteen, at which every constraint of the problem holds: descends
+/// along the largest constraint from a point of each, given as shares of its sides, sixteen for every input. The best of them, and its largest constraint.
+pub(super) fn search_boxes(
+    problem: &BranchProblem<'_>,
+    boxes: &[(Vec<f64>, Vec<f64>)],
+    parts: &[f64],
+) -> Option<(Vec<f64>, f64)> {
+    let count = boxes.len().min(PANEL);
+    let (inner, outputs) = (&problem.inner, problem.network.outputs());
+    // Lanes beyond the boxes repeat them.
+    let of = |lane: usize| boxes.get(lane.checked_rem(count)?);
+    let side = |which: usize, i: usize, lane: usize| {
+        let (l, u) = of(lane).map_or((0.0, 0.0), |(l, u)| (l[i].max(inner.0[i]), u[i].min(inner.1[i])));
+        if which == 0 { l } else { u }
+    };
+    let lanes = |which: usize| -> Vec<Lane> {
+        (0..inner.0.len()).map(|i| std::array::from_fn(|lane| side(which, i, lane))).collect()
+    };
+    let (lower, upper) = (lanes(0), lanes(1));
+    let objectives: Vec<Objective> = problem
+        .constraints
+        .iter()
+        .map(|c| Objective {
+            weight: (0..outputs).map(|o| [c.coefficients[o]; PANEL]).collect(),
+            constant: [-c.bound; PANEL],
+        })
+        .collect();
+    let sides = lower.iter().zip(&upper).enumerate();
+    let mut points: Vec<Lane> = sides
+        .map(|(i, (l, u))| {
+            std::array::from_fn(|lane| {
+                let part = parts.get(i * PANEL + lane).copied().unwrap_or(0.5);
+                (l[lane] + part * (u[lane] - l[lane])).max(l[lane]).min(u[lane])
+            })
+        })
+        .collect();
+    let mut best = [f64::INFINITY; PANEL];
+    dispatch(Descend {
+        network: problem.network,
+        objectives: &objectives,
+        lower: &lower,
+        upper: &upper,
+        steps: BOX_STEPS,
+        points: &mut points,
+        best: &mut best,
+    });
+    let lane =
+        (0..PANEL).take(if count == 0 { 0 } else { PANEL }).min_by(|a, b| best[*a].total_cmp(&best[*b]))?;
+    Some((points.iter().map(|p| p[lane]).collect(), best[lane]))
 }
 
 fn descend(

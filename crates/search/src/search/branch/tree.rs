@@ -60,6 +60,15 @@ pub enum SplitLeaf {
         /// Slopes and multipliers of signs of the bound; `None` if the default slopes prove it.
         slopes: Option<LeafSlopes>,
     },
+    /// The only constraint is positive all over the region, whose hidden layers keep the bounds of the whole box.
+    Kept {
+        /// Index of the constraint.
+        constraint: u32,
+        /// Index into [`SplitTree::slopes`].
+        slopes: u32,
+        /// One per sign, outermost first, in units of 1/65536.
+        multipliers: Vec<u32>,
+    },
     /// The multipliers add the region's signs up to a contradiction, whatever the constraints.
     Farkas {
         /// Slopes and multipliers of the bound of the constant 0, which is above 0.
@@ -104,6 +113,9 @@ pub struct SplitTree {
     pub nodes: Vec<SplitNode>,
     /// The parent of every node; the root's is the root.
     parents: Vec<usize>,
+    /// Slopes that leaves of kept bounds share: per layer and neuron, in sixteenths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slopes: Vec<Vec<Vec<u8>>>,
 }
 
 /// The region of a node: a box, and the signs of split neurons.
@@ -128,7 +140,7 @@ impl Place {
 
 impl Default for SplitTree {
     fn default() -> Self {
-        Self { nodes: vec![SplitNode::Open], parents: vec![0] }
+        Self { nodes: vec![SplitNode::Open], parents: vec![0], slopes: Vec::new() }
     }
 }
 
@@ -145,6 +157,12 @@ impl SplitTree {
         self.nodes.extend([SplitNode::Open, SplitNode::Open]);
         self.parents.extend([node, node]);
         [first, second]
+    }
+
+    /// Notes slopes for leaves; their index.
+    pub(super) fn note(&mut self, slopes: Vec<Vec<u8>>) -> u32 {
+        self.slopes.push(slopes);
+        (self.slopes.len() - 1) as u32
     }
 
     /// The region of a node, given the root's box.

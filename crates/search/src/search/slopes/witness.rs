@@ -52,6 +52,21 @@ impl TargetSlopes {
         Self { target, columns, lower_slope, upper_slope, multipliers }
     }
 
+    /// Takes over columns that were found apart, from column `first` on.
+    pub(super) fn take(&mut self, first: usize, part: &Self) {
+        let (stride, width) = (self.columns.len(), part.columns.len());
+        let tables = [
+            (&mut self.lower_slope, &part.lower_slope),
+            (&mut self.upper_slope, &part.upper_slope),
+            (&mut self.multipliers, &part.multipliers),
+        ];
+        for (own, part) in tables.into_iter().flat_map(|(own, part)| own.iter_mut().zip(part)) {
+            for (row, values) in own.chunks_exact_mut(stride).zip(part.chunks_exact(width)) {
+                row[first..first + width].copy_from_slice(values);
+            }
+        }
+    }
+
     pub(super) fn fill(
         &mut self,
         range: core::ops::Range<usize>,

@@ -1,0 +1,136 @@
+//! Cases of one box over many inputs of a network of ReLUs: bounds of hidden layers are kept of the whole box, as the checker
+//! derives them, and regions are cut by signs. Untrusted. `spec/rules/split.md#splitkept`.
+
+use secateur_checker::kernel::enclose::TanhTable;
+use secateur_checker::kernel::grid::GridNetwork;
+use secateur_checker::kernel::split::{Case, Kept};
+use secateur_checker::number::Rational;
+use secateur_checker::reader::json::Value;
+use secateur_checker::reader::property::{PROOF_FORMAT, parse_proof};
+
+use super::VerifyError;
+use crate::bound::FloatBounds;
+use crate::certify::json::canonical;
+use crate::certify::value::{list, object, text};
+use crate::float::FloatNetwork;
+use crate::search::branch::neurons::{Neurons, StoredSlopes, is_for, search_neurons, search_rows};
+use crate::search::branch::tree::{SplitLeaf, SplitNode, SplitTree};
+use crate::search::branch::{AUTO_INPUTS, BranchOptions, BranchState, SplitRule};
+
+/// The rows of slopes that hidden layers are bounded with: by layer, neuron and side.
+pub(super) type KeptRows = Vec<Vec<[StoredSlopes; 2]>>;
+
+/// What was found, and with which rows.
+pub(super) struct KeptSearch {
+    pub found: Neurons,
+    pub rows: KeptRows,
+}
+
+/// Whether cases are searched here: the states may hold no cuts of inputs, and the options no other way to cut.
+pub(super) fn is_asked(
+    network: &FloatNetwork,
+    cases: &[Case],
+    options: &BranchOptions,
+    states: &[BranchState],
+) -> bool {
+    let uncut =
+        |state: &BranchState| state.tree().nodes.iter().all(|n| !matches!(n, SplitNode::Input { .. }));
+    options.rule == SplitRule::Auto
+        && network.inputs() > AUTO_INPUTS
+        && is_for(network, cases)
+        && states.iter().all(uncut)
+}
+
+/// Searches all cases: first what default slopes of the hidden layers prove at the root, then with slopes of their own.
+pub(super) fn search(
+    network: &FloatNetwork,
+    (grid, table): (&GridNetwork, &TanhTable),
+    cases: &[Case],
+    options: &BranchOptions,
+    states: &mut [BranchState],
+    accepts: &dyn Fn(usize, &[Rational]) -> bool,
+    stop: &dyn Fn() -> bool,
+) -> Result<KeptSearch, VerifyError> {
+    let Some(first) = cases.first() else {
+        return Ok(KeptSearch { found: Neurons::Verified, rows: Vec::new() });
+    };
+    let fresh = states.iter().all(|state| *state == BranchState::default());
+    if fresh {
+        let pre = bounds(network, (grid, table), first, &Vec::new())?;
+        let found = search_neurons(network, (cases, &pre), options, states, accepts, (true, stop));
+        if !matches!(found, Neurons::Unknown { .. }) || stop() {
+            return Ok(KeptSearch { found, rows: Vec::new() });
+        }
+        states.fill(BranchState::default());
+    }
+    let rows = search_rows(network, first);
+    let pre = bounds(network, (grid, table), first, &rows)?;
+    let found = search_neurons(network, (cases, &pre), options, states, accepts, (false, stop));
+    Ok(KeptSearch { found, rows })
+}
+
+/// Bounds of every layer over the box as the checker derives them from the file that will say so.
+fn bounds(
+    network: &FloatNetwork,
+    (grid, table): (&GridNetwork, &TanhTable),
+    case: &Case,
+    rows: &KeptRows,
+) -> Result<Vec<FloatBounds>, VerifyError> {
+    let rejected = |e: &dyn std::fmt::Display| VerifyError::Rejected(e.to_string());
+    let (format, cases) = (("format", text(PROOF_FORMAT)), ("cases", Value::Array(Vec::new())));
+    let proof = canonical(&object([format, cases, ("kept", emit_kept(rows, &[]))]));
+    let rows = parse_proof(proof.as_bytes()).and_then(|proof| proof.kept()).map_err(|e| rejected(&e))?;
+    let kept = Kept::new(grid, table, case, &rows.unwrap_or_default());
+    let kept = kept.map_err(|e| VerifyError::Limit(e.to_string()))?;
+    let unit = 2f64.powi(-i32::try_from(grid.value_bits).unwrap_or(i32::MAX));
+    let outward = |(lower, upper): (i64, i64)| {
+        let (lower, upper) = (lower as f64 * unit, upper as f64 * unit);
+        // A sign that the checker knows stays known.
+        (
+            if lower == 0.0 { lower } else { lower.next_down() },
+            if upper == 0.0 { upper } else { upper.next_up() },
+        )
+    };
+    let layers = kept.bounds().pre.iter().take(network.layers.len());
+    Ok(layers
+        .map(|layer| {
+            let (lower, upper) = layer.intervals().map(outward).unzip();
+            FloatBounds { lower, upper }
+        })
+        .collect())
+}
+
+/// What leaves of kept bounds read: the rows, and the slopes that they name by number.
+pub(super) fn emit_kept(rows: &KeptRows, slopes: &[&StoredSlopes]) -> Value {
+    let neuron = |sides: &[StoredSlopes; 2]| list_of(sides.iter().flatten());
+    object([
+        ("rows", list(rows, |layer| list(layer, neuron))),
+        ("slopes", list(slopes, |slopes| list_of(slopes.iter()))),
+    ])
+}
+
+/// A string a layer, a character a neuron.
+fn list_of<'a>(layers: impl Iterator<Item = &'a Vec<u8>>) -> Value {
+    let digit = |parts: &u8| char::from_digit((*parts).into(), 17).unwrap_or('g');
+    Value::Array(layers.map(|layer| text(layer.iter().map(digit).collect::<String>())).collect())
+}
+
+/// The slopes that leaves name, in the order they are named first, and each tree's numbers for them.
+pub(super) fn named_slopes(trees: &[(SplitTree, usize)]) -> (Vec<&StoredSlopes>, Vec<Vec<u32>>) {
+    let (mut named, mut numbers) = (Vec::new(), Vec::new());
+    for (tree, _) in trees {
+        let mut own = vec![u32::MAX; tree.slopes.len()];
+        for node in &tree.nodes {
+            if let SplitNode::Leaf(SplitLeaf::Kept { slopes, .. }) = node
+                && let (Some(number), Some(slopes)) =
+                    (own.get_mut(*slopes as usize), tree.slopes.get(*slopes as usize))
+                && *number == u32::MAX
+            {
+                *number = named.len() as u32;
+                named.push(slopes);
+            }
+        }
+        numbers.push(own);
+    }
+    (named, numbers)
+}

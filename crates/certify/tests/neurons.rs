@@ -1,0 +1,115 @@
+//! Cases of many inputs: trees of split neurons over kept bounds, points, and what is searched again after a refusal.
+
+use secateur_certify::certify::keys::Key;
+use secateur_certify::verify::{Answer, Question, verify};
+use secateur_checker::kernel::split::{Case, OutputConstraint};
+use secateur_checker::number::Rational;
+use secateur_policy::float::{FloatActivation, FloatLayer, FloatNetwork};
+use secateur_policy::policy::emit::{emit_manifest, emit_tensors};
+use secateur_policy::policy::{ActivationSpec, HeadData, LayerData, PolicyData, TensorData, TensorDtype};
+use secateur_search::search::branch::BranchOptions;
+
+const INPUTS: usize = 14;
+
+/// Numbers in `[-1, 1)`, without a library's promise to keep its sequence.
+fn numbers(seed: u64) -> impl FnMut() -> f32 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    }
+}
+
+/// A policy of 14 inputs and two hidden layers of 10 ReLUs, as files and for floats.
+fn network() -> (Vec<u8>, Vec<u8>, FloatNetwork) {
+    let mut next = numbers(5);
+    let tensor = |shape: Vec<usize>, values: &[f32]| TensorData {
+        dtype: TensorDtype::F32,
+        shape,
+        bytes: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    };
+    let (mut layers, mut floats) = (Vec::new(), Vec::new());
+    for (inputs, outputs) in [(INPUTS, 10), (10, 10), (10, 2)] {
+        let weight: Vec<f32> = (0..inputs * outputs).map(|_| next()).collect();
+        let bias: Vec<f32> = (0..outputs).map(|_| 0.2 * next()).collect();
+        let (activation, spec) = match outputs {
+            2 => (FloatActivation::Identity, ActivationSpec::Identity),
+            _ => (FloatActivation::Relu, ActivationSpec::Relu),
+        };
+        let wide = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect();
+        floats.push(FloatLayer::new(inputs, wide(&weight), wide(&bias), activation).unwrap());
+        let (weight, bias) = (tensor(vec![outputs, inputs], &weight), tensor(vec![outputs], &bias));
+        layers.push(LayerData { weight, bias, activation: spec, fixed: false });
+    }
+    let data = PolicyData { layers, head: HeadData::Deterministic, normaliser: None, source: None };
+    (emit_manifest(&data), emit_tensors(&data), FloatNetwork { layers: floats })
+}
+
+/// The least difference of the outputs that is met from 200 corners of the box `[-1/4, 1/4]` on, by moving one input at a time
+/// to either end or the middle while that helps.
+fn least(network: &FloatNetwork) -> f64 {
+    let mut next = numbers(9);
+    let value = |x: &[f64]| {
+        let outputs = network.forward(x);
+        outputs[0] - outputs[1]
+    };
+    let mut descent = || {
+        let mut x: Vec<f64> = (0..INPUTS).map(|_| if next() < 0.0 { -0.25 } else { 0.25 }).collect();
+        let mut best = value(&x);
+        loop {
+            let before = best;
+            for input in 0..INPUTS {
+                for end in [-0.25, 0.0, 0.25] {
+                    let old = std::mem::replace(&mut x[input], end);
+                    let found = value(&x);
+                    if found < best { best = found } else { x[input] = old }
+                }
+            }
+            if best == before {
+                return best;
+            }
+        }
+    };
+    (0..200).map(|_| descent()).fold(f64::INFINITY, f64::min)
+}
+
+/// Is `y_0 - y_1` at most a bound, in 64ths, somewhere in the box?
+fn question(files: &(Vec<u8>, Vec<u8>, FloatNetwork), bound: f64) -> Question {
+    let number = |n: i64, scale: i32| Rational::from_dyadic(n.into(), scale.into());
+    let constraint = OutputConstraint {
+        coefficients: vec![number(1, 0), number(-1, 0)],
+        bound: number((bound * 64.0).floor() as i64, -6),
+    };
+    let (lower, upper) = (vec![number(-1, -2); INPUTS], vec![number(1, -2); INPUTS]);
+    let case = Case { lower, upper, constraints: vec![constraint] };
+    Question::new(files.0.clone(), files.1.clone(), &[case], Vec::new()).expect("a question")
+}
+
+/// The verdict and the proof's text; the checker has accepted it.
+fn decided(question: &Question, options: &BranchOptions) -> (&'static str, String) {
+    let answer = verify(question, options, Vec::new(), &Key::from_seed([3; 32]), "p", &|| false);
+    let Answer::Decided { decided, proof, .. } = answer.expect("an answer") else { panic!("unknown") };
+    (decided.word(), String::from_utf8(proof.unwrap_or_default()).expect("text"))
+}
+
+#[test]
+fn neurons_are_split_from_kept_bounds() {
+    let files = network();
+    let least = least(&files.2);
+    let options = BranchOptions::default();
+    let (word, proof) = decided(&question(&files, least - 0.25), &options);
+    assert_eq!(word, "unsat");
+    assert!(proof.contains(r#""node":"kept""#) && proof.contains(r#""node":"relu""#), "{proof}");
+    assert_eq!(decided(&question(&files, least + 0.05), &options).0, "sat");
+}
+
+/// With a margin below 0 floats take for proved what is not; the checker refuses such leaves, and they are searched again.
+#[test]
+fn a_refused_leaf_is_searched_again() {
+    let files = network();
+    let question = question(&files, least(&files.2) - 0.25);
+    let sloppy = BranchOptions { margin: -0.02, ..BranchOptions::default() };
+    let (word, proof) = decided(&question, &sloppy);
+    assert_eq!(word, "unsat");
+    assert!(proof.contains(r#""node":"kept""#), "{proof}");
+}
