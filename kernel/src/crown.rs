@@ -361,6 +361,22 @@ mod tests {
         assert_eq!(found, Err(Fault::ShapeMismatch { layer: 0 }));
     }
 
+    /// In the first layer, whose box is exact, kept bounds that are met with a sign are those under that sign, with all that
+    /// rounding costs; the second layer keeps what it had.
+    #[test]
+    fn kept_bounds_pay_for_rounding_as_fresh_ones() {
+        let (network, table, input) = (network(), TanhTable::shared(), interval(-ONE, ONE));
+        let whole = layers(&input, None).unwrap().unwrap();
+        for positive in [false, true] {
+            let fresh = layers(&input, Some(positive)).unwrap().unwrap();
+            let part = with_signs(&network, table, &whole, &[(0, 0, positive)]).unwrap().unwrap();
+            assert_ne!(part.relaxed[0].input_magnitude, 0);
+            let first = |of: &CrownLayers| (of.pre[0].clone(), of.post[0].clone(), of.relaxed[0].clone());
+            assert_eq!(first(&part), first(&fresh));
+            assert_eq!((&part.pre[1], &part.post[1]), (&whole.pre[1], &whole.post[1]));
+        }
+    }
+
     #[test]
     fn slopes_beyond_one_are_refused() {
         let (network, table, input) = (network(), TanhTable::shared(), interval(-ONE, ONE));
