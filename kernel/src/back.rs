@@ -15,19 +15,52 @@ use crate::fault::Fault;
 use crate::grid::{GridActivation, GridLayer, GridNetwork, SLOPE_BITS};
 use crate::input::{GridBall, InputSet};
 use crate::interval::Interval;
-use crate::product::column_sums;
-use crate::relax::Relaxation;
-use crate::wide::{AtLayer, Wide, absolute_sum, every, fits, mul, products, total, zip_exact};
+use crate::product::{Work, column_floors, vectorized};
+use crate::relax::{Line, Relaxation, SLOPE_ONE};
+use crate::wide::{AtLayer, Wide, absolute_sum, every, fits, magnitudes, mul, products, total, zip_exact};
 
 /// One layer's relaxations and the magnitudes its rounding is paid with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelaxedLayer {
-    /// One per neuron.
-    pub neurons: Vec<Relaxation>,
+    upper: Lines,
+    lower: Lines,
+    /// All bits of the slopes' magnitudes.
+    steepest: u64,
     /// `sum_j max |pre_j|` over the neurons whose lines may cut a coefficient off, on the value grid.
     pub pre_magnitude: i128,
     /// `sum_j max |x_j|` over the layer's inputs, on the value grid.
     pub input_magnitude: i128,
+}
+
+/// The lines on one side, one per neuron.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Lines {
+    slopes: Vec<i64>,
+    intercepts: Vec<i64>,
+}
+
+impl RelaxedLayer {
+    /// A layer of these neurons.
+    pub fn new(neurons: &[Relaxation], pre_magnitude: i128, input_magnitude: i128) -> Self {
+        let side = |line: fn(&Relaxation) -> Line| Lines {
+            slopes: neurons.iter().map(|neuron| line(neuron).slope).collect(),
+            intercepts: neurons.iter().map(|neuron| line(neuron).intercept).collect(),
+        };
+        let (upper, lower) = (side(|neuron| neuron.upper), side(|neuron| neuron.lower));
+        let steepest = magnitudes(&upper.slopes) | magnitudes(&lower.slopes);
+        Self { upper, lower, steepest, pre_magnitude, input_magnitude }
+    }
+
+    /// The neurons.
+    pub fn neurons(&self) -> impl Iterator<Item = Relaxation> + '_ {
+        self.upper.iter().zip(self.lower.iter()).map(|(upper, lower)| Relaxation { upper, lower })
+    }
+}
+
+impl Lines {
+    fn iter(&self) -> impl Iterator<Item = Line> + '_ {
+        self.slopes.iter().zip(&self.intercepts).map(|(&slope, &intercept)| Line { slope, intercept })
+    }
 }
 
 /// A linear functional of the inputs of layer `layer` (the network's outputs if `layer` is the number of layers).
@@ -154,28 +187,19 @@ fn carry(layers: &[GridLayer], targets: &mut [Result<Target<'_>, Fault>]) {
     let depth = layers.len();
     each(targets, |t| (t.functional.layer == depth && t.relaxed.len() >= depth).then_some(()).shaped(depth));
     for (index, layer) in layers.iter().enumerate().rev() {
-        each(targets, |target| target.through_lines(layer, index));
+        let reach = vectorized(ToProducts { targets, layer, index });
         let lists: Vec<&[i64]> = targets.iter().flatten().map(|t| &*t.functional.coefficients).collect();
         // As many as there are lists, or none.
-        let mut sums = column_sums(&lists, &layer.weight, layer.largest).into_iter().flatten();
-        each(targets, |target| target.through_affine(layer, index, sums.next()));
+        let mut floors = column_floors(&lists, reach, layer).into_iter().flatten();
+        each(targets, |target| {
+            let coefficients = &mut target.functional.coefficients;
+            *coefficients = match floors.next() {
+                Some(floors) => floors,
+                None => row_floors(coefficients, layer, index)?,
+            };
+            Ok(())
+        });
     }
-}
-
-/// [`upper_bounds`] of one.
-///
-/// # Errors
-/// Those of [`upper_bounds`].
-pub fn upper_bound(
-    network: &GridNetwork,
-    relaxed: &[RelaxedLayer],
-    functional: Functional,
-    multipliers: Option<&Multipliers>,
-    input: &InputSet,
-) -> Result<i64, Fault> {
-    let depth = functional.layer;
-    let target = Target { functional, relaxed: Cow::Borrowed(relaxed), multipliers };
-    upper_bounds(network, depth, [Ok(target)], input)?.pop().shaped(depth)?
 }
 
 /// Takes a step with every target that has not been refused.
@@ -192,49 +216,78 @@ fn each<'a>(
     }
 }
 
+/// Rules `back.relax`, `back.dual` and what `back.affine` adds to constants: from functionals of a layer's outputs to those of the
+/// values before its activation. The largest sum of coefficients' magnitudes.
+struct ToProducts<'a, 'b> {
+    targets: &'a mut [Result<Target<'b>, Fault>],
+    layer: &'a GridLayer,
+    index: usize,
+}
+
+impl Work for ToProducts<'_, '_> {
+    type Output = u128;
+
+    #[inline(always)]
+    fn call(self) -> u128 {
+        let mut most = 0;
+        for target in self.targets {
+            let Ok(known) = target else { continue };
+            match known.to_products(self.layer, self.index) {
+                Ok(reach) => most = most.max(reach),
+                Err(fault) => *target = Err(fault),
+            }
+        }
+        most
+    }
+}
+
 impl Target<'_> {
-    /// Rules `back.relax` and `back.dual`: from a functional of a layer's outputs to one of the values before its activation.
-    fn through_lines(&mut self, layer: &GridLayer, index: usize) -> Result<(), Fault> {
+    /// [`ToProducts`] of one.
+    #[inline(always)]
+    fn to_products(&mut self, layer: &GridLayer, index: usize) -> Result<u128, Fault> {
+        let relaxed = self.relaxed.get(index).shaped(index)?;
         let Functional { coefficients, constant, .. } = &mut self.functional;
         if layer.activation != GridActivation::Identity {
-            let relaxed = self.relaxed.get(index).shaped(index)?;
             *constant = through_activation(coefficients, *constant, relaxed, index)?;
         }
         // A layer without a list has no multiplier.
         let splits = self.multipliers.and_then(|m| m.layers.get(index)).map_or(&[][..], Vec::as_slice);
-        add_multipliers(coefficients, splits, index)
-    }
-
-    /// Rule `back.affine`, with the sums over columns if they are known.
-    fn through_affine(
-        &mut self,
-        layer: &GridLayer,
-        index: usize,
-        sums: Option<Vec<i128>>,
-    ) -> Result<(), Fault> {
-        let Functional { coefficients, constant, .. } = &self.functional;
-        let magnitude = self.relaxed.get(index).shaped(index)?.input_magnitude;
-        self.functional = through_affine(coefficients, *constant, layer, (magnitude, sums), index)?;
-        Ok(())
+        add_multipliers(coefficients, splits, index)?;
+        let reach = absolute_sum(coefficients);
+        *constant = through_biases(coefficients, reach, *constant, layer, relaxed.input_magnitude, index)?;
+        Ok(reach)
     }
 }
 
 /// Rule `back.relax`: a positive coefficient takes the line above, a negative one the line below. The constant.
+#[inline(always)]
 fn through_activation(
-    coefficients: &mut [i64],
+    row: &mut [i64],
     constant: i128,
     relaxed: &RelaxedLayer,
     index: usize,
 ) -> Result<i128, Fault> {
-    // Of networks beside each other, most coefficients are 0.
-    let line = |c: i64, neuron: &Relaxation| if c >= 0 { neuron.upper } else { neuron.lower };
-    let lines = zip_exact(&*coefficients, &relaxed.neurons, index)?.filter(|(c, _)| **c != 0);
-    let paid = products(lines.map(|(&c, neuron)| (c, line(c, neuron).intercept)));
-    let constant = Wide::from(constant) + relaxed.pre_magnitude + paid;
-    for (c, neuron) in coefficients.iter_mut().zip(&relaxed.neurons).filter(|(c, _)| **c != 0) {
-        *c = Wide::from(mul(*c, line(*c, neuron).slope)).floor(SLOPE_BITS).entry().within(index)?;
+    let RelaxedLayer { upper, lower, .. } = relaxed;
+    let intercepts = zip_exact(&lower.intercepts, &upper.intercepts, index)?;
+    let intercepts = zip_exact(&*row, intercepts, index)?;
+    let paid = products(intercepts.map(|(&c, (&lower, &upper))| most(c, (lower, upper))));
+    let slopes = zip_exact(&lower.slopes, &upper.slopes, index)?;
+    let narrow = relaxed.steepest >> SLOPE_BITS <= 1 && magnitudes(row) >> 60 == 0;
+    let slopes = zip_exact(row, slopes, index)?;
+    if narrow {
+        for (c, (&lower, &upper)) in slopes {
+            let slope = most(*c, (lower, upper)).1;
+            // Both halves times a slope below 2 stay in 62 bits.
+            let low = (*c & (SLOPE_ONE - 1)).wrapping_mul(slope) >> SLOPE_BITS;
+            *c = (*c >> SLOPE_BITS).wrapping_mul(slope).wrapping_add(low);
+        }
+    } else {
+        for (c, (&lower, &upper)) in slopes {
+            let slope = most(*c, (lower, upper)).1;
+            *c = Wide::from(mul(*c, slope)).floor(SLOPE_BITS).entry().within(index)?;
+        }
     }
-    constant.get().within(index)
+    (Wide::from(constant) + relaxed.pre_magnitude + paid).get().within(index)
 }
 
 /// Rule `back.dual`: under `pre >= 0` the functional may be raised by `multiplier * pre`, under `pre <= 0` by its
@@ -251,17 +304,18 @@ fn add_multipliers(coefficients: &mut [i64], splits: &[SplitMultiplier], layer: 
     Ok(())
 }
 
-/// Rule `back.affine`: `c . (W x + b) = (c W) . x + c . b`.
-fn through_affine(
-    coefficients: &[i64],
+/// Rule `back.affine`, `c . (W x + b) = (c W) . x + c . b`: the constant, where `reach` is `sum_i |c_i|`.
+#[inline(always)]
+fn through_biases(
+    row: &[i64],
+    reach: u128,
     constant: i128,
     layer: &GridLayer,
-    (input_magnitude, sums): (i128, Option<Vec<i128>>),
+    input_magnitude: i128,
     index: usize,
-) -> Result<Functional, Fault> {
-    let biases = zip_exact(coefficients, &layer.bias, index)?.filter(|(c, _)| **c != 0);
-    let biases = products(biases.map(|(&c, &(lower, upper))| (c, if c >= 0 { upper } else { lower })));
-    let reach = absolute_sum(coefficients);
+) -> Result<i128, Fault> {
+    let biases = zip_exact(row, &layer.bias, index)?;
+    let biases = products(biases.map(|(&c, &ends)| most(c, ends)));
     let cut = if layer.weight_error == 0 {
         0
     } else {
@@ -269,45 +323,34 @@ fn through_affine(
         let steps = BigInt::from(reach) * input_magnitude * layer.weight_error;
         ((steps >> layer.weight_bits) + 1u8).to_i128().within(index)?
     };
-    let constant = Wide::from(constant) + input_magnitude + biases + cut;
-    let sums = match sums {
-        Some(sums) => sums,
-        None => row_sums(coefficients, layer, fits(reach, layer.largest), index)?,
-    };
-    let floor = |sum| Wide::from(sum).floor(layer.weight_bits).entry();
-    let carried = sums.into_iter().map(|sum| if sum == 0 { Some(0) } else { floor(sum) });
-    Ok(Functional {
-        coefficients: every(carried).within(index)?,
-        constant: constant.get().within(index)?,
-        layer: index,
-    })
+    (Wide::from(constant) + input_magnitude + biases + cut).get().within(index)
 }
 
-/// `sum_i c_i W_ij` for every column, each in range iff its products' magnitudes add up to less than 2^127; without that
-/// test where it has been made before (`safe`).
-fn row_sums(coefficients: &[i64], layer: &GridLayer, safe: bool, index: usize) -> Result<Vec<i128>, Fault> {
+/// Rule `back.affine`: the coefficients `c W`, floored. Each is in range iff the magnitudes of its products add up to less than
+/// 2^127.
+fn row_floors(row: &[i64], layer: &GridLayer, index: usize) -> Result<Vec<i64>, Fault> {
     let mut sums = vec![0i128; layer.inputs()];
-    let rows = zip_exact(coefficients, layer.weight.rows(), index)?;
-    for (&coefficient, row) in rows.filter(|(coefficient, _)| **coefficient != 0) {
+    for (&c, weights) in zip_exact(row, layer.weight.rows(), index)?.filter(|(c, _)| **c != 0) {
         // A row is as long as the layer has inputs.
-        for (sum, &weight) in sums.iter_mut().zip(row) {
-            *sum = sum.wrapping_add(mul(coefficient, weight));
+        for (sum, &weight) in sums.iter_mut().zip(weights) {
+            *sum = sum.wrapping_add(mul(c, weight));
         }
     }
-    if !safe {
+    if !fits(absolute_sum(row), layer.largest) {
         for column in 0..layer.inputs() {
-            let weights = layer.weight.rows().map(|row| row.get(column).copied().shaped(index));
-            let products = zip_exact(coefficients, weights, index)?;
-            let products = products.map(|(&c, weight)| Ok(mul(c, weight?)));
-            total(products.collect::<Result<Vec<_>, _>>()?).get().within(index)?;
+            let weights = every(layer.weight.rows().map(|row| row.get(column).copied())).shaped(index)?;
+            products(zip_exact(row, &weights, index)?.map(|(&c, &weight)| (c, weight)))
+                .get()
+                .within(index)?;
         }
     }
-    Ok(sums)
+    every(sums.into_iter().map(|sum| Wide::from(sum).floor(layer.weight_bits).entry())).within(index)
 }
 
-/// A coefficient and the end of an interval at which their product is largest.
+/// A coefficient and the end of an interval at which their product is largest, chosen without a branch or an address.
+#[inline(always)]
 fn most(c: i64, (lower, upper): Interval) -> (i64, i64) {
-    (c, if c >= 0 { upper } else { lower })
+    (c, upper ^ ((upper ^ lower) & (c >> 63)))
 }
 
 /// Rule `conc.shared`: as `conc.box`, but the axes of each offset move together, `|sum_j c_j axis_j|`, and its coordinates
@@ -369,6 +412,8 @@ pub(crate) fn concretize(coefficients: &[i64], constant: i128, input: &InputSet)
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::crown::{Witness, crown_layers};
     use crate::enclose::TanhTable;
@@ -402,6 +447,19 @@ mod tests {
             radii: all(ONE),
             ball: ball.then(|| GridBall::Euclidean { semi_axes: vec![Some(ONE); inputs] }),
         }
+    }
+
+    /// One alone.
+    fn upper_bound(
+        network: &GridNetwork,
+        relaxed: &[RelaxedLayer],
+        functional: Functional,
+        multipliers: Option<&Multipliers>,
+        input: &InputSet,
+    ) -> Result<i64, Fault> {
+        let depth = functional.layer;
+        let target = Target { functional, relaxed: Cow::Borrowed(relaxed), multipliers };
+        upper_bounds(network, depth, [Ok(target)], input)?.remove(0)
     }
 
     fn bound(network: &GridNetwork, input: &InputSet, weights: &[i64]) -> i64 {
@@ -614,16 +672,42 @@ mod tests {
     /// A coefficient that the grid floors from 1/2 step to 0 is paid for with the neuron's magnitude, 7 steps here.
     #[test]
     fn floored_coefficients_are_paid_for() {
-        let half = Relaxation {
-            upper: crate::relax::Line { slope: 1 << 23, intercept: 0 },
-            ..Relaxation::default()
-        };
-        let layer = RelaxedLayer { neurons: vec![half], pre_magnitude: 7, input_magnitude: 0 };
+        let half = Relaxation { upper: Line { slope: 1 << 23, intercept: 0 }, ..Relaxation::default() };
+        let layer = RelaxedLayer::new(&[half], 7, 0);
         let mut coefficients = [1];
         assert_eq!(through_activation(&mut coefficients, 0, &layer, 0), Ok(7));
         assert_eq!(coefficients, [0]);
         let shape = Err(Fault::ShapeMismatch { layer: 3 });
         assert_eq!(through_activation(&mut [1, 1], 0, &layer, 3), shape);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        /// Numbers of any length, so that all at once, one by one and out of range are all met.
+        #[test]
+        fn lines_say_what_single_products_say(
+            bits in 1..63u32,
+            slope_bits in 20..30u32,
+            neurons in prop::collection::vec((any::<i64>(), any::<[i64; 4]>()), 1..70),
+        ) {
+            let line = |slope: i64, intercept: i64| Line { slope: slope >> (63 - slope_bits), intercept: intercept >> 3 };
+            let relaxed = |[a, b, c, d]: [i64; 4]| Relaxation { upper: line(a, b), lower: line(c, d) };
+            let lines: Vec<_> = neurons.iter().map(|&(_, ends)| relaxed(ends)).collect();
+            let mut row: Vec<i64> = neurons.iter().map(|&(c, _)| c >> (63 - bits)).collect();
+            let mut exact = Vec::new();
+            let mut constant = 5 + 7;
+            for (&c, lines) in row.iter().zip(&lines) {
+                let line = if c >= 0 { lines.upper } else { lines.lower };
+                exact.push(i64::try_from((i128::from(c) * i128::from(line.slope)) >> SLOPE_BITS).ok());
+                constant += i128::from(c) * i128::from(line.intercept);
+            }
+            let found = through_activation(&mut row, 5, &RelaxedLayer::new(&lines, 7, 0), 3);
+            match exact.into_iter().collect::<Option<Vec<_>>>() {
+                Some(exact) => prop_assert_eq!((found, row), (Ok(constant), exact)),
+                None => prop_assert_eq!(found, Err(Fault::Overflow { layer: 3 })),
+            }
+        }
     }
 
     /// A weight of `2^-60` under the coefficient 1: the weight grid's step `2^-52` times `|x| <= 3` steps of the value grid
@@ -633,7 +717,8 @@ mod tests {
         let mut tiny = layer(1, &[0], Activation::Identity);
         tiny.weight.values[0] = Dyadic::new(1, -60);
         let network = on_grid(vec![tiny]);
-        let paid = |c: i64| through_affine(&[c], 0, &network.layers[0], (3, None), 0).unwrap().constant;
+        let paid =
+            |c: i64| through_biases(&[c], c.unsigned_abs().into(), 0, &network.layers[0], 3, 0).unwrap();
         assert_eq!(paid(1), 4);
         // 2^52 * 3 steps more with a coefficient of 2^52.
         assert_eq!(paid(1 << 52), 7);
@@ -646,7 +731,7 @@ mod tests {
     #[test]
     fn products_by_hand() {
         let network = on_grid(vec![layer(3, &[1, 2, 3, 4, 5, 6], Activation::Relu)]);
-        let carried = |c: &[i64]| Ok(through_affine(c, 0, &network.layers[0], (0, None), 3)?.coefficients);
+        let carried = |c: &[i64]| row_floors(c, &network.layers[0], 3);
         assert_eq!(carried(&[0, 5, 0]), Ok(vec![15, 20]));
         assert_eq!(carried(&[1, 5, 2]), Ok(vec![26, 34]));
         assert_eq!(carried(&[1, 5]), Err(Fault::ShapeMismatch { layer: 3 }));
@@ -662,11 +747,12 @@ mod tests {
         (edge.weight, edge.largest) = (table(i64::MAX), 1 << 63);
         let overflow = Err(Fault::Overflow { layer: 0 });
         for far in [[i64::MAX; 4], [i64::MAX, -i64::MAX, i64::MAX, 0]] {
-            assert_eq!(through_affine(&far, 0, edge, (0, None), 0), overflow);
+            assert_eq!(row_floors(&far, edge, 0), overflow);
         }
-        edge.weight = table(-3);
-        for safe in [false, true] {
-            assert_eq!(row_sums(&[5, 7, 0, 1], edge, safe, 0), Ok(vec![-39]));
+        (edge.weight, edge.weight_bits) = (table(-3), 0);
+        for largest in [3, u64::MAX] {
+            edge.largest = largest;
+            assert_eq!(row_floors(&[5, 7, 0, 1], edge, 0), Ok(vec![-39]));
         }
     }
 }

@@ -416,12 +416,9 @@ fn relaxed(
         let lower = Line { slope, intercept: intercept.checked_neg()? };
         Some(Relaxation { upper: Line { slope, intercept }, lower })
     });
+    let neurons = every(neurons).within(layer)?;
     let sum = |sizes: &[i64]| total(sizes.iter().map(|&d| d.into())).get().within(layer);
-    Ok(RelaxedLayer {
-        neurons: neurons.collect::<Option<_>>().within(layer)?,
-        pre_magnitude: sum(spread)?,
-        input_magnitude: sum(inputs)?,
-    })
+    Ok(RelaxedLayer::new(&neurons, sum(spread)?, sum(inputs)?))
 }
 
 #[cfg(test)]

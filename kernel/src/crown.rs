@@ -263,7 +263,7 @@ fn relax_layer(
         }
         neurons.push(lines);
     }
-    Ok(RelaxedLayer { neurons, pre_magnitude: total(paid).get().within(index)?, input_magnitude })
+    Ok(RelaxedLayer::new(&neurons, total(paid).get().within(index)?, input_magnitude))
 }
 
 /// Upper bound of `sum weights_i * output_i` over the input set, backward and from the outputs' box.
@@ -354,7 +354,8 @@ mod tests {
     fn splits_clamp_and_may_leave_nothing() {
         let bounds = layers(&interval(-ONE, ONE), Some(true)).unwrap().unwrap();
         assert_eq!(bounds.pre[0].at(0), Some((0, ONE)));
-        assert_eq!(bounds.relaxed[0].neurons[0].upper, bounds.relaxed[0].neurons[0].lower);
+        let neuron = bounds.relaxed[0].neurons().next().unwrap();
+        assert_eq!(neuron.upper, neuron.lower);
         assert_eq!(layers(&interval(ONE, 2 * ONE), Some(false)), Ok(None));
         let nowhere = Witness { signs: &[(0, 2, true)], rows: &[] };
         let found = crown_layers(&network(), TanhTable::shared(), &interval(-ONE, ONE), nowhere);

@@ -110,20 +110,6 @@ fn with_witnesses<W>(
     pairs.map(|(index, (layer, witness))| norm(layer, witness, index)).collect()
 }
 
-/// Rule `norm.abs-spectral` for every layer; `vectors[l]` has one positive integer per column of layer `l`.
-///
-/// # Errors
-/// [`Fault::WitnessCount`] and those of `layer_abs_spectral`, `ScaledNetwork::masked`, [`perturbation_size`].
-pub fn norm_product_abs_spectral(
-    network: &ScaledNetwork,
-    mask: Option<&Mask>,
-    vectors: &[Vec<BigInt>],
-    perturbation: &Perturbation,
-) -> Result<NormProduct, Fault> {
-    let layers = with_witnesses(network, mask, vectors, |layer, v, l| layer_abs_spectral(layer, v, l))?;
-    assemble(network, layers, NormFamily::AbsSpectral, perturbation)
-}
-
 /// Rule `norm.spectral` for every layer, with one factor per layer.
 ///
 /// # Errors
@@ -141,11 +127,12 @@ pub fn norm_product_spectral(
 /// Rule `norm.chain`: `norm.abs-spectral` along a list of masks, where mask `k` is also evaluated with the vectors of
 /// the masks before it and each layer takes the least. On a nested chain the results never rise.
 ///
-/// `vectors[k]` is mask `k`'s own witness; later masks may have none (`None`) and live on the earlier ones'.
+/// `vectors[k]` is mask `k`'s own witness, one positive integer per column of each layer; later masks may have none (`None`) and
+/// live on the earlier ones'.
 ///
 /// # Errors
-/// [`Fault::WitnessCount`] if there is not one entry per mask; [`Fault::MissingWitness`] if the first mask
-/// has none; otherwise as [`norm_product_abs_spectral`].
+/// [`Fault::WitnessCount`] if there is not one entry per mask, or one per layer in it; [`Fault::MissingWitness`] if the first mask
+/// has none; those of `layer_abs_spectral`, `ScaledNetwork::masked`, [`perturbation_size`].
 pub fn norm_product_chain(
     network: &ScaledNetwork,
     masks: &[Mask],

@@ -1,21 +1,32 @@
-//! Sums of products of several lists of coefficients with one table of weights, by the vector instructions of the machine at
-//! hand. Trusted. `spec/rules/local.md#backward-bounds`; `spec/trust.md` on `pulp`.
+//! Products of several lists of coefficients with one table of weights, and other work on lists, by the vector instructions
+//! of the machine at hand. Trusted. `spec/rules/local.md#backward-bounds`; `spec/trust.md` on `pulp`.
 //!
 //! A factor is `high * 2^26 + low` with `0 <= low < 2^26`, and `x w = hh 2^52 + (both - hh - ll) 2^26 + ll` with `ll`, `hh` and
 //! `both` the products of the low limbs, of the high ones and of their sums. So many terms are added up in 64 bits as cannot
-//! leave them, and the rest in 128: exact, and so the same on every machine.
+//! leave them; what has added up is carried from limb to limb: exact, and so the same on every machine.
 
-#[cfg(all(feature = "simd", target_arch = "x86_64"))]
-pub(crate) use vector::column_sums;
+pub(crate) use vector::{Work, column_floors, vectorized};
 
-/// Without vector instructions there is no faster way than row by row.
+/// Without vector instructions there is one way to work, and none faster than row by row.
 #[cfg(not(all(feature = "simd", target_arch = "x86_64")))]
-pub(crate) fn column_sums(
-    _: &[&[i64]],
-    _: &crate::table::Table<i64>,
-    _: u64,
-) -> Option<alloc::vec::Vec<alloc::vec::Vec<i128>>> {
-    None
+mod vector {
+    use alloc::vec::Vec;
+
+    /// Something to do.
+    pub(crate) trait Work {
+        /// What comes of it.
+        type Output;
+        /// Does it.
+        fn call(self) -> Self::Output;
+    }
+
+    pub(crate) fn vectorized<W: Work>(work: W) -> W::Output {
+        work.call()
+    }
+
+    pub(crate) fn column_floors(_: &[&[i64]], _: u128, _: &crate::grid::GridLayer) -> Option<Vec<Vec<i64>>> {
+        None
+    }
 }
 
 #[cfg(all(feature = "simd", target_arch = "x86_64"))]
@@ -25,19 +36,28 @@ mod vector {
     use core::arch::x86_64::{__m256i, __m512i};
     use core::ops::Range;
 
+    pub(crate) use pulp::NullaryFnOnce as Work;
     use pulp::bytemuck::Pod;
+    use pulp::cast;
     use pulp::x86::{V3, V4};
-    use pulp::{NullaryFnOnce, cast};
 
+    use crate::grid::GridLayer;
     use crate::table::Table;
-    use crate::wide::{absolute_sum, fits};
+    use crate::wide::{LOW, LOW_LIMB, every, magnitudes, terms_in_64_bits};
 
-    /// Bits of a low limb.
-    const LOW: u32 = 26;
     /// Lists that are multiplied with a vector of weights while it is at hand.
     const LISTS: usize = 4;
     /// Terms of which the weights stay in the cache.
     const TERMS: usize = 128;
+
+    /// Does the work by the best instruction set of the machine; what is not inlined is not compiled for it.
+    pub(crate) fn vectorized<W: Work>(work: W) -> W::Output {
+        match (V4::try_new(), V3::try_new()) {
+            (Some(lanes), _) => lanes.vectorize(work),
+            (None, Some(lanes)) => lanes.vectorize(work),
+            (None, None) => work.call(),
+        }
+    }
 
     /// What an instruction set does with vectors of 64-bit lanes.
     trait Lanes: Copy {
@@ -82,65 +102,64 @@ mod vector {
         }
     }
 
-    /// `sum_i c_i W_ij` for every list `c` and column `j`; `largest` is at least every magnitude in `weight`.
+    /// `floor(sum_i c_i W_ij / 2^weight_bits)` for every list `c` and column `j`; `reach` is at least `sum_i |c_i|` of each.
     ///
-    /// `None` where it would not pay, where a list has another length than the table, or where magnitudes do not show that
-    /// every sum is in range: then each has to be looked at alone.
-    pub(crate) fn column_sums(lists: &[&[i64]], weight: &Table<i64>, largest: u64) -> Option<Vec<Vec<i128>>> {
-        let suits = |list: &&[i64]| list.len() == weight.height() && fits(absolute_sum(list), largest);
-        let terms = terms_in_64_bits(lists, largest)?;
-        if lists.len() < LISTS || !lists.iter().all(suits) {
+    /// `None` where it would not pay, where a list has another length than the weights are high, or where magnitudes do not show
+    /// that all of it is in range: then each has to be looked at alone.
+    pub(crate) fn column_floors(lists: &[&[i64]], reach: u128, layer: &GridLayer) -> Option<Vec<Vec<i64>>> {
+        let up = (2 * LOW).checked_sub(layer.weight_bits)?;
+        let most = reach.checked_mul(layer.largest.into())?.checked_shr(layer.weight_bits)?;
+        let terms =
+            terms_in_64_bits(lists.iter().fold(0, |bits, list| bits | magnitudes(list)), layer.largest)?;
+        let terms = usize::try_from(terms).ok().filter(|terms| *terms > 0)?;
+        let suits = |list: &&[i64]| list.len() == layer.outputs();
+        if most >> 62 != 0 || lists.len() < LISTS || !lists.iter().all(suits) {
             return None;
         }
+        let weight = &layer.weight;
         match V4::try_new() {
-            Some(lanes) => lanes.vectorize(Product::<V4, 8> { lanes, lists, weight, terms }),
+            Some(lanes) => lanes.vectorize(Product::<V4, 8> { lanes, lists, weight, terms, up }),
             None => {
-                V3::try_new()?.vectorize(Product::<V3, 4> { lanes: V3::try_new()?, lists, weight, terms })
+                let lanes = V3::try_new()?;
+                lanes.vectorize(Product::<V3, 4> { lanes, lists, weight, terms, up })
             }
         }
     }
 
-    /// How many products of limbs add up to less than `2^63` in magnitude; `None` if not all limbs have 32 bits.
-    fn terms_in_64_bits(lists: &[&[i64]], largest: u64) -> Option<usize> {
-        let coefficient = lists.iter().flat_map(|list| list.iter()).map(|c| c.unsigned_abs()).max()?;
-        // No limb, nor the sum of two, is larger than this.
-        let limb = |most: u64| i32::try_from((most >> LOW).checked_add(1 << LOW)?).ok();
-        let product = i64::from(limb(coefficient)?).checked_mul(limb(largest)?.into())?;
-        usize::try_from(i64::MAX.checked_div(product)?).ok()
-    }
-
-    /// [`column_sums`] by vectors of `N` lanes, at most `terms` terms of them in 64 bits.
+    /// [`column_floors`] by vectors of `N` lanes, at most `terms` terms of them in 64 bits; `up` is what is left of 52 bits.
     struct Product<'a, L, const N: usize> {
         lanes: L,
         lists: &'a [&'a [i64]],
         weight: &'a Table<i64>,
         terms: usize,
+        up: u32,
     }
 
-    impl<L: Lanes, const N: usize> NullaryFnOnce for Product<'_, L, N>
+    impl<L: Lanes, const N: usize> Work for Product<'_, L, N>
     where
         [i64; N]: Pod,
     {
-        type Output = Option<Vec<Vec<i128>>>;
+        type Output = Option<Vec<Vec<i64>>>;
 
         // What is not inlined is not compiled for the instruction set.
         #[inline(always)]
         fn call(self) -> Self::Output {
-            let Self { lanes, lists, weight, terms } = self;
+            let Self { lanes, lists, weight, terms, up } = self;
             let columns = weight.columns();
-            let mut sums = vec![vec![0i128; columns]; lists.len()];
+            let across = columns.div_ceil(N);
+            // `high 2^52 + low` with `0 <= low < 2^52`, for every list a panel of columns after the other.
+            let mut sums = vec![[[0i64; N]; 2]; lists.len().checked_mul(across)?];
             let counts = |term: &usize| lists.iter().any(|list| list.get(*term) != Some(&0));
             let counted: Vec<usize> = (0..weight.height()).filter(counts).collect();
             for terms in counted.chunks(terms.min(TERMS)) {
-                let mut panels = vec![Vec::with_capacity(terms.len()); columns.div_ceil(N)];
-                for &term in terms {
-                    for (panel, weights) in panels.iter_mut().zip(weight.row(term)?.chunks(N)) {
-                        panel.push(packed::<N>(weights));
-                    }
-                }
+                let panel = |place| {
+                    every(terms.iter().map(|&term| Some(packed(weight.row(term)?.chunks(N).nth(place)?))))
+                };
+                let panels: Vec<Vec<[i64; N]>> = every((0..across).map(panel))?;
                 let spans: Vec<_> = panels.iter().map(|panel| span(panel, &[0; N])).collect();
-                for (lists, sums) in lists.chunks(LISTS).zip(sums.chunks_mut(LISTS)) {
-                    let mut limbs = vec![[[0; 3]; LISTS]; terms.len()];
+                // Beside the last lists, those of others may stay: their sums are not taken.
+                let mut limbs = vec![[[0; 3]; LISTS]; terms.len()];
+                for (lists, sums) in lists.chunks(LISTS).zip(sums.chunks_mut(LISTS.checked_mul(across)?)) {
                     for (limbs, &term) in limbs.iter_mut().zip(terms) {
                         for (limbs, list) in limbs.iter_mut().zip(lists) {
                             let coefficient = list.get(term)?;
@@ -149,7 +168,7 @@ mod vector {
                         }
                     }
                     let own = span(&limbs, &[[0; 3]; LISTS]);
-                    let mut places = sums.iter_mut().map(|sums| sums.chunks_mut(N)).collect::<Vec<_>>();
+                    let mut places = sums.chunks_mut(across).map(|sums| sums.iter_mut()).collect::<Vec<_>>();
                     for (weights, span) in panels.iter().zip(&spans) {
                         // Networks beside each other are apart: most panels have no weight where a list has a number.
                         let both = own.start.max(span.start)..own.end.min(span.end);
@@ -161,15 +180,27 @@ mod vector {
                             continue;
                         };
                         for (sums, found) in columns.zip(panel_sums(lanes, terms)) {
-                            for (sum, part) in sums?.iter_mut().zip(found) {
-                                // Every sum is in range, and so is what is between.
-                                *sum = sum.wrapping_add(part);
-                            }
+                            add_limbs(sums?, found);
                         }
                     }
                 }
             }
-            Some(sums)
+            let mut floors = Vec::with_capacity(lists.len());
+            // The weights' bits.
+            let down = (2 * LOW).checked_sub(up)?;
+            for sums in sums.chunks(across) {
+                let mut own = Vec::with_capacity(columns.checked_next_multiple_of(N)?);
+                for [high, low] in sums {
+                    let mut floor = *high;
+                    for (floor, low) in floor.iter_mut().zip(low) {
+                        *floor = (*floor << up) | (low >> down);
+                    }
+                    own.extend(floor);
+                }
+                own.truncate(columns);
+                floors.push(own);
+            }
+            Some(floors)
         }
     }
 
@@ -191,14 +222,12 @@ mod vector {
         lanes
     }
 
-    const LOW_LIMB: i64 = (1 << LOW) - 1;
-
-    /// The sums over the terms at hand for a panel of `N` columns.
+    /// The sums over the terms at hand for a panel of `N` columns: of the products of low limbs, of high ones, of their sums.
     #[inline(always)]
     fn panel_sums<L: Lanes, const N: usize>(
         lanes: L,
         (limbs, weights): (&[[[i64; 3]; LISTS]], &[[i64; N]]),
-    ) -> [[i128; N]; LISTS]
+    ) -> [[[i64; N]; 3]; LISTS]
     where
         [i64; N]: Pod,
     {
@@ -213,18 +242,20 @@ mod vector {
                 }
             }
         }
-        let mut all = [[0; N]; LISTS];
-        for (all, [low, high, both]) in all.iter_mut().zip(sums) {
-            let limbs: [[i64; N]; 3] = [cast(low), cast(high), cast(both)];
-            let [low, high, both] = limbs;
-            for (((all, low), high), both) in all.iter_mut().zip(low).zip(high).zip(both) {
-                // Each is below 2^63 in magnitude, so nothing wraps.
-                let (low, high, both) = (i128::from(low), i128::from(high), i128::from(both));
-                let middle = both.wrapping_sub(low).wrapping_sub(high);
-                *all = (high << (2 * LOW)).wrapping_add(middle << LOW).wrapping_add(low);
-            }
+        sums.map(|sums| sums.map(cast))
+    }
+
+    /// `high 2^52 + low` and what `[ll, hh, both]` add up to.
+    #[inline(always)]
+    fn add_limbs<const N: usize>([high, low]: &mut [[i64; N]; 2], [ll, hh, both]: [[i64; N]; 3]) {
+        let found = ll.into_iter().zip(hh).zip(both);
+        for ((high, low), ((ll, hh), both)) in high.iter_mut().zip(low).zip(found) {
+            // Each is below 2^62 in magnitude, the middle too, and the whole sum below 2^114.
+            let middle = both.wrapping_sub(ll).wrapping_sub(hh).wrapping_add(ll >> LOW);
+            let sum = low.wrapping_add((middle & LOW_LIMB) << LOW).wrapping_add(ll & LOW_LIMB);
+            *high = high.wrapping_add(hh).wrapping_add(middle >> LOW).wrapping_add(sum >> (2 * LOW));
+            *low = sum & ((1 << (2 * LOW)) - 1);
         }
-        all
     }
 
     #[cfg(test)]
@@ -232,59 +263,89 @@ mod vector {
         use proptest::prelude::*;
 
         use super::*;
-        use crate::wide::mul;
+        use crate::grid::GridActivation;
+        use crate::wide::{absolute_sum, mul};
 
-        /// The sums of every instruction set that the machine has, with `terms` terms in 64 bits.
-        fn found(lists: &[&[i64]], weight: &Table<i64>, terms: usize) -> Vec<Option<Vec<Vec<i128>>>> {
-            let v3 =
-                V3::try_new().map(|lanes| lanes.vectorize(Product::<V3, 4> { lanes, lists, weight, terms }));
-            let v4 =
-                V4::try_new().map(|lanes| lanes.vectorize(Product::<V4, 8> { lanes, lists, weight, terms }));
+        /// The floors of every instruction set that the machine has, with `terms` terms in 64 bits.
+        fn found(lists: &[&[i64]], layer: &GridLayer, terms: usize) -> Vec<Option<Vec<Vec<i64>>>> {
+            let (weight, up) = (&layer.weight, 52 - layer.weight_bits);
+            let v3 = V3::try_new()
+                .map(|lanes| lanes.vectorize(Product::<V3, 4> { lanes, lists, weight, terms, up }));
+            let v4 = V4::try_new()
+                .map(|lanes| lanes.vectorize(Product::<V4, 8> { lanes, lists, weight, terms, up }));
             [v3, v4].into_iter().flatten().collect()
         }
 
-        fn plain(lists: &[&[i64]], weight: &Table<i64>) -> Vec<Vec<i128>> {
-            let column =
-                |list: &[i64], j| list.iter().zip(weight.rows()).map(|(&c, row)| mul(c, row[j])).sum();
-            lists.iter().map(|list| (0..weight.columns()).map(|j| column(list, j)).collect()).collect()
+        fn plain(lists: &[&[i64]], layer: &GridLayer) -> Vec<Vec<i64>> {
+            let floor = |list: &[i64], j| {
+                let products = list.iter().zip(layer.weight.rows()).map(|(&c, row)| mul(c, row[j]));
+                i64::try_from(products.sum::<i128>() >> layer.weight_bits).unwrap()
+            };
+            let columns = layer.weight.columns();
+            lists.iter().map(|list| (0..columns).map(|j| floor(list, j)).collect()).collect()
         }
 
-        fn largest(table: &[i64]) -> u64 {
-            table.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0)
+        fn layer(height: usize, columns: usize, weights: Vec<i64>, weight_bits: u32) -> GridLayer {
+            let largest = weights.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0);
+            let weight = Table::new(height, columns, weights, 0).unwrap();
+            GridLayer {
+                absolute: weight.map(|w| w.saturating_abs()),
+                weight,
+                largest,
+                weight_bits,
+                weight_error: 0,
+                bias: vec![(0, 0); height],
+                activation: GridActivation::Identity,
+            }
         }
 
-        /// Magnitudes of any number of bits up to the last that has limbs, and what lies around the ends of limbs.
+        fn reach(lists: &[&[i64]]) -> u128 {
+            lists.iter().map(|list| absolute_sum(list)).max().unwrap_or(0)
+        }
+
+        fn terms(lists: &[&[i64]], layer: &GridLayer) -> usize {
+            let terms =
+                terms_in_64_bits(lists.iter().fold(0, |bits, list| bits | magnitudes(list)), layer.largest)
+                    .unwrap();
+            terms.try_into().unwrap()
+        }
+
+        /// Magnitudes of any number of bits up to 56, and what lies around the ends of limbs.
         fn number() -> impl Strategy<Value = i64> {
-            const MOST: i64 = (1 << 57) - (1 << 52) - 1;
+            const MOST: i64 = (1 << 56) - 1;
             let ends = prop::sample::select(vec![0, 1, -1, LOW_LIMB, -LOW_LIMB, LOW_LIMB + 1, MOST, -MOST]);
-            prop_oneof![1 => Just(0i64), 2 => ends, 5 => (-MOST..=MOST, 0..57u32).prop_map(|(x, shift)| x >> shift)]
+            prop_oneof![1 => Just(0i64), 2 => ends, 5 => (-MOST..=MOST, 0..56u32).prop_map(|(x, shift)| x >> shift)]
         }
 
         proptest! {
-            #![proptest_config(ProptestConfig::with_cases(200))]
+            #![proptest_config(ProptestConfig::with_cases(400))]
 
             #[test]
             fn vectors_say_what_single_products_say(
                 (count, height, columns) in (1..10usize, 1..40usize, 1..20usize),
+                (bits, c_shift, w_shift) in (0..=52u32, 0..40u32, 0..40u32),
                 pool in prop::collection::vec(number(), 1..800),
                 dropped in prop::collection::vec(any::<bool>(), 40),
             ) {
                 let mut pool = pool.iter().cycle().copied();
                 let lists = (0..count).map(|_| {
                     let list = dropped.iter().take(height);
-                    list.map(|&drop| if drop { 0 } else { pool.next().unwrap_or(0) }).collect::<Vec<_>>()
+                    list.map(|&drop| if drop { 0 } else { pool.next().unwrap_or(0) >> c_shift }).collect::<Vec<_>>()
                 });
                 let lists: Vec<Vec<i64>> = lists.collect();
                 let lists: Vec<&[i64]> = lists.iter().map(|list| &**list).collect();
-                let weights: Vec<i64> = pool.by_ref().take(height * columns).collect();
-                let largest = largest(&weights);
-                let weight = Table::new(height, columns, weights, 0).unwrap();
-                let terms = terms_in_64_bits(&lists, largest).unwrap();
-                for sums in found(&lists, &weight, terms) {
-                    prop_assert_eq!(sums.unwrap(), plain(&lists, &weight));
-                }
-                if let Some(sums) = column_sums(&lists, &weight, largest) {
-                    prop_assert_eq!(sums, plain(&lists, &weight));
+                let weights = pool.take(height * columns).map(|w| w >> w_shift).collect();
+                let layer = layer(height, columns, weights, bits);
+                let most = (reach(&lists) * u128::from(layer.largest)) >> bits;
+                let floors = column_floors(&lists, reach(&lists), &layer);
+                prop_assert_eq!(floors.is_some(), most >> 62 == 0 && count >= LISTS && V3::try_new().is_some());
+                if most >> 62 == 0 {
+                    for some in found(&lists, &layer, terms(&lists, &layer)) {
+                        prop_assert_eq!(some.unwrap(), plain(&lists, &layer));
+                    }
+                    if let Some(floors) = floors {
+                        prop_assert_eq!(floors, plain(&lists, &layer));
+                    }
                 }
             }
         }
@@ -295,14 +356,22 @@ mod vector {
             let most = (1i64 << 57) - (1 << 52) - 1;
             for (c, w) in [(most, most), (-most, most), (-most, -most), (1 << 50, 1 << 52), (1 << 56, -1)] {
                 for (height, columns) in [(1, 1), (3, 9), (300, 17)] {
-                    let (list, weights) = (vec![c; height], vec![w; height * columns]);
+                    let list = vec![c; height];
                     let lists = [&list[..]; 5];
-                    let weight = Table::new(height, columns, weights, 0).unwrap();
-                    let terms = terms_in_64_bits(&lists, w.unsigned_abs()).unwrap();
-                    // A sum of products of 2^31 and 2^31, as large as they come, leaves 63 bits with the third.
-                    assert_eq!(terms == 2, c.abs() == most && w.abs() == most);
-                    for sums in found(&lists, &weight, terms) {
-                        assert_eq!(sums, Some(plain(&lists, &weight)));
+                    // What three hundred such products add up to has 123 bits, of which 52 are cut off: none of the first three fits.
+                    let layer = layer(height, columns, vec![w; height * columns], 52);
+                    let terms = terms(&lists, &layer);
+                    // Limbs of 2^31 each: a second product might leave 63 bits.
+                    assert_eq!(terms == 1, c.abs() == most && w.abs() == most);
+                    for floors in found(&lists, &layer, terms) {
+                        let floors = floors.unwrap();
+                        let exact = (mul(c, w) * i128::try_from(height).unwrap()) >> 52;
+                        let fits = i64::try_from(exact).is_ok();
+                        assert_eq!(floors == vec![vec![i64::try_from(exact).unwrap_or(0); columns]; 5], fits);
+                        assert_eq!(
+                            column_floors(&lists, reach(&lists), &layer).is_some(),
+                            exact.abs() >> 62 == 0
+                        );
                     }
                 }
             }
@@ -322,35 +391,34 @@ mod vector {
                 let lists: Vec<&[i64]> = lists.iter().map(|list| &**list).collect();
                 let weights =
                     (0..height).flat_map(|i| (0..columns).map(move |j| entry(i, j, j < columns / 2)));
-                let weights: Vec<i64> = weights.collect();
-                let most = largest(&weights);
-                let weight = Table::new(height, columns, weights, 0).unwrap();
-                let terms = terms_in_64_bits(&lists, most).unwrap();
-                for sums in found(&lists, &weight, terms) {
-                    assert_eq!(sums, Some(plain(&lists, &weight)), "{height} {columns} {edge}");
+                let layer = layer(height, columns, weights.collect(), 27);
+                for floors in found(&lists, &layer, terms(&lists, &layer)) {
+                    assert_eq!(floors, Some(plain(&lists, &layer)), "{height} {columns} {edge}");
                 }
             }
         }
 
-        /// A longer limb, a list of another length, too few lists, magnitudes that may add up to `2^127`: one by one.
+        /// A longer limb, a list of another length, too few lists, finer weights than 52 bits, floors that may pass 2^62: one by one.
         #[test]
         fn what_does_not_fit_is_left_alone() {
-            let sums = |list: &[i64], lists: usize, w: i64| {
-                let weight = Table::new(2, 3, vec![w; 6], 0).unwrap();
-                column_sums(&vec![list; lists], &weight, w.unsigned_abs()).map(|sums| sums.len())
+            let floors = |list: &[i64], count: usize, w: i64, bits: u32| {
+                let lists = vec![list; count];
+                let floors = column_floors(&lists, reach(&lists), &layer(2, 3, vec![w; 6], bits));
+                floors.map(|floors| floors.len())
             };
             let there = V3::try_new().map(|_| 4);
-            assert_eq!(sums(&[1, 2], 4, 3), there);
-            assert_eq!(sums(&[1, 2], 3, 3), None);
-            assert_eq!(sums(&[1, 2, 3], 4, 3), None);
+            assert_eq!(floors(&[1, 2], 4, 3, 52), there);
+            assert_eq!(floors(&[1, 2], 4, 3, 0), there);
+            assert_eq!(floors(&[1, 2], 4, 3, 53), None);
+            assert_eq!(floors(&[1, 2], 3, 3, 52), None);
+            assert_eq!(floors(&[1, 2, 3], 4, 3, 52), None);
             let most = (1i64 << 57) - (1 << 52) - 1;
             for (c, w, fits) in [(most, 1, true), (most + (1 << 26), 1, false), (1, i64::MIN, false)] {
-                assert_eq!(sums(&[c, 0], 4, w), there.filter(|_| fits), "{c} {w}");
+                assert_eq!(floors(&[c, 0], 4, w, 52), there.filter(|_| fits), "{c} {w}");
             }
-            let (list, weights) = (vec![most; 1 << 14], vec![most; 1 << 14]);
-            let weight = Table::new(1 << 14, 1, weights, 0).unwrap();
-            assert_eq!(column_sums(&[&list[..]; 4], &weight, most.unsigned_abs()), None);
-            assert_eq!(column_sums(&[&list[..]; 4], &weight, 1 << 30).is_some(), there.is_some());
+            for (c, fits) in [((1 << 31) - 1, true), (1 << 31, false)] {
+                assert_eq!(floors(&[c, 0], 4, 1 << 31, 0), there.filter(|_| fits), "{c}");
+            }
         }
     }
 }

@@ -117,17 +117,47 @@ pub(crate) fn total(terms: impl IntoIterator<Item = i128>) -> Wide {
     Wide(fits.then_some(sum))
 }
 
-/// `sum a * b` over the pairs, as [`total`]; [`fits`] spares a test per product where it says enough.
-#[inline]
+/// Bits of a low limb.
+pub(crate) const LOW: u32 = 26;
+/// What a low limb has of a number.
+pub(crate) const LOW_LIMB: i64 = (1 << LOW) - 1;
+
+/// `x = high 2^26 + low` with `0 <= low < 2^26`, if `high` has 32 bits, which the shifts tell the compiler.
+#[inline(always)]
+fn limbs(x: i64) -> [i64; 2] {
+    [x & LOW_LIMB, (x << (32 - LOW)) >> 32]
+}
+
+/// How many sums of two limbs of one number times two of another, of these magnitudes or less, add up to at most `2^62`; none
+/// if a limb may have more than 32 bits.
+pub(crate) fn terms_in_64_bits(a: u64, b: u64) -> Option<u64> {
+    let limb = |most: u64| i32::try_from((most >> LOW).checked_add(1 << LOW)?).ok();
+    let product = i64::from(limb(a)?).checked_mul(limb(b)?.into())?;
+    (1u64 << 62).checked_div(product.unsigned_abs())
+}
+
+/// `sum a * b` over the pairs, as [`total`]; by limbs, several at once, where the largest show that those stay in 64 bits.
+#[inline(always)]
 pub(crate) fn products(pairs: impl Iterator<Item = (i64, i64)> + Clone) -> Wide {
-    let (mut sum, mut reach, mut largest) = (0i128, 0u128, 0u64);
+    let (mut count, mut a_most, mut b_most) = (0u64, 0u64, 0u64);
     for (a, b) in pairs.clone() {
-        sum = sum.wrapping_add(mul(a, b));
-        // Fewer than 2^64 terms of at most 2^63, as in `absolute_sum`.
-        reach = reach.wrapping_add(a.unsigned_abs().into());
-        largest = largest.max(b.unsigned_abs());
+        // A number with all bits of the magnitudes is at least each of them.
+        (count, a_most, b_most) =
+            (count.wrapping_add(1), a_most | a.unsigned_abs(), b_most | b.unsigned_abs());
     }
-    if fits(reach, largest) { sum.into() } else { total(pairs.map(|(a, b)| mul(a, b))) }
+    if terms_in_64_bits(a_most, b_most).is_none_or(|terms| terms < count) {
+        return total(pairs.map(|(a, b)| mul(a, b)));
+    }
+    let (mut low, mut middle, mut high) = (0i64, 0i64, 0i64);
+    for (a, b) in pairs {
+        let ([a_low, a_high], [b_low, b_high]) = (limbs(a), limbs(b));
+        low = low.wrapping_add(a_low.wrapping_mul(b_low));
+        middle = middle.wrapping_add(a_low.wrapping_mul(b_high)).wrapping_add(a_high.wrapping_mul(b_low));
+        high = high.wrapping_add(a_high.wrapping_mul(b_high));
+    }
+    let (low, middle, high) = (i128::from(low), i128::from(middle), i128::from(high));
+    // With numbers of 64 bits, nothing wraps.
+    (high << (2 * LOW)).wrapping_add(middle << LOW).wrapping_add(low).into()
 }
 
 /// `sum a_i * b_i`, as [`total`]; without a test per product where [`fits`] has been asked before (`safe`).
@@ -143,10 +173,23 @@ pub(crate) fn dot(a: &[i64], b: &[i64], safe: bool, layer: usize) -> Result<i128
     products(pairs).get().within(layer)
 }
 
-/// `sum |a_i|`: fewer than 2^64 terms of at most 2^63, so wrapping never happens.
-#[inline]
+/// All bits of the magnitudes: at least each of them, and less than twice the largest.
+#[inline(always)]
+pub(crate) fn magnitudes(a: &[i64]) -> u64 {
+    a.iter().fold(0, |bits, x| bits | x.unsigned_abs())
+}
+
+/// `sum |a_i|`: fewer than 2^64 terms of at most 2^63, so wrapping never happens, nor in 64 bits with 2^20 halves of 32.
+#[inline(always)]
 pub(crate) fn absolute_sum(a: &[i64]) -> u128 {
-    a.iter().fold(0, |sum, x| sum.wrapping_add(x.unsigned_abs().into()))
+    a.chunks(1 << 20).fold(0, |sum, some| {
+        let (mut low, mut high) = (0u64, 0u64);
+        for x in some {
+            low = low.wrapping_add(x.unsigned_abs() & 0xffff_ffff);
+            high = high.wrapping_add(x.unsigned_abs() >> 32);
+        }
+        sum.wrapping_add(u128::from(high) << 32).wrapping_add(low.into())
+    })
 }
 
 /// Whether `sum |a_i b_i| < 2^127` follows from `sum |a_i| <= reach` and `|b_i| <= largest`.
@@ -165,7 +208,7 @@ pub(crate) fn magnitude((lower, upper): (i64, i64)) -> u64 {
 ///
 /// # Errors
 /// [`Fault::ShapeMismatch`] if their lengths differ.
-#[inline]
+#[inline(always)]
 pub(crate) fn zip_exact<A, B>(a: A, b: B, layer: usize) -> Result<Zip<A::IntoIter, B::IntoIter>, Fault>
 where
     A: IntoIterator<IntoIter: ExactSizeIterator>,
@@ -208,7 +251,45 @@ impl<T> AtLayer<T> for Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Of any length: by limbs where they fit, one by one where not.
+        #[test]
+        fn limbs_say_what_single_products_say(
+            (a_bits, b_bits) in (1..64u32, 1..64u32),
+            pairs in prop::collection::vec(any::<(i64, i64)>(), 0..70),
+        ) {
+            let pairs = pairs.into_iter().map(|(a, b)| (a >> (64 - a_bits), b >> (64 - b_bits)));
+            let exact = total(pairs.clone().map(|(a, b)| mul(a, b)));
+            prop_assert_eq!(products(pairs.clone()), exact);
+            let all: Vec<i64> = pairs.map(|(a, _)| a).collect();
+            prop_assert_eq!(absolute_sum(&all), all.iter().map(|a| u128::from(a.unsigned_abs())).sum::<u128>());
+            prop_assert!(all.iter().all(|a| a.unsigned_abs() <= magnitudes(&all)));
+        }
+    }
+
+    /// As large as their count shows to stay in 64 bits, of one sign, and one more.
+    #[test]
+    fn sums_of_limbs_stay_in_64_bits() {
+        let most = (1i64 << 57) - (1 << 52) - 1;
+        assert_eq!(terms_in_64_bits(most.unsigned_abs(), most.unsigned_abs()), Some(1));
+        assert_eq!(terms_in_64_bits(1 << 57, 1), None);
+        for (a, b) in [(most, most), (most, -most), (-most, -most), (1 << 50, 1 << 52), (-1, 1 << 56)] {
+            let terms = terms_in_64_bits(magnitudes(&[a]), magnitudes(&[b])).unwrap();
+            for count in [1, terms, terms + 1] {
+                let exact = mul(a, b) * i128::from(count);
+                let pairs = std::iter::repeat_n((a, b), usize::try_from(count.min(1000)).unwrap());
+                if count <= 1000 {
+                    assert_eq!(products(pairs).get(), Some(exact), "{a} {b} {count}");
+                }
+            }
+        }
+        let far = vec![i64::MIN; (1 << 20) + 3];
+        assert_eq!(absolute_sum(&far), ((1 << 20) + 3) << 63);
+    }
 
     /// `-5/2 = -2.5` and `5/2 = 2.5`; a third of -5 lies between -2 and -1.
     #[test]

@@ -1,8 +1,9 @@
 //! From the name of a rule and its input in a file to what the kernel makes of it: the only calls of rules.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use secateur_kernel::back::{Functional, Multipliers, RelaxedLayer, SplitMultiplier, upper_bound};
+use secateur_kernel::back::{Functional, Multipliers, RelaxedLayer, SplitMultiplier, Target, upper_bounds};
 use secateur_kernel::band::{BandBounds, BandNetwork, band_bounds};
 use secateur_kernel::bounds::{Asked, StateBounds, envelope, margin, margin_of_change, policies_of_later};
 use secateur_kernel::branch::{CellOutputs, bound_cells, bound_tree};
@@ -22,8 +23,8 @@ use secateur_kernel::interval::GridBox;
 use secateur_kernel::model::{Activation, Head, Layer, Mask, Matrix, Network, Perturbation, Policy, States};
 use secateur_kernel::nested::check_nested;
 use secateur_kernel::norm::{
-    NormFamily, NormProduct, SpectralWitness, norm_product, norm_product_abs_spectral, norm_product_chain,
-    norm_product_spectral, perturbation_size,
+    NormFamily, NormProduct, SpectralWitness, norm_product, norm_product_chain, norm_product_spectral,
+    perturbation_size,
 };
 use secateur_kernel::number::{Dyadic, Rational};
 use secateur_kernel::paired::{PairedNetwork, paired_change};
@@ -292,12 +293,13 @@ fn norm(input: In<'_>, family: NormFamily) -> Outcome {
 }
 
 fn abs_spectral(input: In<'_>) -> Outcome {
-    let network = ScaledNetwork::new(&objects::network(input.at("network")))?;
-    let mask = input.maybe("mask").map(objects::mask);
+    let network = objects::network(input.at("network"));
+    let full = || Mask { layers: network.layers.iter().map(|l| vec![true; l.weight.values.len()]).collect() };
+    let mask = input.maybe("mask").map_or_else(full, objects::mask);
     let perturbation = objects::perturbation(input.at("perturbation"));
-    let vectors = input.at("vectors").list(|vector| vector.list(In::big));
-    let found = norm_product_abs_spectral(&network, mask.as_ref(), &vectors, &perturbation)?;
-    product_value(&found, NormFamily::AbsSpectral)
+    let vectors = Some(input.at("vectors").list(|vector| vector.list(In::big)));
+    let found = norm_product_chain(&ScaledNetwork::new(&network)?, &[mask], &[vectors], &perturbation)?;
+    product_value(&found[0], NormFamily::AbsSpectral)
 }
 
 fn chain(input: In<'_>) -> Outcome {
@@ -488,13 +490,12 @@ fn backward(input: In<'_>) -> Outcome {
             magnitude,
         )?));
     }
-    let relaxed: Vec<RelaxedLayer> = input.at("relaxed").list(|layer| RelaxedLayer {
-        neurons: layer.at("neurons").list(|neuron| Relaxation {
+    let relaxed: Vec<RelaxedLayer> = input.at("relaxed").list(|layer| {
+        let neurons: Vec<_> = layer.at("neurons").list(|neuron| Relaxation {
             upper: line_of(neuron.at("upper")),
             lower: line_of(neuron.at("lower")),
-        }),
-        pre_magnitude: layer.at("pre_magnitude").int(),
-        input_magnitude: layer.at("input_magnitude").int(),
+        });
+        RelaxedLayer::new(&neurons, layer.at("pre_magnitude").int(), layer.at("input_magnitude").int())
     });
     let functional = Functional {
         coefficients: input.at("coefficients").ints(),
@@ -503,7 +504,9 @@ fn backward(input: In<'_>) -> Outcome {
     };
     let multipliers = input.maybe("multipliers").map(multipliers_of);
     let set = set_of(input.at("input"));
-    Ok(int(upper_bound(&network, &relaxed, functional, multipliers.as_ref(), &set)?))
+    let depth = network.layers.len();
+    let target = Target { functional, relaxed: Cow::Owned(relaxed), multipliers: multipliers.as_ref() };
+    Ok(int(upper_bounds(&network, depth, [Ok(target)], &set)?.remove(0)?))
 }
 
 fn crown(input: In<'_>) -> Outcome {
@@ -534,7 +537,7 @@ fn crown_value(found: &CrownLayers) -> Value {
             json!({
                 "pre": box_value(pre),
                 "post": box_value(post),
-                "lines": relaxed.neurons.iter().map(relaxation_value).collect::<Value>(),
+                "lines": relaxed.neurons().map(|neuron| relaxation_value(&neuron)).collect::<Value>(),
                 "pre_magnitude": int(relaxed.pre_magnitude),
                 "input_magnitude": int(relaxed.input_magnitude),
             })

@@ -134,8 +134,9 @@ impl<'a> Exact<'a> {
         let mut constant = Fraction::zero();
         for index in (0..depth).rev() {
             let layer = &self.layers[index];
-            for (neuron, coefficient) in coefficients.iter_mut().enumerate() {
-                let lines = &given.relaxed[index].neurons[neuron];
+            for ((neuron, coefficient), lines) in
+                coefficients.iter_mut().enumerate().zip(given.relaxed[index].neurons())
+            {
                 let above = !coefficient.is_negative();
                 let line = if above { lines.upper } else { lines.lower };
                 let (slope, intercept) =
