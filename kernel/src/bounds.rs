@@ -374,6 +374,8 @@ mod tests {
         assert_eq!(bounds.gains, [6, 7, 7, 7]);
         let bounds = StateBounds::from_deviation(&region(&[(10, 11), (0, 2)]), vec![3, 4], Some(5)).unwrap();
         assert_eq!(bounds.gains, [5; 4]);
+        let known = bounds.clone().known(None).unwrap();
+        assert_eq!((said(&known), &known.policy, &known.gains), (said(&bounds), &None, &Vec::new()));
     }
 
     /// Errors 3 and 5: deviations grow by 6 and 10, the oscillation by 20, the margin falls by 10, and where that is not above

@@ -362,6 +362,27 @@ mod tests {
         assert_eq!(found, Err(Fault::ShapeMismatch { layer: 0 }));
     }
 
+    /// `relu(x) + relu(-x)` before a tanh: chords say at most 1, lines of slope 1 add up to 2, as intervals do. A row counts for
+    /// its own side and neuron.
+    #[test]
+    fn rows_of_hidden_neurons_are_used() {
+        let (mut network, input) = (network(), interval(-ONE, ONE));
+        network.layers[1].activation = GridActivation::Tanh;
+        let steep = RowWitness {
+            slopes: vec![vec![SlopeChoice { upper: Some(SLOPE_ONE), lower: None }; 2]],
+            multipliers: Multipliers::default(),
+        };
+        let upper = |rows: &Rows| {
+            let witness = Witness { rows, signs: &[] };
+            let found = crown_layers(&network, TanhTable::shared(), &input, witness).unwrap().unwrap();
+            found.pre[1].at(0).unwrap().1
+        };
+        let (own, none) = (vec![[RowWitness::default(), steep.clone()]], Vec::new());
+        let near = |found: i64, value: i64| (found - value * ONE).abs() <= 16;
+        assert!(near(upper(&[]), 1) && near(upper(&[none.clone(), own.clone()]), 2));
+        assert!(near(upper(&[none, vec![[steep, RowWitness::default()]]]), 1) && near(upper(&[own]), 1));
+    }
+
     /// In the first layer, whose box is exact, kept bounds that are met with a sign are those under that sign, with all that
     /// rounding costs; the second layer keeps what it had.
     #[test]
