@@ -166,7 +166,26 @@ fn reports_and_gates_speak_of_outputs_in_their_units() {
     assert!((at(&entry["attackAtLeast"]) - own * 0.25).abs() < 1e-9 * own, "{entry} {own}");
     let text = run(secateur(folder.path()).args(report));
     let row = text.stdout.lines().find(|line| line.contains("left hip pitch")).expect("a row");
-    assert!(row.matches(" rad ").count() == 2 && row.contains("mask "), "{row}");
+    assert!(row.matches(" rad ").count() == 2, "{row}");
+    // Its numbers are those of the document, rounded outward to few places; the mask is the one of the largest.
+    let worst = |entry: &Value| {
+        let masks = entry["masks"].as_array().expect("masks").iter();
+        let masks = masks.map(|m| (at(&m["atMost"]), m["mask"].as_u64().expect("a mask")));
+        masks.reduce(|worst, next| if next.0 > worst.0 { next } else { worst }).expect("a mask")
+    };
+    for entry in outputs {
+        let name = entry["name"].as_str().expect("a name");
+        let row = text.stdout.lines().find(|line| line.contains(name)).expect("a row");
+        let before_unit = |part: usize| -> f64 {
+            let words = row.split(" rad ").nth(part).expect(row);
+            words.split_whitespace().next_back().expect(row).parse().expect(row)
+        };
+        let ((most, mask), least) = (worst(entry), at(&entry["attackAtLeast"]));
+        assert!(row.contains(&format!("mask {mask} ")), "{row}: {mask}");
+        let (said_most, said_least) = (before_unit(0), before_unit(1));
+        assert!(most < said_most && said_most < 1.01 * most, "{row}: {most}");
+        assert!(0.99 * least < said_least && said_least < least, "{row}: {least}");
+    }
     // Without the policy there are no names.
     let bare = run(secateur(folder.path()).args(["report", "c.cert.dsse.json", "--format", "json"]));
     let bare: Value = serde_json::from_str(&bare.stdout).expect("JSON");
