@@ -9,7 +9,7 @@ use crate::check::{Facts, Verified};
 use crate::family::Family;
 use crate::kernel::regret::RewardRange;
 use crate::model::{Perturbation, PerturbationSet, SensorSet, SharedOffset, Units};
-use crate::number::{Rational, Rounding, claim_decimal};
+use crate::number::{Rational, Rounding, exactly, outward};
 use crate::pair::PairQuestion;
 use crate::property::Decided;
 use crate::radii;
@@ -30,32 +30,6 @@ const SHOWN: usize = 8;
 
 /// A line: its word, and what it says.
 pub type Line = (&'static str, String);
-
-/// A decimal that says no more than the number: rounded outward to six places, or to twelve digits below 1/1000.
-pub fn outward(value: &Rational, rounding: Rounding) -> String {
-    let whole = |number: u32| Rational::from_integer(number.into());
-    if value.abs().mul(&whole(1000)) < Rational::one() {
-        return claim_decimal(value, rounding);
-    }
-    let scaled = value.mul(&whole(1_000_000));
-    let cut = match rounding {
-        Rounding::Up => scaled.ceil_scaled(0),
-        Rounding::Down => scaled.floor_scaled(0),
-    };
-    let cut = Rational::new(cut, 1_000_000.into()).unwrap_or_else(|_| value.clone());
-    claim_decimal(&cut, rounding)
-}
-
-/// The number exactly: a decimal if it has one of at most twelve digits, else a fraction; a long one is said to be more
-/// than a decimal below it.
-pub fn exactly(value: &Rational) -> String {
-    let decimal = claim_decimal(value, Rounding::Down);
-    if Rational::parse(&decimal).is_ok_and(|read| read == *value) {
-        return decimal;
-    }
-    let fraction = value.to_string();
-    if fraction.len() > 60 { format!("a little more than {decimal}") } else { fraction }
-}
 
 /// The first items of a list, and dots for the others.
 fn listed(items: impl ExactSizeIterator<Item = String>, between: &str) -> String {
@@ -238,21 +212,6 @@ impl<'a> Claims<'a> {
     }
 }
 
-/// A quantity in words.
-pub fn quantity_words(quantity: Quantity) -> &'static str {
-    match quantity {
-        Quantity::ActionDeviation => "change of any output",
-        Quantity::TotalVariation => "total variation",
-        Quantity::Divergence => "KL divergence",
-        Quantity::SameActionMargin => "same-action margin",
-    }
-}
-
-/// A quantity in words, by its name; a name that no checker knows in quotes.
-pub(crate) fn named_quantity(name: &str) -> String {
-    Quantity::parse(name).map_or_else(|| Escaped(name).to_string(), |known| quantity_words(known).to_owned())
-}
-
 /// The word for a shape.
 pub fn shape_word(shape: &Perturbation) -> &'static str {
     match shape {
@@ -387,7 +346,7 @@ fn mask_words(claims: &Claims<'_>, mask: usize) -> String {
     let quantity = claims.main();
     match quantity.and_then(|quantity| claims.most(mask, quantity).map(|bound| (quantity, bound))) {
         Some((quantity, Bound { value, family, .. })) => {
-            let (words, value) = (quantity_words(quantity), outward(&value, Rounding::Up));
+            let (words, value) = (quantity.words(), outward(&value, Rounding::Up));
             parts.push(format!("{words} at most {value} ({})", by(family)));
         }
         None => {
@@ -399,7 +358,7 @@ fn mask_words(claims: &Claims<'_>, mask: usize) -> String {
         }
     }
     if let Some((quantity, least)) = quantity.and_then(|q| claims.least(mask, q).map(|least| (q, least))) {
-        let words = if parts.is_empty() { quantity_words(quantity) } else { "an attack reaches" };
+        let words = if parts.is_empty() { quantity.words() } else { "an attack reaches" };
         parts.push(format!("{words} at least {}", outward(&least, Rounding::Down)));
     }
     if let Some(same) = claims.same_action(mask) {
@@ -438,7 +397,7 @@ pub fn headline(certificate: &Certificate, facts: Option<&Facts>) -> String {
             ", under {bounded} of the {masks} masks (the others have no such bound), most under mask {worst}"
         ),
     };
-    format!("{} at most {value} {place}{under}", quantity_words(quantity))
+    format!("{} at most {value} {place}{under}", quantity.words())
 }
 
 /// What was verified. The one place that says so of a certificate about masks and states.
@@ -538,7 +497,7 @@ fn output_lines(named: &OutputName, bounds: &[(usize, Bound)], masks: usize, det
 
 /// A step that the certificate shows to have hurt.
 fn hurt_words(b: &crate::reader::counterexample::BracketVerdict) -> String {
-    let words = named_quantity(&b.of);
+    let words = Quantity::words_of(&b.of);
     let (state, output) = b.at.as_ref().map_or((None, None), |at| (at.state, at.index));
     let output = output.map_or_else(String::new, |output| format!(", output {output}"));
     let state = state.map_or_else(String::new, |state| format!(" at state {state}{output}"));
@@ -556,10 +515,10 @@ fn hurt_words(b: &crate::reader::counterexample::BracketVerdict) -> String {
 fn quantity_of(name: &str) -> (String, &'static str, Rounding) {
     match Quantity::parse(name) {
         Some(quantity) if quantity.rounding() == Rounding::Down => {
-            (quantity_words(quantity).to_owned(), "at least", Rounding::Down)
+            (quantity.words().to_owned(), "at least", Rounding::Down)
         }
         Some(Quantity::ActionDeviation) => ("change".to_owned(), "at most", Rounding::Up),
-        Some(quantity) => (quantity_words(quantity).to_owned(), "at most", Rounding::Up),
+        Some(quantity) => (quantity.words().to_owned(), "at most", Rounding::Up),
         None => (Escaped(name).to_string(), "stated as", Rounding::Up),
     }
 }

@@ -125,7 +125,7 @@ impl<'a> Bundle<'a> {
                 return Err(Clause::MemberOrder { name: name.into() });
             }
             if members.len() >= MAX_MEMBERS {
-                return Err(Clause::TooManyMembers);
+                return Err(Clause::TooManyMembers { cap: MAX_MEMBERS });
             }
             let blocks = size.checked_next_multiple_of(BLOCK).ok_or(ends.clone())?;
             let (file, next) = after.split_at_checked(blocks).ok_or(ends.clone())?;
@@ -386,7 +386,7 @@ mod tests {
     fn members_are_counted() {
         let names: Vec<String> = (0..=MAX_MEMBERS).map(|n| format!("masks/m{n:05}")).collect();
         let members: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), b"".as_slice())).collect();
-        assert_eq!(refused(&plain(&members)), Clause::TooManyMembers);
+        assert_eq!(refused(&plain(&members)), Clause::TooManyMembers { cap: MAX_MEMBERS });
         assert!(Bundle::parse(&plain(&members[1..])).is_ok());
     }
 

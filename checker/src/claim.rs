@@ -11,10 +11,10 @@ pub mod statistical;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::evaluate::Problem;
 use crate::family::Family;
 use crate::kernel::head::HeadBounds;
 use crate::number::{Rational, Rounding};
+use crate::problem::Problem;
 use crate::reader::certificate::Certificate;
 use crate::reader::fields::is_canonical;
 use crate::rejection::{Entry, Reason, Rejection};

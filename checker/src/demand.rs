@@ -1,9 +1,9 @@
 //! What whoever checks demands of a certificate beside that it is true. Trusted. `spec/output.md#demands`.
 
-use crate::answer::{Claims, exactly, outward, quantity_words, shape_word, states_words};
+use crate::answer::{Claims, shape_word, states_words};
 use crate::check::Verified;
 use crate::model::{Perturbation, Units};
-use crate::number::{Rational, Rounding};
+use crate::number::{Rational, Rounding, exactly, outward};
 use crate::property::Decided;
 use crate::reader::certificate::units_word;
 use crate::table::Quantity;
@@ -197,8 +197,7 @@ impl Demands {
         }
         for (quantity, most, multiple) in &self.radii {
             let limit = most.as_ref().map_or_else(String::new, |most| format!(" at most {}", exactly(most)));
-            let goal =
-                format!("{}{limit} up to {} x the radii", quantity_words(*quantity), exactly(multiple));
+            let goal = format!("{}{limit} up to {} x the radii", quantity.words(), exactly(multiple));
             for mask in 0..certificate.masks.len() {
                 // A smaller limit that is kept keeps this one.
                 let entries = certificate.radius.iter().filter(|claim| {
@@ -215,7 +214,7 @@ impl Demands {
         }
         let claims = Claims::new(certificate, Some(facts));
         for (quantity, limit) in &self.most {
-            let goal = format!("{} at most {}", quantity_words(*quantity), exactly(limit));
+            let goal = format!("{} at most {}", quantity.words(), exactly(limit));
             for mask in 0..certificate.masks.len() {
                 let found = claims.most(mask, *quantity).map(|bound| bound.value);
                 let words = |found| format!("at most {}", outward(found, Rounding::Up));

@@ -8,25 +8,10 @@ use crate::kernel::bounds::{StateBounds, margin_of_change};
 use crate::kernel::fault::{Fault, Place};
 use crate::kernel::interval::GridBox;
 use crate::local::LocalProblem;
-use crate::model::{Mask, PerturbationSet, Policy, States};
+pub use crate::problem::Problem;
 use crate::rejection::Reason;
 use crate::table::{FamilyTable, MaskTable};
 use crate::threads::in_order;
-
-/// A policy, its masks, its states and an adversary; and the witness file's bytes, if there is one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Problem<'a> {
-    /// The policy.
-    pub policy: &'a Policy,
-    /// Nested masks, loosest first.
-    pub masks: &'a [Mask],
-    /// The states.
-    pub states: &'a States,
-    /// The adversary.
-    pub perturbation: &'a PerturbationSet,
-    /// The witness side file.
-    pub witness: Option<&'a [u8]>,
-}
 
 /// The values of `families` (all of them) under every mask; `progress(done, total)` is told of the states.
 ///

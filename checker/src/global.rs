@@ -1,6 +1,5 @@
 //! The families that hold for all states: sensitivity and norm products. Trusted. `spec/rules/global.md`.
 
-use crate::evaluate::Problem;
 use crate::family::Family;
 use crate::kernel::fault::{Fault, Place};
 use crate::kernel::head::OutputChange;
@@ -10,6 +9,7 @@ use crate::kernel::scaled::ScaledNetwork;
 use crate::kernel::sensitivity::sensitivity;
 use crate::model::{Mask, Perturbation};
 use crate::number::Rational;
+use crate::problem::Problem;
 use crate::reader::witness::WitnessFile;
 use crate::rejection::Reason;
 use crate::table::MaskTable;

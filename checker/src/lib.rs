@@ -18,6 +18,7 @@ pub mod load;
 pub mod local;
 pub mod number;
 pub mod pair;
+pub mod problem;
 pub mod property;
 pub mod radii;
 pub mod reader;

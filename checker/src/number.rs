@@ -44,6 +44,29 @@ pub fn claim_decimal(value: &Rational, rounding: Rounding) -> String {
     format!("{sign}{}", spelled(digits.trim_end_matches('0'), power))
 }
 
+/// A decimal that says no more than the number: rounded outward to six places, or to twelve digits below 1/1000.
+pub fn outward(value: &Rational, rounding: Rounding) -> String {
+    let whole = |number: u32| Rational::from_integer(number.into());
+    if value.abs().mul(&whole(1000)) < Rational::one() {
+        return claim_decimal(value, rounding);
+    }
+    let scaled = value.mul(&whole(1_000_000));
+    let cut = if rounding == Rounding::Up { scaled.ceil_scaled(0) } else { scaled.floor_scaled(0) };
+    let cut = Rational::new(cut, 1_000_000.into()).unwrap_or_else(|_| value.clone());
+    claim_decimal(&cut, rounding)
+}
+
+/// The number exactly: a decimal if it has one of at most twelve digits, else a fraction; a long one is said to be more
+/// than a decimal below it.
+pub fn exactly(value: &Rational) -> String {
+    let decimal = claim_decimal(value, Rounding::Down);
+    if Rational::parse(&decimal).is_ok_and(|read| read == *value) {
+        return decimal;
+    }
+    let fraction = value.to_string();
+    if fraction.len() > 60 { format!("a little more than {decimal}") } else { fraction }
+}
+
 /// The `e` with `10^e <= magnitude < 10^(e+1)`.
 fn decimal_exponent(magnitude: &Rational) -> i64 {
     let length = |n: &BigInt| i64::try_from(n.to_string().len()).unwrap_or(i64::MAX);

@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::answer::{Line, exactly, named_quantity, outward};
 use crate::family::Family;
-use crate::number::{Rational, Rounding};
+use crate::number::{Rational, Rounding, exactly, outward};
 use crate::reader::radius::RadiusClaim;
 use crate::table::Quantity;
 
@@ -107,11 +106,11 @@ pub fn target_words(quantity: &str, limit: Option<&Rational>) -> String {
     if quantity == Quantity::SameActionMargin.name() {
         return "same action".to_owned();
     }
-    format!("{} at most {}", named_quantity(quantity), limit.map(exactly).unwrap_or_default())
+    format!("{} at most {}", Quantity::words_of(quantity), limit.map(exactly).unwrap_or_default())
 }
 
 /// For each quantity and limit a line an entry, with `details` one for its curve too, then one a step.
-pub fn lines(claims: &[RadiusClaim], details: bool) -> Vec<Line> {
+pub fn lines(claims: &[RadiusClaim], details: bool) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     let steps = steps(claims);
     let goal = |claim: &RadiusClaim| (claim.quantity.clone(), claim.limit.clone());
@@ -133,7 +132,7 @@ pub fn lines(claims: &[RadiusClaim], details: bool) -> Vec<Line> {
     lines
 }
 
-fn claim_lines(claim: &RadiusClaim, target: &str, details: bool) -> Vec<Line> {
+fn claim_lines(claim: &RadiusClaim, target: &str, details: bool) -> Vec<(&'static str, String)> {
     let Some(Spread { least, median, mean, broken, broken_median }) = spread(claim) else {
         return Vec::new();
     };

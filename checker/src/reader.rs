@@ -4,6 +4,7 @@ pub mod base64;
 pub mod certificate;
 pub mod clause;
 pub mod counterexample;
+pub(crate) mod cursor;
 pub mod digest;
 pub mod dsse;
 pub mod escaped;

@@ -4,7 +4,9 @@
 use crate::family::Family;
 use crate::kernel::head::{HeadBounds, OutputChange};
 use crate::number::{Rational, Rounding};
-use crate::reader::certificate::{Place, StepVerdict};
+use crate::reader::certificate::StepVerdict;
+use crate::reader::counterexample::Place;
+use crate::reader::escaped::Escaped;
 use crate::rejection::Reason;
 
 /// What a claim bounds.
@@ -38,6 +40,21 @@ impl Quantity {
     /// The quantity's name.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(quantity, _)| *quantity == self).map_or("", |(_, name)| name)
+    }
+
+    /// The quantity in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::ActionDeviation => "change of any output",
+            Self::TotalVariation => "total variation",
+            Self::Divergence => "KL divergence",
+            Self::SameActionMargin => "same-action margin",
+        }
+    }
+
+    /// The words of the quantity with this name; a name that no checker knows in quotes.
+    pub(crate) fn words_of(name: &str) -> String {
+        Self::parse(name).map_or_else(|| Escaped(name).to_string(), |known| known.words().to_owned())
     }
 
     /// Which way a claim of it is rounded, and which way it may be wrong harmlessly.

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use secateur_checker::answer::outward;
+use secateur_checker::number::outward;
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::reader::escaped::Escaped;
 use secateur_checker::reader::names::OutputName;

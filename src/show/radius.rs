@@ -1,6 +1,5 @@
 //! Radii as JSON, and what the search did not reach, in words.
 
-use secateur_checker::answer::quantity_words;
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::radii::{curve, spread, steps};
 use secateur_checker::reader::certificate::Certificate;
@@ -33,7 +32,7 @@ fn claim_json(claim: &RadiusClaim) -> Value {
     let proved: Vec<String> = claim.proved.iter().map(|m| number(m, Rounding::Down)).collect();
     let broken: Vec<Option<String>> =
         claim.broken.iter().map(|m| m.as_ref().map(|m| number(m, Rounding::Up))).collect();
-    let words = Quantity::parse(&claim.quantity).map(quantity_words);
+    let words = Quantity::parse(&claim.quantity).map(Quantity::words);
     let curve = curve(claim);
     let curve: Vec<Value> = curve
         .into_iter()
@@ -55,7 +54,7 @@ pub fn capped_text(certificate: &Certificate, request: &RadiusRequest) -> String
     for claim in &certificate.radius {
         let states = reached_cap(claim, request);
         if states > 0 {
-            let (of, cap) = (claim.proved.len(), secateur_checker::answer::exactly(&request.cap));
+            let (of, cap) = (claim.proved.len(), secateur_checker::number::exactly(&request.cap));
             text.push_str(&format!(
                 "mask {}: at {states} of {of} states the search for the radius stopped at {cap} x (--radius-cap); there it is at least that\n",
                 claim.mask

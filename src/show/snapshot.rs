@@ -6,9 +6,9 @@ use secateur_checker::kernel::regret::RewardRange;
 use secateur_checker::model::{InputLimit, Perturbation, PerturbationSet, SensorSet, SharedOffset};
 use secateur_checker::number::{Rational, Rounding, claim_decimal};
 use secateur_checker::reader::certificate::{
-    Certificate, Claim, ClaimLists, FileDigest, Place, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
+    Certificate, Claim, ClaimLists, FileDigest, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
 };
-use secateur_checker::reader::counterexample::{BracketVerdict, CounterexampleClaim};
+use secateur_checker::reader::counterexample::{BracketVerdict, CounterexampleClaim, Place};
 use secateur_checker::reader::radius::RadiusClaim;
 use secateur_checker::reader::regions::{RegionClaim, RegionEntry};
 use secateur_checker::reader::regret::{RegretClaim, RegretForm, StatisticalClaim};

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use secateur_checker::answer::{
-    Claims, Line, headline, lines, quantity_words, sentence_lines, shape_word, signed_lines, signer_lines,
-    text, verdict,
+    Claims, Line, headline, lines, sentence_lines, shape_word, signed_lines, signer_lines, text, verdict,
 };
 use secateur_checker::check::{Facts, Verified};
 use secateur_checker::model::{InputLimit, Perturbation, SensorSet, SharedOffset};
@@ -328,7 +327,7 @@ fn answers_json(claims: &Claims<'_>, mask: usize) -> Value {
             return None;
         }
         let family = most.as_ref().and_then(|bound| bound.family).map(|family| family.name());
-        let document = json!({"words": quantity_words(quantity), "family": family,
+        let document = json!({"words": quantity.words(), "family": family,
             "atMost": most.as_ref().map(|bound| both(&bound.value, Rounding::Up)),
             "everyState": most.as_ref().map(|bound| bound.everywhere),
             "attackAtLeast": least.map(|least| both(&least, Rounding::Down))});
@@ -446,7 +445,7 @@ pub fn property_claims(
     }
     if let Claimed::Sat { case, point } = &certificate.claimed {
         let shown =
-            point.iter().take(16).map(secateur_checker::answer::exactly).collect::<Vec<_>>().join(", ");
+            point.iter().take(16).map(secateur_checker::number::exactly).collect::<Vec<_>>().join(", ");
         let more = if point.len() > 16 { ", ..." } else { "" };
         all.push(("input", format!("of case {case}: {shown}{more}")));
     }

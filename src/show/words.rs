@@ -8,7 +8,7 @@ use crate::float::rational_to_float;
 
 /// A decimal of six places (below 1/1000 of twelve digits), rounded in the direction given.
 pub fn short(value: &Rational, rounding: Rounding) -> String {
-    secateur_checker::answer::outward(value, rounding)
+    secateur_checker::number::outward(value, rounding)
 }
 
 /// The binary64 next to the number in the direction given; JSON numbers are read as such.

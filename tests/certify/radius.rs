@@ -6,9 +6,9 @@ use secateur::policy::ActivationSpec;
 use secateur::progress::{Progress, Silent};
 use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::kernel::fault::Fault;
-use secateur_checker::load::{load_masks, load_policy, load_states};
-use secateur_checker::model::{Perturbation, PerturbationSet, Units};
-use secateur_checker::number::{Rational, Rounding, claim_decimal};
+use secateur_checker::load::{MaskDirectory, PolicyDirectory, load_masks, load_policy, load_states};
+use secateur_checker::model::{Perturbation, PerturbationSet, States, Units};
+use secateur_checker::number::{Dyadic, Rational, Rounding, claim_decimal};
 use secateur_checker::radii::steps;
 use secateur_checker::reader::certificate::Certificate;
 use secateur_checker::reader::radius::RadiusClaim;
@@ -30,12 +30,34 @@ fn certified(
     radii: &RadiusRequest,
     progress: &dyn Progress,
 ) -> Result<Certified, CertifyError> {
+    certified_of(problem, set, radii, progress, |_| ())
+}
+
+/// What is certified, as loaded.
+struct Loaded {
+    policy: PolicyDirectory,
+    masks: MaskDirectory,
+    states: States,
+    branch_steps: u64,
+}
+
+/// After a change of what was loaded.
+fn certified_of(
+    problem: &Problem,
+    set: &PerturbationSet,
+    radii: &RadiusRequest,
+    progress: &dyn Progress,
+    change: impl FnOnce(&mut Loaded),
+) -> Result<Certified, CertifyError> {
     let policy = load_policy(&problem.policy_dir()).expect("a policy");
     let masks = load_masks(&problem.masks_dir(), &policy.files).expect("masks");
     let (states, bytes) = load_states(&problem.states_file(), Units::Normalised).expect("states");
+    let mut loaded = Loaded { policy, masks, states, branch_steps: 20 };
+    change(&mut loaded);
+    let Loaded { policy, masks, states, branch_steps } = loaded;
     let families = [Family::Sensitivity];
     let plain = problem::request(&policy, &masks, (&states, &bytes), set, &families);
-    certify(&Request { radii, branch_steps: 20, witness_name: WITNESS, ..plain }, &key(1), progress)
+    certify(&Request { radii, branch_steps, witness_name: WITNESS, ..plain }, &key(1), progress)
 }
 
 fn written(spec: &Spec) -> (tempfile::TempDir, Problem) {
@@ -385,6 +407,21 @@ fn a_stopped_search_goes_on() {
         let error = certified(&problem, &set, &other, &Silent).err().expect("refused");
         assert!(error.to_string().contains("radii.json: it was kept for another search"), "{error}");
         assert_eq!(error.exit_code(), 2);
+    }
+    // Another problem: one bias, one weight of one mask, one coordinate of one state, the steps for a range.
+    let problems: [fn(&mut Loaded); 4] = [
+        |loaded| loaded.policy.files.policy.network.layers[1].bias[0] = Dyadic::new(1, -3),
+        |loaded| {
+            let kept = loaded.masks.masks[1].layers[0].iter_mut().find(|kept| **kept);
+            *kept.expect("a weight that is kept") = false;
+        },
+        |loaded| loaded.states.values.values[4] = Dyadic::new(1, -3),
+        |loaded| loaded.branch_steps += 1,
+    ];
+    for (index, change) in problems.into_iter().enumerate() {
+        let error = certified_of(&problem, &set, &request, &Silent, change).err();
+        let error = error.unwrap_or_else(|| panic!("problem {index} is gone on with")).to_string();
+        assert!(error.contains("radii.json: it was kept for another search"), "{index}: {error}");
     }
     type Damage = fn(&mut serde_json::Value);
     let broken: [(&str, Damage); 6] = [

@@ -131,7 +131,7 @@ fn the_smallest_difference_is_found_and_proved() {
         let number = after.trim_start().split([' ', '\n']).next().expect("a number");
         number.trim_end_matches(',').parse().unwrap_or_else(|_| panic!("{number}: {text}"))
     };
-    let mut found = Vec::new();
+    let (mut found, mut shown_at) = (Vec::new(), 0.0f64);
     for boxes in ["1", "40", "400"] {
         let ran = bench.compare(MASK, &[&BOX[..], &["--smallest-delta", boxes, "--force"]].concat());
         assert_eq!(ran.code, 0, "{ran:?}");
@@ -140,12 +140,32 @@ fn the_smallest_difference_is_found_and_proved() {
         let shown: f64 = SHOWN.parse().expect("a number");
         assert!(met > shown && proved > met, "{}", ran.stdout);
         found.push(proved);
+        shown_at = shown_at.max(met);
         for checked in [bench.check(MASK), bench.check_canonical(&FOLDERS)] {
             assert_eq!(checked.code, 0, "{checked:?}");
             assert_eq!(decimals(&checked.stdout, "by less than"), proved);
         }
     }
     assert!(found[0] > 1.2 * found[1] && found[1] >= found[2], "{found:?}");
+    // What is said to be met is: an input shows nearly as much, and none shows what was proved.
+    for (delta, verdict) in [(0.9999 * shown_at, "sat\n"), (found[2], "unsat\n")] {
+        let ran = bench.compare(MASK, &[&BOX[..], &["--delta", &format!("{delta:.9}"), "--force"]].concat());
+        assert!(ran.stdout.starts_with(verdict), "{delta}: {ran:?}");
+    }
+    // Of several boxes the largest difference counts, of those proved and of those met.
+    let states = fixture("pendulum-relu-sa/states.npy");
+    let around = |limit: &str| {
+        let asked =
+            ["--states", &states, "--limit", limit, "--epsilon", "0.02", "--smallest-delta", "--force"];
+        let ran = bench.compare(MASK, &asked);
+        assert!(ran.code == 0 && ran.stdout.starts_with("unsat\n"), "{ran:?}");
+        (decimals(&ran.stdout, "by less than"), decimals(&ran.stdout, "a difference of"))
+    };
+    let (first, several) = (around("1"), around("7"));
+    assert!(several.0 > first.0 && several.1 > first.1, "{first:?} {several:?}");
+    for (proved, met) in [first, several] {
+        assert!(met < proved && proved <= 1.02 * met, "{met} {proved}");
+    }
     for (more, word) in [
         (&["--smallest-delta", "0"][..], "--smallest-delta"),
         (&["--smallest-delta", "--delta", "1"], "cannot be used with"),

@@ -166,7 +166,26 @@ fn reports_and_gates_speak_of_outputs_in_their_units() {
     assert!((at(&entry["attackAtLeast"]) - own * 0.25).abs() < 1e-9 * own, "{entry} {own}");
     let text = run(secateur(folder.path()).args(report));
     let row = text.stdout.lines().find(|line| line.contains("left hip pitch")).expect("a row");
-    assert!(row.matches(" rad ").count() == 2 && row.contains("mask "), "{row}");
+    assert!(row.matches(" rad ").count() == 2, "{row}");
+    // Its numbers are those of the document, rounded outward to few places; the mask is the one of the largest.
+    let worst = |entry: &Value| {
+        let masks = entry["masks"].as_array().expect("masks").iter();
+        let masks = masks.map(|m| (at(&m["atMost"]), m["mask"].as_u64().expect("a mask")));
+        masks.reduce(|worst, next| if next.0 > worst.0 { next } else { worst }).expect("a mask")
+    };
+    for entry in outputs {
+        let name = entry["name"].as_str().expect("a name");
+        let row = text.stdout.lines().find(|line| line.contains(name)).expect("a row");
+        let before_unit = |part: usize| -> f64 {
+            let words = row.split(" rad ").nth(part).expect(row);
+            words.split_whitespace().next_back().expect(row).parse().expect(row)
+        };
+        let ((most, mask), least) = (worst(entry), at(&entry["attackAtLeast"]));
+        assert!(row.contains(&format!("mask {mask} ")), "{row}: {mask}");
+        let (said_most, said_least) = (before_unit(0), before_unit(1));
+        assert!(most < said_most && said_most < 1.01 * most, "{row}: {most}");
+        assert!(0.99 * least < said_least && said_least < least, "{row}: {least}");
+    }
     // Without the policy there are no names.
     let bare = run(secateur(folder.path()).args(["report", "c.cert.dsse.json", "--format", "json"]));
     let bare: Value = serde_json::from_str(&bare.stdout).expect("JSON");
@@ -202,6 +221,15 @@ fn reports_and_gates_speak_of_outputs_in_their_units() {
     let spoken: f64 = words.parse().expect(words);
     assert!(spoken >= have * scale && spoken <= have * scale + 1e-5, "{said}");
     assert!(said.ends_with(&format!("output {} {name:?}", found["output"])), "{said}");
+    // Every output under its own name: the answer of the check says which is which.
+    let known = checked["outputs"].as_array().expect("outputs");
+    let known = known.iter().find(|known| known["output"] == found["output"]).expect("the output");
+    assert_eq!(found["called"]["name"], known["name"]);
+    let sarif = run(secateur(folder.path()).args(["gate", "--output", "sarif"]));
+    let sarif: Value = serde_json::from_str(&sarif.stdout).expect("JSON");
+    let results = sarif["runs"][0]["results"].as_array().expect("results");
+    let result = results.iter().find(|result| result["ruleId"] == "above-limit").expect("a result");
+    assert_eq!(result["properties"]["called"], found["called"], "{result}");
     write("secateur.toml", &rule("1000"));
     let gate = run(secateur(folder.path()).arg("gate"));
     let said = gate.stdout.lines().find(|line| line.contains("p/calm")).expect("a line");
@@ -209,6 +237,18 @@ fn reports_and_gates_speak_of_outputs_in_their_units() {
         gate.code == 0 && said.contains(&format!("({name:?} by ")) && said.ends_with(" rad)"),
         "{gate:?}"
     );
+    // An output without a name has none, though another one has.
+    let others: Vec<&str> = NAMES.lines().filter(|line| !line.contains(&format!("{name:?} "))).collect();
+    assert_eq!(others.len() + 1, NAMES.lines().count(), "{name}");
+    write("names.toml", &others.join("\n"));
+    std::fs::remove_dir_all(folder.path().join("named")).expect("removed");
+    for ran in [named(folder.path()), run(secateur(folder.path()).args(CERTIFY).arg("--force"))] {
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    write("secateur.toml", &rule("0"));
+    let gate = run(secateur(folder.path()).arg("gate"));
+    let said = gate.stdout.lines().find(|line| line.contains("above-limit")).expect("a finding");
+    assert!(said.ends_with(&format!("output {}", found["output"])) && !said.contains(" rad"), "{said}");
 }
 
 #[test]

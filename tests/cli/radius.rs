@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use secateur_checker::number::Rational;
 use secateur_testkit::problem::{Problem, Spec, key, write_trust};
 use secateur_testkit::programs::{self, Ran, run, secateur_check};
 use serde_json::Value;
@@ -140,6 +141,55 @@ fn a_radius_is_found_checked_shown_and_drawn() {
     );
     let again = secateur(root, &["report", "c.cert.dsse.json", "--plot", "radius.svg"]);
     assert!(again.code == 2 && again.stderr.contains("--force"), "{again:?}");
+}
+
+/// Numbers of `report`'s tables are those of its document rounded outward: what is proved is never said to be more, nor what
+/// an attack reaches.
+#[test]
+fn tables_of_reports_round_outward() {
+    let (folder, _problem) = written();
+    let root = folder.path();
+    // A mean of three multiples is no decimal of few places.
+    assert_eq!(certify(root, &["--radius-for", "deviation=0.2,same-action", "--limit", "3"]).code, 0);
+    let document: Value = {
+        let ran = secateur(root, &["report", "c.cert.dsse.json", "--format", "json"]);
+        serde_json::from_str(&ran.stdout).expect("JSON")
+    };
+    let text = secateur(root, &["report", "c.cert.dsse.json"]).stdout;
+    let rows_after = |title: &str| -> Vec<Vec<String>> {
+        let after = text.split(title).nth(1).unwrap_or_else(|| panic!("{title}: {text}"));
+        let lines = after.lines().skip(1).take_while(|line| line.starts_with(['┌', '│', '╞', '└']));
+        let rows = lines.filter(|line| line.starts_with('│')).skip(1);
+        rows.map(|row| row.split(['│', '┆']).map(|cell| cell.trim().to_owned()).collect()).collect()
+    };
+    let (mut compared, mut strict) = (0, 0);
+    // How a cell and a number may differ: `above`, the cell is at least the number, else at most.
+    let mut compare = |cell: &str, number: &Value, above: bool| {
+        let Some(exact) = number["exact"].as_str() else { return };
+        let [said, exact] = [cell, exact].map(|text| Rational::parse(text).expect(text));
+        let off = if above { said.sub(&exact) } else { exact.sub(&said) };
+        let small = exact.abs().mul(&Rational::parse("1/100").expect("a number"));
+        assert!(!off.is_negative() && off <= small, "{cell}: {number}");
+        compared += 1;
+        strict += usize::from(off.is_positive());
+    };
+    let bounds = document["bounds"].as_array().expect("bounds");
+    let rows = rows_after("bounds at the listed states");
+    assert_eq!(rows.len(), bounds.len());
+    for (row, bound) in rows.iter().zip(bounds) {
+        compare(&row[5], &bound["atMost"], true);
+        compare(&row[7], &bound["attackAtLeast"], false);
+    }
+    let radii = document["radii"].as_array().expect("radii");
+    let rows = rows_after("radii, as multiples");
+    assert_eq!(rows.len(), radii.len());
+    for (row, radius) in rows.iter().zip(radii) {
+        for (cell, key) in [(6, "least"), (7, "median"), (8, "mean")] {
+            compare(&row[cell], &radius[key], false);
+        }
+        compare(&row[9], &radius["brokenMedian"], true);
+    }
+    assert!(compared > 12 && strict > 4, "{compared} {strict}: {text}");
 }
 
 /// A radius that fell is worse, one that an attack breaks sooner too.

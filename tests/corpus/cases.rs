@@ -40,6 +40,9 @@ pub struct Sidecar {
     /// Property that the certificate is about instead of masks and states: `NAME.property.json` beside the problem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub property: Option<String>,
+    /// Problem whose policy is the second network of a property of two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<String>,
 }
 
 struct Writer<'a> {
@@ -190,7 +193,7 @@ impl Writer<'_> {
             "rejected",
             name,
             bytes.as_ref(),
-            &Sidecar { note: note.to_owned(), problem, trust, exit, reason, property: None },
+            &Sidecar { note: note.to_owned(), problem, trust, exit, reason, property: None, second: None },
         );
     }
 
@@ -217,7 +220,8 @@ impl Writer<'_> {
     fn accepted(&self) {
         let accept = |problem: &str, name: &str, trust: &str, note: &str, envelope: &Envelope| {
             let (note, problem, trust) = (note.to_owned(), problem.to_owned(), trust.to_owned());
-            let sidecar = Sidecar { note, problem, trust, exit: 0, reason: None, property: None };
+            let sidecar =
+                Sidecar { note, problem, trust, exit: 0, reason: None, property: None, second: None };
             self.put("accepted", name, emit_envelope(envelope).as_bytes(), &sidecar);
         };
         for problem in ["gaussian", "categorical", "other"] {

@@ -32,12 +32,22 @@ fn judge(paths: &CheckPaths, sidecar: &cases::Sidecar) -> Result<usize, Failure>
     let Some(property) = &sidecar.property else {
         return check_paths(paths, &mut |_, _| {}).map(|outcome| outcome.signers.len());
     };
-    let policy = load_policy(&paths.policy)?;
+    let second = sidecar.second.as_ref().map(|second| second_policy(&paths.policy, second));
+    let policies = [Some(paths.policy.clone()), second].into_iter().flatten();
+    let policies = policies.map(|path| load_policy(&path)).collect::<Result<Vec<_>, _>>()?;
     let property = std::fs::read(property_file(paths, property, "property.json")).expect("a property");
-    let files = PropertyFiles { policies: vec![[&policy.manifest, &policy.tensors]], property: &property };
+    let files = PropertyFiles {
+        policies: policies.iter().map(|policy| [policy.manifest.as_slice(), &policy.tensors]).collect(),
+        property: &property,
+    };
     let trust = paths.trust.as_deref();
     check_property_files(&files, &paths.certificate, None, trust, &mut |_| {})
         .map(|(_, signers)| signers.len())
+}
+
+/// The policy of another problem.
+fn second_policy(policy: &Path, problem: &str) -> PathBuf {
+    policy.with_file_name("..").join(problem).join("policy")
 }
 
 /// A property lies beside the problem's policy.

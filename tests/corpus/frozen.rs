@@ -47,12 +47,23 @@ impl Case {
             .property
             .as_ref()
             .map(|p| (of_problem(&format!("{p}.vnnlib")), of_problem(&format!("{p}.property.json"))));
-        let (for_long, for_short) = match &property {
-            Some((source, canonical)) => (
+        let second = sidecar.second.as_ref().map(|second| format!("problems/{second}/policy"));
+        let named = second.as_ref().map(|second| (format!("dense={policy}"), format!("pruned={second}")));
+        let (for_long, for_short) = match (&property, &second) {
+            // Of two networks both take the canonical form.
+            (Some((_, canonical)), Some(second)) => {
+                let (dense, pruned) = named.as_ref().expect("names");
+                let signed = ["--trust", &trust, &certificate];
+                (
+                    [&["--network", dense, "--network", pruned, canonical], signed.as_slice()].concat(),
+                    [&[policy.as_str(), second, "--property", canonical], signed.as_slice()].concat(),
+                )
+            }
+            (Some((source, canonical)), None) => (
                 vec![policy.as_str(), source, &certificate, "--trust", &trust],
                 vec![policy.as_str(), "--property", canonical, "--trust", &trust, &certificate],
             ),
-            None => {
+            (None, _) => {
                 let files = ["--masks", &masks, "--states", &states, "--trust", &trust, &certificate];
                 let both = [&[policy.as_str()], files.as_slice()].concat();
                 (both.clone(), both)

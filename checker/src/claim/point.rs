@@ -4,15 +4,15 @@
 use std::borrow::Cow;
 
 use crate::claim::{Bound, Claim, Proofs};
-use crate::evaluate::Problem;
 use crate::kernel::fault::{Fault, Place as At};
 use crate::kernel::head::{HeadBounds, OutputChange};
 use crate::kernel::point::{PointHead, deviation_from_below};
 use crate::local::LocalProblem;
 use crate::model::Head;
 use crate::number::{Dyadic, Rational};
-use crate::reader::certificate::{Certificate, Place};
-use crate::reader::counterexample::{BracketVerdict, CounterexampleClaim};
+use crate::problem::Problem;
+use crate::reader::certificate::Certificate;
+use crate::reader::counterexample::{BracketVerdict, CounterexampleClaim, Place};
 use crate::reader::escaped::Escaped;
 use crate::reader::witness::WitnessFile;
 use crate::rejection::Reason;

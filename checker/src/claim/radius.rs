@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::slice;
 
 use crate::claim::{Bound, Claim, Proofs};
-use crate::evaluate::Problem;
 use crate::family::Family;
 use crate::kernel::fault::{Fault, Place};
 use crate::kernel::head::HeadBounds;
@@ -14,6 +13,7 @@ use crate::kernel::point::{PointHead, deviation_from_below};
 use crate::local::LocalProblem;
 use crate::model::{Perturbation, PerturbationSet, SensorSet, SharedOffset};
 use crate::number::{Dyadic, Rational};
+use crate::problem::Problem;
 use crate::reader::certificate::Certificate;
 use crate::reader::radius::RadiusClaim;
 use crate::reader::witness::WitnessFile;

@@ -4,15 +4,16 @@
 use crate::model::{InputLimit, Perturbation, PerturbationSet, SensorSet, SharedOffset, Units};
 use crate::number::Rational;
 use crate::reader::clause::{Clause, Part};
-use crate::reader::counterexample::{BracketVerdict, CounterexampleClaim, MAX_BRACKETS, MAX_CLAIMS};
+use crate::reader::counterexample::{BracketVerdict, CounterexampleClaim, MAX_BRACKETS, MAX_CLAIMS, Place};
 use crate::reader::fields::{Document, Field, Fields};
 use crate::reader::json::{self, Numbers};
-use crate::reader::policy::{MAX_WIDTH, is_hex_digest};
+use crate::reader::mask::MAX_MASKS;
+use crate::reader::policy::is_hex_digest;
 use crate::reader::radius::{MAX_RADII, RadiusClaim};
 use crate::reader::record::{Read, Record, capped, flat, list, list_or_absent, numerals, record};
 use crate::reader::regions::{MAX_REGIONS, RegionEntry};
 use crate::reader::regret::{self, RegretClaim, StatisticalClaim};
-use crate::reader::tensor::MAX_ENTRIES;
+use crate::reader::tensor::{MAX_ENTRIES, MAX_WIDTH};
 
 /// `_type` of the statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -22,8 +23,6 @@ pub const PREDICATE_TYPE: &str = "https://secateur.dev/certificate/v1";
 pub const SCHEMA_VERSION: &str = "1.2.0";
 /// Most subjects of a statement.
 pub(crate) const MAX_SUBJECTS: usize = 64;
-/// Most masks of a chain.
-pub const MAX_MASKS: usize = 1024;
 /// Most bytes of a payload.
 pub(crate) const MAX_PAYLOAD: usize = 16 << 20;
 
@@ -76,16 +75,6 @@ record! {
         output: Option<usize>,
         /// Claimed bounds as written; upper bounds, but lower bounds for `same-action-margin`.
         values: Vec<String> => numerals,
-    }
-}
-
-record! {
-    /// Where a step's largest change sits.
-    pub struct Place {
-        /// State, for local families.
-        state: Option<usize>,
-        /// Output, or layer for per-layer norms.
-        index: Option<usize>,
     }
 }
 

@@ -11,19 +11,15 @@ use super::escaped::Escaped;
 use super::fields::MAX_DIGITS;
 use super::json::{MAX_DEPTH, MAX_VALUES};
 use super::mask::{MAX_CHAIN_BITS, MAX_MASKS};
-use super::npy;
+use super::npy::MAX_HEADER as MAX_STATES_HEADER;
 use super::pem::MAX_PEM;
-use super::policy::{MAX_LAYERS, MAX_WIDTH};
+use super::policy::MAX_LAYERS;
 use super::safetensors::{MAX_FILE, MAX_HEADER, MAX_RANK};
-use super::tensor::MAX_ENTRIES;
+use super::tensor::{MAX_ENTRIES, MAX_WIDTH};
 use super::trust::MAX_KEYS;
-use crate::bundle::MAX_MEMBERS;
 use crate::kernel::conditions;
 use crate::kernel::fault::Class;
 use crate::number::NumberError;
-
-/// Longest header of a table of states.
-const MAX_STATES_HEADER: usize = npy::MAX_HEADER;
 
 /// Text out of a file; shows only escaped and cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -279,7 +275,7 @@ conditions! {
         BundleTruncated { at: usize } => Malformed, "the bundle ends within the member that begins at byte {at}";
         BundleEnd { at: usize } => Malformed,
             "the bundle does not end with two blocks of zeros and nothing after them, at byte {at}";
-        TooManyMembers => Malformed, "the bundle has more than {MAX_MEMBERS} members";
+        TooManyMembers { cap: usize } => Malformed, "the bundle has more than {cap} members";
         MemberType { name: Word } => Malformed, "the member {name} of the bundle is no regular file";
         MemberName { name: Word } => Malformed, "a bundle may not hold a file called {name}";
         MemberHeader { name: Word } => Malformed, "the header of the member {name} is not spelled as in every bundle";

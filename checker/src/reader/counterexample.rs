@@ -2,7 +2,7 @@
 //! `spec/certificate-bracket.md`. Their numbers stand under keys of their own, so that none reads as an upper bound.
 
 use crate::number::Rational;
-use crate::reader::certificate::{MAX_MASKS, Place};
+use crate::reader::mask::MAX_MASKS;
 use crate::reader::record::{numerals, record};
 
 /// Most entries of `counterexample`: 64 for each mask.
@@ -21,6 +21,16 @@ record! {
         output: Option<usize>,
         /// Lower bounds as written, one per state.
         at_least as "atLeast": Vec<String> => numerals,
+    }
+}
+
+record! {
+    /// Where a step's largest change sits.
+    pub struct Place {
+        /// State, for local families.
+        state: Option<usize>,
+        /// Output, or layer for per-layer norms.
+        index: Option<usize>,
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use super::clause::Clause;
 use super::fields::Fields;
-use super::policy::MAX_WIDTH;
 use super::record::{list_or_absent, record};
+use super::tensor::MAX_WIDTH;
 use crate::number::Rational;
 
 /// Longest name or unit, in bytes.

@@ -9,7 +9,7 @@ use super::json::Numbers;
 use super::names::Names;
 use super::record::Read;
 use super::safetensors::Safetensors;
-use super::tensor::{MAX_ENTRIES, RawTensor};
+use super::tensor::{MAX_ENTRIES, MAX_WIDTH, RawTensor};
 use crate::model::{
     Activation, Head, Layer, Matrix, Network, Normaliser, Policy, SOURCE_ROLES, Source, SourceFile,
 };
@@ -21,8 +21,6 @@ pub(crate) const FORMAT: &str = "secateur.policy/1";
 pub const MAX_MANIFEST: usize = 1 << 20;
 /// Most layers.
 pub const MAX_LAYERS: usize = 64;
-/// Widest layer or observation.
-pub const MAX_WIDTH: usize = 65_536;
 /// Longest tensor or file name, in bytes.
 pub const MAX_NAME: usize = 200;
 /// Most options of an import.

@@ -9,11 +9,11 @@ use crate::kernel::relax::SlopeChoice;
 use crate::kernel::split::{Case, LeafWitness, Node, OutputConstraint};
 use crate::number::Rational;
 use crate::reader::clause::Clause;
+use crate::reader::cursor::SLOPE_UNIT;
 use crate::reader::fields::{Document, Field, Fields};
 use crate::reader::json::{self, Numbers};
-use crate::reader::policy::MAX_WIDTH;
 use crate::reader::record::{Read, Record, list_or_absent, rationals, record};
-use crate::reader::witness::SLOPE_UNIT;
+use crate::reader::tensor::MAX_WIDTH;
 
 /// Value of `format` in a property file.
 pub const PROPERTY_FORMAT: &str = "secateur.property/1";

@@ -4,8 +4,8 @@
 use crate::number::Rational;
 use crate::reader::clause::Clause;
 use crate::reader::fields::Fields;
-use crate::reader::policy::MAX_WIDTH;
 use crate::reader::record::{Read, fraction, list, rationals, record};
+use crate::reader::tensor::MAX_WIDTH;
 
 /// Most regions of a certificate.
 pub const MAX_REGIONS: usize = 1024;

@@ -4,6 +4,8 @@ use super::clause::Clause;
 use crate::model::Matrix;
 use crate::number::Dyadic;
 
+/// Widest layer or observation.
+pub const MAX_WIDTH: usize = 65_536;
 /// Most numbers one tensor may be turned into (a number takes 16 bytes of memory).
 pub(crate) const MAX_ENTRIES: usize = 1 << 24;
 

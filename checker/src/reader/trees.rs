@@ -6,7 +6,7 @@ use crate::kernel::grid::GridNetwork;
 use crate::kernel::relax::SlopeChoice;
 use crate::kernel::split::{LeafWitness, Node};
 use crate::number::Dyadic;
-use crate::reader::witness::{Cursor, slopes_of};
+use crate::reader::cursor::{Cursor, slopes_of};
 
 /// Most nodes of a tree.
 pub const MAX_NODES: usize = 1 << 18;

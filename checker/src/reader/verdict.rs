@@ -5,8 +5,8 @@ use crate::number::Rational;
 use crate::reader::certificate::{FileDigest, Program, WitnessRecord, elsewhere, parse_statement};
 use crate::reader::clause::Clause;
 use crate::reader::fields::Fields;
-use crate::reader::policy::MAX_WIDTH;
 use crate::reader::record::{Read, Record, flat, rationals, record};
+use crate::reader::tensor::MAX_WIDTH;
 
 /// `predicateType` of a property certificate.
 pub const PREDICATE_TYPE: &str = "https://secateur.dev/property/v1";

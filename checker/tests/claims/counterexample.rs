@@ -8,10 +8,10 @@ use secateur_checker::kernel::regret::RewardRange;
 use secateur_checker::model::{Head, Mask, Matrix, Perturbation, PerturbationSet, Policy, States, Units};
 use secateur_checker::number::{Dyadic, Rational};
 use secateur_checker::reader::certificate::{
-    Certificate, Claim, FileDigest, MaskRecord, Place, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
+    Certificate, Claim, FileDigest, MaskRecord, Program, SCHEMA_VERSION, StepVerdict, WitnessRecord,
 };
 use secateur_checker::reader::clause::Clause;
-use secateur_checker::reader::counterexample::{BracketVerdict, CounterexampleClaim};
+use secateur_checker::reader::counterexample::{BracketVerdict, CounterexampleClaim, Place};
 use secateur_checker::reader::digest::{mask_digest, sha256_hex, weights_digest};
 use secateur_checker::reader::regret::{Region, RegretClaim, RegretForm};
 use secateur_checker::rejection::{Reason, Rejection};

@@ -24,9 +24,10 @@ use secateur_checker::reader::json::{self, Numbers};
 use secateur_checker::reader::mask;
 use secateur_checker::reader::npy;
 use secateur_checker::reader::pem::PublicKey;
-use secateur_checker::reader::policy::{self, MAX_WIDTH, PolicyFiles};
+use secateur_checker::reader::policy::{self, PolicyFiles};
 use secateur_checker::reader::property::parse_property;
 use secateur_checker::reader::safetensors::{self, Safetensors};
+use secateur_checker::reader::tensor::MAX_WIDTH;
 use secateur_checker::reader::trust;
 use writer::canonical;
 

@@ -73,16 +73,19 @@ fn least(network: &FloatNetwork) -> f64 {
     (0..200).map(|_| descent()).fold(f64::INFINITY, f64::min)
 }
 
-/// Is `y_0 - y_1` at most a bound, in 64ths, somewhere in the box?
-fn question(files: &(Vec<u8>, Vec<u8>, FloatNetwork), bound: f64) -> Question {
+/// Is `y_0 - y_1` at most a bound, in 64ths, somewhere in the box? A case each for several bounds.
+fn question(files: &(Vec<u8>, Vec<u8>, FloatNetwork), bounds: &[f64]) -> Question {
     let number = |n: i64, scale: i32| Rational::from_dyadic(n.into(), scale.into());
-    let constraint = OutputConstraint {
-        coefficients: vec![number(1, 0), number(-1, 0)],
-        bound: number((bound * 64.0).floor() as i64, -6),
+    let case = |bound: &f64| {
+        let constraint = OutputConstraint {
+            coefficients: vec![number(1, 0), number(-1, 0)],
+            bound: number((bound * 64.0).floor() as i64, -6),
+        };
+        let (lower, upper) = (vec![number(-1, -2); INPUTS], vec![number(1, -2); INPUTS]);
+        Case { lower, upper, constraints: vec![constraint] }
     };
-    let (lower, upper) = (vec![number(-1, -2); INPUTS], vec![number(1, -2); INPUTS]);
-    let case = Case { lower, upper, constraints: vec![constraint] };
-    Question::new(files.0.clone(), files.1.clone(), &[case], Vec::new()).expect("a question")
+    let cases: Vec<Case> = bounds.iter().map(case).collect();
+    Question::new(files.0.clone(), files.1.clone(), &cases, Vec::new()).expect("a question")
 }
 
 /// The verdict and the proof's text; the checker has accepted it.
@@ -97,19 +100,32 @@ fn neurons_are_split_from_kept_bounds() {
     let files = network();
     let least = least(&files.2);
     let options = BranchOptions::default();
-    let (word, proof) = decided(&question(&files, least - 0.25), &options);
+    let (word, proof) = decided(&question(&files, &[least - 0.25]), &options);
     assert_eq!(word, "unsat");
     assert!(proof.contains(r#""node":"kept""#) && proof.contains(r#""node":"relu""#), "{proof}");
-    assert_eq!(decided(&question(&files, least + 0.05), &options).0, "sat");
+    assert_eq!(decided(&question(&files, &[least + 0.05]), &options).0, "sat");
 }
 
 /// With a margin below 0 floats take for proved what is not; the checker refuses such leaves, and they are searched again.
 #[test]
 fn a_refused_leaf_is_searched_again() {
     let files = network();
-    let question = question(&files, least(&files.2) - 0.25);
+    let question = question(&files, &[least(&files.2) - 0.25]);
     let sloppy = BranchOptions { margin: -0.02, ..BranchOptions::default() };
     let (word, proof) = decided(&question, &sloppy);
     assert_eq!(word, "unsat");
     assert!(proof.contains(r#""node":"kept""#), "{proof}");
+}
+
+/// Of several cases the one whose leaf was refused is searched again, whichever it is.
+#[test]
+fn a_refused_leaf_is_searched_again_in_its_own_case() {
+    let files = network();
+    let (near, far) = (least(&files.2) - 0.25, least(&files.2) - 8.0);
+    let sloppy = BranchOptions { margin: -0.02, ..BranchOptions::default() };
+    for bounds in [[near, far], [far, near]] {
+        let (word, proof) = decided(&question(&files, &bounds), &sloppy);
+        let trees = proof.matches(r#""constraint""#).count();
+        assert!(word == "unsat" && trees > 2, "{bounds:?}: {proof}");
+    }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
-use secateur_checker::answer::{Bound, headline, percent, quantity_words};
+use secateur_checker::answer::{Bound, headline, percent};
 use secateur_checker::load::{CheckPaths, check_paths};
 use secateur_checker::number::Rounding;
 use secateur_checker::radii::target_words;
@@ -307,7 +307,7 @@ fn bound_table(bounds: &[BoundRow], markdown: bool) -> String {
             plain(&row.policy),
             row.mask.to_string(),
             percent(row.pruned[0], row.pruned[1]),
-            quantity_words(row.quantity).to_owned(),
+            row.quantity.words().to_owned(),
             at_most.unwrap_or_else(|| "-".to_owned()),
             family(row).unwrap_or_default(),
             at_least.unwrap_or_else(|| "-".to_owned()),

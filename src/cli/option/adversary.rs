@@ -7,7 +7,7 @@ use secateur_checker::load::load_policy;
 use secateur_checker::model::{Perturbation, PerturbationSet, Units};
 use secateur_checker::number::{Rational, cost};
 use secateur_checker::reader::escaped::Escaped;
-use secateur_checker::reader::policy::MAX_WIDTH;
+use secateur_checker::reader::tensor::MAX_WIDTH;
 
 use crate::audit::default_families;
 use crate::cli::context::CliError;

@@ -10,14 +10,19 @@ use secateur::certify::emit::emit_envelope;
 use secateur::certify::radius::{RadiusGoal, RadiusRequest};
 use secateur::certify::regret::{RegretRequest, StatisticalRequest};
 use secateur::cli::command::verify::question;
+use secateur::export::pruned_files;
 use secateur::search::branch::BranchOptions;
-use secateur::verify::{Answer, Question, verify};
+use secateur::verify::difference::Compared;
+use secateur::verify::{Answer, Question, QuestionNetwork, verify};
 use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::kernel::regret::RewardRange;
+use secateur_checker::load::{load_masks, load_policy};
 use secateur_checker::model::{InputLimit, Perturbation, PerturbationSet, SensorSet, SharedOffset, Units};
+use secateur_checker::pair::PairQuestion;
 use secateur_checker::reader::certificate::{Certificate, Claim};
 use secateur_checker::reader::digest::sha256_hex;
 use secateur_checker::reader::dsse::Envelope;
+use secateur_checker::reader::property::NamedNetwork;
 use secateur_checker::reader::regret::{RegretForm, Sampling};
 use secateur_checker::sentences::regret_assumptions;
 use secateur_checker::sentences::statistical_assumptions;
@@ -65,6 +70,7 @@ impl Writer<'_> {
         self.regret();
         self.statistical();
         self.properties();
+        self.pairs();
     }
 
     /// Certifies a problem, and claims what `regret` asks for.
@@ -115,7 +121,7 @@ impl Writer<'_> {
 
     pub(super) fn accept(&self, problem: &str, name: &str, note: &str, certificate: &Certificate) {
         let (note, problem, trust) = (note.to_owned(), problem.to_owned(), "one.json".to_owned());
-        let sidecar = Sidecar { note, problem, trust, exit: 0, reason: None, property: None };
+        let sidecar = Sidecar { note, problem, trust, exit: 0, reason: None, property: None, second: None };
         self.put("accepted", name, emit_envelope(&sealed(certificate)).as_bytes(), &sidecar);
     }
 
@@ -592,6 +598,7 @@ impl Writer<'_> {
             exit: if reason.is_some() { 3 } else { 0 },
             reason: reason.map(str::to_owned),
             property: Some(property.to_owned()),
+            second: None,
         };
         self.put(folder, name, emit_envelope(envelope).as_bytes(), &sidecar);
     }
@@ -676,7 +683,99 @@ impl Writer<'_> {
         let told = ("unsat", "the whole box said to be empty", Some("not-empty"));
         self.put_property("rejected", "property-empty", &empty, told);
     }
+
+    /// Two networks, by how much their outputs differ: `problems/categorical`, and `problems/pruned`, the same policy under
+    /// its last mask.
+    fn pairs(&self) {
+        const PAIR: [&str; 2] = ["categorical", "pruned"];
+        let problem = self.root.join("problems/categorical");
+        let dense = load_policy(&problem.join("policy")).expect("a policy");
+        let masks = load_masks(&problem.join("masks"), &dense.files).expect("masks").masks;
+        let pruned = pruned_files(&dense, masks.last().expect("a mask")).expect("a policy");
+        let folder = self.root.join("problems/pruned/policy");
+        fs::create_dir_all(&folder).expect("folder made");
+        fs::write(folder.join("policy.json"), pruned.0).expect("written");
+        fs::write(folder.join("policy.safetensors"), pruned.1).expect("written");
+        let policy = |problem: &str| {
+            let folder = self.root.join("problems").join(problem).join("policy");
+            let read = |name: &str| fs::read(folder.join(name)).expect("read");
+            QuestionNetwork::new(read("policy.json"), read("policy.safetensors")).expect("a network")
+        };
+        let decided = |name: &str, delta: &str| {
+            let named =
+                ["dense", "pruned"].map(|name| NamedNetwork { name: name.to_owned(), reads: vec![0, 1] });
+            let boxes = vec![(vec![rational("-1/2"); 2], vec![rational("1/2"); 2])];
+            let networks = PAIR.map(policy).into();
+            let compared = Compared { networks, named: named.into(), boxes, inputs: Vec::new() };
+            let asked = PairQuestion::Difference { delta: rational(delta) };
+            let question = compared.question(&asked).expect("a question");
+            for problem in PAIR {
+                let path = self.root.join("problems").join(problem).join(format!("{name}.property.json"));
+                fs::write(path, &question.property).expect("property written");
+            }
+            let options = BranchOptions::default();
+            match verify(&question, &options, Vec::new(), &key(1), "pair.proof.json", &|| false) {
+                Ok(Answer::Decided { envelope, proof, .. }) => (envelope, proof),
+                other => panic!("{name} is not decided: {:?}", other.map(|_| ())),
+            }
+        };
+        let (differs, proof) = decided("differs", "1/4");
+        let proof = proof.expect("a proof");
+        for folder in ["accepted", "rejected"] {
+            fs::write(self.root.join(folder).join("pair.proof.json"), &proof).expect("proof written");
+        }
+        let put =
+            |folder: &str, name: &str, envelope: &Envelope, (property, networks, note, reason): Told| {
+                let [first, second] = networks.map(str::to_owned);
+                let sidecar = Sidecar {
+                    note: note.to_owned(),
+                    problem: first,
+                    trust: "one.json".to_owned(),
+                    exit: if reason.is_some() { 3 } else { 0 },
+                    reason: reason.map(str::to_owned),
+                    property: Some(property.to_owned()),
+                    second: Some(second),
+                };
+                self.put(folder, name, emit_envelope(envelope).as_bytes(), &sidecar);
+            };
+        put(
+            "accepted",
+            "pair",
+            &differs,
+            ("differs", PAIR, "no output of two networks differs by 1/4", None),
+        );
+        let wrong = Some("wrong-file");
+        put(
+            "rejected",
+            "pair-swapped",
+            &differs,
+            ("differs", ["pruned", "categorical"], "the two networks exchanged", wrong),
+        );
+        put(
+            "rejected",
+            "pair-twice",
+            &differs,
+            ("differs", ["categorical"; 2], "the first network in place of the second", wrong),
+        );
+        // The same proof for a difference that is met somewhere.
+        let (met, none) = decided("differs-little", "1/8");
+        assert!(none.is_none());
+        let [mut value, subject] = [&differs, &met]
+            .map(|envelope| -> Value { serde_json::from_slice(&envelope.payload).expect("JSON") });
+        value["subject"] = subject["subject"].clone();
+        value["predicate"]["inputs"] = subject["predicate"]["inputs"].clone();
+        let forged = sign(value.to_string().into_bytes());
+        put(
+            "rejected",
+            "pair-not-proved",
+            &forged,
+            ("differs-little", PAIR, "a difference that some input shows", Some("not-proved")),
+        );
+    }
 }
+
+/// Property, networks, note and reason of a case of two networks.
+type Told<'a> = (&'a str, [&'a str; 2], &'a str, Option<&'a str>);
 
 fn sup() -> RegretForm {
     RegretForm::Sup { discount: rational("9/10") }

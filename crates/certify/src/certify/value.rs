@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use secateur_checker::reader::certificate::{Place, StepVerdict};
+use secateur_checker::reader::certificate::StepVerdict;
+use secateur_checker::reader::counterexample::Place;
 use secateur_checker::reader::json::Value;
 
 /// A string.
