@@ -4,9 +4,8 @@
 
 use crate::curve::{Curve, OFFSET_BITS, Shape};
 use crate::enclose::{TanhTable, UNIT_BITS};
-use crate::grid::{GridActivation, SLOPE_BITS};
+use crate::grid::{GridActivation, SLOPE_BITS, SLOPE_ONE};
 use crate::interval::Interval;
-use crate::relax::SLOPE_ONE;
 use crate::wide::{Wide, mul};
 
 /// Intervals shorter than 2^-34 take the derivative at their end for a chord.

@@ -12,11 +12,11 @@ use num_bigint::{BigInt, BigUint};
 use num_traits::{ToPrimitive, Zero};
 
 use crate::fault::Fault;
-use crate::grid::{GridActivation, GridLayer, GridNetwork, SLOPE_BITS};
+use crate::grid::{GridActivation, GridLayer, GridNetwork, SLOPE_BITS, SLOPE_ONE};
 use crate::input::{GridBall, InputSet};
 use crate::interval::Interval;
 use crate::product::{Work, column_floors, vectorized};
-use crate::relax::{Line, Relaxation, SLOPE_ONE};
+use crate::relax::{Line, Relaxation};
 use crate::wide::{AtLayer, Wide, absolute_sum, every, fits, magnitudes, mul, products, total, zip_exact};
 
 /// One layer's relaxations and the magnitudes its rounding is paid with.

@@ -9,11 +9,11 @@ use alloc::vec::Vec;
 use crate::back::{Functional, Multipliers, RelaxedLayer, Target, upper_bounds};
 use crate::enclose::TanhTable;
 use crate::fault::Fault;
-use crate::grid::{GridActivation, GridLayer, GridNetwork};
+use crate::grid::{GridActivation, GridLayer, GridNetwork, SLOPE_ONE};
 use crate::ibp;
 use crate::input::InputSet;
 use crate::interval::{GridBox, Interval};
-use crate::relax::{SILU_SLOPES, SLOPE_ONE, SlopeChoice, relax};
+use crate::relax::{SILU_SLOPES, SlopeChoice, relax};
 use crate::wide::{AtLayer, magnitude, products, total, zip_exact};
 
 /// Slopes a witness asks for while one target is bounded: per layer below the target, per neuron.

@@ -22,6 +22,8 @@ pub(crate) const WEIGHT_BITS: u32 = 52;
 pub(crate) const COEFFICIENT_BITS: u32 = 48;
 /// Grid of relaxation slopes: 2^-24.
 pub const SLOPE_BITS: u32 = 24;
+/// Slope 1.
+pub(crate) const SLOPE_ONE: i64 = 1 << SLOPE_BITS;
 /// Bits an entry of the grid may use; the rest of an i64 is headroom.
 const ENTRY_BITS: u32 = 60;
 /// Coarsest grid that is still worth computing on.

@@ -5,7 +5,7 @@
 use crate::advice;
 use crate::curve::{Curve, OFFSET_BITS, Piece, Tangent};
 use crate::enclose::{TanhTable, UNIT_BITS};
-use crate::grid::{GridActivation, SLOPE_BITS};
+use crate::grid::{GridActivation, SLOPE_BITS, SLOPE_ONE};
 use crate::ibp::value_enclosure;
 use crate::interval::Interval;
 use crate::wide::{Wide, mul};
@@ -44,8 +44,6 @@ pub struct SlopeChoice {
     pub lower: Option<i64>,
 }
 
-/// Slope 1.
-pub(crate) const SLOPE_ONE: i64 = 1 << SLOPE_BITS;
 /// The largest slope that a line of SiLU may have, 9/8: its steepest tangent has less.
 pub(crate) const SILU_SLOPES: i64 = SLOPE_ONE + (SLOPE_ONE >> 3);
 /// The identity's line.
