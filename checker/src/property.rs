@@ -219,13 +219,17 @@ fn check_share(
         return Err(Reason::ProofCases { trees: found, cases: cases.len() }.into());
     }
     let rows = proof.kept().map_err(Reason::from)?;
-    let kept = rows.zip(cases.first()).map(|(rows, case)| Kept::new(grid, table, case, &rows)).transpose();
-    let kept = kept.map_err(|fault| fault.at(Place::Case(0)))?;
-    let mut first = 0usize;
+    let (mut kept, mut first) = (None::<Kept>, 0usize);
     for tree in &trees {
         // They add up to the number of cases.
         let end = first.saturating_add(tree.cases);
         let stated = cases.get(first..end).ok_or(Reason::NoSuchCase)?;
+        if let Some((rows, case)) = rows.as_ref().zip(stated.first())
+            && !kept.as_ref().is_some_and(|kept| kept.is_of(case))
+        {
+            let own = Kept::new(grid, table, case, rows).map_err(|fault| fault.at(Place::Case(first)))?;
+            kept = Some(own);
+        }
         check_shape(tree.children.iter().copied())
             .and_then(|()| {
                 let cases = (stated, kept.as_ref());

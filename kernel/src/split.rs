@@ -159,6 +159,11 @@ impl Kept {
         Ok(Self { lower, upper, bounds: bounds.shaped(0)? })
     }
 
+    /// Whether they are of the case's box.
+    pub fn is_of(&self, case: &Case) -> bool {
+        (&self.lower, &self.upper) == (&case.lower, &case.upper)
+    }
+
     /// The bounds.
     pub fn bounds(&self) -> &CrownLayers {
         &self.bounds
@@ -187,7 +192,7 @@ pub fn check_tree(
             return Err(Fault::CasesApart);
         }
     }
-    if kept.is_some_and(|kept| (&kept.lower, &kept.upper) != (&case.lower, &case.upper)) {
+    if kept.is_some_and(|kept| !kept.is_of(case)) {
         return Err(Fault::CasesApart);
     }
     let root = Region { lower: case.lower.clone(), upper: case.upper.clone(), signs: Vec::new() };

@@ -75,16 +75,21 @@ fn least(network: &FloatNetwork) -> f64 {
 
 /// Is `y_0 - y_1` at most a bound, in 64ths, somewhere in the box? A case each for several bounds.
 fn question(files: &(Vec<u8>, Vec<u8>, FloatNetwork), bounds: &[f64]) -> Question {
+    question_over(files, &bounds.iter().map(|bound| (*bound, 16)).collect::<Vec<_>>())
+}
+
+/// The same over boxes that reach up to so many 64ths.
+fn question_over(files: &(Vec<u8>, Vec<u8>, FloatNetwork), cases: &[(f64, i64)]) -> Question {
     let number = |n: i64, scale: i32| Rational::from_dyadic(n.into(), scale.into());
-    let case = |bound: &f64| {
+    let case = |(bound, reach): &(f64, i64)| {
         let constraint = OutputConstraint {
             coefficients: vec![number(1, 0), number(-1, 0)],
             bound: number((bound * 64.0).floor() as i64, -6),
         };
-        let (lower, upper) = (vec![number(-1, -2); INPUTS], vec![number(1, -2); INPUTS]);
+        let (lower, upper) = (vec![number(-1, -2); INPUTS], vec![number(*reach, -6); INPUTS]);
         Case { lower, upper, constraints: vec![constraint] }
     };
-    let cases: Vec<Case> = bounds.iter().map(case).collect();
+    let cases: Vec<Case> = cases.iter().map(case).collect();
     Question::new(files.0.clone(), files.1.clone(), &cases, Vec::new()).expect("a question")
 }
 
@@ -104,6 +109,19 @@ fn neurons_are_split_from_kept_bounds() {
     assert_eq!(word, "unsat");
     assert!(proof.contains(r#""node":"kept""#) && proof.contains(r#""node":"relu""#), "{proof}");
     assert_eq!(decided(&question(&files, &[least + 0.05]), &options).0, "sat");
+}
+
+/// Cases over boxes of their own, of which one comes back: bounds are kept of each, by the search and by the checker.
+#[test]
+fn every_box_has_its_kept_bounds() {
+    let files = network();
+    let (least, options) = (least(&files.2), BranchOptions::default());
+    let far = [(least - 0.25, 16), (least - 0.5, 15), (least - 0.5, 16)];
+    let (word, proof) = decided(&question_over(&files, &far), &options);
+    assert_eq!(word, "unsat");
+    assert!(proof.contains(r#""node":"kept""#) && !proof.contains(r#""node":"leaf""#), "{proof}");
+    let met = [(least - 0.25, 15), (least + 0.05, 16)];
+    assert_eq!(decided(&question_over(&files, &met), &options).0, "sat");
 }
 
 /// With a margin below 0 floats take for proved what is not; the checker refuses such leaves, and they are searched again.

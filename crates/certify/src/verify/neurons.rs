@@ -1,5 +1,5 @@
-//! Cases of one box over many inputs of a network of ReLUs: bounds of hidden layers are kept of the whole box, as the checker
-//! derives them, and regions are cut by signs. Untrusted. `spec/rules/split.md#splitkept`.
+//! Cases over boxes of many inputs of a network of ReLUs: bounds of hidden layers are kept of each whole box, as the
+//! checker derives them, and regions are cut by signs. Untrusted. `spec/rules/split.md#splitkept`.
 
 use secateur_checker::kernel::enclose::TanhTable;
 use secateur_checker::kernel::grid::GridNetwork;
@@ -41,7 +41,8 @@ pub(super) fn is_asked(
         && states.iter().all(uncut)
 }
 
-/// Searches all cases: first what default slopes of the hidden layers prove at the root, then with slopes of their own.
+/// Searches all cases: first what default slopes of the hidden layers prove at the root, then with slopes of their own. A proof
+/// has one set of those, so that cases of several boxes go on with default slopes.
 pub(super) fn search(
     network: &FloatNetwork,
     (grid, table): (&GridNetwork, &TanhTable),
@@ -54,6 +55,10 @@ pub(super) fn search(
     let Some(first) = cases.first() else {
         return Ok(KeptSearch { found: Neurons::Verified, rows: Vec::new() });
     };
+    if cases.iter().any(|case| (&case.lower, &case.upper) != (&first.lower, &first.upper)) {
+        let found = search_boxes(network, (grid, table), cases, options, states, accepts, stop)?;
+        return Ok(KeptSearch { found, rows: Vec::new() });
+    }
     let fresh = states.iter().all(|state| *state == BranchState::default());
     if fresh {
         let pre = bounds(network, (grid, table), first, &Vec::new())?;
@@ -67,6 +72,37 @@ pub(super) fn search(
     let pre = bounds(network, (grid, table), first, &rows)?;
     let found = search_neurons(network, (cases, &pre), options, states, accepts, (false, stop));
     Ok(KeptSearch { found, rows })
+}
+
+/// Searches the cases of each box, one box after the other, with default slopes of the hidden layers.
+fn search_boxes(
+    network: &FloatNetwork,
+    at: (&GridNetwork, &TanhTable),
+    cases: &[Case],
+    options: &BranchOptions,
+    mut states: &mut [BranchState],
+    accepts: &dyn Fn(usize, &[Rational]) -> bool,
+    stop: &dyn Fn() -> bool,
+) -> Result<Neurons, VerifyError> {
+    let (mut searched, mut open) = (0, None);
+    for own in cases.chunk_by(|a, b| (&a.lower, &a.upper) == (&b.lower, &b.upper)) {
+        let first = searched;
+        searched += own.len();
+        let (of_box, others) = states.split_at_mut(own.len());
+        states = others;
+        let pre = bounds(network, at, &own[0], &Vec::new())?;
+        let accepts = |case: usize, point: &[Rational]| accepts(first + case, point);
+        match search_neurons(network, (own, &pre), options, of_box, &accepts, (false, stop)) {
+            Neurons::Falsified { case, point } => {
+                return Ok(Neurons::Falsified { case: first + case, point });
+            }
+            Neurons::Unknown { best_bound } => {
+                open = Some(open.map_or(best_bound, |b: f64| b.min(best_bound)));
+            }
+            Neurons::Verified => {}
+        }
+    }
+    Ok(open.map_or(Neurons::Verified, |best_bound| Neurons::Unknown { best_bound }))
 }
 
 /// Bounds of every layer over the box as the checker derives them from the file that will say so.

@@ -80,15 +80,11 @@ pub enum Neurons {
     },
 }
 
-/// Whether the search is made for the network and the cases: hidden layers of ReLUs, one box, one constraint each.
+/// Whether the search is made for the network and the cases: hidden layers of ReLUs, one constraint each.
 pub fn is_for(network: &FloatNetwork, cases: &[Case]) -> bool {
     let Some((last, hidden)) = network.layers.split_last() else { return false };
     let relus = !hidden.is_empty() && hidden.iter().all(|l| l.activation == FloatActivation::Relu);
-    let alike = |case: &Case| {
-        let box_of = |case: &Case| (case.lower.clone(), case.upper.clone());
-        case.constraints.len() == 1 && cases.first().is_some_and(|first| box_of(first) == box_of(case))
-    };
-    relus && last.activation == FloatActivation::Identity && cases.iter().all(alike)
+    relus && last.activation == FloatActivation::Identity && cases.iter().all(|c| c.constraints.len() == 1)
 }
 
 /// Rows of slopes for the bounds of every hidden layer over the box: by layer, neuron and side (below, above).
@@ -172,7 +168,7 @@ struct Search<'a> {
 /// Who has the last word on a point of a case.
 type Accepts<'a> = dyn Fn(usize, &[Rational]) -> bool + 'a;
 
-/// Searches until a verdict, the budget of regions or `stop`; `pre` bounds the hidden layers over the box as the checker
+/// Searches cases of one box until a verdict, the budget of regions or `stop`; `pre` bounds the hidden layers over the box as the checker
 /// does. With `only_root` no region is cut.
 pub fn search_neurons(
     network: &FloatNetwork,
