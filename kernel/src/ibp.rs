@@ -220,6 +220,7 @@ mod tests {
         assert_eq!(over(&silu, -2 * ONE, 0), (least, 0));
         assert_eq!(over(&silu, -9 * ONE, -ONE), (least, at(-9 * ONE).1));
         assert_eq!(over(&silu, place, place + 1).0, least);
+        assert_eq!(over(&silu, place - 9, place).0, at(place).0.max(least));
         assert_eq!(over(&silu, -2 * ONE, -3 * ONE / 2), (at(-3 * ONE / 2).0, at(-2 * ONE).1));
         assert_eq!(over(&silu, -ONE, ONE), (at(-ONE).0, at(ONE).1));
         // Nowhere below the minimum, whatever enclosures say of the steps beside it.

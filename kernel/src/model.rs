@@ -254,3 +254,24 @@ impl States {
         self.values.rows = kept;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_rows_are_kept() {
+        let dyadic = |n: i64| Dyadic::new(n, 0);
+        let values = Matrix { rows: 3, columns: 2, values: (0..6).map(dyadic).collect() };
+        let states = States { units: Units::Raw, values };
+        for (asked, kept) in [(0, 0), (2, 2), (3, 3), (usize::MAX, 3)] {
+            let mut states = states.clone();
+            states.keep_first(asked);
+            let expected: Vec<Dyadic> = (0..2 * kept).map(dyadic).collect();
+            assert_eq!(
+                (states.values.rows, states.values.values),
+                (usize::try_from(kept).unwrap(), expected)
+            );
+        }
+    }
+}

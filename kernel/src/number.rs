@@ -354,6 +354,14 @@ mod tests {
         Rational::parse(text).unwrap()
     }
 
+    #[test]
+    fn signs_by_hand() {
+        let signs = |x: &str| (r(x).is_negative(), r(x).is_zero(), r(x).is_positive());
+        assert_eq!(signs("-1/2"), (true, false, false));
+        assert_eq!(signs("0"), (false, true, false));
+        assert_eq!(signs("1e-9"), (false, false, true));
+    }
+
     /// Sums, differences, products, quotients and the order are those of `Ratio`, in lowest terms, with 0, with signs, and with
     /// numbers below and above 128 bits.
     #[test]

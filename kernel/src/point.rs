@@ -189,3 +189,21 @@ fn inverse_probabilities(logits: &GridBox, value_bits: u32) -> Result<Vec<(BigIn
     }
     Ok(sums)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Softmax of (1, 0, -1) is (0.66524, 0.24473, 0.09003): from thirds one action gains 0.33191, two lose that much together.
+    /// The other way round two gain.
+    #[test]
+    fn categorical_changes_by_hand() {
+        let logits = |logits: [i64; 3]| GridBox::point(logits.map(|z| z << 40));
+        let head = PointHead::new(&Head::Categorical).unwrap();
+        for (clean, moved) in [([0; 3], [1, 0, -1]), ([1, 0, -1], [0; 3])] {
+            let found = head.total_variation(&logits(clean), &logits(moved), 40).unwrap();
+            let near = |text: &str| Rational::parse(text).unwrap();
+            assert!(near("0.331907") < found && found < near("0.331908"), "{found}");
+        }
+    }
+}

@@ -254,6 +254,15 @@ mod tests {
         softmax(logits).change(&gains, oscillation * UNIT).unwrap()
     }
 
+    /// Up to the largest exponent something is said of a policy that is nearly certain; beyond it nothing.
+    #[test]
+    fn a_drift_counts_up_to_the_largest() {
+        let at = |drift: &str| softmax(&[0, -36]).by_oscillation(&r(drift)).unwrap();
+        let one = power(COARSE_BITS);
+        assert!(at("40").0 < one);
+        assert_eq!(at("40.001"), (one, None));
+    }
+
     /// Against `enclose.exp`, which is not made of powers of two: above, by less than 2^-50 of the value and one step.
     #[test]
     fn exponentials_lie_just_above() {

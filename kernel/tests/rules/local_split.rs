@@ -162,6 +162,9 @@ fn every_node_has_one_parent_before_it() {
     }
     let shared = [relu(0, [1, 2]), relu(1, [2, 3]), leaf(), leaf()];
     assert_eq!(unsat(&goal, &shared), Err(Fault::BadChild { node: 1 }));
+    // A node that calls itself its child.
+    let own = [leaf(), relu(0, [1, 2]), leaf()];
+    assert_eq!(unsat(&goal, &own), Err(Fault::BadChild { node: 1 }));
     assert_eq!(unsat(&goal, &[leaf(), leaf()]), Err(Fault::Orphan { node: 1 }));
     assert_eq!(unsat(&goal, &[]), Err(Fault::Orphan { node: 0 }));
 }
@@ -249,6 +252,10 @@ fn kept_bounds_are_met_with_signs() {
     }
     let nowhere = Node::Kept { constraint: 1, slopes: Vec::new(), multipliers: Vec::new() };
     assert_eq!(unsat_from(&goal("-1"), Some(&kept), &[nowhere]), Err(Fault::NoSuchPlace { node: 0 }));
+    // Over the box, x + y and x - y lie between -3/4 and 2.
+    let quarters = |n: i64| n << (network().value_bits - 2);
+    let first: Vec<_> = kept.bounds().pre[0].intervals().collect();
+    assert_eq!(first, [(quarters(-3), quarters(8)); 2]);
     // Nothing is kept, or of another box, which may be too small.
     let leaf = [kept_leaf([4, 4], &[])];
     assert_eq!(unsat_from(&goal("-1"), None, &leaf), Err(Fault::NothingKept { node: 0 }));

@@ -39,9 +39,9 @@ const RATE: (f64, f64) = (0.1, 0.25);
 const ROOT_DECAY: f64 = 0.97;
 const DECAY: f64 = 0.92;
 /// Gradient steps for the bounds of hidden layers over the whole box, the first of them and the factor from step to step.
-const HIDDEN_STEPS: usize = 10;
+const HIDDEN_STEPS: usize = 20;
 const HIDDEN_RATE: f64 = 0.5;
-const HIDDEN_DECAY: f64 = 0.8;
+const HIDDEN_DECAY: f64 = 0.9;
 /// Neurons whose signs are tried on both sides before one is split.
 const TRIALS: usize = PANEL / 2;
 /// Steps down from each point of an attack, and attacks on a case that is open at the root.
