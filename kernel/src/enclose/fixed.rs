@@ -194,3 +194,20 @@ fn inverse_arctangent(n: u32) -> Result<Fixed, Fault> {
     }
     Ok(Fixed { lower: sum.lower - 1u8, upper: sum.upper + 1u8 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Squares of the ends lie around what they are roots of, and the ends lie two steps apart at most.
+    #[test]
+    fn roots_lie_between_their_ends() {
+        let one = BigInt::one() << FRACTION;
+        for number in [&one * 2, one.clone(), BigInt::one(), BigInt::zero(), &one * &one + 1] {
+            let root = Fixed { lower: number.clone(), upper: number.clone() }.root();
+            let scaled = number << FRACTION;
+            assert!(&root.lower * &root.lower <= scaled && scaled <= &root.upper * &root.upper);
+            assert!(&root.upper - &root.lower <= BigInt::from(2));
+        }
+    }
+}
