@@ -586,23 +586,11 @@ impl<'a> Node<'a> {
 
     /// The input whose interval the bound depends on most.
     fn choose_input(&self, lane: usize, scratch: &PanelScratch) -> Option<Cut> {
-        let mut best = (0.0, None);
-        let sides = self.place.lower.iter().zip(&self.place.upper);
-        // Strictly inside the exact box too, of which the floats are the outside.
-        let inner = self.problem.inner.0.iter().zip(&self.problem.inner.1);
-        let sides = sides.zip(inner).map(|((l, u), (il, iu))| (l.max(*il), u.min(*iu)));
         let weights: Vec<f64> = match self.options.rule {
             SplitRule::Loss => self.losses(lane, scratch),
             _ => scratch.input_coefficients(lane).collect(),
         };
-        for ((coordinate, c), (l, u)) in (0u32..).zip(&weights).zip(sides) {
-            let at = 0.5 * (l + u);
-            let score = (c.abs() + 1e-9) * (u - l);
-            if l < at && at < u && score > best.0 {
-                best = (score, Some(Cut::Input { coordinate, at }));
-            }
-        }
-        best.1
+        self.place.halved(&self.problem.inner, &weights)
     }
 
     /// The undecided neuron whose lines lose most in the bound: of a ReLU, or of a curve what its lines on both sides of 0

@@ -206,18 +206,43 @@ impl<'a> Search<'a> {
                 reach.iter_mut().zip(coefficients).for_each(|(sum, c)| *sum += c.abs());
             }
         }
-        let mut best = (0.0, None);
-        // Strictly inside the exact box too, of which the floats are the outside.
-        let inner = first.inner.0.iter().zip(&first.inner.1);
-        let sides = place.lower.iter().zip(&place.upper).zip(inner);
-        for ((coordinate, reach), ((l, u), (il, iu))) in (0u32..).zip(reach).zip(sides) {
-            let (l, u) = (l.max(*il), u.min(*iu));
-            let at = 0.5 * (l + u);
-            let score = (reach + 1e-9) * (u - l);
-            if l < at && at < u && score > best.0 {
-                best = (score, Some(Cut::Input { coordinate, at }));
-            }
+        place.halved(&first.inner, &reach)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secateur_checker::kernel::split::OutputConstraint;
+
+    use super::*;
+    use crate::float::{FloatActivation, FloatLayer};
+
+    /// The lines depend on the first input alone, so that cuts of the second change no line at once; a region that has become
+    /// narrow is cut there nevertheless. Cut at the first input only, it would be for ever.
+    #[test]
+    fn a_narrow_region_is_cut_across() {
+        let layer =
+            FloatLayer::new(2, vec![1.0, 0.0], vec![0.0], FloatActivation::Identity).expect("a layer");
+        let network = FloatNetwork { layers: vec![layer] };
+        let one = || vec![Rational::one(); 2];
+        let constraint = OutputConstraint { coefficients: vec![Rational::one()], bound: Rational::one() };
+        let case = Case {
+            lower: one().iter().map(Rational::neg).collect(),
+            upper: one(),
+            constraints: vec![constraint],
+        };
+        let cases = [case.clone(), case];
+        let search = Search::new(&network, &cases, &BranchOptions::default(), &|_, _| false);
+        let first = &search.problems[0];
+        let mut place = SplitTree::default().place(0, &first.lower, &first.upper);
+        for (width, coordinate) in [(1.0, 0), (0.5, 0), (0.01, 1)] {
+            (place.lower[0], place.upper[0]) = (0.0, width);
+            let rows = OutputRows { weight: &search.weight, constant: &search.constant };
+            let found = search.bounder.bound(&place.lower, &place.upper, rows, false);
+            let Some(Cut::Input { coordinate: cut, .. }) = search.cut(&found, 0, &place) else {
+                panic!("no cut")
+            };
+            assert_eq!(cut, coordinate, "{width}");
         }
-        best.1
     }
 }

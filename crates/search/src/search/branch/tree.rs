@@ -131,6 +131,29 @@ pub struct Place {
     root: bool,
 }
 
+/// What an input counts at least when a cut is chosen, of what a bound depends on most: otherwise one input may be cut once and again
+/// where another one keeps the bound from rising, and a search does not end.
+const LEAST_SHARE: f64 = 0.05;
+
+impl Place {
+    /// The cut through the middle of the input that moves the bound most, given how much each does per width, strictly inside the
+    /// exact box too, of which the floats are the outside.
+    pub(super) fn halved(&self, (lower, upper): &(Vec<f64>, Vec<f64>), weights: &[f64]) -> Option<Cut> {
+        let floor = LEAST_SHARE * weights.iter().fold(0.0, |most: f64, w| most.max(w.abs())) + 1e-9;
+        let mut best = (0.0, None);
+        let sides = self.lower.iter().zip(&self.upper).zip(lower.iter().zip(upper));
+        for ((coordinate, weight), ((l, u), (inner_l, inner_u))) in (0u32..).zip(weights).zip(sides) {
+            let (l, u) = (l.max(*inner_l), u.min(*inner_u));
+            let at = 0.5 * (l + u);
+            let score = weight.abs().max(floor) * (u - l);
+            if l < at && at < u && score > best.0 {
+                best = (score, Some(Cut::Input { coordinate, at }));
+            }
+        }
+        best.1
+    }
+}
+
 impl Place {
     /// Whether it is the whole box.
     pub fn is_root(&self) -> bool {
