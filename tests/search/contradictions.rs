@@ -111,27 +111,25 @@ const FRUITFUL: u64 = 2;
 
 const SEEDS: std::ops::Range<u64> = 1..8;
 
-/// Over random networks no tree is larger where contradictions are looked for, most are smaller, and some proof is found
-/// only then; the checker accepts a proof with such leaves.
+/// Over random networks no tree is larger where contradictions are looked for, most are smaller, some by far; the checker
+/// accepts a proof with such leaves.
 #[test]
 fn trees_are_smaller_where_contradictions_are_seen() {
-    let (mut smaller, mut only) = (0, 0);
+    let (mut smaller, mut by_far) = (0, 0);
     for seed in SEEDS {
         let asked = asked(seed);
         let seeing = asked.tree(true).expect("decided");
-        let Some(blind) = asked.tree(false) else {
-            only += 1;
-            continue;
-        };
+        let blind = asked.tree(false).expect("decided");
         println!("{seed}: {} {} {}", blind.nodes.len(), seeing.nodes.len(), contradicted(&seeing));
         assert!(contradicted(&blind) == 0 && seeing.nodes.len() <= blind.nodes.len());
         smaller += usize::from(seeing.nodes.len() < blind.nodes.len());
+        by_far += usize::from(3 * seeing.nodes.len() < blind.nodes.len());
         let proof = asked.proof();
         let leaves = proof.iter().filter(|n| matches!(n, Node::Farkas { .. })).count();
         assert_eq!((proof.len(), leaves), (seeing.nodes.len(), contradicted(&seeing)));
     }
-    println!("{smaller} smaller, {only} found only with contradictions");
-    assert!(smaller > 2 && only > 0);
+    println!("{smaller} smaller, {by_far} of them by far");
+    assert!(smaller > 2 && by_far > 0);
 }
 
 /// Every leaf of a contradiction with one number changed, taken to another leaf or to all, or turned into a leaf of the
