@@ -232,7 +232,7 @@ impl Work for ToProducts<'_, '_> {
         let mut most = 0;
         for target in self.targets {
             let Ok(known) = target else { continue };
-            match known.to_products(self.layer, self.index) {
+            match known.prepare(self.layer, self.index) {
                 Ok(reach) => most = most.max(reach),
                 Err(fault) => *target = Err(fault),
             }
@@ -244,7 +244,7 @@ impl Work for ToProducts<'_, '_> {
 impl Target<'_> {
     /// [`ToProducts`] of one.
     #[inline(always)]
-    fn to_products(&mut self, layer: &GridLayer, index: usize) -> Result<u128, Fault> {
+    fn prepare(&mut self, layer: &GridLayer, index: usize) -> Result<u128, Fault> {
         let relaxed = self.relaxed.get(index).shaped(index)?;
         let Functional { coefficients, constant, .. } = &mut self.functional;
         if layer.activation != GridActivation::Identity {
