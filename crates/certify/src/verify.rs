@@ -397,12 +397,16 @@ const TOGETHER_INPUTS: usize = 40;
 /// Regions that are bounded together where there are more than [`AUTO_INPUTS`] inputs, before each case is searched alone.
 const TOGETHER_STEPS: u64 = 1 << 13;
 
+fn same_box(a: &Case, b: &Case) -> bool {
+    (&a.lower, &a.upper) == (&b.lower, &b.upper)
+}
+
 /// Cases that follow each other and are searched together: those of several networks, one box and one constraint each.
 fn groups<'a>(question: &Question, cases: &'a [Case]) -> Vec<&'a [Case]> {
     let several = question.networks.len() > 1 && question.policy.network.inputs() <= TOGETHER_INPUTS;
     let joined = |a: &Case, b: &Case| {
         let single = a.constraints.len() == 1 && b.constraints.len() == 1;
-        several && single && (&a.lower, &a.upper) == (&b.lower, &b.upper)
+        several && single && same_box(a, b)
     };
     cases.chunk_by(joined).collect()
 }

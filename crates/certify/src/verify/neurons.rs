@@ -8,7 +8,7 @@ use secateur_checker::number::Rational;
 use secateur_checker::reader::json::Value;
 use secateur_checker::reader::property::{PROOF_FORMAT, parse_proof};
 
-use super::VerifyError;
+use super::{VerifyError, same_box};
 use crate::bound::FloatBounds;
 use crate::certify::json::canonical;
 use crate::certify::value::{list, object, text};
@@ -55,7 +55,7 @@ pub(super) fn search(
     let Some(first) = cases.first() else {
         return Ok(KeptSearch { found: Neurons::Verified, rows: Vec::new() });
     };
-    if cases.iter().any(|case| (&case.lower, &case.upper) != (&first.lower, &first.upper)) {
+    if !cases.iter().all(|case| same_box(case, first)) {
         let found = search_boxes(network, (grid, table), cases, options, states, accepts, stop)?;
         return Ok(KeptSearch { found, rows: Vec::new() });
     }
@@ -85,7 +85,7 @@ fn search_boxes(
     stop: &dyn Fn() -> bool,
 ) -> Result<Neurons, VerifyError> {
     let (mut searched, mut open) = (0, None);
-    for own in cases.chunk_by(|a, b| (&a.lower, &a.upper) == (&b.lower, &b.upper)) {
+    for own in cases.chunk_by(same_box) {
         let first = searched;
         searched += own.len();
         let (of_box, others) = states.split_at_mut(own.len());
