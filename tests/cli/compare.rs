@@ -4,6 +4,8 @@
 use std::path::Path;
 
 use secateur::certify::json::canonical;
+use secateur::policy::emit::emit_npy;
+use secateur_checker::load::load_policy;
 use secateur_testkit::programs::{Ran, run, secateur, secateur_check};
 use tempfile::TempDir;
 
@@ -269,6 +271,34 @@ fn masks_are_compared_around_states() {
         assert_eq!(refused.code, 2, "{refused:?}");
         assert!(refused.stderr.contains(word), "{word}: {}", refused.stderr);
     }
+}
+
+/// A state of zeros in the units that the network reads is the normaliser's mean in those of observations.
+#[test]
+fn states_are_read_in_their_units() {
+    let bench = Bench::new();
+    let (policy, mask) = (fixture("hopper-tanh"), fixture("hopper-tanh/masks/mask-01.safetensors"));
+    let text = std::fs::read_to_string(Path::new(&policy).join("policy.json")).expect("policy.json");
+    let manifest: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert!(manifest["normaliser"].is_object(), "{text}");
+    let zeros = emit_npy(1, 11, &[0.0; 11]);
+    std::fs::write(bench.0.path().join("zeros.npy"), zeros).expect("write");
+    let lower = |units: &[&str]| {
+        let plain = ["compare", &policy, "--mask", &mask, "--states", "zeros.npy", "--epsilon", "0"];
+        let more = ["--delta", "9", "--key", "keys/secateur.pem", "--out", OUT, "--force"];
+        let ran = bench.run(&[&plain[..], &more, units].concat());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let text = std::fs::read_to_string(bench.0.path().join("p.property.json")).expect("property");
+        let property: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        property["cases"][0]["lower"].as_array().expect("a box").clone()
+    };
+    let raw = lower(&[]);
+    assert!(raw.iter().all(|x| x == "0"), "{raw:?}");
+    assert_eq!(raw, lower(&["--state-units", "raw"]));
+    let read = load_policy(Path::new(&policy)).expect("policy");
+    let mean = read.files.policy.normaliser.expect("a normaliser").mean;
+    let expected: Vec<String> = mean.iter().map(|m| m.to_rational().to_string()).collect();
+    assert_eq!(lower(&["--state-units", "normalised"]), expected);
 }
 
 /// The cart pole's two actions, between a tanh policy and its mask: the same far from where it changes its mind, the more so

@@ -307,7 +307,7 @@ const GOOD: [&str; 33] = [
     "check policy --masks masks --states states.npy --trust trust.json c.cert.dsse.json",
     "check-witness policy any.vnnlib w.txt",
     "compare policy --mask masks/mask-01.safetensors --states states.npy --epsilon 0.001 --delta 9",
-    "compare policy --mask masks/mask-01.safetensors --states states.npy --epsilon 0.001 --smallest-delta 20 --seconds 60",
+    "compare policy --mask masks/mask-01.safetensors --states states.npy --state-units raw --epsilon 0.001 --smallest-delta 20 --seconds 60",
     "decompose m.json",
     "diff c.cert.dsse.json c.cert.dsse.json",
     "episodes CARTPOLE --env CartPole-v1 --discount 0.9 --episodes 20 --out drawn",

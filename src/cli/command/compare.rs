@@ -72,6 +72,9 @@ pub struct CompareArguments {
     /// States, a .npy table: a box around each.
     #[arg(long, value_name = "FILE")]
     states: Option<PathBuf>,
+    /// Units of the states; normalised ones are put in front of DENSE's normaliser. [default: raw]
+    #[arg(long, value_enum, requires = "states")]
+    state_units: Option<UnitsWord>,
     /// The first N of them only.
     #[arg(long, value_name = "N", requires = "states")]
     limit: Option<usize>,
@@ -282,7 +285,8 @@ fn around(
     policy: &secateur_checker::model::Policy,
     inputs: &mut Vec<FileDigest>,
 ) -> Result<Vec<InputBox>, CliError> {
-    let (mut states, bytes) = load_states(path, Units::Raw)?;
+    let units = arguments.state_units.unwrap_or(UnitsWord::Raw).into();
+    let (mut states, bytes) = load_states(path, units)?;
     inputs.push(record("states", path, &bytes));
     states.keep_first(arguments.limit.unwrap_or(usize::MAX));
     let (epsilon, radii) = (arguments.epsilon.as_deref(), arguments.radii.as_deref());
@@ -311,7 +315,14 @@ fn around(
     let rows = states.values.values.chunks_exact(width.max(1));
     Ok(rows
         .map(|row| {
-            let state: Vec<Rational> = row.iter().map(|x| x.to_rational()).collect();
+            let state: Vec<Rational> = match (states.units, &policy.normaliser) {
+                (Units::Normalised, Some(normaliser)) => {
+                    let statistics = normaliser.mean.iter().zip(&normaliser.std);
+                    let read = row.iter().zip(statistics);
+                    read.map(|(x, (mean, std))| x.to_rational().mul(std).add(&mean.to_rational())).collect()
+                }
+                (Units::Raw, _) | (_, None) => row.iter().map(|x| x.to_rational()).collect(),
+            };
             let (mut lower, mut upper): InputBox =
                 state.iter().zip(&radii).map(|(x, r)| (x.sub(r), x.add(r))).unzip();
             for limit in &limits {

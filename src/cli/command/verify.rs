@@ -300,6 +300,9 @@ pub fn decide(
             } else {
                 "unknown\nthe search stopped before it had looked everywhere".to_owned()
             };
+            if BranchState::are_full(&states) {
+                text.push_str("; no proof would hold more regions than it has come to");
+            }
             if let Some(path) = &arguments.state {
                 let kept = emit_search(&question, states).map_err(CliError::internal)?;
                 set.update(path, kept);

@@ -70,7 +70,9 @@ pub(super) fn search(
     }
     let rows = search_rows(network, first);
     let pre = bounds(network, (grid, table), first, &rows)?;
-    let found = search_neurons(network, (cases, &pre), options, states, accepts, (false, stop));
+    // What was attacked at the root is attacked from other points.
+    let options = BranchOptions { seed: options.seed ^ 1, ..*options };
+    let found = search_neurons(network, (cases, &pre), &options, states, accepts, (false, stop));
     Ok(KeptSearch { found, rows })
 }
 

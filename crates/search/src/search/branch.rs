@@ -50,6 +50,9 @@ const CHEAP_STEPS: u64 = 1 << 13;
 /// Rounds between two descents in the regions with the lowest bounds: one takes about as long as a batch of boxes.
 const DESCEND_EVERY: u64 = 4;
 
+/// Nodes of a proof's trees beyond which a search gives up: a proof's document holds 2^21 values, five to six a node.
+const MOST_NODES: usize = 350_000;
+
 /// What the search found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BranchOutcome {
@@ -137,7 +140,7 @@ pub fn search_branch_with(
     let mut rounds = 0u64;
     let mut random = ChaCha8Rng::seed_from_u64(options.seed ^ state.steps);
     while !state.open.is_empty() {
-        if state.steps >= options.max_steps {
+        if state.steps >= options.max_steps || state.is_full() {
             return BranchOutcome::Unknown { best_bound: state.lowest() };
         }
         let (mut points, stuck) = if state.is_cheap(problem, options) {
@@ -189,6 +192,15 @@ impl BranchState {
         let places = open.iter().map(|o| self.tree.place(o.node, &problem.lower, &problem.upper));
         let boxes: Vec<_> = places.map(|place| (place.lower, place.upper)).collect();
         attack::search_boxes(problem, &boxes, &parts)
+    }
+
+    /// Whether no proof would hold larger trees.
+    pub fn are_full(states: &[Self]) -> bool {
+        states.iter().map(|state| state.tree.nodes.len()).sum::<usize>() >= MOST_NODES
+    }
+
+    fn is_full(&self) -> bool {
+        Self::are_full(std::slice::from_ref(self))
     }
 
     /// The lowest bound of an open region.

@@ -119,6 +119,9 @@ pub(super) struct LaneLayer {
     pub multiplier: Climbing,
     /// Coefficient of every neuron's activation in the last bound.
     pub coefficient: Vec<Lane>,
+    /// Means over the steps: value before and after the activation at the inputs that attain the bounds, size of the
+    /// coefficient.
+    pub mean: Vec<[Lane; 3]>,
 }
 
 /// Sixteen regions.
@@ -130,6 +133,8 @@ pub(super) struct Lanes {
     input: Vec<Lane>,
     /// The inputs that attain the last bounds.
     pub point: Vec<Lane>,
+    /// Their mean over the steps.
+    pub middle: Vec<Lane>,
     /// The best bounds.
     pub best: Lane,
 }
@@ -147,6 +152,19 @@ impl Lanes {
                 *slope = [if *u > -l { 1.0 } else { 0.0 }; PANEL];
             }
             layer.multiplier.start(count, 0.0);
+            layer.mean.clear();
+            layer.mean.resize(count, [[0.0; PANEL]; 3]);
+        }
+        self.middle.clear();
+        self.middle.resize(whole.center.len(), [0.0; PANEL]);
+        self.best = [f64::NEG_INFINITY; PANEL];
+    }
+
+    /// Goes on from the best numbers, of which no bound is known.
+    pub fn take_best(&mut self) {
+        for layer in &mut self.layers {
+            layer.slope.value.clone_from(&layer.slope.best);
+            layer.multiplier.value.clone_from(&layer.multiplier.best);
         }
         self.best = [f64::NEG_INFINITY; PANEL];
     }
@@ -194,7 +212,8 @@ impl Work for Optimise<'_> {
             }
             let count = i32::try_from(iteration).unwrap_or(i32::MAX - 1) + 1;
             let correction = (1.0 / (1.0 - MEAN_DECAY.powi(count)), 1.0 / (1.0 - SQUARE_DECAY.powi(count)));
-            climb::<FUSED>(self.whole, lanes, (slope_rate, multiplier_rate), correction);
+            let share = 2.0 / f64::from(count + 1);
+            climb::<FUSED>(self.whole, lanes, (slope_rate, multiplier_rate), (correction, share));
             slope_rate *= self.decay;
             multiplier_rate *= self.decay;
         }
@@ -283,8 +302,11 @@ fn climb<const FUSED: bool>(
     whole: &Whole<'_>,
     lanes: &mut Lanes,
     (slope_rate, multiplier_rate): (f64, f64),
-    correction: (f64, f64),
+    (correction, share): ((f64, f64), f64),
 ) {
+    for (middle, point) in lanes.middle.iter_mut().zip(&lanes.point) {
+        (0..PANEL).for_each(|i| middle[i] += share * (point[i] - middle[i]));
+    }
     let inputs: Vec<u32> = (0u32..).take(whole.center.len()).collect();
     let mut rows: &[u32] = &inputs;
     lanes.packed.clone_from(&lanes.point);
@@ -322,6 +344,12 @@ fn climb<const FUSED: bool>(
             state.slope.climb(place, &by_slope, &[slope_rate; PANEL], 1.0, correction);
             if sign.iter().any(|s| *s != 0.0) {
                 state.multiplier.climb(place, &by_multiplier, &size, f64::INFINITY, correction);
+            }
+            let [pre_mean, post_mean, size_mean] = &mut state.mean[place];
+            for i in 0..PANEL {
+                pre_mean[i] += share * (v[i] - pre_mean[i]);
+                post_mean[i] += share * (post[i] - post_mean[i]);
+                size_mean[i] += share * (c[i].abs() - size_mean[i]);
             }
             lanes.packed.push(post);
         }

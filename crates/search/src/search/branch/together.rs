@@ -4,6 +4,8 @@
 //! Many cheap boxes: [`crate::bound::boxes`] bounds all constraints over a batch of regions; those that are left are halved. The
 //! tree depends neither on the number of threads nor on where a search was interrupted between batches.
 
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 use secateur_checker::kernel::split::Case;
 use secateur_checker::number::Rational;
 
@@ -21,6 +23,8 @@ const BATCH: usize = 1024;
 const ATTACK_AFTER: u64 = 1500;
 /// Regions of a batch in which a point is looked for.
 const LOOKED_INTO: usize = 8;
+/// Batches between two descents in open regions, for one case each time.
+const DESCEND_EVERY: u64 = 4;
 
 /// What became of the cases.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,8 +68,10 @@ pub fn search_together(
 ) -> Together {
     let search = Search::new(network, cases, options, accepts);
     let limit = state.steps.saturating_add(options.max_steps);
+    let mut random = ChaCha8Rng::seed_from_u64(options.seed ^ state.steps);
+    let mut batches = 0u64;
     while !state.open.is_empty() {
-        if state.steps >= limit || stop() {
+        if state.steps >= limit || state.is_full() || stop() {
             return Together::Unknown { best_bound: state.lowest() };
         }
         // What is proved by few boxes needs no attack, which costs as much as thousands.
@@ -79,6 +85,12 @@ pub fn search_together(
             Ok(()) => {}
             Err(Some(found)) => return found,
             Err(None) => return Together::Unknown { best_bound: state.lowest() },
+        }
+        batches += 1;
+        if batches.is_multiple_of(DESCEND_EVERY)
+            && let Some(found) = search.descend(state, batches / DESCEND_EVERY, &mut random)
+        {
+            return found;
         }
     }
     Together::Verified(state.tree.clone())
@@ -114,6 +126,14 @@ impl<'a> Search<'a> {
             let found = search_point(problem.network, lower, upper, &problem.constraints, seed);
             self.accepted(case, &found.0, found.1)
         })
+    }
+
+    /// Goes down in some open regions for the case whose turn it is.
+    fn descend(&self, state: &BranchState, turn: u64, random: &mut ChaCha8Rng) -> Option<Together> {
+        let case = (turn % self.problems.len() as u64) as usize;
+        let problem = &self.problems[case];
+        let points = [state.descend(problem, None), state.descend(problem, Some(random))];
+        points.into_iter().flatten().find_map(|(x, value)| self.accepted(case, &x, value))
     }
 
     /// The point, if the case's constraint holds there.
@@ -214,23 +234,61 @@ impl<'a> Search<'a> {
 mod tests {
     use secateur_checker::kernel::split::OutputConstraint;
 
+    use super::super::{BranchOutcome, MOST_NODES, search_branch};
     use super::*;
     use crate::float::{FloatActivation, FloatLayer};
+
+    /// `x_0` over two inputs in `[-1, 1]`.
+    fn first_input() -> FloatNetwork {
+        let layer =
+            FloatLayer::new(2, vec![1.0, 0.0], vec![0.0], FloatActivation::Identity).expect("a layer");
+        FloatNetwork { layers: vec![layer] }
+    }
+
+    fn at_most(bound: Rational) -> Case {
+        let one = || vec![Rational::one(); 2];
+        let constraint = OutputConstraint { coefficients: vec![Rational::one()], bound };
+        Case { lower: one().iter().map(Rational::neg).collect(), upper: one(), constraints: vec![constraint] }
+    }
+
+    /// Open regions are looked into for one case after the other.
+    #[test]
+    fn descents_take_turns() {
+        let network = first_input();
+        let cases = ["-5", "-0.9"].map(|bound| at_most(Rational::parse(bound).expect("a number")));
+        let search = Search::new(&network, &cases, &BranchOptions::default(), &|_, _| true);
+        let (state, mut random) = (BranchState::default(), ChaCha8Rng::seed_from_u64(1));
+        assert_eq!(search.descend(&state, 0, &mut random), None);
+        assert!(matches!(search.descend(&state, 1, &mut random), Some(Together::Falsified { case: 1, .. })));
+        assert_eq!(search.descend(&state, 2, &mut random), None);
+    }
+
+    /// A tree that no proof would hold does not grow.
+    #[test]
+    fn a_full_tree_does_not_grow() {
+        let (network, options) = (first_input(), BranchOptions::default());
+        let case = at_most(Rational::parse("-5").expect("a number"));
+        let full = || {
+            let mut state = BranchState { attacked: true, ..BranchState::default() };
+            state.tree.nodes.resize(MOST_NODES, SplitNode::Open);
+            state
+        };
+        let mut state = full();
+        let cases = [case.clone(), case.clone()];
+        let found = search_together(&network, &cases, &options, &mut state, &|_, _| false, &|| false);
+        assert!(matches!(found, Together::Unknown { .. }) && state.steps == 0, "{found:?}");
+        let mut state = full();
+        let found = search_branch(&BranchProblem::new(&network, &case), &options, &mut state);
+        assert!(matches!(found, BranchOutcome::Unknown { .. }) && state.steps == 0, "{found:?}");
+        assert!(BranchState::are_full(&[state]) && !BranchState::are_full(&[BranchState::default()]));
+    }
 
     /// The lines depend on the first input alone, so that cuts of the second change no line at once; a region that has become
     /// narrow is cut there nevertheless. Cut at the first input only, it would be for ever.
     #[test]
     fn a_narrow_region_is_cut_across() {
-        let layer =
-            FloatLayer::new(2, vec![1.0, 0.0], vec![0.0], FloatActivation::Identity).expect("a layer");
-        let network = FloatNetwork { layers: vec![layer] };
-        let one = || vec![Rational::one(); 2];
-        let constraint = OutputConstraint { coefficients: vec![Rational::one()], bound: Rational::one() };
-        let case = Case {
-            lower: one().iter().map(Rational::neg).collect(),
-            upper: one(),
-            constraints: vec![constraint],
-        };
+        let network = first_input();
+        let case = at_most(Rational::one());
         let cases = [case.clone(), case];
         let search = Search::new(&network, &cases, &BranchOptions::default(), &|_, _| false);
         let first = &search.problems[0];
