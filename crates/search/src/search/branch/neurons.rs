@@ -379,7 +379,7 @@ impl Search<'_> {
     /// Cuts at the neuron whose activation costs the bound most: the mean over the steps of the inputs that attain the bound
     /// comes near to an input of the relaxed problem, and there the value after the activation lies above that of a ReLU by some
     /// gap; the coefficient says what the gap costs. Neurons of early layers count more. Trying candidates on both sides
-    /// instead decided none of three instances of mnist_fc in 20 s that this decides in 5 to 10.
+    /// instead decided none of three instances of mnist_fc in 20 s that this decides in 3 to 8.
     fn cut(&self, lanes: &Lanes, lane: usize, job: &Sent<'_>, bound: f64) -> Found {
         let whole = &self.whole;
         let mut most: Option<(f64, Cut)> = None;
