@@ -38,6 +38,7 @@ use crate::certify::json::canonical;
 use crate::certify::keys::Key;
 use crate::certify::value::{list, object, text};
 use crate::float::{FloatNetwork, rational_to_float};
+use crate::policy::before_normaliser;
 use crate::search::branch::neurons::Neurons;
 use crate::search::branch::together::{Together, search_together};
 use crate::search::branch::tree::{LeafSlopes, SplitLeaf, SplitNode, SplitTree};
@@ -490,13 +491,7 @@ fn within(case: &Case, point: &[Rational]) -> Vec<Rational> {
 /// cuts the box, the nearest end is read as the same.
 fn observation_of(normaliser: Option<&Normaliser>, case: &Case, point: &[Rational]) -> Vec<Rational> {
     let Some(normaliser) = normaliser else { return point.to_vec() };
-    let statistics = normaliser.mean.iter().zip(&normaliser.std);
-    let sides = case.lower.iter().zip(&case.upper);
-    let before = point.iter().zip(statistics).zip(sides).map(|((x, (mean, std)), (lower, upper))| {
-        let before = x.mul(std).add(&mean.to_rational());
-        before.max(lower.clone()).min(upper.clone())
-    });
-    before.collect()
+    within(case, &before_normaliser(normaliser, point))
 }
 
 /// The outputs at an observation, in floats: for people to read.

@@ -8,7 +8,14 @@ pub mod read;
 pub mod tensor;
 pub mod write;
 
-use secateur_checker::model::Source;
+use secateur_checker::model::{Normaliser, Source};
+use secateur_checker::number::Rational;
+
+/// The observation before the normaliser that is read as these numbers, one an input, exactly, where no clip cuts it off.
+pub fn before_normaliser(normaliser: &Normaliser, read: &[Rational]) -> Vec<Rational> {
+    let statistics = normaliser.mean.iter().zip(&normaliser.std);
+    read.iter().zip(statistics).map(|(x, (mean, std))| x.mul(std).add(&mean.to_rational())).collect()
+}
 
 /// Stored number formats; the bytes of a tensor are kept as they were in the source file, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

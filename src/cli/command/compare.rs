@@ -16,6 +16,7 @@ use crate::cli::command::verify::{Begun, DecideOptions, decide, read_network, re
 use crate::cli::context::{CliError, Context};
 use crate::cli::option::adversary::{Norm, UnitsWord, exact, exact_list, perturbation};
 use crate::cli::option::regions::read as read_boxes;
+use crate::policy::before_normaliser;
 use crate::search::branch::BranchOptions;
 use crate::verify::difference::{Compared, Difference};
 use crate::verify::{QuestionNetwork, VerifyError};
@@ -315,14 +316,10 @@ fn around(
     let rows = states.values.values.chunks_exact(width.max(1));
     Ok(rows
         .map(|row| {
-            let state: Vec<Rational> = match (states.units, &policy.normaliser) {
-                (Units::Normalised, Some(normaliser)) => {
-                    let statistics = normaliser.mean.iter().zip(&normaliser.std);
-                    let read = row.iter().zip(statistics);
-                    read.map(|(x, (mean, std))| x.to_rational().mul(std).add(&mean.to_rational())).collect()
-                }
-                (Units::Raw, _) | (_, None) => row.iter().map(|x| x.to_rational()).collect(),
-            };
+            let mut state: Vec<Rational> = row.iter().map(|x| x.to_rational()).collect();
+            if let (Units::Normalised, Some(normaliser)) = (states.units, &policy.normaliser) {
+                state = before_normaliser(normaliser, &state);
+            }
             let (mut lower, mut upper): InputBox =
                 state.iter().zip(&radii).map(|(x, r)| (x.sub(r), x.add(r))).unzip();
             for limit in &limits {

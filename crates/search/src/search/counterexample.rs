@@ -9,6 +9,7 @@ use secateur_checker::evaluate::Problem;
 use secateur_checker::kernel::input::read_observation;
 use secateur_checker::model::{Head, PerturbationSet, Units};
 use secateur_checker::number::Rational;
+use secateur_policy::policy::before_normaliser;
 
 use crate::float::head::FloatHead;
 use crate::float::mlp::{Dense, Mlp};
@@ -170,12 +171,7 @@ impl<'a> PointSearch<'a> {
         let row: Vec<Rational> = row.iter().map(|x| x.to_rational()).collect();
         let Some(normaliser) = &policy.normaliser else { return Some(row) };
         match (perturbation.units, states.units) {
-            (Units::Raw, Units::Normalised) => {
-                let statistics = normaliser.mean.iter().zip(&normaliser.std);
-                let raw =
-                    row.iter().zip(statistics).map(|(x, (mean, std))| x.mul(std).add(&mean.to_rational()));
-                Some(raw.collect())
-            }
+            (Units::Raw, Units::Normalised) => Some(before_normaliser(normaliser, &row)),
             (Units::Normalised, Units::Raw) => read_observation(Some(normaliser), &row).ok(),
             (Units::Raw, Units::Raw) | (Units::Normalised, Units::Normalised) => Some(row),
         }

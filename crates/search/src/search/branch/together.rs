@@ -13,7 +13,7 @@ use super::attack::search_point;
 use super::point::FloatConstraint;
 use super::problem::{BranchOptions, BranchProblem};
 use super::tree::{Cut, SplitLeaf, SplitNode};
-use super::{BranchState, Open, SplitTree};
+use super::{BranchState, DESCEND_EVERY, Open, SplitTree};
 use crate::bound::boxes::{BoxBounder, BoxBounds, OutputRows};
 use crate::float::FloatNetwork;
 
@@ -23,8 +23,6 @@ const BATCH: usize = 1024;
 const ATTACK_AFTER: u64 = 1500;
 /// Regions of a batch in which a point is looked for.
 const LOOKED_INTO: usize = 8;
-/// Batches between two descents in open regions, for one case each time.
-const DESCEND_EVERY: u64 = 4;
 
 /// What became of the cases.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +85,7 @@ pub fn search_together(
             Err(None) => return Together::Unknown { best_bound: state.lowest() },
         }
         batches += 1;
+        // For one case each time.
         if batches.is_multiple_of(DESCEND_EVERY)
             && let Some(found) = search.descend(state, batches / DESCEND_EVERY, &mut random)
         {
