@@ -7,6 +7,7 @@ pub mod judge;
 pub mod kept;
 pub mod leaves;
 mod neurons;
+mod turns;
 
 use secateur_checker::check::{CHECKER_ID, NamedFile};
 use secateur_checker::kernel::fault::{Fault, Place};
@@ -40,11 +41,9 @@ use crate::certify::value::{list, object, text};
 use crate::float::{FloatNetwork, rational_to_float};
 use crate::policy::before_normaliser;
 use crate::search::branch::neurons::Neurons;
-use crate::search::branch::together::{Together, search_together};
 use crate::search::branch::tree::{LeafSlopes, SplitLeaf, SplitNode, SplitTree};
-use crate::search::branch::{
-    AUTO_INPUTS, BranchOptions, BranchOutcome, BranchProblem, BranchState, search_branch_with,
-};
+use crate::search::branch::{BranchOptions, BranchState};
+use turns::Turns;
 
 /// Why nothing was decided or signed.
 #[derive(Debug, thiserror::Error)]
@@ -327,8 +326,6 @@ fn decide(
         Ok((read, grid))
     });
     let tight = tight.transpose()?;
-    let mut trees = Vec::new();
-    let mut open = None;
     // What a point has to satisfy: the case itself, or its tightened one; the stated box; its number in its file.
     let target = |index: usize| match (&question.tightened, &tight) {
         (None, _) => Some((&grid, &read.cases[index], &question.cases[index], index)),
@@ -369,116 +366,16 @@ fn decide(
             }
         };
     }
-    let mut searched = 0;
-    for cases in groups(question, &read.cases) {
-        let first = searched;
-        searched += cases.len();
-        let own = &mut states[first..searched];
-        let found = search_group(&network, (first, cases, together), options, own, &accepts, stop);
-        for (index, count, outcome) in found {
-            match outcome {
-                Together::Falsified { case, point } => {
-                    return finish_sat(index + case, point);
-                }
-                Together::Verified(tree) => trees.push((tree, count)),
-                Together::Unknown { best_bound } => {
-                    open = Some(open.map_or(best_bound, |b: f64| b.min(best_bound)));
-                }
-            }
+    let several = question.networks.len() > 1;
+    let found = turns::search(&network, &read.cases, (several, together), options, states, &accepts, stop);
+    let trees = match found {
+        Turns::Falsified { case, point } => return finish_sat(case, point),
+        Turns::Verified(trees) => trees,
+        Turns::Unknown { best_bound } => {
+            return Ok(Answer::Unknown { best_bound, states: std::mem::take(states) });
         }
-    }
-    if let Some(best_bound) = open {
-        return Ok(Answer::Unknown { best_bound, states: std::mem::take(states) });
-    }
-    finish_unsat(&trees, None)
-}
-
-/// Most inputs of networks whose cases are searched together first.
-const TOGETHER_INPUTS: usize = 40;
-/// Regions that are bounded together where there are more than [`AUTO_INPUTS`] inputs, before each case is searched alone.
-const TOGETHER_STEPS: u64 = 1 << 13;
-
-fn same_box(a: &Case, b: &Case) -> bool {
-    (&a.lower, &a.upper) == (&b.lower, &b.upper)
-}
-
-/// Cases that follow each other and are searched together: those of several networks, one box and one constraint each.
-fn groups<'a>(question: &Question, cases: &'a [Case]) -> Vec<&'a [Case]> {
-    let several = question.networks.len() > 1 && question.policy.network.inputs() <= TOGETHER_INPUTS;
-    let joined = |a: &Case, b: &Case| {
-        let single = a.constraints.len() == 1 && b.constraints.len() == 1;
-        several && single && same_box(a, b)
     };
-    cases.chunk_by(joined).collect()
-}
-
-/// What became of cases that [`groups`] put together: the first of some, their number, and what was found of these.
-fn search_group(
-    network: &FloatNetwork,
-    (first, cases, together): (usize, &[Case], bool),
-    options: &BranchOptions,
-    states: &mut [BranchState],
-    accepts: &dyn Fn(usize, &[Rational]) -> bool,
-    stop: &dyn Fn() -> bool,
-) -> Vec<(usize, usize, Together)> {
-    // Leaves that were given of each case are gone on with alone.
-    let fresh = states.iter().skip(1).all(|state| *state == BranchState::default());
-    let few = network.inputs() <= AUTO_INPUTS;
-    if cases.len() > 1 && fresh && (few || together) {
-        let of_case = |case: usize, point: &[Rational]| accepts(first + case, point);
-        // With many inputs the tree is thrown away where it does not close, so that each case has a state of its own.
-        let mut passing = if few { BranchState::default() } else { std::mem::take(&mut states[0]) };
-        let most = if few { u64::MAX } else { TOGETHER_STEPS };
-        let options = BranchOptions { max_steps: options.max_steps.min(most), ..*options };
-        let state = if few { &mut states[0] } else { &mut passing };
-        let found = search_together(network, cases, &options, state, &of_case, stop);
-        if few || !matches!(found, Together::Unknown { .. }) {
-            return vec![(first, cases.len(), found)];
-        }
-    }
-    let mut found = Vec::new();
-    for (index, (case, state)) in (first..).zip(cases.iter().zip(states)) {
-        let accepts = |point: &[Rational]| accepts(index, point);
-        let outcome = match search_case(network, case, options, state, &accepts, stop) {
-            BranchOutcome::Falsified(point) => Together::Falsified { case: 0, point },
-            BranchOutcome::Verified(tree) => Together::Verified(tree),
-            BranchOutcome::Unknown { best_bound } => Together::Unknown { best_bound },
-        };
-        let decided = matches!(outcome, Together::Falsified { .. });
-        found.push((index, 1, outcome));
-        if decided {
-            break;
-        }
-    }
-    found
-}
-
-/// Steps between two looks at `stop`.
-const STEPS_A_ROUND: u64 = 64;
-
-fn search_case(
-    network: &FloatNetwork,
-    case: &Case,
-    options: &BranchOptions,
-    state: &mut BranchState,
-    accepts: &dyn Fn(&[Rational]) -> bool,
-    stop: &dyn Fn() -> bool,
-) -> BranchOutcome {
-    // Of many cases, those that time has run out for are not looked at.
-    if stop() {
-        return BranchOutcome::Unknown { best_bound: f64::NEG_INFINITY };
-    }
-    let problem = BranchProblem::new(network, case);
-    let limit = state.steps().saturating_add(options.max_steps);
-    loop {
-        let budget = state.steps().saturating_add(STEPS_A_ROUND).min(limit);
-        let options = BranchOptions { max_steps: budget, ..*options };
-        let outcome = search_branch_with(&problem, &options, state, accepts);
-        let unknown = matches!(outcome, BranchOutcome::Unknown { .. });
-        if !unknown || state.steps() >= limit || state.steps() < budget || stop() {
-            return outcome;
-        }
-    }
+    finish_unsat(&trees, None)
 }
 
 /// The point of a case's box that is nearest.

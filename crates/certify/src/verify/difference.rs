@@ -7,7 +7,8 @@ use secateur_checker::property::read_property;
 use secateur_checker::reader::certificate::FileDigest;
 use secateur_checker::reader::property::{NamedNetwork, Property};
 
-use super::{Question, QuestionNetwork, VerifyError, groups};
+use super::turns::groups;
+use super::{Question, QuestionNetwork, VerifyError};
 use crate::float::FloatNetwork;
 use crate::search::branch::largest::search_largest;
 use crate::search::branch::{BranchOptions, BranchState};
@@ -71,7 +72,7 @@ impl Compared {
         let read =
             read_property(&asked.policy, &asked.stated).map_err(|e| VerifyError::Limit(e.to_string()))?;
         let (mut states, mut bound, mut attained) = (Vec::new(), 0.0f64, 0.0f64);
-        for cases in groups(&asked, &read.cases) {
+        for cases in groups(&network, &read.cases, true) {
             let found = search_largest(&network, cases, options, stop);
             bound = bound.max(-found.bound);
             attained = attained.max(-found.attained);

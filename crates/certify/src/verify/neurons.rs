@@ -8,7 +8,8 @@ use secateur_checker::number::Rational;
 use secateur_checker::reader::json::Value;
 use secateur_checker::reader::property::{PROOF_FORMAT, parse_proof};
 
-use super::{VerifyError, same_box};
+use super::VerifyError;
+use super::turns::same_box;
 use crate::bound::FloatBounds;
 use crate::certify::json::canonical;
 use crate::certify::value::{list, object, text};

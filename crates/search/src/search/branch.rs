@@ -17,6 +17,7 @@ mod node;
 pub mod point;
 mod problem;
 pub mod range;
+mod sample;
 pub mod together;
 pub mod tree;
 
@@ -47,8 +48,10 @@ const BATCH: usize = 8;
 /// after 40,000 such boxes, and closed by 18,000 regions with slopes after 6,000.
 const CHEAP_STEPS: u64 = 1 << 13;
 
-/// Rounds between two descents in the regions with the lowest bounds: one takes about as long as a batch of boxes.
-const DESCEND_EVERY: u64 = 4;
+/// Regions between two descents in those with the lowest bounds, and between two draws of random points: with slopes that are
+/// optimised, and with default slopes. A descent takes about as long as sixteen of the former.
+const DESCENTS: (u64, u64) = (32, 256);
+const CHEAP_DESCENTS: (u64, u64) = (2048, 2048);
 
 /// Nodes of a proof's trees beyond which a search gives up: a proof's document holds 2^21 values, five to six a node.
 const MOST_NODES: usize = 350_000;
@@ -109,6 +112,19 @@ fn between(problem: &BranchProblem<'_>, points: &[(Vec<f64>, f64)]) -> Option<(V
     trail.approach(problem.network, (&problem.inner.0, &problem.inner.1), &problem.constraints, 2)
 }
 
+/// Random points of a box of few inputs, and where descents from the best of them end.
+fn drawn(problem: &BranchProblem<'_>, random: &mut ChaCha8Rng) -> Vec<(Vec<f64>, f64)> {
+    if problem.network.inputs() > AUTO_INPUTS {
+        return Vec::new();
+    }
+    let mut points = Vec::new();
+    for drawn in sample::draw(std::slice::from_ref(problem), random) {
+        points.extend(sample::descend_from(problem, &drawn));
+        points.extend(drawn);
+    }
+    points
+}
+
 /// Searches until a verdict or the budget of steps; `state` is where to begin and receives where it ended.
 pub fn search_branch(
     problem: &BranchProblem<'_>,
@@ -137,22 +153,24 @@ pub fn search_branch_with(
         }
     }
     let cheap = Cheap::new(problem, options);
-    let mut rounds = 0u64;
     let mut random = ChaCha8Rng::seed_from_u64(options.seed ^ state.steps);
     while !state.open.is_empty() {
         if state.steps >= options.max_steps || state.is_full() {
             return BranchOutcome::Unknown { best_bound: state.lowest() };
         }
-        let (mut points, stuck) = if state.is_cheap(problem, options) {
-            state.cheap_round(problem, &cheap)
-        } else {
-            state.round(problem, options, 0.0)
-        };
+        let (before, is_cheap) = (state.steps, state.is_cheap(problem, options));
+        let (mut points, stuck) =
+            if is_cheap { state.cheap_round(problem, &cheap) } else { state.round(problem, options, 0.0) };
         points.extend(between(problem, &points));
-        rounds += 1;
-        if rounds.is_multiple_of(DESCEND_EVERY) {
+        // By regions, not by rounds: a caller may ask for a few at a time.
+        let (descents, draws) = if is_cheap { CHEAP_DESCENTS } else { DESCENTS };
+        let is_due = |every: u64| before / every != state.steps / every;
+        if is_due(descents) {
             points.extend(state.descend(problem, None));
             points.extend(state.descend(problem, Some(&mut random)));
+        }
+        if is_due(draws) {
+            points.extend(drawn(problem, &mut random));
         }
         if let Some(point) = points.into_iter().find_map(found) {
             return BranchOutcome::Falsified(point);

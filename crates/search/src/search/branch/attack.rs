@@ -61,7 +61,7 @@ pub(super) fn search_boxes(
     parts: &[f64],
 ) -> Option<(Vec<f64>, f64)> {
     let count = boxes.len().min(PANEL);
-    let (inner, outputs) = (&problem.inner, problem.network.outputs());
+    let inner = &problem.inner;
     // Lanes beyond the boxes repeat them.
     let of = |lane: usize| boxes.get(lane.checked_rem(count)?);
     let side = |which: usize, i: usize, lane: usize| {
@@ -72,14 +72,7 @@ pub(super) fn search_boxes(
         (0..inner.0.len()).map(|i| std::array::from_fn(|lane| side(which, i, lane))).collect()
     };
     let (lower, upper) = (lanes(0), lanes(1));
-    let objectives: Vec<Objective> = problem
-        .constraints
-        .iter()
-        .map(|c| Objective {
-            weight: (0..outputs).map(|o| [c.coefficients[o]; PANEL]).collect(),
-            constant: [-c.bound; PANEL],
-        })
-        .collect();
+    let objectives = objectives(problem);
     let sides = lower.iter().zip(&upper).enumerate();
     let mut points: Vec<Lane> = sides
         .map(|(i, (l, u))| {
@@ -102,6 +95,15 @@ pub(super) fn search_boxes(
     let lane =
         (0..PANEL).take(if count == 0 { 0 } else { PANEL }).min_by(|a, b| best[*a].total_cmp(&best[*b]))?;
     Some((points.iter().map(|p| p[lane]).collect(), best[lane]))
+}
+
+/// The problem's constraints, the same in every lane.
+pub(super) fn objectives(problem: &BranchProblem<'_>) -> Vec<Objective> {
+    let objective = |constraint: &FloatConstraint| Objective {
+        weight: constraint.coefficients.iter().map(|c| [*c; PANEL]).collect(),
+        constant: [-constraint.bound; PANEL],
+    };
+    problem.constraints.iter().map(objective).collect()
 }
 
 fn descend(

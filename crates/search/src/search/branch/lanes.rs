@@ -8,7 +8,7 @@
 
 use crate::bound::FloatBounds;
 use crate::bound::kernel::{Lane, PANEL, Product, Work};
-use crate::float::FloatNetwork;
+use crate::float::{FloatLayer, FloatNetwork};
 
 /// Decay of the mean and of the mean square of the derivatives (Adam; Kingma and Ba 2014, arXiv:1412.6980).
 const MEAN_DECAY: f64 = 0.9;
@@ -378,7 +378,6 @@ impl Work for Descend<'_> {
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let layers = &self.network.layers;
-        let all = |count: usize| (0u32..).take(count).collect::<Vec<u32>>();
         let mut x = self.points.clone();
         *self.best = [f64::INFINITY; PANEL];
         let mut slopes: Vec<Vec<Lane>> = Vec::new();
@@ -386,15 +385,9 @@ impl Work for Descend<'_> {
         for step in 0..=self.steps {
             slopes.clear();
             from.clone_from(&x);
-            for layer in layers {
-                to.clear();
-                to.extend(layer.bias.iter().map(|b| [*b; PANEL]));
-                let product = Product { weight: &layer.transposed, width: layer.outputs, sparse: None };
-                product.add::<FUSED>(&all(layer.inputs), &from, &mut to);
-                slopes.push(to.iter().map(|z| z.map(|z| layer.activation.derivative(z))).collect());
-                from.clear();
-                from.extend(to.iter().map(|z| z.map(|z| layer.activation.apply(z))));
-            }
+            forward::<FUSED>(self.network, &mut from, &mut to, |layer, pre| {
+                slopes.push(pre.iter().map(|z| z.map(|z| layer.activation.derivative(z))).collect());
+            });
             let (value, weight) = largest(self.objectives, &from);
             let better: [bool; PANEL] = core::array::from_fn(|i| value[i] < self.best[i]);
             *self.best = core::array::from_fn(|i| value[i].min(self.best[i]));
@@ -423,6 +416,50 @@ impl Work for Descend<'_> {
                     x[i] = (x[i] + step).max(l[i]).min(u[i]);
                 }
             }
+        }
+    }
+}
+
+/// Outputs at sixteen points of `from`, which receives them; `each` sees the layers and what their activations are applied to.
+#[inline(always)]
+fn forward<const FUSED: bool>(
+    network: &FloatNetwork,
+    from: &mut Vec<Lane>,
+    to: &mut Vec<Lane>,
+    mut each: impl FnMut(&FloatLayer, &[Lane]),
+) {
+    for layer in &network.layers {
+        to.clear();
+        to.extend(layer.bias.iter().map(|b| [*b; PANEL]));
+        let product = Product { weight: &layer.transposed, width: layer.outputs, sparse: None };
+        product.add::<FUSED>(&all(layer.inputs), from, to);
+        each(layer, to);
+        from.clear();
+        from.extend(to.iter().map(|z| z.map(|z| layer.activation.apply(z))));
+    }
+}
+
+fn all(count: usize) -> Vec<u32> {
+    (0u32..).take(count).collect()
+}
+
+/// The largest constraint of each case at sixteen points.
+pub(super) struct Evaluate<'a> {
+    pub network: &'a FloatNetwork,
+    pub cases: &'a [Vec<Objective>],
+    /// One lane an input.
+    pub points: &'a [Lane],
+    /// One lane a case.
+    pub values: &'a mut [Lane],
+}
+
+impl Work for Evaluate<'_> {
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let (mut from, mut to) = (self.points.to_vec(), Vec::new());
+        forward::<FUSED>(self.network, &mut from, &mut to, |_, _| {});
+        for (value, objectives) in self.values.iter_mut().zip(self.cases) {
+            *value = largest(objectives, &from).0;
         }
     }
 }

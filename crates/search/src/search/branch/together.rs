@@ -11,9 +11,10 @@ use secateur_checker::number::Rational;
 
 use super::attack::search_point;
 use super::point::FloatConstraint;
-use super::problem::{BranchOptions, BranchProblem};
+use super::problem::{AUTO_INPUTS, BranchOptions, BranchProblem};
+use super::sample;
 use super::tree::{Cut, SplitLeaf, SplitNode};
-use super::{BranchState, DESCEND_EVERY, Open, SplitTree};
+use super::{BranchState, Open, SplitTree};
 use crate::bound::boxes::{BoxBounder, BoxBounds, OutputRows};
 use crate::float::FloatNetwork;
 
@@ -23,6 +24,9 @@ const BATCH: usize = 1024;
 const ATTACK_AFTER: u64 = 1500;
 /// Regions of a batch in which a point is looked for.
 const LOOKED_INTO: usize = 8;
+
+/// Batches between two looks for points: descents in open regions, random points.
+const LOOK_EVERY: u64 = 4;
 
 /// What became of the cases.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,10 +90,12 @@ pub fn search_together(
         }
         batches += 1;
         // For one case each time.
-        if batches.is_multiple_of(DESCEND_EVERY)
-            && let Some(found) = search.descend(state, batches / DESCEND_EVERY, &mut random)
-        {
-            return found;
+        if batches.is_multiple_of(LOOK_EVERY) {
+            let case = (batches / LOOK_EVERY % cases.len() as u64) as usize;
+            let found = search.descend(state, case, &mut random);
+            if let Some(found) = found.or_else(|| search.sample(case, &mut random)) {
+                return found;
+            }
         }
     }
     Together::Verified(state.tree.clone())
@@ -127,12 +133,23 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// Goes down in some open regions for the case whose turn it is.
-    fn descend(&self, state: &BranchState, turn: u64, random: &mut ChaCha8Rng) -> Option<Together> {
-        let case = (turn % self.problems.len() as u64) as usize;
+    /// Goes down in some open regions for one case.
+    fn descend(&self, state: &BranchState, case: usize, random: &mut ChaCha8Rng) -> Option<Together> {
         let problem = &self.problems[case];
         let points = [state.descend(problem, None), state.descend(problem, Some(random))];
         points.into_iter().flatten().find_map(|(x, value)| self.accepted(case, &x, value))
+    }
+
+    /// Random points for all cases, and descents from the best for one of them.
+    fn sample(&self, case: usize, random: &mut ChaCha8Rng) -> Option<Together> {
+        if self.problems[case].network.inputs() > AUTO_INPUTS {
+            return None;
+        }
+        let drawn = sample::draw(&self.problems, random);
+        let further = sample::descend_from(&self.problems[case], &drawn[case]);
+        let all = drawn.iter().enumerate().flat_map(|(case, points)| points.iter().map(move |p| (case, p)));
+        all.chain(further.as_ref().map(|point| (case, point)))
+            .find_map(|(case, (x, value))| self.accepted(case, x, *value))
     }
 
     /// The point, if the case's constraint holds there.
@@ -250,16 +267,17 @@ mod tests {
         Case { lower: one().iter().map(Rational::neg).collect(), upper: one(), constraints: vec![constraint] }
     }
 
-    /// Open regions are looked into for one case after the other.
+    /// Open regions are looked into for the case that is asked.
     #[test]
-    fn descents_take_turns() {
+    fn descents_are_of_one_case() {
         let network = first_input();
         let cases = ["-5", "-0.9"].map(|bound| at_most(Rational::parse(bound).expect("a number")));
         let search = Search::new(&network, &cases, &BranchOptions::default(), &|_, _| true);
         let (state, mut random) = (BranchState::default(), ChaCha8Rng::seed_from_u64(1));
         assert_eq!(search.descend(&state, 0, &mut random), None);
         assert!(matches!(search.descend(&state, 1, &mut random), Some(Together::Falsified { case: 1, .. })));
-        assert_eq!(search.descend(&state, 2, &mut random), None);
+        // Random points are tried for all.
+        assert!(matches!(search.sample(0, &mut random), Some(Together::Falsified { case: 1, .. })));
     }
 
     /// A tree that no proof would hold does not grow.
