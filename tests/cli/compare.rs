@@ -433,3 +433,49 @@ fn another_network_under_a_true_signature_is_refused() {
     // Handed over as it lies: the files fit, their stack has other weights.
     assert_rejected(&bench.check_canonical(&[FOLDERS[0], FOLDERS[0]]), &[]);
 }
+
+/// What the pendulum's first output, a mean torque, is asked to reach in [`BOX`].
+fn reaches(bound: &str) -> String {
+    let inputs = ["0.9 1", "-0.2 0.2", "-0.5 0.5"];
+    let mut text = String::from("(declare-const Y_0 Real)\n");
+    for (i, ends) in inputs.iter().enumerate() {
+        let (lower, upper) = ends.split_once(' ').expect("two ends");
+        text +=
+            &format!("(declare-const X_{i} Real)(assert (>= X_{i} {lower}))(assert (<= X_{i} {upper}))\n");
+    }
+    text + &format!("(assert (>= Y_0 {bound}))\n")
+}
+
+/// A property of one network holds of the policy under a mask, which the check is then about too.
+#[test]
+fn a_property_is_decided_under_a_mask() {
+    let bench = Bench::new();
+    let (policy, mask, other) = (fixture("pendulum-relu-sa"), pendulum_mask(MASK), pendulum_mask(OTHER));
+    std::fs::write(bench.0.path().join("p.vnnlib"), reaches("100")).expect("write");
+    let named = ["p.vnnlib", "--mask", &mask, "--key", "keys/secateur.pem", "--out", OUT];
+    let decided = bench.run(&[&["verify", &policy], &named[..]].concat());
+    assert!(decided.code == 0 && decided.stdout.starts_with("unsat\n"), "{decided:?}");
+    let trusted = |more: &[&str]| {
+        bench.run(&[&["check", &policy, "p.vnnlib", OUT, "--trust", "keys/trust.json"], more].concat())
+    };
+    let checked = trusted(&["--mask", &mask]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    assert_rejected(&trusted(&["--mask", &other]), &["policy.safetensors"]);
+    assert_rejected(&trusted(&[]), &["policy.safetensors"]);
+    // The proof of one mask begins the search for the next.
+    let begun = bench.run(&["verify", &policy, "p.vnnlib", "--mask", &other, "--leaves", "p.proof.json"]);
+    assert!(begun.code == 0 && begun.stdout.starts_with("unsat\n"), "{begun:?}");
+    assert!(begun.stdout.contains(" 0 that no leaf covers"), "{begun:?}");
+    for (arguments, said) in [
+        (["verify", "net.onnx", "p.vnnlib", "--mask", &mask].as_slice(), "a policy directory as NETWORK"),
+        (&["check", &policy, OUT, "--mask", &mask, "--trust", "keys/trust.json"], "takes --masks"),
+        (&["verify", "p.vnnlib", "--network", "f=n.onnx", "--mask", &mask], "cannot be used with"),
+        (
+            &["verify", &policy, "p.vnnlib", "--mask", &mask, "--key", "keys/secateur.pem", "--out", &mask],
+            "is an input of this command",
+        ),
+    ] {
+        let refused = bench.run(arguments);
+        assert!(refused.code == 2 && refused.stderr.contains(said), "{arguments:?}: {refused:?}");
+    }
+}

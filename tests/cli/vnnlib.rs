@@ -467,8 +467,7 @@ fn regions_of_another_tool_begin_a_search() {
         [quarter(-1, 0, -1, 0), quarter(0, 1, -1, 0), quarter(-1, 0, 0, 1), quarter(0, 1, 0, 1)].join(",");
     let whole = run(&leaves(&four, "{}"));
     assert_eq!((whole.code, first_line(&whole)), (0, "unsat"), "{whole:?}");
-    let counted =
-        "5 leaves given: 0 regions proved with their slopes, 5 searched anew, 0 that no leaf covers";
+    let counted = "5 leaves given: 0 regions proved with their slopes, 0 gone on from their numbers, 5 searched anew, 0 that no leaf covers";
     assert!(whole.stdout.contains(counted), "{whole:?}");
     // A gap, an overlap, ends rounded by another tool, and a case that is left to the search.
     let gap =
@@ -519,11 +518,27 @@ fn an_earlier_proof_begins_a_search() {
         "a.proof.json",
     ]);
     assert_eq!((again.code, first_line(&again)), (0, "unsat"), "{again:?}");
-    assert!(
-        again.stdout.contains("leaves given") && again.stdout.contains(" 0 that no leaf covers"),
-        "{again:?}"
+    let closed = count("a.proof.json", "kept");
+    let counted = format!(
+        "{closed} leaves given: 0 regions proved with their slopes, {closed} gone on from their numbers, 0 searched anew, 0 that"
     );
+    assert!(again.stdout.contains(&counted), "{counted}: {again:?}");
     assert!(count("a.proof.json", "relu") > 0);
+    // The very numbers prove it again, though nodes may be numbered in another order.
+    let numbers = |name: &str| {
+        let proof: serde_json::Value = serde_json::from_str(&bench.read(name)).expect("JSON");
+        let nodes =
+            proof["cases"].as_array().expect("cases").iter().flat_map(|c| c.as_array().expect("nodes"));
+        let kept = nodes.filter(|node| node["node"] == "kept");
+        let named = |node: &serde_json::Value| {
+            let slopes: usize = node["slopes"].as_str().expect("a number").parse().expect("a number");
+            (proof["kept"]["slopes"][slopes].to_string(), node["multipliers"].to_string())
+        };
+        let mut leaves: Vec<_> = kept.map(named).collect();
+        leaves.sort();
+        (leaves, proof["kept"]["rows"].clone())
+    };
+    assert_eq!(numbers("a.proof.json"), numbers("b.proof.json"));
     for node in ["relu", "input"] {
         assert_eq!(count("a.proof.json", node), count("b.proof.json", node), "{node}");
     }
@@ -535,6 +550,17 @@ fn an_earlier_proof_begins_a_search() {
     bench.write("broken.json", &proof.replacen(r#""children":["1","2"]"#, r#""children":["1","1"]"#, 1));
     let broken = bench.run(&["verify", &network, &property, "--leaves", "broken.json"]);
     assert!(broken.code == 2 && broken.stderr.contains("case 0: its nodes are no tree"), "{broken:?}");
+    for (from, to, said) in [
+        (r#""node":"kept","slopes":"0""#, r#""node":"kept","slopes":"99""#, "case 0: its nodes are no tree"),
+        (r#""kept":{"rows":["#, r#""kept":{"rows":[[],"#, "\"kept\" is not for this network's layers"),
+        (r#""slopes":[["#, r#""slopes":[["h","#, "\"kept\" is not for this network's layers"),
+        (r#""slopes":[["#, r#""slopes":[["0","#, "case 0: its nodes are no tree"),
+    ] {
+        assert!(proof.contains(from), "{from}");
+        bench.write("broken.json", &proof.replacen(from, to, 1));
+        let broken = bench.run(&["verify", &network, &property, "--leaves", "broken.json"]);
+        assert!(broken.code == 2 && broken.stderr.contains(said), "{from} {to}: {broken:?}");
+    }
     let (narrow, two) = (fixture("narrow.onnx"), fixture("narrow-unsat.vnnlib"));
     let other = bench.run(&["verify", &narrow, &two, "--leaves", "a.proof.json"]);
     assert!(other.code == 2 && other.stderr.contains("it has 1 cases, the property 2"), "{other:?}");
@@ -563,7 +589,9 @@ fn the_exporter_writes_what_is_read() {
     ]);
     assert_eq!((found.code, first_line(&found)), (0, "unsat"), "{found:?}");
     assert!(
-        found.stdout.contains("2 leaves given: 0 regions proved with their slopes, 2 searched anew"),
+        found.stdout.contains(
+            "2 leaves given: 0 regions proved with their slopes, 0 gone on from their numbers, 2 searched"
+        ),
         "{found:?}"
     );
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use secateur::certify::keys::Key;
 use secateur::cli::command::verify::question;
 use secateur::search::branch::{AUTO_INPUTS, BranchOptions, SplitRule};
-use secateur::verify::{Answer, Question, verify};
+use secateur::verify::{Answer, Question, SearchState, verify};
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::grid::GridNetwork;
 use secateur_checker::kernel::relax::SlopeChoice;
@@ -37,7 +37,7 @@ fn proved(network: &str, property: &str) -> Proved {
     // Leaves of their own bounds, whatever the number of inputs.
     let rule = if asked.policy.network.inputs() > AUTO_INPUTS { SplitRule::Relu } else { SplitRule::Auto };
     let options = BranchOptions { rule, ..BranchOptions::default() };
-    let answer = verify(&asked, &options, Vec::new(), &key, "p", &|| false);
+    let answer = verify(&asked, &options, SearchState::default(), &key, "p", &|| false);
     let Answer::Decided { proof: Some(proof), .. } = answer.expect("an answer") else {
         panic!("{property} is unsat");
     };

@@ -11,7 +11,7 @@ use secateur::search::branch::tree::{SplitLeaf, SplitNode, SplitTree};
 use secateur::search::branch::{
     BranchOptions, BranchOutcome, BranchProblem, BranchState, SplitRule, search_branch, search_minimum,
 };
-use secateur::verify::{Answer, Question, verify};
+use secateur::verify::{Answer, Question, SearchState, verify};
 use secateur_checker::kernel::branch::bound_tree;
 use secateur_checker::kernel::grid::{GridNetwork, GridScale};
 use secateur_checker::kernel::input::InputSet;
@@ -90,7 +90,7 @@ impl Asked {
     /// The proof that `verify` hands out, which the checker has accepted.
     fn proof(&self) -> Vec<Node> {
         let key = Key::from_seed([9; 32]);
-        let answer = verify(&self.question, &by_signs(true), Vec::new(), &key, "p", &|| false);
+        let answer = verify(&self.question, &by_signs(true), SearchState::default(), &key, "p", &|| false);
         let Answer::Decided { proof: Some(proof), .. } = answer.expect("an answer") else {
             panic!("the case is unsat");
         };

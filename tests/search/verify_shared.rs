@@ -6,7 +6,7 @@ use std::path::Path;
 use secateur::certify::keys::Key;
 use secateur::cli::command::verify::question;
 use secateur::search::branch::BranchOptions;
-use secateur::verify::{Answer, verify};
+use secateur::verify::{Answer, SearchState, verify};
 
 #[test]
 fn every_reference_instance_gets_the_expected_verdict_from_the_checker() {
@@ -22,7 +22,7 @@ fn every_reference_instance_gets_the_expected_verdict_from_the_checker() {
         };
         let asked = question(&folder.join(network), &folder.join(property)).expect("a question");
         let key = Key::from_seed([3; 32]);
-        let answer = verify(&asked, &BranchOptions::default(), Vec::new(), &key, "p", &|| false);
+        let answer = verify(&asked, &BranchOptions::default(), SearchState::default(), &key, "p", &|| false);
         // `verify` hands out a verdict only after the checker has accepted its evidence.
         let Answer::Decided { decided: found, proof, .. } = answer.expect("an answer") else {
             panic!("{property}: unknown");

@@ -43,6 +43,7 @@ use crate::policy::before_normaliser;
 use crate::search::branch::neurons::Neurons;
 use crate::search::branch::tree::{LeafSlopes, SplitLeaf, SplitNode, SplitTree};
 use crate::search::branch::{BranchOptions, BranchState};
+pub use neurons::KeptRows;
 use turns::Turns;
 
 /// Why nothing was decided or signed.
@@ -209,13 +210,28 @@ pub enum Answer {
         /// The proof file.
         proof: Option<Vec<u8>>,
     },
-    /// The budget ended first; the states can be taken up again.
+    /// The budget ended first; the search can be taken up again.
     Unknown {
         /// In every region left open some constraint is at least this (an estimate in floats).
         best_bound: f64,
-        /// One state per case.
-        states: Vec<BranchState>,
+        /// Where it stands.
+        search: SearchState,
     },
+}
+
+/// Where a search stands, or begins.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SearchState {
+    /// One state per case; what is missing begins at its root.
+    pub states: Vec<BranchState>,
+    /// Where bounds of hidden layers are kept: the rows of slopes that these have.
+    pub rows: Option<KeptRows>,
+}
+
+impl From<Vec<BranchState>> for SearchState {
+    fn from(states: Vec<BranchState>) -> Self {
+        Self { states, rows: None }
+    }
 }
 
 /// How often leaves that the checker refuses are searched again before the search gives up.
@@ -273,21 +289,21 @@ impl Failure {
 pub fn verify(
     question: &Question,
     options: &BranchOptions,
-    mut states: Vec<BranchState>,
+    mut search: SearchState,
     key: &Key,
     proof_name: &str,
     stop: &dyn Fn() -> bool,
 ) -> Result<Answer, VerifyError> {
-    states.resize_with(question.cases.len(), BranchState::default);
+    search.states.resize_with(question.cases.len(), BranchState::default);
     let (mut options, mut together) = (*options, true);
     let mut repairs = 0;
     loop {
-        match decide(question, &options, &mut states, together, (key, proof_name), stop) {
+        match decide(question, &options, &mut search, together, (key, proof_name), stop) {
             Ok(answer) => return Ok(answer),
             Err(Failure::Other(error)) => return Err(error),
             Err(Failure::Leaf(case, node, said)) => {
                 repairs += 1;
-                if !states.get_mut(case).is_some_and(|state| state.reopen(node)) {
+                if !search.states.get_mut(case).is_some_and(|state| state.reopen(node)) {
                     // The tree of cases that were searched together was not kept.
                     if !std::mem::take(&mut together) {
                         return Err(VerifyError::Rejected(said));
@@ -306,7 +322,7 @@ pub fn verify(
 fn decide(
     question: &Question,
     options: &BranchOptions,
-    states: &mut Vec<BranchState>,
+    search: &mut SearchState,
     together: bool,
     (key, proof_name): (&Key, &str),
     stop: &dyn Fn() -> bool,
@@ -346,33 +362,34 @@ fn decide(
         finish(question, Claimed::Sat { case: place, point }, None, key)
     };
     let relu_only = network.layers.iter().all(|l| l.activation.is_piecewise_linear());
-    let finish_unsat = |trees: &[(SplitTree, usize)], rows: Option<&neurons::KeptRows>| {
+    let finish_unsat = |trees: &[(SplitTree, usize)], rows: Option<&KeptRows>| {
         let proof = emit_proof(trees, rows, relu_only).into_bytes();
         let record =
             WitnessRecord { name: proof_name.to_owned(), sha256: sha256_hex(&proof), size: proof.len() };
         finish(question, Claimed::Unsat { proof: record }, Some(proof), key)
     };
-    if question.networks.len() == 1 && neurons::is_asked(&network, &read.cases, options, states) {
+    if question.networks.len() == 1 && neurons::is_asked(&network, &read.cases, options, &search.states) {
         let at = (&grid, table);
-        let search = neurons::search(&network, at, &read.cases, options, states, &accepts, stop)?;
-        return match search.found {
+        let (found, rows) = neurons::search(&network, at, &read.cases, options, search, &accepts, stop)?;
+        return match found {
             Neurons::Falsified { case, point } => finish_sat(case, point),
             Neurons::Unknown { best_bound } => {
-                Ok(Answer::Unknown { best_bound, states: std::mem::take(states) })
+                Ok(Answer::Unknown { best_bound, search: std::mem::take(search) })
             }
             Neurons::Verified => {
-                let trees: Vec<_> = states.iter().map(|state| (state.tree().clone(), 1)).collect();
-                finish_unsat(&trees, Some(&search.rows))
+                let trees: Vec<_> = search.states.iter().map(|state| (state.tree().clone(), 1)).collect();
+                finish_unsat(&trees, Some(&rows))
             }
         };
     }
     let several = question.networks.len() > 1;
+    let states = &mut search.states;
     let found = turns::search(&network, &read.cases, (several, together), options, states, &accepts, stop);
     let trees = match found {
         Turns::Falsified { case, point } => return finish_sat(case, point),
         Turns::Verified(trees) => trees,
         Turns::Unknown { best_bound } => {
-            return Ok(Answer::Unknown { best_bound, states: std::mem::take(states) });
+            return Ok(Answer::Unknown { best_bound, search: std::mem::take(search) });
         }
     };
     finish_unsat(&trees, None)
@@ -471,7 +488,7 @@ pub fn emit_property(property: &Property) -> String {
 }
 
 /// The canonical proof file; for piecewise linear networks the upper lines are derived by the checker.
-fn emit_proof(trees: &[(SplitTree, usize)], rows: Option<&neurons::KeptRows>, relu_only: bool) -> String {
+fn emit_proof(trees: &[(SplitTree, usize)], rows: Option<&KeptRows>, relu_only: bool) -> String {
     let (slopes, numbers) = neurons::named_slopes(trees);
     let emitted = trees
         .iter()

@@ -183,6 +183,11 @@ pub fn run(arguments: &CheckArguments, context: Context) -> Result<u8, CliError>
         demands: arguments.demands.read()?,
         limit: arguments.band_limit.as_deref().map(band_limit).transpose()?,
     };
+    if arguments.networks.mask.is_some() && arguments.files.len() < 3 {
+        let message =
+            "--mask FILE is about NETWORK PROPERTY CERTIFICATE; a policy's certificate takes --masks DIR";
+        return Err(CliError::input(message));
+    }
     if let ([bundle], true) = (arguments.files.as_slice(), arguments.networks.is_empty()) {
         return check_one_file(arguments, bundle, &wanted, context);
     }

@@ -185,7 +185,7 @@ pub fn run(arguments: &CompareArguments, context: Context) -> Result<u8, CliErro
                 let Difference { question, states, attained, .. } =
                     compared.smallest(&options, stop).map_err(wrong)?;
                 let note = format!("\na difference of {attained:.6} is met, so no smaller one can be proved");
-                Ok(Begun { question, states, note })
+                Ok(Begun { question, search: states.into(), note })
             }
         }
     };

@@ -40,8 +40,8 @@ use crate::progress::Progress;
 use crate::search::branch::{BranchOptions, BranchState};
 use crate::show::summary::FORMAT;
 use crate::verify::kept::{emit_search, parse_search};
-use crate::verify::leaves::states_of_leaves;
-use crate::verify::{Answer, Question, QuestionNetwork, VerifyError, outputs_at, verify};
+use crate::verify::leaves::begin_with_leaves;
+use crate::verify::{Answer, Question, QuestionNetwork, SearchState, VerifyError, outputs_at, verify};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -120,14 +120,14 @@ pub struct Begun {
     /// The question.
     pub question: Question,
     /// Trees that are there already; none for a search from nothing.
-    pub states: Vec<BranchState>,
+    pub search: SearchState,
     /// What is said of them: a line after a line break, or nothing.
     pub note: String,
 }
 
 impl From<Question> for Begun {
     fn from(question: Question) -> Self {
-        Self { question, states: Vec::new(), note: String::new() }
+        Self { question, search: SearchState::default(), note: String::new() }
     }
 }
 
@@ -151,6 +151,7 @@ pub fn question(network: &Path, property: &Path) -> Result<Question, CliError> {
 /// Exit code 2.
 pub fn asked(files: &[PathBuf], networks: &NetworkOptions) -> Result<Question, CliError> {
     let given = networks.given()?;
+    refuse_dash([("--mask", networks.mask.as_deref())])?;
     let (network, property) = match (files, given.as_slice()) {
         ([network, property], []) => (Some(network), property),
         ([property], [_, ..]) => (None, property),
@@ -164,7 +165,14 @@ pub fn asked(files: &[PathBuf], networks: &NetworkOptions) -> Result<Question, C
     let canonical = bytes.starts_with(b"{");
     let mut inputs = if canonical { Vec::new() } else { vec![record("property-source", property, &bytes)] };
     let (networks, stated) = match network {
-        Some(network) => (vec![read_network(network, &mut inputs)?], asked.of_one()?),
+        Some(network) => {
+            let read = match &networks.mask {
+                Some(mask) if network.is_dir() => source::read_masked(network, mask, &mut inputs)?,
+                Some(_) => return Err(CliError::input("--mask FILE needs a policy directory as NETWORK")),
+                None => read_network(network, &mut inputs)?,
+            };
+            (vec![read], asked.of_one()?)
+        }
         None => asked.of_named(&given, &mut inputs)?,
     };
     let question = Question::several(networks, &stated.property, inputs).map_err(CliError::input)?;
@@ -195,29 +203,30 @@ fn proof_name(out: Option<&PathBuf>) -> String {
     format!("{}.proof.json", stem.unwrap_or(&name))
 }
 
-fn read_states(path: &Path, question: &Question) -> Result<Vec<BranchState>, CliError> {
+fn read_search(path: &Path, question: &Question) -> Result<SearchState, CliError> {
     if !path.exists() {
-        return Ok(Vec::new());
+        return Ok(SearchState::default());
     }
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
     let bytes = read_bytes(path, MAX_OWN).map_err(|e| at(&e))?;
     parse_search(question, &bytes).map_err(|e| at(&e))
 }
 
-/// The states that a file of leaves leads to, and a line about them after a line break.
+/// Where a file of leaves leads to, and a line about them after a line break.
 fn begin(
     path: &Path,
     question: &Question,
     options: &BranchOptions,
-) -> Result<(Vec<BranchState>, String), CliError> {
+) -> Result<(SearchState, String), CliError> {
     let at = |e: &dyn std::fmt::Display| CliError::input(format!("{}: {e}", path.display()));
     let bytes = read_bytes(path, MAX_OWN).map_err(|e| at(&e))?;
-    let (states, counts) = states_of_leaves(question, options, &bytes).map_err(|e| at(&e))?;
+    let (search, counts) = begin_with_leaves(question, options, &bytes).map_err(|e| at(&e))?;
     let line = format!(
-        "\n{} leaves given: {} regions proved with their slopes, {} searched anew, {} that no leaf covers",
-        counts.leaves, counts.proved, counts.searched, counts.uncovered
+        "\n{} leaves given: {} regions proved with their slopes, {} gone on from their numbers, {} searched anew, {} that no \
+         leaf covers",
+        counts.leaves, counts.proved, counts.begun, counts.searched, counts.uncovered
     );
-    Ok((states, line))
+    Ok((search, line))
 }
 
 /// Decides, signs, writes.
@@ -228,6 +237,7 @@ pub fn run(arguments: &VerifyArguments, context: Context) -> Result<u8, CliError
     refuse_dash(arguments.files.iter().map(|path| ("NETWORK or PROPERTY", Some(path.as_path()))))?;
     let given = arguments.networks.given()?;
     let networks = given.iter().flat_map(|network| [Some(&network.path), network.mask.as_ref()]).flatten();
+    let networks = networks.chain(&arguments.networks.mask);
     let reads: Vec<&Path> = arguments.files.iter().chain(networks).map(PathBuf::as_path).collect();
     let property = arguments.files.last().map(PathBuf::as_path);
     let question = |_: &BranchOptions, _: &dyn Fn() -> bool| {
@@ -260,25 +270,25 @@ pub fn decide(
     let begun = Instant::now();
     let late = || arguments.seconds.is_some_and(|most| begun.elapsed() >= most);
     let stop = || stop_requested() || late();
-    let Begun { question, states, note } = question(&options, &stop)?;
+    let Begun { question, search, note } = question(&options, &stop)?;
     let outputs = outputs(arguments, plan(arguments, reads, beside, &name), &question)?;
     // Without --key the verdict is still checked; the signature of a key nobody knows is thrown away.
     let key = match &arguments.key {
         Some(path) => Key::read(path).map_err(CliError::input)?,
         None => Key::generate().map_err(CliError::internal)?,
     };
-    let (states, given) = match (&arguments.leaves, &arguments.state) {
+    let (search, given) = match (&arguments.leaves, &arguments.state) {
         (Some(path), _) => begin(path, &question, &options)?,
-        (None, Some(path)) => (read_states(path, &question)?, note),
-        (None, None) => (states, note),
+        (None, Some(path)) => (read_search(path, &question)?, note),
+        (None, None) => (search, note),
     };
     if let Some(path) = &arguments.state {
         kept(format!("the search of this run was not kept; {} is as it was", path.display()));
     }
-    let mut answer = verify(&question, &options, states, &key, &name, &stop);
+    let mut answer = verify(&question, &options, search, &key, &name, &stop);
     if arguments.leaves.is_some() && matches!(answer, Err(VerifyError::Rejected(_))) {
         // What floats took for proved the checker has refused: nothing of the file is relied on any more.
-        answer = verify(&question, &options, Vec::new(), &key, &name, &stop);
+        answer = verify(&question, &options, SearchState::default(), &key, &name, &stop);
     }
     let answer = answer.map_err(|e| match e {
         VerifyError::Input(_) => CliError::input(e),
@@ -292,7 +302,7 @@ pub fn decide(
         add_canonical(&mut set, directory, &question, sat);
     }
     match answer {
-        Answer::Unknown { best_bound, states } => {
+        Answer::Unknown { best_bound, search } => {
             let mut text = if best_bound.is_finite() {
                 format!(
                     "unknown\nthe search stopped; some constraint is at least {best_bound:.6} where it is open"
@@ -300,11 +310,11 @@ pub fn decide(
             } else {
                 "unknown\nthe search stopped before it had looked everywhere".to_owned()
             };
-            if BranchState::are_full(&states) {
+            if BranchState::are_full(&search.states) {
                 text.push_str("; no proof would hold more regions than it has come to");
             }
             if let Some(path) = &arguments.state {
-                let kept = emit_search(&question, states).map_err(CliError::internal)?;
+                let kept = emit_search(&question, search).map_err(CliError::internal)?;
                 set.update(path, kept);
                 text.push_str(&format!("\nkept in {}; the same command goes on from there", path.display()));
             }

@@ -23,7 +23,7 @@ use crate::policy::input::read_text;
 use crate::policy::write::{FileSet, create_folder};
 use crate::progress::Progress;
 use crate::search::branch::BranchOptions;
-use crate::verify::{Answer, Question, VerifyError, verify};
+use crate::verify::{Answer, Question, SearchState, VerifyError, verify};
 
 /// Longest list of instances, and longest file of results.
 const MAX_LIST: usize = 64 << 20;
@@ -266,7 +266,7 @@ fn run_instance(
     let certificate = proofs.map(|p| format!("{}.cert.dsse.json", p.name)).unwrap_or_default();
     let proof_name = proofs.map(|p| format!("{}.proof.json", p.name)).unwrap_or_default();
     let stop = || late() || stop_requested();
-    let answer = match verify(&asked, &options, Vec::new(), key, &proof_name, &stop) {
+    let answer = match verify(&asked, &options, SearchState::default(), key, &proof_name, &stop) {
         Ok(answer) => answer,
         Err(error @ (VerifyError::Input(_) | VerifyError::Limit(_) | VerifyError::Rejected(_))) => {
             outcome.seconds = begun.elapsed().as_secs_f64();

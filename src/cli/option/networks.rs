@@ -16,6 +16,9 @@ pub struct NetworkOptions {
     /// A mask for the policy directory of a network: what it prunes counts as 0; repeat it.
     #[arg(long = "network-mask", value_name = "NAME=FILE", requires = "networks")]
     network_masks: Vec<String>,
+    /// A mask for NETWORK, a policy directory: what it prunes counts as 0.
+    #[arg(long, value_name = "FILE", conflicts_with = "networks")]
+    pub mask: Option<PathBuf>,
 }
 
 /// A network as it is given.

@@ -13,7 +13,7 @@ use secateur::cli::command::verify::question;
 use secateur::export::pruned_files;
 use secateur::search::branch::BranchOptions;
 use secateur::verify::difference::Compared;
-use secateur::verify::{Answer, Question, QuestionNetwork, verify};
+use secateur::verify::{Answer, Question, QuestionNetwork, SearchState, verify};
 use secateur_checker::family::{BandEnd, Family};
 use secateur_checker::kernel::regret::RewardRange;
 use secateur_checker::load::{load_masks, load_policy};
@@ -611,8 +611,14 @@ impl Writer<'_> {
         let decided = |name: &str, constraint: &str| {
             let question = self.property(name, constraint);
             let options = BranchOptions::default();
-            let answer =
-                verify(&question, &options, Vec::new(), &key(1), "property-unsat.proof.json", &|| false);
+            let answer = verify(
+                &question,
+                &options,
+                SearchState::default(),
+                &key(1),
+                "property-unsat.proof.json",
+                &|| false,
+            );
             match answer.unwrap_or_else(|e| panic!("{name}: {e}")) {
                 Answer::Decided { envelope, proof, .. } => (envelope, proof),
                 Answer::Unknown { .. } => panic!("{name} is not decided"),
@@ -714,7 +720,7 @@ impl Writer<'_> {
                 fs::write(path, &question.property).expect("property written");
             }
             let options = BranchOptions::default();
-            match verify(&question, &options, Vec::new(), &key(1), "pair.proof.json", &|| false) {
+            match verify(&question, &options, SearchState::default(), &key(1), "pair.proof.json", &|| false) {
                 Ok(Answer::Decided { envelope, proof, .. }) => (envelope, proof),
                 other => panic!("{name} is not decided: {:?}", other.map(|_| ())),
             }

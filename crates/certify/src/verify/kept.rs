@@ -4,7 +4,8 @@
 use secateur_checker::reader::digest::sha256_hex;
 use serde::{Deserialize, Serialize};
 
-use super::{Question, QuestionNetwork};
+use super::neurons::{KeptRows, rows_fit};
+use super::{Question, QuestionNetwork, SearchState};
 use crate::search::branch::BranchState;
 
 /// Value of `format`.
@@ -37,6 +38,8 @@ struct Kept {
     tensors: String,
     property: String,
     states: Vec<BranchState>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rows: Option<KeptRows>,
 }
 
 /// SHA-256 of a file of each network, with a space between.
@@ -44,26 +47,27 @@ fn digests(question: &Question, file: fn(&QuestionNetwork) -> &Vec<u8>) -> Strin
     question.networks.iter().map(|network| sha256_hex(file(network))).collect::<Vec<_>>().join(" ")
 }
 
-/// The file's contents: one state per case and the digests of what they are about.
+/// The file's contents: where the search stands and the digests of what it is about.
 ///
 /// # Errors
 /// [`KeptError::Malformed`] if a state cannot be written.
-pub fn emit_search(question: &Question, states: Vec<BranchState>) -> Result<Vec<u8>, KeptError> {
+pub fn emit_search(question: &Question, search: SearchState) -> Result<Vec<u8>, KeptError> {
     let kept = Kept {
         format: FORMAT.to_owned(),
         manifest: digests(question, |network| &network.manifest),
         tensors: digests(question, |network| &network.tensors),
         property: sha256_hex(&question.property),
-        states,
+        states: search.states,
+        rows: search.rows,
     };
     Ok(serde_json::to_vec(&kept)?)
 }
 
-/// The states in a file that was kept for the same question.
+/// Where the search stood that a file was kept of for the same question.
 ///
 /// # Errors
 /// [`KeptError`].
-pub fn parse_search(question: &Question, bytes: &[u8]) -> Result<Vec<BranchState>, KeptError> {
+pub fn parse_search(question: &Question, bytes: &[u8]) -> Result<SearchState, KeptError> {
     let kept: Kept = serde_json::from_slice(bytes)?;
     if kept.format != FORMAT {
         return Err(KeptError::Format);
@@ -79,5 +83,11 @@ pub fn parse_search(question: &Question, bytes: &[u8]) -> Result<Vec<BranchState
     let network = &question.policy.network;
     let widths: Vec<usize> = network.layers.iter().map(|l| l.weight.rows).collect();
     let broken = kept.states.iter().position(|s| !s.fits(network.inputs(), &widths));
-    broken.map_or(Ok(kept.states), |case| Err(KeptError::Broken(case)))
+    if let Some(case) = broken {
+        return Err(KeptError::Broken(case));
+    }
+    if !kept.rows.iter().all(|rows| rows_fit(rows, &widths)) {
+        return Err(KeptError::Broken(0));
+    }
+    Ok(SearchState { states: kept.states, rows: kept.rows })
 }

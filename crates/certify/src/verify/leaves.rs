@@ -1,19 +1,21 @@
 //! Split trees of other tools, and of earlier proofs, as where a search begins. Untrusted: whatever the file says, every leaf
 //! goes through the checker. `spec/leaves.md`.
 
-use std::collections::BTreeMap;
-
 use secateur_checker::number::Rational;
 use secateur_checker::property::read_property;
 use secateur_checker::reader::property::PROOF_FORMAT;
 use serde::Deserialize;
 
-use super::{Question, VerifyError};
+use super::neurons::{KeptRows, rows_fit};
+use super::{Question, SearchState, VerifyError};
 use crate::bound::crown::FloatSplit;
 use crate::float::{FloatNetwork, rational_to_float};
-use crate::search::branch::given::{GivenCounts, GivenEvidence, GivenLeaf, state_of_leaves, state_of_tree};
+use crate::search::branch::given::{
+    GivenCounts, GivenEvidence, GivenLeaf, TreeEvidence, state_of_leaves, state_of_tree,
+};
+use crate::search::branch::neurons::{SLOPE_PARTS, StoredSlopes};
 use crate::search::branch::tree::{Cut, LeafSlopes};
-use crate::search::branch::{BranchOptions, BranchProblem, BranchState};
+use crate::search::branch::{BranchOptions, BranchProblem, BranchState, GivenNumbers};
 use crate::search::slopes::witness::SLOPE_DENOMINATOR;
 
 /// Value of `format`.
@@ -52,12 +54,15 @@ pub enum LeavesError {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// A proof whose nodes are no tree over this network.
+    /// A proof whose nodes are no tree over this network, or have slopes of another.
     #[error("case {case}: its nodes are no tree over this network")]
     Tree {
         /// The case, from 0.
         case: usize,
     },
+    /// A proof whose bounds of hidden layers are of another network.
+    #[error("its \"kept\" is not for this network's layers")]
+    Kept,
     /// The question cannot be searched.
     #[error(transparent)]
     Verify(#[from] VerifyError),
@@ -95,6 +100,14 @@ struct ProofFile {
     cases: Vec<Vec<ProofNode>>,
     /// How many cases each tree is of; one each if it is not there.
     together: Option<Vec<String>>,
+    kept: Option<ProofKept>,
+}
+
+/// What leaves of kept bounds read: a string a layer, a character a neuron.
+#[derive(Deserialize)]
+struct ProofKept {
+    rows: Vec<Vec<Vec<String>>>,
+    slopes: Vec<Vec<String>>,
 }
 
 /// A node of a proof; members that are not there are not looked at.
@@ -108,6 +121,9 @@ struct ProofNode {
     children: Option<[String; 2]>,
     constraint: Option<String>,
     witness: Option<ProofWitness>,
+    /// Of a leaf of kept bounds.
+    slopes: Option<String>,
+    multipliers: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -117,15 +133,15 @@ struct ProofWitness {
     multipliers: Vec<String>,
 }
 
-/// One state per case, and what became of what was given.
+/// Where the search begins, and what became of what was given.
 ///
 /// # Errors
 /// [`LeavesError`].
-pub fn states_of_leaves(
+pub fn begin_with_leaves(
     question: &Question,
     options: &BranchOptions,
     bytes: &[u8],
-) -> Result<(Vec<BranchState>, GivenCounts), LeavesError> {
+) -> Result<(SearchState, GivenCounts), LeavesError> {
     let policy = &question.policy;
     let wrong = |e: &dyn std::fmt::Display| VerifyError::Input(e.to_string());
     let network = FloatNetwork::from_model(&policy.network, None).map_err(|e| wrong(&e))?;
@@ -134,6 +150,7 @@ pub fn states_of_leaves(
         read.cases.iter().map(|case| BranchProblem::new(&network, case)).collect();
     let expected = problems.len();
     let fits = |found| if found == expected { Ok(()) } else { Err(LeavesError::Cases { found, expected }) };
+    let mut rows = None;
     let begun: Vec<(BranchState, GivenCounts)> =
         match serde_json::from_slice::<Format>(bytes)?.format.as_str() {
             LEAVES_FORMAT => {
@@ -160,10 +177,13 @@ pub fn states_of_leaves(
                 let file: ProofFile = serde_json::from_slice(bytes)?;
                 let counts = cases_of_trees(&file).unwrap_or_default();
                 fits(counts.iter().fold(0, |sum: usize, count| sum.saturating_add(*count)))?;
+                let read = file.kept.as_ref().map(|kept| rows_of_proof(kept, &network)).transpose()?;
+                let (own, noted) = read.map_or((None, Vec::new()), |(rows, noted)| (Some(rows), noted));
+                rows = own;
                 let (mut begun, mut first) = (Vec::new(), 0);
                 for (nodes, count) in file.cases.iter().zip(counts) {
                     // A tree of several cases begins the search of all of them, which takes it from the first.
-                    let tree = state_of_proof(nodes, &problems[first], options);
+                    let tree = state_of_proof(nodes, &noted, &problems[first], options);
                     begun.push(tree.ok_or(LeavesError::Tree { case: first })?);
                     begun.resize_with(first + count, Default::default);
                     first += count;
@@ -173,7 +193,27 @@ pub fn states_of_leaves(
             _ => return Err(LeavesError::Format),
         };
     let counts = begun.iter().fold(GivenCounts::default(), |sum, (_, counts)| sum.plus(*counts));
-    Ok((begun.into_iter().map(|(state, _)| state).collect(), counts))
+    Ok((SearchState { states: begun.into_iter().map(|(state, _)| state).collect(), rows }, counts))
+}
+
+/// The rows that hidden layers are bounded with, and the slopes that leaves name.
+fn rows_of_proof(
+    kept: &ProofKept,
+    network: &FloatNetwork,
+) -> Result<(KeptRows, Vec<StoredSlopes>), LeavesError> {
+    let slopes = |layers: &[String]| -> Option<StoredSlopes> {
+        let digit = |c: char| u8::try_from(c.to_digit(u32::from(SLOPE_PARTS) + 1)?).ok();
+        layers.iter().map(|layer| layer.chars().map(digit).collect()).collect()
+    };
+    // The layers below a neuron's, first for the bound below, then for the one above.
+    let sides = |layers: &Vec<String>| {
+        let (below, above) = layers.split_at_checked(layers.len() / 2)?;
+        Some([slopes(below)?, slopes(above)?])
+    };
+    let rows = kept.rows.iter().map(|layer| layer.iter().map(sides).collect()).collect::<Option<_>>();
+    let noted = kept.slopes.iter().map(|layers| slopes(layers)).collect::<Option<_>>();
+    let widths: Vec<usize> = network.layers.iter().map(|l| l.outputs).collect();
+    rows.zip(noted).filter(|(rows, _)| rows_fit(rows, &widths)).ok_or(LeavesError::Kept)
 }
 
 /// Of how many cases each tree is, at least one; `None` if that is not said of every tree.
@@ -229,11 +269,12 @@ fn given_leaf(leaf: &Leaf, problem: &BranchProblem<'_>) -> Result<GivenLeaf, &'s
 
 fn state_of_proof(
     nodes: &[ProofNode],
+    noted: &[StoredSlopes],
     problem: &BranchProblem<'_>,
     options: &BranchOptions,
 ) -> Option<(BranchState, GivenCounts)> {
     let number = |text: &Option<String>| text.as_ref()?.parse::<u32>().ok();
-    let mut evidence = BTreeMap::new();
+    let mut evidence = TreeEvidence { noted: noted.to_vec(), ..TreeEvidence::default() };
     let mut cuts = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
         let cut = match node.node.as_str() {
@@ -270,11 +311,16 @@ fn state_of_proof(
                 upper_slope: slopes(&witness.upper)?,
                 multipliers: multipliers.collect::<Option<_>>()?,
             };
-            evidence.insert(index, GivenEvidence { constraint, slopes });
+            evidence.own.insert(index, GivenEvidence { constraint, slopes });
+        }
+        if node.node == "kept" {
+            let multipliers = words(node.multipliers.as_ref()?)?.into_iter().map(|m| u32::try_from(m).ok());
+            let (slopes, multipliers) = (number(&node.slopes)?, multipliers.collect::<Option<_>>()?);
+            evidence.kept.push(GivenNumbers { node: index, slopes, multipliers });
         }
     }
     // Leaves of default slopes are tried first by the search anyway.
-    state_of_tree(problem, options, &cuts, &evidence)
+    state_of_tree(problem, options, &cuts, evidence)
 }
 
 fn words(row: &str) -> Option<Vec<i64>> {

@@ -8,23 +8,33 @@ use secateur_checker::number::Rational;
 use secateur_checker::reader::json::Value;
 use secateur_checker::reader::property::{PROOF_FORMAT, parse_proof};
 
-use super::VerifyError;
 use super::turns::same_box;
+use super::{SearchState, VerifyError};
 use crate::bound::FloatBounds;
 use crate::certify::json::canonical;
 use crate::certify::value::{list, object, text};
 use crate::float::FloatNetwork;
-use crate::search::branch::neurons::{Neurons, StoredSlopes, is_for, search_neurons, search_rows};
+use crate::search::branch::neurons::{
+    Neurons, SLOPE_PARTS, StoredSlopes, is_for, search_neurons, search_rows,
+};
 use crate::search::branch::tree::{SplitLeaf, SplitNode, SplitTree};
 use crate::search::branch::{AUTO_INPUTS, BranchOptions, BranchState, SplitRule};
 
 /// The rows of slopes that hidden layers are bounded with: by layer, neuron and side.
-pub(super) type KeptRows = Vec<Vec<[StoredSlopes; 2]>>;
+pub type KeptRows = Vec<Vec<[StoredSlopes; 2]>>;
 
-/// What was found, and with which rows.
-pub(super) struct KeptSearch {
-    pub found: Neurons,
-    pub rows: KeptRows,
+/// Whether rows are for the hidden layers of a network of the given widths: none, or for each neuron none or a slope of every neuron
+/// below.
+pub(super) fn rows_fit(rows: &KeptRows, widths: &[usize]) -> bool {
+    let Some((_, hidden)) = widths.split_last() else { return false };
+    let side = |target: usize, slopes: &StoredSlopes| {
+        let whole = slopes.iter().map(Vec::len).eq(hidden[..target].iter().copied());
+        (slopes.is_empty() || whole) && slopes.iter().flatten().all(|parts| *parts <= SLOPE_PARTS)
+    };
+    let layer = |(target, (rows, width)): (usize, (&Vec<[StoredSlopes; 2]>, &usize))| {
+        (rows.is_empty() || rows.len() == *width) && rows.iter().flatten().all(|slopes| side(target, slopes))
+    };
+    rows.is_empty() || rows.len() == hidden.len() && rows.iter().zip(hidden).enumerate().all(layer)
 }
 
 /// Whether cases are searched here: the states may hold no cuts of inputs, and the options no other way to cut.
@@ -43,38 +53,39 @@ pub(super) fn is_asked(
 }
 
 /// Searches all cases: first what default slopes of the hidden layers prove at the root, then with slopes of their own. A proof
-/// has one set of those, so that cases of several boxes go on with default slopes.
+/// has one set of those, so that cases of several boxes go on with default slopes. A search that is gone on with has its own, and
+/// receives them. What was found, and with which rows.
 pub(super) fn search(
     network: &FloatNetwork,
     (grid, table): (&GridNetwork, &TanhTable),
     cases: &[Case],
     options: &BranchOptions,
-    states: &mut [BranchState],
+    SearchState { states, rows: begun }: &mut SearchState,
     accepts: &dyn Fn(usize, &[Rational]) -> bool,
     stop: &dyn Fn() -> bool,
-) -> Result<KeptSearch, VerifyError> {
+) -> Result<(Neurons, KeptRows), VerifyError> {
     let Some(first) = cases.first() else {
-        return Ok(KeptSearch { found: Neurons::Verified, rows: Vec::new() });
+        return Ok((Neurons::Verified, Vec::new()));
     };
     if !cases.iter().all(|case| same_box(case, first)) {
         let found = search_boxes(network, (grid, table), cases, options, states, accepts, stop)?;
-        return Ok(KeptSearch { found, rows: Vec::new() });
+        return Ok((found, Vec::new()));
     }
     let fresh = states.iter().all(|state| *state == BranchState::default());
     if fresh {
         let pre = bounds(network, (grid, table), first, &Vec::new())?;
         let found = search_neurons(network, (cases, &pre), options, states, accepts, (true, stop));
         if !matches!(found, Neurons::Unknown { .. }) || stop() {
-            return Ok(KeptSearch { found, rows: Vec::new() });
+            return Ok((found, Vec::new()));
         }
         states.fill(BranchState::default());
     }
-    let rows = search_rows(network, first);
+    let rows = begun.get_or_insert_with(|| search_rows(network, first)).clone();
     let pre = bounds(network, (grid, table), first, &rows)?;
     // What was attacked at the root is attacked from other points.
     let options = BranchOptions { seed: options.seed ^ 1, ..*options };
     let found = search_neurons(network, (cases, &pre), &options, states, accepts, (false, stop));
-    Ok(KeptSearch { found, rows })
+    Ok((found, rows))
 }
 
 /// Searches the cases of each box, one box after the other, with default slopes of the hidden layers.

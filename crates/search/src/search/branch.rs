@@ -79,6 +79,21 @@ pub struct BranchState {
     open: Vec<Open>,
     steps: u64,
     attacked: bool,
+    /// Where regions with kept bounds begin that an earlier proof had closed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    given: Vec<GivenNumbers>,
+}
+
+/// Numbers of an open leaf of a given tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivenNumbers {
+    /// The node.
+    pub node: usize,
+    /// Index into [`SplitTree::slopes`].
+    pub slopes: u32,
+    /// As of [`tree::SplitLeaf::Kept`].
+    pub multipliers: Vec<u32>,
 }
 
 /// An open leaf and the bound of the region it was cut from.
@@ -99,7 +114,7 @@ impl Open {
 impl Default for BranchState {
     fn default() -> Self {
         let open = vec![Open { node: 0, bound: f64::NEG_INFINITY }];
-        Self { tree: SplitTree::default(), open, steps: 0, attacked: false }
+        Self { tree: SplitTree::default(), open, steps: 0, attacked: false, given: Vec::new() }
     }
 }
 

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use crate::bound::crown::FloatSplit;
 
+use super::neurons::SLOPE_PARTS;
 use super::node::{NodeScratch, close_with};
 use super::problem::{BranchOptions, BranchProblem};
 use super::tree::{Cut, LeafSlopes, SplitNode, SplitTree};
-use super::{BranchState, Open};
+use super::{BranchState, GivenNumbers, Open};
 
 /// Nodes of a tree per leaf that is given: leaves that overlap are split up.
 const NODES_PER_LEAF: usize = 8;
@@ -44,6 +45,8 @@ pub struct GivenCounts {
     pub leaves: usize,
     /// Leaves of the tree that their own slopes prove, in floats.
     pub proved: usize,
+    /// Leaves of the tree that go on from the numbers that proved them, with bounds of hidden layers that are kept.
+    pub begun: usize,
     /// Leaves of the tree that are searched anew.
     pub searched: usize,
     /// Regions that no leaf covers, searched too.
@@ -57,6 +60,7 @@ impl GivenCounts {
         Self {
             leaves: self.leaves + other.leaves,
             proved: self.proved + other.proved,
+            begun: self.begun + other.begun,
             searched: self.searched + other.searched,
             uncovered: self.uncovered + other.uncovered,
         }
@@ -107,14 +111,26 @@ pub fn state_of_leaves(
     (state, counts)
 }
 
-/// A state that goes on from a finished tree: leaves whose slopes still prove them are closed, the rest is open.
+/// What the leaves of a finished tree were proved with.
+#[derive(Clone, Debug, Default)]
+pub struct TreeEvidence {
+    /// Of leaves that have slopes of their own, by node.
+    pub own: BTreeMap<usize, GivenEvidence>,
+    /// Slopes that leaves of kept bounds name by number: per layer and neuron.
+    pub noted: Vec<Vec<Vec<u8>>>,
+    /// Of leaves of kept bounds.
+    pub kept: Vec<GivenNumbers>,
+}
+
+/// A state that goes on from a finished tree: leaves whose slopes still prove them are closed, the rest is open. Leaves of
+/// kept bounds are open and begin with their numbers.
 ///
-/// `None` if the nodes are no tree over this network.
+/// `None` if the nodes are no tree over this network, or numbers are not for its layers.
 pub fn state_of_tree(
     problem: &BranchProblem<'_>,
     options: &BranchOptions,
     cuts: &[Option<(Cut, [usize; 2])>],
-    evidence: &BTreeMap<usize, GivenEvidence>,
+    evidence: TreeEvidence,
 ) -> Option<(BranchState, GivenCounts)> {
     // Nodes are numbered as they are cut, so that children come after their parents here too.
     let mut tree = SplitTree::default();
@@ -133,12 +149,25 @@ pub fn state_of_tree(
     if renumbered.len() != cuts.len() || !tree.fits(problem.network.inputs(), &widths) {
         return None;
     }
-    let of_node = |(index, e): (&usize, &GivenEvidence)| Some((*renumbered.get(index)?, e.clone()));
-    let evidence = evidence.iter().filter_map(of_node).collect();
+    let hidden = widths.split_last().map_or(&[][..], |(_, hidden)| hidden);
+    let is_whole = |slopes: &Vec<Vec<u8>>| {
+        slopes.iter().map(Vec::len).eq(hidden.iter().copied())
+            && slopes.iter().flatten().all(|parts| *parts <= SLOPE_PARTS)
+    };
+    let named = |numbers: &GivenNumbers| (numbers.slopes as usize) < evidence.noted.len();
+    if !evidence.noted.iter().all(is_whole) || !evidence.kept.iter().all(named) {
+        return None;
+    }
+    let of_node = |(index, e): (usize, GivenEvidence)| Some((*renumbered.get(&index)?, e));
+    let own = evidence.own.into_iter().filter_map(of_node).collect();
     let leaves = cuts.iter().filter(|cut| cut.is_none()).count();
-    let (state, proved) = close(problem, options, tree, &evidence);
-    let searched = state.open.len();
-    Some((state, GivenCounts { leaves, proved, searched, uncovered: 0 }))
+    let (mut state, proved) = close(problem, options, tree, &own);
+    state.tree.slopes = evidence.noted;
+    let of_node = |kept: GivenNumbers| Some(GivenNumbers { node: *renumbered.get(&kept.node)?, ..kept });
+    state.given = evidence.kept.into_iter().filter_map(of_node).collect();
+    let begun = state.given.len();
+    let searched = state.open.len().saturating_sub(begun);
+    Some((state, GivenCounts { leaves, proved, begun, searched, uncovered: 0 }))
 }
 
 /// Closes the leaves that their evidence proves; how many.

@@ -21,7 +21,7 @@ use secateur_checker::number::Rational;
 use super::lanes::{Descend, Lanes, Objective, Optimise, Whole};
 use super::problem::{BranchOptions, BranchProblem};
 use super::tree::{Cut, Place, SplitLeaf, SplitNode};
-use super::{BranchState, Open};
+use super::{BranchState, GivenNumbers, Open};
 use crate::bound::kernel::{Lane, PANEL, dispatch};
 use crate::bound::{FloatBounds, FloatRegion};
 use crate::float::{FloatActivation, FloatNetwork};
@@ -202,6 +202,10 @@ impl Search<'_> {
         (only_root, stop): (bool, &dyn Fn() -> bool),
     ) -> Neurons {
         let mut warm: HashMap<(usize, usize), Rc<Warm>> = HashMap::new();
+        for (case, state) in states.iter().enumerate() {
+            let begun = |given: &GivenNumbers| Some(((case, given.node), Rc::new(self.begin(state, given)?)));
+            warm.extend(state.given.iter().filter_map(begun));
+        }
         let limit = states.iter().map(|s| s.steps).sum::<u64>().saturating_add(self.max_steps);
         let mut rounds = 0u64;
         loop {
@@ -267,6 +271,19 @@ impl Search<'_> {
             }
             rounds += 1;
         }
+    }
+
+    /// Where a region begins that an earlier proof had closed; `None` if its numbers are not for these layers.
+    fn begin(&self, state: &BranchState, given: &GivenNumbers) -> Option<Warm> {
+        let noted = state.tree.slopes.get(given.slopes as usize)?;
+        let mut slopes = Vec::new();
+        for (hidden, noted) in self.whole.hidden.iter().zip(noted) {
+            for neuron in hidden.open() {
+                slopes.push(f32::from(*noted.get(*neuron as usize)?) / f32::from(SLOPE_PARTS));
+            }
+        }
+        let multipliers = given.multipliers.iter().map(|m| (f64::from(*m) / MULTIPLIER_PARTS) as f32);
+        Some(Warm { slopes, multipliers: multipliers.collect(), noted: Some(given.slopes), again: false })
     }
 
     /// Enters what was found of a region.
