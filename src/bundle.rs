@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use secateur_checker::bundle::{
-    Bundle, CERTIFICATE, CHAIN, MAX_BUNDLE, POLICY, PROOF, PROPERTY, STATES, WITNESS, header, is_member_name,
+    Bundle, CERTIFICATE, CHAIN, MAX_BUNDLE, POLICIES, POLICY, PROOF, PROPERTY, STATES, WITNESS, header,
+    is_member_name,
 };
-use secateur_checker::load::{Failure, MaskDirectory, load_masks, load_policy, read_file};
+use secateur_checker::load::{Failure, MaskDirectory, PolicyDirectory, load_masks, load_policy, read_file};
 use secateur_checker::reader::clause::Clause;
 use secateur_checker::reader::dsse::{MAX_ENVELOPE, parse_envelope};
 use secateur_checker::reader::escaped::Escaped;
@@ -37,8 +38,8 @@ pub enum BundleError {
 pub struct Parts<'a> {
     /// The certificate.
     pub certificate: &'a Path,
-    /// The policy directory.
-    pub policy: &'a Path,
+    /// The policy directory; of a certificate about several networks their directories, in the property's order.
+    pub policies: &'a [&'a Path],
     /// The mask directory, if the certificate is about masks.
     pub masks: Option<&'a Path>,
     /// The states, of a certificate about a policy.
@@ -70,7 +71,8 @@ pub fn pack(parts: &Parts<'_>) -> Result<Vec<u8>, BundleError> {
     let load = BundleError::Load;
     let envelope = read_file(parts.certificate, MAX_ENVELOPE).map_err(load)?;
     let statement = read_statement(&envelope)?;
-    let policy = load_policy(parts.policy).map_err(load)?;
+    let policies =
+        parts.policies.iter().map(|path| load_policy(path)).collect::<Result<Vec<_>, _>>().map_err(load)?;
     let mut members: Vec<(String, Vec<u8>)> = vec![(CERTIFICATE.to_owned(), envelope)];
     if let Some((name, member)) = side_file(&statement) {
         let beside = Path::new(name).file_name().map(|name| parts.certificate.with_file_name(name));
@@ -81,7 +83,7 @@ pub fn pack(parts: &Parts<'_>) -> Result<Vec<u8>, BundleError> {
     match (&statement, parts.states, parts.property) {
         (Statement::Policy(_), Some(states), None) => {
             let masks = match parts.masks {
-                Some(directory) => load_masks(directory, &policy.files).map_err(load)?,
+                Some(directory) => load_masks(directory, &only(&policies)?.files).map_err(load)?,
                 None => MaskDirectory { masks: Vec::new(), files: Vec::new() },
             };
             let name =
@@ -89,9 +91,9 @@ pub fn pack(parts: &Parts<'_>) -> Result<Vec<u8>, BundleError> {
             members.extend(masks.files.into_iter().map(|(file, bytes)| (name(&file), bytes)));
             members.push((STATES.to_owned(), read_file(states, MAX_BUNDLE).map_err(load)?));
         }
-        (Statement::Property(certificate), ..) if certificate.subjects.len() > 3 => {
-            let words = "the certificate is about several networks, of which no bundle is made: hand over the folders \
-                         that --canonical wrote, the property and the certificate";
+        (Statement::Property(certificate), ..) if certificate.subjects.len() != 2 * policies.len() + 1 => {
+            let words = "the certificate is about another number of networks: give the directory of each, in the \
+                         property's order";
             return Err(BundleError::Other(words));
         }
         (Statement::Property(_), None, Some(property)) => {
@@ -107,10 +109,25 @@ pub fn pack(parts: &Parts<'_>) -> Result<Vec<u8>, BundleError> {
             return Err(BundleError::Other(words));
         }
     }
-    let [manifest, tensors] = POLICY;
-    members.push((manifest.to_owned(), policy.manifest));
-    members.push((tensors.to_owned(), policy.tensors));
+    if policies.len() > POLICIES.len() {
+        return Err(BundleError::Other("a bundle holds at most nine networks"));
+    }
+    if matches!(statement, Statement::Policy(_)) {
+        only(&policies)?;
+    }
+    for (folder, policy) in POLICIES.iter().zip(policies) {
+        for (file, bytes) in POLICY.iter().zip([policy.manifest, policy.tensors]) {
+            members.push((format!("{folder}/{file}"), bytes));
+        }
+    }
     lay_out(members)
+}
+
+fn only(policies: &[PolicyDirectory]) -> Result<&PolicyDirectory, BundleError> {
+    match policies {
+        [policy] => Ok(policy),
+        _ => Err(BundleError::Other("the certificate is about a policy: give one directory")),
+    }
 }
 
 /// The tar file of these members, in the order of their names.

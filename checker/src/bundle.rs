@@ -19,6 +19,10 @@ use crate::reader::trust::SignerInfo;
 pub const MAX_BUNDLE: usize = 1 << 29;
 /// Most members: every mask and what else there may be.
 pub const MAX_MEMBERS: usize = MAX_MASKS + 8;
+/// Folders of the policy, or of the networks of a property in its order.
+pub const POLICIES: [&str; 9] = [
+    "policy", "policy-2", "policy-3", "policy-4", "policy-5", "policy-6", "policy-7", "policy-8", "policy-9",
+];
 /// The certificate's name.
 pub const CERTIFICATE: &str = "certificate.cert.dsse.json";
 /// Name of the proof file of a certificate about a property.
@@ -27,8 +31,8 @@ pub const PROOF: &str = "certificate.proof.json";
 pub const WITNESS: &str = "certificate.witness.safetensors";
 /// Name of the mask manifest; the masks lie beside it.
 pub const CHAIN: &str = "masks/chain.json";
-/// Names of the two files of the policy.
-pub const POLICY: [&str; 2] = ["policy/policy.json", "policy/policy.safetensors"];
+/// Names of the two files of a policy in its folder.
+pub const POLICY: [&str; 2] = ["policy.json", "policy.safetensors"];
 /// Name of the property.
 pub const PROPERTY: &str = "property.json";
 /// Name of the states.
@@ -55,8 +59,11 @@ pub struct Bundle<'a> {
 /// Whether a bundle may hold a file of this name. No absolute path, no `..` and no trust file is among them.
 pub fn is_member_name(name: &str) -> bool {
     let fixed = [CERTIFICATE, PROOF, WITNESS, PROPERTY, STATES];
-    let mask = name.strip_prefix("masks/").is_some_and(is_plain_file_name);
-    fixed.contains(&name) || POLICY.contains(&name) || mask
+    fixed.contains(&name)
+        || name.split_once('/').is_some_and(|(folder, file)| match folder {
+            "masks" => is_plain_file_name(file),
+            _ => POLICIES.contains(&folder) && POLICY.contains(&file),
+        })
 }
 
 /// The one header that a member of this name and size may have, in the ustar format: a regular file of user and group 0
@@ -201,10 +208,18 @@ pub fn check_bytes(
     let certificate = path.join(CERTIFICATE);
     let checked = match given(PROPERTY) {
         Some(property) => {
-            let policy = load_policy_by(&read, &path.join("policy"))?;
+            let [first, others @ ..] = POLICIES;
+            let is_there = |folder: &&str| {
+                let lies = |member: &Member<'_>| Path::new(member.name).parent() == Some(Path::new(folder));
+                bundle.members.iter().any(lies)
+            };
+            let folders = core::iter::once(first).chain(others.into_iter().take_while(is_there));
+            let policies = folders.map(|folder| load_policy_by(&read, &path.join(folder)));
+            let policies = policies.collect::<Result<Vec<_>, _>>()?;
             let property = read(&property, MAX_PROPERTY)?;
-            let policies = vec![[policy.manifest.as_slice(), policy.tensors.as_slice()]];
-            let files = PropertyFiles { policies, property: &property };
+            let policies =
+                policies.iter().map(|policy| [policy.manifest.as_slice(), policy.tensors.as_slice()]);
+            let files = PropertyFiles { policies: policies.collect(), property: &property };
             let proof = given(PROOF);
             let proof = proof.as_deref();
             let mut nodes = |done| progress(done, 0);
@@ -328,6 +343,11 @@ mod tests {
             "policy\\policy.json",
             "trust.json",
             "policy/audit.toml",
+            "policy-1/policy.json",
+            "policy-10/policy.json",
+            "policy-2/policy-2/policy.json",
+            "policy-2",
+            "policy.json",
             "",
             "masks/\u{202e}",
         ];

@@ -238,7 +238,7 @@ fn bundles() -> Vec<Vec<u8>> {
     let property = at("certificates/problems/categorical/sat.property.json");
     let small = Parts {
         certificate: &at("certificates/accepted/property-sat.cert.dsse.json"),
-        policy: &at("certificates/problems/categorical/policy"),
+        policies: &[&at("certificates/problems/categorical/policy")],
         masks: None,
         states: None,
         property: Some(&property),
@@ -246,7 +246,7 @@ fn bundles() -> Vec<Vec<u8>> {
     };
     let whole = Parts {
         certificate: &at(ACCEPTED),
-        policy: &at("certificates/problems/gaussian/policy"),
+        policies: &[&at("certificates/problems/gaussian/policy")],
         masks: Some(&masks),
         states: Some(&states),
         property: None,

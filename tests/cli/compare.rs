@@ -110,17 +110,64 @@ fn a_difference_is_proved_and_checked() {
         std::fs::write(&path, text.replace(&from, &to)).expect("write");
         assert_rejected(&bench.check_canonical(&FOLDERS), &["property.json"]);
     }
-    let refused = run(secateur(bench.0.path()).args([
-        "bundle",
-        FOLDERS[0],
-        OUT,
-        "--property",
-        "p.property.json",
-        "--out",
-        "b",
-    ]));
-    assert_eq!(refused.code, 2, "{refused:?}");
-    assert!(refused.stderr.contains("several networks"), "{refused:?}");
+}
+
+/// Both networks, the property, the certificate and its proof lie in one file, which is all that a check needs.
+#[test]
+fn a_pair_lies_in_a_bundle() {
+    let bench = Bench::new();
+    let ran = bench.compare(MASK, &[&BOX[..], &["--delta", PROVED]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let rest = ["--property", "p.property.json", "--out", "pair.secateur", "--force"];
+    let bundle = |folders: &[&str]| bench.run(&[&["bundle"], folders, &[OUT], &rest].concat());
+    let made = bundle(&FOLDERS);
+    assert!(made.code == 0 && made.stdout.contains("several networks"), "{made:?}");
+    let path = bench.0.path().join("pair.secateur");
+    let bytes = std::fs::read(&path).expect("a bundle");
+    let alone = ["pair.secateur", "--trust", "keys/trust.json"];
+    let check = || run(secateur_check(bench.0.path()).args(alone));
+    let says = format!("in the box every output of dense and pruned differs by less than {PROVED}");
+    for checked in [check(), bench.run(&[&["check"], &alone[..]].concat())] {
+        assert!(checked.code == 0 && checked.stdout.contains(&says), "{checked:?}");
+    }
+    // The folders in another order, one of them twice, one alone, one too many.
+    for (folders, code) in [
+        (["canonical/pruned", "canonical/dense"].as_slice(), 3),
+        (&["canonical/dense"; 2], 3),
+        (&["canonical/dense"], 2),
+        (&["canonical/dense", "canonical/pruned", "canonical/pruned"], 2),
+    ] {
+        let refused = bundle(folders);
+        assert_eq!(refused.code, code, "{folders:?}: {refused:?}");
+    }
+    assert_eq!(std::fs::read(&path).expect("a bundle"), bytes, "refused bundles replace nothing");
+    // A network that is moved to a third place is used by nobody, and one that is not there is missed.
+    let opened = bench.run(&["bundle", "--open", "pair.secateur", "--to", "opened"]);
+    assert_eq!(opened.code, 0, "{opened:?}");
+    assert!(opened.stdout.contains("opened/policy opened/policy-2 --property"), "{opened:?}");
+    let dense = std::fs::read(bench.0.path().join("opened/policy/policy.safetensors")).expect("a file");
+    assert_eq!(
+        dense,
+        std::fs::read(bench.0.path().join("canonical/dense/policy.safetensors")).expect("a file")
+    );
+    let name = b"policy-2/policy.safetensors";
+    let mut moved = bytes.clone();
+    let places: Vec<usize> = (0..bytes.len() - name.len())
+        .step_by(512)
+        .filter(|at| bytes[*at..].starts_with(b"policy-2/"))
+        .collect();
+    assert_eq!(places.len(), 2);
+    for at in places {
+        // The checksum of the header is the sum of its bytes.
+        moved[at + 7] = b'3';
+        let sum = usize::from_str_radix(std::str::from_utf8(&moved[at + 148..at + 154]).expect("digits"), 8);
+        let sum = format!("{:06o}", sum.expect("a sum") + 1);
+        moved[at + 148..at + 154].copy_from_slice(sum.as_bytes());
+    }
+    std::fs::write(&path, &moved).expect("write");
+    let refused = check();
+    assert!(refused.code == 2 || refused.code == 3, "{refused:?}");
+    assert!(refused.stderr.contains("2 networks, and 1 are given"), "{refused:?}");
 }
 
 /// The smallest difference that a few boxes prove lies between what is met at a point and what intervals say, sinks with more

@@ -1,7 +1,7 @@
 //! Cases of many inputs: trees of split neurons over kept bounds, points, and what is searched again after a refusal.
 
 use secateur_certify::certify::keys::Key;
-use secateur_certify::verify::{Answer, Question, verify};
+use secateur_certify::verify::{Answer, Question, SearchState, verify};
 use secateur_checker::kernel::split::{Case, OutputConstraint};
 use secateur_checker::number::Rational;
 use secateur_policy::float::{FloatActivation, FloatLayer, FloatNetwork};
@@ -99,7 +99,7 @@ fn question_over(files: &(Vec<u8>, Vec<u8>, FloatNetwork), cases: &[(f64, i64)])
 
 /// The verdict and the proof's text; the checker has accepted it.
 fn decided(question: &Question, options: &BranchOptions) -> (&'static str, String) {
-    let answer = verify(question, options, Vec::new(), &Key::from_seed([3; 32]), "p", &|| false);
+    let answer = verify(question, options, SearchState::default(), &Key::from_seed([3; 32]), "p", &|| false);
     let Answer::Decided { decided, proof, .. } = answer.expect("an answer") else { panic!("unknown") };
     (decided.word(), String::from_utf8(proof.unwrap_or_default()).expect("text"))
 }

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use secateur_checker::bundle::{Bundle, CERTIFICATE, CHAIN, Checked, MAX_BUNDLE, PROPERTY, check_bytes};
+use secateur_checker::bundle::{
+    Bundle, CERTIFICATE, CHAIN, Checked, MAX_BUNDLE, POLICIES, POLICY, PROPERTY, check_bytes,
+};
 use secateur_checker::load::{Failure, read_file};
 use secateur_checker::reader::digest::sha256_hex;
 use secateur_checker::reader::escaped::Escaped;
@@ -24,13 +26,15 @@ Examples:
   secateur bundle hopper/ hopper.cert.dsse.json --masks hopper/masks/ \\
       --states states.npy --out hopper.secateur
   secateur check hopper.secateur --trust keys/trust.json
+  secateur bundle pair/dense pair/pruned pair.cert.dsse.json \
+      --property pair/property.json --out pair.secateur
   secateur bundle --open hopper.secateur --to opened/
 
 The file is a plain tar file, and the same inputs give the same bytes. It never
 holds a trust file: whose word counts must arrive by another way.")]
 pub struct BundleArguments {
-    /// POLICY_DIR CERTIFICATE.
-    #[arg(value_name = "FILES", num_args = 2, required_unless_present = "open", conflicts_with = "open")]
+    /// POLICY_DIR CERTIFICATE; of a certificate about several networks the directory of each, in the property's order, then CERTIFICATE.
+    #[arg(value_name = "FILES", num_args = 2..=10, required_unless_present = "open", conflicts_with = "open")]
     files: Vec<PathBuf>,
     /// Mask directory, if the certificate is about masks.
     #[arg(long, value_name = "DIR", conflicts_with = "open")]
@@ -73,10 +77,11 @@ impl From<BundleError> for CliError {
 pub fn run(arguments: &BundleArguments, context: Context) -> Result<u8, CliError> {
     match (&arguments.open, &arguments.to, &arguments.out, arguments.files.as_slice()) {
         (Some(bundle), Some(to), ..) => open(bundle, to, arguments.force.force, context),
-        (None, None, Some(out), [policy, certificate]) => {
+        (None, None, Some(out), [policies @ .., certificate]) if !policies.is_empty() => {
+            let policies: Vec<&Path> = policies.iter().map(PathBuf::as_path).collect();
             let parts = Parts {
                 certificate,
-                policy,
+                policies: &policies,
                 masks: arguments.masks.as_deref(),
                 states: arguments.states.as_deref(),
                 property: arguments.property.as_deref(),
@@ -89,7 +94,8 @@ pub fn run(arguments: &BundleArguments, context: Context) -> Result<u8, CliError
 }
 
 fn make(parts: &Parts<'_>, out: &Path, force: bool, context: Context) -> Result<u8, CliError> {
-    let plan = OutputPlan::new(force).policy(parts.policy).masks(parts.masks).input(parts.certificate);
+    let plan = OutputPlan::new(force).masks(parts.masks).input(parts.certificate);
+    let plan = parts.policies.iter().copied().fold(plan, OutputPlan::policy);
     let given = [parts.states, parts.property, parts.witness];
     let plan = given.into_iter().flatten().fold(plan, OutputPlan::input);
     let outputs = plan.file("--out", out).test()?;
@@ -110,6 +116,7 @@ fn make(parts: &Parts<'_>, out: &Path, force: bool, context: Context) -> Result<
     write(set)?;
     let about = match checked {
         Checked::Policy(_) => "a policy and an adversary",
+        Checked::Property(..) if parts.policies.len() > 1 => "several networks and a property",
         Checked::Property(..) => "a network and a property",
     };
     let shown = out.display();
@@ -154,8 +161,10 @@ fn open(path: &Path, to: &Path, force: bool, context: Context) -> Result<u8, Cli
         format!("--states {}", at("states.npy"))
     };
     let masks = if has(CHAIN) { format!(" --masks {}", at("masks")) } else { String::new() };
-    let command =
-        format!("secateur-check {} {about}{masks} --trust TRUST.json {}", at("policy"), at(CERTIFICATE));
+    let is_there = |folder: &&&str| has(&format!("{folder}/{}", POLICY[0]));
+    let folders: Vec<String> = POLICIES.iter().filter(is_there).map(|folder| at(folder)).collect();
+    let folders = folders.join(" ");
+    let command = format!("secateur-check {folders} {about}{masks} --trust TRUST.json {}", at(CERTIFICATE));
     let names: Vec<String> = members.iter().map(|(name, _)| name.clone()).collect();
     for (name, bytes) in members {
         set.add(to.join(name), bytes);
