@@ -9,15 +9,16 @@ use secateur::certify::keys::Key;
 use secateur::cli::command::verify::question;
 use secateur::search::branch::{AUTO_INPUTS, BranchOptions, SplitRule};
 use secateur::verify::{Answer, Question, SearchState, verify};
+use secateur_checker::kernel::crown::RowWitness;
 use secateur_checker::kernel::fault::Fault;
 use secateur_checker::kernel::grid::GridNetwork;
 use secateur_checker::kernel::relax::SlopeChoice;
-use secateur_checker::kernel::split::{Case, LeafWitness, Node, check_sat};
+use secateur_checker::kernel::split::{Case, Kept, LeafWitness, Node, check_sat};
 use secateur_checker::number::Rational;
 use secateur_checker::property::prepare;
 use secateur_checker::reader::property::{ProofTree, parse_proof};
 use secateur_checker::tables::tanh_table;
-use secateur_testkit::proof::check_unsat;
+use secateur_testkit::proof::{check_unsat, check_unsat_from};
 
 /// A network, the cases it was proved to have no answer to, their trees, and the same cases with a right-hand side at which
 /// a point satisfies them.
@@ -28,14 +29,22 @@ struct Proved {
     attained: Vec<Case>,
     /// `attained` over a 64th of the box, around the point.
     near: Vec<Case>,
+    /// Rows for the bounds that leaves go on from.
+    rows: Option<Vec<Vec<[RowWitness; 2]>>>,
 }
 
+/// With leaves of their own bounds, whatever the number of inputs.
 fn proved(network: &str, property: &str) -> Proved {
+    proved_by(network, property, false)
+}
+
+/// With `kept`, leaves may go on from bounds of the whole box.
+fn proved_by(network: &str, property: &str, kept: bool) -> Proved {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/properties");
     let asked: Question = question(&fixtures.join(network), &fixtures.join(property)).expect("a question");
     let key = Key::from_seed([7; 32]);
-    // Leaves of their own bounds, whatever the number of inputs.
-    let rule = if asked.policy.network.inputs() > AUTO_INPUTS { SplitRule::Relu } else { SplitRule::Auto };
+    let many = asked.policy.network.inputs() > AUTO_INPUTS;
+    let rule = if many && !kept { SplitRule::Relu } else { SplitRule::Auto };
     let options = BranchOptions { rule, ..BranchOptions::default() };
     let answer = verify(&asked, &options, SearchState::default(), &key, "p", &|| false);
     let Answer::Decided { proof: Some(proof), .. } = answer.expect("an answer") else {
@@ -46,7 +55,8 @@ fn proved(network: &str, property: &str) -> Proved {
     let trees = proof.trees().expect("trees").iter().map(nodes).collect();
     let grid = prepare(&asked.policy, &asked.stated).expect("a grid");
     let (attained, near) = asked.cases.iter().map(|case| attained(&grid, case)).unzip();
-    Proved { grid, cases: asked.cases, trees, attained, near }
+    let rows = proof.kept().expect("rows");
+    Proved { grid, cases: asked.cases, trees, attained, near, rows }
 }
 
 /// The case with the least right-hand side, to 1/1024, that some point of 4,000 of its box satisfies, and the same near the point.
@@ -119,7 +129,7 @@ struct Change {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    (any::<usize>(), 0u8..12, any::<[usize; 2]>(), -70_000i64..70_000)
+    (any::<usize>(), 0u8..13, any::<[usize; 2]>(), -70_000i64..70_000)
         .prop_map(|(node, kind, place, number)| Change { node, kind, place, number })
 }
 
@@ -139,7 +149,23 @@ fn mutate(nodes: &mut [Node], change: &Change) {
         (Node::Input { children, .. } | Node::Relu { children, .. }, 4) => {
             children[first % 2] = second % (count + 1)
         }
-        (Node::Leaf { constraint, .. }, 0) => *constraint = first % 3,
+        (Node::Leaf { constraint, .. } | Node::Kept { constraint, .. }, 0) => *constraint = first % 3,
+        (Node::Kept { slopes, .. }, 1 | 2) if !slopes.is_empty() => {
+            let layer = first % slopes.len();
+            if !slopes[layer].is_empty() {
+                let neuron = second % slopes[layer].len();
+                slopes[layer][neuron].lower = Some(change.number << 8);
+            }
+        }
+        (Node::Kept { multipliers, .. }, 3 | 4) => {
+            multipliers.resize(multipliers.len().max(1), 0);
+            let place = second % multipliers.len();
+            multipliers[place] = change.number << (first % 16);
+        }
+        (Node::Kept { multipliers, .. }, 5) => multipliers.resize(first % 6, change.number),
+        (node, 11) => {
+            *node = Node::Kept { constraint: first % 3, slopes: Vec::new(), multipliers: vec![0; second % 4] }
+        }
         (Node::Leaf { witness: Some(witness), .. } | Node::Farkas { witness }, 1..=5) => {
             change_witness(witness, change);
         }
@@ -268,5 +294,107 @@ fn trees_with_any_multipliers_prove_nothing_false() {
                 prop_assert!(refuted.is_err(), "{:?}", splits);
             }
         });
+    }
+}
+
+/// Bounds over a case's box, with the proof's rows.
+fn kept_of(proved: &Proved, case: &Case) -> Result<Kept, Fault> {
+    kept_with(&proved.grid, case, proved.rows.as_deref().unwrap_or_default())
+}
+
+fn kept_with(grid: &GridNetwork, case: &Case, rows: &[Vec<[RowWitness; 2]>]) -> Result<Kept, Fault> {
+    Kept::new(grid, tanh_table().unwrap(), case, rows)
+}
+
+/// A tree whose leaves go on from bounds of the whole box proves its own case, and not one that a point satisfies; over another box, or
+/// without the bounds, it is refused for that.
+#[test]
+fn unchanged_kept_trees_prove_their_own_case_only() {
+    let proved = proved_by("wide.onnx", "wide-unsat.vnnlib", true);
+    let table = tanh_table().unwrap();
+    let (case, attained, tree) = (&proved.cases[0], &proved.attained[0], &proved.trees[0]);
+    assert!(proved.rows.is_some() && tree.iter().any(|node| matches!(node, Node::Kept { .. })));
+    let kept = kept_of(&proved, case).unwrap();
+    let check = |case: &Case, kept: Option<&Kept>| {
+        check_unsat_from(&proved.grid, table, (case, kept), tree, &mut |_| {})
+            .map_err(|e| e.condition().clone())
+    };
+    assert_eq!(check(case, Some(&kept)), Ok(()));
+    assert!(matches!(check(attained, Some(&kept)), Err(Fault::NotProved { .. })));
+    assert!(matches!(check(case, None), Err(Fault::NothingKept { .. })));
+    assert_eq!(check(&proved.near[0], Some(&kept)), Err(Fault::CasesApart));
+}
+
+#[test]
+fn changed_kept_trees_prove_nothing_false() {
+    let proved = proved_by("wide.onnx", "wide-unsat.vnnlib", true);
+    let table = tanh_table().unwrap();
+    let targets = [&proved.attained[0], &proved.near[0]].map(|case| (case, kept_of(&proved, case).unwrap()));
+    proptest!(ProptestConfig::with_cases(300), |(changes in proptest::collection::vec(change(), 1..4))| {
+        let mut nodes = proved.trees[0].clone();
+        for change in &changes {
+            mutate(&mut nodes, change);
+        }
+        for (case, kept) in &targets {
+            let refuted = check_unsat_from(&proved.grid, table, (case, Some(kept)), &nodes, &mut |_| {});
+            prop_assert!(refuted.is_err(), "{:?}", nodes);
+        }
+    });
+}
+
+/// The slopes of hidden layers' bounds may be any: the tree, and each of its leaves alone, proves nothing false with them.
+#[test]
+fn changed_rows_prove_nothing_false() {
+    let proved = proved_by("wide.onnx", "wide-unsat.vnnlib", true);
+    let rows = proved.rows.clone().expect("rows");
+    let table = tanh_table().unwrap();
+    let place = || (any::<[usize; 4]>(), -70_000i64..70_000, 0u32..16);
+    proptest!(ProptestConfig::with_cases(300), |(changes in proptest::collection::vec(place(), 1..6))| {
+        let mut changed = rows.clone();
+        for ([layer, neuron, below, place], number, shift) in changes {
+            let layers = changed.len();
+            let row = &mut changed[layer % layers];
+            if row.is_empty() {
+                continue;
+            }
+            let neurons = row.len();
+            let slopes = &mut row[neuron % neurons][place % 2].slopes;
+            if slopes.is_empty() {
+                continue;
+            }
+            let depth = slopes.len();
+            let list = &mut slopes[below % depth];
+            let width = list.len();
+            list[place % width].lower = Some(number << shift);
+        }
+        for case in [&proved.attained[0], &proved.near[0]] {
+            let Ok(kept) = kept_with(&proved.grid, case, &changed) else { continue };
+            let found =
+                check_unsat_from(&proved.grid, table, (case, Some(&kept)), &proved.trees[0], &mut |_| {});
+            prop_assert!(found.is_err());
+        }
+    });
+}
+
+/// Each neuron split alone near a point that satisfies the case, as [`negative_multipliers_are_refused_where_they_would_prove_anything`].
+#[test]
+fn negative_multipliers_of_kept_leaves_are_refused() {
+    let proved = proved_by("wide.onnx", "wide-unsat.vnnlib", true);
+    let (table, case) = (tanh_table().unwrap(), &proved.near[0]);
+    let kept = kept_of(&proved, case).unwrap();
+    for layer in 0..proved.grid.layers.len() {
+        for neuron in 0..proved.grid.layers[layer].outputs() {
+            let refused = |multiplier| {
+                let leaf = Node::Kept { constraint: 0, slopes: Vec::new(), multipliers: vec![multiplier] };
+                let tree = [Node::Relu { layer, neuron, children: [1, 2] }, leaf.clone(), leaf];
+                check_unsat_from(&proved.grid, table, (case, Some(&kept)), &tree, &mut |_| {})
+            };
+            for multiplier in [0, 1 << 10, 1 << 16, 1 << 20] {
+                let found = refused(multiplier);
+                assert!(matches!(found, Err(Fault::NotProved { .. })), "{found:?}");
+                let found = refused(-multiplier - 1);
+                assert_eq!(found.unwrap_err().condition(), &Fault::NegativeMultiplier { layer, neuron });
+            }
+        }
     }
 }
