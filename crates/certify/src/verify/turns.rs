@@ -99,12 +99,12 @@ pub(super) fn search(
     while !pending.is_empty() {
         let mut left = Vec::new();
         for index in pending {
-            let task = &mut tasks[index];
-            let state = &mut states[task.first];
-            // Of many cases, those that time has run out for are not looked at.
-            if stop() {
+            // Of many cases, those that time or the proof's room has run out for are not looked at.
+            if stop() || BranchState::are_full(states) {
                 continue;
             }
+            let task = &mut tasks[index];
+            let state = &mut states[task.first];
             let until = state.steps().saturating_add(turn).min(task.limit);
             let own = &cases[task.first..task.first + task.count];
             match task.search(network, own, (options, until), state, accepts, stop) {

@@ -53,8 +53,12 @@ const CHEAP_STEPS: u64 = 1 << 13;
 const DESCENTS: (u64, u64) = (32, 256);
 const CHEAP_DESCENTS: (u64, u64) = (2048, 2048);
 
-/// Nodes of a proof's trees beyond which a search gives up: a proof's document holds 2^21 values, five to six a node.
-const MOST_NODES: usize = 350_000;
+/// Values of a proof's trees beyond which a search gives up: the checker reads documents of 2^21, of which this leaves 2^14 for what is
+/// no tree.
+const MOST_VALUES: usize = (1 << 21) - (1 << 14);
+
+/// Nodes that any proof holds.
+const FEW_NODES: usize = 1 << 13;
 
 /// What the search found.
 #[derive(Clone, Debug, PartialEq)]
@@ -227,9 +231,11 @@ impl BranchState {
         attack::search_boxes(problem, &boxes, &parts)
     }
 
-    /// Whether no proof would hold larger trees.
+    /// Whether no proof would hold larger trees of the cases.
     pub fn are_full(states: &[Self]) -> bool {
-        states.iter().map(|state| state.tree.nodes.len()).sum::<usize>() >= MOST_NODES
+        // Counting is not needed while the trees are small: a node is some twenty values, of which slopes are a few hundred at most.
+        let nodes: usize = states.iter().map(|state| state.tree.nodes.len()).sum();
+        nodes > FEW_NODES && states.iter().map(|state| state.tree.values()).sum::<usize>() > MOST_VALUES
     }
 
     fn is_full(&self) -> bool {

@@ -93,7 +93,7 @@ impl Cheap {
 }
 
 /// The corners of both halves of a box, one after the other.
-fn halves(cut: Cut, lower: &[f64], upper: &[f64], [lowers, uppers]: [&mut Vec<f64>; 2]) {
+pub(super) fn halves(cut: Cut, lower: &[f64], upper: &[f64], [lowers, uppers]: [&mut Vec<f64>; 2]) {
     let Cut::Input { coordinate, at } = cut else { return };
     for below in [true, false] {
         let end = lowers.len() + coordinate as usize;

@@ -190,6 +190,9 @@ pub(super) struct Optimise<'a> {
     pub decay: f64,
     /// It ends once every lane is above this.
     pub enough: f64,
+    /// Bounds are those of slopes rounded to so many parts of 1, 0 for none: what is climbed is what they are rounded from, so that a
+    /// proof's own slopes are looked for.
+    pub parts: f64,
 }
 
 impl Work for Optimise<'_> {
@@ -198,7 +201,7 @@ impl Work for Optimise<'_> {
         let lanes = self.lanes;
         let (mut slope_rate, mut multiplier_rate) = self.rate;
         for iteration in 0..=self.steps {
-            let value = backward::<FUSED>(self.whole, self.objective, lanes);
+            let value = backward::<FUSED>(self.whole, self.objective, lanes, self.parts);
             let better: [bool; PANEL] = core::array::from_fn(|i| value[i] > lanes.best[i]);
             if better.iter().any(|b| *b) {
                 for layer in &mut lanes.layers {
@@ -213,7 +216,8 @@ impl Work for Optimise<'_> {
             let count = i32::try_from(iteration).unwrap_or(i32::MAX - 1) + 1;
             let correction = (1.0 / (1.0 - MEAN_DECAY.powi(count)), 1.0 / (1.0 - SQUARE_DECAY.powi(count)));
             let share = 2.0 / f64::from(count + 1);
-            climb::<FUSED>(self.whole, lanes, (slope_rate, multiplier_rate), (correction, share));
+            let steps = (correction, share, self.parts);
+            climb::<FUSED>(self.whole, lanes, (slope_rate, multiplier_rate), steps);
             slope_rate *= self.decay;
             multiplier_rate *= self.decay;
         }
@@ -222,8 +226,9 @@ impl Work for Optimise<'_> {
 
 /// The lines of an open neuron in every lane: slope below, slope above, intercept above.
 #[inline(always)]
-fn lines((l, u): (f64, f64), sign: &Lane, slope: &Lane) -> [Lane; 3] {
+fn lines((l, u): (f64, f64), sign: &Lane, slope: &Lane, parts: f64) -> [Lane; 3] {
     let chord = u / (u - l);
+    let slope = if parts > 0.0 { slope.map(|slope| (slope * parts).round() / parts) } else { *slope };
     let mut found = [[0.0; PANEL]; 3];
     for i in 0..PANEL {
         let split = if sign[i] > 0.0 { 1.0 } else { 0.0 };
@@ -237,7 +242,12 @@ fn lines((l, u): (f64, f64), sign: &Lane, slope: &Lane) -> [Lane; 3] {
 
 /// The least values over the box; `lanes.point` receives where they are attained.
 #[inline(always)]
-fn backward<const FUSED: bool>(whole: &Whole<'_>, objective: &Objective, lanes: &mut Lanes) -> Lane {
+fn backward<const FUSED: bool>(
+    whole: &Whole<'_>,
+    objective: &Objective,
+    lanes: &mut Lanes,
+    parts: f64,
+) -> Lane {
     let last = whole.hidden.len();
     let layers = &whole.network.layers;
     let mut sum = objective.constant;
@@ -259,7 +269,7 @@ fn backward<const FUSED: bool>(whole: &Whole<'_>, objective: &Objective, lanes: 
         }
         for (place, (neuron, ends)) in hidden.open().iter().zip(&hidden.ends).enumerate() {
             let (c, bias) = (&state.coefficient[*neuron as usize], layer.bias[*neuron as usize]);
-            let [below, above, lift] = lines(*ends, &state.sign[place], &state.slope.value[place]);
+            let [below, above, lift] = lines(*ends, &state.sign[place], &state.slope.value[place], parts);
             let (sign, multiplier) = (&state.sign[place], &state.multiplier.value[place]);
             let mut lane = [0.0; PANEL];
             for i in 0..PANEL {
@@ -302,7 +312,7 @@ fn climb<const FUSED: bool>(
     whole: &Whole<'_>,
     lanes: &mut Lanes,
     (slope_rate, multiplier_rate): (f64, f64),
-    (correction, share): ((f64, f64), f64),
+    (correction, share, parts): ((f64, f64), f64, f64),
 ) {
     for (middle, point) in lanes.middle.iter_mut().zip(&lanes.point) {
         (0..PANEL).for_each(|i| middle[i] += share * (point[i] - middle[i]));
@@ -331,7 +341,7 @@ fn climb<const FUSED: bool>(
         for (place, (neuron, ends)) in hidden.open().iter().zip(&hidden.ends).enumerate() {
             let (c, v) = (state.coefficient[*neuron as usize], &lanes.pre[*neuron as usize]);
             let sign = state.sign[place];
-            let [below, above, lift] = lines(*ends, &sign, &state.slope.value[place]);
+            let [below, above, lift] = lines(*ends, &sign, &state.slope.value[place], parts);
             let mut post = [0.0; PANEL];
             let (mut by_slope, mut by_multiplier, mut size) = ([0.0; PANEL], [0.0; PANEL], [0.0; PANEL]);
             for i in 0..PANEL {

@@ -41,8 +41,9 @@ const DECAY: f64 = 0.92;
 const HIDDEN_STEPS: usize = 20;
 const HIDDEN_RATE: f64 = 0.5;
 const HIDDEN_DECAY: f64 = 0.9;
-/// Steps in which multipliers are moved on to slopes as they are stored.
-const POLISH_STEPS: usize = 8;
+/// Steps in which multipliers, and slopes that are a leaf's own, are moved on with slopes as they are stored, and the first of the latter.
+const POLISH_STEPS: usize = 16;
+const POLISH_RATE: f64 = 0.05;
 /// Steps down from each point of an attack, and attacks on a case that is open at the root.
 const ATTACK_STEPS: usize = 40;
 const ATTACKS: usize = 3;
@@ -140,6 +141,8 @@ struct Sent<'a> {
     place: &'a Place,
     warm: Option<&'a Warm>,
     noted: Option<&'a StoredSlopes>,
+    /// Whether what it was cut from had a bound that was high enough, and was not proved once rounded.
+    above: bool,
 }
 
 /// What became of a region.
@@ -243,7 +246,8 @@ impl Search<'_> {
                 .map(|job| {
                     let noted = job.warm.as_ref().and_then(|warm| warm.noted);
                     let noted = noted.and_then(|n| states[job.case].tree.slopes.get(n as usize));
-                    Sent { case: job.case, place: &job.place, warm: job.warm.as_deref(), noted }
+                    let above = job.open.bound > self.enough[job.case];
+                    Sent { case: job.case, place: &job.place, warm: job.warm.as_deref(), noted, above }
                 })
                 .collect();
             let attack = roots || rounds % ATTACK_EVERY == ATTACK_EVERY - 1;
@@ -351,7 +355,9 @@ impl Search<'_> {
         let (steps, rate, decay) =
             if root { (ROOT_STEPS, ROOT_RATE, ROOT_DECAY) } else { (STEPS, RATE, DECAY) };
         let whole = &self.whole;
-        dispatch(Optimise { whole, objective: &objective, lanes, steps, rate, decay, enough: 0.0 });
+        // What begins high enough would not be optimised at all, and be rounded to the same again.
+        let enough = if jobs.iter().any(|job| job.above) { f64::INFINITY } else { 0.0 };
+        dispatch(Optimise { whole, objective: &objective, lanes, steps, rate, decay, enough, parts: 0.0 });
         let points = [lanes.point.clone(), lanes.middle.clone()];
         let best = lanes.best;
         // What is above has its numbers rounded as they are stored, with noted slopes and with its own.
@@ -369,16 +375,38 @@ impl Search<'_> {
             trial.start(whole);
             for lane in &left {
                 copy(lanes, *lane, trial, *lane);
-                round(whole, trial, *lane, if own { None } else { jobs[*lane].noted });
+                // What is to be polished is rounded only where its bound is taken.
+                if polish == 0 || !own {
+                    round(whole, trial, *lane, if own { None } else { jobs[*lane].noted });
+                }
             }
             let objective = &objective;
             if polish > 0 {
-                let (steps, rate) = (polish, (0.0, RATE.1));
-                dispatch(Optimise { whole, objective, lanes: trial, steps, rate, decay: DECAY, enough: 0.0 });
+                let (steps, rate) = (polish, (if own { POLISH_RATE } else { 0.0 }, RATE.1));
+                let parts = f64::from(SLOPE_PARTS);
+                dispatch(Optimise {
+                    whole,
+                    objective,
+                    lanes: trial,
+                    steps,
+                    rate,
+                    decay: DECAY,
+                    enough: 0.0,
+                    parts,
+                });
                 trial.take_best();
                 left.iter().for_each(|lane| round(whole, trial, *lane, None));
             }
-            dispatch(Optimise { whole, objective, lanes: trial, steps: 0, rate, decay, enough: 0.0 });
+            dispatch(Optimise {
+                whole,
+                objective,
+                lanes: trial,
+                steps: 0,
+                rate,
+                decay,
+                enough: 0.0,
+                parts: 0.0,
+            });
             for lane in left {
                 if trial.best[lane] > 0.0 {
                     let slopes = own.then(|| slopes_of(whole, trial, lane));

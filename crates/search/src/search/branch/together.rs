@@ -10,10 +10,11 @@ use secateur_checker::kernel::split::Case;
 use secateur_checker::number::Rational;
 
 use super::attack::search_point;
+use super::cheap::halves;
 use super::point::FloatConstraint;
 use super::problem::{AUTO_INPUTS, BranchOptions, BranchProblem};
 use super::sample;
-use super::tree::{Cut, SplitLeaf, SplitNode};
+use super::tree::{Cut, Place, SplitLeaf, SplitNode};
 use super::{BranchState, Open, SplitTree};
 use crate::bound::boxes::{BoxBounder, BoxBounds, OutputRows};
 use crate::float::FloatNetwork;
@@ -27,6 +28,14 @@ const LOOKED_INTO: usize = 8;
 
 /// Batches between two looks for points: descents in open regions, random points.
 const LOOK_EVERY: u64 = 4;
+/// Looks once no proof would hold a larger tree.
+const LOOKS_WHEN_FULL: usize = 256;
+
+/// Cuts that are tried on a box, and the share of the best one's score that a second one needs: a check takes twice as long as the
+/// search of a box, and trees are a fifth smaller, some by three quarters. Small trees are done sooner without.
+const CANDIDATES: usize = 2;
+const TRIED_AFTER: u64 = 1 << 10;
+const NEARLY: f64 = 0.5;
 
 /// What became of the cases.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +82,11 @@ pub fn search_together(
     let mut random = ChaCha8Rng::seed_from_u64(options.seed ^ state.steps);
     let mut batches = 0u64;
     while !state.open.is_empty() {
+        if state.is_full()
+            && let Some(found) = search.look_on(state, stop, &mut random)
+        {
+            return found;
+        }
         if state.steps >= limit || state.is_full() || stop() {
             return Together::Unknown { best_bound: state.lowest() };
         }
@@ -90,7 +104,7 @@ pub fn search_together(
         }
         batches += 1;
         // For one case each time.
-        if batches.is_multiple_of(LOOK_EVERY) {
+        if state.attacked && batches.is_multiple_of(LOOK_EVERY) {
             let case = (batches / LOOK_EVERY % cases.len() as u64) as usize;
             let found = search.descend(state, case, &mut random);
             if let Some(found) = found.or_else(|| search.sample(case, &mut random)) {
@@ -140,6 +154,19 @@ impl<'a> Search<'a> {
         points.into_iter().flatten().find_map(|(x, value)| self.accepted(case, &x, value))
     }
 
+    /// Looks for points though nothing more can be proved.
+    fn look_on(
+        &self,
+        state: &BranchState,
+        stop: &dyn Fn() -> bool,
+        random: &mut ChaCha8Rng,
+    ) -> Option<Together> {
+        (0..LOOKS_WHEN_FULL).take_while(|_| !stop()).find_map(|look| {
+            let case = look % self.problems.len();
+            self.descend(state, case, random).or_else(|| self.sample(case, random))
+        })
+    }
+
     /// Random points for all cases, and descents from the best for one of them.
     fn sample(&self, case: usize, random: &mut ChaCha8Rng) -> Option<Together> {
         if self.problems[case].network.inputs() > AUTO_INPUTS {
@@ -166,7 +193,7 @@ impl<'a> Search<'a> {
         let batch = state.open.split_off(state.open.len().saturating_sub(BATCH));
         let places: Vec<_> =
             batch.iter().map(|open| state.tree.place(open.node, &first.lower, &first.upper)).collect();
-        let corners = |side: fn(&super::tree::Place) -> &Vec<f64>| -> Vec<f64> {
+        let corners = |side: fn(&Place) -> &Vec<f64>| -> Vec<f64> {
             places.iter().flat_map(|place| side(place).iter().copied()).collect()
         };
         let (lower, upper) = (corners(|p| &p.lower), corners(|p| &p.upper));
@@ -177,11 +204,9 @@ impl<'a> Search<'a> {
             batch.iter().zip(found.lower.chunks_exact(self.constant.len())).enumerate()
         {
             state.steps += 1;
-            let short = bounds.iter().zip(&self.enough).map(|(bound, enough)| bound - enough);
-            let least = short.fold(f64::INFINITY, f64::min);
+            let least = self.short(bounds);
             if least > 0.0 {
-                state.tree.nodes[open.node] =
-                    SplitNode::Leaf(SplitLeaf::Constraint { constraint: 0, slopes: None });
+                state.tree.nodes[open.node] = leaf();
             } else {
                 left.push((least, index));
             }
@@ -196,17 +221,32 @@ impl<'a> Search<'a> {
                 return Err(Some(point));
             }
         }
-        let mut stuck = false;
-        for (bound, index) in left {
-            let (open, place) = (batch[index], &places[index]);
-            match self.cut(&found, index, place) {
-                Some(cut) => {
-                    let children = state.tree.cut(open.node, cut);
-                    state.open.extend(children.map(|node| Open { node, bound }));
-                }
-                None => {
-                    state.open.push(Open { bound, ..open });
-                    stuck = true;
+        let most = if state.steps < TRIED_AFTER { 1 } else { CANDIDATES };
+        let cuts: Vec<Vec<Cut>> =
+            left.iter().map(|(_, index)| self.cuts(&found, *index, &places[*index], most)).collect();
+        let tried = self.halves(left.iter().map(|(_, index)| &places[*index]).zip(&cuts));
+        let (mut stuck, mut tried) = (false, tried.chunks_exact(2));
+        for ((bound, index), cuts) in left.into_iter().zip(cuts) {
+            let open = batch[index];
+            let halves: Vec<&[f64]> =
+                if cuts.len() > 1 { tried.by_ref().take(cuts.len()).collect() } else { Vec::new() };
+            // A box that lacks four times as much takes about twice as many more.
+            let need = |which: &usize| -> f64 {
+                halves
+                    .get(*which)
+                    .map_or(0.0, |halves| halves.iter().map(|short| (-short).max(0.0).sqrt()).sum())
+            };
+            let Some(best) = (0..cuts.len()).min_by(|a, b| need(a).total_cmp(&need(b))) else {
+                state.open.push(Open { bound, ..open });
+                stuck = true;
+                continue;
+            };
+            for (side, node) in state.tree.cut(open.node, cuts[best]).into_iter().enumerate() {
+                if halves.get(best).is_some_and(|halves| halves[side] > 0.0) {
+                    state.steps += 1;
+                    state.tree.nodes[node] = leaf();
+                } else {
+                    state.open.push(Open { node, bound });
                 }
             }
         }
@@ -230,8 +270,27 @@ impl<'a> Search<'a> {
         self.accepted(row, &point, value)
     }
 
-    /// Halves the input that the open constraints' bounds depend on most.
-    fn cut(&self, found: &BoxBounds, index: usize, place: &super::tree::Place) -> Option<Cut> {
+    /// How far the lowest bound of a box is above what it has to exceed.
+    fn short(&self, bounds: &[f64]) -> f64 {
+        bounds.iter().zip(&self.enough).map(|(bound, enough)| bound - enough).fold(f64::INFINITY, f64::min)
+    }
+
+    /// [`Self::short`] of both halves of every box by every cut, where there are several.
+    fn halves<'b>(&self, boxes: impl Iterator<Item = (&'b Place, &'b Vec<Cut>)>) -> Vec<f64> {
+        let (mut lower, mut upper) = (Vec::new(), Vec::new());
+        for (place, cuts) in boxes.filter(|(_, cuts)| cuts.len() > 1) {
+            for cut in cuts {
+                halves(*cut, &place.lower, &place.upper, [&mut lower, &mut upper]);
+            }
+        }
+        let rows = OutputRows { weight: &self.weight, constant: &self.constant };
+        let found = self.bounder.bound(&lower, &upper, rows, false);
+        found.lower.chunks_exact(self.constant.len()).map(|bounds| self.short(bounds)).collect()
+    }
+
+    /// Halves the input that the open constraints' bounds depend on most, or the one after it if they depend on it nearly as much:
+    /// which of them is the better is told by the halves.
+    fn cuts(&self, found: &BoxBounds, index: usize, place: &Place, most: usize) -> Vec<Cut> {
         let first = &self.problems[0];
         let (inputs, rows) = (first.network.inputs(), self.constant.len());
         let bounds = &found.lower[index * rows..][..rows];
@@ -242,15 +301,22 @@ impl<'a> Search<'a> {
                 reach.iter_mut().zip(coefficients).for_each(|(sum, c)| *sum += c.abs());
             }
         }
-        place.halved(&first.inner, &reach)
+        let mut cuts = place.halvings(&first.inner, &reach);
+        let least = cuts.first().map_or(0.0, |(best, _)| NEARLY * best);
+        cuts.truncate(most);
+        cuts.into_iter().take_while(|(score, _)| *score >= least).map(|(_, cut)| cut).collect()
     }
+}
+
+fn leaf() -> SplitNode {
+    SplitNode::Leaf(SplitLeaf::Constraint { constraint: 0, slopes: None })
 }
 
 #[cfg(test)]
 mod tests {
     use secateur_checker::kernel::split::OutputConstraint;
 
-    use super::super::{BranchOutcome, MOST_NODES, search_branch};
+    use super::super::{BranchOutcome, MOST_VALUES, search_branch};
     use super::*;
     use crate::float::{FloatActivation, FloatLayer};
 
@@ -287,7 +353,7 @@ mod tests {
         let case = at_most(Rational::parse("-5").expect("a number"));
         let full = || {
             let mut state = BranchState { attacked: true, ..BranchState::default() };
-            state.tree.nodes.resize(MOST_NODES, SplitNode::Open);
+            state.tree.nodes.resize(MOST_VALUES / 19 + 1, SplitNode::Open);
             state
         };
         let mut state = full();
@@ -314,7 +380,8 @@ mod tests {
             (place.lower[0], place.upper[0]) = (0.0, width);
             let rows = OutputRows { weight: &search.weight, constant: &search.constant };
             let found = search.bounder.bound(&place.lower, &place.upper, rows, false);
-            let Some(Cut::Input { coordinate: cut, .. }) = search.cut(&found, 0, &place) else {
+            let Some(Cut::Input { coordinate: cut, .. }) = search.cuts(&found, 0, &place, 1).first().copied()
+            else {
                 panic!("no cut")
             };
             assert_eq!(cut, coordinate, "{width}");

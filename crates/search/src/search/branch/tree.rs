@@ -76,6 +76,9 @@ pub enum SplitLeaf {
     },
 }
 
+/// Values that an object with members counts for beside them.
+const OBJECT_VALUES: usize = 17;
+
 /// Slopes and multipliers of one bound, in units of 1/65536, per layer and neuron.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeafSlopes {
@@ -136,21 +139,26 @@ pub struct Place {
 const LEAST_SHARE: f64 = 0.05;
 
 impl Place {
-    /// The cut through the middle of the input that moves the bound most, given how much each does per width, strictly inside the
-    /// exact box too, of which the floats are the outside.
-    pub(super) fn halved(&self, (lower, upper): &(Vec<f64>, Vec<f64>), weights: &[f64]) -> Option<Cut> {
+    /// The cut through the middle of the input that moves the bound most; see [`Self::halvings`].
+    pub(super) fn halved(&self, inner: &(Vec<f64>, Vec<f64>), weights: &[f64]) -> Option<Cut> {
+        self.halvings(inner, weights).first().map(|(_, cut)| *cut)
+    }
+
+    /// The cuts through the middle of an input with their scores, the one first that moves the bound most, given how much each input
+    /// does per width; strictly inside the exact box too, of which the floats are the outside.
+    pub(super) fn halvings(&self, (lower, upper): &(Vec<f64>, Vec<f64>), weights: &[f64]) -> Vec<(f64, Cut)> {
         let floor = LEAST_SHARE * weights.iter().fold(0.0, |most: f64, w| most.max(w.abs())) + 1e-9;
-        let mut best = (0.0, None);
+        let mut cuts = Vec::new();
         let sides = self.lower.iter().zip(&self.upper).zip(lower.iter().zip(upper));
         for ((coordinate, weight), ((l, u), (inner_l, inner_u))) in (0u32..).zip(weights).zip(sides) {
             let (l, u) = (l.max(*inner_l), u.min(*inner_u));
             let at = 0.5 * (l + u);
-            let score = weight.abs().max(floor) * (u - l);
-            if l < at && at < u && score > best.0 {
-                best = (score, Some(Cut::Input { coordinate, at }));
+            if l < at && at < u {
+                cuts.push((weight.abs().max(floor) * (u - l), Cut::Input { coordinate, at }));
             }
         }
-        best.1
+        cuts.sort_by(|a, b| b.0.total_cmp(&a.0));
+        cuts
     }
 }
 
@@ -180,6 +188,26 @@ impl SplitTree {
         self.nodes.extend([SplitNode::Open, SplitNode::Open]);
         self.parents.extend([node, node]);
         [first, second]
+    }
+
+    /// Values that the tree takes in a proof's document, as the checker counts them: an object as sixteen and one more.
+    pub(super) fn values(&self) -> usize {
+        let lists = |slopes: &LeafSlopes| {
+            let lists = slopes.lower_slope.len() + slopes.upper_slope.len() + slopes.multipliers.len();
+            OBJECT_VALUES + 3 + lists
+        };
+        let node = |node: &SplitNode| match node {
+            SplitNode::Relu { .. } | SplitNode::Input { .. } => OBJECT_VALUES + 6,
+            SplitNode::Open => OBJECT_VALUES + 2,
+            SplitNode::Leaf(SplitLeaf::Kept { .. }) => OBJECT_VALUES + 4,
+            SplitNode::Leaf(SplitLeaf::Constraint { slopes, .. } | SplitLeaf::Combination { slopes, .. }) => {
+                OBJECT_VALUES + 2 + slopes.as_ref().map_or(0, lists)
+            }
+            SplitNode::Leaf(SplitLeaf::Farkas { slopes }) => OBJECT_VALUES + 1 + lists(slopes),
+            SplitNode::Leaf(SplitLeaf::Empty { .. }) => OBJECT_VALUES + 1,
+        };
+        let noted: usize = self.slopes.iter().map(|slopes| 1 + slopes.len()).sum();
+        self.nodes.iter().map(node).sum::<usize>() + noted
     }
 
     /// Notes slopes for leaves; their index.
@@ -258,5 +286,32 @@ pub(crate) mod bits {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
         u64::deserialize(deserializer).map(f64::from_bits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the checker counts `{"node": ..., "layer": ..., "neuron": ..., "children": [..., ...]}` and leaves: a value each, and sixteen
+    /// more for an object with members.
+    #[test]
+    fn values_are_counted_as_the_checker_does() {
+        let mut tree = SplitTree::default();
+        assert_eq!(tree.values(), 19);
+        let [first, second] = tree.cut(0, Cut::Relu { layer: 0, neuron: 1 });
+        assert_eq!(tree.values(), 23 + 2 * 19);
+        let slopes = LeafSlopes {
+            lower_slope: vec![vec![0; 5]; 2],
+            upper_slope: vec![Vec::new(); 2],
+            multipliers: vec![Vec::new(); 2],
+        };
+        tree.nodes[first] = SplitNode::Leaf(SplitLeaf::Constraint { constraint: 0, slopes: Some(slopes) });
+        // The witness is an object of three lists of two.
+        assert_eq!(tree.values(), 23 + (19 + 17 + 3 + 6) + 19);
+        let number = tree.note(vec![vec![0; 5]; 2]);
+        tree.nodes[second] =
+            SplitNode::Leaf(SplitLeaf::Kept { constraint: 0, slopes: number, multipliers: vec![1] });
+        assert_eq!(tree.values(), 23 + (19 + 17 + 3 + 6) + 21 + 3);
     }
 }
