@@ -26,7 +26,7 @@ Examples:
   secateur bundle hopper/ hopper.cert.dsse.json --masks hopper/masks/ \\
       --states states.npy --out hopper.secateur
   secateur check hopper.secateur --trust keys/trust.json
-  secateur bundle pair/dense pair/pruned pair.cert.dsse.json \
+  secateur bundle pair/dense pair/pruned pair.cert.dsse.json \\
       --property pair/property.json --out pair.secateur
   secateur bundle --open hopper.secateur --to opened/
 
