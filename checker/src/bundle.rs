@@ -59,11 +59,11 @@ pub struct Bundle<'a> {
 /// Whether a bundle may hold a file of this name. No absolute path, no `..` and no trust file is among them.
 pub fn is_member_name(name: &str) -> bool {
     let fixed = [CERTIFICATE, PROOF, WITNESS, PROPERTY, STATES];
-    fixed.contains(&name)
-        || name.split_once('/').is_some_and(|(folder, file)| match folder {
-            "masks" => is_plain_file_name(file),
-            _ => POLICIES.contains(&folder) && POLICY.contains(&file),
-        })
+    let in_folder = |(folder, file)| match folder {
+        "masks" => is_plain_file_name(file),
+        _ => POLICIES.contains(&folder) && POLICY.contains(&file),
+    };
+    fixed.contains(&name) || name.split_once('/').is_some_and(in_folder)
 }
 
 /// The one header that a member of this name and size may have, in the ustar format: a regular file of user and group 0
@@ -208,22 +208,20 @@ pub fn check_bytes(
     let certificate = path.join(CERTIFICATE);
     let checked = match given(PROPERTY) {
         Some(property) => {
+            // The first is needed; those after it are there or not.
+            let is_there =
+                |folder: &&str| bundle.members.iter().any(|member| member.name.starts_with(folder));
             let [first, others @ ..] = POLICIES;
-            let is_there = |folder: &&str| {
-                let lies = |member: &Member<'_>| Path::new(member.name).parent() == Some(Path::new(folder));
-                bundle.members.iter().any(lies)
-            };
             let folders = core::iter::once(first).chain(others.into_iter().take_while(is_there));
             let policies = folders.map(|folder| load_policy_by(&read, &path.join(folder)));
             let policies = policies.collect::<Result<Vec<_>, _>>()?;
             let property = read(&property, MAX_PROPERTY)?;
-            let policies =
-                policies.iter().map(|policy| [policy.manifest.as_slice(), policy.tensors.as_slice()]);
-            let files = PropertyFiles { policies: policies.collect(), property: &property };
+            let own = policies.iter().map(|own| [own.manifest.as_slice(), own.tensors.as_slice()]).collect();
+            let files = PropertyFiles { policies: own, property: &property };
             let proof = given(PROOF);
-            let proof = proof.as_deref();
             let mut nodes = |done| progress(done, 0);
-            let decided = check_property_by(&read, &files, &certificate, proof, trust, &mut nodes)?;
+            let decided =
+                check_property_by(&read, &files, &certificate, proof.as_deref(), trust, &mut nodes)?;
             Checked::Property(Box::new(decided.0), decided.1)
         }
         None => {
