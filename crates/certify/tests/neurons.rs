@@ -1,6 +1,7 @@
 //! Cases of many inputs: trees of split neurons over kept bounds, points, and what is searched again after a refusal.
 
 use secateur_certify::certify::keys::Key;
+use secateur_certify::verify::leaves::begin_with_leaves;
 use secateur_certify::verify::{Answer, Question, SearchState, verify};
 use secateur_checker::kernel::split::{Case, OutputConstraint};
 use secateur_checker::number::Rational;
@@ -165,4 +166,22 @@ fn a_refused_leaf_is_searched_again_in_its_own_case() {
         let trees = proof.matches(r#""constraint""#).count();
         assert!(word == "unsat" && trees > 2, "{bounds:?}: {proof}");
     }
+}
+
+/// Trees of one proof begin with the slopes that their own leaves name, not with those of all.
+#[test]
+fn a_tree_begins_with_its_own_slopes() {
+    let files = network();
+    let met = least(&files.2);
+    let question = question(&files, &[met - 0.25, met - 0.5]);
+    let options = BranchOptions::default();
+    let (word, proof) = decided(&question, &options);
+    assert_eq!(word, "unsat");
+    let named: serde_json::Value = serde_json::from_str(&proof).expect("JSON");
+    let named = named["kept"]["slopes"].as_array().expect("slopes").len();
+    let (search, counts) = begin_with_leaves(&question, &options, proof.as_bytes()).expect("a beginning");
+    assert_eq!(search.states.iter().map(|state| state.tree().slopes.len()).sum::<usize>(), named);
+    assert!(search.states.len() == 2 && search.rows.is_some() && counts.begun == counts.leaves);
+    let answer = verify(&question, &options, search, &Key::from_seed([3; 32]), "p", &|| false);
+    assert!(matches!(answer, Ok(Answer::Decided { decided, .. }) if decided.word() == "unsat"));
 }

@@ -1,6 +1,8 @@
 //! Split trees of other tools, and of earlier proofs, as where a search begins. Untrusted: whatever the file says, every leaf
 //! goes through the checker. `spec/leaves.md`.
 
+use std::collections::BTreeMap;
+
 use secateur_checker::number::Rational;
 use secateur_checker::property::read_property;
 use secateur_checker::reader::property::PROOF_FORMAT;
@@ -274,7 +276,9 @@ fn state_of_proof(
     options: &BranchOptions,
 ) -> Option<(BranchState, GivenCounts)> {
     let number = |text: &Option<String>| text.as_ref()?.parse::<u32>().ok();
-    let mut evidence = TreeEvidence { noted: noted.to_vec(), ..TreeEvidence::default() };
+    let mut evidence = TreeEvidence::default();
+    // Of the slopes that all trees of a proof share, a tree has those that its leaves name.
+    let mut own = BTreeMap::new();
     let mut cuts = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
         let cut = match node.node.as_str() {
@@ -315,7 +319,16 @@ fn state_of_proof(
         }
         if node.node == "kept" {
             let multipliers = words(node.multipliers.as_ref()?)?.into_iter().map(|m| u32::try_from(m).ok());
-            let (slopes, multipliers) = (number(&node.slopes)?, multipliers.collect::<Option<_>>()?);
+            let (named, multipliers) = (number(&node.slopes)?, multipliers.collect::<Option<_>>()?);
+            let slopes = match own.get(&named) {
+                Some(slopes) => *slopes,
+                None => {
+                    evidence.noted.push(noted.get(named as usize)?.clone());
+                    let slopes = (evidence.noted.len() - 1) as u32;
+                    own.insert(named, slopes);
+                    slopes
+                }
+            };
             evidence.kept.push(GivenNumbers { node: index, slopes, multipliers });
         }
     }
