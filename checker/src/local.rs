@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::family::{BandEnd, Family};
 use crate::kernel::band::{BandNetwork, band_bounds};
-use crate::kernel::bounds::{StateBounds, envelope, policies_of_later};
+use crate::kernel::bounds::{Differences, StateBounds, envelope, policies_of_later};
 use crate::kernel::branch::{CellOutputs, bound_cells, bound_tree};
 use crate::kernel::crown::{CrownLayers, Witness, bound_functionals, crown_layers};
 use crate::kernel::enclose::TanhTable;
@@ -38,6 +38,8 @@ pub struct LocalProblem<'a> {
     bands: BTreeMap<BandEnd, Vec<BandNetwork>>,
     paired: Option<(GridNetwork, Vec<PairedNetwork>)>,
     table: &'static TanhTable,
+    /// Of the outputs, where backward bounds are had.
+    differences: Differences,
     /// Of a Gaussian policy whose input sets are cut into cells.
     gaussian: Option<HeadBounds>,
     witness: Option<WitnessFile<'a>>,
@@ -86,6 +88,12 @@ impl<'a> LocalProblem<'a> {
         let masked = masks.iter().map(|mask| dense.pruned(mask)).collect::<Result<Vec<_>, _>>()?;
         let (table, value_bits) = (tanh_table()?, scale.value_bits);
         let (bands, paired) = (BTreeMap::new(), None);
+        let differences = match policy.head {
+            Head::Gaussian { .. } => Differences::Without,
+            Head::Deterministic | Head::Categorical if policy.network.outputs() < 2 => Differences::Without,
+            Head::Deterministic => Differences::Lead,
+            Head::Categorical => Differences::All,
+        };
         Ok(Self {
             policy,
             set,
@@ -96,6 +104,7 @@ impl<'a> LocalProblem<'a> {
             bands,
             paired,
             table,
+            differences,
             gaussian: None,
             witness: None,
             value_bits,
@@ -120,6 +129,10 @@ impl<'a> LocalProblem<'a> {
         }
         if families.iter().any(|f| f.is_float32()) {
             check_binary32(network)?;
+        }
+        // What is left of a lead that binary32 may lose is the oscillation.
+        if families.contains(&Family::Binary32Crown) {
+            self.differences = self.all_differences();
         }
         if families.contains(&Family::Branch) && matches!(self.policy.head, Head::Gaussian { .. }) {
             self.gaussian = Some(HeadBounds::new(&self.policy.head)?);
@@ -172,7 +185,12 @@ impl<'a> LocalProblem<'a> {
 
     /// Whether same-action margins mean something: several outputs, and not the mean of a Gaussian.
     pub fn has_margins(&self) -> bool {
-        self.policy.network.outputs() > 1 && !matches!(self.policy.head, Head::Gaussian { .. })
+        self.differences != Differences::Without
+    }
+
+    /// All differences if there are margins.
+    fn all_differences(&self) -> Differences {
+        if self.has_margins() { Differences::All } else { Differences::Without }
     }
 
     /// The network pruned by mask `mask`, on the grid.
@@ -381,7 +399,7 @@ impl<'a> LocalProblem<'a> {
         // Without a final squash the last layer's rows are the outputs, and its slopes are theirs.
         let last = network.layers.len().saturating_sub(1);
         let squashed = network.layers.last().is_some_and(|l| l.activation != GridActivation::Identity);
-        StateBounds::from_functionals(&mask.center, self.has_margins(), &mut |asked| {
+        StateBounds::from_functionals(&mask.center, self.differences, &mut |asked| {
             let row = |row: Option<(usize, bool)>| {
                 let (output, upper) = row.filter(|_| !squashed)?;
                 witness.row(last, output, upper)
@@ -400,7 +418,7 @@ impl<'a> LocalProblem<'a> {
             let tree = cells.begin();
             let outputs = CellOutputs {
                 center: &mask.center,
-                margins: self.has_margins(),
+                differences: self.all_differences(),
                 softmax: mask.policy.as_ref(),
                 gaussian: self.gaussian.as_ref(),
             };
@@ -414,7 +432,7 @@ impl<'a> LocalProblem<'a> {
         let trees = self.witness.as_ref().and_then(|w| w.trees(mask.mask, (at.state, self.states())));
         let mut trees = trees.ok_or(Fault::TreesMissing { mask: mask.mask })?;
         let (network, layers) = (mask.network, &self.backward(at, mask)?.0);
-        let bounds = StateBounds::from_functionals(&mask.center, self.has_margins(), &mut |asked| {
+        let bounds = StateBounds::from_functionals(&mask.center, self.all_differences(), &mut |asked| {
             let all: Vec<_> = asked.iter().map(|(weights, _)| (&**weights, None)).collect();
             let own = bound_functionals(network, self.table, layers, &at.input, &all)?;
             let met = own.into_iter().zip(&all).map(|(own, (weights, _))| {

@@ -34,6 +34,17 @@ pub struct StateBounds {
 /// The weights of a functional `sum weights_i * output_i`; an output's number and side if it is one output's.
 pub type Asked = (Vec<i64>, Option<(usize, bool)>);
 
+/// Which differences of two outputs are bounded beside the outputs themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Differences {
+    /// None.
+    Without,
+    /// Those that the margin needs: of every output to the one that leads, unless these leave open which output leads.
+    Lead,
+    /// All: the oscillation and the gains need them too.
+    All,
+}
+
 /// Upper bounds of functionals, in their order.
 pub(crate) type BoundsOf<'a> = dyn FnMut(&[Asked]) -> Result<Vec<i64>, Fault> + 'a;
 
@@ -115,13 +126,13 @@ impl StateBounds {
     }
 
     /// Rule `local.change`, from upper bounds on functionals of the outputs: minus and plus each output (given with its
-    /// number and side), then, with `margins`, every difference of two, which correlate.
+    /// number and side), then the differences of two, which correlate. The margin is the same with [`Differences::Lead`].
     ///
     /// # Errors
     /// Those of `bounds`; [`Fault::Overflow`].
     pub fn from_functionals(
         center: &GridBox,
-        margins: bool,
+        differences: Differences,
         bounds: &mut BoundsOf<'_>,
     ) -> Result<Self, Fault> {
         let outputs = center.len();
@@ -136,10 +147,25 @@ impl StateBounds {
             region.push((negative.checked_neg().within(0)?, positive));
         }
         let mut state = Self::from_box(center, &GridBox::from_intervals(region))?;
-        if margins {
-            state.sharpen(center, bounds)?;
+        match differences {
+            Differences::Without => {}
+            Differences::Lead if state.lead(center, bounds)? => {}
+            Differences::Lead | Differences::All => state.sharpen(center, bounds)?,
         }
         Ok(state)
+    }
+
+    /// The margin from bounds on the leader's differences, and whether more of them would make no other.
+    fn lead(&mut self, center: &GridBox, bounds: &mut BoundsOf<'_>) -> Result<bool, Fault> {
+        let outputs = center.len();
+        let Some((leader, _)) = leader(center) else { return Ok(true) };
+        let others = (0..outputs).filter(|other| *other != leader);
+        let asked = others.map(|other| (difference(outputs, Some(other), Some(leader)), None));
+        let mut gains = bounds(&asked.collect::<Vec<_>>())?.into_iter();
+        let kept = margin(center, self.oscillation, |_, _| gains.next().shaped(0)?.checked_neg().within(0))?;
+        self.margin = self.margin.max(kept);
+        // Any output may lead iff there is no more than that it loses at most the oscillation.
+        Ok(kept != self.oscillation.checked_neg())
     }
 
     /// Oscillation and margin from bounds on the differences of outputs.
@@ -348,6 +374,8 @@ fn leader(center: &GridBox) -> Option<(usize, i64)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn region(pairs: &[(i64, i64)]) -> GridBox {
@@ -452,6 +480,45 @@ mod tests {
         assert_eq!(margin(&far, 0, kept(0)), Err(Fault::Overflow { layer: 0 }));
         let lost = |_: usize, _: usize| Err(Fault::NoBand);
         assert_eq!(margin(&center, 0, lost), Err(Fault::NoBand));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        /// Whatever is said of outputs and differences: the leader's alone make the margin that all make, and are asked for alone where
+        /// it is known which output leads.
+        #[test]
+        fn the_lead_needs_no_other_differences(
+            center in prop::collection::vec((-20..20i64, 0..4i64), 1..6),
+            pool in prop::collection::vec(-30..30i64, 36),
+        ) {
+            let outputs = center.len();
+            let center = GridBox::from_intervals(center.into_iter().map(|(lower, width)| (lower, lower + width)));
+            let found = |differences| {
+                let mut count = 0;
+                let state = StateBounds::from_functionals(&center, differences, &mut |asked| {
+                    count += asked.len();
+                    let bound = |(weights, _): &Asked| {
+                        let place = |weight| weights.iter().position(|w| *w == weight);
+                        match (place(1), place(-1)) {
+                            (Some(plus), Some(minus)) => pool[plus * 6 + minus],
+                            // The least and greatest value, at both sides of the unperturbed.
+                            (plus, minus) => 60 + pool[plus.or(minus).unwrap()],
+                        }
+                    };
+                    Ok(asked.iter().map(bound).collect())
+                });
+                (state.unwrap().margin, count)
+            };
+            let ((lead, asked), (all, most)) = (found(Differences::Lead), found(Differences::All));
+            prop_assert_eq!(lead, all);
+            let clean = leader(&center).unwrap();
+            let clear = center.intervals().enumerate().all(|(i, (_, upper))| i == clean.0 || upper < clean.1);
+            prop_assert_eq!(most, 2 * outputs + outputs * (outputs - 1));
+            if clear {
+                prop_assert_eq!(asked, 3 * outputs - 1);
+            }
+        }
     }
 
     /// Outputs 7, 7 and 3 that move by 1, 2 and 5: in the tie either of two is preferred, and the second can fall by

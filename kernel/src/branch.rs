@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use num_traits::ToPrimitive;
 
 use crate::back::Functional;
-use crate::bounds::StateBounds;
+use crate::bounds::{Differences, StateBounds};
 use crate::crown::{CrownLayers, bound_functionals, bound_outputs, bound_rows, crown_layers};
 use crate::enclose::TanhTable;
 use crate::fault::{Fault, Place};
@@ -87,8 +87,8 @@ const EMPTY: Fault = Fault::EmptyInterval { layer: 0, neuron: 0 };
 pub struct CellOutputs<'a> {
     /// Encloses the unperturbed outputs.
     pub center: &'a GridBox,
-    /// Whether the lead of the preferred output is bounded.
-    pub margins: bool,
+    /// Which of their differences are bounded: without or all, the same of every leaf.
+    pub differences: Differences,
     /// The unperturbed policy, if it is a softmax.
     pub softmax: Option<&'a Softmax>,
     /// The head, if it is Gaussian.
@@ -151,7 +151,7 @@ pub fn bound_cells(
     outputs: &CellOutputs<'_>,
     nodes: &mut NodeAt<'_>,
 ) -> Result<StateBounds, Fault> {
-    let CellOutputs { center, margins, softmax, gaussian } = *outputs;
+    let CellOutputs { center, differences, softmax, gaussian } = *outputs;
     let mut largest: Option<Vec<i64>> = None;
     let (mut policy, mut distance): (Option<PolicyChange>, Option<Rational>) = (None, None);
     walk_parts(network, table, input, nodes, &mut |layers, part, _, (node, witness)| {
@@ -159,7 +159,7 @@ pub fn bound_cells(
             return Err(Fault::SlopesInCell { node });
         }
         let (mut found, mut sides) = (Vec::new(), Vec::new());
-        let leaf = StateBounds::from_functionals(center, margins, &mut |asked| {
+        let leaf = StateBounds::from_functionals(center, differences, &mut |asked| {
             let rows: Vec<_> = asked.iter().map(|(weights, _)| (&**weights, None)).collect();
             let bounds = bound_functionals(network, table, layers, part, &rows)?;
             found.extend_from_slice(&bounds);
@@ -189,7 +189,7 @@ pub fn bound_cells(
         Ok(())
     })?;
     let mut largest = largest.ok_or(EMPTY)?.into_iter();
-    let whole = StateBounds::from_functionals(center, margins, &mut |asked| {
+    let whole = StateBounds::from_functionals(center, differences, &mut |asked| {
         Ok(largest.by_ref().take(asked.len()).collect())
     })?;
     Ok(StateBounds { policy, distance, gains: Vec::new(), ..whole })

@@ -1,7 +1,7 @@
 //! Products of several lists of coefficients with one table of weights, and other work on lists, by the vector instructions
 //! of the machine at hand. Trusted. `spec/rules/local.md#backward-bounds`; `spec/trust.md` on `pulp`.
 //!
-//! A factor is `high * 2^26 + low` with `0 <= low < 2^26`, and `x w = hh 2^52 + (both - hh - ll) 2^26 + ll` with `ll`, `hh` and
+//! Where the machine multiplies 52 bits by 52 bits and adds, and the numbers fit, that is what it does ([`vector::Fused`]). Else a factor is `high * 2^26 + low` with `0 <= low < 2^26`, and `x w = hh 2^52 + (both - hh - ll) 2^26 + ll` with `ll`, `hh` and
 //! `both` the products of the low limbs, of the high ones and of their sums. So many terms are added up in 64 bits as cannot
 //! leave them; what has added up is carried from limb to limb: exact, and so the same on every machine.
 
@@ -43,12 +43,27 @@ mod vector {
 
     use crate::grid::GridLayer;
     use crate::table::Table;
-    use crate::wide::{LOW, LOW_LIMB, every, magnitudes, terms_in_64_bits};
+    use crate::wide::{LOW, LOW_LIMB, magnitudes, terms_in_64_bits};
+
+    pulp::simd_type! {
+        /// AVX-512 with fused multiply-adds of 52 bits, as pulp names what a machine has.
+        struct Ifma {
+            avx512f: "avx512f",
+            avx512bw: "avx512bw",
+            avx512dq: "avx512dq",
+            avx512vl: "avx512vl",
+            avx512ifma: "avx512ifma",
+        }
+    }
 
     /// Lists that are multiplied with a vector of weights while it is at hand.
     const LISTS: usize = 4;
     /// Terms of which the weights stay in the cache.
     const TERMS: usize = 128;
+    /// Bits of the lower of the two numbers that a sum is had in.
+    const LOWER: u32 = 2 * LOW;
+    /// What it has of a sum.
+    const LOWER_BITS: i64 = (1 << LOWER) - 1;
 
     /// Does the work by the best instruction set of the machine; what is not inlined is not compiled for it.
     pub(crate) fn vectorized<W: Work>(work: W) -> W::Output {
@@ -102,92 +117,247 @@ mod vector {
         }
     }
 
+    /// A way to multiply lists with `N` columns at once.
+    trait Way<const N: usize>: Copy {
+        /// A number of a list, as it goes into products.
+        type Factor: Copy + PartialEq;
+        /// So made of the number.
+        fn factor(self, number: i64) -> Self::Factor;
+        /// A weight as a lane has it.
+        fn weight(self, weight: i64) -> i64;
+        /// What the products of up to [`TERMS`] terms add up to, in upper and lower bits.
+        fn sums(self, factors: &[[Self::Factor; LISTS]], weights: &[[i64; N]]) -> [[[i64; N]; 2]; LISTS];
+    }
+
+    /// Three products of limbs.
+    #[derive(Clone, Copy)]
+    struct Limbs<L>(L);
+
+    impl<L: Lanes, const N: usize> Way<N> for Limbs<L>
+    where
+        [i64; N]: Pod,
+    {
+        type Factor = [i64; 3];
+
+        #[inline(always)]
+        fn factor(self, number: i64) -> [i64; 3] {
+            let (low, high) = (number & LOW_LIMB, number >> LOW);
+            [low, high, low.wrapping_add(high)]
+        }
+
+        /// The low limb in the lower half of the lane and the high one in the upper.
+        #[inline(always)]
+        fn weight(self, weight: i64) -> i64 {
+            (weight >> LOW << 32) | (weight & LOW_LIMB)
+        }
+
+        #[inline(always)]
+        fn sums(self, factors: &[[[i64; 3]; LISTS]], weights: &[[i64; N]]) -> [[[i64; N]; 2]; LISTS] {
+            let Self(lanes) = self;
+            let mut sums = [[cast::<_, L::Vector>([0i64; N]); 3]; LISTS];
+            for (factors, weights) in factors.iter().zip(weights) {
+                let low = cast(*weights);
+                let high = lanes.high(low);
+                let weights = [low, high, lanes.add(low, high)];
+                for (sums, limbs) in sums.iter_mut().zip(factors) {
+                    for ((sum, limb), weight) in sums.iter_mut().zip(limbs).zip(weights) {
+                        *sum = lanes.add(*sum, lanes.mul(cast([*limb; N]), weight));
+                    }
+                }
+            }
+            sums.map(|sums| {
+                let [ll, hh, both] = sums.map(cast::<_, [i64; N]>);
+                let (mut high, mut low) = ([0; N], [0; N]);
+                let places = high.iter_mut().zip(&mut low);
+                for (((high, low), ll), (hh, both)) in places.zip(ll).zip(hh.into_iter().zip(both)) {
+                    // Each is below 2^62 in magnitude, the middle too.
+                    let middle = both.wrapping_sub(ll).wrapping_sub(hh).wrapping_add(ll >> LOW);
+                    *high = hh.wrapping_add(middle >> LOW);
+                    *low = ((middle & LOW_LIMB) << LOW) | (ll & LOW_LIMB);
+                }
+                [high, low]
+            })
+        }
+    }
+
+    /// Fused multiply-adds of 52 bits without sign: `w = w_1 2^coarse + w_0` with `0 <= w_0 < 2^coarse`, and the products are those
+    /// of `c + 2^(51 - coarse)` and `w_1 + 2^51`, of which neither is below 0 or has more bits.
+    #[derive(Clone, Copy)]
+    struct Fused {
+        lanes: Ifma,
+        coarse: u32,
+    }
+
+    impl Fused {
+        /// For numbers and weights of these magnitudes.
+        fn of(lanes: Ifma, numbers: u64, largest: u64) -> Option<Self> {
+            let coarse =
+                (0..=3u32).find(|coarse| largest.checked_shr(coarse.saturating_add(51)) == Some(0))?;
+            (numbers.checked_shr(51u32.checked_sub(coarse)?)? == 0).then_some(Self { lanes, coarse })
+        }
+
+        /// What is added to a number of a list.
+        #[inline(always)]
+        fn shift(self) -> i64 {
+            1 << 51u32.saturating_sub(self.coarse)
+        }
+    }
+
+    impl Way<8> for Fused {
+        type Factor = i64;
+
+        #[inline(always)]
+        fn factor(self, number: i64) -> i64 {
+            number.wrapping_add(self.shift())
+        }
+
+        /// What has been cut off stands above the 52 bits that products read.
+        #[inline(always)]
+        fn weight(self, weight: i64) -> i64 {
+            let fine = weight & (1i64 << self.coarse).wrapping_sub(1);
+            (fine << LOWER) | (weight >> self.coarse).wrapping_add(1 << 51)
+        }
+
+        #[inline(always)]
+        fn sums(self, factors: &[[i64; LISTS]], weights: &[[i64; 8]]) -> [[[i64; 8]; 2]; LISTS] {
+            let (f, ifma) = (self.lanes.avx512f, self.lanes.avx512ifma);
+            let none = cast::<_, __m512i>([0i64; 8]);
+            let lower_bits = cast([LOWER_BITS; 8]);
+            let (mut sums, mut weight, mut bits) = ([[none; 2]; LISTS], none, none);
+            let (mut number, mut count) = ([0i64; LISTS], 0i64);
+            for (factors, weights) in factors.iter().zip(weights) {
+                let weights = cast(*weights);
+                (bits, count) = (f._mm512_or_si512(bits, weights), count.wrapping_add(1));
+                weight = f._mm512_add_epi64(weight, f._mm512_and_si512(weights, lower_bits));
+                for (([low, high], number), factor) in sums.iter_mut().zip(&mut number).zip(factors) {
+                    let factors = cast([*factor; 8]);
+                    *low = ifma._mm512_madd52lo_epu64(*low, factors, weights);
+                    *high = ifma._mm512_madd52hi_epu64(*high, factors, weights);
+                    *number = number.wrapping_add(*factor);
+                }
+            }
+            // Few weights have bits that are cut off.
+            let (mut fine, mut fine_weight) = ([none; LISTS], none);
+            if cast::<_, [i64; 8]>(bits).iter().any(|bits| bits >> LOWER != 0) {
+                for (factors, weights) in factors.iter().zip(weights) {
+                    let weights = f._mm512_srli_epi64::<LOWER>(cast(*weights));
+                    fine_weight = f._mm512_add_epi64(fine_weight, weights);
+                    for (fine, factor) in fine.iter_mut().zip(factors) {
+                        *fine = ifma._mm512_madd52lo_epu64(*fine, cast([*factor; 8]), weights);
+                    }
+                }
+            }
+            let (weight, fine_weight): ([i64; 8], [i64; 8]) = (cast(weight), cast(fine_weight));
+            let mut found = [[[0; 8]; 2]; LISTS];
+            for (([highs, lows], (sums, fine)), number) in
+                found.iter_mut().zip(sums.iter().zip(fine)).zip(number)
+            {
+                let ([low, high], fine) = (sums.map(cast::<_, [i64; 8]>), cast::<_, [i64; 8]>(fine));
+                // Of up to 128 terms, each of these has 62 bits at most.
+                let own = (number << self.coarse).wrapping_sub(count << 51);
+                let places = highs.iter_mut().zip(lows).zip(weight.iter().zip(fine_weight));
+                for (((to_high, to_low), (weight, fine_weight)), ((high, low), fine)) in
+                    places.zip(high.iter().zip(low).zip(fine))
+                {
+                    // `2^51` times this is what the shifts of both have added.
+                    let shifts = weight.wrapping_add(own);
+                    let low = (low << self.coarse).wrapping_add(fine);
+                    let low = low.wrapping_sub(fine_weight.wrapping_mul(self.shift()));
+                    let low = low.wrapping_sub((shifts & 1) << 51);
+                    *to_high = (high << self.coarse).wrapping_sub(shifts >> 1).wrapping_add(low >> LOWER);
+                    *to_low = low & LOWER_BITS;
+                }
+            }
+            found
+        }
+    }
+
     /// `floor(sum_i c_i W_ij / 2^weight_bits)` for every list `c` and column `j`; `reach` is at least `sum_i |c_i|` of each.
     ///
     /// `None` where it would not pay, where a list has another length than the weights are high, or where magnitudes do not show
     /// that all of it is in range: then each has to be looked at alone.
     pub(crate) fn column_floors(lists: &[&[i64]], reach: u128, layer: &GridLayer) -> Option<Vec<Vec<i64>>> {
-        let up = (2 * LOW).checked_sub(layer.weight_bits)?;
+        let up = LOWER.checked_sub(layer.weight_bits)?;
         let most = reach.checked_mul(layer.largest.into())?.checked_shr(layer.weight_bits)?;
-        let terms =
-            terms_in_64_bits(lists.iter().fold(0, |bits, list| bits | magnitudes(list)), layer.largest)?;
-        let terms = usize::try_from(terms).ok().filter(|terms| *terms > 0)?;
+        let numbers = lists.iter().fold(0, |bits, list| bits | magnitudes(list));
+        let terms = usize::try_from(terms_in_64_bits(numbers, layer.largest)?).ok();
+        let terms = terms.filter(|terms| *terms > 0)?.min(TERMS);
         let suits = |list: &&[i64]| list.len() == layer.outputs();
         if most >> 62 != 0 || lists.len() < LISTS || !lists.iter().all(suits) {
             return None;
         }
         let weight = &layer.weight;
+        if let Some(way) = Ifma::try_new().and_then(|lanes| Fused::of(lanes, numbers, layer.largest)) {
+            return way.lanes.vectorize(Product { way, lists, weight, terms: TERMS, up });
+        }
         match V4::try_new() {
-            Some(lanes) => lanes.vectorize(Product::<V4, 8> { lanes, lists, weight, terms, up }),
+            Some(lanes) => lanes.vectorize(Product::<_, 8> { way: Limbs(lanes), lists, weight, terms, up }),
             None => {
                 let lanes = V3::try_new()?;
-                lanes.vectorize(Product::<V3, 4> { lanes, lists, weight, terms, up })
+                lanes.vectorize(Product::<_, 4> { way: Limbs(lanes), lists, weight, terms, up })
             }
         }
     }
 
     /// [`column_floors`] by vectors of `N` lanes, at most `terms` terms of them in 64 bits; `up` is what is left of 52 bits.
-    struct Product<'a, L, const N: usize> {
-        lanes: L,
+    struct Product<'a, W, const N: usize> {
+        way: W,
         lists: &'a [&'a [i64]],
         weight: &'a Table<i64>,
         terms: usize,
         up: u32,
     }
 
-    impl<L: Lanes, const N: usize> Work for Product<'_, L, N>
-    where
-        [i64; N]: Pod,
-    {
+    impl<W: Way<N>, const N: usize> Work for Product<'_, W, N> {
         type Output = Option<Vec<Vec<i64>>>;
 
         // What is not inlined is not compiled for the instruction set.
         #[inline(always)]
         fn call(self) -> Self::Output {
-            let Self { lanes, lists, weight, terms, up } = self;
+            let Self { way, lists, weight, terms, up } = self;
             let columns = weight.columns();
             let across = columns.div_ceil(N);
             // `high 2^52 + low` with `0 <= low < 2^52`, for every list a panel of columns after the other.
             let mut sums = vec![[[0i64; N]; 2]; lists.len().checked_mul(across)?];
             let counts = |term: &usize| lists.iter().any(|list| list.get(*term) != Some(&0));
             let counted: Vec<usize> = (0..weight.height()).filter(counts).collect();
-            for terms in counted.chunks(terms.min(TERMS)) {
-                let panel = |place| {
-                    every(terms.iter().map(|&term| Some(packed(weight.row(term)?.chunks(N).nth(place)?))))
-                };
-                let panels: Vec<Vec<[i64; N]>> = every((0..across).map(panel))?;
-                let spans: Vec<_> = panels.iter().map(|panel| span(panel, &[0; N])).collect();
+            for terms in counted.chunks(terms) {
+                let mut panels = vec![Vec::with_capacity(terms.len()); across];
+                for &term in terms {
+                    for (panel, weights) in panels.iter_mut().zip(weight.row(term)?.chunks(N)) {
+                        panel.push(packed::<W, N>(way, weights));
+                    }
+                }
+                let spans: Vec<_> = panels.iter().map(|panel| span(panel, &[way.weight(0); N])).collect();
                 // Beside the last lists, those of others may stay: their sums are not taken.
-                let mut limbs = vec![[[0; 3]; LISTS]; terms.len()];
+                let mut factors = vec![[way.factor(0); LISTS]; terms.len()];
                 for (lists, sums) in lists.chunks(LISTS).zip(sums.chunks_mut(LISTS.checked_mul(across)?)) {
-                    for (limbs, &term) in limbs.iter_mut().zip(terms) {
-                        for (limbs, list) in limbs.iter_mut().zip(lists) {
-                            let coefficient = list.get(term)?;
-                            let (low, high) = (coefficient & LOW_LIMB, coefficient >> LOW);
-                            *limbs = [low, high, low.wrapping_add(high)];
+                    for (factors, &term) in factors.iter_mut().zip(terms) {
+                        for (factor, list) in factors.iter_mut().zip(lists) {
+                            *factor = way.factor(*list.get(term)?);
                         }
                     }
-                    let own = span(&limbs, &[[0; 3]; LISTS]);
+                    let own = span(&factors, &[way.factor(0); LISTS]);
                     let mut places = sums.chunks_mut(across).map(|sums| sums.iter_mut()).collect::<Vec<_>>();
                     for (weights, span) in panels.iter().zip(&spans) {
                         // Networks beside each other are apart: most panels have no weight where a list has a number.
                         let both = own.start.max(span.start)..own.end.min(span.end);
                         let columns = places.iter_mut().map(Iterator::next);
-                        let Some(terms) =
-                            limbs.get(both.clone()).zip(weights.get(both)).filter(|t| !t.0.is_empty())
+                        let Some((factors, weights)) =
+                            factors.get(both.clone()).zip(weights.get(both)).filter(|t| !t.0.is_empty())
                         else {
                             columns.for_each(drop);
                             continue;
                         };
-                        for (sums, found) in columns.zip(panel_sums(lanes, terms)) {
-                            add_limbs(sums?, found);
+                        for (sums, found) in columns.zip(way.sums(factors, weights)) {
+                            add(sums?, found);
                         }
                     }
                 }
             }
             let mut floors = Vec::with_capacity(lists.len());
             // The weights' bits.
-            let down = (2 * LOW).checked_sub(up)?;
+            let down = LOWER.checked_sub(up)?;
             for sums in sums.chunks(across) {
                 let mut own = Vec::with_capacity(columns.checked_next_multiple_of(N)?);
                 for [high, low] in sums {
@@ -212,49 +382,24 @@ mod vector {
         start..items.iter().rposition(counts).map_or(start, |last| last.saturating_add(1))
     }
 
-    /// Up to `N` weights, each with its low limb in the lower half of a lane and its high one in the upper.
+    /// Up to `N` weights, a lane each.
     #[inline(always)]
-    fn packed<const N: usize>(weights: &[i64]) -> [i64; N] {
+    fn packed<W: Way<N>, const N: usize>(way: W, weights: &[i64]) -> [i64; N] {
         let mut lanes = [0; N];
         for (lane, weight) in lanes.iter_mut().zip(weights) {
-            *lane = (weight >> LOW << 32) | (weight & LOW_LIMB);
+            *lane = *weight;
         }
-        lanes
+        lanes.map(|weight| way.weight(weight))
     }
 
-    /// The sums over the terms at hand for a panel of `N` columns: of the products of low limbs, of high ones, of their sums.
+    /// Adds to `high 2^52 + low`; the whole sum is below `2^114`.
     #[inline(always)]
-    fn panel_sums<L: Lanes, const N: usize>(
-        lanes: L,
-        (limbs, weights): (&[[[i64; 3]; LISTS]], &[[i64; N]]),
-    ) -> [[[i64; N]; 3]; LISTS]
-    where
-        [i64; N]: Pod,
-    {
-        let mut sums = [[cast::<_, L::Vector>([0i64; N]); 3]; LISTS];
-        for (limbs, weights) in limbs.iter().zip(weights) {
-            let low = cast(*weights);
-            let high = lanes.high(low);
-            let weights = [low, high, lanes.add(low, high)];
-            for (sums, limbs) in sums.iter_mut().zip(limbs) {
-                for ((sum, limb), weight) in sums.iter_mut().zip(limbs).zip(weights) {
-                    *sum = lanes.add(*sum, lanes.mul(cast([*limb; N]), weight));
-                }
-            }
-        }
-        sums.map(|sums| sums.map(cast))
-    }
-
-    /// `high 2^52 + low` and what `[ll, hh, both]` add up to.
-    #[inline(always)]
-    fn add_limbs<const N: usize>([high, low]: &mut [[i64; N]; 2], [ll, hh, both]: [[i64; N]; 3]) {
-        let found = ll.into_iter().zip(hh).zip(both);
-        for ((high, low), ((ll, hh), both)) in high.iter_mut().zip(low).zip(found) {
-            // Each is below 2^62 in magnitude, the middle too, and the whole sum below 2^114.
-            let middle = both.wrapping_sub(ll).wrapping_sub(hh).wrapping_add(ll >> LOW);
-            let sum = low.wrapping_add((middle & LOW_LIMB) << LOW).wrapping_add(ll & LOW_LIMB);
-            *high = high.wrapping_add(hh).wrapping_add(middle >> LOW).wrapping_add(sum >> (2 * LOW));
-            *low = sum & ((1 << (2 * LOW)) - 1);
+    fn add<const N: usize>([high, low]: &mut [[i64; N]; 2], [more_high, more_low]: [[i64; N]; 2]) {
+        let more = more_high.into_iter().zip(more_low);
+        for ((high, low), (more_high, more_low)) in high.iter_mut().zip(low).zip(more) {
+            let sum = low.wrapping_add(more_low);
+            *high = high.wrapping_add(more_high).wrapping_add(sum >> LOWER);
+            *low = sum & LOWER_BITS;
         }
     }
 
@@ -269,11 +414,17 @@ mod vector {
         /// The floors of every instruction set that the machine has, with `terms` terms in 64 bits.
         fn found(lists: &[&[i64]], layer: &GridLayer, terms: usize) -> Vec<Option<Vec<Vec<i64>>>> {
             let (weight, up) = (&layer.weight, 52 - layer.weight_bits);
-            let v3 = V3::try_new()
-                .map(|lanes| lanes.vectorize(Product::<V3, 4> { lanes, lists, weight, terms, up }));
-            let v4 = V4::try_new()
-                .map(|lanes| lanes.vectorize(Product::<V4, 8> { lanes, lists, weight, terms, up }));
-            [v3, v4].into_iter().flatten().collect()
+            let v3 = V3::try_new().map(|lanes| {
+                lanes.vectorize(Product::<_, 4> { way: Limbs(lanes), lists, weight, terms, up })
+            });
+            let v4 = V4::try_new().map(|lanes| {
+                lanes.vectorize(Product::<_, 8> { way: Limbs(lanes), lists, weight, terms, up })
+            });
+            let numbers = lists.iter().fold(0, |bits, list| bits | magnitudes(list));
+            let fused = Ifma::try_new().and_then(|lanes| Fused::of(lanes, numbers, layer.largest));
+            let fused =
+                fused.map(|way| way.lanes.vectorize(Product { way, lists, weight, terms: TERMS, up }));
+            [v3, v4, fused].into_iter().flatten().collect()
         }
 
         fn plain(lists: &[&[i64]], layer: &GridLayer) -> Vec<Vec<i64>> {
@@ -373,6 +524,36 @@ mod vector {
                             exact.abs() >> 62 == 0
                         );
                     }
+                }
+            }
+        }
+
+        /// As large as 52 bits without sign take them, of either sign, with and without bits that are cut off, in more terms than one
+        /// block has; and one beyond.
+        #[test]
+        fn fused_products_reach_their_ends() {
+            for coarse in 0..=3 {
+                let (c, w) = ((1i64 << (51 - coarse)) - 1, (1i64 << (51 + coarse)) - 1);
+                for (c, w) in [(c, w), (-c, w), (c, -w), (-c, -w), (c, 1), (-1, -w), (3, w - 1), (-c, 0)] {
+                    for height in [1, 127, 300] {
+                        let list: Vec<i64> =
+                            (0..height).map(|i| if i % 5 == 4 { -c } else { c }).collect();
+                        let lists = [&list[..]; 6];
+                        let weights = (0..height * 11).map(|i| if i % 7 == 3 { -w } else { w });
+                        let layer = layer(height.try_into().unwrap(), 11, weights.collect(), 52);
+                        let floors = found(&lists, &layer, terms(&lists, &layer));
+                        assert!(floors.len() == 3 || Ifma::try_new().is_none());
+                        assert!(
+                            floors.iter().all(|found| *found == Some(plain(&lists, &layer))),
+                            "{coarse} {c} {w}"
+                        );
+                    }
+                }
+                if let Some(lanes) = Ifma::try_new() {
+                    let (c, w) = (c.unsigned_abs(), w.unsigned_abs());
+                    assert!(Fused::of(lanes, c, w).is_some_and(|way| way.coarse == coarse));
+                    assert!(Fused::of(lanes, c + 1, w).is_none());
+                    assert!(Fused::of(lanes, c, w + 1).is_none());
                 }
             }
         }

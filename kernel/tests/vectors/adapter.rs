@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 
 use secateur_kernel::back::{Functional, Multipliers, RelaxedLayer, SplitMultiplier, Target, upper_bounds};
 use secateur_kernel::band::{BandBounds, BandNetwork, band_bounds};
-use secateur_kernel::bounds::{Asked, StateBounds, envelope, margin, margin_of_change, policies_of_later};
+use secateur_kernel::bounds::{
+    Asked, Differences, StateBounds, envelope, margin, margin_of_change, policies_of_later,
+};
 use secateur_kernel::branch::{CellOutputs, bound_cells, bound_tree};
 use secateur_kernel::crown::{CrownLayers, RowWitness, Witness, bound_outputs, crown_layers};
 use secateur_kernel::enclose::{self, Enclosure, Enclosures, TanhTable};
@@ -595,7 +597,8 @@ fn cells(input: In<'_>) -> Outcome {
     let softmax =
         (head == Head::Categorical).then(|| Softmax::new(&center, network.value_bits)).transpose()?;
     let (softmax, gaussian) = (softmax.as_ref(), gaussian.as_ref());
-    let outputs = CellOutputs { center: &center, margins: gaussian.is_none(), softmax, gaussian };
+    let differences = if gaussian.is_none() { Differences::All } else { Differences::Without };
+    let outputs = CellOutputs { center: &center, differences, softmax, gaussian };
     Ok(joint_value(&bound_cells(&network, table(), &set, &outputs, &mut node)?))
 }
 
@@ -642,7 +645,12 @@ fn change(input: In<'_>) -> Result<StateBounds, Fault> {
             found.unwrap_or_else(|| panic!("no bound of {weights:?}")).1
         };
         let mut bounds = |asked: &[Asked]| Ok(asked.iter().map(bound).collect());
-        return StateBounds::from_functionals(&center, input.at("margins").flag(), &mut bounds);
+        let differences = match (input.at("margins").flag(), input.maybe("lead")) {
+            (false, _) => Differences::Without,
+            (true, Some(lead)) if lead.flag() => Differences::Lead,
+            (true, _) => Differences::All,
+        };
+        return StateBounds::from_functionals(&center, differences, &mut bounds);
     }
     let deviation = input.at("deviation").ints();
     if let Some(wider) = input.maybe("wider") {

@@ -60,6 +60,11 @@ pub fn bounds(cases: &mut Cases) {
     let mut loose = own;
     loose[5].1 = 1;
     add("differences that do not keep the lead", functionals(&loose, true));
+    let lead = |bounds: &[(&[i64], i64)]| with(functionals(bounds, true), json!({ "lead": true }));
+    add("the leader's differences alone", lead(&own));
+    add("the leader's differences alone do not keep the lead", lead(&loose));
+    let tie = json!({ "center": box_of(&[(4, 11), (4, 5)]) });
+    add("all differences where any output may lead", with(lead(&loose), tie));
     for _ in 0..3 {
         let center: Vec<_> = (0..3).map(|_| random.interval(50, 20)).collect();
         let region: Vec<_> =
