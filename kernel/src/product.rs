@@ -125,8 +125,12 @@ mod vector {
         fn factor(self, number: i64) -> Self::Factor;
         /// A weight as a lane has it.
         fn weight(self, weight: i64) -> i64;
-        /// What the products of up to [`TERMS`] terms add up to, in upper and lower bits.
-        fn sums(self, factors: &[[Self::Factor; LISTS]], weights: &[[i64; N]]) -> [[[i64; N]; 2]; LISTS];
+        /// What the products of up to [`TERMS`] terms add up to for each list, `high 2^52 + low` with `|low| < 2^63 - 2^52`.
+        fn sums(
+            self,
+            factors: &[[Self::Factor; LISTS]],
+            weights: &[[i64; N]],
+        ) -> impl Iterator<Item = [[i64; N]; 2]>;
     }
 
     /// Three products of limbs.
@@ -152,7 +156,11 @@ mod vector {
         }
 
         #[inline(always)]
-        fn sums(self, factors: &[[[i64; 3]; LISTS]], weights: &[[i64; N]]) -> [[[i64; N]; 2]; LISTS] {
+        fn sums(
+            self,
+            factors: &[[[i64; 3]; LISTS]],
+            weights: &[[i64; N]],
+        ) -> impl Iterator<Item = [[i64; N]; 2]> {
             let Self(lanes) = self;
             let mut sums = [[cast::<_, L::Vector>([0i64; N]); 3]; LISTS];
             for (factors, weights) in factors.iter().zip(weights) {
@@ -165,17 +173,15 @@ mod vector {
                     }
                 }
             }
-            sums.map(|sums| {
-                let [ll, hh, both] = sums.map(cast::<_, [i64; N]>);
-                let (mut high, mut low) = ([0; N], [0; N]);
-                let places = high.iter_mut().zip(&mut low);
-                for (((high, low), ll), (hh, both)) in places.zip(ll).zip(hh.into_iter().zip(both)) {
+            sums.into_iter().map(|sums| {
+                let [mut ll, mut hh, both] = sums.map(cast::<_, [i64; N]>);
+                for ((ll, hh), both) in ll.iter_mut().zip(&mut hh).zip(both) {
                     // Each is below 2^62 in magnitude, the middle too.
-                    let middle = both.wrapping_sub(ll).wrapping_sub(hh).wrapping_add(ll >> LOW);
-                    *high = hh.wrapping_add(middle >> LOW);
-                    *low = ((middle & LOW_LIMB) << LOW) | (ll & LOW_LIMB);
+                    let middle = both.wrapping_sub(*ll).wrapping_sub(*hh).wrapping_add(*ll >> LOW);
+                    *hh = hh.wrapping_add(middle >> LOW);
+                    *ll = ((middle & LOW_LIMB) << LOW) | (*ll & LOW_LIMB);
                 }
-                [high, low]
+                [hh, ll]
             })
         }
     }
@@ -219,7 +225,7 @@ mod vector {
         }
 
         #[inline(always)]
-        fn sums(self, factors: &[[i64; LISTS]], weights: &[[i64; 8]]) -> [[[i64; 8]; 2]; LISTS] {
+        fn sums(self, factors: &[[i64; LISTS]], weights: &[[i64; 8]]) -> impl Iterator<Item = [[i64; 8]; 2]> {
             let (f, ifma) = (self.lanes.avx512f, self.lanes.avx512ifma);
             let none = cast::<_, __m512i>([0i64; 8]);
             let lower_bits = cast([LOWER_BITS; 8]);
@@ -248,27 +254,21 @@ mod vector {
                 }
             }
             let (weight, fine_weight): ([i64; 8], [i64; 8]) = (cast(weight), cast(fine_weight));
-            let mut found = [[[0; 8]; 2]; LISTS];
-            for (([highs, lows], (sums, fine)), number) in
-                found.iter_mut().zip(sums.iter().zip(fine)).zip(number)
-            {
-                let ([low, high], fine) = (sums.map(cast::<_, [i64; 8]>), cast::<_, [i64; 8]>(fine));
+            sums.into_iter().zip(fine).zip(number).map(move |((sums, fine), number)| {
+                let ([mut low, mut high], fine) = (sums.map(cast::<_, [i64; 8]>), cast::<_, [i64; 8]>(fine));
                 // Of up to 128 terms, each of these has 62 bits at most.
                 let own = (number << self.coarse).wrapping_sub(count << 51);
-                let places = highs.iter_mut().zip(lows).zip(weight.iter().zip(fine_weight));
-                for (((to_high, to_low), (weight, fine_weight)), ((high, low), fine)) in
-                    places.zip(high.iter().zip(low).zip(fine))
+                let others = fine.iter().zip(weight.iter().zip(&fine_weight));
+                for ((low, high), (fine, (weight, fine_weight))) in low.iter_mut().zip(&mut high).zip(others)
                 {
-                    // `2^51` times this is what the shifts of both have added.
+                    // `2^51` times this, and the fine weights' share, is what the shifts of both have added.
                     let shifts = weight.wrapping_add(own);
-                    let low = (low << self.coarse).wrapping_add(fine);
-                    let low = low.wrapping_sub(fine_weight.wrapping_mul(self.shift()));
-                    let low = low.wrapping_sub((shifts & 1) << 51);
-                    *to_high = (high << self.coarse).wrapping_sub(shifts >> 1).wrapping_add(low >> LOWER);
-                    *to_low = low & LOWER_BITS;
+                    let fine = fine.wrapping_sub(fine_weight.wrapping_mul(self.shift()));
+                    *high = (*high << self.coarse).wrapping_sub(shifts >> 1);
+                    *low = (*low << self.coarse).wrapping_add(fine).wrapping_sub((shifts & 1) << 51);
                 }
-            }
-            found
+                [high, low]
+            })
         }
     }
 
@@ -536,8 +536,7 @@ mod vector {
                 let (c, w) = ((1i64 << (51 - coarse)) - 1, (1i64 << (51 + coarse)) - 1);
                 for (c, w) in [(c, w), (-c, w), (c, -w), (-c, -w), (c, 1), (-1, -w), (3, w - 1), (-c, 0)] {
                     for height in [1, 127, 300] {
-                        let list: Vec<i64> =
-                            (0..height).map(|i| if i % 5 == 4 { -c } else { c }).collect();
+                        let list: Vec<i64> = (0..height).map(|i| if i % 5 == 4 { -c } else { c }).collect();
                         let lists = [&list[..]; 6];
                         let weights = (0..height * 11).map(|i| if i % 7 == 3 { -w } else { w });
                         let layer = layer(height.try_into().unwrap(), 11, weights.collect(), 52);
