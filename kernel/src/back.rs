@@ -15,9 +15,9 @@ use crate::fault::Fault;
 use crate::grid::{GridActivation, GridLayer, GridNetwork, SLOPE_BITS, SLOPE_ONE};
 use crate::input::{GridBall, InputSet};
 use crate::interval::Interval;
-use crate::product::{Work, column_floors, vectorized};
+use crate::product::{Work, column_floors, dot, vectorized};
 use crate::relax::{Line, Relaxation};
-use crate::wide::{AtLayer, Wide, absolute_sum, every, fits, magnitudes, mul, products, total, zip_exact};
+use crate::wide::{AtLayer, Wide, absolute_sum, every, fits, magnitudes, mul, total, zip_exact};
 
 /// One layer's relaxations and the magnitudes its rounding is paid with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,20 +270,21 @@ fn through_activation(
     let RelaxedLayer { upper, lower, .. } = relaxed;
     let intercepts = zip_exact(&lower.intercepts, &upper.intercepts, index)?;
     let intercepts = zip_exact(&*row, intercepts, index)?;
-    let paid = products(intercepts.map(|(&c, (&lower, &upper))| most(c, (lower, upper))));
+    let intercepts: Vec<i64> = intercepts.map(|(&c, (&lower, &upper))| most(c, (lower, upper))).collect();
+    let paid = dot(row, &intercepts, index)?;
     let slopes = zip_exact(&lower.slopes, &upper.slopes, index)?;
     let narrow = relaxed.steepest >> SLOPE_BITS <= 1 && magnitudes(row) >> 60 == 0;
     let slopes = zip_exact(row, slopes, index)?;
     if narrow {
         for (c, (&lower, &upper)) in slopes {
-            let slope = most(*c, (lower, upper)).1;
+            let slope = most(*c, (lower, upper));
             // Both halves times a slope below 2 stay in 62 bits.
             let low = (*c & (SLOPE_ONE - 1)).wrapping_mul(slope) >> SLOPE_BITS;
             *c = (*c >> SLOPE_BITS).wrapping_mul(slope).wrapping_add(low);
         }
     } else {
         for (c, (&lower, &upper)) in slopes {
-            let slope = most(*c, (lower, upper)).1;
+            let slope = most(*c, (lower, upper));
             *c = Wide::from(mul(*c, slope)).floor(SLOPE_BITS).entry().within(index)?;
         }
     }
@@ -314,8 +315,8 @@ fn through_biases(
     input_magnitude: i128,
     index: usize,
 ) -> Result<i128, Fault> {
-    let biases = zip_exact(row, &layer.bias, index)?;
-    let biases = products(biases.map(|(&c, &ends)| most(c, ends)));
+    let biases = zip_exact(row, &layer.bias, index)?.map(|(&c, &ends)| most(c, ends));
+    let biases = dot(row, &biases.collect::<Vec<_>>(), index)?;
     let cut = if layer.weight_error == 0 {
         0
     } else {
@@ -339,18 +340,16 @@ fn row_floors(row: &[i64], layer: &GridLayer, index: usize) -> Result<Vec<i64>, 
     if !fits(absolute_sum(row), layer.largest) {
         for column in 0..layer.inputs() {
             let weights = every(layer.weight.rows().map(|row| row.get(column).copied())).shaped(index)?;
-            products(zip_exact(row, &weights, index)?.map(|(&c, &weight)| (c, weight)))
-                .get()
-                .within(index)?;
+            dot(row, &weights, index)?.get().within(index)?;
         }
     }
     every(sums.into_iter().map(|sum| Wide::from(sum).floor(layer.weight_bits).entry())).within(index)
 }
 
-/// A coefficient and the end of an interval at which their product is largest, chosen without a branch or an address.
+/// The end of an interval at which its product with a coefficient is largest, chosen without a branch or an address.
 #[inline(always)]
-fn most(c: i64, (lower, upper): Interval) -> (i64, i64) {
-    (c, upper ^ ((upper ^ lower) & (c >> 63)))
+fn most(c: i64, (lower, upper): Interval) -> i64 {
+    upper ^ ((upper ^ lower) & (c >> 63))
 }
 
 /// Rule `conc.shared`: as `conc.box`, but the axes of each offset move together, `|sum_j c_j axis_j|`, and its coordinates
@@ -364,17 +363,19 @@ fn over_shared(
     let mut apart: Vec<Interval> = input.region.intervals().collect();
     let mut together = Vec::with_capacity(offsets.len());
     for offset in offsets {
-        let mut terms = Vec::with_capacity(offset.len());
+        let (mut own_coefficients, mut axes) = (Vec::new(), Vec::new());
         for &(coordinate, axis) in offset {
             let (center, radius) = input.center.at(coordinate).zip(input.radii.get(coordinate)).shaped(0)?;
             let own = Wide::from(*radius) - axis;
             let ends = (Wide::from(center.0) - own).entry().zip((own + center.1).entry());
             *apart.get_mut(coordinate).shaped(0)? = ends.within(0)?;
-            terms.push((*coefficients.get(coordinate).shaped(0)?, axis));
+            own_coefficients.push(*coefficients.get(coordinate).shaped(0)?);
+            axes.push(axis);
         }
-        together.push(products(terms.into_iter()).get().and_then(i128::checked_abs).within(0)?);
+        together.push(dot(&own_coefficients, &axes, 0)?.get().and_then(i128::checked_abs).within(0)?);
     }
-    let apart = products(zip_exact(coefficients, apart, 0)?.map(|(&c, ends)| most(c, ends)));
+    let apart = zip_exact(coefficients, apart, 0)?.map(|(&c, ends)| most(c, ends));
+    let apart = dot(coefficients, &apart.collect::<Vec<_>>(), 0)?;
     (Wide::from(constant) + apart + total(together)).get().within(0)
 }
 
@@ -383,8 +384,8 @@ fn over_shared(
 /// # Errors
 /// [`Fault::ShapeMismatch`] if the set has another width, [`Fault::Overflow`].
 pub(crate) fn concretize(coefficients: &[i64], constant: i128, input: &InputSet) -> Result<i128, Fault> {
-    let over_box = zip_exact(coefficients, input.region.intervals(), 0)?;
-    let over_box = Wide::from(constant) + products(over_box.map(|(&c, ends)| most(c, ends)));
+    let ends = zip_exact(coefficients, input.region.intervals(), 0)?.map(|(&c, ends)| most(c, ends));
+    let over_box = dot(coefficients, &ends.collect::<Vec<_>>(), 0)? + constant;
     let over_box = over_box.get().within(0)?;
     let semi_axes = match &input.ball {
         None => return Ok(over_box),
@@ -396,17 +397,17 @@ pub(crate) fn concretize(coefficients: &[i64], constant: i128, input: &InputSet)
     let axes = zip_exact(coefficients, semi_axes, 0)?;
     let places = zip_exact(axes, zip_exact(input.region.intervals(), input.center.intervals(), 0)?, 0)?;
     let mut squares = BigUint::zero();
-    let mut terms = Vec::with_capacity(coefficients.len());
+    let mut ends = Vec::with_capacity(coefficients.len());
     for ((&coefficient, axis), (region, center)) in places {
         if let Some(axis) = axis {
             let term = BigUint::from(mul(coefficient, *axis).unsigned_abs());
             squares += &term * &term;
         }
-        terms.push(most(coefficient, if axis.is_some() { center } else { region }));
+        ends.push(most(coefficient, if axis.is_some() { center } else { region }));
     }
     // One more than the floor of the root is at least the root.
     let root = i128::try_from(squares.sqrt() + 1u8).ok().within(0)?;
-    let over_ball = Wide::from(constant) + products(terms.into_iter()) + root;
+    let over_ball = dot(coefficients, &ends, 0)? + constant + root;
     Ok(over_box.min(over_ball.get().within(0)?))
 }
 

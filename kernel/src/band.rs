@@ -17,9 +17,10 @@ use crate::ibp::activation;
 use crate::input::InputSet;
 use crate::interval::{GridBox, Interval};
 use crate::model::{Mask, Network};
+use crate::product::dots;
 use crate::relax::{Line, Relaxation};
 use crate::table::Table;
-use crate::wide::{AtLayer, Wide, absolute_sum, dot, every, fits, magnitude, mul, total, zip_exact};
+use crate::wide::{AtLayer, Wide, every, fits, magnitude, magnitudes, mul, total, zip_exact};
 
 /// A network under every mask between two.
 #[derive(Clone, Debug)]
@@ -379,10 +380,8 @@ impl Backward {
         spread: &[i64],
     ) -> Result<Vec<i64>, Fault> {
         let layer = self.network.layers.get_mut(index).shaped(index)?;
-        let largest = rests.values().iter().map(|rest| rest.unsigned_abs()).fold(0, u64::max);
-        let safe = fits(absolute_sum(moved), largest);
-        let paid = rests.rows().map(|rest| {
-            let paid = Wide::from(dot(rest, moved, safe, index)?).ceil(layer.weight_bits);
+        let paid = dots(rests, magnitudes(rests.values()), moved, index)?.into_iter().map(|paid| {
+            let paid = paid.ceil(layer.weight_bits);
             (-paid).entry().zip(paid.entry()).within(index)
         });
         layer.bias = paid.collect::<Result<_, _>>()?;

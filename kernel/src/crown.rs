@@ -13,8 +13,9 @@ use crate::grid::{GridActivation, GridLayer, GridNetwork, SLOPE_ONE};
 use crate::ibp;
 use crate::input::InputSet;
 use crate::interval::{GridBox, Interval};
+use crate::product::dot;
 use crate::relax::{SILU_SLOPES, SlopeChoice, relax};
-use crate::wide::{AtLayer, magnitude, products, total, zip_exact};
+use crate::wide::{AtLayer, magnitude, total, zip_exact};
 
 /// Slopes a witness asks for while one target is bounded: per layer below the target, per neuron.
 pub type Slopes = Vec<Vec<SlopeChoice>>;
@@ -301,9 +302,10 @@ pub fn bound_functionals(
     let backward = upper_bounds(network, depth, targets, input)?;
     let least = zip_exact(asked, backward, depth)?.map(|(&(weights, _), backward)| {
         let backward = backward?;
-        let terms = zip_exact(weights, outputs.intervals(), depth)?;
-        let terms = terms.map(|(&w, (lower, upper))| (w, if w >= 0 { upper } else { lower }));
-        Ok(backward.min(products(terms).entry().within(depth)?))
+        let ends = zip_exact(weights, outputs.intervals(), depth)?;
+        let ends = ends.map(|(&w, (lower, upper))| if w >= 0 { upper } else { lower });
+        let own = dot(weights, &ends.collect::<Vec<_>>(), depth)?;
+        Ok(backward.min(own.entry().within(depth)?))
     });
     least.collect()
 }

@@ -9,7 +9,8 @@ use crate::ibp::LayerBounds;
 use crate::interval::GridBox;
 use crate::model::{Activation, Network};
 use crate::number::Dyadic;
-use crate::wide::{AtLayer, Wide, dot, magnitude, zip_exact};
+use crate::product::dots;
+use crate::wide::{AtLayer, Wide, magnitude, zip_exact};
 
 /// `1 / u`.
 const INVERSE_ROUNDOFF: i64 = 1 << 24;
@@ -105,11 +106,11 @@ fn affine_errors(
     let computed = zip_exact(magnitudes, errors, index)?.map(|(m, e)| m.checked_add(*e));
     let computed = computed.collect::<Option<Vec<i64>>>().within(index)?;
     let roundings = i64::try_from(layer.inputs()).ok().and_then(|n| n.checked_add(1)).within(index)?;
-    let rows = zip_exact(layer.absolute.rows(), &layer.bias, index)?;
-    let errors = rows.map(|(row, &bias)| {
-        let ceil = |sum: i128| Wide::from(sum).ceil(layer.weight_bits);
-        let carried = ceil(dot(row, errors, false, index)?);
-        let total = ceil(dot(row, &computed, false, index)?) + magnitude(bias);
+    let sums = |list: &[i64]| dots(&layer.absolute, layer.largest, list, index);
+    let rows = zip_exact(zip_exact(sums(errors)?, sums(&computed)?, index)?, &layer.bias, index)?;
+    let errors = rows.map(|((carried, total), &bias)| {
+        let carried = carried.ceil(layer.weight_bits);
+        let total = total.ceil(layer.weight_bits) + magnitude(bias);
         let error = carried + gamma(total.entry().within(index)?, roundings).within(index)? + 1i64;
         error.entry().within(index)
     });

@@ -12,7 +12,8 @@ use crate::fault::Fault;
 use crate::grid::{GridActivation, GridNetwork};
 use crate::ibp::LayerBounds;
 use crate::interval::{GridBox, Interval};
-use crate::wide::{AtLayer, Wide, absolute_sum, dot, fits, magnitude, mul, mul_unsigned, zip_exact};
+use crate::product::dots;
+use crate::wide::{AtLayer, Wide, magnitude, mul, mul_unsigned, zip_exact};
 
 /// Slopes are kept with this many fraction bits.
 pub(crate) const HULL_SLOPE_BITS: u32 = 60;
@@ -153,11 +154,10 @@ pub fn deviation(network: &GridNetwork, slopes: &HullSlopes, radii: &[i64]) -> R
     let mut current = radii.to_vec();
     let depth = network.layers.len().min(slopes.layers.len());
     for (index, (layer, slopes)) in zip_exact(&network.layers, &slopes.layers, depth)?.enumerate() {
-        let safe = fits(absolute_sum(&current), layer.largest);
-        let rows = zip_exact(layer.absolute.rows(), slopes, index)?;
+        let spreads = dots(&layer.absolute, layer.largest, &current, index)?;
         let mut next = Vec::with_capacity(layer.outputs());
-        for (row, &slope) in rows {
-            let spread = Wide::from(dot(row, &current, safe, index)?).ceil(layer.weight_bits);
+        for (spread, &slope) in zip_exact(spreads, slopes, index)? {
+            let spread = spread.ceil(layer.weight_bits);
             let spread = mul_unsigned(spread.entry().within(index)?, slope);
             next.push(Wide::from(spread).ceil(HULL_SLOPE_BITS).entry().within(index)?);
         }

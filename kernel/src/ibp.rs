@@ -8,7 +8,8 @@ use crate::enclose::{TanhTable, UNIT_BITS};
 use crate::fault::Fault;
 use crate::grid::{GridActivation, GridLayer, GridNetwork};
 use crate::interval::{GridBox, Interval};
-use crate::wide::{AtLayer, Wide, absolute_sum, dot, every, fits, mul, zip_exact};
+use crate::product::dots;
+use crate::wide::{AtLayer, Wide, every, mul, zip_exact};
 
 /// Rule `ibp.affine`: bounds of `weight * x + bias` over a box, for every neuron of `layer`.
 ///
@@ -24,13 +25,12 @@ pub fn affine(layer: &GridLayer, index: usize, input: &GridBox) -> Result<GridBo
     let middle = doubled(i64::checked_add)?;
     let half = doubled(|lower, upper| upper.checked_sub(lower))?;
     let slack = Wide::from(input.total_magnitude()) * layer.weight_error * 2i64;
-    let safe = fits(absolute_sum(&middle).max(absolute_sum(&half)), layer.largest);
     let shift = layer.weight_bits.checked_add(1).within(index)?;
-    let rows = zip_exact(layer.weight.rows(), layer.absolute.rows(), index)?;
+    let middles = dots(&layer.weight, layer.largest, &middle, index)?;
+    let halves = dots(&layer.absolute, layer.largest, &half, index)?;
     let mut bounds = Vec::with_capacity(layer.outputs());
-    for ((row, absolute), &(bias_lower, bias_upper)) in zip_exact(rows, &layer.bias, index)? {
-        let middle = Wide::from(dot(row, &middle, safe, index)?);
-        let half = dot(absolute, &half, safe, index)?;
+    let rows = zip_exact(middles, halves, index)?;
+    for ((middle, half), &(bias_lower, bias_upper)) in zip_exact(rows, &layer.bias, index)? {
         let lower = (middle - half - slack).floor(shift) + bias_lower;
         let upper = (middle + half + slack).ceil(shift) + bias_upper;
         bounds.push(lower.entry().zip(upper.entry()).within(index)?);

@@ -5,7 +5,53 @@
 //! `both` the products of the low limbs, of the high ones and of their sums. So many terms are added up in 64 bits as cannot
 //! leave them; what has added up is carried from limb to limb: exact, and so the same on every machine.
 
+use alloc::vec::Vec;
+
 pub(crate) use vector::{Work, column_floors, vectorized};
+
+use crate::fault::Fault;
+use crate::table::Table;
+use crate::wide::{AtLayer, Wide, magnitudes, products, terms_by_limbs};
+
+/// `sum a_i * b_i`; no value if the magnitudes add up to 2^127 or more.
+///
+/// # Errors
+/// [`Fault::ShapeMismatch`].
+pub(crate) fn dot(a: &[i64], b: &[i64], layer: usize) -> Result<Wide, Fault> {
+    vectorized(Dots { rows: [a].into_iter(), most: magnitudes(a), list: b, layer })?.pop().shaped(layer)
+}
+
+/// [`dot`] of every row of a table, whose entries are no larger than `most`, with a list.
+///
+/// # Errors
+/// [`Fault::ShapeMismatch`].
+pub(crate) fn dots(rows: &Table<i64>, most: u64, list: &[i64], layer: usize) -> Result<Vec<Wide>, Fault> {
+    vectorized(Dots { rows: rows.rows(), most, list, layer })
+}
+
+/// What [`dots`] is asked for.
+struct Dots<'a, R> {
+    rows: R,
+    most: u64,
+    list: &'a [i64],
+    layer: usize,
+}
+
+impl<'a, R: Iterator<Item = &'a [i64]>> Work for Dots<'_, R> {
+    type Output = Result<Vec<Wide>, Fault>;
+
+    #[inline(always)]
+    fn call(self) -> Self::Output {
+        let Self { rows, most, list, layer } = self;
+        let terms = terms_by_limbs(most, magnitudes(list), list.len());
+        let mut found = Vec::with_capacity(rows.size_hint().0);
+        for row in rows {
+            (row.len() == list.len()).then_some(()).shaped(layer)?;
+            found.push(products(row, list, terms));
+        }
+        Ok(found)
+    }
+}
 
 /// Without vector instructions there is one way to work, and none faster than row by row.
 #[cfg(not(all(feature = "simd", target_arch = "x86_64")))]
@@ -600,5 +646,18 @@ mod vector {
                 assert_eq!(floors(&[c, 0], 4, 1 << 31, 0), there.filter(|_| fits), "{c}");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_one_length_are_multiplied() {
+        assert_eq!(dot(&[2, -3], &[5, 7], 0), Ok((-11i64).into()));
+        assert_eq!(dot(&[2, -3], &[5], 4), Err(Fault::ShapeMismatch { layer: 4 }));
+        let far = [i64::MIN; 2];
+        assert_eq!(dot(&far, &far, 3).map(Wide::get), Ok(None));
     }
 }

@@ -136,41 +136,30 @@ pub(crate) fn terms_in_64_bits(a: u64, b: u64) -> Option<u64> {
     (1u64 << 62).checked_div(product.unsigned_abs())
 }
 
-/// `sum a * b` over the pairs, as [`total`]; by limbs, several at once, where the largest show that those stay in 64 bits.
-#[inline(always)]
-pub(crate) fn products(pairs: impl Iterator<Item = (i64, i64)> + Clone) -> Wide {
-    let (mut count, mut a_most, mut b_most) = (0u64, 0u64, 0u64);
-    for (a, b) in pairs.clone() {
-        // A number with all bits of the magnitudes is at least each of them.
-        (count, a_most, b_most) =
-            (count.wrapping_add(1), a_most | a.unsigned_abs(), b_most | b.unsigned_abs());
-    }
-    if terms_in_64_bits(a_most, b_most).is_none_or(|terms| terms < count) {
-        return total(pairs.map(|(a, b)| mul(a, b)));
-    }
-    let (mut low, mut middle, mut high) = (0i64, 0i64, 0i64);
-    for (a, b) in pairs {
-        let ([a_low, a_high], [b_low, b_high]) = (limbs(a), limbs(b));
-        low = low.wrapping_add(a_low.wrapping_mul(b_low));
-        middle = middle.wrapping_add(a_low.wrapping_mul(b_high)).wrapping_add(a_high.wrapping_mul(b_low));
-        high = high.wrapping_add(a_high.wrapping_mul(b_high));
-    }
-    let (low, middle, high) = (i128::from(low), i128::from(middle), i128::from(high));
-    // With numbers of 64 bits, nothing wraps.
-    (high << (2 * LOW)).wrapping_add(middle << LOW).wrapping_add(low).into()
+/// How many products of numbers of these magnitudes are added up by limbs at once, in a sum of `count`; none if it does not show
+/// that they fit. Numbers with such limbs are below 2^57, and 2^12 of their products below 2^126.
+pub(crate) fn terms_by_limbs(a: u64, b: u64, count: usize) -> Option<usize> {
+    let terms = usize::try_from(terms_in_64_bits(a, b)?).ok()?;
+    (terms > 0 && count < 1 << 12).then_some(terms)
 }
 
-/// `sum a_i * b_i`, as [`total`]; without a test per product where [`fits`] has been asked before (`safe`).
-///
-/// # Errors
-/// [`Fault::ShapeMismatch`], [`Fault::Overflow`].
-#[inline]
-pub(crate) fn dot(a: &[i64], b: &[i64], safe: bool, layer: usize) -> Result<i128, Fault> {
-    let pairs = zip_exact(a, b, layer)?.map(|(&x, &y)| (x, y));
-    if safe {
-        return Ok(pairs.fold(0, |sum, (x, y)| sum.wrapping_add(mul(x, y))));
+/// `sum a_i * b_i` of two lists of one length, as [`total`]; by limbs, several at once, if so many terms of them fit.
+#[inline(always)]
+pub(crate) fn products(a: &[i64], b: &[i64], terms: Option<usize>) -> Wide {
+    let Some(terms) = terms else { return total(a.iter().zip(b).map(|(&a, &b)| mul(a, b))) };
+    let mut sum = 0i128;
+    for (a, b) in a.chunks(terms).zip(b.chunks(terms)) {
+        let (mut low, mut middle, mut high) = (0i64, 0i64, 0i64);
+        for (&a, &b) in a.iter().zip(b) {
+            let ([a_low, a_high], [b_low, b_high]) = (limbs(a), limbs(b));
+            low = low.wrapping_add(a_low.wrapping_mul(b_low));
+            middle = middle.wrapping_add(a_low.wrapping_mul(b_high)).wrapping_add(a_high.wrapping_mul(b_low));
+            high = high.wrapping_add(a_high.wrapping_mul(b_high));
+        }
+        let (low, middle, high) = (i128::from(low), i128::from(middle), i128::from(high));
+        sum = sum.wrapping_add(high << (2 * LOW)).wrapping_add(middle << LOW).wrapping_add(low);
     }
-    products(pairs).get().within(layer)
+    sum.into()
 }
 
 /// All bits of the magnitudes: at least each of them, and less than twice the largest.
@@ -255,6 +244,11 @@ mod tests {
 
     use super::*;
 
+    /// By their own magnitudes.
+    fn own(a: &[i64], b: &[i64]) -> Wide {
+        products(a, b, terms_by_limbs(magnitudes(a), magnitudes(b), a.len()))
+    }
+
     proptest! {
         /// Of any length: by limbs where they fit, one by one where not.
         #[test]
@@ -264,8 +258,9 @@ mod tests {
         ) {
             let pairs = pairs.into_iter().map(|(a, b)| (a >> (64 - a_bits), b >> (64 - b_bits)));
             let exact = total(pairs.clone().map(|(a, b)| mul(a, b)));
-            prop_assert_eq!(products(pairs.clone()), exact);
-            let all: Vec<i64> = pairs.map(|(a, _)| a).collect();
+            let (all, others): (Vec<i64>, Vec<i64>) = pairs.unzip();
+            prop_assert_eq!(own(&all, &others), exact);
+            prop_assert_eq!(products(&all, &others, None), exact);
             prop_assert_eq!(absolute_sum(&all), all.iter().map(|a| u128::from(a.unsigned_abs())).sum::<u128>());
             prop_assert!(all.iter().all(|a| a.unsigned_abs() <= magnitudes(&all)));
         }
@@ -281,9 +276,8 @@ mod tests {
             let terms = terms_in_64_bits(magnitudes(&[a]), magnitudes(&[b])).unwrap();
             for count in [1, terms, terms + 1] {
                 let exact = mul(a, b) * i128::from(count);
-                let pairs = std::iter::repeat_n((a, b), usize::try_from(count.min(1000)).unwrap());
-                if count <= 1000 {
-                    assert_eq!(products(pairs).get(), Some(exact), "{a} {b} {count}");
+                if let Some(count) = usize::try_from(count).ok().filter(|count| *count <= 5000) {
+                    assert_eq!(own(&vec![a; count], &vec![b; count]).get(), Some(exact), "{a} {b} {count}");
                 }
             }
         }
@@ -325,19 +319,14 @@ mod tests {
         }
         assert_eq!(total([half, 1 - half]).get(), Some(1));
         assert_eq!(total([i128::MIN]).get(), None);
-        let far = [(i64::MIN, i64::MIN), (0, 0), (i64::MIN, i64::MIN), (1, -1)];
-        assert_eq!(products(far.into_iter()).get(), None);
-        assert_eq!(products(far.into_iter().take(2)).get(), Some(1 << 126));
+        let far = [i64::MIN, 0, i64::MIN, 1];
+        assert_eq!(own(&far, &far).get(), None);
+        assert_eq!(own(&far[..2], &far[..2]).get(), Some(1 << 126));
         // What fits says no of, because the largest of one list is not beside the largest of the other, is added up.
-        let apart = [(i64::MIN, 3), (5, i64::MIN), (1 << 62, 4), (1 << 62, 4)];
-        assert_eq!(products(apart.into_iter()).get(), Some((1 << 65) - 8 * (1i128 << 63)));
+        let apart = own(&[i64::MIN, 5, 1 << 62, 1 << 62], &[3, i64::MIN, 4, 4]);
+        assert_eq!(apart.get(), Some((1 << 65) - 8 * (1i128 << 63)));
         assert_eq!(total([]).get(), Some(0));
-        let far = dot(&[i64::MIN, i64::MIN], &[i64::MIN, i64::MIN], false, 3);
-        assert_eq!(far, Err(Fault::Overflow { layer: 3 }));
-        for safe in [false, true] {
-            assert_eq!(dot(&[2, -3], &[5, 7], safe, 0), Ok(-11));
-            assert_eq!(dot(&[2, -3], &[5], safe, 4), Err(Fault::ShapeMismatch { layer: 4 }));
-        }
+        assert_eq!(own(&[2, -3], &[5, 7]).get(), Some(-11));
         // 2^64 * 2^63 = 2^127 is one more than an i128 holds; one step less of reach fits.
         assert!(!fits(1 << 64, 1 << 63) && fits((1 << 64) - 1, 1 << 63));
         assert_eq!(absolute_sum(&[i64::MIN, 1]), (1 << 63) + 1);

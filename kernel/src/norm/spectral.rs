@@ -10,9 +10,10 @@ use num_traits::{Signed, ToPrimitive, Zero};
 use crate::enclose;
 use crate::fault::Fault;
 use crate::number::Rational;
+use crate::product;
 use crate::scaled::MaskedLayer;
 use crate::table::Table;
-use crate::wide::{self, AtLayer, fits, zip_exact};
+use crate::wide::{AtLayer, zip_exact};
 
 /// Most fraction bits of a factor.
 const MAX_FRACTION: u32 = 1024;
@@ -61,14 +62,13 @@ pub(super) fn layer_spectral(
     let shift = i64::from(layer.exponent).checked_add(witness.fraction_bits.into());
     let shift = shift.and_then(|shift| shift.checked_mul(2)).within(index)?;
     let gram = Gram::new(layer, index)?;
-    let safe = products_fit(&witness.factor, width);
     let mut sums = vec![BigInt::zero(); width];
     for (i, left) in rows.iter().enumerate() {
         // Row j of a triangle is as long as the part of row i that it meets.
         for (j, right) in rows.iter().enumerate().take_while(|(j, _)| *j <= i) {
             let (floor, exact) = shift_floor(gram.entry(i, j).shaped(index)?, shift);
             let left = left.get(..right.len()).shaped(index)?;
-            let mut residual = -floor - dot(left, right, safe, index)?;
+            let mut residual = -floor - dot(left, right, index)?;
             if i == j {
                 residual += &witness.rho;
             }
@@ -96,21 +96,10 @@ fn shift_floor(value: BigInt, shift: i64) -> (BigInt, bool) {
     (floor, exact)
 }
 
-/// Whether every product of two vectors of at most `length` of these numbers is less than 2^127 by their size.
-fn products_fit(numbers: &[i64], length: usize) -> bool {
-    let largest = numbers.iter().map(|x| x.unsigned_abs()).fold(0, u64::max);
-    let reach = u128::try_from(length).ok().and_then(|length| length.checked_mul(largest.into()));
-    reach.is_some_and(|reach| fits(reach, largest))
-}
-
-/// `sum a b`, in `i128` while it fits, which is known if `safe`.
-fn dot(left: &[i64], right: &[i64], safe: bool, index: usize) -> Result<BigInt, Fault> {
-    match wide::dot(left, right, safe, index) {
-        Err(Fault::Overflow { .. }) => {
-            Ok(zip_exact(left, right, index)?.map(|(&a, &b)| BigInt::from(a) * b).sum())
-        }
-        sum => sum.map(BigInt::from),
-    }
+/// `sum a b`, in `i128` while it fits.
+fn dot(left: &[i64], right: &[i64], index: usize) -> Result<BigInt, Fault> {
+    let sum = product::dot(left, right, index)?.get().map(BigInt::from);
+    Ok(sum.unwrap_or_else(|| left.iter().zip(right).map(|(&a, &b)| BigInt::from(a) * b).sum()))
 }
 
 fn triangle(width: usize) -> Option<usize> {
@@ -130,8 +119,7 @@ fn triangle_rows(factor: &[i64], width: usize) -> Option<Vec<&[i64]>> {
 
 /// The weights as vectors whose pairwise products are `G`: columns of `W`, or its rows if there are fewer.
 enum Gram<'a> {
-    /// With whether its products are known to fit.
-    Small(Table<i64>, bool),
+    Small(Table<i64>),
     Large(Table<&'a BigInt>),
 }
 
@@ -146,10 +134,7 @@ impl<'a> Gram<'a> {
         };
         let small = vectors.values().iter().map(|entry| entry.to_i64()).collect::<Option<Vec<i64>>>();
         Ok(match small {
-            Some(small) => {
-                let safe = products_fit(&small, vectors.columns());
-                Self::Small(Table::new(vectors.height(), vectors.columns(), small, index)?, safe)
-            }
+            Some(small) => Self::Small(Table::new(vectors.height(), vectors.columns(), small, index)?),
             None => Self::Large(vectors),
         })
     }
@@ -157,7 +142,7 @@ impl<'a> Gram<'a> {
     /// The product of two vectors, which exist.
     fn entry(&self, i: usize, j: usize) -> Option<BigInt> {
         match self {
-            Self::Small(v, safe) => dot(v.row(i)?, v.row(j)?, *safe, 0).ok(),
+            Self::Small(v) => dot(v.row(i)?, v.row(j)?, 0).ok(),
             Self::Large(v) => Some(zip_exact(v.row(i)?, v.row(j)?, 0).ok()?.map(|(x, y)| *x * *y).sum()),
         }
     }
@@ -167,19 +152,16 @@ impl<'a> Gram<'a> {
 mod tests {
     use super::*;
 
-    /// `(2^63 - 1)^2 < 2^126`: two such terms fit 128 bits and are known to, three do not and are added in big integers.
+    /// `(2^63 - 1)^2 < 2^126`: two such terms fit 128 bits, three do not and are added in big integers.
     #[test]
     fn sums_of_products_have_any_size() {
         let square = BigInt::from(i64::MAX) * i64::MAX;
         for count in 1..=5usize {
             let row = vec![i64::MAX; count];
-            let safe = products_fit(&row, count);
-            assert_eq!(safe, count < 3);
-            assert_eq!(dot(&row, &row, safe, 0), Ok(&square * count));
+            assert_eq!(dot(&row, &row, 0), Ok(&square * count));
             let turned: Vec<i64> = row.iter().map(|x| -x).collect();
-            assert_eq!(dot(&row, &turned, safe, 0), Ok(-&square * count));
+            assert_eq!(dot(&row, &turned, 0), Ok(-&square * count));
         }
-        assert!(products_fit(&[], 1 << 20) && !products_fit(&[i64::MIN], 2));
-        assert_eq!(dot(&[1], &[1, 1], true, 3), Err(Fault::ShapeMismatch { layer: 3 }));
+        assert_eq!(dot(&[1], &[1, 1], 3), Err(Fault::ShapeMismatch { layer: 3 }));
     }
 }
