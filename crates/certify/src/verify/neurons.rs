@@ -88,32 +88,39 @@ pub(super) fn search(
     Ok((found, rows))
 }
 
-/// Searches the cases of each box, one box after the other, with default slopes of the hidden layers.
+/// Searches the cases of each box with default slopes of the hidden layers: first every new box uncut, so that a point that its root
+/// meets does not wait for a box that is hard to prove, then one box after the other.
 fn search_boxes(
     network: &FloatNetwork,
     at: (&GridNetwork, &TanhTable),
     cases: &[Case],
     options: &BranchOptions,
-    mut states: &mut [BranchState],
+    states: &mut [BranchState],
     accepts: &dyn Fn(usize, &[Rational]) -> bool,
     stop: &dyn Fn() -> bool,
 ) -> Result<Neurons, VerifyError> {
-    let (mut searched, mut open) = (0, None);
-    for own in cases.chunk_by(same_box) {
-        let first = searched;
-        searched += own.len();
-        let (of_box, others) = states.split_at_mut(own.len());
-        states = others;
-        let pre = bounds(network, at, &own[0], &Vec::new())?;
-        let accepts = |case: usize, point: &[Rational]| accepts(first + case, point);
-        match search_neurons(network, (own, &pre), options, of_box, &accepts, (false, stop)) {
-            Neurons::Falsified { case, point } => {
-                return Ok(Neurons::Falsified { case: first + case, point });
+    let mut open: Option<f64> = None;
+    for only_root in [true, false] {
+        let mut first = 0;
+        for own in cases.chunk_by(same_box) {
+            let of_box = &mut states[first..first + own.len()];
+            let fresh = of_box.iter().all(|state| *state == BranchState::default());
+            if fresh || !only_root {
+                let pre = bounds(network, at, &own[0], &Vec::new())?;
+                let accepts = |case: usize, point: &[Rational]| accepts(first + case, point);
+                match search_neurons(network, (own, &pre), options, of_box, &accepts, (only_root, stop)) {
+                    Neurons::Falsified { case, point } => {
+                        return Ok(Neurons::Falsified { case: first + case, point });
+                    }
+                    // It begins anew.
+                    Neurons::Unknown { .. } if only_root => of_box.fill(BranchState::default()),
+                    Neurons::Unknown { best_bound } => {
+                        open = Some(open.map_or(best_bound, |least| least.min(best_bound)));
+                    }
+                    Neurons::Verified => {}
+                }
             }
-            Neurons::Unknown { best_bound } => {
-                open = Some(open.map_or(best_bound, |b: f64| b.min(best_bound)));
-            }
-            Neurons::Verified => {}
+            first += own.len();
         }
     }
     Ok(open.map_or(Neurons::Verified, |best_bound| Neurons::Unknown { best_bound }))
@@ -183,4 +190,52 @@ pub(super) fn named_slopes(trees: &[(SplitTree, usize)]) -> (Vec<&StoredSlopes>,
         numbers.push(own);
     }
     (named, numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use secateur_checker::kernel::grid::GridScale;
+    use secateur_checker::kernel::split::OutputConstraint;
+    use secateur_checker::model::{Activation, Layer, Matrix, Network};
+    use secateur_checker::number::Dyadic;
+    use secateur_checker::tables::tanh_table;
+
+    use super::*;
+
+    /// `|x_0 - x_1|` of 14 inputs. Over the first box it is 0 at points that are not accepted, so that no search ends; over the second a
+    /// point is met at once.
+    #[test]
+    fn a_box_does_not_wait_for_another_for_ever() {
+        let layer = |rows: usize, weights: Vec<i64>, activation| {
+            let values: Vec<Dyadic> = weights.iter().map(|w| Dyadic::new(*w, 0)).collect();
+            let weight = Matrix { rows, columns: values.len() / rows, values };
+            Layer { fixed: false, weight, bias: vec![Dyadic::ZERO; rows], activation }
+        };
+        let row = |sign: i64| (0..14).map(move |i| [sign, -sign].get(i).copied().unwrap_or(0));
+        let hidden = layer(2, row(1).chain(row(-1)).collect(), Activation::Relu);
+        let network = Network { layers: vec![hidden, layer(1, vec![1, 1], Activation::Identity)] };
+        let number = |value: i64| Rational::from_integer(value.into());
+        let case = |upper: i64, bound: i64| Case {
+            lower: vec![number(-1); 14],
+            upper: vec![number(upper); 14],
+            constraints: vec![OutputConstraint { coefficients: vec![number(1)], bound: number(bound) }],
+        };
+        let cases = [case(1, 0), case(2, 1)];
+        let float = FloatNetwork::from_model(&network, None).expect("a network");
+        let scale = GridScale::new(&network, &number(2)).expect("a scale");
+        let grid = GridNetwork::new(&network, None, &scale).expect("a network");
+        let asked = Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            asked.get() > 20
+        };
+        let mut state = SearchState { states: vec![BranchState::default(); 2], rows: None };
+        let options = BranchOptions::default();
+        assert!(is_asked(&float, &cases, &options, &state.states));
+        let table = tanh_table().expect("a table");
+        let found = search(&float, (&grid, table), &cases, &options, &mut state, &|case, _| case == 1, &stop);
+        assert!(matches!(found, Ok((Neurons::Falsified { case: 1, .. }, _))));
+    }
 }

@@ -115,6 +115,11 @@ impl Open {
     }
 }
 
+/// How many more boxes two halves need, in proportion, that lack this much: one that lacks four times as much about twice as many.
+fn need(lacks: [f64; 2]) -> f64 {
+    lacks.into_iter().map(|lack| lack.max(0.0).sqrt()).sum()
+}
+
 impl Default for BranchState {
     fn default() -> Self {
         let open = vec![Open { node: 0, bound: f64::NEG_INFINITY }];

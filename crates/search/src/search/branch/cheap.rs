@@ -8,7 +8,7 @@ use crate::bound::boxes::{BoxBounder, BoxBounds, OutputRows};
 
 use super::problem::{BranchOptions, BranchProblem};
 use super::tree::{Cut, SplitLeaf, SplitNode};
-use super::{BranchState, Open};
+use super::{BranchState, Open, need};
 
 /// Boxes bounded between two looks at the queue: half as many as have been bounded, within these.
 const BATCH: (u64, u64) = (16, 1024);
@@ -218,10 +218,7 @@ impl BranchState {
                 continue;
             }
             let halves = |which: usize| [0, 1].map(|side| cheap.best(found, first + 2 * which + side));
-            // A box that lacks four times as much takes about twice as many more.
-            let need = |which: usize| -> f64 {
-                halves(which).iter().map(|(_, bound)| (cheap.enough - bound).max(0.0).sqrt()).sum()
-            };
+            let need = |which: usize| need(halves(which).map(|(_, bound)| cheap.enough - bound));
             let least = (0..cuts.len()).fold((f64::INFINITY, 0), |least, which| {
                 let need = need(which);
                 if need < least.0 { (need, which) } else { least }

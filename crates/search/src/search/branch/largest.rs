@@ -3,11 +3,13 @@
 //!
 //! [`super::together`] proves a right-hand side that is given; here the boxes say which one they prove.
 
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 use secateur_checker::kernel::split::Case;
 
-use super::problem::{BranchOptions, BranchProblem};
+use super::problem::{AUTO_INPUTS, BranchOptions, BranchProblem};
 use super::tree::{Cut, SplitLeaf, SplitNode};
-use super::{BranchState, Open, attack};
+use super::{BranchState, Open, attack, need, sample};
 use crate::bound::boxes::{BoxBounder, BoxBounds, OutputRows};
 use crate::float::FloatNetwork;
 
@@ -34,7 +36,7 @@ pub struct Largest {
     pub state: BranchState,
 }
 
-/// Bounds the first constraint of every case, less its right-hand side, over the box that they share, by at most
+/// Bounds the one constraint of every case, less its right-hand side, over the box that they share, by at most
 /// `options.max_steps` boxes, or fewer once `stop` says so.
 pub fn search_largest(
     network: &FloatNetwork,
@@ -60,6 +62,13 @@ pub fn search_largest(
         attack::search_least(network, lower, upper, &problem.constraints[..1], options.seed).1
     });
     let mut attained = attacked.fold(f64::INFINITY, f64::min);
+    if network.inputs() <= AUTO_INPUTS {
+        let drawn = sample::draw(&problems, &mut ChaCha8Rng::seed_from_u64(options.seed));
+        let further =
+            problems.iter().zip(&drawn).filter_map(|(problem, points)| sample::descend_from(problem, points));
+        let met = further.chain(drawn.iter().flatten().cloned());
+        attained = met.fold(attained, |least, (_, value)| least.min(value));
+    }
     let mut state = BranchState::default();
     let root = search.bounds(&[(&first.lower, &first.upper)]);
     let mut queue = vec![search.entry(&root, 0, Open { node: 0, bound: f64::NEG_INFINITY })];
@@ -152,10 +161,8 @@ impl Search<'_> {
         let found = self.bounds(&boxes);
         let mut place = 0;
         for (entry, cuts) in tried {
-            // A box that lacks four times as much takes about twice as many more.
-            let need = |which: usize| -> f64 {
-                let halves = [0, 1].map(|side| self.lowest(&found, place + 2 * which + side).1);
-                halves.iter().map(|bound| (attained - bound).max(0.0).sqrt()).sum()
+            let need = |which: usize| {
+                need([0, 1].map(|side| attained - self.lowest(&found, place + 2 * which + side).1))
             };
             let best =
                 (0..cuts.len()).fold(0, |best, which| if need(which) < need(best) { which } else { best });

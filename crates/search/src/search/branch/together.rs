@@ -15,7 +15,7 @@ use super::point::FloatConstraint;
 use super::problem::{AUTO_INPUTS, BranchOptions, BranchProblem};
 use super::sample;
 use super::tree::{Cut, Place, SplitLeaf, SplitNode};
-use super::{BranchState, Open, SplitTree};
+use super::{BranchState, Open, SplitTree, need};
 use crate::bound::boxes::{BoxBounder, BoxBounds, OutputRows};
 use crate::float::FloatNetwork;
 
@@ -230,12 +230,8 @@ impl<'a> Search<'a> {
             let open = batch[index];
             let halves: Vec<&[f64]> =
                 if cuts.len() > 1 { tried.by_ref().take(cuts.len()).collect() } else { Vec::new() };
-            // A box that lacks four times as much takes about twice as many more.
-            let need = |which: &usize| -> f64 {
-                halves
-                    .get(*which)
-                    .map_or(0.0, |halves| halves.iter().map(|short| (-short).max(0.0).sqrt()).sum())
-            };
+            let need =
+                |which: &usize| halves.get(*which).map_or(0.0, |halves| need([-halves[0], -halves[1]]));
             let Some(best) = (0..cuts.len()).min_by(|a, b| need(a).total_cmp(&need(b))) else {
                 state.open.push(Open { bound, ..open });
                 stuck = true;
