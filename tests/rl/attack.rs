@@ -144,7 +144,7 @@ fn adversaries_resume_exactly() {
     }
 }
 
-/// A network of 6 inputs.
+/// A network of three layers.
 fn network(inputs: usize, outputs: usize, seed: u64) -> Mlp {
     Mlp::orthogonal(&[inputs, 8, 8, outputs], FloatActivation::Tanh, 3.0, &mut SeededRng::new(seed, 0))
 }
@@ -263,25 +263,29 @@ proptest! {
 }
 
 /// Radii of their own that are all one radius give the outcome of that radius, to the last bit, in either unit where
-/// the normaliser leaves observations as they are.
+/// the normaliser leaves observations as they are; with other radii it is another.
 #[test]
 fn equal_radii_are_one_radius() {
-    let victim = linear_player();
+    // Unlike those of a pole, returns of a pendulum differ wherever torques do.
+    let (head, normaliser) = (FloatHead::Gaussian { log_std: vec![-1.0] }, FixedNormaliser::identity(3));
+    let victim = FloatPolicy { network: network(3, 1, 7), head, normaliser };
     for (kind, _) in AttackKind::ALL {
         let run = |radius: WrittenRadii| {
-            let plan = AttackPlan { radius, ..plan(kind, "0", 512, 3) };
-            let found = run_attack(&victim, None, "CartPole-v1", &plan, &AttackFiles::default(), &Silent);
+            let plan = AttackPlan { radius, ..plan(kind, "0", 256, 2) };
+            let found = run_attack(&victim, None, "Pendulum-v1", &plan, &AttackFiles::default(), &Silent);
             let found = found.expect("a run");
             (found.deterministic, found.sampled)
         };
         let one = run(WrittenNumber::parse("0.3").expect("a number").into());
         for units in [Units::Raw, Units::Normalised] {
-            assert_eq!(run(each(units, &[0.3; 4])), one, "{kind}, {units:?}");
+            let ball = each(units, &[0.3; 3]).ball(&victim.normaliser).expect("as many as inputs");
+            assert_eq!(ball.radii(), Ball::equal(0.3, 3).radii());
+            assert_eq!(run(each(units, &[0.3; 3])), one, "{kind}, {units:?}");
         }
-        let few = run(each(Units::Normalised, &[0.0, 0.0, 0.0, 0.3]));
-        assert_eq!(few.0.clean, one.0.clean);
-        assert_ne!(few.1.attacked, one.1.attacked, "{kind}");
-        let none = run(each(Units::Raw, &[0.0; 4]));
+        let few = run(each(Units::Normalised, &[0.0, 0.0, 0.3]));
+        assert_eq!((&few.0.clean, &few.1.clean), (&one.0.clean, &one.1.clean), "{kind}");
+        assert_ne!((few.0.attacked, few.1.attacked), (one.0.attacked, one.1.attacked), "{kind}");
+        let none = run(each(Units::Raw, &[0.0; 3]));
         assert_eq!((none.0.attacked, none.1.attacked), (none.0.clean, none.1.clean), "{kind}");
     }
 }

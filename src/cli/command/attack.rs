@@ -64,7 +64,7 @@ pub struct AttackArguments {
     /// Attacks, or `all`.
     #[arg(long, value_name = "A1,A2,...", value_delimiter = ',', required = true)]
     attack: Vec<String>,
-    /// Radius of the l_inf ball around the normalised observation: a decimal or a fraction.
+    /// Radius of the l_inf ball around the observation, normalised unless --units raw: a decimal or a fraction.
     #[arg(long, value_name = "R", conflicts_with = "radii")]
     epsilon: Option<String>,
     /// One radius per input instead of a single epsilon; or a TOML file of radii by the policy's names, such as
