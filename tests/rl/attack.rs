@@ -465,6 +465,17 @@ fn transfer_takes_the_victim_for_another() {
     assert_ne!(own.sampled.attacked, over.sampled.attacked);
     let same = run_transfer((&victim, None), &victim, "CartPole-v1", &plan, &files, &Silent).expect("a run");
     assert_eq!(same.deterministic, own.deterministic);
+    // Where they read observations in different ways, raw radii are two balls.
+    let mut other = victim.clone();
+    other.normaliser.std = vec![2.0; 4];
+    for (units, refused) in [(Units::Raw, true), (Units::Normalised, false)] {
+        let plan = AttackPlan { radius: each(units, &[0.3; 4]), ..plan.clone() };
+        let found = run_transfer((&source, None), &other, "CartPole-v1", &plan, &files, &Silent);
+        assert_eq!(matches!(found, Err(AttackError::Normalisers)), refused, "{units:?}");
+        let same =
+            run_transfer((&source, None), &victim, "CartPole-v1", &plan, &files, &Silent).expect("a run");
+        assert_eq!(same.sampled.attacked, over.sampled.attacked);
+    }
 }
 
 /// What a plan or a victim cannot be is said before anything is played.

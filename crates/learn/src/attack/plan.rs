@@ -239,6 +239,12 @@ pub enum AttackError {
         /// Inputs of the policy.
         expected: usize,
     },
+    /// Raw radii of a transferred attack are not one ball for both policies.
+    #[error(
+        "the policies of a transferred attack have different normalisers, so that radii in raw units are not one ball for \
+         both; give radii in normalised units"
+    )]
+    Normalisers,
     /// The critic does not read the victim's inputs or has more than one output.
     #[error(
         "the critic maps {inputs} inputs to {outputs} outputs; the policy has {expected} inputs and a value is one number"

@@ -1,9 +1,11 @@
 //! One interface for every attack: what to run, what it needs to learn first, and what it took from the victim. Untrusted.
 //! `spec/attacks.md`. The command and the sweep use this and nothing below it.
 
+use secateur_checker::model::Units;
 use secateur_checker::reader::digest::sha256_hex;
 use serde::{Deserialize, Serialize};
 
+use super::ball::WrittenRadii;
 use super::learned::{Leverage, learn};
 use super::plan::{AttackError, AttackFiles, AttackKind, AttackPlan, Candidate, Prepared, Target};
 use super::score::{EpisodeScore, Measurement, mean, measure};
@@ -69,8 +71,11 @@ pub fn run_transfer(
     progress: &dyn Progress,
 ) -> Result<AttackOutcome, AttackError> {
     plan.check()?;
-    // What is moved in the end is what the victim reads, whatever normaliser the other policy has.
-    let ball = plan.radius.ball(&victim.normaliser)?;
+    let raw = matches!(plan.radius, WrittenRadii::Each { units: Units::Raw, .. });
+    if raw && source.normaliser != victim.normaliser {
+        return Err(AttackError::Normalisers);
+    }
+    let ball = plan.radius.ball(&source.normaliser)?;
     let target = Target { victim: source, critic, env_id, ball: &ball };
     let prepared = prepare(&target, plan, files, progress)?;
     let wrap = |candidate: Candidate| {
