@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
-use secateur::attack::{CriticAttack, LearnedAttack, Leverage, MadAttack, RandomAttack, SarsaAttack};
+use secateur::attack::{Ball, CriticAttack, LearnedAttack, Leverage, MadAttack, RandomAttack, SarsaAttack};
 use secateur::float::FloatActivation;
 use secateur::float::head::FloatHead;
 use secateur::float::mlp::Mlp;
@@ -72,23 +72,24 @@ fn attacks(criterion: &mut Criterion) {
     let head = FloatHead::Gaussian { log_std: vec![-1.0; 3] };
     let policy = FloatPolicy { network: actor, head, normaliser: FixedNormaliser::identity(11) };
     let input: Vec<f64> = (0..11).map(|_| rng.normal()).collect();
+    let ball = || Ball::equal(0.075, 11);
     let mut group = criterion.benchmark_group("attack_step");
     let mut measure = |name: &str, attack: &mut dyn Adversary| {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let mut moved = input.clone();
-                attack.perturb(&policy, &mut moved);
+                attack.perturb(&policy, &input, &mut moved);
                 moved
             });
         });
     };
-    measure("random", &mut RandomAttack::new(0.075, 1));
-    measure("critic", &mut CriticAttack::new(critic, 0.075));
-    measure("mad", &mut MadAttack::new(0.075, 1));
-    measure("robust-sarsa", &mut SarsaAttack::new(values, &policy, 0.075));
+    measure("random", &mut RandomAttack::new(ball(), 1));
+    measure("critic", &mut CriticAttack::new(critic, ball()));
+    measure("mad", &mut MadAttack::new(ball(), 1));
+    measure("robust-sarsa", &mut SarsaAttack::new(values, &policy, ball()));
     let learned = |network, leverage| {
         let (head, normaliser) = (FloatHead::Deterministic, FixedNormaliser::identity(11));
-        LearnedAttack::new(FloatPolicy { network, head, normaliser }, 0.075, leverage)
+        LearnedAttack::new(FloatPolicy { network, head, normaliser }, ball(), leverage)
     };
     measure("optimal", &mut learned(adversary, Leverage::Observation));
     measure("pa-ad", &mut learned(director, Leverage::Outputs));

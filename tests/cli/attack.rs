@@ -13,11 +13,32 @@ fn fixture(name: &str) -> PathBuf {
 
 /// A command with small budgets.
 fn attack(folder: &Path, fixture_name: &str, attacks: &str, more: &[&str]) -> Command {
+    attack_within(folder, &fixture(fixture_name), attacks, &[&["--epsilon", "0.1"], more].concat())
+}
+
+/// The same, the ball among the rest.
+fn attack_within(folder: &Path, policy: &Path, attacks: &str, more: &[&str]) -> Command {
     let mut command = secateur(folder);
-    command.args(["--quiet", "attack"]).arg(fixture(fixture_name));
-    command.args(["--attack", attacks, "--epsilon", "0.1", "--episodes", "3", "--training-steps", "256"]);
+    command.args(["--quiet", "attack"]).arg(policy);
+    command.args(["--attack", attacks, "--episodes", "3", "--training-steps", "256"]);
     command.args(["--adversaries", "1", "--out", "out"]).args(more);
     command
+}
+
+/// A policy of the fixtures with names, and a file of radii beside it.
+fn named(folder: &Path, fixture_name: &str, names: &str, radii: &str) -> PathBuf {
+    std::fs::write(folder.join("names.toml"), names).expect("written");
+    std::fs::write(folder.join("noise.toml"), radii).expect("written");
+    let mut command = secateur(folder);
+    command.args(["--quiet", "names"]).arg(fixture(fixture_name));
+    succeed(command.args(["--names", "names.toml", "--out", "named", "--force"]));
+    folder.join("named")
+}
+
+/// A player of CartPole with names.
+fn named_player(folder: &Path, radii: &str) -> PathBuf {
+    let names = "[inputs]\ncart = { at = \"0..2\" }\npole = { at = \"2..4\", unit = \"rad\" }\n";
+    named(folder, "cartpole-tanh", names, radii)
 }
 
 fn succeed(command: &mut Command) -> Ran {
@@ -164,6 +185,115 @@ fn another_plan_starts_anew() {
     assert_ne!(document(folder.path(), "attack.json"), first);
     succeed(&mut attack(folder.path(), "cartpole-tanh", "random", &["--seed", "1", "--force"]));
     assert_eq!(document(folder.path(), "attack.json"), first);
+}
+
+/// Radii of a file: every attack takes them, and what is written says which they were, input by input and in which units.
+#[test]
+fn radii_of_a_file_are_attacked_within() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let policy = named_player(folder.path(), "pole = \"0.05 rad\"\n\"pole[1]\" = \"0.2\"\n");
+    let more = ["--env", "CartPole-v1", "--radii", "noise.toml"];
+    let ran = succeed(&mut attack_within(folder.path(), &policy, "all", &more));
+    let note = "note: 2 inputs do not move, as the file of radii does not say how far (\"cart\")";
+    assert!(ran.stderr.contains(note), "{ran:?}");
+    let words = "CartPole-v1, box of 4 radii, 0 to 0.2: 0, 0, 0.05, 0.2, in raw units, 3 episodes, seed 1";
+    assert!(ran.stdout.contains(words), "{ran:?}");
+    let radii = serde_json::json!({"units": "raw", "radii": ["0", "0", "1/20", "1/5"]});
+    let all = document(folder.path(), "attack.json");
+    let rows = all["attacks"].as_array().expect("rows");
+    assert_eq!(rows.len(), 6);
+    assert!(rows.iter().all(|row| row["outcome"]["plan"]["radius"] == radii), "{all}");
+    let csv = std::fs::read_to_string(folder.path().join("out/attack.csv")).expect("written");
+    let column = |line: &str| line.split(',').nth(7).map(str::to_owned);
+    let mut lines = csv.lines().map(column);
+    assert_eq!(lines.next().flatten().as_deref(), Some("radii_raw"));
+    assert!(lines.all(|entry| entry.as_deref() == Some("0 0 1/20 1/5")), "{csv}");
+    // A finished run of one file is not taken for that of another.
+    named_player(folder.path(), "pole = \"0\"\n");
+    succeed(attack_within(folder.path(), &policy, "mad", &more).arg("--force"));
+    let still = document(folder.path(), "attack.json");
+    let outcome = &still["attacks"][0]["outcome"];
+    assert_eq!(outcome["plan"]["radius"]["radii"], serde_json::json!(["0", "0", "0", "0"]));
+    assert_eq!(outcome["sampled"]["attacked"], outcome["sampled"]["clean"]);
+}
+
+/// The same radius for every input is one radius, to the last bit, from a list and from a file. Unlike those of a pole,
+/// returns of a pendulum differ wherever torques do.
+#[test]
+fn equal_radii_give_what_epsilon_gives() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let names = "[inputs]\nangle = { at = \"0..2\" }\nvelocity = { at = \"2\", unit = \"rad/s\" }\n";
+    let policy = named(folder.path(), "pendulum-tanh", names, "angle = \"0.1\"\nvelocity = \"0.1\"\n");
+    let run = |ball: &[&str]| {
+        let more = [&["--env", "Pendulum-v1", "--force"], ball].concat();
+        succeed(&mut attack_within(folder.path(), &policy, "all", &more));
+        let all = document(folder.path(), "attack.json");
+        let rows = all["attacks"].as_array().expect("rows").iter();
+        rows.map(|row| [row["outcome"]["deterministic"].clone(), row["outcome"]["sampled"].clone()])
+            .collect::<Vec<_>>()
+    };
+    let epsilon = run(&["--epsilon", "0.1"]);
+    assert_eq!(epsilon.len(), 6);
+    assert!(run(&["--radii", "0.1,0.1,0.1"]) == epsilon);
+    assert!(run(&["--radii", "noise.toml", "--units", "normalised"]) == epsilon);
+    // In raw units the deviations of this policy's observations make another ball of it.
+    let raw = run(&["--radii", "noise.toml"]);
+    assert!(raw != epsilon);
+    assert!(run(&["--epsilon", "0.1", "--units", "raw"]) == raw);
+}
+
+/// Balls that are not one, and sets that adversaries do not keep to, are refused before anything is written.
+#[test]
+fn balls_that_are_none_are_refused() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let plain = fixture("cartpole-tanh");
+    for (radii, ball, words) in [
+        (
+            "",
+            &[][..],
+            "give --epsilon R (one radius) or --radii R1,R2,... (one per input, or a file of radii",
+        ),
+        (
+            "",
+            &["--epsilon", "0.1", "--radii", "0.1,0.1,0.1,0.1"],
+            "'--epsilon <R>' cannot be used with '--radii",
+        ),
+        ("", &["--epsilon", "x"], "epsilon \"x\": not a decimal or a fraction"),
+        ("", &["--epsilon=-0.1"], "epsilon -1/10 is negative"),
+        ("", &["--radii", "0.1,0.2"], "2 radii for 4 inputs; give one radius per input, or a single one"),
+        ("", &["--radii", "0.1,0.1,0.1,-1"], "radii -1 is negative"),
+        ("", &["--radii", "nowhere.toml"], "\"nowhere.toml\": "),
+        (
+            "pol = \"1\"",
+            &["--radii", "noise.toml"],
+            "\"noise.toml\": pol: the policy names no inputs so; did you mean pole?",
+        ),
+        ("pole = \"1 m\"", &["--radii", "noise.toml"], "\"noise.toml\": pole: the unit is rad"),
+        (
+            "pole = \"1\"\nbias.cart = \"1\"",
+            &["--radii", "noise.toml"],
+            "\"noise.toml\": adversaries move every input by itself and know no limits: leave out [bias]; a bias added to the",
+        ),
+        (
+            "pole = \"1\"\n[limits]\npole = [\"-1\", \"1\"]",
+            &["--radii", "noise.toml"],
+            "know no limits: leave out [limits]; ",
+        ),
+        (
+            "bias.cart = \"1\"\n[limits]\npole = [\"-1\", \"1\"]",
+            &["--radii", "noise.toml"],
+            "leave out [bias] and [limits]; ",
+        ),
+    ] {
+        let policy = named_player(folder.path(), radii);
+        let more = [&["--env", "CartPole-v1"], ball].concat();
+        let ran = run(&mut attack_within(folder.path(), &policy, "mad", &more));
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(ran.stderr.contains(words), "{words:?} is not in {ran:?}");
+        assert!(!folder.path().join("out").exists(), "{words}");
+    }
+    let ran = run(&mut attack_within(folder.path(), &plain, "mad", &["--radii", "noise.toml"]));
+    assert!(ran.code == 2 && ran.stderr.contains("names no inputs; `secateur names "), "{ran:?}");
 }
 
 #[test]

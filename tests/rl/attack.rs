@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 use secateur::attack::{
-    AttackError, AttackFiles, AttackKind, AttackOutcome, AttackPlan, CriticAttack, LearnedAttack,
-    LearnedConfig, Leverage, MadAttack, RandomAttack, SarsaAttack, WrittenNumber, run_attack, run_transfer,
-    train_adversary,
+    AttackError, AttackFiles, AttackKind, AttackOutcome, AttackPlan, Ball, CriticAttack, LearnedAttack,
+    LearnedConfig, Leverage, MadAttack, RandomAttack, SarsaAttack, WrittenNumber, WrittenRadii, run_attack,
+    run_transfer, train_adversary,
 };
 use secateur::decomposition::ActionMode;
 use secateur::float::FloatActivation;
@@ -19,8 +19,14 @@ use secateur::progress::{Progress, Silent};
 use secateur::rl::env::{Environment, make_environment};
 use secateur::rl::evaluate::{Adversary, EpisodePlan, run_episodes};
 use secateur::rl::{TrainConfig, TrainFiles, train};
+use secateur_checker::model::Units;
 
 const RADIUS: f64 = 0.1;
+
+/// All six inputs by the same radius.
+fn ball(radius: f64) -> Ball {
+    Ball::equal(radius, 6)
+}
 
 fn random_policy(head: FloatHead) -> (FloatPolicy, Mlp) {
     let mut rng = SeededRng::new(61, 0);
@@ -38,7 +44,7 @@ fn mean_gain(attack: &mut dyn Adversary, policy: &FloatPolicy, gain: &dyn Fn(&[f
     for _ in 0..200 {
         let centre: Vec<f64> = (0..6).map(|_| rng.normal()).collect();
         let mut moved = centre.clone();
-        attack.perturb(policy, &mut moved);
+        attack.perturb(policy, &centre, &mut moved);
         assert_eq!(moved.len(), 6);
         let furthest = moved.iter().zip(&centre).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(furthest > 0.0 && furthest <= RADIUS * (1.0 + 1e-12), "{furthest}");
@@ -61,11 +67,11 @@ fn gradient_attacks_beat_noise_at_their_own_goal() {
         };
         let drop =
             |centre: &[f64], moved: &[f64]| critic.forward_one(centre)[0] - critic.forward_one(moved)[0];
-        let noise = mean_gain(&mut RandomAttack::new(RADIUS, 1), &policy, &distance);
-        let mad = mean_gain(&mut MadAttack::new(RADIUS, 1), &policy, &distance);
+        let noise = mean_gain(&mut RandomAttack::new(ball(RADIUS), 1), &policy, &distance);
+        let mad = mean_gain(&mut MadAttack::new(ball(RADIUS), 1), &policy, &distance);
         assert!(mad > 2.0 * noise, "{mad} and {noise}");
-        let noise = mean_gain(&mut RandomAttack::new(RADIUS, 1), &policy, &drop);
-        let descent = mean_gain(&mut CriticAttack::new(critic.clone(), RADIUS), &policy, &drop);
+        let noise = mean_gain(&mut RandomAttack::new(ball(RADIUS), 1), &policy, &drop);
+        let descent = mean_gain(&mut CriticAttack::new(critic.clone(), ball(RADIUS)), &policy, &drop);
         assert!(descent > 5.0 * noise.abs(), "{descent} and {noise}");
     }
 }
@@ -93,12 +99,13 @@ fn a_learned_adversary_hurts_more_than_noise() {
     let train = TrainConfig { total_timesteps: 30_720, ..TrainConfig::for_environment("CartPole-v1") };
     let config = LearnedConfig {
         train,
-        radius: 0.8,
+        ball: Ball::equal(0.8, 4),
         leverage: Leverage::Observation,
         victim_actions: ActionMode::Deterministic,
     };
     let mut learned = train_adversary(&victim, &config, &TrainFiles::default(), &Silent).expect("a run");
-    let noise = mean_return(&victim, environment.as_mut(), Some(&mut RandomAttack::new(0.8, 1)));
+    let noise =
+        mean_return(&victim, environment.as_mut(), Some(&mut RandomAttack::new(Ball::equal(0.8, 4), 1)));
     let attacked = mean_return(&victim, environment.as_mut(), Some(&mut learned));
     assert!(attacked < noise - 50.0, "{attacked} attacked, {noise} with noise");
 }
@@ -127,7 +134,7 @@ fn adversaries_resume_exactly() {
     for (leverage, victim_actions) in
         [(Leverage::Observation, ActionMode::Deterministic), (Leverage::Outputs, ActionMode::Sampled)]
     {
-        let config = LearnedConfig { train: train.clone(), radius: 0.1, leverage, victim_actions };
+        let config = LearnedConfig { train: train.clone(), ball: ball(0.1), leverage, victim_actions };
         let whole = train_adversary(&victim, &config, &TrainFiles::default(), &Silent).expect("a run");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let files = TrainFiles { logs: None, checkpoint: Some(folder.path().join("adversary.json")) };
@@ -137,29 +144,30 @@ fn adversaries_resume_exactly() {
     }
 }
 
-/// A network of 6 inputs.
+/// A network of three layers.
 fn network(inputs: usize, outputs: usize, seed: u64) -> Mlp {
     Mlp::orthogonal(&[inputs, 8, 8, outputs], FloatActivation::Tanh, 3.0, &mut SeededRng::new(seed, 0))
 }
 
 /// One attack of every kind, against a policy of 6 inputs and 3 outputs, and whether it moves every point: ten sign
 /// steps may step to and fro around a point from which nothing is to be gained.
-fn every_attack(policy: &FloatPolicy, radius: f64, seed: u64) -> Vec<(Box<dyn Adversary>, bool)> {
+fn every_attack(policy: &FloatPolicy, ball: &Ball, seed: u64) -> Vec<(Box<dyn Adversary>, bool)> {
     let discrete = policy.head == FloatHead::Categorical;
     let values = if discrete { network(6, 3, seed + 1) } else { network(9, 1, seed + 1) };
+    let own = || ball.clone();
     let learned = |outputs: usize, leverage, corners| {
         let (head, normaliser) = (FloatHead::Deterministic, FixedNormaliser::identity(6));
         let adversary = FloatPolicy { network: network(6, outputs, seed + 2), head, normaliser };
-        let mut attack = LearnedAttack::new(adversary, radius, leverage);
+        let mut attack = LearnedAttack::new(adversary, ball.clone(), leverage);
         attack.corners = corners;
         attack
     };
     vec![
-        (Box::new(RandomAttack::new(radius, seed)), true),
-        (Box::new(CriticAttack::new(network(6, 1, seed + 3), radius)), false),
-        (Box::new(CriticAttack::flattering(network(6, 1, seed + 3), radius)), false),
-        (Box::new(MadAttack::new(radius, seed)), false),
-        (Box::new(SarsaAttack::new(values, policy, radius)), false),
+        (Box::new(RandomAttack::new(own(), seed)), true),
+        (Box::new(CriticAttack::new(network(6, 1, seed + 3), own())), false),
+        (Box::new(CriticAttack::flattering(network(6, 1, seed + 3), own())), false),
+        (Box::new(MadAttack::new(own(), seed)), false),
+        (Box::new(SarsaAttack::new(values, policy, own())), false),
         (Box::new(learned(6, Leverage::Observation, false)), true),
         (Box::new(learned(6, Leverage::Observation, true)), true),
         (Box::new(learned(3, Leverage::Outputs, false)), true),
@@ -186,10 +194,10 @@ proptest! {
             head: heads[head].clone(),
             normaliser: FixedNormaliser::identity(6),
         };
-        for (mut attack, moves) in every_attack(&policy, radius, seed) {
+        for (mut attack, moves) in every_attack(&policy, &ball(radius), seed) {
             let mut moved = centre.clone();
             attack.start(seed);
-            attack.perturb(&policy, &mut moved);
+            attack.perturb(&policy, &centre, &mut moved);
             prop_assert_eq!(moved.len(), 6);
             for (a, b) in moved.iter().zip(&centre) {
                 prop_assert!((a - b).abs() <= radius + 1e-14 * (a.abs() + radius), "{} from {} by {}", a, b, radius);
@@ -197,6 +205,107 @@ proptest! {
             prop_assert!(!moves || radius < 1e-9 || moved != centre);
         }
     }
+}
+
+/// Radii one by one.
+fn each(units: Units, radii: &[f64]) -> WrittenRadii {
+    let written = |radius: &f64| WrittenNumber::parse(&radius.to_string()).expect("a number");
+    WrittenRadii::Each { units, radii: radii.iter().map(written).collect() }
+}
+
+proptest! {
+    /// Every input keeps to its own radius, one of radius 0 to itself. In raw units that is what the normaliser makes of
+    /// the moved observation: an input beyond its clip comes back only as far as the radius reaches; in normalised units
+    /// the clipped input is moved.
+    #[test]
+    fn attacks_keep_to_the_radius_of_each_input(
+        mut radii in proptest::collection::vec(0.0..2.0f64, 6),
+        still in 0..6usize,
+        seed in 0..1000u64,
+        head in 0..3usize,
+        observation in proptest::collection::vec(-4.0..4.0f64, 6),
+        raw in any::<bool>(),
+    ) {
+        radii[still] = 0.0;
+        let heads =
+            [FloatHead::Gaussian { log_std: vec![-1.8, -0.5, 0.4] }, FloatHead::Categorical, FloatHead::Deterministic];
+        let normaliser = FixedNormaliser {
+            mean: vec![0.5, -0.5, 0.0, 1.0, 0.0, 0.0],
+            std: vec![2.0, 0.5, 1.0, 4.0, 0.25, 1.0],
+            clip: 1.0,
+        };
+        let policy = FloatPolicy { network: network(6, 3, seed), head: heads[head].clone(), normaliser };
+        let normaliser = &policy.normaliser;
+        let units = if raw { Units::Raw } else { Units::Normalised };
+        let ball = each(units, &radii).ball(normaliser).expect("as many as inputs");
+        let (unclipped, input) = (normaliser.scale(&observation), normaliser.apply(&observation));
+        let ends = |sign: f64| {
+            let moved = |(value, radius): (&f64, &f64)| value + sign * radius;
+            if raw {
+                normaliser.apply(&observation.iter().zip(&radii).map(moved).collect::<Vec<f64>>())
+            } else {
+                input.iter().zip(&radii).map(moved).collect()
+            }
+        };
+        let (lower, upper) = (ends(-1.0), ends(1.0));
+        for (number, (mut attack, moves)) in every_attack(&policy, &ball, seed).into_iter().enumerate() {
+            let mut moved = input.clone();
+            attack.start(seed);
+            attack.perturb(&policy, &unclipped, &mut moved);
+            prop_assert_eq!(moved[still], input[still], "attack {}", number);
+            for ((value, lower), upper) in moved.iter().zip(&lower).zip(&upper) {
+                prop_assert!(*value >= lower - 1e-12 && *value <= upper + 1e-12, "{number}: {lower} {value} {upper}");
+            }
+            let reach = lower.iter().zip(&upper).map(|(lower, upper)| upper - lower).fold(0.0, f64::max);
+            prop_assert!(!moves || raw || reach < 1e-9 || moved != input, "attack {}", number);
+        }
+    }
+}
+
+/// Radii of their own that are all one radius give the outcome of that radius, to the last bit, in either unit where
+/// the normaliser leaves observations as they are; with other radii it is another.
+#[test]
+fn equal_radii_are_one_radius() {
+    // Unlike those of a pole, returns of a pendulum differ wherever torques do.
+    let (head, normaliser) = (FloatHead::Gaussian { log_std: vec![-1.0] }, FixedNormaliser::identity(3));
+    let victim = FloatPolicy { network: network(3, 1, 7), head, normaliser };
+    for (kind, _) in AttackKind::ALL {
+        let run = |radius: WrittenRadii| {
+            let plan = AttackPlan { radius, ..plan(kind, "0", 256, 2) };
+            let found = run_attack(&victim, None, "Pendulum-v1", &plan, &AttackFiles::default(), &Silent);
+            let found = found.expect("a run");
+            (found.deterministic, found.sampled)
+        };
+        let one = run(WrittenNumber::parse("0.3").expect("a number").into());
+        for units in [Units::Raw, Units::Normalised] {
+            let ball = each(units, &[0.3; 3]).ball(&victim.normaliser).expect("as many as inputs");
+            assert_eq!(ball.radii(), Ball::equal(0.3, 3).radii());
+            assert_eq!(run(each(units, &[0.3; 3])), one, "{kind}, {units:?}");
+        }
+        let few = run(each(Units::Normalised, &[0.0, 0.0, 0.3]));
+        assert_eq!((&few.0.clean, &few.1.clean), (&one.0.clean, &one.1.clean), "{kind}");
+        assert_ne!((few.0.attacked, few.1.attacked), (one.0.attacked, one.1.attacked), "{kind}");
+        let none = run(each(Units::Raw, &[0.0; 3]));
+        assert_eq!((none.0.attacked, none.1.attacked), (none.0.clean, none.1.clean), "{kind}");
+    }
+}
+
+/// An adversary is told what the observation was before the clip.
+#[test]
+fn adversaries_know_what_was_clipped() {
+    struct Told(usize);
+    impl Adversary for Told {
+        fn perturb(&mut self, policy: &FloatPolicy, unclipped: &[f64], input: &mut Vec<f64>) {
+            assert_eq!(policy.normaliser.clipped(unclipped), *input);
+            self.0 += usize::from(unclipped != input.as_slice());
+        }
+    }
+    let mut victim = linear_player();
+    victim.normaliser.clip = 0.02;
+    let mut environment = make_environment("CartPole-v1").expect("a known task");
+    let mut told = Told(0);
+    mean_return(&victim, environment.as_mut(), Some(&mut told));
+    assert!(told.0 > 0);
 }
 
 fn plan(kind: AttackKind, radius: &str, training_steps: usize, episodes: usize) -> AttackPlan {
@@ -356,6 +465,17 @@ fn transfer_takes_the_victim_for_another() {
     assert_ne!(own.sampled.attacked, over.sampled.attacked);
     let same = run_transfer((&victim, None), &victim, "CartPole-v1", &plan, &files, &Silent).expect("a run");
     assert_eq!(same.deterministic, own.deterministic);
+    // Where they read observations in different ways, raw radii are two balls.
+    let mut other = victim.clone();
+    other.normaliser.std = vec![2.0; 4];
+    for (units, refused) in [(Units::Raw, true), (Units::Normalised, false)] {
+        let plan = AttackPlan { radius: each(units, &[0.3; 4]), ..plan.clone() };
+        let found = run_transfer((&source, None), &other, "CartPole-v1", &plan, &files, &Silent);
+        assert_eq!(matches!(found, Err(AttackError::Normalisers)), refused, "{units:?}");
+        let same =
+            run_transfer((&source, None), &victim, "CartPole-v1", &plan, &files, &Silent).expect("a run");
+        assert_eq!(same.sampled.attacked, over.sampled.attacked);
+    }
 }
 
 /// What a plan or a victim cannot be is said before anything is played.
@@ -372,6 +492,10 @@ fn wrong_plans_are_named() {
     wrong.training_steps = 63;
     assert!(matches!(refused(&wrong, None), AttackError::Range { name: "training_steps", .. }));
     wrong.training_steps = 64;
+    let few = AttackPlan { radius: each(Units::Raw, &[0.1; 3]), ..wrong.clone() };
+    assert!(matches!(refused(&few, None), AttackError::Radii { found: 3, expected: 4 }));
+    let negative = AttackPlan { radius: each(Units::Raw, &[0.1, 0.1, -0.1, 0.1]), ..wrong.clone() };
+    assert!(matches!(refused(&negative, None), AttackError::Range { name: "radius", must: "0 or more" }));
     let critic = network(5, 1, 1);
     assert!(matches!(
         refused(&wrong, Some(&critic)),
@@ -382,4 +506,12 @@ fn wrong_plans_are_named() {
     assert_eq!(written, serde_json::json!("3/40"));
     let read: WrittenNumber = serde_json::from_value(written).expect("its own output");
     assert_eq!(read.value(), 0.075);
+    let radius =
+        |radius: WrittenRadii| serde_json::json!(AttackPlan { radius, ..wrong.clone() })["radius"].clone();
+    assert_eq!(radius(read.into()), "3/40");
+    let each = each(Units::Raw, &[0.5, 0.0]);
+    let written = radius(each.clone());
+    assert_eq!(written, serde_json::json!({"units": "raw", "radii": ["0.5", "0"]}));
+    let read: WrittenRadii = serde_json::from_value(written).expect("its own output");
+    assert_eq!(read, each);
 }

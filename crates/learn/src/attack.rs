@@ -1,10 +1,10 @@
 //! Adversaries of an SA-MDP: they move the observation inside a ball before the policy sees it. Untrusted: an attack gives
 //! an estimate from below of what an adversary can do, never a proof.
 //!
-//! All work on normalised observations, in the l_inf ball, with 10 steps of a tenth of the radius, as the literature does
-//! (Zhang et al. 2020, arXiv:2003.08938). What is added is not clipped again.
+//! All move normalised observations within a box, gradient attacks in 10 steps of a tenth of each input's radius; the literature's
+//! box is the l_inf ball behind the normaliser's clip (Zhang et al. 2020, arXiv:2003.08938).
 
-mod ascent;
+pub mod ball;
 pub mod critic;
 mod fit;
 mod imitate;
@@ -16,6 +16,7 @@ pub mod sarsa;
 pub mod score;
 pub mod suite;
 
+pub use ball::{Ball, WrittenRadii};
 pub use critic::CriticAttack;
 pub use learned::{LearnedAttack, LearnedConfig, Leverage, train_adversary};
 pub use mad::MadAttack;

@@ -5,18 +5,22 @@ mod tables;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use secateur_checker::answer::adversary_words;
 use secateur_checker::load::{load_masks, load_policy};
+use secateur_checker::model::{Perturbation, PerturbationSet, SensorSet, Units};
+use secateur_checker::reader::escaped::Escaped;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{
-    AttackError, AttackFiles, AttackKind, AttackOutcome, AttackPlan, LearnsAgainst, WrittenNumber, plan_key,
-    run_attack, run_transfer,
+    AttackError, AttackFiles, AttackKind, AttackOutcome, AttackPlan, LearnsAgainst, WrittenNumber,
+    WrittenRadii, plan_key, run_attack, run_transfer,
 };
 use crate::cli::context::bar::Bar;
 use crate::cli::context::interrupt::kept;
 use crate::cli::context::streams::refuse_dash;
 use crate::cli::context::write;
 use crate::cli::context::{CliError, Context};
+use crate::cli::option::adversary::{Norm, UnitsWord, perturbation, radii_file};
 use crate::cli::option::force::Force;
 use crate::float::mlp::Mlp;
 use crate::float::policy::FloatPolicy;
@@ -38,6 +42,8 @@ Examples:
       --masks fixtures/cartpole-tanh/masks --mask all \\
       --attack random,mad,optimal --epsilon 0.1 --training-steps 50000 \\
       --transfer --out cartpole-attacks/
+  secateur attack hopper-named/ --env Hopper-v5 --attack mad,optimal \\
+      --radii noise.toml --out hopper-noise/
 
 Attacks: random, critic, mad, robust-sarsa, optimal, pa-ad, or all. Everything learned is learned anew for every mask.
 An attack gives an estimate from below of what an adversary can do, never a proof. spec/attacks.md defines each.
@@ -58,9 +64,16 @@ pub struct AttackArguments {
     /// Attacks, or `all`.
     #[arg(long, value_name = "A1,A2,...", value_delimiter = ',', required = true)]
     attack: Vec<String>,
-    /// Radius of the l_inf ball around the normalised observation: a decimal or a fraction.
-    #[arg(long, value_name = "R")]
-    epsilon: String,
+    /// Radius of the l_inf ball around the observation, normalised unless --units raw: a decimal or a fraction.
+    #[arg(long, value_name = "R", conflicts_with = "radii")]
+    epsilon: Option<String>,
+    /// One radius per input instead of a single epsilon; or a TOML file of radii by the policy's names, such as
+    /// `gyro = "0.2"`, as `certify` reads it, but without [bias] and [limits].
+    #[arg(long, value_name = "R1,R2,...|FILE", value_delimiter = ',')]
+    radii: Option<Vec<String>>,
+    /// Units of the radii [default: normalised; raw for a file of radii]
+    #[arg(long, value_enum)]
+    units: Option<UnitsWord>,
     /// Episodes of every estimate.
     #[arg(long, value_name = "N", default_value_t = 50)]
     episodes: usize,
@@ -174,7 +187,41 @@ fn numbers(words: &[String], count: usize) -> Result<Vec<usize>, CliError> {
     Ok(found)
 }
 
-fn plans(arguments: &AttackArguments) -> Result<Vec<AttackPlan>, CliError> {
+/// What adversaries may do, and in words.
+///
+/// # Errors
+/// Those of [`perturbation`]; exit code 2 for a set that moves inputs together or keeps them within limits.
+fn radius(arguments: &AttackArguments, inputs: usize) -> Result<(WrittenRadii, String), CliError> {
+    let (epsilon, radii) = (arguments.epsilon.as_deref(), arguments.radii.as_deref());
+    let set = perturbation(&arguments.policy, epsilon, radii, Norm::Linf, arguments.units)?;
+    if let Perturbation::Sensor(SensorSet { shared, limits, .. }) = &set.shape {
+        let tables = [("[bias]", shared.is_empty()), ("[limits]", limits.is_empty())];
+        let tables: Vec<&str> = tables.into_iter().filter(|(_, none)| !none).map(|(name, _)| name).collect();
+        let file = radii_file(radii).unwrap_or_default();
+        return Err(CliError::input(format!(
+            "{}: adversaries move every input by itself and know no limits: leave out {}; a bias added to the radii \
+             of its inputs allows no less",
+            Escaped(&file.to_string_lossy()),
+            tables.join(" and ")
+        )));
+    }
+    let failed = |e: AttackError| CliError::input(e);
+    match (epsilon, &set) {
+        // As it was written: so it stands in results, which their key finds again.
+        (Some(text), PerturbationSet { shape: Perturbation::Linf { .. }, units: Units::Normalised }) => {
+            let radius = WrittenNumber::parse(text).map_err(failed)?;
+            let words = format!("l_inf radius {} around normalised observations", radius.text());
+            Ok((radius.into(), words))
+        }
+        _ => {
+            let each = WrittenRadii::each(&set, inputs).map_err(failed)?;
+            let each = each.ok_or_else(|| CliError::internal("a set of radii that is no box"))?;
+            Ok((each, adversary_words(&set, None)))
+        }
+    }
+}
+
+fn plans(arguments: &AttackArguments, radius: &WrittenRadii) -> Result<Vec<AttackPlan>, CliError> {
     let known = || AttackKind::ALL.map(|(_, name)| name).join(", ");
     let mut kinds = Vec::new();
     for name in &arguments.attack {
@@ -192,7 +239,6 @@ fn plans(arguments: &AttackArguments) -> Result<Vec<AttackPlan>, CliError> {
     kinds.sort_unstable();
     kinds.dedup();
     let at = |option: &str, e: AttackError| CliError::input(format!("{option}: {e}"));
-    let radius = WrittenNumber::parse(&arguments.epsilon).map_err(|e| at("--epsilon", e))?;
     let discount = WrittenNumber::parse(&arguments.discount).map_err(|e| at("--discount", e))?;
     let named = LearnsAgainst::NAMES.iter().find(|(_, name)| *name == arguments.learns_against);
     let learns_against = named.map_or(LearnsAgainst::Both, |(against, _)| *against);
@@ -300,6 +346,7 @@ fn outputs(arguments: &AttackArguments, jobs: &[Job<'_>]) -> Result<Outputs, Cli
     let mut plan = OutputPlan::new(arguments.force.force)
         .policy(&arguments.policy)
         .masks(arguments.masks.as_deref())
+        .inputs(&radii_file(arguments.radii.as_deref()))
         .folder("--out", out)
         .folder("--out", &out.join("results"));
     for name in DOCUMENTS {
@@ -317,8 +364,10 @@ fn outputs(arguments: &AttackArguments, jobs: &[Job<'_>]) -> Result<Outputs, Cli
 /// Exit code 2 for files, options and environments; 4 for an interrupted run.
 pub fn run(arguments: &AttackArguments, context: Context) -> Result<u8, CliError> {
     refuse_dash([("POLICY", Some(arguments.policy.as_path())), ("--masks", arguments.masks.as_deref())])?;
-    let plans = plans(arguments)?;
     let subject = subject(arguments)?;
+    let (radius, adversary) = radius(arguments, subject.dense.network.input_width())?;
+    radius.ball(&subject.dense.normaliser).map_err(CliError::input)?;
+    let plans = plans(arguments, &radius)?;
     let jobs = jobs(&subject, &plans, arguments.transfer);
     let outputs = outputs(arguments, &jobs)?;
     create_folder(&arguments.out.join("results")).map_err(CliError::input)?;
@@ -346,7 +395,8 @@ pub fn run(arguments: &AttackArguments, context: Context) -> Result<u8, CliError
     set.add(csv_file, csv(&rows));
     set.add(decomposition_file, serde_json::to_vec_pretty(&input).map_err(CliError::internal)?);
     write(set)?;
-    let text = format!("{}\nwritten to {}", tables(&subject.env_id, &rows), arguments.out.display());
+    let text =
+        format!("{}\nwritten to {}", tables(&subject.env_id, &adversary, &rows), arguments.out.display());
     context.print(&text, &document)?;
     Ok(0)
 }

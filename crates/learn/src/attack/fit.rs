@@ -71,11 +71,12 @@ fn explore(victim: &FloatPolicy, space: &ActionSpace, input: &[f64], rng: &mut S
     }
 }
 
-/// Plays `steps` steps.
+/// Plays `steps` steps; `visit` sees every observation as it was before the normaliser's clip.
 pub(super) fn play(
     target: &Target<'_>,
     steps: usize,
     seed: u64,
+    visit: &mut dyn FnMut(&[f64]),
     progress: &dyn Progress,
 ) -> Result<Experience, AttackError> {
     let mut environment = make_environment(target.env_id)?;
@@ -96,7 +97,9 @@ pub(super) fn play(
     let mut raw = vec![0.0; width];
     environment.reset(Some(rng.next_u64()), &mut raw)?;
     for row in 0..steps {
-        let input = victim.normaliser.apply(&raw);
+        let unclipped = victim.normaliser.scale(&raw);
+        visit(&unclipped);
+        let input = victim.normaliser.clipped(&unclipped);
         let action = explore(victim, &space, &input, &mut rng);
         found.inputs.row_mut(row).iter_mut().zip(&input).for_each(|(to, from)| *to = *from);
         found.actions.row_mut(row).iter_mut().zip(&action).for_each(|(to, from)| *to = *from);
@@ -389,11 +392,11 @@ pub(super) fn critics(
     progress: &dyn Progress,
 ) -> Result<Prepared, AttackError> {
     let critic = kept(files.checkpoints.as_deref(), "critic.json", || {
-        let experience = play(target, plan.training_steps, plan.seed_for(3), progress)?;
+        let experience = play(target, plan.training_steps, plan.seed_for(3), &mut |_| {}, progress)?;
         let settings = (plan.discount.value(), plan.seed_for(4));
         fit(&experience, false, None, settings, "fitting values", progress)
     })?;
-    let candidates = super::critic::candidates(&critic, "fitted critic", plan.radius.value());
+    let candidates = super::critic::candidates(&critic, "fitted critic", target.ball);
     Ok(Prepared { candidates, training_steps: plan.training_steps })
 }
 

@@ -22,8 +22,8 @@ const LOG_STD: f64 = -1.0;
 /// Of the steps an adversary may take, one in this many is the victim's own, to fit the values.
 pub(super) const SHARE: usize = 4;
 
-/// An adversary over observations, for PPO to go on from: tanh 64-64, fitted to the displacements, in units of the
-/// radius, that a robust Sarsa attack makes at the states of `training_steps / SHARE` steps of the victim's own
+/// An adversary over observations, for PPO to go on from: tanh 64-64, fitted to the displacements, each in units of
+/// its input's radius, that a robust Sarsa attack makes at the states of `training_steps / SHARE` steps of the victim's own
 /// episodes.
 pub(super) fn imitation(
     target: &Target<'_>,
@@ -33,15 +33,18 @@ pub(super) fn imitation(
 ) -> Result<TrainStart, AttackError> {
     let network = kept(files.checkpoints.as_deref(), "imitation.json", || {
         let steps = plan.training_steps / SHARE;
-        let (values, states) = fit_values(target, plan, steps, progress)?;
-        let mut teacher = SarsaAttack::new(values, target.victim, plan.radius.value());
+        let (values, states, unclipped) = fit_values(target, plan, steps, progress)?;
+        let mut teacher = SarsaAttack::new(values, target.victim, target.ball.clone());
         let mut wanted = Array2::zeros(states.raw_dim());
-        for (index, (state, mut wanted)) in states.rows().into_iter().zip(wanted.rows_mut()).enumerate() {
+        let unclipped = unclipped.chunks_exact(states.ncols().max(1));
+        let rows = states.rows().into_iter().zip(unclipped).zip(wanted.rows_mut());
+        for (index, ((state, unclipped), mut wanted)) in rows.enumerate() {
             let mut input = state.to_vec();
-            teacher.perturb(target.victim, &mut input);
-            for ((wanted, moved), state) in wanted.iter_mut().zip(&input).zip(state) {
+            teacher.perturb(target.victim, unclipped, &mut input);
+            let radii = target.ball.radii();
+            for (((wanted, moved), state), radius) in wanted.iter_mut().zip(&input).zip(state).zip(radii) {
                 // At radius 0 nothing moves and there is nothing to imitate.
-                let part = (moved - state) / plan.radius.value();
+                let part = (moved - state) / radius;
                 *wanted = if part.is_finite() { part } else { 0.0 };
             }
             if index.is_multiple_of(4096) {
@@ -83,6 +86,7 @@ fn regress(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attack::ball::Ball;
     use crate::attack::plan::{AttackKind, WrittenNumber};
     use crate::float::mlp::Dense;
     use ndarray::{Array1, arr2};
@@ -94,18 +98,19 @@ mod tests {
         let layer = Dense { weight, bias: Array1::zeros(2), activation: FloatActivation::Identity };
         let (head, normaliser) = (FloatHead::Categorical, FixedNormaliser::identity(4));
         let victim = FloatPolicy { network: Mlp { layers: vec![layer] }, head, normaliser };
-        let target = Target { victim: &victim, critic: None, env_id: "CartPole-v1" };
+        let ball = Ball::equal(0.3, 4);
+        let target = Target { victim: &victim, critic: None, env_id: "CartPole-v1", ball: &ball };
         let radius = WrittenNumber::parse("0.3").expect("a number");
         let plan = AttackPlan::new(AttackKind::Optimal, radius, 3, 8192);
         let start = imitation(&target, &plan, &AttackFiles::default(), &crate::progress::Silent)
             .expect("an imitation");
-        let (values, states) =
+        let (values, states, _) =
             fit_values(&target, &plan, 8192 / SHARE, &crate::progress::Silent).expect("values");
-        let mut attack = SarsaAttack::new(values, &victim, 0.3);
+        let mut attack = SarsaAttack::new(values, &victim, ball.clone());
         let (mut same, mut all) = (0, 0);
         for state in states.rows() {
             let mut moved = state.to_vec();
-            attack.perturb(&victim, &mut moved);
+            attack.perturb(&victim, &state.to_vec(), &mut moved);
             let found = start.policy.network.forward_one(&state.to_vec());
             let pairs = moved.iter().zip(&state).zip(found).filter(|((moved, state), _)| moved != state);
             for ((moved, state), found) in pairs {

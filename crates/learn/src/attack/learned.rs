@@ -3,6 +3,7 @@
 //! `spec/attacks.md#learned-adversaries`.
 
 use super::imitate::{SHARE, imitation};
+use crate::attack::ball::{Ball, Room};
 use crate::attack::plan::{AttackError, AttackFiles, AttackPlan, Candidate, Prepared, Target};
 use crate::decomposition::ActionMode;
 use crate::float::head::{FloatHead, largest};
@@ -21,7 +22,7 @@ use crate::rl::{TrainError, TrainFiles, TrainOutcome, TrainStart, train_in};
 /// What an adversary's action is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leverage {
-    /// A displacement of the observation: `s^ = s + radius hardtanh(a)` (SA-RL).
+    /// A displacement of the observation: `s^ = s + radius hardtanh(a)`, each input by its own radius (SA-RL).
     Observation,
     /// A direction `d` in which the victim's outputs are to move; one step `s^ = s + radius sign(grad <d, f(s)>)`
     /// realises it (PA-AD). Outputs are means over deviations for a Gaussian head, logits for a categorical one.
@@ -33,8 +34,8 @@ pub enum Leverage {
 pub struct LearnedConfig {
     /// PPO's settings; `env_id` is the victim's environment. Observations are the victim's inputs, already normalised.
     pub train: TrainConfig,
-    /// Radius of the l_inf ball.
-    pub radius: f64,
+    /// How far it may move observations.
+    pub ball: Ball,
     /// What the adversary's actions are.
     pub leverage: Leverage,
     /// How the victim acts meanwhile.
@@ -50,20 +51,19 @@ impl Leverage {
         }
     }
 
-    /// Moves `input` inside the ball as `action` says.
+    /// Moves `input`, the centre of `room`, within it as `action` says.
     fn displace(
         self,
         victim: &FloatPolicy,
         pass: &mut PointPass,
         input: &mut [f64],
         action: &[f64],
-        radius: f64,
+        room: &Room<'_>,
     ) {
         match self {
             Self::Observation => {
-                for (value, direction) in input.iter_mut().zip(action) {
-                    *value += radius * direction.clamp(-1.0, 1.0);
-                }
+                let part = |place| action.get(place).map_or(0.0, |part: &f64| part.clamp(-1.0, 1.0));
+                room.shift(input, |place, radius| radius * part(place));
             }
             Self::Outputs => {
                 pass.forward(&victim.network, input);
@@ -73,10 +73,7 @@ impl Leverage {
                     }
                     _ => action.to_vec(),
                 };
-                let slope = pass.backward(&victim.network, &pull);
-                for (value, slope) in input.iter_mut().zip(slope) {
-                    *value += if *slope == 0.0 { 0.0 } else { radius * slope.signum() };
-                }
+                room.climb(input, pass.backward(&victim.network, &pull), 1);
             }
         }
     }
@@ -87,7 +84,7 @@ struct VictimEnvironment {
     inner: Box<dyn Environment>,
     victim: FloatPolicy,
     leverage: Leverage,
-    radius: f64,
+    ball: Ball,
     victim_actions: ActionMode,
     space: ActionSpace,
     victim_space: ActionSpace,
@@ -117,7 +114,7 @@ impl VictimEnvironment {
             inner,
             victim: victim.clone(),
             leverage: config.leverage,
-            radius: config.radius,
+            ball: config.ball.clone(),
             victim_actions: config.victim_actions,
             space,
             victim_space,
@@ -178,8 +175,10 @@ impl Environment for VictimEnvironment {
         if direction.len() != self.space.width() {
             return Err(EnvironmentError::Action);
         }
-        let mut input = self.victim.normaliser.apply(&self.raw);
-        self.leverage.displace(&self.victim, &mut self.pass, &mut input, direction, self.radius);
+        let unclipped = self.victim.normaliser.scale(&self.raw);
+        let mut input = self.victim.normaliser.clipped(&unclipped);
+        let room = self.ball.around(&unclipped, &input);
+        self.leverage.displace(&self.victim, &mut self.pass, &mut input, direction, &room);
         let chosen = self.victim_action(&input);
         let Self { inner, victim_space, raw, .. } = self;
         let step = with_action(victim_space, &chosen, |action| inner.step(action, raw))?;
@@ -240,7 +239,7 @@ pub fn train_adversary(
     progress: &dyn Progress,
 ) -> Result<LearnedAttack, TrainError> {
     let TrainOutcome { float_policy, .. } = train_outcome(victim, config, None, files, progress)?;
-    Ok(LearnedAttack::new(float_policy, config.radius, config.leverage))
+    Ok(LearnedAttack::new(float_policy, config.ball.clone(), config.leverage))
 }
 
 /// A trained adversary, acting deterministically.
@@ -248,8 +247,8 @@ pub fn train_adversary(
 pub struct LearnedAttack {
     /// From the victim's inputs to an action.
     pub adversary: FloatPolicy,
-    /// Radius of the ball.
-    pub radius: f64,
+    /// How far it may move observations.
+    pub ball: Ball,
     /// What its actions are.
     pub leverage: Leverage,
     /// Whether every coordinate of its actions is pushed to the end it points at.
@@ -259,18 +258,19 @@ pub struct LearnedAttack {
 
 impl LearnedAttack {
     /// An adversary whose actions are as long as `leverage` needs, used as trained.
-    pub fn new(adversary: FloatPolicy, radius: f64, leverage: Leverage) -> Self {
-        Self { adversary, radius, leverage, corners: false, pass: PointPass::default() }
+    pub fn new(adversary: FloatPolicy, ball: Ball, leverage: Leverage) -> Self {
+        Self { adversary, ball, leverage, corners: false, pass: PointPass::default() }
     }
 }
 
 impl Adversary for LearnedAttack {
-    fn perturb(&mut self, victim: &FloatPolicy, input: &mut Vec<f64>) {
+    fn perturb(&mut self, victim: &FloatPolicy, unclipped: &[f64], input: &mut Vec<f64>) {
         let mut action = self.adversary.action(input, None);
         if self.corners {
             action.iter_mut().for_each(|entry| *entry = if *entry == 0.0 { 0.0 } else { entry.signum() });
         }
-        self.leverage.displace(victim, &mut self.pass, input, &action, self.radius);
+        let room = self.ball.around(unclipped, input);
+        self.leverage.displace(victim, &mut self.pass, input, &action, &room);
     }
 }
 
@@ -326,19 +326,19 @@ pub(super) fn learn(
     progress: &dyn Progress,
 ) -> Result<Prepared, AttackError> {
     let mut prepared = Prepared { candidates: Vec::new(), training_steps: 0 };
-    let radius = plan.radius.value();
+    let ball = || target.ball.clone();
     let start = match leverage {
         Leverage::Observation => Some(imitation(target, plan, files, progress)?),
         Leverage::Outputs => None,
     };
     if let Some(start) = &start {
-        prepared.offer("imitation", LearnedAttack::new(start.policy.clone(), radius, leverage));
+        prepared.offer("imitation", LearnedAttack::new(start.policy.clone(), ball(), leverage));
         prepared.training_steps += plan.training_steps / SHARE;
     }
     for index in 0..plan.adversaries {
         let (victim_actions, turn) = plan.learns_against.mode(index);
         let train = settings(target.env_id, plan, (index, turn), files.threads);
-        let config = LearnedConfig { train, radius, leverage, victim_actions };
+        let config = LearnedConfig { train, ball: ball(), leverage, victim_actions };
         let checkpoint =
             files.checkpoints.as_ref().map(|folder| folder.join(format!("adversary-{index}.json")));
         let files = TrainFiles { logs: None, checkpoint };
@@ -349,7 +349,7 @@ pub(super) fn learn(
             return Err(AttackError::Stopped);
         }
         prepared.training_steps += outcome.global_step;
-        let attack = LearnedAttack::new(outcome.float_policy, radius, leverage);
+        let attack = LearnedAttack::new(outcome.float_policy, ball(), leverage);
         prepared.offer(&format!("adversary {index}"), attack);
     }
     Ok(prepared)
@@ -369,10 +369,12 @@ impl Prepared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attack::ball::WrittenRadii;
     use crate::float::FloatActivation;
     use crate::float::mlp::{Dense, Mlp};
     use crate::float::normaliser::FixedNormaliser;
     use ndarray::{Array1, arr2};
+    use secateur_checker::model::Units;
 
     fn victim(head: FloatHead) -> FloatPolicy {
         let weight = arr2(&[[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]);
@@ -386,8 +388,9 @@ mod tests {
         let gaussian = FloatHead::Gaussian { log_std: vec![0.1f64.ln(), 0.0] };
         for (head, expected) in [(FloatHead::Categorical, [1.0, 1.5, 1.0]), (gaussian, [0.5, 1.5, 1.0])] {
             let mut input = [1.0; 3];
-            let pass = &mut PointPass::default();
-            Leverage::Outputs.displace(&victim(head), pass, &mut input, &[-1.0, 1.0], 0.5);
+            let (pass, ball) = (&mut PointPass::default(), Ball::equal(0.5, 3));
+            let room = ball.around(&[1.0; 3], &[1.0; 3]);
+            Leverage::Outputs.displace(&victim(head), pass, &mut input, &[-1.0, 1.0], &room);
             assert_eq!(input, expected);
         }
     }
@@ -395,15 +398,48 @@ mod tests {
     #[test]
     fn displacements_are_clipped_to_the_ball() {
         let mut input = [1.0; 3];
-        let pass = &mut PointPass::default();
+        let (pass, ball) = (&mut PointPass::default(), Ball::equal(0.5, 3));
         Leverage::Observation.displace(
             &victim(FloatHead::Categorical),
             pass,
             &mut input,
             &[0.5, -7.0, 2.0],
-            0.5,
+            &ball.around(&[1.0; 3], &[1.0; 3]),
         );
         assert_eq!(input, [1.25, 0.5, 1.5]);
+    }
+
+    /// While an adversary learns, each input keeps to its own radius: a victim that reads the angular velocity alone does
+    /// the same unless that may be moved.
+    #[test]
+    fn radii_hold_while_learning() {
+        let weight = arr2(&[[0.0, 0.0, 0.25]]);
+        let layer = Dense { weight, bias: Array1::zeros(1), activation: FloatActivation::Identity };
+        let normaliser = FixedNormaliser { std: vec![2.0; 3], ..FixedNormaliser::identity(3) };
+        let (network, head) = (Mlp { layers: vec![layer] }, FloatHead::Deterministic);
+        let victim = FloatPolicy { network, head, normaliser };
+        let train = TrainConfig::for_environment("Pendulum-v1");
+        let reward = |radii: [&str; 3], leverage: Leverage, direction: f64| {
+            let set = radii.map(|text| super::super::WrittenNumber::parse(text).expect("a number"));
+            let set = WrittenRadii::Each { units: Units::Raw, radii: set.to_vec() };
+            let ball = set.ball(&victim.normaliser).expect("as many as inputs");
+            let victim_actions = ActionMode::Deterministic;
+            let config = LearnedConfig { train: train.clone(), ball, leverage, victim_actions };
+            let mut environment = VictimEnvironment::new(&victim, "Pendulum-v1", &config).expect("fits");
+            let mut observation = vec![0.0; 3];
+            environment.reset(Some(5), &mut observation).expect("a start");
+            let direction = vec![direction; environment.action_space().width()];
+            environment.step(Action::Continuous(&direction), &mut observation).expect("a step").reward
+        };
+        for leverage in [Leverage::Observation, Leverage::Outputs] {
+            let still = reward(["0", "0", "0"], leverage, 1.0);
+            assert_eq!(reward(["3", "3", "0"], leverage, 1.0), still);
+            assert_ne!(reward(["0", "0", "1"], leverage, 1.0), still);
+        }
+        // An action of 1 realises the whole radius in both ways; half of it half the radius in one.
+        let whole = reward(["0", "0", "1"], Leverage::Observation, 1.0);
+        assert_eq!(reward(["0", "0", "1"], Leverage::Outputs, 1.0), whole);
+        assert_eq!(reward(["0", "0", "2"], Leverage::Observation, 0.5), whole);
     }
 
     /// Steps fit the smallest budgets, in minibatches of 64.

@@ -1,7 +1,7 @@
 //! Maximal action difference: towards the state at which the policy does something as different as it can. Untrusted.
 //! Zhang et al. 2020, arXiv:2003.08938, section 3.5, with the noise of their stochastic gradient Langevin dynamics.
 
-use super::ascent::{STEPS, ascend};
+use super::ball::{Ball, STEPS};
 use crate::float::head::FloatHead;
 use crate::float::point::PointPass;
 use crate::float::policy::FloatPolicy;
@@ -11,11 +11,11 @@ use crate::rl::evaluate::Adversary;
 /// Sign ascent on the divergence from the policy at the true state: `sum ((mu_i(s^) - mu_i(s)) / sigma_i)^2` for a
 /// Gaussian, KL(pi(s) || pi(s^)) for a categorical head, the squared distance for a deterministic one.
 ///
-/// The noise `sqrt(2 h) / (i + 2) N`, `h` the step, is added for a Gaussian only, where the literature defines it and where
+/// The noise `sqrt(2 h) / (i + 2) N`, `h` an input's step, is added for a Gaussian only, where the literature defines it and where
 /// `1 / sigma^2` makes gradients large beside it; it would drown those of logits.
 #[derive(Clone, Debug)]
 pub struct MadAttack {
-    radius: f64,
+    ball: Ball,
     seed: u64,
     rng: SeededRng,
     pass: PointPass,
@@ -23,8 +23,8 @@ pub struct MadAttack {
 
 impl MadAttack {
     /// Noise of episode `i` comes from stream `i` of the seed.
-    pub fn new(radius: f64, seed: u64) -> Self {
-        Self { radius, seed, rng: SeededRng::new(seed, 0), pass: PointPass::default() }
+    pub fn new(ball: Ball, seed: u64) -> Self {
+        Self { ball, seed, rng: SeededRng::new(seed, 0), pass: PointPass::default() }
     }
 }
 
@@ -55,21 +55,22 @@ impl Adversary for MadAttack {
         self.rng = SeededRng::new(self.seed, episode);
     }
 
-    fn perturb(&mut self, policy: &FloatPolicy, input: &mut Vec<f64>) {
-        let step = self.radius / STEPS as f64;
-        let centre = input.clone();
+    fn perturb(&mut self, policy: &FloatPolicy, unclipped: &[f64], input: &mut Vec<f64>) {
+        let room = self.ball.around(unclipped, input);
         let clean = self.pass.forward(&policy.network, input).to_vec();
         // At the centre the gradient vanishes: start beside it.
-        let beside: Vec<f64> = centre.iter().map(|_| self.rng.normal()).collect();
-        ascend(input, &centre, &beside, step, self.radius);
+        let beside: Vec<f64> = input.iter().map(|_| self.rng.normal()).collect();
+        room.climb(input, &beside, STEPS);
         for index in 0..STEPS {
             let gradient = pull(&policy.head, &clean, self.pass.forward(&policy.network, input));
             let mut slope = self.pass.backward(&policy.network, &gradient).to_vec();
             if let FloatHead::Gaussian { .. } = policy.head {
-                let noise = (2.0 * step).sqrt() / (index + 2) as f64;
-                slope.iter_mut().for_each(|entry| *entry += noise * self.rng.normal());
+                for (entry, radius) in slope.iter_mut().zip(self.ball.radii()) {
+                    let step = radius / STEPS as f64;
+                    *entry += (2.0 * step).sqrt() / (index + 2) as f64 * self.rng.normal();
+                }
             }
-            ascend(input, &centre, &slope, step, self.radius);
+            room.climb(input, &slope, STEPS);
         }
     }
 }

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use secateur_checker::number::Rational;
 use serde::{Deserialize, Serialize};
 
+use crate::attack::ball::{Ball, WrittenRadii};
 use crate::decomposition::ActionMode;
 use crate::float::mlp::Mlp;
 use crate::float::policy::FloatPolicy;
+use crate::float::rational_to_float;
 use crate::float::rng::SeededRng;
 use crate::rl::TrainError;
 use crate::rl::env::EnvironmentError;
@@ -84,12 +86,8 @@ impl WrittenNumber {
     pub fn parse(text: &str) -> Result<Self, AttackError> {
         let text = text.trim().to_owned();
         let wrong = || AttackError::Number { text: text.clone() };
-        Rational::parse(&text).map_err(|_| wrong())?;
-        let part = |part: &str| part.trim().parse::<f64>().map_err(|_| wrong());
-        let value = match text.split_once('/') {
-            Some((over, under)) => part(over)? / part(under)?,
-            None => part(&text)?,
-        };
+        let exact = Rational::parse(&text).map_err(|_| wrong())?;
+        let value = rational_to_float(&exact);
         if value.is_finite() { Ok(Self { text, value }) } else { Err(wrong()) }
     }
 
@@ -152,8 +150,8 @@ impl LearnsAgainst {
 pub struct AttackPlan {
     /// Which attack.
     pub kind: AttackKind,
-    /// Radius of the l_inf ball around the normalised observation.
-    pub radius: WrittenNumber,
+    /// How far observations are moved.
+    pub radius: WrittenRadii,
     /// Discount of the discounted returns, and of what is learned about the victim.
     pub discount: WrittenNumber,
     /// Episodes of every estimate.
@@ -169,12 +167,12 @@ pub struct AttackPlan {
 }
 
 impl AttackPlan {
-    /// The literature's protocol for an attack of this radius: 50 episodes, two adversaries, one that learns against
+    /// The literature's protocol for an attack of these radii: 50 episodes, two adversaries, one that learns against
     /// sampled actions and one against deterministic ones.
-    pub fn new(kind: AttackKind, radius: WrittenNumber, seed: u64, training_steps: usize) -> Self {
+    pub fn new(kind: AttackKind, radius: impl Into<WrittenRadii>, seed: u64, training_steps: usize) -> Self {
         Self {
             kind,
-            radius,
+            radius: radius.into(),
             discount: WrittenNumber { text: "0.99".to_owned(), value: 0.99 },
             episodes: 50,
             seed,
@@ -188,7 +186,7 @@ impl AttackPlan {
     /// [`AttackError::Range`], naming the first field outside its range.
     pub fn check(&self) -> Result<(), AttackError> {
         let rows = [
-            (self.radius.value >= 0.0, "radius", "0 or more"),
+            (self.radius.numbers().iter().all(|radius| radius.value >= 0.0), "radius", "0 or more"),
             ((0.0..1.0).contains(&self.discount.value), "discount", "at least 0 and below 1"),
             (self.episodes > 0, "episodes", "at least 1"),
             (self.training_steps >= 64, "training_steps", "at least 64"),
@@ -233,6 +231,20 @@ pub enum AttackError {
         /// What it has to be.
         must: &'static str,
     },
+    /// The policy has another number of inputs than there are radii.
+    #[error("{found} radii for {expected} inputs; give one radius per input, or a single one")]
+    Radii {
+        /// Radii found.
+        found: usize,
+        /// Inputs of the policy.
+        expected: usize,
+    },
+    /// Raw radii of a transferred attack are not one ball for both policies.
+    #[error(
+        "the policies of a transferred attack have different normalisers, so that radii in raw units are not one ball for \
+         both; give radii in normalised units"
+    )]
+    Normalisers,
     /// The critic does not read the victim's inputs or has more than one output.
     #[error(
         "the critic maps {inputs} inputs to {outputs} outputs; the policy has {expected} inputs and a value is one number"
@@ -275,6 +287,8 @@ pub(super) struct Target<'a> {
     /// Its value network, if one came with it: from normalised observations to one number.
     pub critic: Option<&'a Mlp>,
     pub env_id: &'a str,
+    /// What the attack may do.
+    pub ball: &'a Ball,
 }
 
 #[cfg(test)]

@@ -1,21 +1,22 @@
 //! The weakest adversary: a uniform draw from the ball at every step. Untrusted.
 
+use super::ball::Ball;
 use crate::float::policy::FloatPolicy;
 use crate::float::rng::SeededRng;
 use crate::rl::evaluate::Adversary;
 
-/// Adds `U(-radius, radius)` to every coordinate.
+/// Adds `U(-radius, radius)`, the radius its own, to every coordinate.
 #[derive(Clone, Debug)]
 pub struct RandomAttack {
-    radius: f64,
+    ball: Ball,
     seed: u64,
     rng: SeededRng,
 }
 
 impl RandomAttack {
     /// Draws of episode `i` come from stream `i` of the seed.
-    pub fn new(radius: f64, seed: u64) -> Self {
-        Self { radius, seed, rng: SeededRng::new(seed, 0) }
+    pub fn new(ball: Ball, seed: u64) -> Self {
+        Self { ball, seed, rng: SeededRng::new(seed, 0) }
     }
 }
 
@@ -24,7 +25,8 @@ impl Adversary for RandomAttack {
         self.rng = SeededRng::new(self.seed, episode);
     }
 
-    fn perturb(&mut self, _: &FloatPolicy, input: &mut Vec<f64>) {
-        input.iter_mut().for_each(|value| *value += self.rng.uniform(-self.radius, self.radius));
+    fn perturb(&mut self, _: &FloatPolicy, unclipped: &[f64], input: &mut Vec<f64>) {
+        let room = self.ball.around(unclipped, input);
+        room.shift(input, |_, radius| self.rng.uniform(-radius, radius));
     }
 }

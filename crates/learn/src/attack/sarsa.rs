@@ -2,7 +2,7 @@
 //! Untrusted. Zhang et al. 2020, arXiv:2003.08938, appendix D; several networks, the strongest attack counts.
 //! `spec/attacks.md#robust-sarsa`.
 
-use super::ascent::{STEPS, ascend};
+use super::ball::{Ball, STEPS};
 use super::fit::{Experience, Robustness, fit, kept, play};
 use super::mad::softmax;
 use crate::attack::plan::{AttackError, AttackFiles, AttackPlan, Candidate, Prepared, Target};
@@ -19,17 +19,17 @@ use crate::rl::evaluate::Adversary;
 pub struct SarsaAttack {
     values: Mlp,
     discrete: bool,
-    radius: f64,
+    ball: Ball,
     policy_pass: PointPass,
     value_pass: PointPass,
 }
 
 impl SarsaAttack {
     /// `values` maps states to a value for each action, or states followed by actions to one value.
-    pub fn new(values: Mlp, victim: &FloatPolicy, radius: f64) -> Self {
+    pub fn new(values: Mlp, victim: &FloatPolicy, ball: Ball) -> Self {
         let (policy_pass, value_pass) = (PointPass::default(), PointPass::default());
         let discrete = values.input_width() == victim.network.input_width();
-        Self { values, discrete, radius, policy_pass, value_pass }
+        Self { values, discrete, ball, policy_pass, value_pass }
     }
 
     /// Gradient of the descended value in the policy's outputs; `centre` is the true state.
@@ -46,44 +46,47 @@ impl SarsaAttack {
 }
 
 impl Adversary for SarsaAttack {
-    fn perturb(&mut self, policy: &FloatPolicy, input: &mut Vec<f64>) {
+    fn perturb(&mut self, policy: &FloatPolicy, unclipped: &[f64], input: &mut Vec<f64>) {
         let centre = input.clone();
+        let room = self.ball.around(unclipped, &centre);
         for _ in 0..STEPS {
             let outputs = self.policy_pass.forward(&policy.network, input);
             let mut pull = Self::pull(&self.values, &mut self.value_pass, self.discrete, &centre, outputs);
             pull.iter_mut().for_each(|entry| *entry = -*entry);
             let slope = self.policy_pass.backward(&policy.network, &pull);
-            ascend(input, &centre, slope, self.radius / STEPS as f64, self.radius);
+            room.climb(input, slope, STEPS);
         }
     }
 }
 
 /// Radius of the box and weight of the spread over it: around the action where actions are coordinates, around the
-/// observation where they are indices (then in units of the attack's radius).
+/// observation where they are indices (then in units of the attack's radii).
 const ROBUSTNESS: [(f64, f64); 4] = [(0.0, 0.0), (0.05, 0.3), (0.1, 1.0), (0.3, 3.0)];
 
 /// The penalty of one entry of [`ROBUSTNESS`].
-fn around(played: &Experience, (radius, weight): (f64, f64), plan: &AttackPlan) -> Robustness {
-    let inputs = played.inputs.ncols();
+fn around(played: &Experience, (radius, weight): (f64, f64), ball: &Ball) -> Robustness {
     let radius = match played.choices {
-        Some(_) => vec![radius * plan.radius.value(); inputs],
-        None => [vec![0.0; inputs], vec![radius; played.actions.ncols()]].concat(),
+        Some(_) => ball.radii().iter().map(|own| radius * own).collect(),
+        None => [vec![0.0; played.inputs.ncols()], vec![radius; played.actions.ncols()]].concat(),
     };
     Robustness { weight, radius }
 }
 
-/// Values for an adversary to start from, the third of [`ROBUSTNESS`], and the states of `steps` steps they were fitted on.
+/// Values for an adversary to start from, the third of [`ROBUSTNESS`], and the states of `steps` steps they were fitted on:
+/// normalised, and row after row before the normaliser's clip.
 pub(super) fn fit_values(
     target: &Target<'_>,
     plan: &AttackPlan,
     steps: usize,
     progress: &dyn Progress,
-) -> Result<(Mlp, Array2<f64>), AttackError> {
-    let played = play(target, steps, plan.seed_for(12), progress)?;
-    let robustness = around(&played, ROBUSTNESS[2], plan);
+) -> Result<(Mlp, Array2<f64>, Vec<f64>), AttackError> {
+    let mut unclipped = Vec::new();
+    let mut visit = |row: &[f64]| unclipped.extend_from_slice(row);
+    let played = play(target, steps, plan.seed_for(12), &mut visit, progress)?;
+    let robustness = around(&played, ROBUSTNESS[2], target.ball);
     let settings = (plan.discount.value(), plan.seed_for(13));
     let values = fit(&played, true, Some(&robustness), settings, "values", progress)?;
-    Ok((values, played.inputs))
+    Ok((values, played.inputs, unclipped))
 }
 
 /// Fits the networks of a plan; all learn from the same experience.
@@ -101,15 +104,15 @@ pub(super) fn critics(
         let values = kept(files.checkpoints.as_deref(), &format!("values-{index}.json"), || {
             let played = match experience.take() {
                 Some(played) => played,
-                None => play(target, plan.training_steps, plan.seed_for(5), progress)?,
+                None => play(target, plan.training_steps, plan.seed_for(5), &mut |_| {}, progress)?,
             };
             let settings = (plan.discount.value(), plan.seed_for(6 + index as u64));
-            let robustness = around(&played, (radius, weight), plan);
+            let robustness = around(&played, (radius, weight), target.ball);
             let values = fit(&played, true, Some(&robustness), settings, &phase, progress)?;
             experience = Some(played);
             Ok(values)
         })?;
-        let adversary = Box::new(SarsaAttack::new(values, target.victim, plan.radius.value()));
+        let adversary = Box::new(SarsaAttack::new(values, target.victim, target.ball.clone()));
         candidates.push(Candidate { name, adversary });
     }
     Ok(Prepared { candidates, training_steps: plan.training_steps })

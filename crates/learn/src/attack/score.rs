@@ -92,9 +92,9 @@ impl Adversary for Recorder<'_, '_> {
         }
     }
 
-    fn perturb(&mut self, policy: &FloatPolicy, input: &mut Vec<f64>) {
+    fn perturb(&mut self, policy: &FloatPolicy, unclipped: &[f64], input: &mut Vec<f64>) {
         if let Some(inner) = &mut self.inner {
-            inner.perturb(policy, input);
+            inner.perturb(policy, unclipped, input);
         }
     }
 

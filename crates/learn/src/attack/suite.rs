@@ -1,9 +1,11 @@
 //! One interface for every attack: what to run, what it needs to learn first, and what it took from the victim. Untrusted.
 //! `spec/attacks.md`. The command and the sweep use this and nothing below it.
 
+use secateur_checker::model::Units;
 use secateur_checker::reader::digest::sha256_hex;
 use serde::{Deserialize, Serialize};
 
+use super::ball::WrittenRadii;
 use super::learned::{Leverage, learn};
 use super::plan::{AttackError, AttackFiles, AttackKind, AttackPlan, Candidate, Prepared, Target};
 use super::score::{EpisodeScore, Measurement, mean, measure};
@@ -48,7 +50,9 @@ pub fn run_attack(
     files: &AttackFiles,
     progress: &dyn Progress,
 ) -> Result<AttackOutcome, AttackError> {
-    let target = Target { victim, critic, env_id };
+    plan.check()?;
+    let ball = plan.radius.ball(&victim.normaliser)?;
+    let target = Target { victim, critic, env_id, ball: &ball };
     let prepared = prepare(&target, plan, files, progress)?;
     measure_all(victim, env_id, plan, prepared, false, progress)
 }
@@ -66,7 +70,14 @@ pub fn run_transfer(
     files: &AttackFiles,
     progress: &dyn Progress,
 ) -> Result<AttackOutcome, AttackError> {
-    let prepared = prepare(&Target { victim: source, critic, env_id }, plan, files, progress)?;
+    plan.check()?;
+    let raw = matches!(plan.radius, WrittenRadii::Each { units: Units::Raw, .. });
+    if raw && source.normaliser != victim.normaliser {
+        return Err(AttackError::Normalisers);
+    }
+    let ball = plan.radius.ball(&source.normaliser)?;
+    let target = Target { victim: source, critic, env_id, ball: &ball };
+    let prepared = prepare(&target, plan, files, progress)?;
     let wrap = |candidate: Candidate| {
         let adversary = Box::new(Mistaken { takes_it_for: source.clone(), inner: candidate.adversary });
         Candidate { name: candidate.name, adversary }
@@ -86,8 +97,8 @@ impl Adversary for Mistaken {
         self.inner.start(episode);
     }
 
-    fn perturb(&mut self, _: &FloatPolicy, input: &mut Vec<f64>) {
-        self.inner.perturb(&self.takes_it_for, input);
+    fn perturb(&mut self, _: &FloatPolicy, unclipped: &[f64], input: &mut Vec<f64>) {
+        self.inner.perturb(&self.takes_it_for, unclipped, input);
     }
 }
 
@@ -145,8 +156,7 @@ fn prepare(
     files: &AttackFiles,
     progress: &dyn Progress,
 ) -> Result<Prepared, AttackError> {
-    plan.check()?;
-    let radius = plan.radius.value();
+    let ball = || target.ball.clone();
     let ready = |adversary: Box<dyn Adversary>, name: &str| Prepared {
         candidates: vec![Candidate { name: name.to_owned(), adversary }],
         training_steps: 0,
@@ -164,10 +174,10 @@ fn prepare(
     });
     let own = AttackFiles { checkpoints: folder, threads: files.threads };
     match (plan.kind, target.critic) {
-        (AttackKind::Random, _) => Ok(ready(Box::new(RandomAttack::new(radius, plan.seed_for(0))), "random")),
-        (AttackKind::Mad, _) => Ok(ready(Box::new(MadAttack::new(radius, plan.seed_for(0))), "mad")),
+        (AttackKind::Random, _) => Ok(ready(Box::new(RandomAttack::new(ball(), plan.seed_for(0))), "random")),
+        (AttackKind::Mad, _) => Ok(ready(Box::new(MadAttack::new(ball(), plan.seed_for(0))), "mad")),
         (AttackKind::Critic, Some(critic)) => {
-            let candidates = super::critic::candidates(critic, "kept critic", radius);
+            let candidates = super::critic::candidates(critic, "kept critic", target.ball);
             Ok(Prepared { candidates, training_steps: 0 })
         }
         (AttackKind::Critic, None) => super::fit::critics(target, plan, &own, progress),

@@ -12,8 +12,8 @@ use crate::float::rng::SeededRng;
 pub trait Adversary {
     /// Told that an episode starts.
     fn start(&mut self, _episode: u64) {}
-    /// Moves the input within its perturbation set.
-    fn perturb(&mut self, policy: &FloatPolicy, input: &mut Vec<f64>);
+    /// Moves the input within its perturbation set; before the normaliser's clip the input was `unclipped`.
+    fn perturb(&mut self, policy: &FloatPolicy, unclipped: &[f64], input: &mut Vec<f64>);
     /// Told what followed (for adversaries that learn).
     fn observe(&mut self, _reward: f64, _ended: bool) {}
 }
@@ -100,9 +100,10 @@ pub fn run_episodes(
         let mut episode = Episode { episode_return: 0.0, length: 0 };
         loop {
             visit(&observation);
-            let mut input = policy.normaliser.apply(&observation);
+            let unclipped = policy.normaliser.scale(&observation);
+            let mut input = policy.normaliser.clipped(&unclipped);
             if let Some(adversary) = &mut adversary {
-                adversary.perturb(policy, &mut input);
+                adversary.perturb(policy, &unclipped, &mut input);
             }
             let mut action = policy.action_at_input(&input, (!plan.deterministic).then_some(&mut rng));
             if discrete && action.len() > 1 {

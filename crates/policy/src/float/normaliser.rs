@@ -26,9 +26,17 @@ impl FixedNormaliser {
 
     /// The normalised observation.
     pub fn apply(&self, observation: &[f64]) -> Vec<f64> {
+        self.clipped(&self.scale(observation))
+    }
+
+    /// The observation before the clip.
+    pub fn scale(&self, observation: &[f64]) -> Vec<f64> {
         let moments = self.mean.iter().zip(&self.std);
-        let normalise =
-            |(x, (mean, std)): (&f64, (&f64, &f64))| ((x - mean) / std).clamp(-self.clip, self.clip);
-        observation.iter().zip(moments).map(normalise).collect()
+        observation.iter().zip(moments).map(|(x, (mean, std))| (x - mean) / std).collect()
+    }
+
+    /// What the clip leaves of it.
+    pub fn clipped(&self, scaled: &[f64]) -> Vec<f64> {
+        scaled.iter().map(|x| x.clamp(-self.clip, self.clip)).collect()
     }
 }

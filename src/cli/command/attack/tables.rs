@@ -4,10 +4,13 @@ use std::fmt::Write;
 
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use num_bigint::BigInt;
+use secateur_checker::model::Units;
 use secateur_checker::number::Rational;
 use serde_json::{Value, json};
 
-use crate::attack::{AttackOutcome, AttackPlan, EpisodeScore, Measurement, Summary, summarise};
+use crate::attack::{
+    AttackOutcome, AttackPlan, EpisodeScore, Measurement, Summary, WrittenNumber, WrittenRadii, summarise,
+};
 use crate::cli::context::CliError;
 use crate::decomposition::{ActionMode, FORMAT, parse_input};
 
@@ -111,16 +114,15 @@ fn table(rows: &[Row], protocol: Protocol) -> Table {
     table
 }
 
-/// Both tables for people.
-pub fn tables(env_id: &str, rows: &[Row]) -> String {
+/// Both tables for people; `adversary` says what it may do.
+pub fn tables(env_id: &str, adversary: &str, rows: &[Row]) -> String {
     let Some(first) = rows.first() else { return String::new() };
     let plan = &first.outcome.plan;
     format!(
-        "{env_id}, l_inf radius {} around normalised observations, {} episodes, seed {}\n\
+        "{env_id}, {adversary}, {} episodes, seed {}\n\
          returns, deterministic actions\n{}\n\
          returns discounted by {}, sampled actions\n{}\n\
          An attack found estimates from below what the worst adversary takes.",
-        plan.radius.text(),
         plan.episodes,
         plan.seed,
         table(rows, Protocol::Deterministic),
@@ -129,12 +131,23 @@ pub fn tables(env_id: &str, rows: &[Row]) -> String {
     )
 }
 
+/// Name and entry of the column of radii: those of several inputs stand in their order, with spaces between.
+fn radii_column(radius: &WrittenRadii) -> (&'static str, String) {
+    let name = match radius {
+        WrittenRadii::Equal(_) => "epsilon",
+        WrittenRadii::Each { units: Units::Raw, .. } => "radii_raw",
+        WrittenRadii::Each { units: Units::Normalised, .. } => "radii_normalised",
+    };
+    (name, radius.numbers().iter().map(WrittenNumber::text).collect::<Vec<_>>().join(" "))
+}
+
 /// One line an attack, mask and protocol.
 pub fn csv(rows: &[Row]) -> String {
-    let mut text =
-        "mask,pruned,weights,attack,transfer,actions,returns,epsilon,episodes,seed,training_steps,\
-                    clean_mean,clean_std_error,clean_low,clean_high,mean,std_error,low,high\n"
-            .to_owned();
+    let radii = rows.first().map_or("epsilon", |row| radii_column(&row.outcome.plan.radius).0);
+    let mut text = format!(
+        "mask,pruned,weights,attack,transfer,actions,returns,{radii},episodes,seed,training_steps,\
+         clean_mean,clean_std_error,clean_low,clean_high,mean,std_error,low,high\n"
+    );
     for row in rows {
         let AttackOutcome { plan, transfer, training_steps, .. } = &row.outcome;
         for (protocol, words) in [
@@ -152,7 +165,7 @@ pub fn csv(rows: &[Row]) -> String {
                 row.pruned[0],
                 row.pruned[1],
                 plan.kind,
-                plan.radius.text(),
+                radii_column(&plan.radius).1,
                 plan.episodes,
                 plan.seed,
             );
