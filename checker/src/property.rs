@@ -17,7 +17,7 @@ use crate::number::Rational;
 use crate::pair::PairQuestion;
 use crate::reader::digest::{policy_digest, weights_digest};
 use crate::reader::names::Names;
-use crate::reader::property::{Property, parse_proof};
+use crate::reader::property::{Proof, Property, parse_proof};
 use crate::reader::verdict::{Claimed, PropertyCertificate};
 use crate::rejection::{Reason, Rejection};
 use crate::sentences::ASSUME_REAL;
@@ -26,7 +26,7 @@ use crate::threads::threads;
 
 /// Bytes of a proof that one thread checks before a second has begun.
 const SMALL_PROOF: usize = 4096;
-/// Most threads that check a proof, each of which keeps the whole of it.
+/// Most threads that check a proof, each of which walks the whole of it.
 const MAX_THREADS: usize = 8;
 
 /// A network that a property certificate is about.
@@ -183,15 +183,18 @@ fn check_proof(
     progress: &mut dyn FnMut(usize),
 ) -> Result<(), Rejection> {
     let threads = if bytes.len() < SMALL_PROOF { 1 } else { threads().min(MAX_THREADS) };
-    let check = |own, of, progress: &mut dyn FnMut(usize)| {
-        check_share(bytes, (grid, table), cases, (own, of), progress)
+    let proof = parse_proof(bytes).map_err(Reason::from)?;
+    let check = |proof: &Proof, own, of, progress: &mut dyn FnMut(usize)| {
+        check_share(proof, (grid, table), cases, (own, of), progress)
     };
     if threads > 1 {
         let accepted = thread::scope(|scope| {
-            let share =
-                |own| thread::Builder::new().spawn_scoped(scope, move || check(own, threads, &mut |_| {}));
+            let share = |own| {
+                let proof = proof.clone();
+                thread::Builder::new().spawn_scoped(scope, move || check(&proof, own, threads, &mut |_| {}))
+            };
             let others: Vec<_> = (1..threads).map(share).collect();
-            let own = check(0, threads, progress).is_ok();
+            let own = check(&proof.clone(), 0, threads, progress).is_ok();
             let accepts = |other: io::Result<ScopedJoinHandle<'_, Result<(), Rejection>>>| {
                 other.is_ok_and(|handle| handle.join().is_ok_and(|found| found.is_ok()))
             };
@@ -201,18 +204,17 @@ fn check_proof(
             return Ok(());
         }
     }
-    check(0, 1, progress)
+    check(&proof, 0, 1, progress)
 }
 
 /// The share `own` of `of` of the leaves of every tree.
 fn check_share(
-    bytes: &[u8],
+    proof: &Proof,
     (grid, table): (&GridNetwork, &TanhTable),
     cases: &[Case],
     share: (usize, usize),
     progress: &mut dyn FnMut(usize),
 ) -> Result<(), Rejection> {
-    let proof = parse_proof(bytes).map_err(Reason::from)?;
     let trees = proof.trees().map_err(Reason::from)?;
     let found = trees.iter().fold(0usize, |sum, tree| sum.saturating_add(tree.cases));
     if found != cases.len() {

@@ -3,6 +3,7 @@
 
 use core::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::clause::{Clause, Part};
 use super::json::{self, Numbers, Value};
@@ -12,10 +13,11 @@ use crate::number::{Rational, cost};
 /// for. Bounds time and memory where a few characters stand for thousands of digits.
 pub const MAX_DIGITS: usize = 1 << 24;
 
-/// A document that was read, the part of a file it is, and the digits that its numbers may still have.
+/// A document that was read, the part of a file it is, and the digits that its numbers may still have. A clone shares the values and
+/// has its own count of digits.
 #[derive(Clone, Debug)]
 pub(crate) struct Document {
-    value: Value,
+    value: Arc<Value>,
     part: Option<Part>,
     left: Cell<usize>,
     /// Whether numbers must be spelled as [`is_canonical`] says.
@@ -42,7 +44,7 @@ pub fn is_canonical(text: &str, value: &Rational) -> bool {
 impl Document {
     /// A document; messages about its values begin with `part`.
     pub(crate) fn new(value: Value, part: Option<Part>) -> Self {
-        Self { value, part, left: Cell::new(MAX_DIGITS), spelled: false }
+        Self { value: Arc::new(value), part, left: Cell::new(MAX_DIGITS), spelled: false }
     }
 
     /// The same document, whose numbers must be spelled canonically.

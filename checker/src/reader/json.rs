@@ -9,7 +9,7 @@ use super::clause::Clause;
 pub const MAX_DEPTH: usize = 24;
 /// Most values (of any kind, at any depth) in one document; bounds the memory a document takes to some ten times its
 /// cap, together with [`OBJECT_COST`].
-pub(crate) const MAX_VALUES: usize = 1 << 21;
+pub(crate) const MAX_VALUES: usize = 1 << 22;
 /// What an object with members counts for: a map's first node takes the room of many values.
 pub(crate) const OBJECT_COST: usize = 16;
 

@@ -53,9 +53,9 @@ const CHEAP_STEPS: u64 = 1 << 13;
 const DESCENTS: (u64, u64) = (32, 256);
 const CHEAP_DESCENTS: (u64, u64) = (2048, 2048);
 
-/// Values of a proof's trees beyond which a search gives up: the checker reads documents of 2^21, of which this leaves 2^14 for what is
+/// Values of a proof's trees beyond which a search gives up: the checker reads documents of 2^22, of which this leaves 2^14 for what is
 /// no tree.
-const MOST_VALUES: usize = (1 << 21) - (1 << 14);
+const MOST_VALUES: usize = (1 << 22) - (1 << 14);
 
 /// Nodes that any proof holds.
 const FEW_NODES: usize = 1 << 13;
