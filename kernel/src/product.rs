@@ -1,9 +1,10 @@
 //! Products of several lists of coefficients with one table of weights, and other work on lists, by the vector instructions
 //! of the machine at hand. Trusted. `spec/rules/local.md#backward-bounds`; `spec/trust.md` on `pulp`.
 //!
-//! Where the machine multiplies 52 bits by 52 bits and adds, and the numbers fit, that is what it does ([`vector::Fused`]). Else a factor is `high * 2^26 + low` with `0 <= low < 2^26`, and `x w = hh 2^52 + (both - hh - ll) 2^26 + ll` with `ll`, `hh` and
-//! `both` the products of the low limbs, of the high ones and of their sums. So many terms are added up in 64 bits as cannot
-//! leave them; what has added up is carried from limb to limb: exact, and so the same on every machine.
+//! Where the machine multiplies 52 bits by 52 bits and adds, and the numbers fit, that is what it does (`Fused`). Else a factor
+//! is `high * 2^26 + low` with `0 <= low < 2^26`, and `x w = hh 2^52 + (both - hh - ll) 2^26 + ll` with `ll`, `hh` and `both` the
+//! products of the low limbs, of the high ones and of their sums. So many terms are added up in 64 bits as cannot leave them;
+//! what has added up is carried from limb to limb: exact, and so the same on every machine.
 
 use alloc::vec::Vec;
 
