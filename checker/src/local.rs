@@ -418,7 +418,7 @@ impl<'a> LocalProblem<'a> {
             let tree = cells.begin();
             let outputs = CellOutputs {
                 center: &mask.center,
-                differences: self.all_differences(),
+                margins: self.has_margins(),
                 softmax: mask.policy.as_ref(),
                 gaussian: self.gaussian.as_ref(),
             };
@@ -478,6 +478,38 @@ mod tests {
         let crown = &found[1][0];
         assert!((one..one + 16).contains(&crown.oscillation), "{crown:?}");
         assert!((-16..=0).contains(&crown.margin.unwrap()), "{crown:?}");
+    }
+
+    /// A deterministic head has the same margins from the leader's differences; where binary32 may lose a lead, from all.
+    #[test]
+    fn a_deterministic_head_needs_the_lead_alone() {
+        let weight = Matrix { rows: 3, columns: 1, values: [2, 1, 1].map(|w| Dyadic::new(w, 0)).to_vec() };
+        let layer =
+            Layer { fixed: false, weight, bias: vec![Dyadic::ZERO; 3], activation: Activation::Identity };
+        let network = Network { layers: vec![layer] };
+        let states = States {
+            values: Matrix { rows: 1, columns: 1, values: vec![Dyadic::new(1, 0)] },
+            units: Units::Raw,
+        };
+        let set =
+            PerturbationSet { shape: Perturbation::Linf { radius: Rational::one() }, units: Units::Raw };
+        let masks = [Mask { layers: vec![vec![true; 3]] }];
+        let margins = |head: Head, families: &[Family]| {
+            let policy = Policy { network: network.clone(), head, normaliser: None, source: None };
+            let problem =
+                LocalProblem::new(&policy, &masks, &states, &set).unwrap().prepare(families).unwrap();
+            let found = problem.evaluate(0, families).unwrap();
+            found
+                .into_iter()
+                .map(|bounds| (bounds[0].margin, bounds[0].oscillation))
+                .unzip::<_, _, Vec<_>, Vec<_>>()
+        };
+        let (crown, both) = ([Family::Crown], [Family::Crown, Family::Binary32Crown]);
+        let (lead, loose) = margins(Head::Deterministic, &crown);
+        let (all, sharp) = margins(Head::Categorical, &crown);
+        assert_eq!(lead, all);
+        assert!(loose[0] > sharp[0], "{loose:?} {sharp:?}");
+        assert_eq!(margins(Head::Deterministic, &both), margins(Head::Categorical, &both));
     }
 
     #[test]

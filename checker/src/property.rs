@@ -17,7 +17,7 @@ use crate::number::Rational;
 use crate::pair::PairQuestion;
 use crate::reader::digest::{policy_digest, weights_digest};
 use crate::reader::names::Names;
-use crate::reader::property::{Proof, Property, parse_proof};
+use crate::reader::property::{Proof, ProofTree, Property, parse_proof};
 use crate::reader::verdict::{Claimed, PropertyCertificate};
 use crate::rejection::{Reason, Rejection};
 use crate::sentences::ASSUME_REAL;
@@ -184,6 +184,8 @@ fn check_proof(
 ) -> Result<(), Rejection> {
     let threads = if bytes.len() < SMALL_PROOF { 1 } else { threads().min(MAX_THREADS) };
     let proof = parse_proof(bytes).map_err(Reason::from)?;
+    // Refused once, before many threads have room for it.
+    trees_of(&proof.clone(), cases)?;
     let check = |proof: &Proof, own, of, progress: &mut dyn FnMut(usize)| {
         check_share(proof, (grid, table), cases, (own, of), progress)
     };
@@ -207,6 +209,16 @@ fn check_proof(
     check(&proof, 0, 1, progress)
 }
 
+/// The trees, which are about as many cases as there are.
+fn trees_of<'a>(proof: &'a Proof, cases: &[Case]) -> Result<Vec<ProofTree<'a>>, Rejection> {
+    let trees = proof.trees().map_err(Reason::from)?;
+    let found = trees.iter().fold(0usize, |sum, tree| sum.saturating_add(tree.cases));
+    if found != cases.len() {
+        return Err(Reason::ProofCases { trees: found, cases: cases.len() }.into());
+    }
+    Ok(trees)
+}
+
 /// The share `own` of `of` of the leaves of every tree.
 fn check_share(
     proof: &Proof,
@@ -215,11 +227,7 @@ fn check_share(
     share: (usize, usize),
     progress: &mut dyn FnMut(usize),
 ) -> Result<(), Rejection> {
-    let trees = proof.trees().map_err(Reason::from)?;
-    let found = trees.iter().fold(0usize, |sum, tree| sum.saturating_add(tree.cases));
-    if found != cases.len() {
-        return Err(Reason::ProofCases { trees: found, cases: cases.len() }.into());
-    }
+    let trees = trees_of(proof, cases)?;
     let rows = proof.kept().map_err(Reason::from)?;
     let (mut kept, mut first) = (None::<Kept>, 0usize);
     for tree in &trees {

@@ -39,7 +39,8 @@ pub type Asked = (Vec<i64>, Option<(usize, bool)>);
 pub enum Differences {
     /// None.
     Without,
-    /// Those that the margin needs: of every output to the one that leads, unless these leave open which output leads.
+    /// Those that the margin needs: of every output to the one that leads, unless these leave open which output leads. The oscillation
+    /// and the gains stay those of the outputs' box.
     Lead,
     /// All: the oscillation and the gains need them too.
     All,

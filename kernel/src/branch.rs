@@ -87,8 +87,8 @@ const EMPTY: Fault = Fault::EmptyInterval { layer: 0, neuron: 0 };
 pub struct CellOutputs<'a> {
     /// Encloses the unperturbed outputs.
     pub center: &'a GridBox,
-    /// Which of their differences are bounded: without or all, the same of every leaf.
-    pub differences: Differences,
+    /// Whether the lead of the preferred output is bounded.
+    pub margins: bool,
     /// The unperturbed policy, if it is a softmax.
     pub softmax: Option<&'a Softmax>,
     /// The head, if it is Gaussian.
@@ -151,7 +151,9 @@ pub fn bound_cells(
     outputs: &CellOutputs<'_>,
     nodes: &mut NodeAt<'_>,
 ) -> Result<StateBounds, Fault> {
-    let CellOutputs { center, differences, softmax, gaussian } = *outputs;
+    let CellOutputs { center, margins, softmax, gaussian } = *outputs;
+    // The same of every leaf.
+    let differences = if margins { Differences::All } else { Differences::Without };
     let mut largest: Option<Vec<i64>> = None;
     let (mut policy, mut distance): (Option<PolicyChange>, Option<Rational>) = (None, None);
     walk_parts(network, table, input, nodes, &mut |layers, part, _, (node, witness)| {

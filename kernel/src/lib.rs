@@ -1,5 +1,5 @@
-//! The rules behind Secateur certificates over typed numbers: exact integers and rationals, no float, no `unsafe`, no
-//! tolerance, no input or output. Trusted; one file a family, one function a rule; `spec/rules/README.md`.
+//! The rules behind Secateur certificates over typed numbers: exact integers and rationals, no float, no `unsafe` of its own,
+//! no tolerance, no input or output. Trusted; one file a family, one function a rule; `spec/rules/README.md`.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(
     test,

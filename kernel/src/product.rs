@@ -223,7 +223,7 @@ mod vector {
             sums.into_iter().map(|sums| {
                 let [mut ll, mut hh, both] = sums.map(cast::<_, [i64; N]>);
                 for ((ll, hh), both) in ll.iter_mut().zip(&mut hh).zip(both) {
-                    // Each is below 2^62 in magnitude, the middle too.
+                    // Each is at most 2^62 in magnitude, the middle too.
                     let middle = both.wrapping_sub(*ll).wrapping_sub(*hh).wrapping_add(*ll >> LOW);
                     *hh = hh.wrapping_add(middle >> LOW);
                     *ll = ((middle & LOW_LIMB) << LOW) | (*ll & LOW_LIMB);
@@ -303,7 +303,7 @@ mod vector {
             let (weight, fine_weight): ([i64; 8], [i64; 8]) = (cast(weight), cast(fine_weight));
             sums.into_iter().zip(fine).zip(number).map(move |((sums, fine), number)| {
                 let ([mut low, mut high], fine) = (sums.map(cast::<_, [i64; 8]>), cast::<_, [i64; 8]>(fine));
-                // Of up to 128 terms, each of these has 62 bits at most.
+                // Of up to 128 terms, each summand has 62 bits at most.
                 let own = (number << self.coarse).wrapping_sub(count << 51);
                 let others = fine.iter().zip(weight.iter().zip(&fine_weight));
                 for ((low, high), (fine, (weight, fine_weight))) in low.iter_mut().zip(&mut high).zip(others)
@@ -582,10 +582,11 @@ mod vector {
             for coarse in 0..=3 {
                 let (c, w) = ((1i64 << (51 - coarse)) - 1, (1i64 << (51 + coarse)) - 1);
                 for (c, w) in [(c, w), (-c, w), (c, -w), (-c, -w), (c, 1), (-1, -w), (3, w - 1), (-c, 0)] {
-                    for height in [1, 127, 300] {
-                        let list: Vec<i64> = (0..height).map(|i| if i % 5 == 4 { -c } else { c }).collect();
+                    for (height, mixed) in [(1, true), (127, true), (300, true), (128, false), (600, false)] {
+                        let list = (0..height).map(|i| if mixed && i % 5 == 4 { -c } else { c });
+                        let list: Vec<i64> = list.collect();
                         let lists = [&list[..]; 6];
-                        let weights = (0..height * 11).map(|i| if i % 7 == 3 { -w } else { w });
+                        let weights = (0..height * 11).map(|i| if mixed && i % 7 == 3 { -w } else { w });
                         let layer = layer(height.try_into().unwrap(), 11, weights.collect(), 52);
                         let floors = found(&lists, &layer, terms(&lists, &layer));
                         assert!(floors.len() == 3 || Ifma::try_new().is_none());
@@ -600,6 +601,8 @@ mod vector {
                     assert!(Fused::of(lanes, c, w).is_some_and(|way| way.coarse == coarse));
                     assert!(Fused::of(lanes, c + 1, w).is_none());
                     assert!(Fused::of(lanes, c, w + 1).is_none());
+                    // Bits that are cut off, times what is added to numbers, have room for three.
+                    assert!(Fused::of(lanes, 1, 1 << 54).is_none());
                 }
             }
         }
@@ -652,7 +655,10 @@ mod vector {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::wide::{mul, total};
 
     #[test]
     fn lists_of_one_length_are_multiplied() {
@@ -660,5 +666,25 @@ mod tests {
         assert_eq!(dot(&[2, -3], &[5], 4), Err(Fault::ShapeMismatch { layer: 4 }));
         let far = [i64::MIN; 2];
         assert_eq!(dot(&far, &far, 3).map(Wide::get), Ok(None));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        /// Of any magnitudes, alone and in a table: what single products add up to, or that they do not fit.
+        #[test]
+        fn dots_say_what_single_products_say(
+            (a_bits, b_bits) in (1..64u32, 1..64u32),
+            rows in prop::collection::vec(any::<[i64; 9]>(), 1..5),
+            list in any::<[i64; 9]>(),
+        ) {
+            let list = list.map(|b| b >> (64 - b_bits));
+            let rows: Vec<[i64; 9]> = rows.into_iter().map(|row| row.map(|a| a >> (64 - a_bits))).collect();
+            let wanted: Vec<Wide> = rows.iter().map(|row| total(row.iter().zip(list).map(|(&a, b)| mul(a, b)))).collect();
+            let alone: Vec<Wide> = rows.iter().map(|row| dot(row, &list, 0).unwrap()).collect();
+            prop_assert_eq!(&alone, &wanted);
+            let table = Table::new(rows.len(), 9, rows.concat(), 0).unwrap();
+            prop_assert_eq!(dots(&table, magnitudes(table.values()), &list, 0).unwrap(), wanted);
+        }
     }
 }

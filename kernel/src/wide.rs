@@ -281,6 +281,12 @@ mod tests {
                 }
             }
         }
+        // 2^12 products of the longest numbers with limbs may be too many, 9,000 are.
+        for (count, fits) in [(4095usize, true), (4096, true), (9000, false)] {
+            let exact = mul(most, most).checked_mul(i128::try_from(count).unwrap());
+            assert_eq!(exact.is_some(), fits);
+            assert_eq!(own(&vec![most; count], &vec![most; count]).get(), exact);
+        }
         let far = vec![i64::MIN; (1 << 20) + 3];
         assert_eq!(absolute_sum(&far), ((1 << 20) + 3) << 63);
     }

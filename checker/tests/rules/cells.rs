@@ -6,7 +6,7 @@
     clippy::disallowed_types
 )]
 
-use secateur_checker::kernel::bounds::{Differences, StateBounds};
+use secateur_checker::kernel::bounds::StateBounds;
 use secateur_checker::kernel::branch::{CellOutputs, bound_cells};
 use secateur_checker::kernel::fault::{Fault, Place};
 use secateur_checker::kernel::grid::{GridNetwork, GridScale};
@@ -63,18 +63,13 @@ fn center(network: &GridNetwork) -> GridBox {
 }
 
 /// Under a head.
-fn bound_under(
-    input: &InputSet,
-    bytes: &[u8],
-    head: &Head,
-    differences: Differences,
-) -> Result<StateBounds, Fault> {
+fn bound_under(input: &InputSet, bytes: &[u8], head: &Head, margins: bool) -> Result<StateBounds, Fault> {
     let network = network();
     let center = center(&network);
     let gaussian = matches!(head, Head::Gaussian { .. }).then(|| HeadBounds::new(head).unwrap());
     let softmax = (*head == Head::Categorical).then(|| Softmax::new(&center, network.value_bits).unwrap());
     let outputs =
-        CellOutputs { center: &center, differences, softmax: softmax.as_ref(), gaussian: gaussian.as_ref() };
+        CellOutputs { center: &center, margins, softmax: softmax.as_ref(), gaussian: gaussian.as_ref() };
     let mut trees = Trees::new(bytes);
     trees.begin();
     let mut next = |_: usize| trees.node(&network);
@@ -84,7 +79,7 @@ fn bound_under(
 }
 
 fn bound(input: &InputSet, bytes: &[u8]) -> Result<StateBounds, Fault> {
-    bound_under(input, bytes, &Head::Deterministic, Differences::All)
+    bound_under(input, bytes, &Head::Deterministic, true)
 }
 
 fn cut(coordinate: u8, at: f64, children: [&[u8]; 2]) -> Vec<u8> {
@@ -102,7 +97,7 @@ fn near(found: i64, value: Rational) -> bool {
 #[test]
 fn outputs_that_never_move_together_by_hand() {
     let head = Head::Gaussian { log_std: vec![Dyadic::ZERO; 3] };
-    let at = |input: InputSet, bytes: &[u8]| bound_under(&input, bytes, &head, Differences::Without).unwrap();
+    let at = |input: InputSet, bytes: &[u8]| bound_under(&input, bytes, &head, false).unwrap();
     let cut_at_zero = cut(0, 0.0, [&[0], &[0]]);
     let (whole, halves) = (at(interval(-ONE, ONE), &[0]), at(interval(-ONE, ONE), &cut_at_zero));
     let distance = |bounds: &StateBounds| bounds.distance.clone().unwrap();
@@ -149,12 +144,7 @@ fn outputs_that_move_together_are_bounded_along_the_change() {
     };
     let distance = |log_std: Dyadic, clean: &GridBox, bytes: &[u8]| {
         let head = HeadBounds::new(&Head::Gaussian { log_std: vec![log_std; 2] }).unwrap();
-        let outputs = CellOutputs {
-            center: clean,
-            differences: Differences::Without,
-            softmax: None,
-            gaussian: Some(&head),
-        };
+        let outputs = CellOutputs { center: clean, margins: false, softmax: None, gaussian: Some(&head) };
         let mut trees = Trees::new(bytes);
         trees.begin();
         let mut next = |_: usize| trees.node(&network);
@@ -181,11 +171,7 @@ fn outputs_that_move_together_are_bounded_along_the_change() {
 #[test]
 fn a_softmax_is_bounded_cell_by_cell() {
     let variation = |input: InputSet, bytes: &[u8]| {
-        bound_under(&input, bytes, &Head::Categorical, Differences::All)
-            .unwrap()
-            .policy
-            .unwrap()
-            .total_variation
+        bound_under(&input, bytes, &Head::Categorical, true).unwrap().policy.unwrap().total_variation
     };
     // Of unequal halves the worse counts.
     for input in [interval(-ONE, ONE), interval(-ONE, ONE >> 1), interval(-(ONE >> 1), ONE)] {
@@ -211,8 +197,7 @@ fn margins_are_those_of_the_whole_set() {
     let scale = GridScale::new(&linear, &Rational::one()).unwrap();
     let linear = GridNetwork::new(&linear, None, &scale).unwrap();
     assert_eq!(linear.value_bits, network.value_bits);
-    let outputs =
-        CellOutputs { center: &center, differences: Differences::All, softmax: None, gaussian: None };
+    let outputs = CellOutputs { center: &center, margins: true, softmax: None, gaussian: None };
     for bytes in [vec![0], cut(0, 0.125, [&[0], &[0]]), cut(0, 0.0, [&[0], &[0]])] {
         let mut trees = Trees::new(&bytes);
         trees.begin();
@@ -247,8 +232,7 @@ fn cells_have_no_slopes_and_lie_inside() {
     assert_eq!(fails(&cut(1, 0.0, [&[0], &[0]])), Fault::NoSuchPlace { node: 0 });
     let (network, table, input) = (network(), tanh_table().unwrap(), interval(-ONE, ONE));
     let center = center(&network);
-    let outputs =
-        CellOutputs { center: &center, differences: Differences::Without, softmax: None, gaussian: None };
+    let outputs = CellOutputs { center: &center, margins: false, softmax: None, gaussian: None };
     let mut empty = |index: usize| Ok((index, Node::Empty));
     let other = bound_cells(&network, table, &input, &outputs, &mut empty);
     assert_eq!(other, Err(Fault::NotEmpty { node: 0 }));

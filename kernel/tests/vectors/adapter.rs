@@ -597,8 +597,7 @@ fn cells(input: In<'_>) -> Outcome {
     let softmax =
         (head == Head::Categorical).then(|| Softmax::new(&center, network.value_bits)).transpose()?;
     let (softmax, gaussian) = (softmax.as_ref(), gaussian.as_ref());
-    let differences = if gaussian.is_none() { Differences::All } else { Differences::Without };
-    let outputs = CellOutputs { center: &center, differences, softmax, gaussian };
+    let outputs = CellOutputs { center: &center, margins: gaussian.is_none(), softmax, gaussian };
     Ok(joint_value(&bound_cells(&network, table(), &set, &outputs, &mut node)?))
 }
 
