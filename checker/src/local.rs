@@ -453,6 +453,14 @@ mod tests {
     use crate::model::{Activation, Layer, Matrix, Network, Perturbation, Units};
     use crate::number::Rational;
 
+    /// The state 1, which moves by 1.
+    fn one_by_one() -> (States, PerturbationSet) {
+        let values = Matrix { rows: 1, columns: 1, values: vec![Dyadic::new(1, 0)] };
+        let set =
+            PerturbationSet { shape: Perturbation::Linf { radius: Rational::one() }, units: Units::Raw };
+        (States { values, units: Units::Raw }, set)
+    }
+
     /// Outputs `2x` and `x` at 1 with radius 1: intervals let them drift apart by 3 and lead by -2; their difference `x`
     /// moves by 1 and is at least 0.
     #[test]
@@ -462,12 +470,7 @@ mod tests {
             Layer { fixed: false, weight, bias: vec![Dyadic::ZERO; 2], activation: Activation::Identity };
         let network = Network { layers: vec![layer] };
         let policy = Policy { network, head: Head::Categorical, normaliser: None, source: None };
-        let states = States {
-            values: Matrix { rows: 1, columns: 1, values: vec![Dyadic::new(1, 0)] },
-            units: Units::Raw,
-        };
-        let set =
-            PerturbationSet { shape: Perturbation::Linf { radius: Rational::one() }, units: Units::Raw };
+        let (states, set) = one_by_one();
         let masks = [Mask { layers: vec![vec![true; 2]] }];
         let problem = LocalProblem::new(&policy, &masks, &states, &set).unwrap();
         let one = 1i64 << problem.value_bits;
@@ -487,12 +490,7 @@ mod tests {
         let layer =
             Layer { fixed: false, weight, bias: vec![Dyadic::ZERO; 3], activation: Activation::Identity };
         let network = Network { layers: vec![layer] };
-        let states = States {
-            values: Matrix { rows: 1, columns: 1, values: vec![Dyadic::new(1, 0)] },
-            units: Units::Raw,
-        };
-        let set =
-            PerturbationSet { shape: Perturbation::Linf { radius: Rational::one() }, units: Units::Raw };
+        let (states, set) = one_by_one();
         let masks = [Mask { layers: vec![vec![true; 3]] }];
         let margins = |head: Head, families: &[Family]| {
             let policy = Policy { network: network.clone(), head, normaliser: None, source: None };
