@@ -184,12 +184,12 @@ fn check_proof(
 ) -> Result<(), Rejection> {
     let threads = if bytes.len() < SMALL_PROOF { 1 } else { threads().min(MAX_THREADS) };
     let proof = parse_proof(bytes).map_err(Reason::from)?;
-    // Refused once, before many threads have room for it.
-    trees_of(&proof.clone(), cases)?;
     let check = |proof: &Proof, own, of, progress: &mut dyn FnMut(usize)| {
         check_share(proof, (grid, table), cases, (own, of), progress)
     };
     if threads > 1 {
+        // Refused once, before many threads have room for it.
+        trees_of(&proof.clone(), cases)?;
         let accepted = thread::scope(|scope| {
             let share = |own| {
                 let proof = proof.clone();

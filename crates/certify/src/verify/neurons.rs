@@ -99,28 +99,38 @@ fn search_boxes(
     accepts: &dyn Fn(usize, &[Rational]) -> bool,
     stop: &dyn Fn() -> bool,
 ) -> Result<Neurons, VerifyError> {
-    let mut open: Option<f64> = None;
-    for only_root in [true, false] {
-        let mut first = 0;
-        for own in cases.chunk_by(same_box) {
-            let of_box = &mut states[first..first + own.len()];
-            let fresh = of_box.iter().all(|state| *state == BranchState::default());
-            if fresh || !only_root {
-                let pre = bounds(network, at, &own[0], &Vec::new())?;
-                let accepts = |case: usize, point: &[Rational]| accepts(first + case, point);
-                match search_neurons(network, (own, &pre), options, of_box, &accepts, (only_root, stop)) {
-                    Neurons::Falsified { case, point } => {
-                        return Ok(Neurons::Falsified { case: first + case, point });
-                    }
-                    // It begins anew.
-                    Neurons::Unknown { .. } if only_root => of_box.fill(BranchState::default()),
-                    Neurons::Unknown { best_bound } => {
-                        open = Some(open.map_or(best_bound, |least| least.min(best_bound)));
-                    }
-                    Neurons::Verified => {}
-                }
+    let search = |first: usize, own: &[Case], pre: &[FloatBounds], states: &mut [BranchState], only_root| {
+        let accepts = |case: usize, point: &[Rational]| accepts(first + case, point);
+        let states = &mut states[first..first + own.len()];
+        match search_neurons(network, (own, pre), options, states, &accepts, (only_root, stop)) {
+            Neurons::Falsified { case, point } => Neurons::Falsified { case: first + case, point },
+            found => found,
+        }
+    };
+    let (mut first, mut left) = (0, Vec::new());
+    for own in cases.chunk_by(same_box) {
+        let pre = bounds(network, at, &own[0], &Vec::new())?;
+        let fresh = states[first..first + own.len()].iter().all(|state| *state == BranchState::default());
+        match fresh.then(|| search(first, own, &pre, states, true)) {
+            Some(found @ Neurons::Falsified { .. }) => return Ok(found),
+            Some(Neurons::Verified) => {}
+            Some(Neurons::Unknown { .. }) => {
+                // It begins anew.
+                states[first..first + own.len()].fill(BranchState::default());
+                left.push((first, own, pre));
             }
-            first += own.len();
+            None => left.push((first, own, pre)),
+        }
+        first += own.len();
+    }
+    let mut open: Option<f64> = None;
+    for (first, own, pre) in left {
+        match search(first, own, &pre, states, false) {
+            found @ Neurons::Falsified { .. } => return Ok(found),
+            Neurons::Unknown { best_bound } => {
+                open = Some(open.map_or(best_bound, |least| least.min(best_bound)));
+            }
+            Neurons::Verified => {}
         }
     }
     Ok(open.map_or(Neurons::Verified, |best_bound| Neurons::Unknown { best_bound }))

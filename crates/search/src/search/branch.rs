@@ -136,13 +136,13 @@ fn between(problem: &BranchProblem<'_>, points: &[(Vec<f64>, f64)]) -> Option<(V
     trail.approach(problem.network, (&problem.inner.0, &problem.inner.1), &problem.constraints, 2)
 }
 
-/// Random points of a box of few inputs, and where descents from the best of them end.
-fn drawn(problem: &BranchProblem<'_>, random: &mut ChaCha8Rng) -> Vec<(Vec<f64>, f64)> {
-    if problem.network.inputs() > AUTO_INPUTS {
+/// Random points of the box of few inputs that the problems have in common, and where descents from the best of each end.
+fn drawn(problems: &[BranchProblem<'_>], random: &mut ChaCha8Rng) -> Vec<(Vec<f64>, f64)> {
+    if problems.first().is_none_or(|problem| problem.network.inputs() > AUTO_INPUTS) {
         return Vec::new();
     }
     let mut points = Vec::new();
-    for drawn in sample::draw(std::slice::from_ref(problem), random) {
+    for (problem, drawn) in problems.iter().zip(sample::draw(problems, random)) {
         points.extend(sample::descend_from(problem, &drawn));
         points.extend(drawn);
     }
@@ -194,7 +194,7 @@ pub fn search_branch_with(
             points.extend(state.descend(problem, Some(&mut random)));
         }
         if is_due(draws) {
-            points.extend(drawn(problem, &mut random));
+            points.extend(drawn(std::slice::from_ref(problem), &mut random));
         }
         if let Some(point) = points.into_iter().find_map(found) {
             return BranchOutcome::Falsified(point);

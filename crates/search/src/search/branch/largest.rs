@@ -7,9 +7,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use secateur_checker::kernel::split::Case;
 
-use super::problem::{AUTO_INPUTS, BranchOptions, BranchProblem};
+use super::problem::{BranchOptions, BranchProblem};
 use super::tree::{Cut, SplitLeaf, SplitNode};
-use super::{BranchState, Open, attack, need, sample};
+use super::{BranchState, Open, attack, drawn, need};
 use crate::bound::boxes::{BoxBounder, BoxBounds, OutputRows};
 use crate::float::FloatNetwork;
 
@@ -62,13 +62,8 @@ pub fn search_largest(
         attack::search_least(network, lower, upper, &problem.constraints[..1], options.seed).1
     });
     let mut attained = attacked.fold(f64::INFINITY, f64::min);
-    if network.inputs() <= AUTO_INPUTS {
-        let drawn = sample::draw(&problems, &mut ChaCha8Rng::seed_from_u64(options.seed));
-        let further =
-            problems.iter().zip(&drawn).filter_map(|(problem, points)| sample::descend_from(problem, points));
-        let met = further.chain(drawn.iter().flatten().cloned());
-        attained = met.fold(attained, |least, (_, value)| least.min(value));
-    }
+    let met = drawn(&problems, &mut ChaCha8Rng::seed_from_u64(options.seed));
+    attained = met.iter().fold(attained, |least, (_, value)| least.min(*value));
     let mut state = BranchState::default();
     let root = search.bounds(&[(&first.lower, &first.upper)]);
     let mut queue = vec![search.entry(&root, 0, Open { node: 0, bound: f64::NEG_INFINITY })];
