@@ -1,6 +1,7 @@
 //! An exact check and a search of the sizes that run on robots, beside a plain `f64` CROWN through matrix products in the same
 //! run: `cargo bench --bench robot`. One thread. ELU networks 48-512-256-128-12 and 480-512-256-128-29 with weights drawn from a
-//! fixed seed, 4 states, every input by 0.02, family `crown`; an iteration is all 4 states, so that the ratios are those of one.
+//! fixed seed, 4 states, every input by 0.02, families `crown` and, for the first, `crown-quadratic`; an iteration is all 4 states, so
+//! that the ratios are those of one.
 
 #[path = "plain/crown.rs"]
 mod plain;
@@ -81,6 +82,13 @@ fn robot(c: &mut Criterion) {
         group.bench_function("check", |b| {
             b.iter(|| evaluate(black_box(&problem), &[Family::Crown], &mut |_, _| {}).expect("evaluated"));
         });
+        // Of 480 inputs a state takes seconds.
+        if widths[0] < 100 {
+            group.bench_function("check by parabolas", |b| {
+                let families = [Family::CrownQuadratic];
+                b.iter(|| evaluate(black_box(&problem), &families, &mut |_, _| {}).expect("evaluated"));
+            });
+        }
         let regions: Vec<FloatRegion> = points.iter().map(|p| FloatRegion::linf(p.clone(), RADIUS)).collect();
         group.bench_function("search", |b| {
             let mut scratch = CrownScratch::default();

@@ -126,6 +126,7 @@ pub fn default_families() -> Vec<Family> {
         | Family::EnvelopeCrown
         | Family::PrunedDeviation => true,
         Family::CrownOptimised
+        | Family::CrownQuadratic
         | Family::Lp
         | Family::Branch
         | Family::Binary32Ibp

@@ -128,6 +128,8 @@ families! {
         Ibp = ("ibp", ListedStates, No, None, Reals, Perturbed);
         /// Backward linear bounds with derived slopes.
         Crown = ("crown", ListedStates, No, None, Reals, Perturbed);
+        /// Backward bounds by parabolas of smooth activations beside the lines.
+        CrownQuadratic = ("crown-quadratic", ListedStates, No, None, Reals, Perturbed);
         /// Backward linear bounds with slopes found by gradient steps.
         CrownOptimised = ("crown-optimised", ListedStates, No, Slopes, Reals, Perturbed);
         /// Backward linear bounds with slopes from the dual of the triangle relaxation.

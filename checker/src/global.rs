@@ -60,6 +60,7 @@ impl<'a> GlobalProblem<'a> {
             Family::Ibp
             | Family::Crown
             | Family::CrownOptimised
+            | Family::CrownQuadratic
             | Family::Lp
             | Family::Branch
             | Family::ChainHull

@@ -278,6 +278,9 @@ impl<'a> LocalProblem<'a> {
             Family::EnvelopeCrown => envelope(known(&crown)?),
             Family::Binary32Crown => each(&|mask| binary32(mask, crown(mask)?)),
             Family::CrownOptimised | Family::Lp => known(&|mask| self.with_slopes(at, mask, family)),
+            Family::CrownQuadratic => {
+                known(&|mask| self.crown_over(at, mask, Witness { quadratic: true, ..Witness::default() }))
+            }
             Family::Branch => each(&|mask| self.branch(at, mask)),
             Family::ChainHull => self.chain_hull(at),
             Family::PrunedDeviation => self.pruned_deviation(at),
@@ -384,8 +387,18 @@ impl<'a> LocalProblem<'a> {
         let slopes = self.witness.as_ref();
         let slopes = slopes.and_then(|w| w.slopes((&family.name(), mask.mask), mask.network, place));
         let slopes = slopes.ok_or(Fault::SlopesMissing { mask: mask.mask })?;
-        let layers = self.layers(at, mask, slopes.witness())?;
-        self.crown_bounds(at, mask, &layers, slopes.witness())
+        self.crown_over(at, mask, slopes.witness())
+    }
+
+    /// Backward bounds by `witness`, and what they say of the outputs.
+    fn crown_over(
+        &self,
+        at: &AtState<'_>,
+        mask: &AtMask<'_>,
+        witness: Witness<'_>,
+    ) -> Result<StateBounds, Fault> {
+        let layers = self.layers(at, mask, witness)?;
+        self.crown_bounds(at, mask, &layers, witness)
     }
 
     fn crown_bounds(

@@ -35,6 +35,8 @@ pub const LIMIT_BANDS: &str = "bands: a band bounds the change under each of its
 pub const LIMIT_FLOAT32: &str = "float32: float32/ibp and float32/crown bounds may rise when more weights are pruned and do not carry over to other masks; all other bounds speak of real arithmetic";
 /// Families without a theorem.
 pub const LIMIT_MONOTONE: &str = "pruning: ibp, crown, crown-optimised, lp, branch, spectral and pruned-deviation bounds may rise when more weights are pruned and do not carry over to other masks";
+/// The family without a theorem that came after the sentence above.
+pub const LIMIT_QUADRATIC: &str = "pruning: crown-quadratic bounds may rise when more weights are pruned and do not carry over to other masks";
 /// What a regret bound does not say.
 pub const LIMIT_REGRET: &str = "regret: the bounds speak of the value that an adversary takes, not of the value itself nor of what pruning took";
 /// What a statistical claim is not.
@@ -67,7 +69,8 @@ pub fn family_limits(families: &[Family], margins: bool) -> Vec<&'static str> {
     let limits = [
         (LIMIT_TRUTH, true),
         (LIMIT_STATES, margins || any(Family::is_local)),
-        (LIMIT_MONOTONE, any(|f| !f.is_monotone() && !f.is_float32())),
+        (LIMIT_MONOTONE, any(|f| !f.is_monotone() && !f.is_float32() && f != Family::CrownQuadratic)),
+        (LIMIT_QUADRATIC, any(|f| f == Family::CrownQuadratic)),
         (LIMIT_BANDS, any(|f| f.band_end().is_some())),
         (LIMIT_FLOAT32, any(Family::is_float32)),
     ];

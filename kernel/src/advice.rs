@@ -111,7 +111,7 @@ fn preferred((lower, upper): Interval) -> Option<i64> {
 const ROUND: i64 = 2;
 
 /// The slope at a point, on the slope grid, and the point.
-fn along(curve: &Curve<'_>, point: i64) -> Option<(i64, i64)> {
+pub(crate) fn along(curve: &Curve<'_>, point: i64) -> Option<(i64, i64)> {
     let slope = curve.slope(point, true)?.0.checked_shr(UNIT_TO_SLOPE)?;
     Some((slope.checked_add(ROUND)?, point))
 }

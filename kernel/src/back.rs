@@ -17,6 +17,7 @@ use crate::input::{GridBall, InputSet};
 use crate::interval::Interval;
 use crate::product::{Work, column_floors, dot, vectorized};
 use crate::relax::{Line, Relaxation};
+use crate::table::Weights;
 use crate::wide::{AtLayer, Wide, absolute_sum, every, fits, magnitudes, mul, total, zip_exact};
 
 /// One layer's relaxations and the magnitudes its rounding is paid with.
@@ -151,7 +152,7 @@ pub struct Target<'a> {
 }
 
 /// How many targets are carried back together: enough to share each layer's weights, few enough to stay in the cache.
-const TOGETHER: usize = 128;
+pub(crate) const TOGETHER: usize = 128;
 
 /// Rules `back.relax`, `back.affine`, `back.dual` down to the input, then `conc.box` (met with `conc.ball` or `conc.shared`): upper
 /// bounds of functionals of layer `depth` over the input set, on the value grid, rounded up. A fold over the layers below, the last
@@ -177,33 +178,37 @@ pub fn upper_bounds<'a>(
         if some.is_empty() {
             return Ok(bounds);
         }
-        carry(layers, &mut some);
+        begin(depth, &mut some);
+        for (index, layer) in layers.iter().enumerate().rev() {
+            carry(layer, index, &mut some);
+        }
         bounds.extend(some.into_iter().map(|target| bound(target?)));
     }
 }
 
-/// Carries functionals of the outputs of `layers` back to their inputs, or refuses them one by one.
-fn carry(layers: &[GridLayer], targets: &mut [Result<Target<'_>, Fault>]) {
-    let depth = layers.len();
+/// Refuses targets that are no functionals of the inputs of layer `depth`, or lack lines below it.
+pub(crate) fn begin(depth: usize, targets: &mut [Result<Target<'_>, Fault>]) {
     each(targets, |t| (t.functional.layer == depth && t.relaxed.len() >= depth).then_some(()).shaped(depth));
-    for (index, layer) in layers.iter().enumerate().rev() {
-        let reach = vectorized(ToProducts { targets, layer, index });
-        let lists: Vec<&[i64]> = targets.iter().flatten().map(|t| &*t.functional.coefficients).collect();
-        // As many as there are lists, or none.
-        let mut floors = column_floors(&lists, reach, layer).into_iter().flatten();
-        each(targets, |target| {
-            let coefficients = &mut target.functional.coefficients;
-            *coefficients = match floors.next() {
-                Some(floors) => floors,
-                None => row_floors(coefficients, layer, index)?,
-            };
-            Ok(())
-        });
-    }
+}
+
+/// Carries functionals of a layer's outputs back to its inputs, or refuses them one by one.
+pub(crate) fn carry(layer: &GridLayer, index: usize, targets: &mut [Result<Target<'_>, Fault>]) {
+    let reach = vectorized(ToProducts { targets, layer, index });
+    let lists: Vec<&[i64]> = targets.iter().flatten().map(|t| &*t.functional.coefficients).collect();
+    // As many as there are lists, or none.
+    let mut floors = column_floors(&lists, reach, layer.weights()).into_iter().flatten();
+    each(targets, |target| {
+        let coefficients = &mut target.functional.coefficients;
+        *coefficients = match floors.next() {
+            Some(floors) => floors,
+            None => row_floors(coefficients, layer.weights(), index)?,
+        };
+        Ok(())
+    });
 }
 
 /// Takes a step with every target that has not been refused.
-fn each<'a>(
+pub(crate) fn each<'a>(
     targets: &mut [Result<Target<'a>, Fault>],
     mut step: impl FnMut(&mut Target<'a>) -> Result<(), Fault>,
 ) {
@@ -329,26 +334,27 @@ fn through_biases(
 
 /// Rule `back.affine`: the coefficients `c W`, floored. Each is in range iff the magnitudes of its products add up to less than
 /// 2^127.
-fn row_floors(row: &[i64], layer: &GridLayer, index: usize) -> Result<Vec<i64>, Fault> {
-    let mut sums = vec![0i128; layer.inputs()];
-    for (&c, weights) in zip_exact(row, layer.weight.rows(), index)?.filter(|(c, _)| **c != 0) {
-        // A row is as long as the layer has inputs.
-        for (sum, &weight) in sums.iter_mut().zip(weights) {
+pub(crate) fn row_floors(row: &[i64], weights: Weights<'_>, index: usize) -> Result<Vec<i64>, Fault> {
+    let Weights { table, from, largest, bits } = weights;
+    let mut sums = vec![0i128; table.columns().saturating_sub(from)];
+    for (&c, weights) in zip_exact(row, table.rows(), index)?.filter(|(c, _)| **c != 0) {
+        // A row is as long as there are sums and those before.
+        for (sum, &weight) in sums.iter_mut().zip(weights.iter().skip(from)) {
             *sum = sum.wrapping_add(mul(c, weight));
         }
     }
-    if !fits(absolute_sum(row), layer.largest) {
-        for column in 0..layer.inputs() {
-            let weights = every(layer.weight.rows().map(|row| row.get(column).copied())).shaped(index)?;
+    if !fits(absolute_sum(row), largest) {
+        for column in from..table.columns() {
+            let weights = every(table.rows().map(|row| row.get(column).copied())).shaped(index)?;
             dot(row, &weights, index)?.get().within(index)?;
         }
     }
-    every(sums.into_iter().map(|sum| Wide::from(sum).floor(layer.weight_bits).entry())).within(index)
+    every(sums.into_iter().map(|sum| Wide::from(sum).floor(bits).entry())).within(index)
 }
 
 /// The end of an interval at which its product with a coefficient is largest, chosen without a branch or an address.
 #[inline(always)]
-fn most(c: i64, (lower, upper): Interval) -> i64 {
+pub(crate) fn most(c: i64, (lower, upper): Interval) -> i64 {
     upper ^ ((upper ^ lower) & (c >> 63))
 }
 
@@ -732,10 +738,12 @@ mod tests {
     #[test]
     fn products_by_hand() {
         let network = on_grid(vec![layer(3, &[1, 2, 3, 4, 5, 6], Activation::Relu)]);
-        let carried = |c: &[i64]| row_floors(c, &network.layers[0], 3);
+        let carried = |c: &[i64]| row_floors(c, network.layers[0].weights(), 3);
         assert_eq!(carried(&[0, 5, 0]), Ok(vec![15, 20]));
         assert_eq!(carried(&[1, 5, 2]), Ok(vec![26, 34]));
         assert_eq!(carried(&[1, 5]), Err(Fault::ShapeMismatch { layer: 3 }));
+        let after = |from| row_floors(&[1, 5, 2], Weights { from, ..network.layers[0].weights() }, 3);
+        assert_eq!((after(1), after(2)), (Ok(vec![34]), Ok(vec![])));
     }
 
     /// `2 (2^63)^2 = 2^127` is one beyond an i128, and four such products would wrap to a small number: refused, though the
@@ -748,12 +756,17 @@ mod tests {
         (edge.weight, edge.largest) = (table(i64::MAX), 1 << 63);
         let overflow = Err(Fault::Overflow { layer: 0 });
         for far in [[i64::MAX; 4], [i64::MAX, -i64::MAX, i64::MAX, 0]] {
-            assert_eq!(row_floors(&far, edge, 0), overflow);
+            assert_eq!(row_floors(&far, edge.weights(), 0), overflow);
         }
         (edge.weight, edge.weight_bits) = (table(-3), 0);
         for largest in [3, u64::MAX] {
             edge.largest = largest;
-            assert_eq!(row_floors(&[5, 7, 0, 1], edge, 0), Ok(vec![-39]));
+            assert_eq!(row_floors(&[5, 7, 0, 1], edge.weights(), 0), Ok(vec![-39]));
         }
+        // Columns that are not asked for do not count.
+        edge.weight = Table::new(4, 2, [i64::MAX, 0].repeat(4), 0).unwrap();
+        let weights = Weights { from: 1, ..edge.weights() };
+        assert_eq!(row_floors(&[i64::MAX; 4], weights, 0), Ok(vec![0]));
+        assert_eq!(row_floors(&[i64::MAX; 4], edge.weights(), 0), overflow);
     }
 }

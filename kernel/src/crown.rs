@@ -14,6 +14,7 @@ use crate::ibp;
 use crate::input::InputSet;
 use crate::interval::{GridBox, Interval};
 use crate::product::dot;
+use crate::quadratic::{Enclosed, Found, Quadratics};
 use crate::relax::{SILU_SLOPES, SlopeChoice, relax};
 use crate::wide::{AtLayer, magnitude, total, zip_exact};
 
@@ -39,6 +40,8 @@ pub struct Witness<'a> {
     pub rows: &'a Rows,
     /// Split decisions: layer, neuron, and whether its pre-activation is assumed not negative, else not positive.
     pub signs: &'a [(usize, usize, bool)],
+    /// Whether smooth activations are bounded by parabolas too.
+    pub quadratic: bool,
 }
 
 impl<'a> Witness<'a> {
@@ -58,6 +61,8 @@ pub struct CrownLayers {
     pub post: Vec<GridBox>,
     /// Relaxations over `pre`.
     pub relaxed: Vec<RelaxedLayer>,
+    /// Parabolas of these layers, if they were asked for.
+    pub quadratics: Option<Quadratics>,
 }
 
 /// Bounds every layer over the input set. `None` means that a split left no point at all: the leaf is empty.
@@ -70,12 +75,13 @@ pub fn crown_layers(
     input: &InputSet,
     witness: Witness<'_>,
 ) -> Result<Option<CrownLayers>, Fault> {
-    let mut below = CrownLayers::default();
+    let quadratics = if witness.quadratic { Some(Quadratics::new(network, input)?) } else { None };
+    let mut below = CrownLayers { quadratics, ..CrownLayers::default() };
     for (index, layer) in network.layers.iter().enumerate() {
         // The first layer reads the input.
         let region = below.post.last().unwrap_or(&input.region);
         let paid = region.total_magnitude();
-        let mut pre = ibp::affine(layer, index, region)?;
+        let (mut pre, mut enclosed) = (ibp::affine(layer, index, region)?, Vec::new());
         // The last layer of a network without a final squash is bounded by the output functionals themselves.
         let last = index.checked_add(1) == Some(network.layers.len());
         let needed = !last || layer.activation != GridActivation::Identity;
@@ -83,10 +89,16 @@ pub fn crown_layers(
             let tight = tightened(network, table, (index, paid), &pre, &below, input, witness)?;
             // Only contradictory splits can leave a neuron no value.
             let Some(tight) = tight else { return Ok(None) };
-            pre = tight;
+            (pre, enclosed) = tight;
         }
         let Some(pre) = with_splits(&pre, index, witness.signs)? else { return Ok(None) };
         let post = ibp::activation(&layer.activation, table, network.value_bits, index, &pre)?;
+        if let Some(quadratics) = &mut below.quadratics {
+            if index == 0 {
+                enclosed = first_layer(network, paid)?;
+            }
+            quadratics.push(network, table, (&pre, paid), enclosed, input)?;
+        }
         below.relaxed.push(relax_layer(network, table, index, layer, &pre, paid, &[])?);
         below.pre.push(pre);
         below.post.push(post);
@@ -103,7 +115,7 @@ fn tightened(
     below: &CrownLayers,
     input: &InputSet,
     witness: Witness<'_>,
-) -> Result<Option<GridBox>, Fault> {
+) -> Result<Option<(GridBox, Vec<Enclosed>)>, Fault> {
     let activation = &network.layers.get(index).shaped(index)?.activation;
     let mut ends: Vec<Interval> = pre.intervals().collect();
     // A relu whose sign is known is exact: its bounds do not enter any line. So is an ELU that is not below 0.
@@ -124,15 +136,48 @@ fn tightened(
         let functional = Functional::of_neuron(network, index, neuron, !upper, paid)?;
         target(network, table, functional, below, witness.row(index, neuron, upper))
     });
-    let mut bounds = upper_bounds(network, index, targets, input)?.into_iter();
-    for (_, (lower, upper)) in open {
-        *lower = (*lower).max(bounds.next().shaped(index)??.checked_neg().within(index)?);
-        *upper = (*upper).min(bounds.next().shaped(index)??);
+    let mut bounds = all_bounds(network, index, targets, input, below.quadratics.as_ref())?.into_iter();
+    let mut enclosed = Vec::new();
+    for (neuron, (lower, upper)) in open {
+        let ((negated, below), (bound, above)) =
+            (bounds.next().shaped(index)??, bounds.next().shaped(index)??);
+        *lower = (*lower).max(negated.checked_neg().within(index)?);
+        *upper = (*upper).min(bound);
         if lower > upper {
             return Ok(None);
         }
+        if let Some(functionals) = below.zip(above) {
+            enclosed.push((neuron, functionals.into()));
+        }
     }
-    Ok(Some(GridBox::from_intervals(ends)))
+    Ok(Some((GridBox::from_intervals(ends), enclosed)))
+}
+
+/// The first layer's neurons as they are, negated and not.
+fn first_layer(network: &GridNetwork, paid: i128) -> Result<Vec<Enclosed>, Fault> {
+    let neurons = 0..network.layers.first().map_or(0, GridLayer::outputs);
+    let side = |neuron, negative| Functional::of_neuron(network, 0, neuron, negative, paid);
+    neurons.map(|neuron| Ok((neuron, [side(neuron, true)?, side(neuron, false)?]))).collect()
+}
+
+/// Upper bounds by lines, and by parabolas if there are any, with the functionals of the inputs that these make.
+fn all_bounds<'a>(
+    network: &GridNetwork,
+    depth: usize,
+    targets: impl IntoIterator<Item = Result<Target<'a>, Fault>>,
+    input: &InputSet,
+    quadratics: Option<&'a Quadratics>,
+) -> Result<Vec<Found<Option<Functional>>>, Fault> {
+    Ok(match quadratics {
+        None => {
+            let bounds = upper_bounds(network, depth, targets, input)?.into_iter();
+            bounds.map(|bound| Ok((bound?, None))).collect()
+        }
+        Some(quadratics) => {
+            let bounds = quadratics.upper_bounds(network, depth, targets, input)?.into_iter();
+            bounds.map(|found| found.map(|(bound, functional)| (bound, Some(functional)))).collect()
+        }
+    })
 }
 
 /// The bounds of a layer under the signs of its split neurons; `None` if one of them is left without a value.
@@ -192,7 +237,9 @@ pub fn bound_rows(
     row: Option<&RowWitness>,
 ) -> Result<Vec<i64>, Fault> {
     let targets = functionals.into_iter().map(|functional| target(network, table, functional, bounds, row));
-    upper_bounds(network, network.layers.len(), targets, input)?.into_iter().collect()
+    let found =
+        all_bounds(network, network.layers.len(), targets, input, bounds.quadratics.as_ref())?.into_iter();
+    found.map(|found| Ok(found?.0)).collect()
 }
 
 /// A functional with the lines and multipliers that its row asks for.
@@ -299,9 +346,9 @@ pub fn bound_functionals(
     let targets = asked.iter().map(|&(weights, row)| {
         target(network, table, Functional::of_outputs(network, weights)?, bounds, row)
     });
-    let backward = upper_bounds(network, depth, targets, input)?;
+    let backward = all_bounds(network, depth, targets, input, bounds.quadratics.as_ref())?;
     let least = zip_exact(asked, backward, depth)?.map(|(&(weights, _), backward)| {
-        let backward = backward?;
+        let (backward, _) = backward?;
         let ends = zip_exact(weights, outputs.intervals(), depth)?;
         let ends = ends.map(|(&w, (lower, upper))| if w >= 0 { upper } else { lower });
         let own = dot(weights, &ends.collect::<Vec<_>>(), depth)?;
@@ -347,7 +394,7 @@ mod tests {
     /// With the first neuron's sign assumed, if one is given.
     fn layers(input: &InputSet, split: Option<bool>) -> Result<Option<CrownLayers>, Fault> {
         let signs: Vec<_> = split.into_iter().map(|positive| (0, 0, positive)).collect();
-        crown_layers(&network(), TanhTable::shared(), input, Witness { signs: &signs, rows: &[] })
+        crown_layers(&network(), TanhTable::shared(), input, Witness { signs: &signs, ..Witness::default() })
     }
 
     /// Split on the first neuron, `x >= 0`: its box is `[0, 1]` and its relaxation exact. Over `[1, 2]` the split `x <= 0`
@@ -359,7 +406,7 @@ mod tests {
         let neuron = bounds.relaxed[0].neurons().next().unwrap();
         assert_eq!(neuron.upper, neuron.lower);
         assert_eq!(layers(&interval(ONE, 2 * ONE), Some(false)), Ok(None));
-        let nowhere = Witness { signs: &[(0, 2, true)], rows: &[] };
+        let nowhere = Witness { signs: &[(0, 2, true)], ..Witness::default() };
         let found = crown_layers(&network(), TanhTable::shared(), &interval(-ONE, ONE), nowhere);
         assert_eq!(found, Err(Fault::ShapeMismatch { layer: 0 }));
     }
@@ -375,7 +422,7 @@ mod tests {
             multipliers: Multipliers::default(),
         };
         let upper = |rows: &Rows| {
-            let witness = Witness { rows, signs: &[] };
+            let witness = Witness { rows, ..Witness::default() };
             let found = crown_layers(&network, TanhTable::shared(), &input, witness).unwrap().unwrap();
             found.pre[1].at(0).unwrap().1
         };

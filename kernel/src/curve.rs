@@ -1,5 +1,5 @@
-//! Smooth activations made of tanh, as rules `relax.smooth`, `ibp.activation` and `hull.*` read them: enclosures of value and
-//! slope, and where each is convex and concave. Trusted. `spec/rules/local.md#relaxsmooth`.
+//! Smooth activations made of tanh, as rules `relax.smooth`, `relax.parabola`, `ibp.activation` and `hull.*` read them: enclosures
+//! of value, slope and second derivative, and where each is convex and concave. Trusted. `spec/rules/local.md#relaxsmooth`.
 
 use crate::enclose::{TanhTable, UNIT_BITS};
 use crate::grid::GridActivation;
@@ -156,6 +156,52 @@ impl<'a> Curve<'a> {
         Some((least, largest))
     }
 
+    /// Lower and upper end of the second derivative over an interval, with 60 fraction bits; of the curve itself, not of its mirror
+    /// image. `None` where it has a kink.
+    pub(crate) fn bends(&self, (lower, upper): Interval) -> Option<Option<(Wide, Wide)>> {
+        let none = Wide::from(0i64);
+        Some(Some(match self.shape {
+            // `-2 t (1 - t^2)`
+            Shape::Tanh => {
+                let (low, high) = (self.tanh(lower)?.0, self.tanh(upper)?.1);
+                let (near, far) = distances((low, high))?;
+                let fall = drop_of((near, far))?;
+                let product = |t: i64, fall: i64| Wide::from(mul(t, fall));
+                let most = product(high, if high > 0 { fall.1 } else { fall.0 });
+                let least = product(low, if low > 0 { fall.0 } else { fall.1 });
+                ((-most).floor(UNIT_BITS.checked_sub(1)?), (-least).ceil(UNIT_BITS.checked_sub(1)?))
+            }
+            // Below 0 it is its slope, above there is none.
+            Shape::Elu { .. } if lower >= 0 => (none, none),
+            Shape::Elu { numerator, denominator } if upper > 0 && numerator != denominator => {
+                return Some(None);
+            }
+            Shape::Elu { .. } => {
+                let least = if upper > 0 { none } else { self.slope(lower, false)?.0.into() };
+                (least, self.slope(upper, false)?.1.into())
+            }
+            // `(1 - t^2) (2 - x t) / 4`, an even function; where `x t > 2` its magnitude is at most `exp(-x) (x - 2)`, below 1/20.
+            Shape::Silu => {
+                let (near, far) = distances((lower, upper))?;
+                let (first, last) = (self.tanh(near)?, self.tanh(far)?);
+                let fall = drop_of((first.0, last.1))?;
+                let two = Wide::from(UNIT) * 2i64;
+                let (least, most) = (
+                    two - Wide::from(mul(far, last.1)).ceil(self.bits),
+                    two - Wide::from(mul(near, first.0)).floor(self.bits),
+                );
+                let coarser = UNIT_BITS.checked_add(2)?;
+                let low = if least.get()? < 0 {
+                    -Wide::from(UNIT).divided_up(20i64)
+                } else {
+                    (least * fall.0).floor(coarser)
+                };
+                let high = if most.get()? < 0 { none } else { (most * fall.1).ceil(coarser) };
+                (low, high)
+            }
+        }))
+    }
+
     /// The enclosure of tanh from which value and slope at `x` are made.
     fn tanh(&self, x: i64) -> Option<Interval> {
         let halved = u32::from(self.shape != Shape::Tanh);
@@ -225,6 +271,13 @@ impl<'a> Curve<'a> {
 pub(crate) fn silu_minimum(bits: u32) -> Option<Interval> {
     let coarser = UNIT_BITS.checked_sub(bits)?;
     SILU_LEAST.checked_shr(coarser).zip(SILU_LEAST.checked_add(UNIT)?.checked_shr(coarser))
+}
+
+/// How far the points of an interval are from 0, at least and at most.
+fn distances((lower, upper): Interval) -> Option<Interval> {
+    let (left, right) = (lower.checked_abs()?, upper.checked_abs()?);
+    let apart = lower <= 0 && upper >= 0;
+    Some((if apart { 0 } else { left.min(right) }, left.max(right)))
 }
 
 /// `1 - t^2` of a number `t >= 0` in an interval.

@@ -141,6 +141,7 @@ conditions! {
         NoSuchInput { coordinate: usize } => Malformed, "there is no input {coordinate} to shift or to limit";
         OutsideLimits { coordinate: usize } => Evidence, "input {coordinate} of the state is outside its limits";
         StdNotPositive { coordinate: usize } => Malformed, "the normaliser's std is not positive in coordinate {coordinate}";
+        TooManyInputs { inputs: usize } => Limit, "{inputs} inputs are more than bounds by parabolas are made for";
         ParameterTooLong { layer: usize } => Limit, "the activation of layer {layer} has a parameter with more than 30 bits";
         ParameterOutOfRange { layer: usize } => Malformed, "the activation of layer {layer} has a parameter out of range";
         NotBinary32 { layer: usize } => Limit, "a weight or bias of layer {layer} is no binary32 number";

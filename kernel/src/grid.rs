@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::interval::Interval;
 use crate::model::{Activation, Layer, Mask, Network};
 use crate::number::{Dyadic, Rational};
-use crate::table::Table;
+use crate::table::{Table, Weights};
 use crate::wide::{AtLayer, every, zip_exact};
 
 /// Finest grid of activations: 2^-48.
@@ -305,6 +305,11 @@ impl GridLayer {
     /// Output width.
     pub fn outputs(&self) -> usize {
         self.weight.height()
+    }
+
+    /// The weights as products take them.
+    pub(crate) fn weights(&self) -> Weights<'_> {
+        Weights { table: &self.weight, from: 0, largest: self.largest, bits: self.weight_bits }
     }
 }
 

@@ -71,7 +71,11 @@ mod vector {
         work.call()
     }
 
-    pub(crate) fn column_floors(_: &[&[i64]], _: u128, _: &crate::grid::GridLayer) -> Option<Vec<Vec<i64>>> {
+    pub(crate) fn column_floors(
+        _: &[&[i64]],
+        _: u128,
+        _: crate::table::Weights<'_>,
+    ) -> Option<Vec<Vec<i64>>> {
         None
     }
 }
@@ -88,8 +92,7 @@ mod vector {
     use pulp::cast;
     use pulp::x86::{V3, V4};
 
-    use crate::grid::GridLayer;
-    use crate::table::Table;
+    use crate::table::{Table, Weights};
     use crate::wide::{LOW, LOW_LIMB, magnitudes, terms_in_64_bits};
 
     pulp::simd_type! {
@@ -319,29 +322,35 @@ mod vector {
         }
     }
 
-    /// `floor(sum_i c_i W_ij / 2^weight_bits)` for every list `c` and column `j`; `reach` is at least `sum_i |c_i|` of each.
+    /// `floor(sum_i c_i W_ij / 2^bits)` for every list `c` and column `j`; `reach` is at least `sum_i |c_i|` of each.
     ///
     /// `None` where it would not pay, where a list has another length than the weights are high, or where magnitudes do not show
     /// that all of it is in range: then each has to be looked at alone.
-    pub(crate) fn column_floors(lists: &[&[i64]], reach: u128, layer: &GridLayer) -> Option<Vec<Vec<i64>>> {
-        let up = LOWER.checked_sub(layer.weight_bits)?;
-        let most = reach.checked_mul(layer.largest.into())?.checked_shr(layer.weight_bits)?;
+    pub(crate) fn column_floors(
+        lists: &[&[i64]],
+        reach: u128,
+        weights: Weights<'_>,
+    ) -> Option<Vec<Vec<i64>>> {
+        let up = LOWER.checked_sub(weights.bits)?;
+        let most = reach.checked_mul(weights.largest.into())?.checked_shr(weights.bits)?;
         let numbers = lists.iter().fold(0, |bits, list| bits | magnitudes(list));
-        let terms = usize::try_from(terms_in_64_bits(numbers, layer.largest)?).ok();
+        let terms = usize::try_from(terms_in_64_bits(numbers, weights.largest)?).ok();
         let terms = terms.filter(|terms| *terms > 0)?.min(TERMS);
-        let suits = |list: &&[i64]| list.len() == layer.outputs();
+        let suits = |list: &&[i64]| list.len() == weights.table.height();
         if most >> 62 != 0 || lists.len() < LISTS || !lists.iter().all(suits) {
             return None;
         }
-        let weight = &layer.weight;
-        if let Some(way) = Ifma::try_new().and_then(|lanes| Fused::of(lanes, numbers, layer.largest)) {
-            return way.lanes.vectorize(Product { way, lists, weight, terms: TERMS, up });
+        let Weights { table: weight, from, .. } = weights;
+        if let Some(way) = Ifma::try_new().and_then(|lanes| Fused::of(lanes, numbers, weights.largest)) {
+            return way.lanes.vectorize(Product { way, lists, weight, from, terms: TERMS, up });
         }
         match V4::try_new() {
-            Some(lanes) => lanes.vectorize(Product::<_, 8> { way: Limbs(lanes), lists, weight, terms, up }),
+            Some(lanes) => {
+                lanes.vectorize(Product::<_, 8> { way: Limbs(lanes), lists, weight, from, terms, up })
+            }
             None => {
                 let lanes = V3::try_new()?;
-                lanes.vectorize(Product::<_, 4> { way: Limbs(lanes), lists, weight, terms, up })
+                lanes.vectorize(Product::<_, 4> { way: Limbs(lanes), lists, weight, from, terms, up })
             }
         }
     }
@@ -351,6 +360,7 @@ mod vector {
         way: W,
         lists: &'a [&'a [i64]],
         weight: &'a Table<i64>,
+        from: usize,
         terms: usize,
         up: u32,
     }
@@ -361,8 +371,8 @@ mod vector {
         // What is not inlined is not compiled for the instruction set.
         #[inline(always)]
         fn call(self) -> Self::Output {
-            let Self { way, lists, weight, terms, up } = self;
-            let columns = weight.columns();
+            let Self { way, lists, weight, from, terms, up } = self;
+            let columns = weight.columns().checked_sub(from).filter(|columns| *columns > 0)?;
             let across = columns.div_ceil(N);
             // `high 2^52 + low` with `0 <= low < 2^52`, for every list a panel of columns after the other.
             let mut sums = vec![[[0i64; N]; 2]; lists.len().checked_mul(across)?];
@@ -371,7 +381,7 @@ mod vector {
             for terms in counted.chunks(terms) {
                 let mut panels = vec![Vec::with_capacity(terms.len()); across];
                 for &term in terms {
-                    for (panel, weights) in panels.iter_mut().zip(weight.row(term)?.chunks(N)) {
+                    for (panel, weights) in panels.iter_mut().zip(weight.row(term)?.get(from..)?.chunks(N)) {
                         panel.push(packed::<W, N>(way, weights));
                     }
                 }
@@ -455,22 +465,22 @@ mod vector {
         use proptest::prelude::*;
 
         use super::*;
-        use crate::grid::GridActivation;
+        use crate::grid::{GridActivation, GridLayer};
         use crate::wide::{absolute_sum, mul};
 
         /// The floors of every instruction set that the machine has, with `terms` terms in 64 bits.
         fn found(lists: &[&[i64]], layer: &GridLayer, terms: usize) -> Vec<Option<Vec<Vec<i64>>>> {
             let (weight, up) = (&layer.weight, 52 - layer.weight_bits);
             let v3 = V3::try_new().map(|lanes| {
-                lanes.vectorize(Product::<_, 4> { way: Limbs(lanes), lists, weight, terms, up })
+                lanes.vectorize(Product::<_, 4> { way: Limbs(lanes), lists, weight, from: 0, terms, up })
             });
             let v4 = V4::try_new().map(|lanes| {
-                lanes.vectorize(Product::<_, 8> { way: Limbs(lanes), lists, weight, terms, up })
+                lanes.vectorize(Product::<_, 8> { way: Limbs(lanes), lists, weight, from: 0, terms, up })
             });
             let numbers = lists.iter().fold(0, |bits, list| bits | magnitudes(list));
             let fused = Ifma::try_new().and_then(|lanes| Fused::of(lanes, numbers, layer.largest));
-            let fused =
-                fused.map(|way| way.lanes.vectorize(Product { way, lists, weight, terms: TERMS, up }));
+            let fused = fused
+                .map(|way| way.lanes.vectorize(Product { way, lists, weight, from: 0, terms: TERMS, up }));
             [v3, v4, fused].into_iter().flatten().collect()
         }
 
@@ -535,8 +545,16 @@ mod vector {
                 let weights = pool.take(height * columns).map(|w| w >> w_shift).collect();
                 let layer = layer(height, columns, weights, bits);
                 let most = (reach(&lists) * u128::from(layer.largest)) >> bits;
-                let floors = column_floors(&lists, reach(&lists), &layer);
+                let floors = column_floors(&lists, reach(&lists), layer.weights());
                 prop_assert_eq!(floors.is_some(), most >> 62 == 0 && count >= LISTS && V3::try_new().is_some());
+                // From any column on, and from none.
+                let after = Weights { from: usize::try_from(bits).unwrap() % (columns + 1), ..layer.weights() };
+                if let Some(floors) = column_floors(&lists, reach(&lists), after) {
+                    let cut = |row: Vec<i64>| row[after.from..].to_vec();
+                    prop_assert_eq!(floors, plain(&lists, &layer).into_iter().map(cut).collect::<Vec<_>>());
+                } else {
+                    prop_assert!(floors.is_none() || after.from == columns);
+                }
                 if most >> 62 == 0 {
                     for some in found(&lists, &layer, terms(&lists, &layer)) {
                         prop_assert_eq!(some.unwrap(), plain(&lists, &layer));
@@ -567,7 +585,7 @@ mod vector {
                         let fits = i64::try_from(exact).is_ok();
                         assert_eq!(floors == vec![vec![i64::try_from(exact).unwrap_or(0); columns]; 5], fits);
                         assert_eq!(
-                            column_floors(&lists, reach(&lists), &layer).is_some(),
+                            column_floors(&lists, reach(&lists), layer.weights()).is_some(),
                             exact.abs() >> 62 == 0
                         );
                     }
@@ -633,7 +651,7 @@ mod vector {
         fn what_does_not_fit_is_left_alone() {
             let floors = |list: &[i64], count: usize, w: i64, bits: u32| {
                 let lists = vec![list; count];
-                let floors = column_floors(&lists, reach(&lists), &layer(2, 3, vec![w; 6], bits));
+                let floors = column_floors(&lists, reach(&lists), layer(2, 3, vec![w; 6], bits).weights());
                 floors.map(|floors| floors.len())
             };
             let there = V3::try_new().map(|_| 4);

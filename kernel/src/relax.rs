@@ -80,27 +80,119 @@ pub fn relax(
         | GridActivation::Sigmoid
         | GridActivation::Elu { .. }
         | GridActivation::Silu => {
-            // sigmoid(x) = (1 + tanh(x / 2)) / 2: the same integers with one more fraction bit, a quarter of the slope.
-            // Slopes of lines for tanh are multiples of 4 (see `smooth_above`), so the quarter is exact.
-            let half = *activation == GridActivation::Sigmoid;
-            let (one, quarter) = (Wide::from(i64::from(half)).scaled(OFFSET_BITS), if half { 2 } else { 0 });
+            let four = if *activation == GridActivation::Sigmoid { 4 } else { 1 };
             let asked = |slope: Option<i64>| match slope {
-                Some(slope) => Some(Some(slope.checked_mul(if half { 4 } else { 1 })?)),
+                Some(slope) => Some(Some(slope.checked_mul(four)?)),
                 None => Some(None),
             };
             let choice = SlopeChoice { upper: asked(choice.upper)?, lower: asked(choice.lower)? };
             let curve = Curve::of(activation, table, value_bits)?;
             let (above, mirrored) = smooth(curve, (lower, upper), choice)?;
-            let shift = OFFSET_BITS.checked_add(half.into())?.checked_sub(value_bits)?;
-            let line = |line: Offset, intercept: Wide| {
-                Some(Line { slope: line.slope.checked_shr(quarter)?, intercept: intercept.entry()? })
-            };
-            Some(Relaxation {
-                upper: line(above, (one + above.offset).ceil(shift))?,
-                lower: line(mirrored, (one - mirrored.offset).floor(shift))?,
-            })
+            on_value_grid(activation, value_bits, above, mirrored)
         }
     }
+}
+
+/// The lines of an activation from those of its curve, above and mirrored. `sigmoid(x) = (1 + tanh(x / 2)) / 2`: the same integers with
+/// one more fraction bit, a quarter of the slope. Slopes of lines for curves are multiples of 4 (see `smooth_above`), so the quarter
+/// is exact.
+fn on_value_grid(
+    activation: &GridActivation,
+    value_bits: u32,
+    above: Offset,
+    mirrored: Offset,
+) -> Option<Relaxation> {
+    let half = *activation == GridActivation::Sigmoid;
+    let (one, quarter) = (Wide::from(i64::from(half)).scaled(OFFSET_BITS), if half { 2 } else { 0 });
+    let shift = OFFSET_BITS.checked_add(half.into())?.checked_sub(value_bits)?;
+    let line = |line: Offset, intercept: Wide| {
+        Some(Line { slope: line.slope.checked_shr(quarter)?, intercept: intercept.entry()? })
+    };
+    Some(Relaxation {
+        upper: line(above, (one + above.offset).ceil(shift))?,
+        lower: line(mirrored, (one - mirrored.offset).floor(shift))?,
+    })
+}
+
+/// Lines and second-order coefficients of one neuron: `slope * x + intercept + bend / 2 * (x - point)^2` lies above, and below, the
+/// activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parabolas {
+    /// The lines.
+    pub lines: Relaxation,
+    /// The coefficient below and the one above, with [`SLOPE_BITS`] fraction bits.
+    pub bends: Interval,
+}
+
+/// Rule `relax.parabola`: parabolas of an activation over an interval (value grid) that holds the point; its lines, without second-order
+/// terms, where it has a kink.
+///
+/// `None` if the point lies outside or a number leaves the grid.
+pub fn parabolas(
+    activation: &GridActivation,
+    table: &TanhTable,
+    value_bits: u32,
+    ends: Interval,
+    point: i64,
+) -> Option<Parabolas> {
+    if point < ends.0 || point > ends.1 {
+        return None;
+    }
+    let lines = || {
+        let lines = relax(activation, table, value_bits, ends, SlopeChoice::default())?;
+        Some(Parabolas { lines, bends: (0, 0) })
+    };
+    let Some(curve) = Curve::of(activation, table, value_bits) else { return lines() };
+    let Some((least, most)) = bends(&curve, ends, point)? else { return lines() };
+    let mirrored = (ends.1.checked_neg()?, ends.0.checked_neg()?);
+    let above = tangent_above(&curve, ends, point)?;
+    let below = tangent_above(&curve.mirror(), mirrored, point.checked_neg()?)?;
+    // Twice the argument is an eighth of the second derivative.
+    let finer = UNIT_BITS
+        .checked_sub(SLOPE_BITS)?
+        .checked_add(if *activation == GridActivation::Sigmoid { 3 } else { 0 })?;
+    Some(Parabolas {
+        lines: on_value_grid(activation, value_bits, above, below)?,
+        bends: least.floor(finer).entry().zip(most.ceil(finer).entry())?,
+    })
+}
+
+/// Parts of an interval, from the point outward, over each of which second derivatives are bounded.
+const PARTS: i64 = 16;
+
+/// Numbers between which `2 (f(x) - f(p) - f'(p) (x - p)) / (x - p)^2` lies for every x of an interval, with 60 fraction bits: the mean
+/// of second derivatives at `p + s (x - p)`, by weights `2 (1 - s)`.
+fn bends(curve: &Curve<'_>, (lower, upper): Interval, point: i64) -> Option<Option<(Wide, Wide)>> {
+    let reach = point.checked_sub(lower)?.max(upper.checked_sub(point)?);
+    let (mut least, mut most) = (Wide::from(0i64), Wide::from(0i64));
+    for part in 1..=PARTS {
+        // Up to the part's end, since x may be nearer.
+        let reach = Wide::from(mul(reach, part)).divided_up(PARTS).entry()?;
+        let ends = (lower.max(point.checked_sub(reach)?), upper.min(point.checked_add(reach)?));
+        let Some((low, high)) = curve.bends(ends)? else { return Some(None) };
+        let weight = PARTS.checked_sub(part)?.checked_mul(2)?.checked_add(1)?;
+        (least, most) = (least + low * weight, most + high * weight);
+    }
+    let parts = PARTS.checked_mul(PARTS)?;
+    Some(Some((least.divided(parts), most.divided_up(parts))))
+}
+
+/// A line above the tangent of a curve at a point, over an interval that holds it.
+fn tangent_above(curve: &Curve<'_>, (lower, upper): Interval, point: i64) -> Option<Offset> {
+    let slope = advice::along(curve, point)?.0 & !3;
+    let largest = over_tangent(curve, [lower, point, upper], slope, point)?;
+    Some(Offset { slope, offset: largest.into() })
+}
+
+/// The largest value of the tangent of a curve at a point, less `slope * x`, at some places.
+fn over_tangent(curve: &Curve<'_>, places: [i64; 3], slope: i64, point: i64) -> Option<i128> {
+    let tangent = curve.tangent(point)?;
+    let mut largest = None;
+    for place in places {
+        let rise = rise(curve, &tangent, slope, place.checked_sub(point)?)?;
+        largest = largest.max(Some((fall(curve, tangent.value, slope, point)? + rise).get()?));
+    }
+    largest
 }
 
 /// On which side of its activation a line lies.
@@ -188,13 +280,10 @@ fn smooth_above(curve: &Curve<'_>, (lower, upper): Interval, slope: i64, points:
         }
         if concave {
             let point = point.clamp(start, end);
-            let tangent = curve.tangent(point)?;
             let reach = (ends.0.saturating_sub(apart), ends.1.saturating_add(apart));
             // The point counts where the curve bends: its tangents are two.
-            for end in [lower.max(reach.0), point, upper.min(reach.1)] {
-                let rise = rise(curve, &tangent, slope, end.checked_sub(point)?)?;
-                largest = largest.max(Some((fall(curve, tangent.value, slope, point)? + rise).get()?));
-            }
+            let places = [lower.max(reach.0), point, upper.min(reach.1)];
+            largest = largest.max(Some(over_tangent(curve, places, slope, point)?));
         } else {
             for end in [start, end] {
                 largest = largest.max(Some(fall(curve, curve.value(end)?.1, slope, end)?.get()?));
@@ -318,6 +407,102 @@ mod tests {
             assert!(relax(&activation, table, 48, (1, 1), FREE).is_some());
         }
         assert_eq!(relax(&GridActivation::Tanh, TanhTable::shared(), 90, (0, 1), FREE), None);
+        for activation in [GridActivation::Relu, GridActivation::Tanh, GridActivation::Silu] {
+            let parabolas =
+                |ends, point, bits| parabolas(&activation, TanhTable::shared(), bits, ends, point);
+            assert!(parabolas((1, 3), 1, 48).is_some() && parabolas((1, 3), 3, 48).is_some());
+            assert_eq!((parabolas((1, 3), 0, 48), parabolas((1, 3), 4, 48)), (None, None));
+            assert_eq!(parabolas((2, 1), 2, 48), None);
+        }
+        assert_eq!(parabolas(&GridActivation::Tanh, TanhTable::shared(), 90, (0, 1), 0), None);
+    }
+
+    /// How far the parabolas are from the activation at `x`: above and below.
+    fn parabola_gaps(
+        activation: &GridActivation,
+        found: &Parabolas,
+        bits: u32,
+        x: i64,
+        point: i64,
+    ) -> [Rational; 2] {
+        let (above, below) = gaps(activation, &found.lines, bits, x);
+        let distance = Rational::from_dyadic((x - point).into(), -i64::from(bits));
+        let bent = |bend: i64| {
+            Rational::from_dyadic(bend.into(), -i64::from(SLOPE_BITS) - 1).mul(&distance).mul(&distance)
+        };
+        [above.add(&bent(found.bends.1)), below.sub(&bent(found.bends.0))]
+    }
+
+    /// Over intervals of every kind (narrow and wide, far out, ends on and beside 0 and SiLU's inflections, points at ends) no
+    /// activation crosses its parabolas; over narrow ones they are third order, a line is second.
+    #[test]
+    fn parabolas_enclose_their_activation() {
+        let elu = |numerator, denominator| GridActivation::Elu { numerator, denominator };
+        let smooth =
+            [GridActivation::Tanh, GridActivation::Sigmoid, GridActivation::Silu, elu(1, 1), elu(1, 3)];
+        let mut seed = 7;
+        for bits in [48, 30] {
+            let one = 1i64 << bits;
+            let turn =
+                Curve::of(&GridActivation::Silu, TanhTable::shared(), bits).unwrap().silu_turn().unwrap();
+            let places = [0, 1, -1, one, -one, turn, -turn - 1, 3 * one, -7 * one, 40 * one];
+            let widths = [1, one / 64, one / 3, one, 5 * one];
+            for activation in &smooth {
+                for place in places {
+                    for width in widths {
+                        let lower =
+                            place - i64::try_from(random(&mut seed) % u64::try_from(width).unwrap()).unwrap();
+                        let ends = (lower, lower + width);
+                        for point in [ends.0, ends.1, lower.midpoint(ends.1), lower + width / 5] {
+                            let found =
+                                parabolas(activation, TanhTable::shared(), bits, ends, point).unwrap();
+                            assert!(found.bends.0 <= found.bends.1);
+                            for part in 0..=8i64 {
+                                let x =
+                                    lower + i64::try_from(i128::from(width) * i128::from(part) / 8).unwrap();
+                                let gaps = parabola_gaps(activation, &found, bits, x, point);
+                                for gap in &gaps {
+                                    assert!(!gap.is_negative(), "{activation:?} {ends:?} {point} at {x}");
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        // third derivatives are at most 2: over 1/64 around a point that is no kink, 2 (1/128)^3 and less.
+        let near = (ONE / 3, ONE / 3 + ONE / 64);
+        let point = near.0.midpoint(near.1);
+        for activation in &smooth {
+            let found = parabolas(activation, TanhTable::shared(), 48, near, point).unwrap();
+            for x in [near.0, near.1] {
+                for gap in parabola_gaps(activation, &found, 48, x, point) {
+                    assert!(gap < Rational::parse("0.000001").unwrap(), "{activation:?}");
+                }
+            }
+        }
+    }
+
+    /// ELU with a kink inside has its lines; at one end of the interval the kink is none. Far out SiLU bends by nearly nothing.
+    #[test]
+    fn kinks_have_no_parabola() {
+        let third = GridActivation::Elu { numerator: 1, denominator: 3 };
+        let found = |activation: &GridActivation, lower, upper, point| {
+            parabolas(activation, TanhTable::shared(), 48, (lower, upper), point).unwrap()
+        };
+        let lines = Parabolas { lines: over(&third, -ONE, 1, FREE), bends: (0, 0) };
+        assert_eq!(found(&third, -ONE, 1, -ONE), lines);
+        assert_ne!(found(&third, -ONE, 0, -ONE).bends, (0, 0));
+        assert_eq!(found(&third, 0, ONE, ONE).bends, (0, 0));
+        assert_eq!(
+            found(&GridActivation::Relu, -ONE, ONE, 0).lines,
+            over(&GridActivation::Relu, -ONE, ONE, FREE)
+        );
+        // SiLU at 0 bends by 1/2, beyond its inflections by -1/20 to 0.
+        let (least, most) = found(&GridActivation::Silu, 0, 1, 0).bends;
+        assert!(least >= SLOPE_ONE / 2 - 1 && most <= SLOPE_ONE / 2 + 1, "{least} {most}");
+        let (least, most) = found(&GridActivation::Silu, 3 * ONE, 30 * ONE, 4 * ONE).bends;
+        assert!(least == -SLOPE_ONE.div_euclid(20) - 1 && most == 0, "{least} {most}");
     }
 
     /// The tangent at 1 (and at 2), followed far to either side: `tanh p + (1 - tanh^2 p) (e - p)` from above, to 84 bits.

@@ -132,7 +132,7 @@ pub struct Region {
 impl Region {
     /// What backward bounds may assume: the signs.
     pub(crate) fn witness(&self) -> Witness<'_> {
-        Witness { rows: &[], signs: &self.signs }
+        Witness { signs: &self.signs, ..Witness::default() }
     }
 }
 
@@ -152,8 +152,8 @@ impl Kept {
         check_case(network, case)?;
         let region = Region { lower: case.lower.clone(), upper: case.upper.clone(), signs: Vec::new() };
         let input = input_of(&region, network.value_bits)?;
-        let bounds =
-            crown_layers(network, table, &input, Witness { rows, signs: &[] }).map_err(witness_fault)?;
+        let bounds = crown_layers(network, table, &input, Witness { rows, ..Witness::default() })
+            .map_err(witness_fault)?;
         let Region { lower, upper, .. } = region;
         // A box has points, and without signs they have values.
         Ok(Self { lower, upper, bounds: bounds.shaped(0)? })

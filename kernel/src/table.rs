@@ -14,6 +14,19 @@ pub struct Table<T> {
     values: Vec<T>,
 }
 
+/// Weights on a grid.
+#[derive(Clone, Copy)]
+pub(crate) struct Weights<'a> {
+    /// The weights, in which a list has a number for each row.
+    pub(crate) table: &'a Table<i64>,
+    /// The first column that is asked for.
+    pub(crate) from: usize,
+    /// At least every magnitude.
+    pub(crate) largest: u64,
+    /// Fraction bits.
+    pub(crate) bits: u32,
+}
+
 impl<T> Table<T> {
     /// The table with these entries, row by row.
     ///

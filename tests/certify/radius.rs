@@ -135,6 +135,7 @@ fn multiples_are_those_that_the_checker_accepts_and_no_better() {
         Family::Ibp,
         Family::Crown,
         Family::CrownOptimised,
+        Family::CrownQuadratic,
         Family::Branch,
         Family::ChainHull,
         Family::EnvelopeCrown,

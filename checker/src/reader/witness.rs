@@ -154,7 +154,7 @@ impl StateSlopes {
 
     /// The slopes as a witness of backward bounds.
     pub(crate) fn witness(&self) -> Witness<'_> {
-        Witness { rows: &self.layers, signs: &[] }
+        Witness { rows: &self.layers, ..Witness::default() }
     }
 }
 

@@ -192,7 +192,7 @@ impl Arbitrary {
     }
 
     fn witness(&self) -> Witness<'_> {
-        Witness { rows: &self.rows, signs: &self.signs }
+        Witness { rows: &self.rows, signs: &self.signs, ..Witness::default() }
     }
 
     /// Whether a point lies in the leaf that the splits describe, as far as its enclosures tell.

@@ -13,14 +13,15 @@ use num_traits::{Signed, Zero};
 use std::collections::BTreeMap;
 
 use secateur_kernel::back::Functional;
-use secateur_kernel::crown::{Witness, bound_rows, crown_layers};
+use secateur_kernel::crown::{Witness, bound_outputs, bound_rows, crown_layers};
 use secateur_kernel::grid::{GridNetwork, GridScale};
 use secateur_kernel::hull::{deviation, hull_slopes};
 use secateur_kernel::ibp::propagate;
 use secateur_kernel::input::{GridBall, InputSet, input_magnitude, input_set};
 use secateur_kernel::interval::GridBox;
-use secateur_kernel::model::{Perturbation, Units};
+use secateur_kernel::model::{Activation, Perturbation, Units};
 use secateur_kernel::number::Rational;
+use secateur_kernel::point::enclose_outputs;
 use secateur_testkit::case::{Case, case, r};
 use secateur_testkit::oracle::exact::{Boxes, Ends, Exact, ExactInput, Fraction, fraction, on_grid};
 use secateur_testkit::random::Random;
@@ -254,4 +255,72 @@ fn backward_bounds_agree_with_the_exact_ones() {
             }
         }
     }
+}
+
+/// No corner of the box, and no other point of it, has an output or a difference of two beyond the bound by parabolas, whose
+/// enclosure at a point is next to exact; and often the bound is lower than that by lines.
+#[test]
+fn parabolas_hold_every_point() {
+    let (mut better, mut same, mut random) = (0, 0, Random(5));
+    let elu = |alpha| Activation::Elu { alpha: r(alpha) };
+    let smooth = [Activation::Silu, elu("1"), elu("2/3"), Activation::Tanh, Activation::Sigmoid];
+    for (label, mut case) in cases(0..2000) {
+        for layer in &mut case.policy.network.layers {
+            if !random.one_in(4) {
+                layer.activation = random.pick(&smooth);
+            }
+        }
+        let both = both(&case);
+        let outputs = case.policy.network.outputs();
+        if both.set.ball.is_some() {
+            continue;
+        }
+        let ends: Vec<(i64, i64)> = both.set.region.intervals().collect();
+        let point = |random: &mut Random, inner: bool| -> Vec<Rational> {
+            let at = |(lower, upper): &(i64, i64)| match inner {
+                true => random.between(*lower, *upper),
+                false => random.pick(&[*lower, *upper]),
+            };
+            ends.iter().map(at).map(|x| Rational::on_grid(x, both.scale.value_bits)).collect()
+        };
+        let points: Vec<Vec<Rational>> = (0..12).map(|k| point(&mut random, k % 4 == 3)).collect();
+        for grid in &both.grids {
+            let bounds = |quadratic: bool| {
+                let witness = Witness { quadratic, ..Witness::default() };
+                let layers = crown_layers(grid, tanh_table(), &both.set, witness).unwrap().unwrap();
+                let bound = |weights: &Vec<i64>| {
+                    bound_outputs(grid, tanh_table(), &layers, &both.set, weights, None).unwrap()
+                };
+                let mut asked: Vec<Vec<i64>> = Vec::new();
+                for output in 0..outputs {
+                    let of = |sign: i64| (0..outputs).map(|at| if at == output { sign } else { 0 }).collect();
+                    asked.extend([of(1), of(-1)]);
+                }
+                asked.extend(
+                    (outputs > 1)
+                        .then(|| (0..outputs).map(|at| [1, -1].get(at).copied().unwrap_or(0)).collect()),
+                );
+                let found = asked.iter().map(bound).collect::<Vec<_>>();
+                (asked, found)
+            };
+            let ((_, lines), (asked, found)) = (bounds(false), bounds(true));
+            for (line, found) in lines.iter().zip(&found) {
+                better += usize::from(found < line);
+                same += usize::from(found == line);
+            }
+            for point in &points {
+                let enclosed: Vec<(i64, i64)> =
+                    enclose_outputs(grid, tanh_table(), point).unwrap().intervals().collect();
+                for (weights, bound) in asked.iter().zip(&found) {
+                    let least =
+                        weights.iter().zip(&enclosed).map(|(w, (l, u))| if *w < 0 { w * u } else { w * l });
+                    assert!(
+                        least.sum::<i64>() <= *bound,
+                        "{label}: {weights:?} at {point:?} is above {bound}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(better > 1000 && same > 1000, "{better} lower, {same} the same");
 }

@@ -13,6 +13,7 @@ use secateur_kernel::crown::{CrownLayers, RowWitness, Witness, bound_outputs, cr
 use secateur_kernel::enclose::{self, Enclosure, Enclosures, TanhTable};
 use secateur_kernel::fault::Fault;
 use secateur_kernel::float32::{check_binary32, rounding_errors};
+use secateur_kernel::form::{Frame, Frames};
 use secateur_kernel::grid::{GridActivation, GridNetwork, GridScale};
 use secateur_kernel::head::HeadBounds;
 use secateur_kernel::hull::{deviation, hull_slopes};
@@ -32,7 +33,7 @@ use secateur_kernel::number::{Dyadic, Rational};
 use secateur_kernel::paired::{PairedNetwork, paired_change};
 use secateur_kernel::point::{PointHead, deviation_from_below, enclose_outputs, perturbed_inputs};
 use secateur_kernel::regret::{self, RewardRange};
-use secateur_kernel::relax::{Line, Relaxation, SlopeChoice, relax};
+use secateur_kernel::relax::{Line, Relaxation, SlopeChoice, parabolas, relax};
 use secateur_kernel::scaled::ScaledNetwork;
 use secateur_kernel::sensitivity::sensitivity;
 use secateur_kernel::softmax::{PolicyChange, Softmax};
@@ -111,6 +112,9 @@ pub fn apply(rule: &str, input: In<'_>) -> Outcome {
             backward(input)
         }
         "crown.layers" => crown(input),
+        "relax.parabola" => parabola(input),
+        "back.frame" => frame(input),
+        "conc.form" => form(input),
         "hull.chain" => hull(input),
         "hull.band" => band(input, false),
         "band.crown" => band(input, true),
@@ -458,6 +462,43 @@ fn relaxation(input: In<'_>) -> Outcome {
     Ok(relaxation_value(&lines.ok_or(OVERFLOW)?))
 }
 
+fn parabola(input: In<'_>) -> Outcome {
+    let (bits, ends) = (input.at("value_bits").int(), input.at("interval").interval());
+    let activation = grid_activation(input.at("activation"), bits)?;
+    let found = parabolas(&activation, table(), bits, ends, input.at("point").int()).ok_or(OVERFLOW)?;
+    Ok(json!({ "lines": relaxation_value(&found.lines), "bends": intervals([found.bends])[0] }))
+}
+
+/// The frames of no neuron yet over `input`, and that.
+fn frames(input: In<'_>) -> Result<(Frames, InputSet), Fault> {
+    let (value_bits, coefficient_bits) = (input.at("value_bits").int(), input.at("coefficient_bits").int());
+    let set = set_of(input.at("input"));
+    Ok((Frames::new(&GridNetwork { layers: Vec::new(), value_bits, coefficient_bits }, &set)?, set))
+}
+
+fn functional_of(value: In<'_>) -> Functional {
+    let (coefficients, constant) = (value.at("coefficients").ints(), value.at("constant").int());
+    Functional { coefficients, constant, layer: 0 }
+}
+
+fn frame(input: In<'_>) -> Outcome {
+    let (frames, set) = frames(input)?;
+    let found = frames.frame(["below", "above"].map(|side| functional_of(input.at(side))), &set)?;
+    Ok(json!({ "point": int(found.point), "square": int(found.square) }))
+}
+
+fn form(input: In<'_>) -> Outcome {
+    let (mut frames, set) = frames(input)?;
+    let frame = |frame: In<'_>| {
+        let read =
+            || Frame { point: 0, direction: frame.at("direction").ints(), square: frame.at("square").int() };
+        (!frame.0.is_null()).then(read)
+    };
+    frames.push(input.at("frames").list(frame))?;
+    let (bound, above) = frames.concretize(functional_of(input), input.at("seconds").ints(), &set)?;
+    Ok(json!({ "bound": int(bound), "above": functional_value(&above) }))
+}
+
 fn line_of(value: In<'_>) -> Line {
     let (slope, intercept) = value.interval();
     Line { slope, intercept }
@@ -515,7 +556,9 @@ fn crown(input: In<'_>) -> Outcome {
     let (network, set) = (grid(input)?, set_of(input.at("input")));
     let sign = |sign: In<'_>| (sign.at("layer").int(), sign.at("neuron").int(), sign.at("positive").flag());
     let signs = input.maybe("signs").map_or(Vec::new(), |signs| signs.list(sign));
-    let Some(layers) = crown_layers(&network, table(), &set, Witness { rows: &[], signs: &signs })? else {
+    let quadratic = input.maybe("quadratic").is_some_and(In::flag);
+    let witness = Witness { rows: &[], signs: &signs, quadratic };
+    let Some(layers) = crown_layers(&network, table(), &set, witness)? else {
         return Ok(Value::from("empty"));
     };
     let row = |target: In<'_>| {

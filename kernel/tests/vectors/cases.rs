@@ -12,6 +12,7 @@ mod enclosures;
 mod global;
 mod grids;
 mod inputs;
+mod quadratic;
 mod regret;
 mod relax;
 mod states;
@@ -64,6 +65,11 @@ pub fn all() -> Vec<(&'static str, &'static str, Vec<Case>)> {
             "crown",
             "Bounds of every layer by backward passes, and of functionals of the outputs",
             back::crown,
+        ),
+        file(
+            "quadratic",
+            "Parabolas, neurons as functions of the inputs, and what their second-order terms add up to",
+            quadratic::quadratic,
         ),
         file("hull", "Deviations that never rise along a chain of masks", chains::hull),
         file("band", "Bounds that hold for every mask between two", chains::band),

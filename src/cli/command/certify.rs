@@ -56,8 +56,8 @@ Example:
       --region-lower=-0.5,-0.5,-0.1,-0.5 --region-upper=0.5,0.5,0.1,0.5 \\
       --region-threshold 0.2 --key keys/secateur.pem --out box.cert.dsse.json
 
-Without --family and --band every family is bounded that needs no search at every state (crown-optimised, lp and
-branch do; name them), no band and not float32/ibp, float32/crown (for binary32 inference). Numbers are read exactly: 0.075 is 3/40.
+Without --family and --band every family is bounded but those that take long at every state (crown-quadratic;
+crown-optimised, lp and branch, which search), float32/ibp and float32/crown (for binary32 inference) and bands; name them. Numbers are read exactly: 0.075 is 3/40.
 
 noise.toml, for a policy whose inputs have names (`secateur names`):
   gyro = \"0.2 rad/s\"            # every input of the group, in every frame

@@ -179,12 +179,12 @@ impl Case<'_> {
             Rounding::Up => (
                 Kind::AboveLimit,
                 format!("the certified bound on {name} by {by} is above the limit"),
-                "prune less, train for robustness, or certify with tighter families (crown-optimised, branch)",
+                "prune less, train for robustness, or certify with tighter families (crown-optimised, crown-quadratic, branch)",
             ),
             Rounding::Down => (
                 Kind::BelowLimit,
                 format!("the certified {name} by {by} is below the limit"),
-                "prune less, train for robustness, or certify with tighter families (crown-optimised, branch)",
+                "prune less, train for robustness, or certify with tighter families (crown-optimised, crown-quadratic, branch)",
             ),
         };
         Some(self.at(self.finding(kind, says, advice), mask, have, values.quantity, limit.clone()))

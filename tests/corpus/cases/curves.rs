@@ -14,11 +14,16 @@ use super::{NINE, Writer, sealed, specs};
 impl Writer<'_> {
     pub fn curves(&self) {
         for name in ["elu", "silu"] {
-            let families = [&NINE[..], &[Family::CrownOptimised, Family::Branch]].concat();
+            let on_demand = [Family::CrownQuadratic, Family::CrownOptimised, Family::Branch];
+            let families = [&NINE[..], &on_demand].concat();
             let certificate = self.made(name, name, &families, &RegretRequest::default());
-            self.accept(name, name, "eleven families of a curve", &certificate);
-            let tight: [(&str, &str); 3] =
-                [("ibp", "interval"), ("crown", "line"), ("crown-optimised", "line of its own slope")];
+            self.accept(name, name, "twelve families of a curve", &certificate);
+            let tight = [
+                ("ibp", "interval"),
+                ("crown", "line"),
+                ("crown-optimised", "line of its own slope"),
+                ("crown-quadratic", "parabola"),
+            ];
             for (family, what) in tight {
                 let note = format!("one unit below what the {what} proves");
                 self.refuse(

@@ -36,7 +36,7 @@ fn places(bits: u32) -> (i64, i64) {
 }
 
 /// Intervals around what is special about the curves.
-fn ends(bits: u32) -> Vec<(&'static str, (i64, i64))> {
+pub fn ends(bits: u32) -> Vec<(&'static str, (i64, i64))> {
     let one = 1i64 << bits;
     let (turn, least) = places(bits);
     vec![
