@@ -7,6 +7,7 @@
 use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::iter;
 
 use num_bigint::{BigInt, BigUint};
 use num_traits::{ToPrimitive, Zero};
@@ -152,7 +153,7 @@ pub struct Target<'a> {
 }
 
 /// How many targets are carried back together: enough to share each layer's weights, few enough to stay in the cache.
-pub(crate) const TOGETHER: usize = 128;
+const TOGETHER: usize = 128;
 
 /// Rules `back.relax`, `back.affine`, `back.dual` down to the input, then `conc.box` (met with `conc.ball` or `conc.shared`): upper
 /// bounds of functionals of layer `depth` over the input set, on the value grid, rounded up. A fold over the layers below, the last
@@ -172,23 +173,31 @@ pub fn upper_bounds<'a>(
         let bound = concretize(&target.functional.coefficients, target.functional.constant, input)?;
         Wide::from(bound).ceil(network.coefficient_bits).entry().within(0)
     };
-    let (mut targets, mut bounds) = (targets.into_iter(), Vec::new());
-    loop {
-        let mut some: Vec<_> = targets.by_ref().take(TOGETHER).collect();
-        if some.is_empty() {
-            return Ok(bounds);
-        }
-        begin(depth, &mut some);
+    let mut bounds = Vec::new();
+    for mut some in groups(depth, targets) {
         for (index, layer) in layers.iter().enumerate().rev() {
             carry(layer, index, &mut some);
         }
         bounds.extend(some.into_iter().map(|target| bound(target?)));
     }
+    Ok(bounds)
 }
 
-/// Refuses targets that are no functionals of the inputs of layer `depth`, or lack lines below it.
-pub(crate) fn begin(depth: usize, targets: &mut [Result<Target<'_>, Fault>]) {
-    each(targets, |t| (t.functional.layer == depth && t.relaxed.len() >= depth).then_some(()).shaped(depth));
+/// Targets by groups that are carried back together; refused are those that are no functionals of the inputs of layer `depth`, or
+/// lack lines below it.
+pub(crate) fn groups<'a>(
+    depth: usize,
+    targets: impl IntoIterator<Item = Result<Target<'a>, Fault>>,
+) -> impl Iterator<Item = Vec<Result<Target<'a>, Fault>>> {
+    let begun = move |t: &mut Target<'a>| {
+        (t.functional.layer == depth && t.relaxed.len() >= depth).then_some(()).shaped(depth)
+    };
+    let mut targets = targets.into_iter();
+    iter::from_fn(move || {
+        let mut some: Vec<_> = targets.by_ref().take(TOGETHER).collect();
+        each(&mut some, begun);
+        (!some.is_empty()).then_some(some)
+    })
 }
 
 /// Carries functionals of a layer's outputs back to its inputs, or refuses them one by one.

@@ -167,17 +167,13 @@ fn all_bounds<'a>(
     targets: impl IntoIterator<Item = Result<Target<'a>, Fault>>,
     input: &InputSet,
     quadratics: Option<&'a Quadratics>,
-) -> Result<Vec<Found<Option<Functional>>>, Fault> {
-    Ok(match quadratics {
+) -> Result<Vec<Found>, Fault> {
+    match quadratics {
+        Some(quadratics) => quadratics.upper_bounds(network, depth, targets, input),
         None => {
-            let bounds = upper_bounds(network, depth, targets, input)?.into_iter();
-            bounds.map(|bound| Ok((bound?, None))).collect()
+            Ok(upper_bounds(network, depth, targets, input)?.into_iter().map(|b| Ok((b?, None))).collect())
         }
-        Some(quadratics) => {
-            let bounds = quadratics.upper_bounds(network, depth, targets, input)?.into_iter();
-            bounds.map(|found| found.map(|(bound, functional)| (bound, Some(functional)))).collect()
-        }
-    })
+    }
 }
 
 /// The bounds of a layer under the signs of its split neurons; `None` if one of them is left without a value.

@@ -9,7 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::slice;
 
-use crate::back::{Functional, RelaxedLayer, TOGETHER, Target, begin, carry, each, most};
+use crate::back::{Functional, RelaxedLayer, Target, carry, each, groups, most};
 use crate::enclose::TanhTable;
 use crate::fault::Fault;
 use crate::form::Frames;
@@ -22,8 +22,8 @@ use crate::wide::{AtLayer, Wide, every, magnitude, mul, total, zip_exact};
 /// A neuron, and functionals of the inputs above its negation and above itself.
 pub(crate) type Enclosed = (usize, [Functional; 2]);
 
-/// An upper bound, and a functional of the inputs that is one.
-pub(crate) type Found<F> = Result<(i64, F), Fault>;
+/// An upper bound, and a functional of the inputs that is one where parabolas have been asked for.
+pub(crate) type Found = Result<(i64, Option<Functional>), Fault>;
 
 /// Parabolas of the neurons of the first layers over an input set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,15 +98,10 @@ impl Quadratics {
         depth: usize,
         targets: impl IntoIterator<Item = Result<Target<'a>, Fault>>,
         input: &InputSet,
-    ) -> Result<Vec<Found<Functional>>, Fault> {
+    ) -> Result<Vec<Found>, Fault> {
         let layers = network.layers.get(..depth).shaped(depth)?;
-        let (mut targets, mut found) = (targets.into_iter(), Vec::new());
-        loop {
-            let mut some: Vec<_> = targets.by_ref().take(TOGETHER).collect();
-            if some.is_empty() {
-                return Ok(found);
-            }
-            begin(depth, &mut some);
+        let mut found = Vec::new();
+        for mut some in groups(depth, targets) {
             // Those that stay with lines, then those that took to parabolas, first those that did so first.
             let count = some.len();
             let mut seconds = vec![Vec::new(); count];
@@ -126,10 +121,11 @@ impl Quadratics {
                 }
                 carry(layer, index, &mut some);
             }
-            let bounds = some.into_iter().zip(seconds);
-            let bounds =
-                bounds.map(|(target, seconds)| self.frames.concretize(target?.functional, seconds, input));
-            let mut bounds: Vec<_> = bounds.collect();
+            let bound = |(target, seconds): (Result<Target<'a>, Fault>, Vec<i64>)| {
+                let (bound, functional) = self.frames.concretize(target?.functional, seconds, input)?;
+                Ok((bound, Some(functional)))
+            };
+            let mut bounds: Vec<Found> = some.into_iter().zip(seconds).map(bound).collect();
             let forks = bounds.split_off(count);
             for (index, lines) in bounds.into_iter().enumerate() {
                 let own = forks.iter().skip(index).step_by(count).cloned();
@@ -141,6 +137,7 @@ impl Quadratics {
                 );
             }
         }
+        Ok(found)
     }
 
     /// A target whose functional goes on by parabolas.

@@ -1213,3 +1213,16 @@ fn a_program_is_refused_by_name() {
     let error = import(&folder.file("p.pt", &bytes), &deterministic()).expect_err("a program");
     assert!(error.to_string().contains("TorchScript"), "{error}");
 }
+
+#[test]
+fn archives_of_nothing_known_say_what_they_hold() {
+    let folder = Folder::new();
+    let said = |name: &str, parts: &[(&str, &[u8])]| {
+        let file = folder.file(name, &foreign::zip_of(parts));
+        import(&file, &deterministic()).expect_err("no policy").to_string()
+    };
+    let some = said("some.zip", &[("notes.txt", b"x"), ("photo.jpg", b"y")]);
+    assert!(some.contains("a zip archive of other files (it begins with notes.txt, photo.jpg)"), "{some}");
+    let none = said("none.zip", &[]);
+    assert!(none.contains("a zip archive with nothing in it; write the file anew"), "{none}");
+}

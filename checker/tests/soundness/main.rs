@@ -35,13 +35,14 @@ use secateur_testkit::oracle::fixed::{Ends, Trace, change, ends_of, grid, read, 
 use secateur_testkit::oracle::probe::check_point;
 use secateur_testkit::random::Random;
 
-const FAMILIES: [Family; 7] = [
+const FAMILIES: [Family; 8] = [
     Family::Sensitivity,
     Family::NormLinf,
     Family::NormL1,
     Family::NormFrobenius,
     Family::Ibp,
     Family::Crown,
+    Family::CrownQuadratic,
     Family::ChainHull,
 ];
 

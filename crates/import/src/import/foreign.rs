@@ -103,6 +103,9 @@ fn zip(names: &[String]) -> Option<Problem> {
     if ends(".npy") || ends("data.pkl") {
         return None;
     }
+    if names.is_empty() {
+        return foreign("a zip archive with nothing in it".to_owned(), "write the file anew");
+    }
     let inside: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
     let next = "unpack it and give the policy's file";
     foreign(format!("a zip archive of other files (it begins with {})", inside.join(", ")), next)
