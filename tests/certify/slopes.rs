@@ -7,7 +7,7 @@ use secateur_checker::kernel::fault::Fault;
 use secateur_checker::load::{load_masks, load_policy};
 use secateur_checker::number::Rational;
 use secateur_checker::rejection::Reason;
-use secateur_testkit::problem::{Problem, Spec, key, linf};
+use secateur_testkit::problem::{Problem, Spec, certify_directory, key, linf};
 use secateur_testkit::random::Random;
 
 /// Deviations of `family` with the witness's bytes as given: mask, state, output.
@@ -51,6 +51,24 @@ fn optimised_slopes_are_certified_and_no_wider_on_the_whole() {
         let gained = |t: &Rational| if families.len() == 2 { *t < totals[0] } else { *t <= totals[0] };
         assert!(totals[1..].iter().all(gained), "{totals:?}");
     }
+}
+
+/// Slopes that no witness file can hold are refused before they are searched, which would take minutes here.
+#[test]
+fn slopes_that_fit_no_file_are_not_searched() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let spec = Spec {
+        widths: vec![2, 256, 256, 2],
+        activation: ActivationSpec::Silu,
+        masks: 2,
+        states: 94,
+        ..Spec::small(12)
+    };
+    let problem = Problem::write(folder.path(), &spec);
+    // 256 rows of 256 neurons and 2 of 512, two sides, two slopes of two bytes: 532,480 bytes a state and mask.
+    let certified = certify_directory(&problem.root, &[Family::CrownOptimised], &linf("1/20"), &key(1));
+    let error = certified.err().expect("too many").to_string();
+    assert!(error.contains("take 100106240 bytes") && error.contains("at most 187 pairs"), "{error}");
 }
 
 /// With random bytes for slopes no vertex of the ball moves an output by more than its bound (1e-9 pays for evaluating in

@@ -9,6 +9,7 @@ use secateur_checker::evaluate::Problem;
 use secateur_checker::family::{Family, WitnessKind};
 use secateur_checker::local::LocalProblem;
 use secateur_checker::model::{Mask, Network};
+use secateur_checker::reader::safetensors::MAX_FILE;
 
 use crate::bound::FloatRegion;
 use crate::certify::cells::{CellRequest, propose_cells};
@@ -56,6 +57,12 @@ pub fn propose_witness(
     progress: &dyn Progress,
 ) -> Result<Vec<u8>, WitnessError> {
     let (network, masks) = (&problem.policy.network, problem.masks);
+    let searched = families.iter().filter(|f| f.entry().witness == WitnessKind::Slopes).count();
+    let each = slope_bytes(&FloatNetwork::from_model(network, None)?);
+    let slopes = searched * masks.len() * local.states() * each;
+    if slopes > MAX_FILE {
+        return Err(WitnessError::SlopesTooLarge { pairs: MAX_FILE / each.max(1), slopes, most: MAX_FILE });
+    }
     let per_mask: Vec<Vec<Doubles>> = masks
         .par_iter()
         .enumerate()
@@ -195,6 +202,16 @@ fn region_of(local: &LocalProblem<'_>, state: usize) -> Result<FloatRegion, Witn
     let scale = 0.5f64.powi(local.value_bits as i32);
     let floats = |ends: &[i64]| ends.iter().map(|&x| x as f64 * scale).collect::<Vec<f64>>();
     Ok(FloatRegion::between(&floats(&input.region.lower()), &floats(&input.region.upper())))
+}
+
+/// How many bytes [`emit_state`] makes.
+fn slope_bytes(network: &FloatNetwork) -> usize {
+    let (mut below, mut bytes) = (0, 0);
+    for layer in &network.layers {
+        bytes += 2 * layer.outputs * below;
+        below += 2 * layer.outputs * stored_slopes(layer.activation);
+    }
+    bytes
 }
 
 /// One state's slopes in the layout of the checker's `reader::slopes`.

@@ -26,6 +26,19 @@ pub enum WitnessError {
     /// A state's inputs do not fit the grid.
     #[error("{0}")]
     Grid(Fault),
+    /// The slopes of all states would not fit a witness file.
+    #[error(
+        "the slopes of every state, mask and family take {slopes} bytes and a witness file holds {most}: certify at most {pairs} \
+         pairs of state and mask for all such families together, or take crown-quadratic, which needs no witness"
+    )]
+    SlopesTooLarge {
+        /// Bytes.
+        slopes: usize,
+        /// Bytes of the largest file.
+        most: usize,
+        /// How many states, times masks and families, would fit.
+        pairs: usize,
+    },
     /// A layer is wider than the split trees can name.
     #[error("branch: a layer of the network is wider than 65535")]
     TooWide,
