@@ -58,10 +58,13 @@ pub fn propose_witness(
 ) -> Result<Vec<u8>, WitnessError> {
     let (network, masks) = (&problem.policy.network, problem.masks);
     let searched = families.iter().filter(|f| f.entry().witness == WitnessKind::Slopes).count();
-    let each = slope_bytes(&FloatNetwork::from_model(network, None)?);
-    let slopes = searched * masks.len() * local.states() * each;
-    if slopes > MAX_FILE {
-        return Err(WitnessError::SlopesTooLarge { pairs: MAX_FILE / each.max(1), slopes, most: MAX_FILE });
+    if searched > 0 {
+        // Those of one state are as long as those of any other.
+        let each = emit_state(&FloatNetwork::from_model(network, None)?, &SlopeWitness::default()).len();
+        let slopes = searched * masks.len() * local.states() * each;
+        if slopes > MAX_FILE {
+            return Err(WitnessError::SlopesTooLarge { pairs: MAX_FILE / each, slopes, most: MAX_FILE });
+        }
     }
     let per_mask: Vec<Vec<Doubles>> = masks
         .par_iter()
@@ -202,16 +205,6 @@ fn region_of(local: &LocalProblem<'_>, state: usize) -> Result<FloatRegion, Witn
     let scale = 0.5f64.powi(local.value_bits as i32);
     let floats = |ends: &[i64]| ends.iter().map(|&x| x as f64 * scale).collect::<Vec<f64>>();
     Ok(FloatRegion::between(&floats(&input.region.lower()), &floats(&input.region.upper())))
-}
-
-/// How many bytes [`emit_state`] makes.
-fn slope_bytes(network: &FloatNetwork) -> usize {
-    let (mut below, mut bytes) = (0, 0);
-    for layer in &network.layers {
-        bytes += 2 * layer.outputs * below;
-        below += 2 * layer.outputs * stored_slopes(layer.activation);
-    }
-    bytes
 }
 
 /// One state's slopes in the layout of the checker's `reader::slopes`.
